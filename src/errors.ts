@@ -1,0 +1,125 @@
+/**
+ * What can go wrong, by blast radius: the command line, one task, a channel, a connection, the
+ * program. Every class carries the exit status that a binary ends with when the error ends it.
+ *
+ * Messages follow one form: the action that failed, what it requires, the current value; no final
+ * period. They are printed to users as they are, so they never hold a secret.
+ */
+
+/** Exit statuses of all binaries: sysexits(3), then the shell's 126 and 127. */
+export const EXIT = {
+  ok: 0,
+  /** The command line is wrong. */
+  usage: 64,
+  /** The input is there but cannot be used. */
+  badData: 65,
+  /** An input file is missing or unreadable. */
+  noInput: 66,
+  /** No such queue, or the task could not be routed to one. */
+  unavailable: 69,
+  /** A fault of this program. */
+  internal: 70,
+  /** A queue exists with other arguments than the ones asked for. */
+  conflict: 73,
+  /** Temporary: unreachable, nacked, blocked, timed out. Trying again is safe. */
+  temporary: 75,
+  /** The peer broke the protocol, or said that we did. */
+  protocol: 76,
+  /** The broker refused the login or a permission. */
+  noPermission: 77,
+  notExecutable: 126,
+  notFound: 127,
+} as const;
+
+/** Base of every error that is worth a sentence to the user instead of a stack trace. */
+export class ToolError extends Error {
+  override readonly name: string = "ToolError";
+  constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
+    super(message, options);
+  }
+}
+
+/** The command line or the environment asks for something impossible. Nothing was started. */
+export class UsageError extends ToolError {
+  override readonly name = "UsageError";
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, EXIT.usage, options);
+  }
+}
+
+/** An input (file, stdin, password file) cannot be read or used. Nothing was sent. */
+export class InputError extends ToolError {
+  override readonly name = "InputError";
+  constructor(
+    message: string,
+    exitCode: typeof EXIT.badData | typeof EXIT.noInput = EXIT.noInput,
+    options?: ErrorOptions,
+  ) {
+    super(message, exitCode, options);
+  }
+}
+
+/** One task was refused by the broker or could not be encoded. The channel lives on. */
+export class TaskError extends ToolError {
+  override readonly name = "TaskError";
+}
+
+/** The broker closed a channel (reply codes 3xx and 4xx). The connection lives on. */
+export class ChannelError extends ToolError {
+  override readonly name = "ChannelError";
+  /**
+   * @param replyCode AMQP reply code, or 0 when the channel ended for a reason of ours
+   * @param replyText the broker's words
+   */
+  constructor(
+    message: string,
+    readonly replyCode: number,
+    readonly replyText: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, exitCodeForReply(replyCode), options);
+  }
+}
+
+/** A connection could not be made or has ended; everything on it is settled as lost. */
+export class ConnectionError extends ToolError {
+  override readonly name = "ConnectionError";
+  /**
+   * @param fatal trying the same endpoint again cannot help before somebody changes something
+   *   (login refused, vhost missing, certificate not trusted)
+   */
+  constructor(
+    message: string,
+    exitCode: number = EXIT.temporary,
+    readonly fatal = false,
+    options?: ErrorOptions,
+  ) {
+    super(message, exitCode, options);
+  }
+}
+
+/** The exit status for an AMQP reply code (AMQP 0-9-1 section 1.2, and RabbitMQ's use of it). */
+export function exitCodeForReply(replyCode: number): number {
+  switch (replyCode) {
+    case 311: // CONTENT_TOO_LARGE
+      return EXIT.badData;
+    case 312: // NO_ROUTE
+    case 404: // NOT_FOUND
+      return EXIT.unavailable;
+    case 402: // INVALID_PATH
+    case 403: // ACCESS_REFUSED
+    case 530: // NOT_ALLOWED: no such vhost, or no right to it
+      return EXIT.noPermission;
+    case 406: // PRECONDITION_FAILED
+      return EXIT.conflict;
+    case 0:
+    case 313: // NO_CONSUMERS
+    case 320: // CONNECTION_FORCED
+    case 405: // RESOURCE_LOCKED
+    case 506: // RESOURCE_ERROR
+    case 541: // INTERNAL_ERROR
+      return EXIT.temporary;
+    default:
+      return EXIT.protocol;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * A task is one message on a work queue. Words used throughout:
+ *
+ * - task: body (bytes) plus properties; its id is `message_id` and stays the same over retries
+ * - delivery: a task handed to this worker by the broker, still unacknowledged
+ * - handler: the code that does the work
+ * - outcome: how a handler ended, as a value
+ * - settle: turn an outcome into what the broker is told
+ * - attempt: one run that started and was not interrupted by us
+ * - crash: a delivery whose worker vanished
+ */
+import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
+
+/** A value in an AMQP table as this project hands it around. */
+export type { Field } from "@cloudamqp/amqp-client/amqp-properties";
+
+/** The properties of AMQP 0-9-1's basic class; `expiration` is in milliseconds, as a string. */
+export type TaskProperties = AMQPProperties;
+
+/** A task as a worker sees it. */
+export interface Task {
+  /** `message_id`, or "" when the sender gave none. */
+  readonly id: string;
+  /** Exactly the bytes that were sent. Owned by the handler; nobody writes to it. */
+  readonly body: Uint8Array;
+  readonly properties: TaskProperties;
+  /** The queue it was taken from. */
+  readonly queue: string;
+  /** The exchange and routing key it was published with. */
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** The broker has delivered it before, to us or to another worker. */
+  readonly redelivered: boolean;
+}
