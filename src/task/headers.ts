@@ -193,19 +193,21 @@ function copyProperties(
   // A parked message that expires would surface too early, and only its own user may publish a
   // user_id: both live on as headers.
   const { expiration, userId, headers: received, ...kept } = properties;
-  const headers: Record<string, Field> = {};
-  for (const [name, value] of Object.entries(received ?? {})) {
-    if (STEERING.has(name) || STEERING_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
-    headers[name] = value;
-  }
-  if (userId !== undefined) headers[HEADER.userId] = userId;
+  const headers = new Map(Object.entries(received ?? {}).filter(([name]) => !steers(name)));
+  if (userId !== undefined) headers.set(HEADER.userId, userId);
   const lifetime = toInteger(expiration);
-  if (lifetime !== undefined) headers[HEADER.expiresAt] ??= now + lifetime;
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === undefined) delete headers[name];
-    else headers[name] = value;
+  if (lifetime !== undefined && !headers.has(HEADER.expiresAt)) {
+    headers.set(HEADER.expiresAt, now + lifetime);
   }
-  return { ...kept, headers, deliveryMode: 2 };
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) headers.delete(name);
+    else headers.set(name, value);
+  }
+  return { ...kept, headers: Object.fromEntries(headers), deliveryMode: 2 };
+}
+
+function steers(name: string): boolean {
+  return STEERING.has(name) || STEERING_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
 
 /** A whole number from 0 to 2^53 - 1, also when written as text, else undefined. */
