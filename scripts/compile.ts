@@ -156,6 +156,8 @@ async function compile(
   const result = await run(deno, [
     "compile",
     ...permissionsOf(name),
+    // `deno check` has done it; checking the bundle would fetch types for node.
+    "--no-check",
     // Otherwise the program leaves a cache file with a name anyone can guess in the temp folder.
     "--no-code-cache",
     ...(target === undefined ? [] : ["--target", target]),
