@@ -8,11 +8,10 @@ export class Place {
   /** @param url with the name of the virtual host */
   constructor(readonly url: string) {}
 
-  /** Declares `task_queue` as the tutorials do. */
+  /** Declares `task_queue` as the tutorials do; the older ones, for classic, without arguments. */
   async declare(type: QueueType): Promise<void> {
-    await this.#onChannel((channel) =>
-      channel.queueDeclare("task_queue", { durable: true }, { "x-queue-type": type })
-    );
+    const args = type === "quorum" ? { "x-queue-type": type } : {};
+    await this.#onChannel((channel) => channel.queueDeclare("task_queue", { durable: true }, args));
   }
 
   /** How many tasks are ready in `task_queue`, and how many consumers it has. */

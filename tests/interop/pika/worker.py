@@ -10,9 +10,9 @@ import pika
 
 connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
 channel = connection.channel()
-channel.queue_declare(
-    queue="task_queue", durable=True, arguments={"x-queue-type": os.environ["QUEUE_TYPE"]}
-)
+# Before quorum queues the tutorial declared without arguments.
+arguments = {"x-queue-type": "quorum"} if os.environ["QUEUE_TYPE"] == "quorum" else None
+channel.queue_declare(queue="task_queue", durable=True, arguments=arguments)
 print(" [*] Waiting for messages. To exit press CTRL+C", flush=True)
 
 

@@ -23,8 +23,11 @@ func main() {
 	failOnError(err, "Failed to open a channel")
 	defer ch.Close()
 
-	q, err := ch.QueueDeclare("task_queue", true, false, false, false,
-		amqp.Table{"x-queue-type": os.Getenv("QUEUE_TYPE")})
+	args := amqp.Table{"x-queue-type": "quorum"}
+	if os.Getenv("QUEUE_TYPE") == "classic" {
+		args = nil // as the tutorial had it before quorum queues
+	}
+	q, err := ch.QueueDeclare("task_queue", true, false, false, false, args)
 	failOnError(err, "Failed to declare a queue")
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
