@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
-import { type ProcessOptions, spawn, type TestProcess } from "../support/process.ts";
+import { spawn, type TestProcess } from "../support/process.ts";
 import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -22,29 +22,27 @@ const TEXTS = [
 const RECEIVED = " [x] Received ";
 const DONE = " [x] Done";
 
-/** Starts a binary that finds nothing around it but an empty folder. */
+/** Starts a binary in an empty folder, with only these variables ("NAME=value"). */
 function binary(
   name: string,
-  temp: string,
+  folder: string,
+  variables: readonly string[],
   args: readonly string[],
-  options: ProcessOptions = {},
 ): TestProcess {
-  return spawn("/usr/bin/env", {
-    args: ["-i", "-C", temp, "PATH=/nonexistent", `TMPDIR=${temp}`, `${dist}${name}`, ...args],
-    ...options,
-  });
+  const env = ["PATH=/nonexistent", `TMPDIR=${folder}`, ...variables];
+  return spawn("/usr/bin/env", { args: ["-i", "-C", folder, ...env, `${dist}${name}`, ...args] });
 }
 
 rabbitmqTest("compiled new_task and two compiled workers do the tutorial", async () => {
   await using temp = await tempDir();
-  const target = ["--url", node.url, "--queue", uniqueName("compiled")];
-  await using first = binary("worker", temp.path, target);
-  await using second = binary("worker", temp.path, target);
+  const target = [`AMQP_URL=${node.url}`, `TASK_QUEUE=${uniqueName("compiled")}`];
+  await using first = binary("worker", temp.path, target, []);
+  await using second = binary("worker", temp.path, target, []);
   const workers = [first, second];
   for (const worker of workers) await worker.waitForLine(/Waiting for messages/);
 
   for (const text of TEXTS) {
-    await using sender = binary("new_task", temp.path, [...target, ...text.split(" ")]);
+    await using sender = binary("new_task", temp.path, target, text.split(" "));
     const { stdout, stderr, code } = await sender.ended();
     assertEquals({ stdout, stderr, code }, { stdout: ` [x] Sent ${text}\n`, stderr: "", code: 0 });
   }
@@ -64,12 +62,12 @@ rabbitmqTest("compiled new_task and two compiled workers do the tutorial", async
 for (const name of ["new_task", "worker"]) {
   Deno.test(`compiled ${name} tells its version and explains a wrong option`, async () => {
     await using temp = await tempDir();
-    await using version = binary(name, temp.path, ["--version"]);
+    await using version = binary(name, temp.path, [], ["--version"]);
     const told = await version.ended();
     assertEquals(told.code, 0);
     assertStringIncludes(told.stdout, config.version);
 
-    await using wrong = binary(name, temp.path, ["--no-such-option"]);
+    await using wrong = binary(name, temp.path, [], ["--no-such-option"]);
     const refused = await wrong.ended();
     assertEquals(refused.code, 64);
     assertStringIncludes(refused.stderr, "--no-such-option");
