@@ -39,15 +39,31 @@ interface Described {
   env?: string;
 }
 
+interface TextBounds {
+  /** Bounds in bytes of UTF-8; AMQP's short strings hold at most 255. */
+  minBytes?: number;
+  maxBytes?: number;
+}
+
 /** An option with a text value. */
-export function text(spec: Described & { default: string; secret?: boolean }): Flag<string>;
-export function text(spec: Described): Flag<string | undefined>;
-export function text(spec: Described & { default?: string }): Flag<string | undefined> {
+export function text(spec: Described & TextBounds & { default: string }): Flag<string>;
+export function text(spec: Described & TextBounds): Flag<string | undefined>;
+export function text(
+  spec: Described & TextBounds & { default?: string },
+): Flag<string | undefined> {
   return {
     ...base(spec),
     ...(spec.default === undefined ? {} : { shown: spec.default }),
     fallback: () => spec.default,
-    parse: (texts) => texts.at(-1),
+    parse: (texts, source) => {
+      const given = texts.at(-1)!;
+      const bytes = new TextEncoder().encode(given).length;
+      const { minBytes = 0, maxBytes = Infinity } = spec;
+      if (bytes >= minBytes && bytes <= maxBytes) return given;
+      throw new UsageError(
+        `${source} must have ${minBytes} to ${maxBytes} bytes, and has ${bytes}`,
+      );
+    },
   };
 }
 
@@ -290,7 +306,7 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
       unknown ??= arg.split("=", 1)[0]!;
     } else if (flag.value === undefined) {
       if (arg.includes("=")) throw new UsageError(`--${name} is a switch and takes no value`);
-      options.push(`--${name}=`);
+      options.push(`--${name}`);
     } else if (arg.includes("=")) {
       options.push(arg);
     } else {

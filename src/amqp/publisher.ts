@@ -1,0 +1,180 @@
+/**
+ * Publishes tasks and knows what became of each: confirmed, returned, refused, or unknown because
+ * the connection ended first. Always mandatory, always with confirms, on a channel of its own.
+ */
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
+import { ChannelError, EXIT, TaskError, type ToolError } from "../errors.ts";
+import { ContentWriter, type Publication } from "./content.ts";
+import type { Transport } from "./transport.ts";
+
+export type { Publication } from "./content.ts";
+
+export interface PublisherOptions {
+  /** How long a confirm may take, in milliseconds; default 30,000. */
+  readonly confirmTimeout?: number;
+}
+
+/** A publication that the broker has not confirmed yet. */
+interface Pending {
+  readonly messageId: string;
+  /** performance.now() when it was sent. */
+  readonly since: number;
+  resolve(): void;
+  reject(error: ToolError): void;
+  /** The broker's words, once it has returned the task. */
+  returned?: string;
+}
+
+export class Publisher {
+  readonly #transport: Transport;
+  readonly #channel: AMQPChannel;
+  readonly #writer: ContentWriter;
+  readonly #confirmTimeout: number;
+  /** By delivery tag, oldest first. */
+  readonly #pending = new Map<number, Pending>();
+  #nextTag = 1;
+  #ended: ToolError | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(transport: Transport, channel: AMQPChannel, options: PublisherOptions) {
+    this.#transport = transport;
+    this.#channel = channel;
+    this.#writer = new ContentWriter(channel.id, transport.frameMax);
+    this.#confirmTimeout = options.confirmTimeout ?? 30_000;
+    channel.publishConfirmed = (tag, multiple, nack) => this.#onConfirm(tag, multiple, nack);
+    channel.onReturn = (message) => this.#onReturn(message);
+  }
+
+  /** Opens a channel with publisher confirms. */
+  static async open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
+    const channel = await transport.openChannel();
+    const publisher = new Publisher(transport, channel, options);
+    transport.watch(channel, { ended: (error) => publisher.#end(error) });
+    await transport.request("confirm.select", channel.confirmSelect());
+    return publisher;
+  }
+
+  /** Publications that the broker has not confirmed yet. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Publishes a task; resolves when the broker has confirmed it.
+   *
+   * Waits before sending while the broker blocks publishers or the socket is full.
+   *
+   * @throws {TaskError} returned (69), refused (75), not confirmed in time (75: it may be on the
+   *   queue), or impossible to encode (65)
+   * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue
+   */
+  async publish(task: Publication): Promise<void> {
+    while (this.#transport.blocked !== undefined || this.#transport.congested) {
+      if (this.#ended !== undefined) throw this.#ended;
+      await (this.#transport.blocked === undefined
+        ? this.#transport.drained()
+        : this.#transport.unblocked());
+    }
+    if (this.#ended !== undefined) throw this.#ended;
+    const messageId = task.properties.messageId || crypto.randomUUID();
+    const pieces = this.#writer.publish(task, messageId);
+    return new Promise((resolve, reject) => {
+      this.#pending.set(this.#nextTag++, { messageId, since: performance.now(), resolve, reject });
+      for (const piece of pieces) this.#transport.enqueue(piece);
+      this.#timer ??= setTimeout(() => this.#expire(), this.#confirmTimeout);
+    });
+  }
+
+  /** Closes the channel; publications still pending are rejected. */
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#end(new ChannelError("the publisher was closed by us", 0, ""));
+    await this.#transport.request("closing a channel", this.#channel.close());
+  }
+
+  #onConfirm(tag: number, multiple: boolean, nack: boolean): void {
+    if (!multiple) {
+      const one = this.#pending.get(tag);
+      if (one !== undefined) this.#settle(tag, one, nack);
+      return;
+    }
+    for (const [each, pending] of this.#pending) {
+      // Tag 0 with multiple means all so far (section 1.8.3.13).
+      if (tag !== 0 && each > tag) break;
+      this.#settle(each, pending, nack);
+    }
+  }
+
+  #settle(tag: number, pending: Pending, nack: boolean): void {
+    this.#pending.delete(tag);
+    if (this.#pending.size === 0) this.#stopTimer();
+    if (pending.returned !== undefined) {
+      pending.reject(new TaskError(pending.returned, EXIT.unavailable));
+    } else if (nack) {
+      pending.reject(
+        new TaskError("the broker refused the task (basic.nack): it is not queued", EXIT.temporary),
+      );
+    } else {
+      pending.resolve();
+    }
+  }
+
+  /** A return carries no delivery tag; the confirm that follows it does. */
+  #onReturn(message: AMQPMessage): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.returned !== undefined) continue;
+      if (pending.messageId !== message.properties.messageId) continue;
+      const target = message.exchange === ""
+        ? `there is no queue ${JSON.stringify(message.routingKey)}`
+        : `the exchange ${JSON.stringify(message.exchange)} has no queue for the routing key ` +
+          JSON.stringify(message.routingKey);
+      pending.returned = `the broker returned the task: ${target} ` +
+        `(${message.replyText} ${message.replyCode})`;
+      return;
+    }
+  }
+
+  /** Gives up on the publications whose confirm is overdue. */
+  #expire(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (const [tag, pending] of this.#pending) {
+      const left = pending.since + this.#confirmTimeout - now;
+      if (left > 0) {
+        this.#timer = setTimeout(() => this.#expire(), left);
+        return;
+      }
+      this.#pending.delete(tag);
+      pending.reject(
+        new TaskError(
+          `the broker did not confirm the task within ${this.#confirmTimeout} ms: ` +
+            "it may be on the queue or not",
+          EXIT.temporary,
+        ),
+      );
+    }
+  }
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #end(error: ToolError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = explain(error);
+    this.#stopTimer();
+    const lost = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const pending of lost) pending.reject(this.#ended);
+  }
+}
+
+/** RabbitMQ closes the channel for a body over its limit; that is the task's fault. */
+function explain(error: ToolError): ToolError {
+  if (error instanceof ChannelError && /message size \d+ .*larger than/i.test(error.replyText)) {
+    return new TaskError(`the broker refused the task: ${error.replyText}`, EXIT.badData);
+  }
+  return error;
+}

@@ -1,0 +1,494 @@
+/**
+ * One AMQP connection over one socket: the package's client with our own way to connect, send and
+ * end. It is never reused: another attempt is another object, so nothing of a dead connection
+ * (blocked flag, half a frame, old channels) can reach the next one.
+ *
+ * States: connecting -> open -> ended. `#end` is the only way into the last one, from any place,
+ * once; everything that waits on the connection is settled there.
+ */
+import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
+import {
+  BasicMethod,
+  ChannelMethod,
+  ClassId,
+  ConnectionMethod,
+  Type,
+} from "@cloudamqp/amqp-client/amqp-frame";
+import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
+import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
+import { readContentHeader } from "./content.ts";
+import { deadline } from "./deadline.ts";
+import { dial, reason, type Socket } from "./dial.ts";
+import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
+import {
+  agree,
+  explainForeignBytes,
+  PROTOCOL_HEADER,
+  readClose,
+  readStart,
+  type ServerProperties,
+  writeCloseOk,
+  writeStartOk,
+  writeTuneOkAndOpen,
+} from "./handshake.ts";
+import { Outbox } from "./outbox.ts";
+import { type Endpoint, redact } from "./url.ts";
+
+const FRAME_MAX_BYTES = 131072;
+/** How long the broker may take to answer a method, in milliseconds. */
+const REPLY_TIMEOUT_MS = 20_000;
+/** How long a polite goodbye may take, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 1000;
+const SENT = Promise.resolve();
+const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, 0xce]);
+
+/** Who this connection is, for the broker's tools. */
+export interface ClientIdentity {
+  /** Connection name: "worker on host1 pid 42". */
+  readonly name: string;
+  readonly version: string;
+}
+
+/** Told about the end of a channel or of its consumer; at most one call each. */
+export interface ChannelWatcher {
+  /** The broker closed the channel, or the connection has ended. */
+  ended(error: ToolError): void;
+  /** The broker cancelled the consumer, for instance because its queue was deleted. */
+  cancelled?(consumerTag: string): void;
+}
+
+export class Transport extends AMQPBaseClient {
+  readonly endpoint: Endpoint;
+  /** Resolves with the cause when the connection has ended; never rejects. */
+  readonly ended: Promise<ConnectionError>;
+  /** Known after the handshake. */
+  server: ServerProperties = { product: "", version: "" };
+  readonly #socket: Socket;
+  readonly #identity: ClientIdentity;
+  readonly #outbox: Outbox;
+  readonly #frames = new FrameBuffer(FRAME_MAX_BYTES);
+  readonly #watchers = new Map<number, ChannelWatcher>();
+  #blockWaiters: (() => void)[] = [];
+  #resolveEnded!: (error: ConnectionError) => void;
+  #endError: ConnectionError | undefined;
+  /** The broker has sent something: what it says from now on are frames. */
+  #spoke = false;
+  #opened = false;
+  /** The broker has sent connection.close with this cause; the socket's end follows. */
+  #goodbye: ConnectionError | undefined;
+  /** performance.now() of the last byte from the broker. */
+  #lastRead = performance.now();
+  #heartbeatTimer: ReturnType<typeof setInterval> | undefined;
+
+  private constructor(endpoint: Endpoint, socket: Socket, identity: ClientIdentity) {
+    super(
+      endpoint.vhost,
+      endpoint.username,
+      "", // start-ok is written here and not by the package
+      identity.name,
+      undefined,
+      FRAME_MAX_BYTES,
+      endpoint.heartbeat,
+      endpoint.channelMax,
+    );
+    this.endpoint = endpoint;
+    this.#socket = socket;
+    this.#identity = identity;
+    this.#outbox = new Outbox(socket, (error) => this.#lost(error));
+    this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
+    this.onunblocked = () => this.#wakeBlocked();
+  }
+
+  /**
+   * Connects and logs in.
+   *
+   * @throws {ConnectionError} `fatal` when trying again cannot help
+   * @throws {InputError} a certificate file cannot be read
+   */
+  static async open(endpoint: Endpoint, identity: ClientIdentity): Promise<Transport> {
+    const started = performance.now();
+    function late(): ConnectionError {
+      return new ConnectionError(
+        `cannot connect to ${redact(endpoint)}: no answer within ${endpoint.connectionTimeout} ms`,
+      );
+    }
+    const socket = await deadline(
+      dial(endpoint),
+      endpoint.connectionTimeout,
+      late,
+      (lateSocket) => lateSocket.close(),
+    );
+    const transport = new Transport(endpoint, socket, identity);
+    const left = endpoint.connectionTimeout - (performance.now() - started);
+    try {
+      await deadline(transport.connect(), left, late);
+    } catch (error) {
+      transport.#end(asConnectionError(error));
+      throw error;
+    }
+    return transport;
+  }
+
+  /** Logs in over the socket. Called once, by `open`. */
+  override connect(): Promise<AMQPBaseClient> {
+    const opened = new Promise<AMQPBaseClient>((resolve, reject) => {
+      this.connectPromise = [resolve, reject];
+    });
+    this.#outbox.add(PROTOCOL_HEADER);
+    this.#readLoop();
+    return opened;
+  }
+
+  /** The connection is over; nothing can be sent any more. */
+  get isEnded(): boolean {
+    return this.#endError !== undefined;
+  }
+
+  /** More bytes are waiting to be sent than should be. */
+  get congested(): boolean {
+    return this.#outbox.congested;
+  }
+
+  /** Resolves when there is room to send again, or the connection has ended. */
+  drained(): Promise<void> {
+    return this.#outbox.drained();
+  }
+
+  /** Queues bytes to send. Large pieces must not change until they are sent. */
+  override send(bytes: Uint8Array): Promise<void> {
+    if (this.#endError !== undefined) return Promise.reject(this.#endError);
+    this.#outbox.add(bytes);
+    return SENT;
+  }
+
+  /** As `send`, without a promise; does nothing when the connection has ended. */
+  enqueue(bytes: Uint8Array): void {
+    if (this.#endError === undefined) this.#outbox.add(bytes);
+  }
+
+  /** Resolves when the broker accepts publications, or the connection has ended. */
+  async unblocked(): Promise<void> {
+    while (this.blocked !== undefined && this.#endError === undefined) {
+      await new Promise<void>((resolve) => this.#blockWaiters.push(resolve));
+    }
+  }
+
+  /** Opens a channel. */
+  openChannel(): Promise<AMQPChannel> {
+    return this.request("opening a channel", this.channel());
+  }
+
+  /** Tells `watcher` about the end of a channel, at once when it has ended already. */
+  watch(channel: AMQPChannel, watcher: ChannelWatcher): void {
+    if (this.#endError !== undefined) watcher.ended(this.#endError);
+    else this.#watchers.set(channel.id, watcher);
+  }
+
+  /**
+   * Waits for the answer to a method. A broker that does not answer is taken for dead.
+   *
+   * @param what the action, for the error: "declaring the queue"
+   * @throws {ChannelError | ConnectionError}
+   */
+  async request<T>(what: string, reply: Promise<T>): Promise<T> {
+    try {
+      return await deadline(reply, REPLY_TIMEOUT_MS, () => {
+        const error = new ConnectionError(
+          `${redact(this.endpoint)} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
+        );
+        this.#end(error);
+        return error;
+      });
+    } catch (error) {
+      if (error instanceof ToolError) throw error;
+      if (this.#endError !== undefined) throw this.#endError;
+      throw new ChannelError(`the channel is closed`, 0, "", { cause: error });
+    }
+  }
+
+  /** Says goodbye, waits a moment for the answer, and ends. Never throws. */
+  async shutdown(): Promise<void> {
+    if (this.#endError === undefined && this.#opened) {
+      await deadline(this.close(), CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
+    }
+    this.#end(new ConnectionError("the connection was closed by us"));
+  }
+
+  /** Ends it at once, without a word to the broker. */
+  destroy(error: ConnectionError): void {
+    this.#end(error);
+  }
+
+  protected override closeSocket(): void {
+    this.#end(new ConnectionError("the connection was closed by us"));
+  }
+
+  async #readLoop(): Promise<void> {
+    const { bytes, view } = this.#frames;
+    // Frames that the package understands are handed to it in runs, not one by one.
+    let plain = 0;
+    const parsePlain = (end: number) => {
+      if (end > plain) super.parseFrames(new AMQPView(bytes.buffer, plain, end - plain));
+      plain = end;
+    };
+    const onFrame = (start: number, end: number) => {
+      const handler = this.#handlerOf(view, start);
+      if (handler === undefined) return;
+      parsePlain(start);
+      plain = end;
+      const payload = start + FRAME_HEADER_BYTES;
+      handler.call(
+        this,
+        new AMQPView(bytes.buffer, payload, end - payload - 1),
+        view.getUint16(start + 1),
+      );
+    };
+    try {
+      for (;;) {
+        const n = await this.#socket.read(this.#frames.room);
+        if (this.#endError !== undefined) return;
+        if (n === null) return this.#lost(undefined);
+        this.#lastRead = performance.now();
+        if (!this.#spoke && !this.#speaksFrames(n)) continue;
+        this.#frames.take(n, onFrame, parsePlain);
+        plain = 0;
+      }
+    } catch (error) {
+      if (error instanceof ConnectionError) this.#end(error);
+      else if (error instanceof RangeError || error instanceof TypeError) {
+        this.#end(protocolError(`a frame cannot be read: ${error.message}`, error));
+      } else this.#lost(error);
+    }
+  }
+
+  /** The first bytes tell AMQP frames from anything else. */
+  #speaksFrames(n: number): boolean {
+    const first = this.#frames.room.subarray(0, n);
+    if (first[0] === Type.METHOD) return this.#spoke = true;
+    throw new ConnectionError(
+      `cannot connect to ${redact(this.endpoint)}: ${explainForeignBytes(first)}`,
+      EXIT.protocol,
+      true,
+    );
+  }
+
+  /**
+   * The frames that are not left to the package: what it answers wrongly, does not report, or
+   * reads without bounds.
+   */
+  #handlerOf(view: DataView, start: number): FrameHandler | undefined {
+    switch (view.getUint8(start)) {
+      case Type.HEADER:
+        return this.#onContentHeader;
+      case Type.HEARTBEAT:
+        return ignore;
+      case Type.BODY:
+        return undefined;
+      case Type.METHOD:
+        break;
+      default:
+        throw protocolError(`a frame type must be 1, 2, 3 or 8, and is ${view.getUint8(start)}`);
+    }
+    if (view.getUint32(start + 3) < 4) throw protocolError("a method frame is too short");
+    const classId = view.getUint16(start + 7);
+    const methodId = view.getUint16(start + 9);
+    if (classId === ClassId.BASIC) {
+      return methodId === BasicMethod.CANCEL ? this.#onConsumerCancel : undefined;
+    }
+    if (classId === ClassId.CHANNEL) {
+      return methodId === ChannelMethod.CLOSE ? this.#onChannelClose : undefined;
+    }
+    if (classId !== ClassId.CONNECTION) return undefined;
+    switch (methodId) {
+      case ConnectionMethod.START:
+        return this.#onStart;
+      case ConnectionMethod.TUNE:
+        return this.#onTune;
+      case ConnectionMethod.OPEN_OK:
+        return this.#onOpenOk;
+      case ConnectionMethod.CLOSE:
+        return this.#onClose;
+      default:
+        return undefined;
+    }
+  }
+
+  #onStart(view: AMQPView): void {
+    const start = readStart(argumentsOf(view));
+    this.server = start.server;
+    this.#outbox.add(
+      writeStartOk(this.endpoint, start, this.#identity.name, this.#identity.version),
+    );
+  }
+
+  #onTune(view: AMQPView): void {
+    const tune = agree(argumentsOf(view), {
+      channelMax: this.channelMax,
+      frameMax: this.frameMax,
+      heartbeat: this.heartbeat,
+    });
+    this.channelMax = tune.channelMax;
+    this.frameMax = tune.frameMax;
+    this.heartbeat = tune.heartbeat;
+    this.#frames.maxPayload = tune.frameMax;
+    this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
+    this.#keepAlive(tune.heartbeat * 1000);
+  }
+
+  #onOpenOk(): void {
+    this.#opened = true;
+    this.closed = false;
+    const waiting = this.connectPromise;
+    delete this.connectPromise;
+    waiting?.[0](this);
+  }
+
+  #onClose(view: AMQPView): void {
+    const { code, text } = readClose(argumentsOf(view));
+    this.#outbox.add(writeCloseOk(0, ClassId.CONNECTION, ConnectionMethod.CLOSE_OK));
+    const refused = !this.#opened;
+    const error = this.#goodbye = new ConnectionError(
+      refused
+        ? `cannot log in at ${redact(this.endpoint)}: ${text} (${code})`
+        : `the broker closed the connection to ${redact(this.endpoint)}: ${text} (${code})`,
+      exitCodeForReply(code),
+      refused && exitCodeForReply(code) === EXIT.noPermission,
+    );
+    // The answer leaves before the socket closes; whoever waits is told after that.
+    deadline(this.#outbox.flushed(), CLOSE_TIMEOUT_MS, () => error)
+      .catch(() => {})
+      .then(() => this.#end(error));
+  }
+
+  #onChannelClose(view: AMQPView, channelId: number): void {
+    const { code, text } = readClose(argumentsOf(view));
+    const channel = this.channels[channelId];
+    this.#outbox.add(writeCloseOk(channelId, ClassId.CHANNEL, ChannelMethod.CLOSE_OK));
+    if (channel === undefined) return;
+    const error = new ChannelError(`the broker closed the channel: ${text} (${code})`, code, text);
+    const watcher = this.#watchers.get(channelId);
+    this.#watchers.delete(channelId);
+    delete this.channels[channelId];
+    channel.setClosed(error);
+    watcher?.ended(error);
+  }
+
+  #onConsumerCancel(view: AMQPView, channelId: number): void {
+    const [consumerTag] = argumentsOf(view).getShortString(0);
+    this.channels[channelId]?.consumers.delete(consumerTag);
+    this.#watchers.get(channelId)?.cancelled?.(consumerTag);
+  }
+
+  #onContentHeader(view: AMQPView, channelId: number): void {
+    const channel = this.channels[channelId];
+    if (channel === undefined) return;
+    const { delivery, getMessage, returned } = channel as unknown as Assembling;
+    const message = delivery ?? getMessage ?? returned;
+    if (message === undefined) {
+      throw protocolError("a content header must follow its method, and came alone");
+    }
+    const header = readContentHeader(view);
+    message.bodySize = header.bodySize;
+    message.properties = header.properties;
+    message._rawBytes = new Uint8Array(header.bodySize);
+    if (header.bodySize === 0) channel.onMessageReady(message);
+  }
+
+  /**
+   * Sends heartbeats while nothing else is sent, and ends a connection on which the broker has
+   * been silent for the whole negotiated time (section 4.2.7). Our own writes do not count as a
+   * sign of life.
+   */
+  #keepAlive(timeoutMs: number): void {
+    if (timeoutMs === 0) return;
+    const period = Math.max(100, timeoutMs / 4);
+    let lastTick = performance.now();
+    this.#heartbeatTimer = setInterval(() => {
+      const now = performance.now();
+      // If this process itself stood still, what the broker sent meanwhile is still unread.
+      const stalled = Math.max(0, now - lastTick - 2 * period);
+      lastTick = now;
+      this.#lastRead = Math.min(now, this.#lastRead + stalled);
+      if (now - this.#lastRead >= timeoutMs) {
+        this.#end(
+          new ConnectionError(
+            `${redact(this.endpoint)} has been silent for ${timeoutMs / 1000} s`,
+          ),
+        );
+      } else if (now - this.#outbox.lastWrite >= timeoutMs / 2 - period) {
+        this.#outbox.add(HEARTBEAT_FRAME);
+      }
+    }, period);
+  }
+
+  #lost(cause: unknown): void {
+    const where = redact(this.endpoint);
+    const why = cause === undefined ? "the broker closed the socket" : reason(cause);
+    this.#end(
+      new ConnectionError(
+        this.#opened
+          ? `the connection to ${where} was lost: ${why}`
+          : `cannot log in at ${where}: ${why} during the handshake`,
+        EXIT.temporary,
+        false,
+        { cause },
+      ),
+    );
+  }
+
+  #end(cause: ConnectionError): void {
+    if (this.#endError !== undefined) return;
+    const error = this.#endError = this.#goodbye ?? cause;
+    this.closed = true;
+    clearInterval(this.#heartbeatTimer);
+    this.#outbox.discard();
+    this.#socket.close();
+    const waiting = this.connectPromise;
+    delete this.connectPromise;
+    waiting?.[1](error);
+    const closing = this.closePromise;
+    delete this.closePromise;
+    closing?.[0]();
+    for (const channel of this.channels) channel?.setClosed(error);
+    const watchers = [...this.#watchers.values()];
+    this.#watchers.clear();
+    for (const watcher of watchers) watcher.ended(error);
+    this.#wakeBlocked();
+    this.#resolveEnded(error);
+  }
+
+  #wakeBlocked(): void {
+    const waiters = this.#blockWaiters;
+    this.#blockWaiters = [];
+    for (const resume of waiters) resume();
+  }
+}
+
+/** @param payload the frame's payload without its end byte */
+type FrameHandler = (this: Transport, payload: AMQPView, channelId: number) => void;
+
+/**
+ * What the package keeps on a channel between a method and the end of its content; it leaves these
+ * fields out of its published types.
+ */
+interface Assembling {
+  delivery?: IncomingMessage;
+  getMessage?: IncomingMessage;
+  returned?: IncomingMessage;
+}
+
+type IncomingMessage = AMQPMessage & { _rawBytes: Uint8Array | null };
+
+function ignore(): void {}
+
+/** A method's arguments: the payload behind class and method id. */
+function argumentsOf(view: AMQPView): AMQPView {
+  return new AMQPView(view.buffer as ArrayBuffer, view.byteOffset + 4, view.byteLength - 4);
+}
+
+function asConnectionError(error: unknown): ConnectionError {
+  if (error instanceof ConnectionError) return error;
+  return new ConnectionError(reason(error), EXIT.temporary, false, { cause: error });
+}
