@@ -24,7 +24,7 @@ export class TaskFiles implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#directory !== undefined) remove(this.#directory);
+    if (this.#directory !== undefined) remove(this.#directory, true);
     this.#directory = undefined;
   }
 }
@@ -60,9 +60,9 @@ export class RunFiles implements Disposable {
   }
 }
 
-function remove(path: string): void {
+function remove(path: string, recursive = false): void {
   try {
-    Deno.removeSync(path, { recursive: true });
+    Deno.removeSync(path, { recursive });
   } catch {
     // Not there, or not ours any more: what is left holds nothing that is needed.
   }
