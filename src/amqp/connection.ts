@@ -1,5 +1,5 @@
 /** Gets a connection out of several addresses, once or again and again. */
-import { ConnectionError } from "../errors.ts";
+import { ConnectionError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Logger } from "../observe/log.ts";
 import { type ClientIdentity, Transport } from "./transport.ts";
@@ -63,9 +63,10 @@ export class Connector {
   /**
    * Rounds without end, with a growing pause between them, until one works or `signal` aborts.
    *
-   * @param tolerant also wait when every endpoint refuses for good (login, vhost, certificate)
+   * @param tolerant also wait when every endpoint refuses for good (login, vhost, certificate) or a
+   *   certificate file cannot be read: whoever replaces it may not have finished
    * @returns undefined when the signal aborted
-   * @throws {ConnectionError} every endpoint refused for good and `tolerant` is false
+   * @throws {ConnectionError | InputError} for good, and `tolerant` is false
    */
   async connectForever(signal: AbortSignal, tolerant: boolean): Promise<Transport | undefined> {
     while (!signal.aborted) {
@@ -74,7 +75,9 @@ export class Connector {
         if (!signal.aborted) return transport;
         await transport.shutdown();
       } catch (error) {
-        if (!(error instanceof ConnectionError) || (error.fatal && !tolerant)) throw error;
+        if (!(error instanceof ToolError)) throw error;
+        const fatal = !(error instanceof ConnectionError) || error.fatal;
+        if (fatal && !tolerant) throw error;
         await this.pause(error.message, signal);
       }
     }
