@@ -30,6 +30,8 @@ export const HEADER = {
   host: "task-host",
   /** When it was declared dead; ISO 8601. */
   diedAt: "task-died-at",
+  /** How often it was published anew; tells a copy from what it was copied from; integer. */
+  hops: "task-hops",
   /** How often it was taken back from the dead; integer. */
   replays: "task-replays",
   /** The `user_id` it was first published with, which only that user may set as a property. */
@@ -199,6 +201,7 @@ function copyProperties(
   if (lifetime !== undefined && !headers.has(HEADER.expiresAt)) {
     headers.set(HEADER.expiresAt, now + lifetime);
   }
+  headers.set(HEADER.hops, (toInteger(headers.get(HEADER.hops)) ?? 0) + 1);
   for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) headers.delete(name);
     else headers.set(name, value);

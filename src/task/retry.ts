@@ -60,7 +60,7 @@ export type Decision =
    * Put a copy on the task's own queue, then acknowledge this delivery. For a task that we give
    * back blamelessly, but whose next worker would take our deliveries for crashes.
    */
-  | { readonly kind: "renew"; readonly attempts: number };
+  | { readonly kind: "renew" };
 
 /** Whether a delivered task may run now; `attempt` is 1 for the first. */
 export type Admission = { readonly kind: "run"; readonly attempt: number } | Park | Bury;
@@ -124,9 +124,7 @@ export function decide(
       return park(outcome.delayMs, { attempts: history.attempts }, policy, now);
     case "interrupted":
     case "unable":
-      return history.crashes + 1 >= policy.maxCrashes
-        ? { kind: "renew", attempts: history.attempts }
-        : { kind: "requeue" };
+      return history.crashes + 1 >= policy.maxCrashes ? { kind: "renew" } : { kind: "requeue" };
   }
 }
 

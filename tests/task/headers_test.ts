@@ -60,6 +60,7 @@ Deno.test("parkedProperties() keeps what is the sender's and drops what steers b
       colour: "blue",
       "task-user-id": "alice",
       "task-expires-at": NOW + 60_000,
+      "task-hops": 1,
       "task-origin-queue": "q",
       "task-attempt": 2,
       "task-error": "exit 3",
@@ -90,7 +91,7 @@ Deno.test("parkedProperties() forgets the wait and the crashes of the attempt be
     counted: false,
   });
   const failed = parkedProperties({ properties: waiting, queue: "q" }, { attempts: 1 }, NOW);
-  assertEquals(failed.headers, { "task-origin-queue": "q", "task-attempt": 1 });
+  assertEquals(failed.headers, { "task-hops": 2, "task-origin-queue": "q", "task-attempt": 1 });
 });
 
 Deno.test("parkedProperties() leaves the received properties alone", () => {
@@ -109,6 +110,7 @@ Deno.test("deadProperties() says how a task died", () => {
     host: "edge-7",
   }, NOW);
   assertEquals(copy.headers, {
+    "task-hops": 1,
     "task-origin-queue": "q",
     "task-attempt": 5,
     "task-dead-reason": "max-attempts",
@@ -134,7 +136,7 @@ Deno.test("replayProperties() undoes a death: what the sender gave is left, and 
   assertEquals(again, {
     messageId: "m",
     deliveryMode: 2,
-    headers: { colour: "blue", "task-origin-queue": "q", "task-replays": 1 },
+    headers: { colour: "blue", "task-hops": 2, "task-origin-queue": "q", "task-replays": 1 },
   });
   assertEquals(originQueue(again), "q");
   const history = readHistory({ properties: again, redelivered: false });
