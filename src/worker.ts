@@ -22,6 +22,8 @@ const HELP: HelpPage = {
     "worker [OPTION]... -- COMMAND [ARG]...  (runs a command for each task)",
     "worker [OPTION]... --shell TEXT",
     "worker [OPTION]... --handler FILE",
+    "worker dead ls|show|replay|purge       (worker dead --help)",
+    "worker queues                          (worker queues --help)",
   ],
   about:
     `Takes tasks from a queue, one at a time unless told otherwise, does them, and acknowledges each
@@ -75,6 +77,10 @@ interface Work {
 if (import.meta.main) await runMain("worker", run);
 
 async function run(host: Host): Promise<number> {
+  // Words, not options: a command of one of these names comes after "--".
+  const [first, ...rest] = host.args;
+  if (first === "dead") return await (await import("./cli/inspect.ts")).runDead(host, rest);
+  if (first === "queues") return await (await import("./cli/inspect.ts")).runQueues(host, rest);
   const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
     stopEarly: true,
   });

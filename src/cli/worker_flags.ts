@@ -161,7 +161,9 @@ export const WORKER_FLAGS = {
 export type WorkerValues = Values<typeof WORKER_FLAGS>;
 
 /** The names in --queue with their shares. @throws {UsageError} */
-export function readQueueNames(values: WorkerValues): { name: string; weight: number }[] {
+export function readQueueNames(
+  values: Pick<WorkerValues, "queue">,
+): { name: string; weight: number }[] {
   const queues = values.queue.split(",").map((part) => {
     const match = /^(.+)=(\d{1,5})$/s.exec(part);
     return { name: match?.[1] ?? part, weight: Number(match?.[2] ?? 1) };
