@@ -1,6 +1,6 @@
 /** Content as frames: the header frame with its properties, and body frames (section 4.2.6). */
 import { BasicMethod, ClassId, Type } from "@cloudamqp/amqp-client/amqp-frame";
-import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
+import { AMQPView } from "./view.ts";
 import { EXIT, TaskError } from "../errors.ts";
 import type { Field, TaskProperties } from "../task/task.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, protocolError } from "./frame_buffer.ts";

@@ -1,7 +1,9 @@
+import { after, type Timer } from "./timer.ts";
+
 /**
  * Waits for a promise, but not for ever.
  *
- * @param ms milliseconds; at most 2^31 - 1
+ * @param ms milliseconds
  * @param late makes the error to throw when the time has passed; the promise itself goes on, and
  *   its later result is handed to `discard`
  */
@@ -11,18 +13,18 @@ export async function deadline<T>(
   late: () => Error,
   discard: (value: T) => void = () => {},
 ): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let timer: Timer | undefined;
   let passed = false;
   const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
+    timer = after(ms, () => {
       passed = true;
       reject(late());
-    }, Math.max(0, ms));
+    });
   });
   promise.then((value) => passed ? discard(value) : undefined, () => {});
   try {
     return await Promise.race([promise, timeout]);
   } finally {
-    clearTimeout(timer);
+    timer?.cancel();
   }
 }

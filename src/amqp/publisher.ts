@@ -6,6 +6,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, EXIT, TaskError, type ToolError } from "../errors.ts";
 import { ContentWriter, type Publication } from "./content.ts";
+import { after, type Timer } from "./timer.ts";
 import type { Transport } from "./transport.ts";
 
 export type { Publication } from "./content.ts";
@@ -35,7 +36,8 @@ export class Publisher {
   readonly #pending = new Map<number, Pending>();
   #nextTag = 1;
   #ended: ToolError | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs on when nothing is pending, so that a steady stream does not set one for each task. */
+  #timer: Timer | undefined;
 
   private constructor(transport: Transport, channel: AMQPChannel, options: PublisherOptions) {
     this.#transport = transport;
@@ -82,7 +84,7 @@ export class Publisher {
     return new Promise((resolve, reject) => {
       this.#pending.set(this.#nextTag++, { messageId, since: performance.now(), resolve, reject });
       for (const piece of pieces) this.#transport.enqueue(piece);
-      this.#timer ??= setTimeout(() => this.#expire(), this.#confirmTimeout);
+      this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
     });
   }
 
@@ -108,7 +110,6 @@ export class Publisher {
 
   #settle(tag: number, pending: Pending, nack: boolean): void {
     this.#pending.delete(tag);
-    if (this.#pending.size === 0) this.#stopTimer();
     if (pending.returned !== undefined) {
       pending.reject(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
@@ -142,7 +143,7 @@ export class Publisher {
     for (const [tag, pending] of this.#pending) {
       const left = pending.since + this.#confirmTimeout - now;
       if (left > 0) {
-        this.#timer = setTimeout(() => this.#expire(), left);
+        this.#timer = after(left, () => this.#expire());
         return;
       }
       this.#pending.delete(tag);
@@ -156,15 +157,10 @@ export class Publisher {
     }
   }
 
-  #stopTimer(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
   #end(error: ToolError): void {
     if (this.#ended !== undefined) return;
     this.#ended = explain(error);
-    this.#stopTimer();
+    this.#timer?.cancel();
     const lost = [...this.#pending.values()];
     this.#pending.clear();
     for (const pending of lost) pending.reject(this.#ended);

@@ -16,7 +16,7 @@ import {
   ConnectionMethod,
   Type,
 } from "@cloudamqp/amqp-client/amqp-frame";
-import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
+import { AMQPView } from "./view.ts";
 import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
 import { readContentHeader } from "./content.ts";
 import { deadline } from "./deadline.ts";
@@ -34,6 +34,7 @@ import {
   writeTuneOkAndOpen,
 } from "./handshake.ts";
 import { Outbox } from "./outbox.ts";
+import { after, type Timer } from "./timer.ts";
 import { type Endpoint, redact } from "./url.ts";
 
 const FRAME_MAX_BYTES = 131072;
@@ -80,7 +81,7 @@ export class Transport extends AMQPBaseClient {
   #goodbye: ConnectionError | undefined;
   /** performance.now() of the last byte from the broker. */
   #lastRead = performance.now();
-  #heartbeatTimer: ReturnType<typeof setInterval> | undefined;
+  #heartbeatTimer: Timer | undefined;
 
   private constructor(endpoint: Endpoint, socket: Socket, identity: ClientIdentity) {
     super(
@@ -405,7 +406,7 @@ export class Transport extends AMQPBaseClient {
     if (timeoutMs === 0) return;
     const period = Math.max(100, timeoutMs / 4);
     let lastTick = performance.now();
-    this.#heartbeatTimer = setInterval(() => {
+    const tick = () => {
       const now = performance.now();
       // If this process itself stood still, what the broker sent meanwhile is still unread.
       const stalled = Math.max(0, now - lastTick - 2 * period);
@@ -420,7 +421,9 @@ export class Transport extends AMQPBaseClient {
       } else if (now - this.#outbox.lastWrite >= timeoutMs / 2 - period) {
         this.#outbox.add(HEARTBEAT_FRAME);
       }
-    }, period);
+      if (this.#endError === undefined) this.#heartbeatTimer = after(period, tick);
+    };
+    this.#heartbeatTimer = after(period, tick);
   }
 
   #lost(cause: unknown): void {
@@ -442,7 +445,7 @@ export class Transport extends AMQPBaseClient {
     if (this.#endError !== undefined) return;
     const error = this.#endError = this.#goodbye ?? cause;
     this.closed = true;
-    clearInterval(this.#heartbeatTimer);
+    this.#heartbeatTimer?.cancel();
     this.#outbox.discard();
     this.#socket.close();
     const waiting = this.connectPromise;
