@@ -10,11 +10,14 @@ import { parseArgs } from "@std/cli/parse-args";
 import { startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
+import { benchBroker } from "./bench/broker.ts";
+import { ownBrokerMissing } from "./brokers.ts";
 import { benchIdle } from "./bench/idle.ts";
 import { benchOneShot } from "./bench/one_shot.ts";
 import { benchThroughput } from "./bench/throughput.ts";
 
-const SECTIONS = ["one-shot", "throughput", "idle"];
+const SECTIONS = ["one-shot", "throughput", "idle", "broker"] as const;
+type Section = typeof SECTIONS[number];
 const USAGE = `Usage: deno task bench [--count N] [--rounds N] [${SECTIONS.join("|")}]...`;
 
 function say(line: string): void {
@@ -25,16 +28,23 @@ async function main(): Promise<void> {
   const { sections, count, rounds } = parseOptions(Deno.args);
   await using folder = await tempDir("bench-");
   await using node = await startRabbitmq();
-  say(`${navigator.hardwareConcurrency} cores, Deno ${Deno.version.deno}, RabbitMQ ${await node
-    .rabbitmqctl("version")}`);
+  const goPeer = await buildGoPeer(folder.path);
+  const bulk = { count, rounds: rounds ?? 3 };
+  const benches: Record<Section, () => Promise<void>> = {
+    "one-shot": () => benchOneShot(node.url, folder.path, rounds ?? 15, say),
+    throughput: () => benchThroughput(node.url, [ourPeer, goPeer], bulk, say),
+    idle: () => benchIdle(node.url, say),
+    broker: async () => {
+      const missing = await ownBrokerMissing();
+      if (missing) say(`left out: ${missing}`);
+      else await benchBroker(goPeer, folder.path, bulk, say);
+    },
+  };
+  const version = await node.rabbitmqctl("version");
+  say(`${navigator.hardwareConcurrency} cores, Deno ${Deno.version.deno}, RabbitMQ ${version}`);
   for (const section of sections) {
     say(`\n## ${section}\n`);
-    if (section === "one-shot") await benchOneShot(node.url, folder.path, rounds ?? 15, say);
-    if (section === "throughput") {
-      const peers = [ourPeer, await buildGoPeer(folder.path)];
-      await benchThroughput(node.url, peers, { count, rounds: rounds ?? 3 }, say);
-    }
-    if (section === "idle") await benchIdle(node.url, say);
+    await benches[section]();
   }
 }
 
@@ -43,7 +53,7 @@ function parseOptions(args: readonly string[]) {
     string: ["count", "rounds"],
     unknown: (arg, key) => key === undefined ? true : refuse(`the option "${arg}" is not known`),
   });
-  const sections = parsed._.map(String);
+  const sections = parsed._ as Section[];
   const wrong = sections.find((section) => !SECTIONS.includes(section));
   if (wrong !== undefined) refuse(`a section must be one of ${SECTIONS.join(", ")}, not ${wrong}`);
   return {
