@@ -7,7 +7,8 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import { startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { whyNoGo } from "../tests/interop/peers.ts";
+import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
 import { benchBroker } from "./bench/broker.ts";
@@ -26,6 +27,8 @@ function say(line: string): void {
 
 async function main(): Promise<void> {
   const { sections, count, rounds } = parseOptions(Deno.args);
+  const missing = rabbitmqMissing ?? await whyNoGo();
+  if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
   await using folder = await tempDir("bench-");
   await using node = await startRabbitmq();
   const goPeer = await buildGoPeer(folder.path);
@@ -51,11 +54,14 @@ async function main(): Promise<void> {
 function parseOptions(args: readonly string[]) {
   const parsed = parseArgs(args, {
     string: ["count", "rounds"],
-    unknown: (arg, key) => key === undefined ? true : refuse(`the option "${arg}" is not known`),
+    unknown: (arg, key) =>
+      key === undefined ? true : refuse(`the option "${arg}" is not known\n${USAGE}`),
   });
   const sections = parsed._ as Section[];
   const wrong = sections.find((section) => !SECTIONS.includes(section));
-  if (wrong !== undefined) refuse(`a section must be one of ${SECTIONS.join(", ")}, not ${wrong}`);
+  if (wrong !== undefined) {
+    refuse(`a section must be one of ${SECTIONS.join(", ")}, not ${wrong}\n${USAGE}`);
+  }
   return {
     sections: sections.length > 0 ? sections : SECTIONS,
     count: positive("count", parsed.count) ?? 100_000,
@@ -71,8 +77,14 @@ function positive(name: string, text: unknown): number | undefined {
 }
 
 function refuse(sentence: string): never {
-  console.error(`bench: ${sentence}\n${USAGE}`);
-  Deno.exit(64);
+  console.error(`bench: ${sentence}`);
+  Deno.exit(1);
 }
 
-await main();
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    refuse(error instanceof Error ? error.message : String(error));
+  }
+}

@@ -118,7 +118,8 @@ async function whyNoPika(): Promise<string | undefined> {
   return code === 0 ? undefined : "python3-pika is not installed";
 }
 
-async function whyNoGo(): Promise<string | undefined> {
+/** Why the Go programs cannot be built here, or undefined. */
+export async function whyNoGo(): Promise<string | undefined> {
   if (!installed("go")) return "Go is not installed";
   try {
     await Deno.stat(`${GO_PATH}/src/github.com/rabbitmq/amqp091-go`);
