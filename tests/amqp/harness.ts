@@ -140,7 +140,8 @@ export class Chance {
   }
   /** Up to `most` characters out of `alphabet`. */
   text(alphabet: string, most: number): string {
-    return Array.from({ length: this.below(most + 1) }, () => this.pick(alphabet)).join("");
+    const characters = [...alphabet];
+    return Array.from({ length: this.below(most + 1) }, () => this.pick(characters)).join("");
   }
   bytes(length: number): Uint8Array<ArrayBuffer> {
     return Uint8Array.from({ length }, () => this.below(256));
