@@ -36,8 +36,8 @@ const FLAGS = {
     default: "25s",
     help: "time to finish running tasks after the first SIGINT or SIGTERM",
   }),
-  help: toggle({ help: "print this page" }),
-  version: toggle({ help: "print the version" }),
+  help: toggle({ help: "print this page", alone: true }),
+  version: toggle({ help: "print the version", alone: true }),
 };
 
 const HELP: HelpPage = {
