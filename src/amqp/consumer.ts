@@ -188,6 +188,8 @@ export class Consumer {
   readonly #stopping = new AbortController();
   readonly #closing = Promise.withResolvers<void>();
   #current: Consumption | undefined;
+  /** A connection on which consumption has not begun yet. */
+  #starting: Transport | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -232,6 +234,7 @@ export class Consumer {
   /** Takes no more tasks; those that are here can still be settled until `close`. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#starting?.destroy(new ConnectionError("stopped before consumption began"));
     await this.#current?.cancel();
   }
 
@@ -245,9 +248,10 @@ export class Consumer {
   async #consume(transport: Transport, onStart: () => void): Promise<ToolError | undefined> {
     const started = performance.now();
     try {
-      const consumption = await Consumption.start(transport, this.#options);
+      this.#starting = transport;
+      const consumption = this.#current = await Consumption.start(transport, this.#options);
+      this.#starting = undefined;
       onStart();
-      this.#current = consumption;
       if (this.#stopping.signal.aborted) {
         await consumption.cancel();
         consumption.flow((delivery) => delivery.release());
@@ -260,6 +264,7 @@ export class Consumer {
       if (error instanceof ToolError) return error;
       throw error;
     } finally {
+      this.#starting = undefined;
       if (performance.now() - started > STEADY_MS) this.#options.connector.succeeded();
     }
   }

@@ -56,7 +56,7 @@ const DEAD_FLAGS = {
     help: "tasks that were replayed so often stay dead",
   }),
   "dry-run": toggle({ help: "only say what would be done" }),
-  help: toggle({ help: "print this page" }),
+  help: toggle({ help: "print this page", alone: true }),
 };
 
 const DEAD_HELP: HelpPage = {
@@ -77,7 +77,7 @@ const QUEUES_FLAGS = {
   queue: WORKER_FLAGS.queue,
   backoff: WORKER_FLAGS.backoff,
   watch: toggle({ help: "show it again every two seconds" }),
-  help: toggle({ help: "print this page" }),
+  help: toggle({ help: "print this page", alone: true }),
 };
 
 const QUEUES_HELP: HelpPage = {

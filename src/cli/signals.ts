@@ -14,9 +14,16 @@ export interface SignalActions {
 /** Exit status of a process that a signal ends at once: 128 plus its number. */
 const ENDING = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGQUIT: 131 } as const;
 
+/**
+ * Ctrl-C under `deno task` arrives twice, from the terminal and from deno, less than a millisecond
+ * apart. Nobody presses it twice so fast.
+ */
+const ECHO_MS = 50;
+
 /** Listens until disposed. */
 export function onSignals(actions: SignalActions): { dispose(): void } {
-  let seen = false;
+  /** The first ending signal and when it came, in performance.now(). */
+  let first: { signal: string; at: number } | undefined;
   const removers: (() => void)[] = [];
   function on(signal: Deno.Signal, listener: () => void): void {
     try {
@@ -28,11 +35,13 @@ export function onSignals(actions: SignalActions): { dispose(): void } {
   }
   for (const [signal, status] of Object.entries(ENDING)) {
     on(signal as keyof typeof ENDING, () => {
-      if (seen || signal === "SIGQUIT") {
+      const now = performance.now();
+      if (first?.signal === signal && now - first.at < ECHO_MS) return;
+      if (first !== undefined || signal === "SIGQUIT") {
         actions.abort?.();
         Deno.exit(status);
       }
-      seen = true;
+      first = { signal, at: now };
       actions.end();
     });
   }

@@ -154,8 +154,8 @@ export const WORKER_FLAGS = {
     default: "25s",
     help: "time to finish running tasks after the first SIGINT or SIGTERM",
   }),
-  help: toggle({ help: "print this page" }),
-  version: toggle({ help: "print the version" }),
+  help: toggle({ help: "print this page", alone: true }),
+  version: toggle({ help: "print the version", alone: true }),
 };
 
 export type WorkerValues = Values<typeof WORKER_FLAGS>;

@@ -37,12 +37,17 @@ class Bench implements Disposable {
   readonly handler: CommandHandler;
 
   constructor(options: Partial<CommandOptions>) {
-    this.handler = new CommandHandler({
-      env: ENV,
-      output: { kind: "file", directory: this.directory },
-      warn: (message) => this.warnings.push(message),
-      ...options,
-    });
+    try {
+      this.handler = new CommandHandler({
+        env: ENV,
+        output: { kind: "file", directory: this.directory },
+        warn: (message) => this.warnings.push(message),
+        ...options,
+      });
+    } catch (error) {
+      Deno.removeSync(this.directory, { recursive: true });
+      throw error;
+    }
   }
 
   run(overrides: Partial<Task> = {}, signal?: AbortSignal): Promise<Outcome> {
