@@ -68,7 +68,9 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
     {
       tool: "worker",
       args: [NOBODY],
-      says: 'worker takes options only, and was given "amqp://guest:***@127.0.0.1:1/"',
+      says:
+        'the broker is given by --url or AMQP_URL, and "amqp://guest:***@127.0.0.1:1/" stands ' +
+        "where a command does",
     },
     {
       tool: "worker",

@@ -177,8 +177,8 @@ rabbitmqTest("the second signal ends the worker at once, and its command with it
   const pid = (await worker.waitForLog(/pid (\d+)/))[1]!;
   worker.kill("SIGTERM");
   await worker.waitForLog(/no more tasks/);
-  worker.kill("SIGTERM");
-  assertEquals((await worker.ended()).code, 143);
+  worker.kill("SIGINT");
+  assertEquals((await worker.ended()).code, 130);
   await waitUntil("the command to end", () => {
     try {
       return /^\d+ \(.*\) [ZX]/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
