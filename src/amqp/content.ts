@@ -7,8 +7,14 @@ import { FRAME_END, FRAME_HEADER_BYTES, protocolError } from "./frame_buffer.ts"
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
-/** Bodies up to this size are sent in one piece with their header. */
+/** Bodies up to this size, and no larger than a frame, are sent in one piece with their header. */
 const INLINE_BODY_BYTES = 4096;
+/** Pieces up to this size may be overwritten by the next task: who sends them copies them. */
+const SHARED_PIECE_BYTES = 8192;
+/** Behind class, weight and body size (section 4.2.6.1). */
+const PROPERTIES_OFFSET = 12;
+/** Room for basic.publish with the longest names. */
+const METHOD_FRAME_BYTES = 600;
 const BODY_END = new Uint8Array([FRAME_END]);
 
 /** A task on its way to a broker. */
@@ -30,42 +36,49 @@ export interface ContentHeader {
 /**
  * Reads the payload of a content header frame.
  *
- * Properties that cannot be read (a field type that nobody specified) become empty ones: one odd
- * task must not end the connection of every worker it is delivered to in turn.
+ * Headers that cannot be read (a field type that nobody specified) become empty ones, and if that
+ * does not help, all properties do: one odd task must not end the connection of every worker it is
+ * delivered to in turn.
  *
  * @throws {ConnectionError} the announced body is too large
+ * @throws {RangeError} the frame is too short
  */
 export function readContentHeader(view: AMQPView): ContentHeader {
   const bodySize = Number(view.getBigUint64(4));
   if (bodySize > MAX_BODY_BYTES) {
     throw protocolError(`a body must be at most ${MAX_BODY_BYTES} bytes, and one has ${bodySize}`);
   }
-  let properties: TaskProperties = {};
-  try {
-    [properties] = view.getProperties(12);
-    if (properties.headers !== undefined) {
-      properties.headers = detached(properties.headers) as Record<string, Field>;
+  for (const attempt of [view, withoutHeaders]) {
+    try {
+      const readable = typeof attempt === "function" ? attempt(view) : attempt;
+      const [properties] = readable.getProperties(PROPERTIES_OFFSET);
+      return { bodySize, properties };
+    } catch {
+      // The next attempt asks for less.
     }
-  } catch {
-    properties = {};
   }
-  return { bodySize, properties };
+  return { bodySize, properties: {} };
 }
 
-/** The same value without views on the read buffer, which the next read overwrites. */
-function detached(value: Field): Field {
-  if (value instanceof Uint8Array) return value.slice();
-  if (value instanceof Date || typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(detached);
-  return Object.fromEntries(
-    Object.entries(value as Record<string, Field>).map(([key, field]) => [key, detached(field)]),
-  );
+/** The same content header with an empty headers table. */
+function withoutHeaders(view: AMQPView): AMQPView {
+  const flags = view.getUint16(PROPERTIES_OFFSET);
+  let table = PROPERTIES_OFFSET + 2;
+  if ((flags & 0x8000) !== 0) table += view.getShortString(table)[1]; // content-type
+  if ((flags & 0x4000) !== 0) table += view.getShortString(table)[1]; // content-encoding
+  const rest = table + 4 + view.getUint32(table);
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  const shorter = new Uint8Array(table + 4 + bytes.length - rest);
+  shorter.set(bytes.subarray(0, table));
+  shorter.set(bytes.subarray(rest), table + 4);
+  return new AMQPView(shorter.buffer);
 }
 
 /** Encodes basic.publish with its content for one channel. */
 export class ContentWriter {
   readonly #channelId: number;
   readonly #frameMax: number;
+  readonly #inlineMax: number;
   /** Method and header frame, and the body when it fits; overwritten by every task. */
   readonly #scratch: AMQPView;
   readonly #bytes: Uint8Array;
@@ -74,13 +87,14 @@ export class ContentWriter {
   constructor(channelId: number, frameMax: number) {
     this.#channelId = channelId;
     this.#frameMax = frameMax;
-    this.#scratch = new AMQPView(new ArrayBuffer(2 * frameMax));
+    this.#inlineMax = Math.min(INLINE_BODY_BYTES, frameMax - FRAME_HEADER_BYTES - 1);
+    this.#scratch = new AMQPView(new ArrayBuffer(METHOD_FRAME_BYTES + 2 * frameMax));
     this.#bytes = new Uint8Array(this.#scratch.buffer);
   }
 
   /**
-   * The bytes to send, in order, without a copy of a large body. The first piece is only good
-   * until the next call.
+   * The bytes to send, in order, without a copy of a large body. A first piece of at most 8 KiB is
+   * only good until the next call, and copied by whoever sends it.
    *
    * @throws {TaskError} a name is too long, or the properties do not fit into one frame
    */
@@ -99,13 +113,13 @@ export class ContentWriter {
       );
     }
     const { body } = task;
-    if (body.length === 0) return [this.#bytes.subarray(0, end)];
-    if (body.length <= INLINE_BODY_BYTES) {
+    if (body.length === 0) return [this.#encoded(end)];
+    if (body.length <= this.#inlineMax) {
       end = this.#writeFrameStart(end, Type.BODY, body.length);
       this.#bytes.set(body, end);
       end += body.length;
       this.#bytes[end++] = FRAME_END;
-      return [this.#bytes.subarray(0, end)];
+      return [this.#encoded(end)];
     }
     const pieces: Uint8Array[] = [this.#bytes.slice(0, end)];
     const most = this.#frameMax - FRAME_HEADER_BYTES - 1;
@@ -115,6 +129,10 @@ export class ContentWriter {
       pieces.push(this.#bytes.slice(0, FRAME_HEADER_BYTES), part, BODY_END);
     }
     return pieces;
+  }
+
+  #encoded(end: number): Uint8Array {
+    return end <= SHARED_PIECE_BYTES ? this.#bytes.subarray(0, end) : this.#bytes.slice(0, end);
   }
 
   #writeMethod(exchange: string, routingKey: string): number {
@@ -166,7 +184,8 @@ export class ContentWriter {
 
 /**
  * The same table in values that the package writes without loss: it cuts whole numbers beyond 32
- * bits and rounds fractions, so those become 64-bit integers and strings.
+ * bits and rounds fractions, so those become 64-bit integers and strings; what does not fit into 64
+ * bits becomes a string, too.
  */
 function encodable(table: Record<string, Field>): Record<string, Field> {
   return Object.fromEntries(Object.entries(table).map(([key, field]) => [key, mapped(field)]));
@@ -175,7 +194,11 @@ function encodable(table: Record<string, Field>): Record<string, Field> {
 function mapped(value: Field): Field {
   if (typeof value === "number") {
     if (!Number.isInteger(value)) return String(value);
-    return value >= -(2 ** 31) && value < 2 ** 31 ? value : BigInt(value);
+    if (value >= -(2 ** 31) && value < 2 ** 31) return value;
+    return mapped(BigInt(value));
+  }
+  if (typeof value === "bigint") {
+    return BigInt.asIntN(64, value) === value ? value : String(value);
   }
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
   if (value instanceof ArrayBuffer) return new Uint8Array(value);

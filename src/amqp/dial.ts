@@ -15,12 +15,13 @@ export interface Socket {
 /**
  * Connects to an endpoint.
  *
+ * @param signal gives up: what is half open is closed, and the promise may never settle
  * @throws {ConnectionError} unreachable (75) or not trusted (75, fatal)
  * @throws {InputError} a certificate file cannot be read (66)
  */
-export async function dial(endpoint: Endpoint): Promise<Socket> {
+export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
   if (!endpoint.tls) {
-    const conn = await Deno.connect({ hostname: endpoint.host, port: endpoint.port })
+    const conn = await Deno.connect({ hostname: endpoint.host, port: endpoint.port, signal })
       .catch((error) => refuse(endpoint, error));
     conn.setNoDelay(true);
     conn.setKeepAlive(true);
@@ -28,18 +29,27 @@ export async function dial(endpoint: Endpoint): Promise<Socket> {
   }
   const pem = readPem(endpoint.trust);
   const { verify = true, serverName } = endpoint.trust;
-  if (!verify || serverName !== undefined) return await dialWithNodeTls(endpoint, pem);
+  if (!verify || serverName !== undefined) return await dialWithNodeTls(endpoint, pem, signal);
   const conn = await Deno.connectTls({
     hostname: endpoint.host,
     port: endpoint.port,
     ...(pem.ca === undefined ? {} : { caCerts: [pem.ca] }),
     ...(pem.cert === undefined ? {} : { cert: pem.cert, key: pem.key! }),
   }).catch((error) => refuse(endpoint, error));
+  let open = true;
+  function giveUp(): void {
+    if (open) conn.close();
+    open = false;
+  }
+  signal.addEventListener("abort", giveUp);
   try {
+    if (signal.aborted) giveUp();
     await conn.handshake();
   } catch (error) {
-    conn.close();
+    giveUp();
     refuse(endpoint, error);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
   (conn as unknown as Deno.TcpConn).setNoDelay?.(true);
   return conn;
@@ -83,7 +93,11 @@ function readPemFile(path: string): string {
  * What Deno.connectTls cannot do: skip the check of the certificate, or check it against another
  * name. node:tls costs start-up time, so only these cases pay for it.
  */
-async function dialWithNodeTls(endpoint: Endpoint, pem: Pem): Promise<Socket> {
+async function dialWithNodeTls(
+  endpoint: Endpoint,
+  pem: Pem,
+  signal: AbortSignal,
+): Promise<Socket> {
   const [{ connect }, { Readable, Writable }] = await Promise.all([
     import("node:tls"),
     import("node:stream"),
@@ -100,6 +114,8 @@ async function dialWithNodeTls(endpoint: Endpoint, pem: Pem): Promise<Socket> {
   await new Promise<void>((resolve, reject) => {
     socket.once("secureConnect", resolve);
     socket.once("error", reject);
+    signal.addEventListener("abort", reject);
+    if (signal.aborted) reject(signal.reason);
   }).catch((error) => {
     socket.destroy();
     refuse(endpoint, error);
@@ -131,14 +147,17 @@ async function dialWithNodeTls(endpoint: Endpoint, pem: Pem): Promise<Socket> {
 
 function refuse(endpoint: Endpoint, error: unknown): never {
   const why = reason(error);
-  // A certificate does not become valid by trying again; a broken handshake may.
-  const untrusted = /certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why);
   throw new ConnectionError(
     `cannot connect to ${redact(endpoint)}: ${why}`,
     EXIT.temporary,
-    untrusted,
+    distrusts(why),
     { cause: error },
   );
+}
+
+/** A certificate, of ours or theirs, is at fault: unlike a broken handshake it stays so. */
+export function distrusts(why: string): boolean {
+  return /certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why);
 }
 
 /** The words of an operating system or TLS error, without numbers that mean nothing to users. */

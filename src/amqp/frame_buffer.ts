@@ -35,16 +35,12 @@ export class FrameBuffer {
   }
 
   /**
-   * Adds `n` bytes read into `room`, hands every complete frame to `onFrame`, then `onBatch` is
-   * told where the last complete frame ended, before the rest moves to the front.
+   * Adds `n` bytes read into `room`, hands every complete frame to `onFrame`, then moves the rest
+   * to the front.
    *
    * @throws {ConnectionError} what arrived is not a frame
    */
-  take(
-    n: number,
-    onFrame: (start: number, end: number) => void,
-    onBatch: (end: number) => void,
-  ): void {
+  take(n: number, onFrame: (start: number, end: number) => void): void {
     this.#filled += n;
     let position = 0;
     while (this.#filled - position >= FRAME_HEADER_BYTES) {
@@ -64,7 +60,6 @@ export class FrameBuffer {
       onFrame(position, end);
       position = end;
     }
-    onBatch(position);
     if (position > 0) {
       this.bytes.copyWithin(0, position, this.#filled);
       this.#filled -= position;

@@ -9,6 +9,9 @@ import { type Endpoint, redact } from "./url.ts";
 /** The protocol header of AMQP 0-9-1: "AMQP" 0 0 9 1. */
 export const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 
+/** The least frame_max that a peer may ask for (section 1.2, frame-min-size). */
+const FRAME_MIN_BYTES = 4096;
+
 /** What the broker says of itself in connection.start. */
 export interface ServerProperties {
   readonly product: string;
@@ -20,15 +23,23 @@ export interface Start {
   readonly mechanisms: readonly string[];
 }
 
-/** Reads the arguments of connection.start (section 1.4.2.1). */
+/**
+ * Reads the arguments of connection.start (section 1.4.2.1). What the broker says of itself may be
+ * unreadable: nothing depends on it.
+ */
 export function readStart(view: AMQPView): Start {
   const major = view.getUint8(0);
   const minor = view.getUint8(1);
   if (major !== 0 || minor !== 9) {
     throw protocolError(`AMQP 0-9 is required, and it speaks ${major}-${minor}`);
   }
-  const [properties, tableBytes] = view.getTable(2);
-  const [mechanisms] = view.getLongString(2 + tableBytes);
+  let properties: Record<string, Field> = {};
+  try {
+    [properties] = view.getTable(2);
+  } catch {
+    // It stays empty; its length leads to what follows.
+  }
+  const [mechanisms] = view.getLongString(2 + 4 + view.getUint32(2));
   return {
     server: { product: word(properties.product), version: word(properties.version) },
     mechanisms: mechanisms.split(" "),
@@ -55,7 +66,9 @@ export function writeStartOk(
       true,
     );
   }
-  const frame = method(ConnectionMethod.START_OK, 8192);
+  const response = endpoint.auth === "PLAIN" ? `\0${endpoint.username}\0${endpoint.password}` : "";
+  // A character takes up to three bytes; a password may be a token of many kilobytes.
+  const frame = method(ConnectionMethod.START_OK, 1024 + 3 * (name.length + response.length));
   frame.writeTable({
     connection_name: name,
     product: "workqueue",
@@ -71,9 +84,7 @@ export function writeStartOk(
     },
   });
   frame.writeShortString(endpoint.auth);
-  frame.writeLongString(
-    endpoint.auth === "PLAIN" ? `\0${endpoint.username}\0${endpoint.password}` : "",
-  );
+  frame.writeLongString(response);
   frame.writeShortString("en_US");
   frame.finalize();
   return frame.toUint8Array();
@@ -89,11 +100,19 @@ export interface Tune {
   readonly heartbeat: number;
 }
 
-/** Reads connection.tune and takes the lesser of each value; 0 means that a side does not care. */
+/**
+ * Reads connection.tune and takes the lesser of each value; 0 means that a side does not care.
+ *
+ * @throws {ConnectionError} frames smaller than the specification allows
+ */
 export function agree(view: AMQPView, ours: Tune): Tune {
+  const frameMax = view.getUint32(2);
+  if (frameMax !== 0 && frameMax < FRAME_MIN_BYTES) {
+    throw protocolError(`frame_max must be at least ${FRAME_MIN_BYTES}, and is ${frameMax}`);
+  }
   return {
     channelMax: lesser(ours.channelMax, view.getUint16(0)),
-    frameMax: lesser(ours.frameMax, view.getUint32(2)),
+    frameMax: lesser(ours.frameMax, frameMax),
     heartbeat: ours.heartbeat === 0 ? 0 : lesser(ours.heartbeat, view.getUint16(6)),
   };
 }

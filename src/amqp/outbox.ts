@@ -28,6 +28,11 @@ export class Outbox {
     this.#onError = onError;
   }
 
+  /** Nothing waits to be sent. */
+  get empty(): boolean {
+    return this.#pending === 0;
+  }
+
   /** More is queued than should be; publishers wait for `drained`. */
   get congested(): boolean {
     return this.#pending > HIGH_WATER_BYTES;

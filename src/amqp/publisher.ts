@@ -19,6 +19,8 @@ export interface PublisherOptions {
 /** A publication that the broker has not confirmed yet. */
 interface Pending {
   readonly messageId: string;
+  readonly exchange: string;
+  readonly routingKey: string;
   /** performance.now() when it was sent. */
   readonly since: number;
   resolve(): void;
@@ -57,6 +59,11 @@ export class Publisher {
     return publisher;
   }
 
+  /** Its channel or connection is gone. */
+  get isEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Publications that the broker has not confirmed yet. */
   get pending(): number {
     return this.#pending.size;
@@ -79,10 +86,18 @@ export class Publisher {
         : this.#transport.unblocked());
     }
     if (this.#ended !== undefined) throw this.#ended;
-    const messageId = task.properties.messageId || crypto.randomUUID();
+    // As the broker sends it back: half a surrogate pair cannot travel.
+    const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
     const pieces = this.#writer.publish(task, messageId);
     return new Promise((resolve, reject) => {
-      this.#pending.set(this.#nextTag++, { messageId, since: performance.now(), resolve, reject });
+      this.#pending.set(this.#nextTag++, {
+        messageId,
+        exchange: task.exchange.toWellFormed(),
+        routingKey: task.routingKey.toWellFormed(),
+        since: performance.now(),
+        resolve,
+        reject,
+      });
       for (const piece of pieces) this.#transport.enqueue(piece);
       this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
     });
@@ -121,19 +136,28 @@ export class Publisher {
     }
   }
 
-  /** A return carries no delivery tag; the confirm that follows it does. */
+  /**
+   * A return carries no delivery tag; the confirm that follows it does. Should the message id not
+   * be readable, another task on the same way is as unroutable.
+   */
   #onReturn(message: AMQPMessage): void {
+    const { exchange, routingKey, replyText, replyCode } = message;
+    const { messageId } = message.properties;
+    let found: Pending | undefined;
     for (const pending of this.#pending.values()) {
       if (pending.returned !== undefined) continue;
-      if (pending.messageId !== message.properties.messageId) continue;
-      const target = message.exchange === ""
-        ? `there is no queue ${JSON.stringify(message.routingKey)}`
-        : `the exchange ${JSON.stringify(message.exchange)} has no queue for the routing key ` +
-          JSON.stringify(message.routingKey);
-      pending.returned = `the broker returned the task: ${target} ` +
-        `(${message.replyText} ${message.replyCode})`;
-      return;
+      if (pending.exchange !== exchange || pending.routingKey !== routingKey) continue;
+      found ??= pending;
+      if (pending.messageId !== messageId) continue;
+      found = pending;
+      break;
     }
+    if (found === undefined) return;
+    const target = exchange === ""
+      ? `there is no queue ${JSON.stringify(routingKey)}`
+      : `the exchange ${JSON.stringify(exchange)} has no queue for the routing key ` +
+        JSON.stringify(routingKey);
+    found.returned = `the broker returned the task: ${target} (${replyText} ${replyCode})`;
   }
 
   /** Gives up on the publications whose confirm is overdue. */

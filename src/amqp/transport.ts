@@ -8,7 +8,6 @@
  */
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
-import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import {
   BasicMethod,
   ChannelMethod,
@@ -18,9 +17,9 @@ import {
 } from "@cloudamqp/amqp-client/amqp-frame";
 import { AMQPView } from "./view.ts";
 import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
-import { readContentHeader } from "./content.ts";
+import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
 import { deadline } from "./deadline.ts";
-import { dial, reason, type Socket } from "./dial.ts";
+import { dial, distrusts, reason, type Socket } from "./dial.ts";
 import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
 import {
   agree,
@@ -33,8 +32,9 @@ import {
   writeStartOk,
   writeTuneOkAndOpen,
 } from "./handshake.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { comesFromBroker } from "./methods.ts";
 import { Outbox } from "./outbox.ts";
-import { after, type Timer } from "./timer.ts";
 import { type Endpoint, redact } from "./url.ts";
 
 const FRAME_MAX_BYTES = 131072;
@@ -79,9 +79,11 @@ export class Transport extends AMQPBaseClient {
   #opened = false;
   /** The broker has sent connection.close with this cause; the socket's end follows. */
   #goodbye: ConnectionError | undefined;
-  /** performance.now() of the last byte from the broker. */
-  #lastRead = performance.now();
-  #heartbeatTimer: Timer | undefined;
+  /** The handshake's next method from the broker; undefined once it is through. */
+  #awaited: ConnectionMethod | undefined = ConnectionMethod.START;
+  #beats: Heartbeat | undefined;
+  /** Reject the requests that wait for an answer. */
+  readonly #requests = new Set<(error: ConnectionError) => void>();
 
   private constructor(endpoint: Endpoint, socket: Socket, identity: ClientIdentity) {
     super(
@@ -115,10 +117,14 @@ export class Transport extends AMQPBaseClient {
         `cannot connect to ${redact(endpoint)}: no answer within ${endpoint.connectionTimeout} ms`,
       );
     }
+    const givenUp = new AbortController();
     const socket = await deadline(
-      dial(endpoint),
+      dial(endpoint, givenUp.signal),
       endpoint.connectionTimeout,
-      late,
+      () => {
+        givenUp.abort();
+        return late();
+      },
       (lateSocket) => lateSocket.close(),
     );
     const transport = new Transport(endpoint, socket, identity);
@@ -184,6 +190,7 @@ export class Transport extends AMQPBaseClient {
   /** Tells `watcher` about the end of a channel, at once when it has ended already. */
   watch(channel: AMQPChannel, watcher: ChannelWatcher): void {
     if (this.#endError !== undefined) watcher.ended(this.#endError);
+    else if (channel.closed) watcher.ended(new ChannelError("the channel is closed", 0, ""));
     else this.#watchers.set(channel.id, watcher);
   }
 
@@ -194,8 +201,11 @@ export class Transport extends AMQPBaseClient {
    * @throws {ChannelError | ConnectionError}
    */
   async request<T>(what: string, reply: Promise<T>): Promise<T> {
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    this.#requests.add(reject);
+    if (this.#endError !== undefined) reject(this.#endError);
     try {
-      return await deadline(reply, REPLY_TIMEOUT_MS, () => {
+      return await deadline(Promise.race([ended, reply]), REPLY_TIMEOUT_MS, () => {
         const error = new ConnectionError(
           `${redact(this.endpoint)} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
         );
@@ -204,8 +214,9 @@ export class Transport extends AMQPBaseClient {
       });
     } catch (error) {
       if (error instanceof ToolError) throw error;
-      if (this.#endError !== undefined) throw this.#endError;
-      throw new ChannelError(`the channel is closed`, 0, "", { cause: error });
+      throw new ChannelError(`${what} failed: ${reason(error)}`, 0, "", { cause: error });
+    } finally {
+      this.#requests.delete(reject);
     }
   }
 
@@ -227,41 +238,41 @@ export class Transport extends AMQPBaseClient {
   }
 
   async #readLoop(): Promise<void> {
-    const { bytes, view } = this.#frames;
-    // Frames that the package understands are handed to it in runs, not one by one.
-    let plain = 0;
-    const parsePlain = (end: number) => {
-      if (end > plain) super.parseFrames(new AMQPView(bytes.buffer, plain, end - plain));
-      plain = end;
-    };
-    const onFrame = (start: number, end: number) => {
-      const handler = this.#handlerOf(view, start);
-      if (handler === undefined) return;
-      parsePlain(start);
-      plain = end;
-      const payload = start + FRAME_HEADER_BYTES;
-      handler.call(
-        this,
-        new AMQPView(bytes.buffer, payload, end - payload - 1),
-        view.getUint16(start + 1),
-      );
-    };
-    try {
-      for (;;) {
-        const n = await this.#socket.read(this.#frames.room);
-        if (this.#endError !== undefined) return;
-        if (n === null) return this.#lost(undefined);
-        this.#lastRead = performance.now();
-        if (!this.#spoke && !this.#speaksFrames(n)) continue;
-        this.#frames.take(n, onFrame, parsePlain);
-        plain = 0;
+    const onFrame = (start: number, end: number) => this.#onFrame(start, end);
+    for (;;) {
+      let n: number | null;
+      try {
+        n = await this.#socket.read(this.#frames.room);
+      } catch (error) {
+        return this.#lost(error);
       }
-    } catch (error) {
-      if (error instanceof ConnectionError) this.#end(error);
-      else if (error instanceof RangeError || error instanceof TypeError) {
-        this.#end(protocolError(`a frame cannot be read: ${error.message}`, error));
-      } else this.#lost(error);
+      if (this.#endError !== undefined) return;
+      if (n === null) return this.#lost(undefined);
+      this.#beats?.heard();
+      try {
+        if (this.#spoke || this.#speaksFrames(n)) this.#frames.take(n, onFrame);
+      } catch (error) {
+        return this.#end(
+          error instanceof ConnectionError
+            ? error
+            : protocolError(`a frame cannot be read: ${reason(error)}`, error),
+        );
+      }
     }
+  }
+
+  #onFrame(start: number, end: number): void {
+    // Nothing that follows connection.close means anything (section 1.4.2.9).
+    if (this.#endError !== undefined || this.#goodbye !== undefined) return;
+    const { bytes, view } = this.#frames;
+    const handler = this.#handlerOf(view, start);
+    if (handler === undefined) {
+      super.parseFrames(new AMQPView(bytes.buffer, start, end - start));
+      return;
+    }
+    const payload = start + FRAME_HEADER_BYTES;
+    const channelId = view.getUint16(start + 1);
+    handler.call(this, new AMQPView(bytes.buffer, payload, end - payload - 1), channelId);
   }
 
   /** The first bytes tell AMQP frames from anything else. */
@@ -281,44 +292,50 @@ export class Transport extends AMQPBaseClient {
    */
   #handlerOf(view: DataView, start: number): FrameHandler | undefined {
     switch (view.getUint8(start)) {
-      case Type.HEADER:
-        return this.#onContentHeader;
-      case Type.HEARTBEAT:
-        return ignore;
-      case Type.BODY:
-        return undefined;
       case Type.METHOD:
         break;
+      case Type.HEADER:
+        return this.#onContentHeader;
+      case Type.BODY:
+        return this.#onBody;
+      case Type.HEARTBEAT:
+        return ignore;
       default:
         throw protocolError(`a frame type must be 1, 2, 3 or 8, and is ${view.getUint8(start)}`);
     }
     if (view.getUint32(start + 3) < 4) throw protocolError("a method frame is too short");
     const classId = view.getUint16(start + 7);
     const methodId = view.getUint16(start + 9);
-    if (classId === ClassId.BASIC) {
-      return methodId === BasicMethod.CANCEL ? this.#onConsumerCancel : undefined;
+    const channel = this.channels[view.getUint16(start + 1)];
+    if (channel !== undefined) requireWhole(channel);
+    if (classId === ClassId.CONNECTION) return this.#connectionHandlerOf(methodId);
+    if (classId === ClassId.BASIC && methodId === BasicMethod.CANCEL) return this.#onConsumerCancel;
+    if (classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE) {
+      return this.#onChannelClose;
     }
-    if (classId === ClassId.CHANNEL) {
-      return methodId === ChannelMethod.CLOSE ? this.#onChannelClose : undefined;
+    const unasked = classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE_OK &&
+      channel?.closed === false;
+    if (comesFromBroker(classId, methodId) && !unasked) return undefined;
+    throw protocolError(`the method ${classId}.${methodId} came out of turn`);
+  }
+
+  #connectionHandlerOf(methodId: ConnectionMethod): FrameHandler | undefined {
+    if (methodId === ConnectionMethod.CLOSE) return this.#onClose;
+    if (methodId === ConnectionMethod.CLOSE_OK && this.closePromise !== undefined) return undefined;
+    if (methodId === ConnectionMethod.BLOCKED) return undefined;
+    if (methodId === ConnectionMethod.UNBLOCKED) return undefined;
+    if (methodId === this.#awaited) {
+      if (methodId === ConnectionMethod.START) return this.#onStart;
+      if (methodId === ConnectionMethod.TUNE) return this.#onTune;
+      return this.#onOpenOk;
     }
-    if (classId !== ClassId.CONNECTION) return undefined;
-    switch (methodId) {
-      case ConnectionMethod.START:
-        return this.#onStart;
-      case ConnectionMethod.TUNE:
-        return this.#onTune;
-      case ConnectionMethod.OPEN_OK:
-        return this.#onOpenOk;
-      case ConnectionMethod.CLOSE:
-        return this.#onClose;
-      default:
-        return undefined;
-    }
+    throw protocolError(`the method ${ClassId.CONNECTION}.${methodId} came out of turn`);
   }
 
   #onStart(view: AMQPView): void {
     const start = readStart(argumentsOf(view));
     this.server = start.server;
+    this.#awaited = ConnectionMethod.TUNE;
     this.#outbox.add(
       writeStartOk(this.endpoint, start, this.#identity.name, this.#identity.version),
     );
@@ -334,12 +351,14 @@ export class Transport extends AMQPBaseClient {
     this.frameMax = tune.frameMax;
     this.heartbeat = tune.heartbeat;
     this.#frames.maxPayload = tune.frameMax;
+    this.#awaited = ConnectionMethod.OPEN_OK;
     this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
-    this.#keepAlive(tune.heartbeat * 1000);
+    if (tune.heartbeat > 0) this.#beats = this.#keepAlive(tune.heartbeat);
   }
 
   #onOpenOk(): void {
     this.#opened = true;
+    this.#awaited = undefined;
     this.closed = false;
     const waiting = this.connectPromise;
     delete this.connectPromise;
@@ -384,46 +403,29 @@ export class Transport extends AMQPBaseClient {
 
   #onContentHeader(view: AMQPView, channelId: number): void {
     const channel = this.channels[channelId];
-    if (channel === undefined) return;
-    const { delivery, getMessage, returned } = channel as unknown as Assembling;
-    const message = delivery ?? getMessage ?? returned;
-    if (message === undefined) {
-      throw protocolError("a content header must follow its method, and came alone");
-    }
-    const header = readContentHeader(view);
-    message.bodySize = header.bodySize;
-    message.properties = header.properties;
-    message._rawBytes = new Uint8Array(header.bodySize);
-    if (header.bodySize === 0) channel.onMessageReady(message);
+    if (channel !== undefined) takeHeader(channel, view);
   }
 
-  /**
-   * Sends heartbeats while nothing else is sent, and ends a connection on which the broker has
-   * been silent for the whole negotiated time (section 4.2.7). Our own writes do not count as a
-   * sign of life.
-   */
-  #keepAlive(timeoutMs: number): void {
-    if (timeoutMs === 0) return;
-    const period = Math.max(100, timeoutMs / 4);
-    let lastTick = performance.now();
-    const tick = () => {
-      const now = performance.now();
-      // If this process itself stood still, what the broker sent meanwhile is still unread.
-      const stalled = Math.max(0, now - lastTick - 2 * period);
-      lastTick = now;
-      this.#lastRead = Math.min(now, this.#lastRead + stalled);
-      if (now - this.#lastRead >= timeoutMs) {
+  #onBody(view: AMQPView, channelId: number): void {
+    const channel = this.channels[channelId];
+    if (channel === undefined) return;
+    takeBody(channel, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+  }
+
+  /** @param seconds as agreed with the broker */
+  #keepAlive(seconds: number): Heartbeat {
+    return new Heartbeat({
+      timeout: seconds * 1000,
+      lastWrite: () => this.#outbox.lastWrite,
+      beat: () => {
+        // What waits to be sent is as good as a heartbeat, and must not grow by them.
+        if (this.#outbox.empty) this.#outbox.add(HEARTBEAT_FRAME);
+      },
+      onSilence: () =>
         this.#end(
-          new ConnectionError(
-            `${redact(this.endpoint)} has been silent for ${timeoutMs / 1000} s`,
-          ),
-        );
-      } else if (now - this.#outbox.lastWrite >= timeoutMs / 2 - period) {
-        this.#outbox.add(HEARTBEAT_FRAME);
-      }
-      if (this.#endError === undefined) this.#heartbeatTimer = after(period, tick);
-    };
-    this.#heartbeatTimer = after(period, tick);
+          new ConnectionError(`${redact(this.endpoint)} has been silent for ${seconds} s`),
+        ),
+    });
   }
 
   #lost(cause: unknown): void {
@@ -435,7 +437,8 @@ export class Transport extends AMQPBaseClient {
           ? `the connection to ${where} was lost: ${why}`
           : `cannot log in at ${where}: ${why} during the handshake`,
         EXIT.temporary,
-        false,
+        // With TLS 1.3 the broker refuses a client's certificate after the handshake.
+        !this.#opened && distrusts(why),
         { cause },
       ),
     );
@@ -445,7 +448,7 @@ export class Transport extends AMQPBaseClient {
     if (this.#endError !== undefined) return;
     const error = this.#endError = this.#goodbye ?? cause;
     this.closed = true;
-    this.#heartbeatTimer?.cancel();
+    this.#beats?.stop();
     this.#outbox.discard();
     this.#socket.close();
     const waiting = this.connectPromise;
@@ -454,6 +457,7 @@ export class Transport extends AMQPBaseClient {
     const closing = this.closePromise;
     delete this.closePromise;
     closing?.[0]();
+    for (const reject of this.#requests) reject(error);
     for (const channel of this.channels) channel?.setClosed(error);
     const watchers = [...this.#watchers.values()];
     this.#watchers.clear();
@@ -471,18 +475,6 @@ export class Transport extends AMQPBaseClient {
 
 /** @param payload the frame's payload without its end byte */
 type FrameHandler = (this: Transport, payload: AMQPView, channelId: number) => void;
-
-/**
- * What the package keeps on a channel between a method and the end of its content; it leaves these
- * fields out of its published types.
- */
-interface Assembling {
-  delivery?: IncomingMessage;
-  getMessage?: IncomingMessage;
-  returned?: IncomingMessage;
-}
-
-type IncomingMessage = AMQPMessage & { _rawBytes: Uint8Array | null };
 
 function ignore(): void {}
 

@@ -115,8 +115,14 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
   const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
     refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   const path = rest.split(/[?#]/, 1)[0]!.slice(1);
+  // Most likely a password with such a character in it, the rest of which would pass for a vhost
+  // or a fragment (which means nothing here).
+  if (path.includes("@") || rest.includes("#")) {
+    refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
+  }
   if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
-  const query = parseParameters(rest, refuse, decode);
+  const query = parseParameters(rest, source, decode);
+  if (query.name !== undefined) bounded(query.name, "name");
 
   return {
     tls,
@@ -153,22 +159,26 @@ interface Parameters {
 
 function parseParameters(
   rest: string,
-  refuse: (requirement: string) => never,
+  source: string,
   decode: (part: string, what: string) => string,
 ): Parameters {
   const parameters: { -readonly [K in keyof Parameters]: Parameters[K] } = { trust: {} };
   const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
+  // The value at fault is shown and not the URL, of which the query is left out.
+  function refuse(requirement: string, given: string): never {
+    throw new UsageError(`${source} must have ${requirement}, and has ${JSON.stringify(given)}`);
+  }
   function number(key: string, value: string, max: number): number {
     const given = Number(value);
     if (/^\d+$/.test(value) && given <= max) return given;
-    return refuse(`must have ${key} as a whole number from 0 to ${max}`);
+    return refuse(`${key} as a whole number from 0 to ${max}`, value);
   }
   const queryText = /\?([^#]*)/.exec(rest)?.[1] ?? "";
   for (const pair of queryText.split("&")) {
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const key = decode(equals === -1 ? pair : pair.slice(0, equals), "parameter");
-    const value = equals === -1 ? "" : decode(pair.slice(equals + 1), `value of ${key}`);
+    const value = equals === -1 ? "" : decode(pair.slice(equals + 1), "parameter");
     switch (key) {
       case "heartbeat":
         parameters.heartbeat = number(key, value, 65535);
@@ -190,14 +200,14 @@ function parseParameters(
         break;
       case "verify":
         if (value !== "verify_peer" && value !== "verify_none") {
-          refuse("must have verify as verify_peer or verify_none");
+          refuse("verify as verify_peer or verify_none", value);
         }
         trust.verify = value === "verify_peer";
         break;
       case "auth_mechanism": {
         const mechanism = value.toUpperCase();
         if (mechanism !== "PLAIN" && mechanism !== "EXTERNAL") {
-          refuse("must have auth_mechanism as plain or external");
+          refuse("auth_mechanism as plain or external", value);
         }
         parameters.auth = mechanism;
         break;
@@ -207,8 +217,10 @@ function parseParameters(
         break;
       default:
         refuse(
-          "must have parameters out of heartbeat, connection_timeout, channel_max, cacertfile, " +
-            "certfile, keyfile, verify, server_name_indication, auth_mechanism and name",
+          "parameters out of heartbeat, connection_timeout, channel_max, cacertfile, certfile, " +
+            "keyfile, verify, server_name_indication, auth_mechanism and name",
+          // Anything else may be the rest of a password with a "?" in it.
+          /^[a-z_]+$/.test(key) ? key : "another one",
         );
     }
   }
@@ -229,7 +241,17 @@ function parseAddress(address: string, defaultPort: number) {
   return { host: host === "" ? "localhost" : host.toLowerCase(), port };
 }
 
-/** The text with its password masked, however badly the rest is written. */
+/**
+ * What may be shown of a text that is not a URL, however badly it is written: what stands before
+ * the first colon, and what stands behind the last "@" as far as that is a host, a port and a vhost.
+ */
 function withoutSecret(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?([^:@/]*):.*@/is, "$1$2:***@");
+  const scheme = /^[a-z]*:\/\//i.exec(text)?.[0] ?? "";
+  const at = text.lastIndexOf("@");
+  const userinfo = at < scheme.length ? "" : text.slice(scheme.length, at + 1);
+  const colon = userinfo.indexOf(":");
+  const user = colon === -1 ? userinfo : `${userinfo.slice(0, colon)}:***@`;
+  const tail = text.slice(scheme.length + userinfo.length);
+  const plain = /^(?:\[[0-9a-f:.%]*\]|[^:?#]*)(?::\d*(?=[/?#]|$))?(?:\/[^:?#]*)?/i.exec(tail)![0];
+  return scheme + user + plain + (plain.length < tail.length ? "..." : "");
 }

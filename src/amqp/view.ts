@@ -1,5 +1,7 @@
 /**
- * The package's AMQPView with strings read and written by TextEncoder and TextDecoder.
+ * The package's AMQPView with strings read and written by TextEncoder and TextDecoder, and with
+ * strings and byte arrays that end where the view ends, whatever length they claim: behind it lie
+ * other frames of the read buffer.
  *
  * The package uses node's Buffer for them where there is one. Under Deno there always is, and
  * touching it for the first time loads node's compatibility layer: 10 ms of a process that lives
@@ -56,6 +58,16 @@ AMQPView.prototype.setLongString = function (byteOffset, text, littleEndian) {
   const written = writeString(this, byteOffset + 4, text);
   this.setUint32(byteOffset, written, littleEndian);
   return written + 4;
+};
+
+/** A copy: the read buffer is overwritten by the next read. */
+AMQPView.prototype.getByteArray = function (byteOffset, littleEndian) {
+  const length = this.getUint32(byteOffset, littleEndian);
+  const start = byteOffset + 4;
+  if (start + length > this.byteLength) {
+    throw new RangeError(`${length} bytes go beyond the end of their frame`);
+  }
+  return [new Uint8Array(this.buffer, this.byteOffset + start, length).slice(), length + 4];
 };
 
 export { AMQPView };

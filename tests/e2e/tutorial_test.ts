@@ -1,6 +1,6 @@
 /** RabbitMQ's second tutorial, word for word and byte for byte. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { makePlaces } from "../interop/place.ts";
+import { rabbitmqPlace } from "../interop/place.ts";
 import { rabbitmqMissing, rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -10,7 +10,7 @@ import { done, finish, received, send, start, stop } from "./tools.ts";
 const WAITING = " [*] Waiting for messages. To exit press CTRL+C\n";
 
 const node = await sharedRabbitmq();
-const [place] = rabbitmqMissing ? [] : await makePlaces(node, [uniqueName("tutorial")]);
+const place = rabbitmqMissing ? undefined : await rabbitmqPlace(node);
 
 rabbitmqTest("five tasks are shared by two workers, which print the tutorial's lines", async () => {
   const texts = ["First.", "Second..", "Third.", "Fourth..", "Fifth."];

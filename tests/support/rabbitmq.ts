@@ -42,6 +42,8 @@ export interface RabbitmqOptions {
   /** Adds a TLS listener (`tlsUrl`). Paths of PEM files on this machine; they are copied. */
   tls?: { cert: string; key: string; ca: string; verifyPeer?: boolean };
   plugins?: readonly string[];
+  /** Arguments for the Erlang VM; default: one scheduler that never spins. */
+  erlArgs?: string;
 }
 
 /** What nodes that know each other have in common: an epmd, a cookie, a folder. */
@@ -244,7 +246,7 @@ async function createNode(
     RABBITMQ_CONFIG_FILE: root.inside(`${dir}/rabbitmq.conf`),
     RABBITMQ_ADVANCED_CONFIG_FILE: root.inside(`${dir}/advanced.config`),
     RABBITMQ_ENABLED_PLUGINS_FILE: root.inside(`${dir}/enabled_plugins`),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: ERL_ARGS,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: options.erlArgs ?? ERL_ARGS,
     // The start script then becomes the Erlang VM instead of staying as its parent.
     RUNNING_UNDER_SYSTEMD: "1",
   };
@@ -303,7 +305,7 @@ export class RabbitmqCluster implements AsyncDisposable {
   }
 }
 
-/** Starts nodes that form a cluster: the first one alone, the others join it. */
+/** Starts nodes that form a cluster: all at once, because RabbitMQ 4 waits for its peers. */
 export async function startCluster(
   size: number,
   options: RabbitmqOptions = {},
@@ -322,8 +324,7 @@ export async function startCluster(
     for (let i = 1; i <= size; i++) {
       nodes.push(await createNode(net, false, `rabbit${i}`, { ...options, config }));
     }
-    await nodes[0]!.start();
-    await Promise.all(nodes.slice(1).map((node) => node.start()));
+    await Promise.all(nodes.map((node) => node.start()));
     return cluster;
   } catch (error) {
     await cluster[Symbol.asyncDispose]();
