@@ -172,7 +172,7 @@ export function readQueueNames(
     const bytes = new TextEncoder().encode(name).length;
     if (bytes < 1 || bytes > MAX_QUEUE_NAME_BYTES) {
       throw new UsageError(
-        `--queue needs names of 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
+        `a queue name must have 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
       );
     }
     if (weight === 0) throw new UsageError(`--queue needs shares of at least 1, and one is 0`);
