@@ -56,24 +56,28 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       args: [`--ulr${NOBODY}`],
       says: 'the option "--ulramqp://guest:***@127.0.0.1:1/" is not known; --help lists them',
     },
-    { args: ["--queue"], says: /^--queue needs a value \(NAME/ },
-    { tool: "new_task", args: ["--queue="], says: "--queue must have 1 to 255 bytes, and has 0" },
+    { tool: "new_task", args: ["--queue"], says: "--queue needs a value (NAME)" },
+    {
+      tool: "new_task",
+      args: ["--queue="],
+      says: "--queue must have 1 to 255 bytes, and has 0",
+    },
     {
       tool: "new_task",
       args: ["--queue", long],
       says: "--queue must have 1 to 255 bytes, and has 256",
     },
     { tool: "new_task", queue: long, says: "TASK_QUEUE must have 1 to 255 bytes, and has 256" },
-    { tool: "worker", args: ["--queue="], says: "--queue must have at least 1 byte, and has 0" },
+    { tool: "worker", args: ["--queue"], says: "--queue needs a value (NAME[,NAME])" },
     {
       tool: "worker",
-      args: ["--queue", `a,${long}`],
-      says: "a queue name must have 1 to 238 bytes, and one has 256",
+      args: ["--queue="],
+      says: "--queue must have names of 1 to 238 bytes, and one has 0",
     },
     {
       tool: "worker",
       queue: long,
-      says: "a queue name must have 1 to 238 bytes, and one has 256",
+      says: "TASK_QUEUE must have names of 1 to 238 bytes, and one has 256",
     },
     { args: ["--no-declare=1"], says: "--no-declare is a switch and takes no value" },
     {
@@ -139,7 +143,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
 });
 
 Deno.test("a wrong URL is refused with 64 and without its password", async () => {
-  const urls: [string, string | RegExp][] = [
+  const urls: [string, string][] = [
     [" ", 'must begin with amqp:// or amqps://, and is ""'],
     ["localhost", 'must begin with amqp:// or amqps://, and is "localhost"'],
     ["http://u:sekret@h", 'must begin with amqp:// or amqps://, and is "http://u:***@h"'],
@@ -152,22 +156,28 @@ Deno.test("a wrong URL is refused with 64 and without its password", async () =>
     ],
     [
       "amqp://u:sekret@h?heartbeat=-1",
-      /^AMQP_URL must have heartbeat as a whole number from 0 to 65535, and (is|has) .*-1"$/,
+      'must have heartbeat as a whole number from 0 to 65535, and has "-1"',
     ],
   ];
-  for (const host of ["h:0", "h:99999", "h:x", "[::1", "::1", "h garbage"]) {
-    urls.push([
-      `amqp://u:sekret@${host}`,
-      /^AMQP_URL must have host\[:port\] with a port from 1 to 65535, an IPv6 address in brackets, /,
-    ]);
+  const badHost = "must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets";
+  // A host that cannot be read may be the end of a password, so it is not shown whole.
+  for (
+    const [host, shown] of [
+      ["h:0", "h:0"],
+      ["h:99999", "h:99999"],
+      ["h:x", "h..."],
+      [
+        "[::1",
+        "[...",
+      ],
+      ["::1", "..."],
+      ["h garbage", "h garbage"],
+    ]
+  ) {
+    urls.push([`amqp://u:sekret@${host}`, `${badHost}, and is "amqp://u:***@${shown}"`]);
   }
   await checkAll(
-    urls.map(([url, says]) => ({
-      tool: "worker",
-      url,
-      code: 64,
-      says: says instanceof RegExp ? says : `AMQP_URL ${says}`,
-    })),
+    urls.map(([url, says]) => ({ tool: "worker", url, code: 64, says: `AMQP_URL ${says}` })),
   );
   for (const url of ["amqp//u:sekret@h", "amqp://u:sekr/et@h", "amqp://h,amqp//u:sekret@h"]) {
     const output = await finish("new_task", ["x"], { url });
