@@ -188,9 +188,10 @@ function checks(broker: BrokerName): [string, Check][] {
         const clock = await t.queue(channel, {
           "x-message-ttl": 1500,
           "x-dead-letter-exchange": "",
-          "x-dead-letter-routing-key": "dead",
+          "x-dead-letter-routing-key": "ticks",
         });
-        await channel.call("basic.consume", { queue: "dead", noAck: true });
+        await channel.call("queue.declare", { queue: "ticks" });
+        await channel.call("basic.consume", { queue: "ticks", noAck: true });
         await t.fill(channel, clock, "tick");
         await channel.expectContent();
       }

@@ -2,7 +2,7 @@
 import { LeashedProcess } from "./leash.ts";
 import { installed } from "./process.ts";
 import { removeDir } from "./temp.ts";
-import { waitUntil } from "./wait.ts";
+import { waitUntil, within } from "./wait.ts";
 
 const ENTRY = new URL("../../src/broker.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
@@ -73,10 +73,11 @@ export class EmbeddedBroker implements AsyncDisposable {
 
   /** An orderly end (SIGTERM). */
   async stop(): Promise<void> {
-    if (!this.running) return;
-    await this.#process!.signal("TERM");
-    await this.#process!.ended;
-    await this.#process!.kill();
+    const broker = this.#process;
+    if (!broker?.running) return;
+    await broker.signal("TERM");
+    await within("the broker to stop", broker.ended);
+    await broker.kill();
   }
 
   /** Starts it again with the same data and port; stops it first when it runs. */
