@@ -80,3 +80,11 @@ declare module "@std/assert" {
   export function fail(msg?: string): never;
   export function unreachable(msg?: string): never;
 }
+
+declare module "@std/text/closest-string" {
+  export function closestString(givenWord: string, possibleWords: readonly string[]): string;
+}
+
+declare module "@std/text/levenshtein-distance" {
+  export function levenshteinDistance(a: string, b: string): number;
+}

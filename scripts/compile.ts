@@ -1,0 +1,248 @@
+/**
+ * Compiles the binaries: dist/new_task, dist/worker, dist/broker.
+ *
+ *   deno task compile                        for this host
+ *   deno task compile --target all           for every target, dist/<target>/<name>
+ *   deno task compile --offline worker       one binary, with a runtime from npm
+ *   deno task compile --measure              what each flag saves
+ *
+ * A binary gets the permissions of its task in deno.json and never prompts. The program is bundled
+ * and minified first, which leaves the npm packages' unused files out.
+ *
+ * DENORT_BIN (Deno's own variable) names a denort to use instead of a download, COMPILE_DENO the
+ * deno executable whose version fits it.
+ */
+// deno-lint-ignore-file no-console
+import { parseArgs } from "@std/cli/parse-args";
+import config from "../deno.json" with { type: "json" };
+import { prepareOfflineDenort } from "./offline_denort.ts";
+
+export const NAMES = ["new_task", "worker", "broker"] as const;
+type Name = typeof NAMES[number];
+
+const TARGETS = [
+  "x86_64-unknown-linux-gnu",
+  "aarch64-unknown-linux-gnu",
+  "x86_64-apple-darwin",
+  "aarch64-apple-darwin",
+  "x86_64-pc-windows-msvc",
+];
+
+const USAGE = `Usage: deno task compile [--target TARGET|all] [--out FOLDER] [--offline] [--measure]
+                         [${NAMES.join("|")}]...`;
+
+/** What one run of `deno compile` needs beside the program. */
+interface Compiler {
+  readonly deno: string;
+  /** Absolute path for DENORT_BIN; absent: deno downloads it. */
+  readonly denort?: string;
+}
+
+interface Options {
+  readonly names: readonly Name[];
+  /** Absent: this host. */
+  readonly targets: readonly (string | undefined)[];
+  readonly out: string;
+  readonly offline: boolean;
+  readonly measure: boolean;
+}
+
+/** A mistake of the user or a failed tool: one sentence, no stack. */
+class CompileError extends Error {}
+
+async function main(): Promise<void> {
+  const options = await parseOptions(Deno.args);
+  const compiler = await findCompiler(options.offline);
+  const foreign = options.targets.find((target) =>
+    target !== undefined && target !== Deno.build.target
+  );
+  if (compiler.denort !== undefined && foreign !== undefined) {
+    throw new CompileError(
+      `--target ${foreign} needs a runtime that deno downloads; --offline and DENORT_BIN give one ` +
+        `for this host only, which is ${Deno.build.target}`,
+    );
+  }
+  const work = await Deno.makeTempDir({ prefix: "compile-" });
+  try {
+    if (options.measure) return await measure(options, compiler, work);
+    for (const name of options.names) {
+      const program = await bundle(name, ["--minify"], work);
+      for (const target of options.targets) {
+        const file = outputFile(options.out, name, target);
+        await compile(compiler, name, program, file, target);
+        console.log(
+          `${file}  ${await size(file)}, of which the program is ${await size(program)}`,
+        );
+      }
+    }
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+async function parseOptions(args: readonly string[]): Promise<Options> {
+  const parsed = parseArgs(args, {
+    string: ["target", "out"],
+    boolean: ["offline", "measure", "help"],
+    unknown: (arg, key) => {
+      if (key !== undefined) throw new CompileError(`the option "${arg}" is not known\n${USAGE}`);
+    },
+  });
+  if (parsed.help) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
+  const target = parsed.target as string | undefined;
+  if (target !== undefined && target !== "all" && !TARGETS.includes(target)) {
+    throw new CompileError(
+      `--target must be all or one of ${TARGETS.join(", ")}, and is ${target}`,
+    );
+  }
+  const present = await presentNames();
+  const wrong = parsed._.find((name) => !present.includes(name as Name));
+  if (wrong !== undefined) {
+    throw new CompileError(`a name must be one of ${present.join(", ")}, and is ${wrong}`);
+  }
+  return {
+    names: parsed._.length > 0 ? parsed._ as Name[] : present,
+    targets: target === "all" ? TARGETS : [target],
+    out: parsed.out as string | undefined ?? "dist",
+    offline: parsed.offline === true,
+    measure: parsed.measure === true,
+  };
+}
+
+async function presentNames(): Promise<Name[]> {
+  const present: Name[] = [];
+  for await (const { name } of Deno.readDir("src")) {
+    const found = NAMES.find((known) => `${known}.ts` === name);
+    if (found) present.push(found);
+  }
+  return present.sort((a, b) => NAMES.indexOf(a) - NAMES.indexOf(b));
+}
+
+async function findCompiler(offline: boolean): Promise<Compiler> {
+  if (offline) return await prepareOfflineDenort();
+  const denort = Deno.env.get("DENORT_BIN");
+  return { deno: Deno.env.get("COMPILE_DENO") || Deno.execPath(), ...(denort ? { denort } : {}) };
+}
+
+/** The permission flags of a binary: those of its task. */
+export function permissionsOf(name: Name): string[] {
+  const task = (config.tasks as Record<string, string>)[name] ?? "";
+  const words = task.split(" ");
+  if (words.slice(0, 2).join(" ") !== "deno run" || words.at(-1) !== `src/${name}.ts`) {
+    throw new CompileError(
+      `the task "${name}" in deno.json must be deno run FLAGS src/${name}.ts, and is "${task}"`,
+    );
+  }
+  return words.slice(2, -1);
+}
+
+/** Makes one JavaScript file of a program and what it imports; returns its path. */
+async function bundle(name: Name, flags: readonly string[], work: string): Promise<string> {
+  const file = `${work}/${name}.js`;
+  const result = await run(Deno.execPath(), [
+    "bundle",
+    "--quiet",
+    ...flags,
+    "--output",
+    file,
+    `src/${name}.ts`,
+  ]);
+  if (!result.success) throw new CompileError(`${name} cannot be bundled: ${result.stderr}`);
+  return file;
+}
+
+async function compile(
+  { deno, denort }: Compiler,
+  name: Name,
+  program: string,
+  file: string,
+  target: string | undefined,
+  flags: readonly string[] = [],
+): Promise<void> {
+  const result = await run(deno, [
+    "compile",
+    ...permissionsOf(name),
+    // `deno check` has done it; checking the bundle would fetch types for node.
+    "--no-check",
+    // Otherwise the program leaves a cache file with a name anyone can guess in the temp folder.
+    "--no-code-cache",
+    ...(target === undefined ? [] : ["--target", target]),
+    ...flags,
+    "--output",
+    file,
+    program,
+  ], denort === undefined ? {} : { DENORT_BIN: denort });
+  if (result.success) return;
+  if (/denort-\S+\.zip/.test(result.stderr)) {
+    throw new CompileError(
+      `${file} needs the runtime denort ${target ?? "of this host"}, which cannot be downloaded ` +
+        "here: set DENORT_BIN to a denort of this Deno's version" +
+        (target === undefined ? ", or add --offline to take one from npm (Linux x86_64)" : ""),
+    );
+  }
+  throw new CompileError(`${file} cannot be compiled: ${result.stderr}`);
+}
+
+/** Compiles in several ways and prints what each costs over the bare runtime. */
+async function measure({ names }: Options, compiler: Compiler, work: string): Promise<void> {
+  // The newest flags are this deno's; the sizes are right with any denort.
+  const deno = Deno.execPath();
+  const help = (await run(deno, ["compile", "--help"])).stdout;
+  console.log("binary     flags                                    size         over the smallest");
+  for (const name of names) {
+    const rows: [flags: string, bytes: number][] = [];
+    for (const flags of [[], ["--exclude-unused-npm"], ["--bundle"], ["--bundle", "--minify"]]) {
+      if (!flags.every((flag) => help.includes(flag))) continue;
+      const file = `${work}/${name}.measured`;
+      await compile({ ...compiler, deno }, name, `src/${name}.ts`, file, undefined, flags);
+      rows.push([flags.join(" ") || "(none)", (await Deno.stat(file)).size]);
+    }
+    const smallest = Math.min(...rows.map(([, bytes]) => bytes));
+    for (const [flags, bytes] of rows) {
+      const over = ((bytes - smallest) / 1e6).toFixed(2).padStart(10);
+      console.log(`${name.padEnd(10)} ${flags.padEnd(38)} ${megabytes(bytes)} ${over} MB`);
+    }
+  }
+}
+
+async function run(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<{ success: boolean; stdout: string; stderr: string }> {
+  const output = await new Deno.Command(command, {
+    args: [...args],
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+  }).output();
+  return {
+    success: output.success,
+    stdout: new TextDecoder().decode(output.stdout),
+    stderr: new TextDecoder().decode(output.stderr).trim(),
+  };
+}
+
+function outputFile(out: string, name: Name, target: string | undefined): string {
+  const suffix = (target ?? Deno.build.target).includes("windows") ? ".exe" : "";
+  return `${out}/${target === undefined ? "" : `${target}/`}${name}${suffix}`;
+}
+
+async function size(file: string): Promise<string> {
+  return megabytes((await Deno.stat(file)).size);
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(2)} MB`;
+}
+
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    console.error(`compile: ${error instanceof Error ? error.message : error}`);
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,126 @@
+/** Gets a connection out of several addresses, once or again and again. */
+import { ConnectionError, ToolError } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
+import type { Logger } from "../observe/log.ts";
+import { type ClientIdentity, Transport } from "./transport.ts";
+import { type Endpoint, redact } from "./url.ts";
+
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 30_000;
+
+/**
+ * How long to wait before attempt `n + 1`, in milliseconds: exponential with full jitter, so that
+ * the workers of a restarted broker do not come back all at once.
+ *
+ * @param attempt 0 after the first failure
+ * @param random from 0 to 1
+ */
+export function backoff(attempt: number, random: number): number {
+  return random * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 20));
+}
+
+export interface ConnectorOptions {
+  /** At least one; tried in turn. */
+  readonly endpoints: readonly Endpoint[];
+  readonly identity: ClientIdentity;
+  readonly log: Logger;
+  /** From 0 to 1; default Math.random. */
+  readonly random?: () => number;
+}
+
+export class Connector {
+  readonly #options: ConnectorOptions;
+  /** Where the next round begins: behind the endpoint used last. */
+  #next = 0;
+  /** Rounds or sessions that failed since the last time things went well. */
+  #failures = 0;
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * One round: tries every endpoint once.
+   *
+   * @throws {ConnectionError} none answered; the last temporary refusal, or else the last fatal one
+   * @throws {InputError} a certificate file cannot be read
+   */
+  async connect(): Promise<Transport> {
+    const { endpoints, identity } = this.#options;
+    let failure: ConnectionError | undefined;
+    for (let i = 0; i < endpoints.length; i++) {
+      const endpoint = endpoints[this.#next++ % endpoints.length]!;
+      try {
+        return await Transport.open(endpoint, identity);
+      } catch (error) {
+        if (!(error instanceof ConnectionError)) throw error;
+        if (failure === undefined || failure.fatal || !error.fatal) failure = error;
+      }
+    }
+    throw failure!;
+  }
+
+  /**
+   * Rounds without end, with a growing pause between them, until one works or `signal` aborts.
+   *
+   * @param tolerant also wait when every endpoint refuses for good (login, vhost, certificate) or a
+   *   certificate file cannot be read: whoever replaces it may not have finished
+   * @returns undefined when the signal aborted
+   * @throws {ConnectionError | InputError} for good, and `tolerant` is false
+   */
+  async connectForever(signal: AbortSignal, tolerant: boolean): Promise<Transport | undefined> {
+    while (!signal.aborted) {
+      try {
+        const attempt = this.connect();
+        const transport = await Promise.race([attempt, aborted(signal)]);
+        if (transport !== undefined) return transport;
+        attempt.then((late) => late.shutdown(), () => {});
+      } catch (error) {
+        if (!(error instanceof ToolError)) throw error;
+        const fatal = !(error instanceof ConnectionError) || error.fatal;
+        if (fatal && !tolerant) throw error;
+        await this.pause(error.message, signal);
+      }
+    }
+    return undefined;
+  }
+
+  /** Waits before the next round and says so. Grows with every call until `succeeded`. */
+  async pause(why: string, signal: AbortSignal): Promise<void> {
+    const delay = backoff(this.#failures++, (this.#options.random ?? Math.random)());
+    this.#options.log.warn(`${why}; trying again in ${formatDuration(delay)}`);
+    await sleep(delay, signal);
+  }
+
+  /** Things went well: the next pause is a short one again. */
+  succeeded(): void {
+    this.#failures = 0;
+  }
+
+  /** The endpoints for people. */
+  describe(): string {
+    return this.#options.endpoints.map(redact).join(", ");
+  }
+}
+
+/** Resolves with undefined when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}
+
+/** Resolves after `ms` milliseconds or when the signal aborts. */
+export function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}

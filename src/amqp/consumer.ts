@@ -1,0 +1,276 @@
+/**
+ * Takes tasks from a queue for as long as it is told to, whatever happens to the connection.
+ *
+ * Every end of consumption (connection lost or silent, channel closed by the broker, consumer
+ * cancelled because the queue is gone) takes the same way: drop the connection, pause, connect,
+ * declare, consume again.
+ */
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
+import { ChannelError, ConnectionError, ToolError } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Task } from "../task/task.ts";
+import type { Connector } from "./connection.ts";
+import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
+import type { Transport } from "./transport.ts";
+
+/** Consumption that lasted so long counts as a success: the next pause is a short one again. */
+const STEADY_MS = 10_000;
+const NOTHING = new Uint8Array();
+
+export interface ConsumerOptions {
+  readonly connector: Connector;
+  readonly queue: QueuePolicy;
+  /** Tasks that may be here unacknowledged at the same time; 1 to 65535. */
+  readonly prefetch: number;
+  readonly log: Logger;
+  /** Called for every task, in order, synchronously. Must not throw. */
+  readonly onDelivery: (delivery: Delivery) => void;
+  /** Called whenever consumption has begun, the first time and after every loss. */
+  readonly onReady?: () => void;
+}
+
+/**
+ * A task in the hands of this worker. It belongs to the channel that brought it: once that has
+ * ended, settling does nothing, because a delivery tag means something else on another channel.
+ */
+export class Delivery {
+  readonly task: Task;
+  readonly #tag: number;
+  readonly #consumption: Consumption;
+  #settled = false;
+
+  constructor(task: Task, tag: number, consumption: Consumption) {
+    this.task = task;
+    this.#tag = tag;
+    this.#consumption = consumption;
+  }
+
+  /** The broker still waits for this delivery to be settled. */
+  get live(): boolean {
+    return !this.#settled && !this.#consumption.isEnded;
+  }
+
+  /** Aborts when its channel has ended. */
+  get lost(): AbortSignal {
+    return this.#consumption.lost;
+  }
+
+  /** The work is done. Returns false when it is too late: the broker will deliver it again. */
+  ack(): boolean {
+    return this.#settle((channel) => channel.basicAck(this.#tag));
+  }
+
+  /** Puts it back as if it had not been started (basic.nack, requeue). */
+  release(): boolean {
+    return this.#settle((channel) => channel.basicNack(this.#tag, true));
+  }
+
+  /** Puts it back after a run that failed (basic.reject, requeue): brokers count this one. */
+  reject(): boolean {
+    return this.#settle((channel) => channel.basicReject(this.#tag, true));
+  }
+
+  #settle(tell: (channel: AMQPChannel) => Promise<void>): boolean {
+    if (!this.live) return false;
+    this.#settled = true;
+    // A send fails only when the connection has ended, and then the broker requeues by itself.
+    tell(this.#consumption.channel).catch(() => {});
+    return true;
+  }
+}
+
+/** One life of a consumer: one connection, one channel, one consumer tag. */
+class Consumption {
+  readonly transport: Transport;
+  readonly channel: AMQPChannel;
+  /** Resolves with the cause; never rejects. */
+  readonly ended: Promise<ToolError>;
+  #resolveEnded!: (error: ToolError) => void;
+  readonly #lost = new AbortController();
+  #isEnded = false;
+  #tag = "";
+  #draining = false;
+  /** Came before consume-ok was seen; handed on by `flow`. */
+  #early: Delivery[] | undefined = [];
+
+  constructor(transport: Transport, channel: AMQPChannel) {
+    this.transport = transport;
+    this.channel = channel;
+    this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
+  }
+
+  static async start(transport: Transport, options: ConsumerOptions): Promise<Consumption> {
+    await ensureQueue(transport, options.queue);
+    const channel = await transport.openChannel();
+    const consumption = new Consumption(transport, channel);
+    transport.watch(channel, {
+      ended: (error) => consumption.#end(error),
+      cancelled: () =>
+        consumption.#end(
+          new ChannelError(
+            `the broker cancelled the consumer of the queue ${
+              JSON.stringify(options.queue.name)
+            }: it was deleted or moved`,
+            0,
+            "",
+          ),
+        ),
+    });
+    channel.deliver = (message) => consumption.#onMessage(message, options);
+    const [, consumer] = await transport.request(
+      "basic.consume",
+      Promise.all([
+        channel.basicQos(options.prefetch),
+        channel.basicConsume(options.queue.name, { noAck: false }, () => {}),
+      ]),
+    );
+    consumption.#tag = consumer.tag;
+    return consumption;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  /** Aborts when it ends. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Hands on what has come so far; from now on deliveries go straight through. */
+  flow(onDelivery: (delivery: Delivery) => void): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const delivery of early) onDelivery(delivery);
+  }
+
+  /** Takes no more tasks; the ones here can still be settled. */
+  async cancel(): Promise<void> {
+    if (this.#draining || this.#isEnded) return;
+    this.#draining = true;
+    await this.transport.request("basic.cancel", this.channel.basicCancel(this.#tag))
+      .catch(() => {});
+  }
+
+  #onMessage(message: AMQPMessage, options: ConsumerOptions): void {
+    if (this.#isEnded) return;
+    const { properties } = message;
+    const delivery = new Delivery(
+      {
+        id: properties.messageId ?? "",
+        body: message.body ?? NOTHING,
+        properties,
+        queue: options.queue.name,
+        exchange: message.exchange,
+        routingKey: message.routingKey,
+        redelivered: message.redelivered,
+      },
+      message.deliveryTag,
+      this,
+    );
+    // It was on its way when the consumer was cancelled.
+    if (this.#draining) delivery.release();
+    else if (this.#early !== undefined) this.#early.push(delivery);
+    else options.onDelivery(delivery);
+  }
+
+  #end(error: ToolError): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#lost.abort(error);
+    this.#resolveEnded(error);
+  }
+}
+
+export class Consumer {
+  readonly #options: ConsumerOptions;
+  readonly #stopping = new AbortController();
+  readonly #closing = Promise.withResolvers<void>();
+  #current: Consumption | undefined;
+  /** A connection on which consumption has not begun yet. */
+  #starting: Transport | undefined;
+
+  constructor(options: ConsumerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Consumes until `close`.
+   *
+   * Before the first success it ends with whatever somebody has to change first: a refused login,
+   * a missing vhost or queue, a queue of another type. After that it tries for ever.
+   *
+   * @throws {ToolError}
+   */
+  async run(): Promise<void> {
+    const { connector } = this.#options;
+    const { signal } = this.#stopping;
+    let everWorked = false;
+    while (!signal.aborted) {
+      const transport = await connector.connectForever(signal, everWorked);
+      if (transport === undefined) return;
+      const cause = await this.#consume(transport, () => everWorked = true);
+      if (cause === undefined || signal.aborted) return await transport.shutdown();
+      transport.destroy(new ConnectionError(cause.message));
+      if (!everWorked && isRefusal(cause)) throw cause;
+      await connector.pause(cause.message, signal);
+    }
+  }
+
+  /** Tasks ready on the queue; undefined when the broker cannot be asked now. */
+  async ready(): Promise<number | undefined> {
+    const consumption = this.#current;
+    if (consumption === undefined || consumption.isEnded) return undefined;
+    try {
+      const state = await inspectQueue(consumption.transport, this.#options.queue.name);
+      return state.messageCount;
+    } catch (error) {
+      if (error instanceof ToolError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Takes no more tasks; those that are here can still be settled until `close`. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#starting?.destroy(new ConnectionError("stopped before consumption began"));
+    await this.#current?.cancel();
+  }
+
+  /** Ends the connection behind everything settled so far; `run` returns. */
+  async close(): Promise<void> {
+    await this.stop();
+    this.#closing.resolve();
+  }
+
+  /** Returns why consumption ended, or undefined when `close` asked for it. */
+  async #consume(transport: Transport, onStart: () => void): Promise<ToolError | undefined> {
+    const started = performance.now();
+    try {
+      this.#starting = transport;
+      const consumption = this.#current = await Consumption.start(transport, this.#options);
+      this.#starting = undefined;
+      onStart();
+      if (this.#stopping.signal.aborted) {
+        await consumption.cancel();
+        consumption.flow((delivery) => delivery.release());
+      } else {
+        this.#options.onReady?.();
+        consumption.flow(this.#options.onDelivery);
+      }
+      return await Promise.race([consumption.ended, this.#closing.promise.then(() => undefined)]);
+    } catch (error) {
+      if (error instanceof ToolError) return error;
+      throw error;
+    } finally {
+      this.#starting = undefined;
+      if (performance.now() - started > STEADY_MS) this.#options.connector.succeeded();
+    }
+  }
+}
+
+/** Trying again does not help before somebody changes something on the broker. */
+function isRefusal(error: ToolError): boolean {
+  return error instanceof ChannelError && [403, 404, 405, 406].includes(error.replyCode);
+}

@@ -1,0 +1,168 @@
+/** Opens the byte stream under an AMQP connection: TCP, or TLS with RabbitMQ's options. */
+import { ConnectionError, EXIT, InputError } from "../errors.ts";
+import { type Endpoint, redact, type TlsTrust } from "./url.ts";
+
+/** A connected byte stream. */
+export interface Socket {
+  /** Bytes read into `buffer`, or null at the end. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Bytes taken of `bytes`, at least one. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Ends it at once; pending reads and writes fail. */
+  close(): void;
+}
+
+/**
+ * Connects to an endpoint.
+ *
+ * @param signal gives up: what is half open is closed, and the promise may never settle
+ * @throws {ConnectionError} unreachable (75) or not trusted (75, fatal)
+ * @throws {InputError} a certificate file cannot be read (66)
+ */
+export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
+  if (!endpoint.tls) {
+    const conn = await Deno.connect({ hostname: endpoint.host, port: endpoint.port, signal })
+      .catch((error) => refuse(endpoint, error));
+    conn.setNoDelay(true);
+    conn.setKeepAlive(true);
+    return conn;
+  }
+  const pem = readPem(endpoint.trust);
+  const { verify = true, serverName } = endpoint.trust;
+  if (!verify || serverName !== undefined) return await dialWithNodeTls(endpoint, pem, signal);
+  const conn = await Deno.connectTls({
+    hostname: endpoint.host,
+    port: endpoint.port,
+    ...(pem.ca === undefined ? {} : { caCerts: [pem.ca] }),
+    ...(pem.cert === undefined ? {} : { cert: pem.cert, key: pem.key! }),
+  }).catch((error) => refuse(endpoint, error));
+  let open = true;
+  function giveUp(): void {
+    if (open) conn.close();
+    open = false;
+  }
+  signal.addEventListener("abort", giveUp);
+  try {
+    if (signal.aborted) giveUp();
+    await conn.handshake();
+  } catch (error) {
+    giveUp();
+    refuse(endpoint, error);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
+  (conn as unknown as Deno.TcpConn).setNoDelay?.(true);
+  return conn;
+}
+
+interface Pem {
+  ca?: string;
+  cert?: string;
+  key?: string;
+}
+
+function readPem(trust: TlsTrust): Pem {
+  if ((trust.certfile === undefined) !== (trust.keyfile === undefined)) {
+    throw new InputError(
+      "a client certificate needs both a certificate file and a key file, and one is missing",
+      EXIT.badData,
+    );
+  }
+  return {
+    ...(trust.cacertfile === undefined ? {} : { ca: readPemFile(trust.cacertfile) }),
+    ...(trust.certfile === undefined ? {} : { cert: readPemFile(trust.certfile) }),
+    ...(trust.keyfile === undefined ? {} : { key: readPemFile(trust.keyfile) }),
+  };
+}
+
+function readPemFile(path: string): string {
+  let content: string;
+  try {
+    content = Deno.readTextFileSync(path);
+  } catch (error) {
+    throw new InputError(`cannot read the file ${JSON.stringify(path)}: ${reason(error)}`);
+  }
+  if (content.includes("-----BEGIN ")) return content;
+  throw new InputError(
+    `the file ${JSON.stringify(path)} must be PEM, and has no "-----BEGIN" line`,
+    EXIT.badData,
+  );
+}
+
+/**
+ * What Deno.connectTls cannot do: skip the check of the certificate, or check it against another
+ * name. node:tls costs start-up time, so only these cases pay for it.
+ */
+async function dialWithNodeTls(
+  endpoint: Endpoint,
+  pem: Pem,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const [{ connect }, { Readable, Writable }] = await Promise.all([
+    import("node:tls"),
+    import("node:stream"),
+  ]);
+  const { serverName, verify = true } = endpoint.trust;
+  const socket = connect({
+    host: endpoint.host,
+    port: endpoint.port,
+    servername: serverName ?? (/^[\d.]+$|:/.test(endpoint.host) ? "" : endpoint.host),
+    rejectUnauthorized: verify,
+    ...pem,
+  });
+  socket.setNoDelay(true);
+  await new Promise<void>((resolve, reject) => {
+    socket.once("secureConnect", resolve);
+    socket.once("error", reject);
+    signal.addEventListener("abort", reject);
+    if (signal.aborted) reject(signal.reason);
+  }).catch((error) => {
+    socket.destroy();
+    refuse(endpoint, error);
+  });
+  // Later errors reach us through the streams; without a listener node throws them.
+  socket.on("error", () => {});
+  const reader = (Readable.toWeb(socket) as ReadableStream<Uint8Array>).getReader();
+  const writer = (Writable.toWeb(socket) as WritableStream<Uint8Array>).getWriter();
+  let left: Uint8Array | undefined;
+  return {
+    async read(buffer) {
+      const chunk = left ?? (await reader.read()).value;
+      if (chunk === undefined) return null;
+      const n = Math.min(chunk.length, buffer.length);
+      buffer.set(chunk.subarray(0, n));
+      left = n < chunk.length ? chunk.subarray(n) : undefined;
+      return n;
+    },
+    async write(bytes) {
+      await writer.ready;
+      await writer.write(bytes.slice());
+      return bytes.length;
+    },
+    close() {
+      socket.destroy();
+    },
+  };
+}
+
+function refuse(endpoint: Endpoint, error: unknown): never {
+  const why = reason(error);
+  throw new ConnectionError(
+    `cannot connect to ${redact(endpoint)}: ${why}`,
+    EXIT.temporary,
+    distrusts(why),
+    { cause: error },
+  );
+}
+
+/** A certificate, of ours or theirs, is at fault: unlike a broken handshake it stays so. */
+export function distrusts(why: string): boolean {
+  return /certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why);
+}
+
+/** The words of an operating system or TLS error, without numbers that mean nothing to users. */
+export function reason(error: unknown): string {
+  const words = error instanceof Error ? error.message : String(error);
+  const bare = words.replace(/ \(os error \d+\).*$/, "");
+  return bare.charAt(0).toLowerCase() + bare.slice(1);
+}

@@ -1,0 +1,78 @@
+/** Cuts the bytes of a connection into AMQP frames (AMQP 0-9-1 section 4.2.3). */
+import { ConnectionError, EXIT } from "../errors.ts";
+
+/** Type octet, channel, size. */
+export const FRAME_HEADER_BYTES = 7;
+/** Closes every frame. */
+export const FRAME_END = 0xce;
+
+/**
+ * Bytes read and not yet used. Frames are views on the one buffer: whoever keeps something of a
+ * frame after `take` has returned must copy it.
+ */
+export class FrameBuffer {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  /** Largest payload accepted, in bytes; lowered by the owner after connection.tune. */
+  maxPayload: number;
+  #filled = 0;
+
+  constructor(maxPayload: number) {
+    this.maxPayload = maxPayload;
+    // Twice the largest frame: a whole frame always fits behind the rest of another.
+    this.bytes = new Uint8Array(2 * (maxPayload + FRAME_HEADER_BYTES + 1));
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /** Where the next read goes; never empty. */
+  get room(): Uint8Array {
+    return this.bytes.subarray(this.#filled);
+  }
+
+  /** What was read and not yet used, for error messages. */
+  get unused(): Uint8Array {
+    return this.bytes.subarray(0, this.#filled);
+  }
+
+  /**
+   * Adds `n` bytes read into `room`, hands every complete frame to `onFrame`, then moves the rest
+   * to the front.
+   *
+   * @throws {ConnectionError} what arrived is not a frame
+   */
+  take(n: number, onFrame: (start: number, end: number) => void): void {
+    this.#filled += n;
+    let position = 0;
+    while (this.#filled - position >= FRAME_HEADER_BYTES) {
+      const size = this.view.getUint32(position + 3);
+      if (size > this.maxPayload) {
+        throw protocolError(
+          `a frame must be at most ${this.maxPayload} bytes, and one of ${size} arrived`,
+        );
+      }
+      const end = position + FRAME_HEADER_BYTES + size + 1;
+      if (end > this.#filled) break;
+      if (this.bytes[end - 1] !== FRAME_END) {
+        throw protocolError(
+          `a frame must end with the byte 206, and one ended with ${this.bytes[end - 1]}`,
+        );
+      }
+      onFrame(position, end);
+      position = end;
+    }
+    if (position > 0) {
+      this.bytes.copyWithin(0, position, this.#filled);
+      this.#filled -= position;
+    }
+  }
+}
+
+/** The peer broke the protocol. */
+export function protocolError(message: string, cause?: unknown): ConnectionError {
+  return new ConnectionError(
+    `the broker broke the protocol: ${message}`,
+    EXIT.protocol,
+    false,
+    cause === undefined ? {} : { cause },
+  );
+}

@@ -1,0 +1,121 @@
+/** Bytes on their way to the broker: the writes of one event-loop turn leave as one. */
+import type { Socket } from "./dial.ts";
+
+const BLOCK_BYTES = 64 * 1024;
+/** Larger pieces are sent from where they are instead of being copied. */
+const COPY_LIMIT_BYTES = 16 * 1024;
+const HIGH_WATER_BYTES = 1024 * 1024;
+const LOW_WATER_BYTES = 256 * 1024;
+
+export class Outbox {
+  readonly #socket: Socket;
+  readonly #onError: (error: unknown) => void;
+  #queue: Uint8Array[] = [];
+  /** The block being filled; its used part is not in `#queue` yet. */
+  #block = new Uint8Array(BLOCK_BYTES);
+  #used = 0;
+  /** The memory of sealed blocks, to tell them from pieces that belong to callers. */
+  readonly #own = new WeakSet<ArrayBufferLike>();
+  #spare: Uint8Array<ArrayBuffer> | undefined;
+  #pending = 0;
+  #flushing: Promise<void> | undefined;
+  #waiting: (() => void)[] = [];
+  /** performance.now() of the last completed write. Written here, read by the heartbeat. */
+  lastWrite = performance.now();
+
+  constructor(socket: Socket, onError: (error: unknown) => void) {
+    this.#socket = socket;
+    this.#onError = onError;
+  }
+
+  /** Nothing waits to be sent. */
+  get empty(): boolean {
+    return this.#pending === 0;
+  }
+
+  /** More is queued than should be; publishers wait for `drained`. */
+  get congested(): boolean {
+    return this.#pending > HIGH_WATER_BYTES;
+  }
+
+  /** Resolves when there is room again, or when the connection has ended. */
+  drained(): Promise<void> {
+    if (!this.congested) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Queues bytes. Small ones are copied; large ones must not change until they are sent. */
+  add(bytes: Uint8Array): void {
+    this.#pending += bytes.length;
+    if (bytes.length > COPY_LIMIT_BYTES) {
+      this.#seal();
+      this.#queue.push(bytes);
+    } else {
+      if (this.#used + bytes.length > this.#block.length) this.#seal();
+      this.#block.set(bytes, this.#used);
+      this.#used += bytes.length;
+    }
+    this.#flushing ??= this.#flush();
+  }
+
+  /** Resolves when everything queued so far has been handed to the operating system. */
+  async flushed(): Promise<void> {
+    await this.#flushing;
+  }
+
+  /** Forgets everything queued and wakes who waits. */
+  discard(): void {
+    this.#queue = [];
+    this.#used = 0;
+    this.#pending = 0;
+    this.#wake();
+  }
+
+  #seal(): void {
+    if (this.#used === 0) return;
+    this.#own.add(this.#block.buffer);
+    this.#queue.push(this.#block.subarray(0, this.#used));
+    this.#block = this.#spare ?? new Uint8Array(BLOCK_BYTES);
+    this.#spare = undefined;
+    this.#used = 0;
+  }
+
+  async #flush(): Promise<void> {
+    // Let the rest of this turn add its frames first.
+    await Promise.resolve();
+    try {
+      while (this.#queue.length > 0 || this.#used > 0) {
+        this.#seal();
+        const batch = this.#queue;
+        this.#queue = [];
+        for (const bytes of batch) {
+          await this.#write(bytes);
+          if (this.#own.has(bytes.buffer)) {
+            this.#spare = new Uint8Array(bytes.buffer as ArrayBuffer);
+          }
+        }
+      }
+    } catch (error) {
+      this.#onError(error);
+    } finally {
+      this.#flushing = undefined;
+    }
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) {
+      const n = await this.#socket.write(sent === 0 ? bytes : bytes.subarray(sent));
+      sent += n;
+      this.#pending = Math.max(0, this.#pending - n);
+      this.lastWrite = performance.now();
+      if (this.#pending < LOW_WATER_BYTES) this.#wake();
+    }
+  }
+
+  #wake(): void {
+    if (this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resume of waiting) resume();
+  }
+}

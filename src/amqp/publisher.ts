@@ -1,0 +1,200 @@
+/**
+ * Publishes tasks and knows what became of each: confirmed, returned, refused, or unknown because
+ * the connection ended first. Always mandatory, always with confirms, on a channel of its own.
+ */
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
+import { ChannelError, EXIT, TaskError, type ToolError } from "../errors.ts";
+import { ContentWriter, type Publication } from "./content.ts";
+import { after, type Timer } from "./timer.ts";
+import type { Transport } from "./transport.ts";
+
+export type { Publication } from "./content.ts";
+
+export interface PublisherOptions {
+  /** How long a confirm may take, in milliseconds; default 30,000. */
+  readonly confirmTimeout?: number;
+}
+
+/** A publication that the broker has not confirmed yet. */
+interface Pending {
+  readonly messageId: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** performance.now() when it was sent. */
+  readonly since: number;
+  resolve(): void;
+  reject(error: ToolError): void;
+  /** The broker's words, once it has returned the task. */
+  returned?: string;
+}
+
+export class Publisher {
+  readonly #transport: Transport;
+  readonly #channel: AMQPChannel;
+  readonly #writer: ContentWriter;
+  readonly #confirmTimeout: number;
+  /** By delivery tag, oldest first. */
+  readonly #pending = new Map<number, Pending>();
+  #nextTag = 1;
+  #ended: ToolError | undefined;
+  /** Runs on when nothing is pending, so that a steady stream does not set one for each task. */
+  #timer: Timer | undefined;
+
+  private constructor(transport: Transport, channel: AMQPChannel, options: PublisherOptions) {
+    this.#transport = transport;
+    this.#channel = channel;
+    this.#writer = new ContentWriter(channel.id, transport.frameMax);
+    this.#confirmTimeout = options.confirmTimeout ?? 30_000;
+    channel.publishConfirmed = (tag, multiple, nack) => this.#onConfirm(tag, multiple, nack);
+    channel.onReturn = (message) => this.#onReturn(message);
+  }
+
+  /** Opens a channel with publisher confirms. */
+  static async open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
+    const channel = await transport.openChannel();
+    const publisher = new Publisher(transport, channel, options);
+    transport.watch(channel, { ended: (error) => publisher.#end(error) });
+    await transport.request("confirm.select", channel.confirmSelect());
+    return publisher;
+  }
+
+  /** Its channel or connection is gone. */
+  get isEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** Publications that the broker has not confirmed yet. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Publishes a task; resolves when the broker has confirmed it.
+   *
+   * Waits before sending while the broker blocks publishers or the socket is full.
+   *
+   * @throws {TaskError} returned (69), refused (75), not confirmed in time (75: it may be on the
+   *   queue), or impossible to encode (65)
+   * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue
+   */
+  async publish(task: Publication): Promise<void> {
+    while (this.#transport.blocked !== undefined || this.#transport.congested) {
+      if (this.#ended !== undefined) throw this.#ended;
+      await (this.#transport.blocked === undefined
+        ? this.#transport.drained()
+        : this.#transport.unblocked());
+    }
+    if (this.#ended !== undefined) throw this.#ended;
+    // As the broker sends it back: half a surrogate pair cannot travel.
+    const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
+    const pieces = this.#writer.publish(task, messageId);
+    return new Promise((resolve, reject) => {
+      this.#pending.set(this.#nextTag++, {
+        messageId,
+        exchange: task.exchange.toWellFormed(),
+        routingKey: task.routingKey.toWellFormed(),
+        since: performance.now(),
+        resolve,
+        reject,
+      });
+      for (const piece of pieces) this.#transport.enqueue(piece);
+      this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
+    });
+  }
+
+  /** Closes the channel; publications still pending are rejected. */
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#end(new ChannelError("the publisher was closed by us", 0, ""));
+    await this.#transport.request("closing a channel", this.#channel.close());
+  }
+
+  #onConfirm(tag: number, multiple: boolean, nack: boolean): void {
+    if (!multiple) {
+      const one = this.#pending.get(tag);
+      if (one !== undefined) this.#settle(tag, one, nack);
+      return;
+    }
+    for (const [each, pending] of this.#pending) {
+      // Tag 0 with multiple means all so far (section 1.8.3.13).
+      if (tag !== 0 && each > tag) break;
+      this.#settle(each, pending, nack);
+    }
+  }
+
+  #settle(tag: number, pending: Pending, nack: boolean): void {
+    this.#pending.delete(tag);
+    if (pending.returned !== undefined) {
+      pending.reject(new TaskError(pending.returned, EXIT.unavailable));
+    } else if (nack) {
+      pending.reject(
+        new TaskError("the broker refused the task (basic.nack): it is not queued", EXIT.temporary),
+      );
+    } else {
+      pending.resolve();
+    }
+  }
+
+  /**
+   * A return carries no delivery tag; the confirm that follows it does. Should the message id not
+   * be readable, another task on the same way is as unroutable.
+   */
+  #onReturn(message: AMQPMessage): void {
+    const { exchange, routingKey, replyText, replyCode } = message;
+    const { messageId } = message.properties;
+    let found: Pending | undefined;
+    for (const pending of this.#pending.values()) {
+      if (pending.returned !== undefined) continue;
+      if (pending.exchange !== exchange || pending.routingKey !== routingKey) continue;
+      found ??= pending;
+      if (pending.messageId !== messageId) continue;
+      found = pending;
+      break;
+    }
+    if (found === undefined) return;
+    const target = exchange === ""
+      ? `there is no queue ${JSON.stringify(routingKey)}`
+      : `the exchange ${JSON.stringify(exchange)} has no queue for the routing key ` +
+        JSON.stringify(routingKey);
+    found.returned = `the broker returned the task: ${target} (${replyText} ${replyCode})`;
+  }
+
+  /** Gives up on the publications whose confirm is overdue. */
+  #expire(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (const [tag, pending] of this.#pending) {
+      const left = pending.since + this.#confirmTimeout - now;
+      if (left > 0) {
+        this.#timer = after(left, () => this.#expire());
+        return;
+      }
+      this.#pending.delete(tag);
+      pending.reject(
+        new TaskError(
+          `the broker did not confirm the task within ${this.#confirmTimeout} ms: ` +
+            "it may be on the queue or not",
+          EXIT.temporary,
+        ),
+      );
+    }
+  }
+
+  #end(error: ToolError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = explain(error);
+    this.#timer?.cancel();
+    const lost = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const pending of lost) pending.reject(this.#ended);
+  }
+}
+
+/** RabbitMQ closes the channel for a body over its limit; that is the task's fault. */
+function explain(error: ToolError): ToolError {
+  if (error instanceof ChannelError && /message size \d+ .*larger than/i.test(error.replyText)) {
+    return new TaskError(`the broker refused the task: ${error.replyText}`, EXIT.badData);
+  }
+  return error;
+}

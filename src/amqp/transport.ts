@@ -1,0 +1,489 @@
+/**
+ * One AMQP connection over one socket: the package's client with our own way to connect, send and
+ * end. It is never reused: another attempt is another object, so nothing of a dead connection
+ * (blocked flag, half a frame, old channels) can reach the next one.
+ *
+ * States: connecting -> open -> ended. `#end` is the only way into the last one, from any place,
+ * once; everything that waits on the connection is settled there.
+ */
+import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import {
+  BasicMethod,
+  ChannelMethod,
+  ClassId,
+  ConnectionMethod,
+  Type,
+} from "@cloudamqp/amqp-client/amqp-frame";
+import { AMQPView } from "./view.ts";
+import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
+import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
+import { deadline } from "./deadline.ts";
+import { dial, distrusts, reason, type Socket } from "./dial.ts";
+import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
+import {
+  agree,
+  explainForeignBytes,
+  PROTOCOL_HEADER,
+  readClose,
+  readStart,
+  type ServerProperties,
+  writeCloseOk,
+  writeStartOk,
+  writeTuneOkAndOpen,
+} from "./handshake.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { comesFromBroker } from "./methods.ts";
+import { Outbox } from "./outbox.ts";
+import { type Endpoint, redact } from "./url.ts";
+
+const FRAME_MAX_BYTES = 131072;
+/** How long the broker may take to answer a method, in milliseconds. */
+const REPLY_TIMEOUT_MS = 20_000;
+/** How long a polite goodbye may take, in milliseconds. */
+const CLOSE_TIMEOUT_MS = 1000;
+const SENT = Promise.resolve();
+const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, 0xce]);
+
+/** Who this connection is, for the broker's tools. */
+export interface ClientIdentity {
+  /** Connection name: "worker on host1 pid 42". */
+  readonly name: string;
+  readonly version: string;
+}
+
+/** Told about the end of a channel or of its consumer; at most one call each. */
+export interface ChannelWatcher {
+  /** The broker closed the channel, or the connection has ended. */
+  ended(error: ToolError): void;
+  /** The broker cancelled the consumer, for instance because its queue was deleted. */
+  cancelled?(consumerTag: string): void;
+}
+
+export class Transport extends AMQPBaseClient {
+  readonly endpoint: Endpoint;
+  /** Resolves with the cause when the connection has ended; never rejects. */
+  readonly ended: Promise<ConnectionError>;
+  /** Known after the handshake. */
+  server: ServerProperties = { product: "", version: "" };
+  readonly #socket: Socket;
+  readonly #identity: ClientIdentity;
+  readonly #outbox: Outbox;
+  readonly #frames = new FrameBuffer(FRAME_MAX_BYTES);
+  readonly #watchers = new Map<number, ChannelWatcher>();
+  #blockWaiters: (() => void)[] = [];
+  #resolveEnded!: (error: ConnectionError) => void;
+  #endError: ConnectionError | undefined;
+  /** The broker has sent something: what it says from now on are frames. */
+  #spoke = false;
+  #opened = false;
+  /** The broker has sent connection.close with this cause; the socket's end follows. */
+  #goodbye: ConnectionError | undefined;
+  /** The handshake's next method from the broker; undefined once it is through. */
+  #awaited: ConnectionMethod | undefined = ConnectionMethod.START;
+  #beats: Heartbeat | undefined;
+  /** Reject the requests that wait for an answer. */
+  readonly #requests = new Set<(error: ConnectionError) => void>();
+
+  private constructor(endpoint: Endpoint, socket: Socket, identity: ClientIdentity) {
+    super(
+      endpoint.vhost,
+      endpoint.username,
+      "", // start-ok is written here and not by the package
+      identity.name,
+      undefined,
+      FRAME_MAX_BYTES,
+      endpoint.heartbeat,
+      endpoint.channelMax,
+    );
+    this.endpoint = endpoint;
+    this.#socket = socket;
+    this.#identity = identity;
+    this.#outbox = new Outbox(socket, (error) => this.#lost(error));
+    this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
+    this.onunblocked = () => this.#wakeBlocked();
+  }
+
+  /**
+   * Connects and logs in.
+   *
+   * @throws {ConnectionError} `fatal` when trying again cannot help
+   * @throws {InputError} a certificate file cannot be read
+   */
+  static async open(endpoint: Endpoint, identity: ClientIdentity): Promise<Transport> {
+    const started = performance.now();
+    function late(): ConnectionError {
+      return new ConnectionError(
+        `cannot connect to ${redact(endpoint)}: no answer within ${endpoint.connectionTimeout} ms`,
+      );
+    }
+    const givenUp = new AbortController();
+    const socket = await deadline(
+      dial(endpoint, givenUp.signal),
+      endpoint.connectionTimeout,
+      () => {
+        givenUp.abort();
+        return late();
+      },
+      (lateSocket) => lateSocket.close(),
+    );
+    const transport = new Transport(endpoint, socket, identity);
+    const left = endpoint.connectionTimeout - (performance.now() - started);
+    try {
+      await deadline(transport.connect(), left, late);
+    } catch (error) {
+      transport.#end(asConnectionError(error));
+      throw error;
+    }
+    return transport;
+  }
+
+  /** Logs in over the socket. Called once, by `open`. */
+  override connect(): Promise<AMQPBaseClient> {
+    const opened = new Promise<AMQPBaseClient>((resolve, reject) => {
+      this.connectPromise = [resolve, reject];
+    });
+    this.#outbox.add(PROTOCOL_HEADER);
+    this.#readLoop();
+    return opened;
+  }
+
+  /** The connection is over; nothing can be sent any more. */
+  get isEnded(): boolean {
+    return this.#endError !== undefined;
+  }
+
+  /** More bytes are waiting to be sent than should be. */
+  get congested(): boolean {
+    return this.#outbox.congested;
+  }
+
+  /** Resolves when there is room to send again, or the connection has ended. */
+  drained(): Promise<void> {
+    return this.#outbox.drained();
+  }
+
+  /** Queues bytes to send. Large pieces must not change until they are sent. */
+  override send(bytes: Uint8Array): Promise<void> {
+    if (this.#endError !== undefined) return Promise.reject(this.#endError);
+    this.#outbox.add(bytes);
+    return SENT;
+  }
+
+  /** As `send`, without a promise; does nothing when the connection has ended. */
+  enqueue(bytes: Uint8Array): void {
+    if (this.#endError === undefined) this.#outbox.add(bytes);
+  }
+
+  /** Resolves when the broker accepts publications, or the connection has ended. */
+  async unblocked(): Promise<void> {
+    while (this.blocked !== undefined && this.#endError === undefined) {
+      await new Promise<void>((resolve) => this.#blockWaiters.push(resolve));
+    }
+  }
+
+  /** Opens a channel. */
+  openChannel(): Promise<AMQPChannel> {
+    return this.request("opening a channel", this.channel());
+  }
+
+  /** Tells `watcher` about the end of a channel, at once when it has ended already. */
+  watch(channel: AMQPChannel, watcher: ChannelWatcher): void {
+    if (this.#endError !== undefined) watcher.ended(this.#endError);
+    else if (channel.closed) watcher.ended(new ChannelError("the channel is closed", 0, ""));
+    else this.#watchers.set(channel.id, watcher);
+  }
+
+  /**
+   * Waits for the answer to a method. A broker that does not answer is taken for dead.
+   *
+   * @param what the action, for the error: "declaring the queue"
+   * @throws {ChannelError | ConnectionError}
+   */
+  async request<T>(what: string, reply: Promise<T>): Promise<T> {
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    this.#requests.add(reject);
+    if (this.#endError !== undefined) reject(this.#endError);
+    try {
+      return await deadline(Promise.race([ended, reply]), REPLY_TIMEOUT_MS, () => {
+        const error = new ConnectionError(
+          `${redact(this.endpoint)} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
+        );
+        this.#end(error);
+        return error;
+      });
+    } catch (error) {
+      if (error instanceof ToolError) throw error;
+      throw new ChannelError(`${what} failed: ${reason(error)}`, 0, "", { cause: error });
+    } finally {
+      this.#requests.delete(reject);
+    }
+  }
+
+  /** Says goodbye, waits a moment for the answer, and ends. Never throws. */
+  async shutdown(): Promise<void> {
+    if (this.#endError === undefined && this.#opened) {
+      await deadline(this.close(), CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
+    }
+    this.#end(new ConnectionError("the connection was closed by us"));
+  }
+
+  /** Ends it at once, without a word to the broker. */
+  destroy(error: ConnectionError): void {
+    this.#end(error);
+  }
+
+  protected override closeSocket(): void {
+    this.#end(new ConnectionError("the connection was closed by us"));
+  }
+
+  async #readLoop(): Promise<void> {
+    const onFrame = (start: number, end: number) => this.#onFrame(start, end);
+    for (;;) {
+      let n: number | null;
+      try {
+        n = await this.#socket.read(this.#frames.room);
+      } catch (error) {
+        return this.#lost(error);
+      }
+      if (this.#endError !== undefined) return;
+      if (n === null) return this.#lost(undefined);
+      this.#beats?.heard();
+      try {
+        if (this.#spoke || this.#speaksFrames(n)) this.#frames.take(n, onFrame);
+      } catch (error) {
+        return this.#end(
+          error instanceof ConnectionError
+            ? error
+            : protocolError(`a frame cannot be read: ${reason(error)}`, error),
+        );
+      }
+    }
+  }
+
+  #onFrame(start: number, end: number): void {
+    // Nothing that follows connection.close means anything (section 1.4.2.9).
+    if (this.#endError !== undefined || this.#goodbye !== undefined) return;
+    const { bytes, view } = this.#frames;
+    const handler = this.#handlerOf(view, start);
+    if (handler === undefined) {
+      super.parseFrames(new AMQPView(bytes.buffer, start, end - start));
+      return;
+    }
+    const payload = start + FRAME_HEADER_BYTES;
+    const channelId = view.getUint16(start + 1);
+    handler.call(this, new AMQPView(bytes.buffer, payload, end - payload - 1), channelId);
+  }
+
+  /** The first bytes tell AMQP frames from anything else. */
+  #speaksFrames(n: number): boolean {
+    const first = this.#frames.room.subarray(0, n);
+    if (first[0] === Type.METHOD) return this.#spoke = true;
+    throw new ConnectionError(
+      `cannot connect to ${redact(this.endpoint)}: ${explainForeignBytes(first)}`,
+      EXIT.protocol,
+      true,
+    );
+  }
+
+  /**
+   * The frames that are not left to the package: what it answers wrongly, does not report, or
+   * reads without bounds.
+   */
+  #handlerOf(view: DataView, start: number): FrameHandler | undefined {
+    switch (view.getUint8(start)) {
+      case Type.METHOD:
+        break;
+      case Type.HEADER:
+        return this.#onContentHeader;
+      case Type.BODY:
+        return this.#onBody;
+      case Type.HEARTBEAT:
+        return ignore;
+      default:
+        throw protocolError(`a frame type must be 1, 2, 3 or 8, and is ${view.getUint8(start)}`);
+    }
+    if (view.getUint32(start + 3) < 4) throw protocolError("a method frame is too short");
+    const classId = view.getUint16(start + 7);
+    const methodId = view.getUint16(start + 9);
+    const channel = this.channels[view.getUint16(start + 1)];
+    if (channel !== undefined) requireWhole(channel);
+    if (classId === ClassId.CONNECTION) return this.#connectionHandlerOf(methodId);
+    if (classId === ClassId.BASIC && methodId === BasicMethod.CANCEL) return this.#onConsumerCancel;
+    if (classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE) {
+      return this.#onChannelClose;
+    }
+    const unasked = classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE_OK &&
+      channel?.closed === false;
+    if (comesFromBroker(classId, methodId) && !unasked) return undefined;
+    throw protocolError(`the method ${classId}.${methodId} came out of turn`);
+  }
+
+  #connectionHandlerOf(methodId: ConnectionMethod): FrameHandler | undefined {
+    if (methodId === ConnectionMethod.CLOSE) return this.#onClose;
+    if (methodId === ConnectionMethod.CLOSE_OK && this.closePromise !== undefined) return undefined;
+    if (methodId === ConnectionMethod.BLOCKED) return undefined;
+    if (methodId === ConnectionMethod.UNBLOCKED) return undefined;
+    if (methodId === this.#awaited) {
+      if (methodId === ConnectionMethod.START) return this.#onStart;
+      if (methodId === ConnectionMethod.TUNE) return this.#onTune;
+      return this.#onOpenOk;
+    }
+    throw protocolError(`the method ${ClassId.CONNECTION}.${methodId} came out of turn`);
+  }
+
+  #onStart(view: AMQPView): void {
+    const start = readStart(argumentsOf(view));
+    this.server = start.server;
+    this.#awaited = ConnectionMethod.TUNE;
+    this.#outbox.add(
+      writeStartOk(this.endpoint, start, this.#identity.name, this.#identity.version),
+    );
+  }
+
+  #onTune(view: AMQPView): void {
+    const tune = agree(argumentsOf(view), {
+      channelMax: this.channelMax,
+      frameMax: this.frameMax,
+      heartbeat: this.heartbeat,
+    });
+    this.channelMax = tune.channelMax;
+    this.frameMax = tune.frameMax;
+    this.heartbeat = tune.heartbeat;
+    this.#frames.maxPayload = tune.frameMax;
+    this.#awaited = ConnectionMethod.OPEN_OK;
+    this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
+    if (tune.heartbeat > 0) this.#beats = this.#keepAlive(tune.heartbeat);
+  }
+
+  #onOpenOk(): void {
+    this.#opened = true;
+    this.#awaited = undefined;
+    this.closed = false;
+    const waiting = this.connectPromise;
+    delete this.connectPromise;
+    waiting?.[0](this);
+  }
+
+  #onClose(view: AMQPView): void {
+    const { code, text } = readClose(argumentsOf(view));
+    this.#outbox.add(writeCloseOk(0, ClassId.CONNECTION, ConnectionMethod.CLOSE_OK));
+    const refused = !this.#opened;
+    const error = this.#goodbye = new ConnectionError(
+      refused
+        ? `cannot log in at ${redact(this.endpoint)}: ${text} (${code})`
+        : `the broker closed the connection to ${redact(this.endpoint)}: ${text} (${code})`,
+      exitCodeForReply(code),
+      refused && exitCodeForReply(code) === EXIT.noPermission,
+    );
+    // The answer leaves before the socket closes; whoever waits is told after that.
+    deadline(this.#outbox.flushed(), CLOSE_TIMEOUT_MS, () => error)
+      .catch(() => {})
+      .then(() => this.#end(error));
+  }
+
+  #onChannelClose(view: AMQPView, channelId: number): void {
+    const { code, text } = readClose(argumentsOf(view));
+    const channel = this.channels[channelId];
+    this.#outbox.add(writeCloseOk(channelId, ClassId.CHANNEL, ChannelMethod.CLOSE_OK));
+    if (channel === undefined) return;
+    const error = new ChannelError(`the broker closed the channel: ${text} (${code})`, code, text);
+    const watcher = this.#watchers.get(channelId);
+    this.#watchers.delete(channelId);
+    delete this.channels[channelId];
+    channel.setClosed(error);
+    watcher?.ended(error);
+  }
+
+  #onConsumerCancel(view: AMQPView, channelId: number): void {
+    const [consumerTag] = argumentsOf(view).getShortString(0);
+    this.channels[channelId]?.consumers.delete(consumerTag);
+    this.#watchers.get(channelId)?.cancelled?.(consumerTag);
+  }
+
+  #onContentHeader(view: AMQPView, channelId: number): void {
+    const channel = this.channels[channelId];
+    if (channel !== undefined) takeHeader(channel, view);
+  }
+
+  #onBody(view: AMQPView, channelId: number): void {
+    const channel = this.channels[channelId];
+    if (channel === undefined) return;
+    takeBody(channel, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+  }
+
+  /** @param seconds as agreed with the broker */
+  #keepAlive(seconds: number): Heartbeat {
+    return new Heartbeat({
+      timeout: seconds * 1000,
+      lastWrite: () => this.#outbox.lastWrite,
+      beat: () => {
+        // What waits to be sent is as good as a heartbeat, and must not grow by them.
+        if (this.#outbox.empty) this.#outbox.add(HEARTBEAT_FRAME);
+      },
+      onSilence: () =>
+        this.#end(
+          new ConnectionError(`${redact(this.endpoint)} has been silent for ${seconds} s`),
+        ),
+    });
+  }
+
+  #lost(cause: unknown): void {
+    const where = redact(this.endpoint);
+    const why = cause === undefined ? "the broker closed the socket" : reason(cause);
+    this.#end(
+      new ConnectionError(
+        this.#opened
+          ? `the connection to ${where} was lost: ${why}`
+          : `cannot log in at ${where}: ${why} during the handshake`,
+        EXIT.temporary,
+        // With TLS 1.3 the broker refuses a client's certificate after the handshake.
+        !this.#opened && distrusts(why),
+        { cause },
+      ),
+    );
+  }
+
+  #end(cause: ConnectionError): void {
+    if (this.#endError !== undefined) return;
+    const error = this.#endError = this.#goodbye ?? cause;
+    this.closed = true;
+    this.#beats?.stop();
+    this.#outbox.discard();
+    this.#socket.close();
+    const waiting = this.connectPromise;
+    delete this.connectPromise;
+    waiting?.[1](error);
+    const closing = this.closePromise;
+    delete this.closePromise;
+    closing?.[0]();
+    for (const reject of this.#requests) reject(error);
+    for (const channel of this.channels) channel?.setClosed(error);
+    const watchers = [...this.#watchers.values()];
+    this.#watchers.clear();
+    for (const watcher of watchers) watcher.ended(error);
+    this.#wakeBlocked();
+    this.#resolveEnded(error);
+  }
+
+  #wakeBlocked(): void {
+    const waiters = this.#blockWaiters;
+    this.#blockWaiters = [];
+    for (const resume of waiters) resume();
+  }
+}
+
+/** @param payload the frame's payload without its end byte */
+type FrameHandler = (this: Transport, payload: AMQPView, channelId: number) => void;
+
+function ignore(): void {}
+
+/** A method's arguments: the payload behind class and method id. */
+function argumentsOf(view: AMQPView): AMQPView {
+  return new AMQPView(view.buffer as ArrayBuffer, view.byteOffset + 4, view.byteLength - 4);
+}
+
+function asConnectionError(error: unknown): ConnectionError {
+  if (error instanceof ConnectionError) return error;
+  return new ConnectionError(reason(error), EXIT.temporary, false, { cause: error });
+}

@@ -1,0 +1,257 @@
+/**
+ * Broker URLs: `amqp://user:password@host:port/vhost?parameters`, several separated by commas.
+ *
+ * Follows RabbitMQ's URI specification and its query parameters
+ * (https://www.rabbitmq.com/docs/uri-spec, https://www.rabbitmq.com/docs/uri-query-parameters),
+ * with one exception that users expect: a trailing slash alone (`amqp://host/`) is the vhost "/",
+ * not the vhost with the empty name.
+ */
+import { UsageError } from "../errors.ts";
+
+/** One broker address and everything needed to log in there. Holds a secret: print with `redact`. */
+export interface Endpoint {
+  readonly tls: boolean;
+  /** Host name or address; IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+  readonly vhost: string;
+  /** Seconds, offered in connection.tune-ok; 0 turns heartbeats off. */
+  readonly heartbeat: number;
+  /** Milliseconds for the whole of connecting and logging in. */
+  readonly connectionTimeout: number;
+  /** Channels offered; 0 leaves it to the broker. */
+  readonly channelMax: number;
+  readonly auth: "PLAIN" | "EXTERNAL";
+  /** Connection name shown by the broker, when the URL gives one. */
+  readonly name?: string;
+  readonly trust: TlsTrust;
+}
+
+/** Files and rules for TLS; every field may be absent. */
+export interface TlsTrust {
+  /** PEM file of the certificate authorities to trust instead of the built-in ones. */
+  readonly cacertfile?: string;
+  /** PEM files of the client's certificate and its key. */
+  readonly certfile?: string;
+  readonly keyfile?: string;
+  /** Name to expect in the broker's certificate instead of the host. */
+  readonly serverName?: string;
+  /** false: the broker's certificate is not checked at all. Default true. */
+  readonly verify?: boolean;
+}
+
+/** What the command line adds to or overrides in every URL. */
+export interface EndpointOverrides {
+  readonly password?: string;
+  readonly trust?: TlsTrust;
+}
+
+export const DEFAULT_URL = "amqp://guest:guest@localhost:5672/";
+const DEFAULT_HEARTBEAT_S = 30;
+const DEFAULT_CONNECTION_TIMEOUT_MS = 10_000;
+const MAX_NAME_BYTES = 255;
+
+/**
+ * Reads one URL or several separated by commas.
+ *
+ * @param source how to name the origin in an error: "--url" or "AMQP_URL"
+ * @throws {UsageError} one sentence that never repeats the password
+ */
+export function parseUrls(
+  text: string,
+  source = "--url",
+  overrides: EndpointOverrides = {},
+): Endpoint[] {
+  const urls = text.trim().split(/\s*,\s*(?=[a-z][a-z0-9+.-]*:\/\/)/i);
+  return urls.map((url) => parseUrl(url, source, overrides));
+}
+
+/** Whether a text holds a password that others could see in a process list. */
+export function hasPassword(text: string): boolean {
+  return /:\/\/[^/?#@]*:[^/?#]+@/.test(text);
+}
+
+/** The endpoint for people: no password, the port always, the vhost as in a URL. */
+export function redact(endpoint: Endpoint): string {
+  const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host;
+  const vhost = endpoint.vhost === "/" ? "/" : `/${encodeURIComponent(endpoint.vhost)}`;
+  const user = encodeURIComponent(endpoint.username);
+  return `${endpoint.tls ? "amqps" : "amqp"}://${user}@${host}:${endpoint.port}${vhost}`;
+}
+
+function parseUrl(text: string, source: string, overrides: EndpointOverrides): Endpoint {
+  function refuse(requirement: string): never {
+    throw new UsageError(`${source} ${requirement}, and is ${JSON.stringify(withoutSecret(text))}`);
+  }
+  function decode(part: string, what: string): string {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return refuse(`must have a percent-encoded ${what}`);
+    }
+  }
+  function bounded(value: string, what: string): string {
+    if (new TextEncoder().encode(value).length > MAX_NAME_BYTES) {
+      refuse(`must have a ${what} of at most ${MAX_NAME_BYTES} bytes`);
+    }
+    return value;
+  }
+
+  const scheme = /^(amqps?):\/\//i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined) refuse("must begin with amqp:// or amqps://");
+  const tls = scheme === "amqps";
+  // The URL parser knows ports, userinfo and IPv6 for http; amqp is unknown to it, and for unknown
+  // schemes it neither lowercases the host nor accepts an empty one with a user.
+  const authority = text.slice(scheme.length + 3).split(/[/?#]/, 1)[0]!;
+  const rest = text.slice(scheme.length + 3 + authority.length);
+  const userinfo = authority.includes("@")
+    ? authority.slice(0, authority.lastIndexOf("@"))
+    : undefined;
+  const address = authority.slice(userinfo === undefined ? 0 : userinfo.length + 1);
+  const colon = userinfo?.indexOf(":") ?? -1;
+
+  const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
+    refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
+  const path = rest.split(/[?#]/, 1)[0]!.slice(1);
+  // Most likely a password with such a character in it, the rest of which would pass for a vhost
+  // or a fragment (which means nothing here).
+  if (path.includes("@") || rest.includes("#")) {
+    refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
+  }
+  if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
+  const query = parseParameters(rest, source, decode);
+  if (query.name !== undefined) bounded(query.name, "name");
+
+  return {
+    tls,
+    host,
+    port,
+    username: bounded(
+      userinfo === undefined || userinfo === ""
+        ? "guest"
+        : decode(colon === -1 ? userinfo : userinfo.slice(0, colon), "user name"),
+      "user name",
+    ),
+    password: overrides.password ??
+      (userinfo === undefined || colon === -1
+        ? "guest"
+        : decode(userinfo.slice(colon + 1), "password")),
+    vhost: path === "" ? "/" : bounded(decode(path, "vhost"), "vhost"),
+    heartbeat: query.heartbeat ?? DEFAULT_HEARTBEAT_S,
+    connectionTimeout: query.connectionTimeout ?? DEFAULT_CONNECTION_TIMEOUT_MS,
+    channelMax: query.channelMax ?? 0,
+    auth: query.auth ?? "PLAIN",
+    ...(query.name === undefined ? {} : { name: query.name }),
+    trust: { ...query.trust, ...overrides.trust },
+  };
+}
+
+interface Parameters {
+  heartbeat?: number;
+  connectionTimeout?: number;
+  channelMax?: number;
+  auth?: "PLAIN" | "EXTERNAL";
+  name?: string;
+  trust: TlsTrust;
+}
+
+function parseParameters(
+  rest: string,
+  source: string,
+  decode: (part: string, what: string) => string,
+): Parameters {
+  const parameters: { -readonly [K in keyof Parameters]: Parameters[K] } = { trust: {} };
+  const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
+  // The value at fault is shown and not the URL, of which the query is left out.
+  function refuse(requirement: string, given: string): never {
+    throw new UsageError(`${source} must have ${requirement}, and has ${JSON.stringify(given)}`);
+  }
+  function number(key: string, value: string, max: number): number {
+    const given = Number(value);
+    if (/^\d+$/.test(value) && given <= max) return given;
+    return refuse(`${key} as a whole number from 0 to ${max}`, value);
+  }
+  const queryText = /\?([^#]*)/.exec(rest)?.[1] ?? "";
+  for (const pair of queryText.split("&")) {
+    if (pair === "") continue;
+    const equals = pair.indexOf("=");
+    const key = decode(equals === -1 ? pair : pair.slice(0, equals), "parameter");
+    const value = equals === -1 ? "" : decode(pair.slice(equals + 1), "parameter");
+    switch (key) {
+      case "heartbeat":
+        parameters.heartbeat = number(key, value, 65535);
+        break;
+      case "connection_timeout":
+        parameters.connectionTimeout = number(key, value, 3_600_000) ||
+          DEFAULT_CONNECTION_TIMEOUT_MS;
+        break;
+      case "channel_max":
+        parameters.channelMax = number(key, value, 65535);
+        break;
+      case "cacertfile":
+      case "certfile":
+      case "keyfile":
+        trust[key] = value;
+        break;
+      case "server_name_indication":
+        trust.serverName = value;
+        break;
+      case "verify":
+        if (value !== "verify_peer" && value !== "verify_none") {
+          refuse("verify as verify_peer or verify_none", value);
+        }
+        trust.verify = value === "verify_peer";
+        break;
+      case "auth_mechanism": {
+        const mechanism = value.toUpperCase();
+        if (mechanism !== "PLAIN" && mechanism !== "EXTERNAL") {
+          refuse("auth_mechanism as plain or external", value);
+        }
+        parameters.auth = mechanism;
+        break;
+      }
+      case "name":
+        parameters.name = value;
+        break;
+      default:
+        refuse(
+          "parameters out of heartbeat, connection_timeout, channel_max, cacertfile, certfile, " +
+            "keyfile, verify, server_name_indication, auth_mechanism and name",
+          // Anything else may be the rest of a password with a "?" in it.
+          /^[a-z_]+$/.test(key) ? key : "another one",
+        );
+    }
+  }
+  return { ...parameters, trust };
+}
+
+function parseAddress(address: string, defaultPort: number) {
+  const match = /^(?:\[([0-9a-f:.]+(?:%[\w.-]+)?)\]|([^\s:[\]@,]*))(?::(\d{1,5}))?$/i.exec(address);
+  if (match === null) return undefined;
+  const port = match[3] === undefined ? defaultPort : Number(match[3]);
+  if (port < 1 || port > 65535) return undefined;
+  let host = match[1] ?? match[2] ?? "";
+  try {
+    host = decodeURIComponent(host);
+  } catch {
+    return undefined;
+  }
+  return { host: host === "" ? "localhost" : host.toLowerCase(), port };
+}
+
+/**
+ * What may be shown of a text that is not a URL, however badly it is written: what stands before
+ * the first colon, and what stands behind the last "@" as far as that is a host, a port and a vhost.
+ */
+function withoutSecret(text: string): string {
+  const scheme = /^[a-z]*:\/\//i.exec(text)?.[0] ?? "";
+  const at = text.lastIndexOf("@");
+  const userinfo = at < scheme.length ? "" : text.slice(scheme.length, at + 1);
+  const colon = userinfo.indexOf(":");
+  const user = colon === -1 ? userinfo : `${userinfo.slice(0, colon)}:***@`;
+  const tail = text.slice(scheme.length + userinfo.length);
+  const plain = /^(?:\[[0-9a-f:.%]*\]|[^:?#]*)(?::\d*(?=[/?#]|$))?(?:\/[^:?#]*)?/i.exec(tail)![0];
+  return scheme + user + plain + (plain.length < tail.length ? "..." : "");
+}

@@ -1,0 +1,131 @@
+/** The options by which a tool finds its broker and its queue, the same for all of them. */
+import type { QueuePolicy } from "../amqp/declare.ts";
+import { DEFAULT_URL, type Endpoint, hasPassword, parseUrls, type TlsTrust } from "../amqp/url.ts";
+import { EXIT, InputError } from "../errors.ts";
+import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
+import { unreadable } from "./input.ts";
+import type { Host } from "./main.ts";
+
+/** A text with its origin, for errors that are found later than the command line is read. */
+interface Sourced {
+  readonly text: string;
+  readonly source: string;
+}
+
+const url: Flag<Sourced> = {
+  value: "URL[,URL]",
+  help:
+    "broker to use, or several to try in turn: amqp://user:password@host:port/vhost, amqps:// " +
+    "for TLS",
+  env: "AMQP_URL",
+  shown: DEFAULT_URL,
+  fallback: () => ({ text: DEFAULT_URL, source: "the default URL" }),
+  parse: (texts, source) => ({ text: texts.at(-1)!, source }),
+};
+
+export const CONNECTION_FLAGS = {
+  url,
+  "password-file": text({
+    value: "PATH",
+    help: "file with the password, instead of the one in the URL",
+  }),
+  cacert: text({ value: "PATH", help: "PEM file of the certificate authorities to trust" }),
+  cert: text({ value: "PATH", help: "PEM file of the client certificate" }),
+  key: text({ value: "PATH", help: "PEM file of the client certificate's key" }),
+  "tls-server-name": text({
+    value: "NAME",
+    help: "name to expect in the broker's certificate instead of the host",
+  }),
+  "tls-insecure": toggle({ help: "do not check the broker's certificate" }),
+};
+
+export const QUEUE_FLAGS = {
+  queue: text({
+    value: "NAME",
+    help: "work queue",
+    env: "TASK_QUEUE",
+    default: "task_queue",
+    minBytes: 1,
+    maxBytes: 255,
+  }),
+  "queue-type": choice({
+    choices: ["quorum", "classic"],
+    shown: "quorum",
+    help: "type for a queue that does not exist yet; when given, an existing one must be of it",
+  }),
+  "no-declare": toggle({ help: "do not create the queue; it must be there" }),
+};
+
+/** For the help pages of tools with CONNECTION_FLAGS. */
+export const URL_HELP: readonly [string, string] = [
+  "URLs",
+  `  A trailing slash alone is the vhost "/"; a "/" inside a vhost is written %2F. User names and
+  passwords are percent-encoded. Parameters, as RabbitMQ has them: heartbeat (seconds),
+  connection_timeout (ms), channel_max, cacertfile, certfile, keyfile, verify=verify_none,
+  server_name_indication, auth_mechanism=external, name.`,
+];
+
+/** For the help pages of all tools. */
+export const EXIT_HELP: readonly [string, string] = [
+  "Exit status",
+  `  0 done; 64 usage; 65 bad input data; 66 input file missing; 69 unroutable or no such queue;
+  70 internal; 73 queue arguments conflict; 75 temporary, try again; 76 protocol error;
+  77 login or permission`,
+];
+
+/**
+ * The addresses that the command line or the environment gives.
+ *
+ * @throws {UsageError | InputError}
+ */
+export function readEndpoints(
+  values: Values<typeof CONNECTION_FLAGS>,
+  host: Host,
+): Endpoint[] {
+  const { text, source } = values.url;
+  if (source === "--url" && hasPassword(text)) {
+    host.complain(
+      `${host.name}: warning: a password on the command line is visible to every user of this ` +
+        "machine; use AMQP_URL or --password-file\n",
+    );
+  }
+  const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
+  if (values.cacert !== undefined) trust.cacertfile = values.cacert;
+  if (values.cert !== undefined) trust.certfile = values.cert;
+  if (values.key !== undefined) trust.keyfile = values.key;
+  if (values["tls-server-name"] !== undefined) trust.serverName = values["tls-server-name"];
+  if (values["tls-insecure"]) trust.verify = false;
+  const passwordFile = values["password-file"];
+  return parseUrls(text, source, {
+    trust,
+    ...(passwordFile === undefined ? {} : { password: readPasswordFile(passwordFile) }),
+  });
+}
+
+/** How the work queue is treated. */
+export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy {
+  return {
+    name: values.queue,
+    type: values["queue-type"] ?? "quorum",
+    strict: values["queue-type"] !== undefined,
+    create: !values["no-declare"],
+  };
+}
+
+/** The first line of a file; the rest must be empty. */
+function readPasswordFile(path: string): string {
+  let content: string;
+  try {
+    content = Deno.readTextFileSync(path);
+  } catch (error) {
+    throw unreadable(`the password file ${JSON.stringify(path)}`, error);
+  }
+  const password = content.replace(/\r?\n$/, "");
+  if (password !== "" && !/[\r\n]/.test(password)) return password;
+  throw new InputError(
+    `the password file ${JSON.stringify(path)} must hold one line, and ${
+      password === "" ? "is empty" : "holds several"
+    }`,
+    EXIT.badData,
+  );
+}

@@ -1,0 +1,127 @@
+/** The options that make up a task: its body and its properties. */
+import type { Publication } from "../amqp/publisher.ts";
+import { EXIT, InputError, UsageError } from "../errors.ts";
+import { escapeControls } from "../observe/log.ts";
+import { parseDuration } from "../task/duration.ts";
+import { type Flag, integer, list, text, type Values } from "./flags.ts";
+import { readInput } from "./input.ts";
+
+/** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
+const MAX_BODY_BYTES = 512 * 1024 * 1024;
+/** AMQP's short strings. */
+const SHORT = { maxBytes: 255 };
+/** What RabbitMQ takes: 32 bits. */
+const MAX_EXPIRATION_MS = 2 ** 32 - 1;
+const WHOLE = /^\d+$/;
+
+const expiration: Flag<string | undefined> = {
+  value: "TIME",
+  help: "drop the task when no worker has taken it by then: 30s, 5m; a bare number is milliseconds",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    // A bare number is milliseconds here and seconds in parseDuration, so it needs to be whole.
+    const ms = /[a-z]$/.test(given)
+      ? parseDuration(given)
+      : WHOLE.test(given)
+      ? Number(given)
+      : NaN;
+    if (ms !== undefined && ms <= MAX_EXPIRATION_MS) return String(ms);
+    throw new UsageError(
+      `${source} must be a time such as 60000, 500ms or 5m of at most 49 days, and is ${
+        JSON.stringify(given)
+      }`,
+    );
+  },
+};
+
+export const TASK_FLAGS = {
+  file: text({ value: "PATH", help: 'take the task from a file, byte for byte; "-" is stdin' }),
+  id: text({ ...SHORT, minBytes: 1, value: "ID", help: "message id (default: a random UUID)" }),
+  priority: integer({ min: 0, max: 255, help: "priority, for queues that have them" }),
+  expiration,
+  header: list({ value: "KEY=VALUE", help: "a header", parseOne: parseHeader }),
+  "content-type": text({
+    ...SHORT,
+    value: "TYPE",
+    help: "default text/plain for words, application/octet-stream for a file or stdin",
+  }),
+  "correlation-id": text({ ...SHORT, value: "ID", help: "correlation id" }),
+  "reply-to": text({ ...SHORT, value: "QUEUE", help: "queue for the answer" }),
+  type: text({ ...SHORT, value: "NAME", help: "type of the task" }),
+};
+
+/** A task, and how to show it in one line. */
+export interface ReadTask {
+  readonly task: Publication;
+  readonly shown: string;
+}
+
+/**
+ * Puts the task together.
+ *
+ * @param separated the words came after "--", where "-" is a word like any other
+ * @throws {UsageError | InputError}
+ */
+export async function readTask(
+  values: Values<typeof TASK_FLAGS>,
+  words: readonly string[],
+  separated: boolean,
+  queue: string,
+): Promise<ReadTask> {
+  const stdin = values.file === "-" || (!separated && words.length === 1 && words[0] === "-");
+  const path = stdin ? "-" : values.file;
+  if (values.file !== undefined && words.length > 0) {
+    throw new UsageError(
+      "the task comes from --file or from the words, and both were given",
+    );
+  }
+  if (path === undefined && words.some((word) => word.includes("\ufffd"))) {
+    // Deno puts this character where an argument is not UTF-8; the bytes themselves are gone.
+    throw new InputError(
+      "a task given in words must be UTF-8 without U+FFFD, and is not: send it through stdin " +
+        "or --file",
+      EXIT.badData,
+    );
+  }
+  const message = path === undefined ? words.join(" ") || "hello" : undefined;
+  const body = message !== undefined
+    ? new TextEncoder().encode(message)
+    : await readInput(path!, MAX_BODY_BYTES);
+  return {
+    task: {
+      exchange: "",
+      routingKey: queue,
+      body,
+      properties: {
+        contentType: values["content-type"] ??
+          (message === undefined ? "application/octet-stream" : "text/plain"),
+        deliveryMode: 2,
+        messageId: values.id ?? crypto.randomUUID(),
+        timestamp: new Date(),
+        ...optional("priority", values.priority),
+        ...optional("expiration", values.expiration),
+        ...optional("correlationId", values["correlation-id"]),
+        ...optional("replyTo", values["reply-to"]),
+        ...optional("type", values.type),
+        ...(values.header.length === 0 ? {} : { headers: Object.fromEntries(values.header) }),
+      },
+    },
+    shown: message === undefined ? `${body.length} bytes` : escapeControls(message),
+  };
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
+}
+
+function parseHeader(given: string, source: string): [string, string] {
+  const equals = given.indexOf("=");
+  const key = given.slice(0, equals);
+  if (equals > 0 && new TextEncoder().encode(key).length <= 255) {
+    return [key, given.slice(equals + 1)];
+  }
+  throw new UsageError(
+    `${source} must be KEY=VALUE with a key of 1 to 255 bytes, and is ${JSON.stringify(given)}`,
+  );
+}

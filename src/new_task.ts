@@ -1,0 +1,146 @@
+/** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
+import { Connector } from "./amqp/connection.ts";
+import { deadline } from "./amqp/deadline.ts";
+import { ensureQueue, type QueuePolicy } from "./amqp/declare.ts";
+import { type Publication, Publisher } from "./amqp/publisher.ts";
+import type { Transport } from "./amqp/transport.ts";
+import { redact } from "./amqp/url.ts";
+import {
+  CONNECTION_FLAGS,
+  EXIT_HELP,
+  QUEUE_FLAGS,
+  readEndpoints,
+  readQueuePolicy,
+  URL_HELP,
+} from "./cli/broker_flags.ts";
+import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
+import { type Host, runMain, VERSION } from "./cli/main.ts";
+import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
+import { ConnectionError, EXIT } from "./errors.ts";
+import { formatDuration } from "./task/duration.ts";
+
+const FLAGS = {
+  ...CONNECTION_FLAGS,
+  ...QUEUE_FLAGS,
+  ...TASK_FLAGS,
+  timeout: duration({ default: "5s", min: 1, help: "limit for the whole attempt" }),
+  quiet: toggle({ help: "do not print the line that says what was sent" }),
+  help: toggle({ help: "print this page", alone: true }),
+  version: toggle({ help: "print the version", alone: true }),
+};
+
+const HELP: HelpPage = {
+  usage: [
+    "new_task [OPTION]... [WORD]...",
+    "new_task [OPTION]... --file PATH",
+    "new_task [OPTION]... -            (the task from stdin)",
+  ],
+  about:
+    `Puts a task on a durable queue: the words joined by spaces, or "hello" when there are none.
+Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
+quorum of its nodes. Words that begin with "-" come after "--".`,
+  flags: FLAGS,
+  sections: [URL_HELP, EXIT_HELP],
+};
+
+interface Order {
+  readonly queue: QueuePolicy;
+  readonly task: Publication;
+  /** Milliseconds for the whole attempt. */
+  readonly timeout: number;
+}
+
+if (import.meta.main) await runMain("new_task", run);
+
+async function run(host: Host): Promise<number> {
+  const { values, words, separated } = await parseCommandLine(FLAGS, host.args, host.env);
+  if (values.help) return said(host, renderHelp(HELP));
+  if (values.version) return said(host, `new_task ${VERSION}\n`);
+
+  const queue = readQueuePolicy(values);
+  const endpoints = readEndpoints(values, host);
+  const { task, shown } = await readTask(values, words, separated, queue.name);
+  const connector = new Connector({
+    // One silent host must leave time for the others.
+    endpoints: endpoints.map((endpoint) => ({
+      ...endpoint,
+      connectionTimeout: Math.min(endpoint.connectionTimeout, values.timeout / endpoints.length),
+    })),
+    identity: { name: `new_task ${Deno.pid}`, version: VERSION },
+    log: host.log,
+  });
+
+  const transport = await send(connector, endpoints.length, {
+    queue,
+    task,
+    timeout: values.timeout,
+  });
+  if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
+  await transport.shutdown();
+  return EXIT.ok;
+}
+
+function said(host: Host, text: string): number {
+  host.print(text);
+  return EXIT.ok;
+}
+
+/**
+ * Publishes the task and returns the connection when it is confirmed. A connection that ends
+ * before the confirm sends the same task, with the same id, through the next address.
+ *
+ * @throws {ToolError}
+ */
+async function send(connector: Connector, addresses: number, order: Order): Promise<Transport> {
+  const started = performance.now();
+  const progress: Progress = { step: `connecting to ${connector.describe()}` };
+  for (let tried = 1;; tried++) {
+    try {
+      return await deadline(
+        sendOnce(connector, order, progress),
+        order.timeout - (performance.now() - started),
+        () => overdue(order, progress),
+      );
+    } catch (error) {
+      const transport = progress.transport;
+      progress.transport = undefined;
+      const timeLeft = performance.now() - started < order.timeout;
+      const lost = error instanceof ConnectionError && transport?.isEnded === true;
+      if (lost && timeLeft && tried < addresses) continue;
+      transport?.destroy(new ConnectionError("given up"));
+      throw error;
+    }
+  }
+}
+
+/** How far an attempt has come, for the sentence when its time is over. */
+interface Progress {
+  step: string;
+  transport?: Transport | undefined;
+}
+
+async function sendOnce(
+  connector: Connector,
+  { queue, task }: Order,
+  progress: Progress,
+): Promise<Transport> {
+  const transport = progress.transport = await connector.connect();
+  const where = redact(transport.endpoint);
+  progress.step = `preparing the queue ${JSON.stringify(queue.name)} at ${where}`;
+  const [publisher] = await Promise.all([
+    Publisher.open(transport),
+    queue.create || queue.strict ? ensureQueue(transport, queue) : undefined,
+  ]);
+  progress.step = `waiting for ${where} to confirm the task, which may be on the queue or not`;
+  await publisher.publish(task);
+  return transport;
+}
+
+function overdue(order: Order, { step, transport }: Progress): ConnectionError {
+  const blocked = transport?.blocked === undefined
+    ? ""
+    : `; the broker blocks publishers: ${transport.blocked}`;
+  return new ConnectionError(
+    `cannot send the task within ${formatDuration(order.timeout)}: stopped while ${step}${blocked}`,
+  );
+}

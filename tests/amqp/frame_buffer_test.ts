@@ -1,0 +1,77 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { FRAME_HEADER_BYTES, FrameBuffer } from "../../src/amqp/frame_buffer.ts";
+import { ConnectionError, EXIT } from "../../src/errors.ts";
+import { encodeFrame } from "../support/methods.ts";
+import { Chance } from "./harness.ts";
+
+const MAX_PAYLOAD = 64;
+
+/** Feeds bytes in pieces of the given sizes, as a socket would, and gives the frames that come out. */
+function cut(bytes: Uint8Array, pieceSize: () => number): Uint8Array[] {
+  const buffer = new FrameBuffer(MAX_PAYLOAD);
+  const frames: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const n = Math.min(pieceSize(), buffer.room.length, bytes.length - at);
+    buffer.room.set(bytes.subarray(at, at + n));
+    at += n;
+    buffer.take(n, (start, end) => frames.push(buffer.bytes.slice(start, end)));
+  }
+  assertEquals(buffer.unused.length, 0, "bytes left over");
+  return frames;
+}
+
+function joined(frames: readonly Uint8Array[]): Uint8Array {
+  return Uint8Array.from(frames.flatMap((frame) => [...frame]));
+}
+
+Deno.test("every split of a byte stream in two gives the same frames", () => {
+  const frames = [[], [1], [1, 2, 3], new Array(MAX_PAYLOAD).fill(0xce), []].map((payload, i) =>
+    encodeFrame(1, i, Uint8Array.from(payload))
+  );
+  const stream = joined(frames);
+  for (let at = 0; at <= stream.length; at++) {
+    let first = true;
+    assertEquals(
+      cut(stream, () => {
+        const size = first && at > 0 ? at : stream.length;
+        first = false;
+        return size;
+      }),
+      frames,
+    );
+  }
+  assertEquals(cut(stream, () => 1), frames);
+});
+
+Deno.test("random frames in random pieces come out as they went in", () => {
+  const chance = new Chance(2);
+  for (let round = 0; round < 200; round++) {
+    const frames = Array.from(
+      { length: chance.below(30) },
+      () =>
+        encodeFrame(
+          chance.below(256),
+          chance.below(65536),
+          chance.bytes(chance.below(MAX_PAYLOAD + 1)),
+        ),
+    );
+    const most = 1 + chance.below(200);
+    assertEquals(cut(joined(frames), () => 1 + chance.below(most)), frames);
+  }
+});
+
+Deno.test("a frame over the limit is refused at its header, before its payload arrives", () => {
+  for (const size of [MAX_PAYLOAD + 1, 2 ** 31, 2 ** 32 - 1]) {
+    const header = encodeFrame(3, 1, new Uint8Array()).subarray(0, FRAME_HEADER_BYTES);
+    new DataView(header.buffer).setUint32(3, size);
+    const error = assertThrows(() => cut(header, () => 1), ConnectionError, `${size} arrived`);
+    assertEquals([error.exitCode, error.fatal], [EXIT.protocol, false]);
+  }
+});
+
+Deno.test("a frame with a wrong end byte is refused", () => {
+  const frame = encodeFrame(1, 0, Uint8Array.of(1, 2));
+  frame[frame.length - 1] = 0;
+  const error = assertThrows(() => cut(frame, () => 99), ConnectionError, "ended with 0");
+  assertEquals(error.exitCode, EXIT.protocol);
+});

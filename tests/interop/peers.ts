@@ -1,0 +1,130 @@
+/**
+ * Other makers' programs for the tutorial's queue `task_queue`: RabbitMQ's second tutorial on pika
+ * and on amqp091-go, and the command-line tools of rabbitmq-c.
+ */
+import { installed, run } from "../support/process.ts";
+
+export type QueueType = "quorum" | "classic";
+
+export interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export interface Peer {
+  readonly name: string;
+  /** Why it cannot run here. */
+  readonly missing: string | undefined;
+  /** Declares `task_queue` as this type by itself. */
+  readonly declares: boolean;
+  /** Sends one task, and ends. */
+  newTask(url: string, type: QueueType, text: string): Command;
+  /** Takes tasks one by one until it is killed; prints the tutorial's lines. */
+  worker(url: string, type: QueueType): Command;
+}
+
+const here = new URL(".", import.meta.url).pathname;
+const GO_PATH = "/usr/share/gocode";
+
+/** Debian's python3, the one that python3-pika belongs to. */
+const PYTHON = "/usr/bin/python3";
+
+const pika: Peer = {
+  name: "pika",
+  missing: await whyNoPika(),
+  declares: true,
+  newTask: (url, type, text) => python("new_task.py", url, type, [text]),
+  worker: (url, type) => python("worker.py", url, type, []),
+};
+
+const amqpTools: Peer = {
+  name: "amqp-tools",
+  missing: installed("amqp-publish") ? undefined : "amqp-tools is not installed",
+  declares: false,
+  newTask: (url, _type, text) => ({
+    command: "amqp-publish",
+    args: ["--url", bare(url), "--routing-key", "task_queue", "--persistent", "--body", text],
+    env: {},
+  }),
+  worker: (url) => ({
+    command: "amqp-consume",
+    args: [
+      "--url",
+      bare(url),
+      "--queue",
+      "task_queue",
+      "--prefetch-count",
+      "1",
+      "--",
+      "sh",
+      "-c",
+      DOTS,
+    ],
+    env: {},
+  }),
+};
+
+/** A trailing slash means the vhost "" to rabbitmq-c, and the default vhost to everybody else. */
+function bare(url: string): string {
+  return url.replace(/\/$/, "");
+}
+
+/** The tutorial's work as a shell program; the body comes on stdin. */
+const DOTS = `body=$(cat)
+echo " [x] Received $body"
+dots=$(printf %s "$body" | tr -cd .)
+sleep "\${#dots}"
+echo " [x] Done"`;
+
+/**
+ * The peers; the Go programs are built into `folder`.
+ *
+ * @throws Error when Go is installed and the programs do not build
+ */
+export async function preparePeers(folder: string): Promise<readonly Peer[]> {
+  return [pika, await buildGoPeer(folder), amqpTools];
+}
+
+async function buildGoPeer(folder: string): Promise<Peer> {
+  const missing = await whyNoGo();
+  for (const program of missing === undefined ? ["new_task", "worker"] : []) {
+    const { code, stderr } = await run("go", {
+      args: ["build", "-o", `${folder}/${program}`, `${here}go/${program}/main.go`],
+      env: { GO111MODULE: "off", GOPATH: GO_PATH, GOCACHE: `${folder}/cache` },
+    });
+    if (code !== 0) throw new Error(`Cannot build the Go peer ${program}: ${stderr}`);
+  }
+  return {
+    name: "amqp091-go",
+    missing,
+    declares: true,
+    newTask: (url, type, text) => tutorial(`${folder}/new_task`, url, type, [text]),
+    worker: (url, type) => tutorial(`${folder}/worker`, url, type, []),
+  };
+}
+
+function python(script: string, url: string, type: QueueType, args: string[]): Command {
+  return tutorial(PYTHON, url, type, [`${here}pika/${script}`, ...args]);
+}
+
+function tutorial(command: string, url: string, type: QueueType, args: string[]): Command {
+  return { command, args, env: { AMQP_URL: url, QUEUE_TYPE: type } };
+}
+
+async function whyNoPika(): Promise<string | undefined> {
+  if (!installed(PYTHON)) return "python3 is not installed";
+  const { code } = await run(PYTHON, { args: ["-c", "import pika"] });
+  return code === 0 ? undefined : "python3-pika is not installed";
+}
+
+/** Why the Go programs cannot be built here, or undefined. */
+export async function whyNoGo(): Promise<string | undefined> {
+  if (!installed("go")) return "Go is not installed";
+  try {
+    await Deno.stat(`${GO_PATH}/src/github.com/rabbitmq/amqp091-go`);
+  } catch {
+    return "golang-github-rabbitmq-amqp091-go-dev is not installed";
+  }
+  return undefined;
+}

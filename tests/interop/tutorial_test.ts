@@ -1,0 +1,127 @@
+/**
+ * Our two tools, started with nothing but AMQP_URL, share the tutorial's `task_queue` with other
+ * makers' programs: declared as today's tutorials do (quorum) and as the older ones did (classic).
+ */
+import { assertEquals } from "@std/assert";
+import { permissionsOf } from "../../scripts/compile.ts";
+import { type Output, spawn, type TestProcess } from "../support/process.ts";
+import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { type Command, type Peer, preparePeers, type QueueType } from "./peers.ts";
+import { type Place, rabbitmqPlace } from "./place.ts";
+
+interface Case {
+  readonly name: string;
+  readonly run: (place: Place, peer: Peer, type: QueueType) => Promise<void>;
+}
+
+const CASES: readonly Case[] = [
+  { name: "our worker does what their new_task sent", run: theirsToOurs },
+  { name: "their worker does what our new_task sent", run: oursToTheirs },
+  { name: "both workers share what both senders sent", run: sharing },
+];
+const TYPES: readonly QueueType[] = ["quorum", "classic"];
+
+const DONE = " [x] Done";
+const RECEIVED = " [x] Received ";
+
+const node = await sharedRabbitmq();
+const folder = await tempDir("interop-");
+globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recursive: true }));
+const peers = await preparePeers(folder.path);
+const root = new URL("../../", import.meta.url).pathname;
+
+const rabbitmq = rabbitmqMissing ? undefined : await rabbitmqPlace(node);
+
+for (const peer of peers) {
+  for (const type of TYPES) {
+    for (const { name, run } of CASES) {
+      const missing = rabbitmqMissing ?? peer.missing;
+      Deno.test({
+        name: `${peer.name}, ${type} queue: ${name}` + (missing ? ` (ignored: ${missing})` : ""),
+        ignore: missing !== undefined,
+        fn: async () => {
+          await rabbitmq!.clear();
+          await run(rabbitmq!, peer, type);
+        },
+      });
+    }
+  }
+}
+
+async function theirsToOurs(place: Place, peer: Peer, type: QueueType): Promise<void> {
+  if (!peer.declares) await place.declare(type);
+  const text = "Gr\u00fc\u00dfe from \u{1f407} .";
+  await send(peer.newTask(place.url, type, text));
+  await using worker = start(ours("worker", place.url));
+  await worker.waitForLine(/^ \[x\] Done$/);
+  assertEquals(worker.stdout, [
+    " [*] Waiting for messages. To exit press CTRL+C",
+    RECEIVED + text,
+    DONE,
+  ]);
+  await stop(worker);
+  assertEquals(await place.look(), { ready: 0, consumers: 0 });
+}
+
+async function oursToTheirs(place: Place, peer: Peer, type: QueueType): Promise<void> {
+  const text = "Hello W\u00f6rld.";
+  const sent = await send(ours("new_task", place.url, "--queue-type", type, ...text.split(" ")));
+  assertEquals(sent.stdout, ` [x] Sent ${text}\n`);
+  await using worker = start(peer.worker(place.url, type), { killOnDispose: true });
+  await worker.waitForLine(/^ \[x\] Done$/);
+  assertEquals(tasksOf(worker), [text]);
+}
+
+async function sharing(place: Place, peer: Peer, type: QueueType): Promise<void> {
+  await place.declare(type);
+  await using theirs = start(peer.worker(place.url, type), { killOnDispose: true });
+  await using mine = start(ours("worker", place.url));
+  await place.waitForConsumers(2);
+  const texts = ["First .", "Second .", "Third .", "Fourth ."];
+  for (const [i, text] of texts.entries()) {
+    await send(
+      i % 2 === 0 ? peer.newTask(place.url, type, text) : ours("new_task", place.url, text),
+    );
+  }
+  // The queue holds a second of work for each at once: neither takes it all.
+  await Promise.all([theirs, mine].map((worker) => worker.waitForLine(/^ \[x\] Received/)));
+  await waitUntil("four tasks to be done", () => {
+    return [...theirs.stdout, ...mine.stdout].filter((line) => line === DONE).length === 4;
+  });
+  assertEquals([...tasksOf(theirs), ...tasksOf(mine)].sort(), texts.toSorted());
+  await stop(mine);
+  assertEquals((await place.look()).ready, 0);
+}
+
+/** One of our tools, run from source with the permissions that its task in deno.json gives. */
+function ours(tool: "new_task" | "worker", url: string, ...args: string[]): Command {
+  return {
+    command: Deno.execPath(),
+    args: ["run", "--quiet", ...permissionsOf(tool), `${root}src/${tool}.ts`, ...args],
+    env: { AMQP_URL: url },
+  };
+}
+
+function start({ command, args, env }: Command, options = {}): TestProcess {
+  return spawn(command, { args, env, ...options });
+}
+
+async function send(command: Command): Promise<Output> {
+  await using sender = start(command);
+  const output = await sender.ended();
+  assertEquals([output.code, output.stderr], [0, ""]);
+  return output;
+}
+
+/** A worker of ours ends cleanly, so that all it did is acknowledged. */
+async function stop(worker: TestProcess): Promise<void> {
+  worker.kill("SIGTERM");
+  assertEquals((await worker.ended()).code, 0);
+}
+
+function tasksOf(worker: TestProcess): string[] {
+  return worker.stdout.filter((line) => line.startsWith(RECEIVED))
+    .map((line) => line.slice(RECEIVED.length));
+}

@@ -1,0 +1,34 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { run, spawn } from "./process.ts";
+
+Deno.test("a process gives its lines as they come and its exit status", async () => {
+  await using cat = spawn("sh", {
+    args: ["-c", "echo ready; read x; echo $x >&2; exit 3"],
+    stdin: "open",
+  });
+  await cat.waitForLine(/^ready$/);
+  await cat.write("hello\n");
+  await cat.waitForLog(/^hel+o$/);
+  assertEquals(await cat.ended(), { stdout: "ready\n", stderr: "hello\n", code: 3, signal: null });
+});
+
+Deno.test("a process left running is killed and fails the test", async () => {
+  await assertRejects(
+    async () => {
+      await using _sleep = spawn("sleep", { args: ["60"] });
+    },
+    Error,
+    "left sleep running",
+  );
+});
+
+Deno.test("input is written and ended, also to a process that reads none of it", async () => {
+  assertEquals((await run("cat", { stdin: "abc" })).stdout, "abc");
+  assertEquals((await run("true", { stdin: new Uint8Array(1 << 20) })).code, 0);
+});
+
+Deno.test("waiting for a line that never comes fails with what came instead", async () => {
+  await using echo = spawn("echo", { args: ["something"] });
+  await assertRejects(() => echo.waitForLine(/else/), Error, "something");
+  await echo.ended();
+});

@@ -1,0 +1,193 @@
+/**
+ * A TCP proxy between a client and a broker that can do to a connection what networks do: cut,
+ * end, swallow, delay, slow down, truncate. Settings hold for all its connections, present and
+ * future, until changed. On node:net because Deno's own sockets cannot send an RST.
+ */
+import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { Mailbox } from "./wait.ts";
+
+export type Direction = "toServer" | "toClient";
+
+/** How one direction treats bytes. */
+interface Faults {
+  /** Swallows everything while both sides stay connected. */
+  blackHole: boolean;
+  /** Milliseconds each chunk waits. */
+  delayMs: number;
+  /** Bytes per second; 0 is unlimited. */
+  bytesPerSecond: number;
+  /** Bytes that may still pass, over all connections, before the connection is cut. */
+  bytesLeft: number;
+}
+
+function noFaults(): Faults {
+  return { blackHole: false, delayMs: 0, bytesPerSecond: 0, bytesLeft: Infinity };
+}
+
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+  ended: Promise<unknown>;
+}
+
+export class Proxy implements AsyncDisposable {
+  readonly #listener: Server;
+  readonly #target: number;
+  readonly #pairs = new Set<Pair>();
+  readonly #faults: Record<Direction, Faults> = { toServer: noFaults(), toClient: noFaults() };
+  readonly #pauses = new Set<() => void>();
+  readonly #accepted = new Mailbox<number>("connection through the proxy");
+  #refusing = false;
+  #count = 0;
+
+  /** @param target port of 127.0.0.1 */
+  private constructor(target: number) {
+    this.#target = target;
+    this.#listener = createServer({ noDelay: true }, (client) => this.#join(client));
+  }
+
+  /** Listens on a free port. */
+  static async start(target: number): Promise<Proxy> {
+    const proxy = new Proxy(target);
+    proxy.#listener.listen(0, "127.0.0.1");
+    await once(proxy.#listener, "listening");
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#listener.address() as { port: number }).port;
+  }
+
+  get url(): string {
+    return `amqp://guest:guest@127.0.0.1:${this.port}/`;
+  }
+
+  /** Connections that are open now. */
+  get open(): number {
+    return this.#pairs.size;
+  }
+
+  /** Connections that were ever made. */
+  get total(): number {
+    return this.#count;
+  }
+
+  /** Waits for a connection that no earlier call has waited for. */
+  async connected(ms?: number): Promise<void> {
+    await this.#accepted.next(ms);
+  }
+
+  /** Both directions, or one, behave again, and connections are taken. What was swallowed is lost. */
+  heal(direction?: Direction): void {
+    for (const one of directions(direction)) Object.assign(this.#faults[one], noFaults());
+    this.#refusing = false;
+  }
+
+  /** Swallows all bytes while both sides stay connected. */
+  blackHole(direction?: Direction): void {
+    for (const one of directions(direction)) this.#faults[one].blackHole = true;
+  }
+
+  delay(ms: number, direction?: Direction): void {
+    for (const one of directions(direction)) this.#faults[one].delayMs = ms;
+  }
+
+  throttle(bytesPerSecond: number, direction?: Direction): void {
+    for (const one of directions(direction)) this.#faults[one].bytesPerSecond = bytesPerSecond;
+  }
+
+  /** Lets this many further bytes pass in a direction, then cuts the connection (RST). */
+  truncate(bytes: number, direction: Direction): void {
+    this.#faults[direction].bytesLeft = bytes;
+  }
+
+  /** New connections are reset at once; present ones stay. */
+  refuse(): void {
+    this.#refusing = true;
+  }
+
+  /** Ends all connections with an RST, as a crashed host or an impatient firewall does. */
+  async cut(): Promise<void> {
+    await this.#endAll((socket) => socket.resetAndDestroy());
+  }
+
+  /** Ends all connections with a FIN. */
+  async end(): Promise<void> {
+    await this.#endAll((socket) => socket.destroy());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#listener, "close");
+    this.#listener.close();
+    await this.end();
+    await closed;
+  }
+
+  async #endAll(end: (socket: Socket) => void): Promise<void> {
+    const pairs = [...this.#pairs];
+    for (const { client, server } of pairs) {
+      end(client);
+      end(server);
+    }
+    for (const resume of this.#pauses) resume();
+    await Promise.all(pairs.map((pair) => pair.ended));
+  }
+
+  #join(client: Socket): void {
+    client.on("error", () => {}); // the pump ends by it
+    if (this.#refusing) {
+      client.resetAndDestroy();
+      return;
+    }
+    const server = connect({ host: "127.0.0.1", port: this.#target, noDelay: true });
+    server.on("error", () => client.destroy()); // broker down: the client sees an end
+    const pair: Pair = { client, server, ended: Promise.resolve() };
+    pair.ended = Promise.all([
+      this.#pump(client, server, this.#faults.toServer),
+      this.#pump(server, client, this.#faults.toClient),
+    ]).finally(() => this.#pairs.delete(pair));
+    this.#pairs.add(pair);
+    this.#accepted.put(++this.#count);
+  }
+
+  async #pump(from: Socket, to: Socket, faults: Faults): Promise<void> {
+    try {
+      for await (const chunk of from as AsyncIterable<Uint8Array>) {
+        if (faults.blackHole) continue;
+        const wait = faults.delayMs +
+          (faults.bytesPerSecond > 0 ? 1000 * chunk.length / faults.bytesPerSecond : 0);
+        if (wait > 0) await this.#pause(wait);
+        const passing = chunk.subarray(0, Math.min(chunk.length, faults.bytesLeft));
+        faults.bytesLeft -= passing.length;
+        if (!to.write(passing) && !to.destroyed) await once(to, "drain");
+        if (faults.bytesLeft <= 0) {
+          to.end(() => to.resetAndDestroy());
+          from.resetAndDestroy();
+          return;
+        }
+      }
+      to.end();
+    } catch {
+      // One side is gone; the other one learns it the same way.
+      from.destroy();
+      to.destroy();
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const resume = (): void => {
+        clearTimeout(timer);
+        this.#pauses.delete(resume);
+        resolve();
+      };
+      const timer = setTimeout(resume, ms);
+      this.#pauses.add(resume);
+    });
+  }
+}
+
+function directions(direction: Direction | undefined): readonly Direction[] {
+  return direction ? [direction] : ["toServer", "toClient"];
+}
