@@ -2,6 +2,7 @@
 
 import { ByteWriter } from "./bytes.ts";
 import { ContentHeader } from "./content_header.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { type Field, integerOf, type Table, tableOf, textOf } from "./fields.ts";
 import type { Message, Publication } from "./message.ts";
 import { addressOf, readAddress } from "./address.ts";
@@ -9,7 +10,7 @@ import type { DeathReason, Queue } from "./queue.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
 /** Milliseconds after which a letter is tried again whose target was missing or full. */
-const RETRY_MS = 5_000;
+const RETRY_MS = 1_000;
 
 interface DeadLetter {
   queue: Queue;
@@ -19,26 +20,22 @@ interface DeadLetter {
 
 export class DeadLetters {
   readonly #vhosts: Map<string, VirtualHost>;
+  readonly #deadlines: Deadlines;
+  readonly #schedule: () => void;
   #waiting: DeadLetter[] = [];
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
   #stuck: DeadLetter[] = [];
-  #retryAt = 0;
 
-  constructor(vhosts: Map<string, VirtualHost>) {
+  /** @param schedule asks for a turn of the event loop that calls {@link run} */
+  constructor(vhosts: Map<string, VirtualHost>, deadlines: Deadlines, schedule: () => void) {
     this.#vhosts = vhosts;
+    this.#deadlines = deadlines;
+    this.#schedule = schedule;
   }
 
   add(queue: Queue, message: Message, reason: DeathReason): void {
     this.#waiting.push({ queue, message, reason });
-  }
-
-  /** When stuck letters want to be tried again, in milliseconds since the epoch. */
-  get retryAt(): number | undefined {
-    return this.#stuck.length > 0 ? this.#retryAt : undefined;
-  }
-
-  retry(): void {
-    this.#waiting.push(...this.#stuck.splice(0));
+    this.#schedule();
   }
 
   /** Publishes what died since the last call. @returns whether there was anything */
@@ -50,10 +47,21 @@ export class DeadLetters {
 
   #send(letter: DeadLetter): void {
     const { queue, message } = letter;
-    const delivered = queue.deleted || this.#publish(letter);
-    if (delivered || !queue.arguments.deadLetterAtLeastOnce) return queue.bury(message);
-    this.#stuck.push(letter);
-    this.#retryAt = Date.now() + RETRY_MS;
+    if (!queue.deleted && !this.#publish(letter) && queue.arguments.deadLetterAtLeastOnce) {
+      return this.#keep(letter);
+    }
+    queue.bury(message);
+  }
+
+  #keep(letter: DeadLetter): void {
+    letter.queue.stuck++;
+    letter.queue.release(letter.message);
+    if (this.#stuck.push(letter) > 1) return;
+    this.#deadlines.add(Date.now() + RETRY_MS, () => {
+      for (const stuck of this.#stuck) stuck.queue.stuck--;
+      this.#waiting.push(...this.#stuck.splice(0));
+      this.#schedule();
+    });
   }
 
   /** @returns whether a queue took it, and none refused it */

@@ -96,7 +96,9 @@ export class FrameSource {
     this.type = bytes[start]!;
     this.channel = bytes[start + 1]! * 256 + bytes[start + 2]!;
     if (size > frameMax) {
-      throw new FrameError(this.#describe(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`));
+      throw new FrameError(
+        this.#describe(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`),
+      );
     }
     const payloadStart = start + HEADER_BYTES;
     const end = payloadStart + size;

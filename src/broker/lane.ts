@@ -3,7 +3,7 @@
  * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
  */
 
-import { type LaneRecord, Message, type Publication, Row } from "./message.ts";
+import { type LaneRecord, Message, type Publication } from "./message.ts";
 import type { Store } from "./store.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */
@@ -193,7 +193,11 @@ export class Lane implements LaneRecord {
     this.#memory.bytes -= this.#windowBytes;
     this.#window = [];
     this.#returned = [];
-    this.#head = this.#windowBytes = this.#paged = this.#pagedBytes = 0;
+    this.#head =
+      this.#windowBytes =
+      this.#paged =
+      this.#pagedBytes =
+        0;
     this.#pagedDurable = this.#pagedDurableBytes = 0;
     this.#last = this.#next - 1;
     return count;
@@ -204,10 +208,5 @@ export class Lane implements LaneRecord {
     this.purge();
     this.dropped = true;
     this.#store.discard(this, 1, this.#next - 1);
-  }
-
-  /** Gives up the bytes of a delivered message that can be read again. */
-  release(message: Message): void {
-    if (message.row === Row.stored) message.bytes = null;
   }
 }

@@ -10,7 +10,7 @@ import type { Deadline, Deadlines } from "./deadlines.ts";
 import { preconditionFailed } from "./faults.ts";
 import type { Table } from "./fields.ts";
 import { Lane, type MemoryUse } from "./lane.ts";
-import { Message, type Publication } from "./message.ts";
+import { Message, type Publication, Row } from "./message.ts";
 import type { QueueArguments, QueueFlags } from "./queue_arguments.ts";
 import type { Store, StoredLane } from "./store.ts";
 
@@ -31,6 +31,9 @@ export interface QueueHost {
 /** Messages that expire in one go before others get their turn. */
 const EXPIRE_AT_ONCE = 1_000;
 
+/** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
+const STUCK_MS = 1_000;
+
 const EXPIRE_AFTER_START_MS = 500;
 
 export interface QueueIdentity extends QueueFlags {
@@ -50,6 +53,8 @@ export class Queue {
   readonly arguments: QueueArguments;
   readonly consumers: ConsumerList;
   deleted = false;
+  /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
+  stuck = 0;
 
   readonly #host: QueueHost;
   /** By priority; a queue without priorities has one lane. */
@@ -218,6 +223,11 @@ export class Queue {
     return message.bytes ?? this.#host.store.load(message);
   }
 
+  /** Gives up the bytes of a delivered message that can be read again. */
+  release(message: Message): void {
+    if (message.row === Row.stored) message.bytes = null;
+  }
+
   // -- settling --
 
   /** The work is done: the message is gone. */
@@ -290,7 +300,7 @@ export class Queue {
     this.#expiry = undefined;
     if (this.deleted) return;
     const now = Date.now();
-    let left = EXPIRE_AT_ONCE;
+    let left = EXPIRE_AT_ONCE - this.stuck;
     for (const lane of this.#lanes) {
       for (; left > 0; left--) {
         const head = lane?.peek();
@@ -298,7 +308,9 @@ export class Queue {
         this.#die(this.#shift(lane!), "expired");
       }
     }
-    this.#armExpiry();
+    if (this.stuck > 0) {
+      this.#expiry = this.#host.deadlines.add(now + STUCK_MS, () => this.#expire());
+    } else this.#armExpiry();
   }
 
   /** Deletes the queue when nobody has used it for `x-expires`. */

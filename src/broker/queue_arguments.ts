@@ -69,7 +69,12 @@ const RULES: Record<string, Rule> = {
   "x-max-in-memory-bytes": { check: notNegative, only: "quorum" },
   "x-quorum-initial-group-size": { check: notNegative, only: "quorum" },
   "x-queue-leader-locator": {
-    check: oneOf("invalid_queue_locator_arg", ["client-local", "balanced", "random", "least-leaders"]),
+    check: oneOf("invalid_queue_locator_arg", [
+      "client-local",
+      "balanced",
+      "random",
+      "least-leaders",
+    ]),
     only: "quorum",
   },
   "x-max-age": { check: accepted, only: "stream" },

@@ -1,5 +1,7 @@
 /** Direct reply-to: requesters that wait for answers without a queue. */
 
+import { randomName } from "./names.ts";
+
 export const REPLY_TO = "amq.rabbitmq.reply-to";
 
 /** A channel that consumes from the pseudo-queue. */
@@ -13,8 +15,7 @@ export class ReplyTo {
 
   /** @returns the routing key under which answers reach the requester */
   add(requester: Requester): string {
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    const name = `${REPLY_TO}.${random.toHex?.() ?? [...random].map(hex).join("")}`;
+    const name = randomName(`${REPLY_TO}.`);
     this.#requesters.set(name, requester);
     return name;
   }
@@ -26,8 +27,4 @@ export class ReplyTo {
   find(name: string): Requester | undefined {
     return this.#requesters.get(name);
   }
-}
-
-function hex(byte: number): string {
-  return byte.toString(16).padStart(2, "0");
 }

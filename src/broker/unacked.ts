@@ -12,6 +12,7 @@ export interface Delivery {
   readonly consumer: Consumer | undefined;
   /** Milliseconds since the epoch. */
   readonly at: number;
+  readonly tag: number;
 }
 
 export class Unacked {
@@ -24,8 +25,8 @@ export class Unacked {
     return this.#byTag.size;
   }
 
-  add(tag: number, delivery: Delivery): void {
-    this.#byTag.set(tag, delivery);
+  add(delivery: Delivery): void {
+    this.#byTag.set(delivery.tag, delivery);
     if (delivery.consumer === undefined) return;
     this.consumed++;
     delivery.consumer.unacked++;
@@ -59,6 +60,12 @@ export class Unacked {
     return taken;
   }
 
+  /** Takes back what {@link take} gave out. */
+  restore(deliveries: Delivery[]): void {
+    const all = [...deliveries, ...this.takeAll()].sort((one, other) => one.tag - other.tag);
+    for (const delivery of all) this.add(delivery);
+  }
+
   #remove(tag: number, { consumer }: Delivery): void {
     this.#byTag.delete(tag);
     if (consumer === undefined) return;
@@ -71,7 +78,9 @@ export class Unacked {
     let first: { at: number; timeout: number } | undefined;
     for (const { queue, at: since } of this.#byTag.values()) {
       const timeout = timeoutOf(queue);
-      if (first === undefined || since + timeout < first.at) first = { at: since + timeout, timeout };
+      if (first === undefined || since + timeout < first.at) {
+        first = { at: since + timeout, timeout };
+      }
     }
     return first;
   }

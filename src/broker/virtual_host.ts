@@ -11,7 +11,14 @@ import {
   type Routable,
 } from "./exchange.ts";
 import { accessRefused, Fault, notFound, preconditionFailed } from "./faults.ts";
-import { describeField, encodeTable, equalFields, type Field, readTable, type Table } from "./fields.ts";
+import {
+  describeField,
+  encodeTable,
+  equalFields,
+  type Field,
+  readTable,
+  type Table,
+} from "./fields.ts";
 import { Queue, type QueueHost } from "./queue.ts";
 import { parseQueueArguments, type QueueFlags } from "./queue_arguments.ts";
 import type { StoredBinding, StoredExchange, StoredLane, StoredQueue } from "./store.ts";
@@ -378,7 +385,9 @@ function assertSameArgument(name: string, title: string, received: Table, curren
   const [one, other] = [received.get(name), current.get(name)];
   if (equalFields(one, other)) return;
   throw preconditionFailed(
-    `inequivalent arg '${name}' for ${title}: received ${value(one)} but current is ${value(other)}`,
+    `inequivalent arg '${name}' for ${title}: received ${value(one)} but current is ${
+      value(other)
+    }`,
   );
 }
 
