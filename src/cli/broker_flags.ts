@@ -113,7 +113,7 @@ export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy
 }
 
 /** The first line of a file; the rest must be empty. */
-function readPasswordFile(path: string): string {
+export function readPasswordFile(path: string): string {
   let content: string;
   try {
     content = Deno.readTextFileSync(path);
