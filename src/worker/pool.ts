@@ -1,4 +1,8 @@
-/** Runs deliveries at the same time; the broker's prefetch keeps their number in bounds. */
+/**
+ * Runs deliveries at the same time, as many as allowed. The broker's prefetch alone does not keep
+ * them in bounds: it starts anew with every connection, while a task whose connection was lost
+ * still runs, and it does not count what was acknowledged early.
+ */
 import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -13,6 +17,8 @@ import type { Settler } from "./settle.ts";
 
 export interface PoolOptions {
   readonly handler: Handler;
+  /** Tasks that may run at the same time. */
+  readonly concurrency: number;
   readonly policy: RetryPolicy;
   readonly settler: Settler;
   readonly finished: FinishedTasks;
@@ -54,6 +60,8 @@ export class Pool {
   #running = 0;
   #draining = false;
   #idleWaiters: (() => void)[] = [];
+  /** Deliveries beyond the concurrency, in order; called when they may look again. */
+  readonly #turnWaiters = new Set<() => void>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -70,7 +78,11 @@ export class Pool {
 
   /** Runs a task and settles it. Never rejects. */
   async run(delivery: Delivery): Promise<void> {
-    if (this.#draining) {
+    // The run before it may be of the same task: then that one's result is used.
+    while (this.#running >= this.#options.concurrency && !this.#draining && delivery.live) {
+      await this.#turn(delivery);
+    }
+    if (this.#draining || !delivery.live) {
       delivery.release();
       return;
     }
@@ -83,6 +95,7 @@ export class Pool {
       delivery.release();
     }
     this.#running--;
+    this.#wakeTurns();
     this.#options.onChange?.();
     if (this.#running > 0) return;
     const waiters = this.#idleWaiters;
@@ -99,6 +112,7 @@ export class Pool {
   /** Starts no more tasks; those that come, or wait for their turn, go back. */
   drain(): void {
     this.#draining = true;
+    this.#wakeTurns();
     this.#options.pace?.stop();
   }
 
@@ -106,6 +120,23 @@ export class Pool {
   interrupt(): void {
     this.drain();
     this.#abort.abort();
+  }
+
+  /** Resolves when a task has ended, when the worker drains, or when the delivery is lost. */
+  #turn(delivery: Delivery): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#turnWaiters.delete(wake);
+        delivery.lost.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#turnWaiters.add(wake);
+      delivery.lost.addEventListener("abort", wake);
+    });
+  }
+
+  #wakeTurns(): void {
+    for (const wake of [...this.#turnWaiters]) wake();
   }
 
   async #process(delivery: Delivery): Promise<void> {

@@ -88,6 +88,7 @@ export class Worker {
     this.#forwarder = new Forwarder({ connector: this.#connector(), log });
     this.#pool = new Pool({
       handler: options.handler,
+      concurrency: options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
       policy: options.retries ?? DEFAULT_POLICY,
       finished,
       settler: new Settler({

@@ -280,6 +280,41 @@ rabbitmqTest(
 );
 
 rabbitmqTest(
+  "cuts in the middle of a task start no second run beside it",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const target = { url: proxy.url, queue: uniqueName("flapping") };
+    await send(["flapping ..."], { url: node.url, queue: target.queue });
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Received flapping/);
+    for (let cut = 1; cut <= 2; cut++) {
+      await proxy.cut();
+      await waitUntil("the worker to be back", () => {
+        return worker.stderr.filter((line) => line.endsWith("connected again")).length === cut;
+      });
+    }
+    await worker.waitForLine(/Done/);
+    await send(["last"], { url: node.url, queue: target.queue });
+    await worker.waitForLine(/Received last/);
+    await stop(worker);
+    assertEquals(received(worker), ["flapping ...", "last"]);
+    assertEquals(await takeAll(node.url, target.queue), []);
+  },
+);
+
+rabbitmqTest("with --ack early no more tasks run at the same time than allowed", async () => {
+  const target = freshQueue("early");
+  await put(target.queue, [LONG_TASK, LONG_TASK, LONG_TASK]);
+  await using worker = start("worker", ["--ack", "early", "--grace", "0"], target);
+  await worker.waitForLine(/Received/);
+  await waitForReady(target.url, target.queue, 1);
+  await stop(worker);
+  assertEquals(received(worker).length, 1);
+  // The interrupted one was acknowledged, and is published again.
+  await waitForReady(target.url, target.queue, 3);
+});
+
+rabbitmqTest(
   "a task in the drain is finished, even when its connection is lost meanwhile",
   async () => {
     await using proxy = await Proxy.start(node.port);

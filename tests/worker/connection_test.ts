@@ -59,6 +59,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
     settled.put(args[1]);
   };
   const pool = new Pool({
+    concurrency: 1,
     handler: () => {
       count++;
       return Promise.resolve({ kind: "failed", reason: "always" });
