@@ -26,31 +26,32 @@ export async function ownBrokerMissing(): Promise<string | undefined> {
   }
 }
 
+/** The command line of our broker from source. */
+export function ownBrokerCommand(): string[] {
+  return [Deno.execPath(), "run", "--quiet", ...permissionsOf("broker"), "src/broker.ts"];
+}
+
 /**
  * Starts our broker on a free port of the loopback interface.
  *
- * @param args where it keeps its data: ["--transient"] or ["--data", folder]
+ * @param storage where it keeps its data: ["--transient"] or ["--data", folder]
  * @throws Error with what it said when it ends or stays silent instead of becoming ready
  */
-export async function startOwnBroker(args: readonly string[]): Promise<RunningBroker> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", ...permissionsOf("broker"), "src/broker.ts", "--port", "0", ...args],
+export async function startOwnBroker(
+  storage: readonly string[],
+  command: readonly string[] = ownBrokerCommand(),
+): Promise<RunningBroker> {
+  const [program, ...args] = [...command, "--port", "0", ...storage] as [string, ...string[]];
+  const child = new Deno.Command(program, {
+    args,
     cwd: root,
     stdin: "null",
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), READY_MS);
   const log = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  let url: string | undefined;
-  while (url === undefined) {
-    const { value, done } = await log.read();
-    if (done) throw new Error(`our broker did not become ready: ${said.trim() || "no output"}`);
-    said += value;
-    url = said.match(/amqp:\/\/\S+(?=\s)/)?.[0];
-  }
-  clearTimeout(timer);
+  const timer = setTimeout(() => child.kill("SIGKILL"), READY_MS);
+  const url = await readUrl(log).finally(() => clearTimeout(timer));
   const drained = drain(log);
   return {
     name: "our own broker",
@@ -72,6 +73,17 @@ export async function startRabbitmqBroker(): Promise<RunningBroker> {
     url: node.url,
     [Symbol.asyncDispose]: () => node[Symbol.asyncDispose](),
   };
+}
+
+/** The URL in what our broker says when it is ready. */
+async function readUrl(log: ReadableStreamDefaultReader<string>): Promise<string> {
+  for (let said = "";;) {
+    const { value, done } = await log.read();
+    if (done) throw new Error(`our broker did not become ready: ${said.trim() || "no output"}`);
+    said += value;
+    const url = said.match(/amqp:\/\/\S+(?=\s)/)?.[0];
+    if (url !== undefined) return url;
+  }
 }
 
 /** Reads to the end, so that the writer never waits. */

@@ -53,6 +53,15 @@ class CompileError extends Error {}
 async function main(): Promise<void> {
   const options = await parseOptions(Deno.args);
   const compiler = await findCompiler(options.offline);
+  const foreign = options.targets.find((target) =>
+    target !== undefined && target !== Deno.build.target
+  );
+  if (compiler.denort !== undefined && foreign !== undefined) {
+    throw new CompileError(
+      `--target ${foreign} needs a runtime that deno downloads; --offline and DENORT_BIN give one ` +
+        `for this host only, which is ${Deno.build.target}`,
+    );
+  }
   const work = await Deno.makeTempDir({ prefix: "compile-" });
   try {
     if (options.measure) return await measure(options, compiler, work);

@@ -25,8 +25,8 @@ const FLAGS = {
   ...TASK_FLAGS,
   timeout: duration({ default: "5s", min: 1, help: "limit for the whole attempt" }),
   quiet: toggle({ help: "do not print the line that says what was sent" }),
-  help: toggle({ help: "print this page" }),
-  version: toggle({ help: "print the version" }),
+  help: toggle({ help: "print this page", alone: true }),
+  version: toggle({ help: "print the version", alone: true }),
 };
 
 const HELP: HelpPage = {

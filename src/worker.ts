@@ -1,94 +1,143 @@
 /** `worker`: takes tasks from a queue, does them, and acknowledges each only when it is done. */
-import { Connector } from "./amqp/connection.ts";
-import { Consumer } from "./amqp/consumer.ts";
-import {
-  CONNECTION_FLAGS,
-  EXIT_HELP,
-  QUEUE_FLAGS,
-  readEndpoints,
-  readQueuePolicy,
-  URL_HELP,
-} from "./cli/broker_flags.ts";
-import {
-  duration,
-  type HelpPage,
-  integer,
-  parseCommandLine,
-  renderHelp,
-  toggle,
-} from "./cli/flags.ts";
+import { EXIT_HELP, readEndpoints, URL_HELP } from "./cli/broker_flags.ts";
+import { type HelpPage, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { onSignals } from "./cli/signals.ts";
+import {
+  readRetryPolicy,
+  readWorkerQueues,
+  WORKER_FLAGS,
+  type WorkerValues,
+} from "./cli/worker_flags.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { dotsHandler } from "./handlers/dots.ts";
-import { Pool } from "./worker/pool.ts";
-
-const FLAGS = {
-  ...CONNECTION_FLAGS,
-  ...QUEUE_FLAGS,
-  concurrency: integer({
-    min: 1,
-    max: 65535,
-    default: 1,
-    help: "tasks at the same time; the broker sends no more than these (prefetch)",
-  }),
-  grace: duration({
-    default: "25s",
-    help: "time to finish running tasks after the first SIGINT or SIGTERM",
-  }),
-  help: toggle({ help: "print this page" }),
-  version: toggle({ help: "print the version" }),
-};
+import type { Handler } from "./task/handler.ts";
+import { formatDuration, parseDuration } from "./task/duration.ts";
+import { openDedupe } from "./worker/dedupe.ts";
+import { Worker } from "./worker/worker.ts";
 
 const HELP: HelpPage = {
-  usage: ["worker [OPTION]..."],
+  usage: [
+    "worker [OPTION]...                      (works one second for every dot in a task)",
+    "worker [OPTION]... -- COMMAND [ARG]...  (runs a command for each task)",
+    "worker [OPTION]... --shell TEXT",
+    "worker [OPTION]... --handler FILE",
+    "worker dead ls|show|replay|purge       (worker dead --help)",
+    "worker queues                          (worker queues --help)",
+  ],
   about:
-    `Takes tasks from a queue, one at a time unless told otherwise, works one second for every dot
-in a task, and acknowledges it only then. A worker that is killed loses nothing: the broker gives
-its tasks to another one. When the connection is lost, it connects again, for ever.
-
-The first SIGINT or SIGTERM takes no more tasks, finishes the running ones within --grace, puts
-the rest back and exits with 0; the second one ends it at once with 130 or 143.`,
-  flags: FLAGS,
-  sections: [URL_HELP, EXIT_HELP],
+    `Takes tasks from a queue, one at a time unless told otherwise, does them, and acknowledges each
+only when it is done. A worker that is killed loses nothing: the broker gives its tasks to another
+one, so that a task can run twice. When the connection is lost, it connects again, for ever.`,
+  flags: WORKER_FLAGS,
+  sections: [
+    [
+      "Commands",
+      `  The task's body is on stdin. {id}, {queue} and {attempt} in the arguments are replaced. The
+  environment has TASK_ID, TASK_QUEUE, TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT,
+  TASK_MAX_ATTEMPTS, TASK_REDELIVERED, TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY,
+  TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP, TASK_DEADLINE (seconds since 1970),
+  TASK_META_FILE (everything about the task, as JSON) and TASK_SNOOZE_FILE. Exit status:
+    0              done
+    64 65 66 76 78 it will never work: to NAME.dead
+    79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
+    255            put it back and end the worker with 75
+    126 127        of --shell: cannot run here; put it back and end the worker
+    others         failed: another attempt after --backoff, at last to NAME.dead`,
+    ],
+    [
+      "Modules",
+      `  The default export is called with (task, context). task: id, bytes, text(), json(),
+  properties, queue. context: signal (AbortSignal), attempt, log(text), progress(done, total).
+  An exception is a failed attempt; one whose name is RejectTask sends the task to NAME.dead, one
+  whose name is RetryTask may have delayMs. A compiled worker takes JavaScript only.`,
+    ],
+    [
+      "Signals",
+      `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
+  Again, or SIGQUIT: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
+  and stay. SIGUSR1: say on stderr what is running.`,
+    ],
+    URL_HELP,
+    EXIT_HELP,
+  ],
 };
+
+/** Below the half hour after which RabbitMQ takes a task back that nobody acknowledges. */
+const DEFAULT_TIMEOUT_MS = parseDuration("25m")!;
+const ACK_TIMEOUT_MS = parseDuration("30m")!;
+
+/** What does the work, and how to end it. */
+interface Work {
+  readonly handler: Handler;
+  /** Ends what is running, at once. */
+  kill(): void;
+}
 
 if (import.meta.main) await runMain("worker", run);
 
 async function run(host: Host): Promise<number> {
-  const { values, words } = await parseCommandLine(FLAGS, host.args, host.env);
+  // Words, not options: a command of one of these names comes after "--".
+  const [first, ...rest] = host.args;
+  if (first === "dead") return await (await import("./cli/inspect.ts")).runDead(host, rest);
+  if (first === "queues") return await (await import("./cli/inspect.ts")).runQueues(host, rest);
+  const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
+    stopEarly: true,
+  });
   if (values.help) return said(host, renderHelp(HELP));
   if (values.version) return said(host, `worker ${VERSION}\n`);
-  if (words.length > 0) {
-    throw new UsageError(`worker takes options only, and was given ${JSON.stringify(words[0])}`);
-  }
 
   const endpoints = readEndpoints(values, host);
-  const pool = new Pool({ handler: dotsHandler({ print: host.print }), log: host.log });
-  let connections = 0;
-  const consumer = new Consumer({
-    connector: new Connector({
-      endpoints,
-      identity: { name: `worker ${Deno.pid}`, version: VERSION },
-      log: host.log,
-    }),
-    queue: readQueuePolicy(values),
-    prefetch: values.concurrency,
+  const queues = readWorkerQueues(values);
+  const tutorial = words.length === 0 && values.shell === undefined && values.handler === undefined;
+  const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
+  warnAboutAckTimeout(values, timeoutMs, host);
+  const work = await chooseWork(values, words, given, host);
+  const dedupe = values["dedupe-file"] === undefined
+    ? undefined
+    : await openDedupe(values["dedupe-file"], values["dedupe-ttl"]);
+  const worker = new Worker({
+    endpoints,
+    identity: { name: `worker ${Deno.pid}`, version: VERSION },
+    queues,
+    handler: work.handler,
     log: host.log,
-    onDelivery: (delivery) => pool.run(delivery),
-    onReady: () => {
-      if (connections++ === 0) host.print(" [*] Waiting for messages. To exit press CTRL+C\n");
-      else host.log.info("connected again");
-    },
+    retries: readRetryPolicy(values),
+    queueType: values["delay-queue-type"],
+    hostname: hostname(),
+    // A command has its own SIGKILL; only after that it counts as stuck.
+    stopMs: values["kill-after"] + 5_000,
+    graceMs: values.grace,
+    ackEarly: values.ack === "early",
+    killOnDisconnect: values["on-disconnect"] === "kill",
+    summarize: !tutorial,
+    exitWhenEmpty: values["exit-when-empty"],
+    ...optional("timeoutMs", timeoutMs),
+    ...optional("deadTtlMs", values["dead-ttl"]),
+    ...optional("rate", values.rate),
+    ...optional("dedupe", dedupe),
+    ...optional("idleTimeoutMs", values["idle-timeout"]),
+    ...optional("maxTasks", values["max-tasks"]),
+    ...optional("maxRuntimeMs", values["max-runtime"]),
+    onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
   });
 
-  const signals = onSignals(() => drain(consumer, pool, values.grace, host));
+  const signals = onSignals({
+    end: () => worker.drain(),
+    abort: () => work.kill(),
+    quiet: () => {
+      host.log.info("no more tasks until this worker is started again");
+      worker.quiet();
+    },
+    status: () => host.log.info("status", worker.describe()),
+  });
   try {
-    await consumer.run();
+    return await worker.run();
   } finally {
     signals.dispose();
+    work.kill();
+    dedupe?.close();
   }
-  return EXIT.ok;
 }
 
 function said(host: Host, text: string): number {
@@ -96,14 +145,80 @@ function said(host: Host, text: string): number {
   return EXIT.ok;
 }
 
-/** Finishes what is running, as long as it may take, then lets go of the rest. */
-async function drain(consumer: Consumer, pool: Pool, grace: number, host: Host): Promise<void> {
-  if (pool.running > 0) {
-    host.log.info(`no more tasks; waiting up to ${grace / 1000} s for ${pool.running} running`);
+/** @throws {ToolError} what was asked for cannot be run here */
+async function chooseWork(
+  values: WorkerValues,
+  words: readonly string[],
+  given: ReadonlySet<string>,
+  host: Host,
+): Promise<Work> {
+  if (/^amqps?:/.test(words[0] ?? "")) {
+    throw new UsageError(
+      `the broker is given by --url or AMQP_URL, and ${JSON.stringify(words[0])} stands where a ` +
+        "command does",
+    );
   }
-  const timer = setTimeout(() => pool.interrupt(), grace);
-  await consumer.stop();
-  await pool.idle();
-  clearTimeout(timer);
-  await consumer.close();
+  const chosen = [
+    ...(words.length > 0 ? ["a command"] : []),
+    ...["shell", "handler"].filter((name) => given.has(name)).map((name) => `--${name}`),
+  ];
+  if (chosen.length > 1) {
+    throw new UsageError(`worker does one kind of work, and was given ${chosen.join(" and ")}`);
+  }
+  if (values.handler !== undefined) {
+    const { functionHandler, loadHandler } = await import("./handlers/module.ts");
+    const work = await loadHandler(values.handler);
+    const log = (message: string, id: string) => host.log.info(message, { id });
+    return { handler: functionHandler(work, { log }), kill() {} };
+  }
+  if (values.shell === undefined && words.length === 0) {
+    return { handler: dotsHandler({ print: host.print }), kill() {} };
+  }
+  const { CommandHandler } = await import("./handlers/command.ts");
+  const command = new CommandHandler({
+    ...(values.shell === undefined ? { argv: words } : { shell: values.shell }),
+    env: Deno.env.toObject(),
+    ...optional("cwd", values.cwd),
+    output: values.output,
+    exits: {
+      ack: values["ack-on"],
+      retry: values["retry-on"],
+      dead: values["dead-on"],
+      stop: values["stop-on"],
+    },
+    killAfterMs: values["kill-after"],
+    snoozeMs: values.snooze,
+    leaveOrphans: values["leave-orphans"],
+    warn: (message) => host.log.warn(message),
+  });
+  return { handler: command.handle, kill: () => command[Symbol.dispose]() };
+}
+
+function warnAboutAckTimeout(
+  values: WorkerValues,
+  timeoutMs: number | undefined,
+  host: Host,
+): void {
+  if (timeoutMs === undefined || timeoutMs < ACK_TIMEOUT_MS || values.ack === "early") return;
+  const queue = values.queue[0]!.name;
+  host.log.warn(
+    `--timeout is ${
+      formatDuration(timeoutMs)
+    }, and RabbitMQ takes a task back after 30 m without ` +
+      `an acknowledgement, to run it again: raise that with 'rabbitmqctl set_policy ${queue} ` +
+      `"^${queue}$" {"consumer-timeout":${timeoutMs + 300_000}} --apply-to queues' (3.12 or ` +
+      "newer), with consumer_timeout in rabbitmq.conf, or use --ack early (at most once)",
+  );
+}
+
+function hostname(): string {
+  try {
+    return Deno.hostname();
+  } catch {
+    return "unknown"; // the permission is not given
+  }
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
 }

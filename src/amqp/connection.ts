@@ -71,9 +71,10 @@ export class Connector {
   async connectForever(signal: AbortSignal, tolerant: boolean): Promise<Transport | undefined> {
     while (!signal.aborted) {
       try {
-        const transport = await this.connect();
-        if (!signal.aborted) return transport;
-        await transport.shutdown();
+        const attempt = this.connect();
+        const transport = await Promise.race([attempt, aborted(signal)]);
+        if (transport !== undefined) return transport;
+        attempt.then((late) => late.shutdown(), () => {});
       } catch (error) {
         if (!(error instanceof ToolError)) throw error;
         const fatal = !(error instanceof ConnectionError) || error.fatal;
@@ -100,6 +101,14 @@ export class Connector {
   describe(): string {
     return this.#options.endpoints.map(redact).join(", ");
   }
+}
+
+/** Resolves with undefined when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }
 
 /** Resolves after `ms` milliseconds or when the signal aborts. */

@@ -11,7 +11,7 @@ import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import type { Connector } from "./connection.ts";
-import { ensureQueue, type QueuePolicy } from "./declare.ts";
+import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
 import { reason } from "./dial.ts";
 import type { Transport } from "./transport.ts";
 
@@ -52,6 +52,11 @@ export class Delivery {
     return !this.#settled && !this.#consumption.isEnded;
   }
 
+  /** Aborts when its channel has ended. */
+  get lost(): AbortSignal {
+    return this.#consumption.lost;
+  }
+
   /** The work is done. Returns false when it is too late: the broker will deliver it again. */
   ack(): boolean {
     return this.#settle((channel) => channel.basicAck(this.#tag));
@@ -60,6 +65,11 @@ export class Delivery {
   /** Puts it back as if it had not been started (basic.nack, requeue). */
   release(): boolean {
     return this.#settle((channel) => channel.basicNack(this.#tag, true));
+  }
+
+  /** Puts it back after a run that failed (basic.reject, requeue): brokers count this one. */
+  reject(): boolean {
+    return this.#settle((channel) => channel.basicReject(this.#tag, true));
   }
 
   #settle(tell: (channel: AMQPChannel) => Promise<void>): boolean {
@@ -78,6 +88,7 @@ class Consumption {
   /** Resolves with the cause; never rejects. */
   readonly ended: Promise<ToolError>;
   #resolveEnded!: (error: ToolError) => void;
+  readonly #lost = new AbortController();
   #isEnded = false;
   #tag = "";
   #draining = false;
@@ -121,6 +132,11 @@ class Consumption {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  /** Aborts when it ends. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
   }
 
   /** Hands on what has come so far; from now on deliveries go straight through. */
@@ -179,6 +195,7 @@ class Consumption {
   #end(error: ToolError): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    this.#lost.abort(error);
     this.#resolveEnded(error);
   }
 }
@@ -188,6 +205,8 @@ export class Consumer {
   readonly #stopping = new AbortController();
   readonly #closing = Promise.withResolvers<void>();
   #current: Consumption | undefined;
+  /** A connection on which consumption has not begun yet. */
+  #starting: Transport | undefined;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
@@ -216,9 +235,23 @@ export class Consumer {
     }
   }
 
+  /** Tasks ready on the queue; undefined when the broker cannot be asked now. */
+  async ready(): Promise<number | undefined> {
+    const consumption = this.#current;
+    if (consumption === undefined || consumption.isEnded) return undefined;
+    try {
+      const state = await inspectQueue(consumption.transport, this.#options.queue.name);
+      return state.messageCount;
+    } catch (error) {
+      if (error instanceof ToolError) return undefined;
+      throw error;
+    }
+  }
+
   /** Takes no more tasks; those that are here can still be settled until `close`. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#starting?.destroy(new ConnectionError("stopped before consumption began"));
     await this.#current?.cancel();
   }
 
@@ -232,9 +265,10 @@ export class Consumer {
   async #consume(transport: Transport, onStart: () => void): Promise<ToolError | undefined> {
     const started = performance.now();
     try {
-      const consumption = await Consumption.start(transport, this.#options);
+      this.#starting = transport;
+      const consumption = this.#current = await Consumption.start(transport, this.#options);
+      this.#starting = undefined;
       onStart();
-      this.#current = consumption;
       if (this.#stopping.signal.aborted) {
         await consumption.cancel();
         consumption.flow((delivery) => delivery.release());
@@ -247,6 +281,7 @@ export class Consumer {
       if (error instanceof ToolError) return error;
       throw error;
     } finally {
+      this.#starting = undefined;
       if (performance.now() - started > STEADY_MS) this.#options.connector.succeeded();
     }
   }

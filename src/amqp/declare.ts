@@ -66,6 +66,31 @@ export async function ensureQueue(transport: Transport, policy: QueuePolicy): Pr
   }
 }
 
+/**
+ * Looks a queue up and creates it when it is missing; one that is there is used as it is.
+ *
+ * @throws {ChannelError} it may not be used or created
+ */
+export async function ensureDeclared(
+  transport: Transport,
+  queue: QueueDeclaration,
+): Promise<QueueState> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await inspectQueue(transport, queue.name);
+    } catch (error) {
+      if (!(error instanceof ChannelError) || error.replyCode !== 404) throw error;
+    }
+    try {
+      return await declareQueue(transport, queue);
+    } catch (error) {
+      // Somebody else created it in between, with other arguments: then it exists after all.
+      const overtaken = error instanceof ChannelError && error.replyCode === 406;
+      if (!overtaken || attempt === 2) throw error;
+    }
+  }
+}
+
 /** Looks a queue up. @throws {ChannelError} missing (404) */
 export function inspectQueue(transport: Transport, name: string): Promise<QueueState> {
   return onThrowawayChannel(

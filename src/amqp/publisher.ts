@@ -59,6 +59,11 @@ export class Publisher {
     return publisher;
   }
 
+  /** Its channel or connection is gone. */
+  get isEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
   /** Publications that the broker has not confirmed yet. */
   get pending(): number {
     return this.#pending.size;

@@ -2,7 +2,7 @@
  * Timers for what must not cost start-up time: the first setTimeout of a process loads node's
  * timers under Deno (6 ms, a fifth of a one-shot new_task); AbortSignal.timeout does not.
  *
- * They do not keep the process alive: whoever waits for one also waits for a socket.
+ * One that is cancelled does not keep the process alive.
  */
 export interface Timer {
   cancel(): void;
@@ -11,10 +11,11 @@ export interface Timer {
 /** Calls `callback` once after `ms` milliseconds, unless cancelled. */
 export function after(ms: number, callback: () => void): Timer {
   const signal = AbortSignal.timeout(Math.max(0, Math.ceil(ms)));
-  signal.onabort = callback;
+  // Not `onabort`: Deno lets go of the timer only when the last listener is removed as one.
+  signal.addEventListener("abort", callback);
   return {
     cancel() {
-      signal.onabort = null;
+      signal.removeEventListener("abort", callback);
     },
   };
 }

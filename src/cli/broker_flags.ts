@@ -3,6 +3,7 @@ import type { QueuePolicy } from "../amqp/declare.ts";
 import { DEFAULT_URL, type Endpoint, hasPassword, parseUrls, type TlsTrust } from "../amqp/url.ts";
 import { EXIT, InputError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
+import { unreadable } from "./input.ts";
 import type { Host } from "./main.ts";
 
 /** A text with its origin, for errors that are found later than the command line is read. */
@@ -112,8 +113,13 @@ export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy
 }
 
 /** The first line of a file; the rest must be empty. */
-function readPasswordFile(path: string): string {
-  const content = readFile(path, Deno.readTextFileSync);
+export function readPasswordFile(path: string): string {
+  let content: string;
+  try {
+    content = Deno.readTextFileSync(path);
+  } catch (error) {
+    throw unreadable(`the password file ${JSON.stringify(path)}`, error);
+  }
   const password = content.replace(/\r?\n$/, "");
   if (password !== "" && !/[\r\n]/.test(password)) return password;
   throw new InputError(
@@ -122,15 +128,4 @@ function readPasswordFile(path: string): string {
     }`,
     EXIT.badData,
   );
-}
-
-/** Reads a file that the user named. @throws {InputError} (66) */
-export function readFile<T>(path: string, read: (path: string) => T): T {
-  try {
-    return read(path);
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const why = error.message.replace(/ \(os error \d+\).*$/s, "");
-    throw new InputError(`cannot read the file ${JSON.stringify(path)}: ${why}`);
-  }
 }

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../errors.ts";
-import { parseDuration } from "../task/duration.ts";
+import { formatDuration, parseDuration } from "../task/duration.ts";
 
 /** One option of a binary. `T` is the type of its value after parsing. */
 export interface Flag<T> {
@@ -17,6 +17,8 @@ export interface Flag<T> {
   readonly shown?: string;
   /** The option may be given several times; `parse` sees each text. */
   readonly repeatable?: boolean;
+  /** When given, nothing else is looked at, neither on the command line nor in the environment. */
+  readonly alone?: boolean;
   /** Value when neither the command line nor the environment gives one. */
   readonly fallback: () => T;
   /**
@@ -26,6 +28,9 @@ export interface Flag<T> {
    */
   readonly parse: (texts: readonly string[], source: string) => T;
 }
+
+/** Timers hold at most 2^31 - 1 ms: 24 days and a bit. */
+const LONGEST_DURATION_MS = 24 * 86_400_000;
 
 // deno-lint-ignore no-explicit-any
 export type Flags = Record<string, Flag<any>>;
@@ -60,9 +65,10 @@ export function text(
       const bytes = new TextEncoder().encode(given).length;
       const { minBytes = 0, maxBytes = Infinity } = spec;
       if (bytes >= minBytes && bytes <= maxBytes) return given;
-      throw new UsageError(
-        `${source} must have ${minBytes} to ${maxBytes} bytes, and has ${bytes}`,
-      );
+      const bounds = maxBytes === Infinity
+        ? `at least ${minBytes} ${minBytes === 1 ? "byte" : "bytes"}`
+        : `${minBytes} to ${maxBytes} bytes`;
+      throw new UsageError(`${source} must have ${bounds}, and has ${bytes}`);
     },
   };
 }
@@ -139,10 +145,11 @@ export function duration(
     parse: (texts, source) => {
       const given = texts.at(-1)!;
       const ms = parseDuration(given);
-      if (ms !== undefined && ms >= (spec.min ?? 0) && ms <= (spec.max ?? 2 ** 31 - 1)) return ms;
+      const { min = 0, max = LONGEST_DURATION_MS } = spec;
+      if (ms !== undefined && ms >= min && ms <= max) return ms;
       throw new UsageError(
-        `${source} must be a time such as 500ms, 5s or 25m${
-          spec.min ? ` of at least ${spec.min}ms` : ""
+        `${source} must be a time such as 500ms, 5s or 25m, from ${formatDuration(min)} to ${
+          formatDuration(max)
         }, and is ${JSON.stringify(given)}`,
       );
     },
@@ -162,8 +169,8 @@ export function list<T>(
 }
 
 /** A switch: present or not. */
-export function toggle(spec: { help: string }): Flag<boolean> {
-  return { help: spec.help, fallback: () => false, parse: () => true };
+export function toggle(spec: { help: string; alone?: boolean }): Flag<boolean> {
+  return { ...spec, fallback: () => false, parse: () => true };
 }
 
 /** What a command line says. */
@@ -212,7 +219,7 @@ export async function parseCommandLine<F extends Flags>(
       values[name] = flag.parse(texts, `--${name}`);
       continue;
     }
-    const inherited = flag.env === undefined ? undefined : env(flag.env);
+    const inherited = flag.env === undefined || unambiguous.alone ? undefined : env(flag.env);
     values[name] = inherited ? flag.parse([inherited], flag.env!) : flag.fallback();
   }
   return {
@@ -292,7 +299,7 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
     const arg = args[i]!;
     if (arg === "--") {
       words.push(...args.slice(i + 1));
-      return { options, words, unknown, separated: true };
+      return { options, words, unknown, separated: true, alone: false };
     }
     if (arg === "-" || !arg.startsWith("-")) {
       words.push(arg);
@@ -306,6 +313,15 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
       unknown ??= arg.split("=", 1)[0]!;
     } else if (flag.value === undefined) {
       if (arg.includes("=")) throw new UsageError(`--${name} is a switch and takes no value`);
+      if (flag.alone) {
+        return {
+          options: [`--${name}`],
+          words: [],
+          unknown: undefined,
+          separated: false,
+          alone: true,
+        };
+      }
       options.push(`--${name}`);
     } else if (arg.includes("=")) {
       options.push(arg);
@@ -321,7 +337,7 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
       options.push(`--${name}=${value}`);
     }
   }
-  return { options, words, unknown, separated: false };
+  return { options, words, unknown, separated: false, alone: false };
 }
 
 async function unknownOption(given: string, names: readonly string[]): Promise<string> {

@@ -45,9 +45,17 @@ export async function runMain(name: string, run: (host: Host) => Promise<number>
 
 /** One sentence for an error; the stack only for faults of our own. */
 function describe(error: unknown): string {
-  if (error instanceof ToolError) return escapeControls(error.message);
+  if (error instanceof ToolError) return maskPasswords(escapeControls(error.message));
   const fault = error instanceof Error ? error.stack ?? error.message : String(error);
   return `a fault in this program, please report it: ${fault}`;
+}
+
+/**
+ * A second net under the redaction in amqp/url.ts: what a user typed in the wrong place may be a
+ * URL, and errors quote it.
+ */
+function maskPasswords(text: string): string {
+  return text.replace(/(\/\/[^\s:@/]*):\S*@/g, "$1:***@");
 }
 
 function createHost(name: string): Host {

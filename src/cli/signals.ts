@@ -1,32 +1,55 @@
-/** SIGINT and SIGTERM: the first asks for an orderly end, the second ends the process. */
+/** What signals ask a program for. */
 
-const STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+export interface SignalActions {
+  /** SIGINT, SIGTERM, SIGHUP for the first time: an orderly end. */
+  readonly end: () => void;
+  /** The second of these, or SIGQUIT: the process ends at once, after this. Must not wait. */
+  readonly abort?: () => void;
+  /** SIGTSTP: no more work, but stay. */
+  readonly quiet?: () => void;
+  /** SIGUSR1: say how things are. */
+  readonly status?: () => void;
+}
+
+/** Exit status of a process that a signal ends at once: 128 plus its number. */
+const ENDING = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGQUIT: 131 } as const;
 
 /**
- * Listens until disposed.
- *
- * @param onFirst called once, for the first signal; the next one of either kind ends the process at
- *   once with 128 plus its number
+ * Ctrl-C under `deno task` arrives twice, from the terminal and from deno, less than a millisecond
+ * apart. Nobody presses it twice so fast.
  */
-export function onSignals(onFirst: () => void): { dispose(): void } {
-  let seen = false;
-  const listeners = Object.entries(STATUS).map(([signal, status]) => {
-    function listener(): void {
-      if (seen) Deno.exit(status);
-      seen = true;
-      onFirst();
-    }
+const ECHO_MS = 50;
+
+/** Listens until disposed. */
+export function onSignals(actions: SignalActions): { dispose(): void } {
+  /** The first ending signal and when it came, in performance.now(). */
+  let first: { signal: string; at: number } | undefined;
+  const removers: (() => void)[] = [];
+  function on(signal: Deno.Signal, listener: () => void): void {
     try {
-      Deno.addSignalListener(signal as keyof typeof STATUS, listener);
-      return () => Deno.removeSignalListener(signal as keyof typeof STATUS, listener);
+      Deno.addSignalListener(signal, listener);
+      removers.push(() => Deno.removeSignalListener(signal, listener));
     } catch {
-      // Windows has no SIGTERM before Deno 2.8.
-      return () => {};
+      // Not on this system: Windows has neither SIGQUIT nor, before Deno 2.8, SIGTERM.
     }
-  });
+  }
+  for (const [signal, status] of Object.entries(ENDING)) {
+    on(signal as keyof typeof ENDING, () => {
+      const now = performance.now();
+      if (first?.signal === signal && now - first.at < ECHO_MS) return;
+      if (first !== undefined || signal === "SIGQUIT") {
+        actions.abort?.();
+        Deno.exit(status);
+      }
+      first = { signal, at: now };
+      actions.end();
+    });
+  }
+  if (actions.quiet !== undefined) on("SIGTSTP", actions.quiet);
+  if (actions.status !== undefined) on("SIGUSR1", actions.status);
   return {
     dispose() {
-      for (const remove of listeners) remove();
+      for (const remove of removers) remove();
     },
   };
 }

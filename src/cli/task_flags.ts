@@ -3,13 +3,16 @@ import type { Publication } from "../amqp/publisher.ts";
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { parseDuration } from "../task/duration.ts";
-import { readFile } from "./broker_flags.ts";
 import { type Flag, integer, list, text, type Values } from "./flags.ts";
+import { readInput } from "./input.ts";
 
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** AMQP's short strings. */
 const SHORT = { maxBytes: 255 };
+/** What RabbitMQ takes: 32 bits. */
+const MAX_EXPIRATION_MS = 2 ** 32 - 1;
+const WHOLE = /^\d+$/;
 
 const expiration: Flag<string | undefined> = {
   value: "TIME",
@@ -17,8 +20,13 @@ const expiration: Flag<string | undefined> = {
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
-    const ms = /^\d+$/.test(given) ? Number(given) : parseDuration(given);
-    if (ms !== undefined && ms < 2 ** 32) return String(ms);
+    // A bare number is milliseconds here and seconds in parseDuration, so it needs to be whole.
+    const ms = /[a-z]$/.test(given)
+      ? parseDuration(given)
+      : WHOLE.test(given)
+      ? Number(given)
+      : NaN;
+    if (ms !== undefined && ms <= MAX_EXPIRATION_MS) return String(ms);
     throw new UsageError(
       `${source} must be a time such as 60000, 500ms or 5m of at most 49 days, and is ${
         JSON.stringify(given)
@@ -68,12 +76,18 @@ export async function readTask(
       "the task comes from --file or from the words, and both were given",
     );
   }
+  if (path === undefined && words.some((word) => word.includes("\ufffd"))) {
+    // Deno puts this character where an argument is not UTF-8; the bytes themselves are gone.
+    throw new InputError(
+      "a task given in words must be UTF-8 without U+FFFD, and is not: send it through stdin " +
+        "or --file",
+      EXIT.badData,
+    );
+  }
   const message = path === undefined ? words.join(" ") || "hello" : undefined;
   const body = message !== undefined
     ? new TextEncoder().encode(message)
-    : stdin
-    ? await readStdin()
-    : readBodyFile(path!);
+    : await readInput(path!, MAX_BODY_BYTES);
   return {
     task: {
       exchange: "",
@@ -109,40 +123,5 @@ function parseHeader(given: string, source: string): [string, string] {
   }
   throw new UsageError(
     `${source} must be KEY=VALUE with a key of 1 to 255 bytes, and is ${JSON.stringify(given)}`,
-  );
-}
-
-function readBodyFile(path: string): Uint8Array {
-  const info = readFile(path, Deno.statSync);
-  if (info.isDirectory) {
-    throw new InputError(`cannot read the file ${JSON.stringify(path)}: it is a directory`);
-  }
-  if (info.isFile && info.size > MAX_BODY_BYTES) throw tooLarge(info.size);
-  const body = readFile(path, Deno.readFileSync);
-  if (body.length > MAX_BODY_BYTES) throw tooLarge(body.length);
-  return body;
-}
-
-async function readStdin(): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of Deno.stdin.readable) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw tooLarge(size);
-  }
-  const body = new Uint8Array(size);
-  let position = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, position);
-    position += chunk.length;
-  }
-  return body;
-}
-
-function tooLarge(size: number): InputError {
-  return new InputError(
-    `a task must be at most ${MAX_BODY_BYTES} bytes, and has ${size} or more`,
-    EXIT.badData,
   );
 }

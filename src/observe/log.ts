@@ -48,25 +48,35 @@ export function createLogger(options: LoggerOptions): Logger {
 function renderText(name: string, time: Date, level: Level, message: string, fields: Fields) {
   const extra = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) =>
-      ` ${key}=${/[\s"=]/.test(String(value)) ? JSON.stringify(value) : value}`
-    )
+    .map(([key, value]) => {
+      const text = String(value);
+      const quoted = text === "" || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+      return ` ${key}=${escapeControls(quoted)}`;
+    })
     .join("");
   const severity = level === "info" ? "" : `${level}: `;
   return `${time.toISOString()} ${name}: ${severity}${escapeControls(message)}${extra}\n`;
 }
 
 function renderJson(name: string, time: Date, level: Level, message: string, fields: Fields) {
-  return JSON.stringify({ time: time.toISOString(), level, name, message, ...fields }) + "\n";
+  const entry = { ...fields, time: time.toISOString(), level, name, message };
+  // JSON itself escapes only C0: the rest is as much data, and as little for a terminal.
+  return JSON.stringify(entry).replace(CONTROLS, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  }) + "\n";
 }
 
+/** C0, DEL, C1, line separators, and what changes the direction of the text around it. */
+const CONTROLS =
+  // deno-lint-ignore no-control-regex
+  /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
 /**
- * Makes text from strangers safe for a terminal and for one line: C0 and C1 control characters,
- * DEL, line separators and bidirectional overrides become escapes such as \n or \u{1b}.
+ * Makes text from strangers safe for a terminal and for one line: control characters, line
+ * separators and bidirectional controls become escapes such as \n or \u{1b}.
  */
 export function escapeControls(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (char) => {
+  return text.replace(CONTROLS, (char) => {
     const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[char];
     return short ?? `\\u{${char.codePointAt(0)!.toString(16)}}`;
   });

@@ -7,12 +7,21 @@ export type Outcome =
   /** It will never work: no further attempt. */
   | Failure & { readonly kind: "rejected" }
   /** Our own shutdown ended it; the task goes back as if it had not been started. */
-  | { readonly kind: "interrupted" };
+  | { readonly kind: "interrupted" }
+  /** It asks to be run again later; no attempt is counted. */
+  | { readonly kind: "snoozed"; readonly delayMs: number }
+  /**
+   * This host cannot do such work (the command is missing, or asked to stop): the task goes back
+   * as if it had not been started, and the worker ends with `exitCode`.
+   */
+  | { readonly kind: "unable"; readonly reason: string; readonly exitCode: number };
 
 /** Why a task did not get done. */
 export interface Failure {
   /** One word or short phrase for the `task-error` or `task-dead-reason` header: "exit 3", "timeout". */
   readonly reason: string;
+  /** The pause before the next attempt, in milliseconds, where the handler asks for its own. */
+  readonly delayMs?: number;
   /** Exit status of the command, where there was one. */
   readonly exitCode?: number;
   /** The end of what the handler wrote to stderr; at most 4 KiB of UTF-8. */
@@ -21,10 +30,17 @@ export interface Failure {
 
 /** What a handler may use while it works. */
 export interface TaskContext {
-  /** Aborts when the task must stop: its time is over, or the worker is ending. */
+  /**
+   * Aborts when the task must stop: its time is over (the reason's name is `TimeoutError`), or the
+   * worker is ending (any other reason).
+   */
   readonly signal: AbortSignal;
   /** 1 for the first attempt. */
   readonly attempt: number;
+  /** The attempt that is the last one. */
+  readonly maxAttempts?: number;
+  /** When the task's time is over, in milliseconds since 1970; absent without a limit. */
+  readonly deadline?: number;
 }
 
 /** Does the work of one task. */

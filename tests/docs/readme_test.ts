@@ -10,10 +10,10 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { prepareOfflineDenort } from "../../scripts/offline_denort.ts";
-import { makePlaces } from "../interop/place.ts";
+import { rabbitmqPlace } from "../interop/place.ts";
 import { run, spawn, type TestProcess } from "../support/process.ts";
 import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
-import { tempDir, uniqueName } from "../support/temp.ts";
+import { tempDir } from "../support/temp.ts";
 
 /** A block may compile binaries or work through the demo. */
 const BLOCK_MS = 120_000;
@@ -33,8 +33,8 @@ const node = await sharedRabbitmq();
 rabbitmqTest("every command in README.md does what it says", async () => {
   await using copy = await tempDir("readme-");
   await copyProject(copy.path);
-  const [place] = await makePlaces(node, [uniqueName("readme")]);
-  const options = { cwd: copy.path, env: await environment(copy.path, place!.url) };
+  const place = await rabbitmqPlace(node);
+  const options = { cwd: copy.path, env: await environment(copy.path, place.url) };
 
   let ran = 0;
   await using background = new AsyncDisposableStack();

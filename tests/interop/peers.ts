@@ -44,15 +44,31 @@ const amqpTools: Peer = {
   declares: false,
   newTask: (url, _type, text) => ({
     command: "amqp-publish",
-    args: ["--url", url, "--routing-key", "task_queue", "--persistent", "--body", text],
+    args: ["--url", bare(url), "--routing-key", "task_queue", "--persistent", "--body", text],
     env: {},
   }),
   worker: (url) => ({
     command: "amqp-consume",
-    args: ["--url", url, "--queue", "task_queue", "--prefetch-count", "1", "--", "sh", "-c", DOTS],
+    args: [
+      "--url",
+      bare(url),
+      "--queue",
+      "task_queue",
+      "--prefetch-count",
+      "1",
+      "--",
+      "sh",
+      "-c",
+      DOTS,
+    ],
     env: {},
   }),
 };
+
+/** A trailing slash means the vhost "" to rabbitmq-c, and the default vhost to everybody else. */
+function bare(url: string): string {
+  return url.replace(/\/$/, "");
+}
 
 /** The tutorial's work as a shell program; the body comes on stdin. */
 const DOTS = `body=$(cat)
@@ -102,7 +118,8 @@ async function whyNoPika(): Promise<string | undefined> {
   return code === 0 ? undefined : "python3-pika is not installed";
 }
 
-async function whyNoGo(): Promise<string | undefined> {
+/** Why the Go programs cannot be built here, or undefined. */
+export async function whyNoGo(): Promise<string | undefined> {
   if (!installed("go")) return "Go is not installed";
   try {
     await Deno.stat(`${GO_PATH}/src/github.com/rabbitmq/amqp091-go`);

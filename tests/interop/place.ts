@@ -1,12 +1,18 @@
-/** Virtual hosts of the shared node, so that each test has a `task_queue` of its own. */
+/** Where the tutorial's `task_queue` is, apart from that of other test files. */
 import { AMQPClient } from "@cloudamqp/amqp-client";
 import type { RabbitmqClient } from "../support/rabbitmq.ts";
+import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { QueueType } from "./peers.ts";
 
 export class Place {
   /** @param url with the name of the virtual host */
   constructor(readonly url: string) {}
+
+  /** Deletes `task_queue`, should an earlier test have left it. */
+  async clear(): Promise<void> {
+    await this.#onChannel((channel) => channel.queueDelete("task_queue"));
+  }
 
   /** Declares `task_queue` as the tutorials do; the older ones, for classic, without arguments. */
   async declare(type: QueueType): Promise<void> {
@@ -38,15 +44,13 @@ export class Place {
 
 type Channel = Awaited<ReturnType<AMQPClient["channel"]>>;
 
-/** Makes virtual hosts on a node, in one call of rabbitmqctl. */
-export async function makePlaces(node: RabbitmqClient, names: readonly string[]): Promise<Place[]> {
-  const binaries = names.map((name) => `<<"${name}">>`).join(", ");
+/** A place on a node of RabbitMQ: a virtual host of its own. */
+export async function rabbitmqPlace(node: RabbitmqClient): Promise<Place> {
+  const name = uniqueName("place");
   await node.eval(
-    `[begin
-        rabbit_vhost:add(Name, <<"tests">>),
-        rabbit_auth_backend_internal:set_permissions(
-          <<"guest">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
-      end || Name <- [${binaries}]].`,
+    `rabbit_vhost:add(<<"${name}">>, <<"tests">>),
+      rabbit_auth_backend_internal:set_permissions(
+        <<"guest">>, <<"${name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).`,
   );
-  return names.map((name) => new Place(`${node.url}${name}`));
+  return new Place(node.url + name);
 }

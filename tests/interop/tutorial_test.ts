@@ -6,10 +6,10 @@ import { assertEquals } from "@std/assert";
 import { permissionsOf } from "../../scripts/compile.ts";
 import { type Output, spawn, type TestProcess } from "../support/process.ts";
 import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
-import { tempDir, uniqueName } from "../support/temp.ts";
+import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { type Command, type Peer, preparePeers, type QueueType } from "./peers.ts";
-import { makePlaces, type Place } from "./place.ts";
+import { type Place, rabbitmqPlace } from "./place.ts";
 
 interface Case {
   readonly name: string;
@@ -32,20 +32,22 @@ globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recur
 const peers = await preparePeers(folder.path);
 const root = new URL("../../", import.meta.url).pathname;
 
-const tests = peers.flatMap((peer) =>
-  TYPES.flatMap((type) => CASES.map((c) => ({ peer, type, c })))
-);
-const places = rabbitmqMissing
-  ? []
-  : await makePlaces(node, tests.map(({ peer, type }) => uniqueName(`${peer.name}.${type}`)));
+const rabbitmq = rabbitmqMissing ? undefined : await rabbitmqPlace(node);
 
-for (const [i, { peer, type, c }] of tests.entries()) {
-  const missing = rabbitmqMissing ?? peer.missing;
-  Deno.test({
-    name: `${peer.name}, ${type} queue: ${c.name}` + (missing ? ` (ignored: ${missing})` : ""),
-    ignore: missing !== undefined,
-    fn: () => c.run(places[i]!, peer, type),
-  });
+for (const peer of peers) {
+  for (const type of TYPES) {
+    for (const { name, run } of CASES) {
+      const missing = rabbitmqMissing ?? peer.missing;
+      Deno.test({
+        name: `${peer.name}, ${type} queue: ${name}` + (missing ? ` (ignored: ${missing})` : ""),
+        ignore: missing !== undefined,
+        fn: async () => {
+          await rabbitmq!.clear();
+          await run(rabbitmq!, peer, type);
+        },
+      });
+    }
+  }
 }
 
 async function theirsToOurs(place: Place, peer: Peer, type: QueueType): Promise<void> {

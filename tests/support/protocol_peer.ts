@@ -261,11 +261,9 @@ export class Peer implements AsyncDisposable {
 
 /** Frames of one channel, in order. */
 export class PeerChannel {
-  readonly #peer: Peer;
   readonly #frames: Mailbox<Frame>;
 
-  constructor(peer: Peer, readonly id: number) {
-    this.#peer = peer;
+  constructor(readonly peer: Peer, readonly id: number) {
     this.#frames = new Mailbox(`frame on channel ${id}`);
   }
 
@@ -283,7 +281,7 @@ export class PeerChannel {
   }
 
   async send(name: string, args: Arguments = {}): Promise<void> {
-    await this.#peer.sendFrame(FRAME.method, this.id, encodeMethod(name, args));
+    await this.peer.sendFrame(FRAME.method, this.id, encodeMethod(name, args));
   }
 
   /** The next frame, whatever it is. */
@@ -334,7 +332,7 @@ export class PeerChannel {
       encodeFrame(FRAME.method, this.id, encodeMethod(name, args)),
       encodeFrame(FRAME.header, this.id, encodeHeader(bytes.length, properties)),
     ];
-    const step = this.#peer.frameMax - 8;
+    const step = this.peer.frameMax - 8;
     for (let at = 0; at < bytes.length; at += step) {
       frames.push(encodeFrame(FRAME.body, this.id, bytes.subarray(at, at + step)));
     }
@@ -344,12 +342,16 @@ export class PeerChannel {
       all.set(frame, at);
       at += frame.length;
     }
-    await this.#peer.sendBytes(all);
+    await this.peer.sendBytes(all);
   }
 
   /** The next frames must be this method and its content. */
   async expectContent(name = "basic.deliver", ms?: number): Promise<Message> {
-    const args = await this.expect(name, ms);
+    return await this.readContent(await this.expect(name, ms), ms);
+  }
+
+  /** The next frames must be the content of a method that was read before. */
+  async readContent(args: Arguments, ms?: number): Promise<Message> {
     const headerFrame = await this.frame(ms);
     assertEquals(headerFrame.type, FRAME.header, "type of the frame after a method with content");
     const { bodySize, properties } = decodeHeader(headerFrame.payload);

@@ -4,7 +4,8 @@
 //
 // publish: COUNT persistent messages of SIZE bytes with publisher confirms, at most WINDOW of them
 // unconfirmed. consume: COUNT messages, each acknowledged by itself, prefetch WINDOW.
-// Prints the seconds from the first message to the last confirm or acknowledgement.
+// Prints the seconds from the first publish or delivery to the last confirm or acknowledgement, and
+// the most memory the process ever held, in kB.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -39,7 +41,7 @@ func main() {
 		log.Fatalf("mode must be publish or consume, and is %q", mode)
 	}
 	check(conn.Close())
-	fmt.Printf("%.6f\n", seconds)
+	fmt.Printf("%.6f %s\n", seconds, peakMemory())
 }
 
 func publish(ch *amqp.Channel, queue string, count, window int, body []byte) float64 {
@@ -63,17 +65,29 @@ func publish(ch *amqp.Channel, queue string, count, window int, body []byte) flo
 
 func consume(ch *amqp.Channel, queue string, count, prefetch int) float64 {
 	check(ch.Qos(prefetch, 0, false))
-	started := time.Now()
 	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
 	check(err)
+	var started time.Time
 	for done := 0; done < count; done++ {
 		delivery, open := <-deliveries
+		if done == 0 {
+			started = time.Now()
+		}
 		if !open {
 			log.Fatalf("the channel ended after %d messages", done)
 		}
 		check(delivery.Ack(false))
 	}
 	return time.Since(started).Seconds()
+}
+
+// peakMemory is VmHWM of /proc/self/status, or 0 where there is none.
+func peakMemory() string {
+	status, _ := os.ReadFile("/proc/self/status")
+	if _, rest, found := strings.Cut(string(status), "VmHWM:"); found {
+		return strings.Fields(rest)[0]
+	}
+	return "0"
 }
 
 func number(text string) int {

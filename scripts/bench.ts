@@ -1,0 +1,90 @@
+/**
+ * Side-by-side measurements on private brokers of this machine, each in turn with the others.
+ *
+ *   deno task bench                                      everything
+ *   deno task bench one-shot idle                        some sections
+ *   deno task bench throughput --count 20000 --rounds 1  smaller
+ */
+// deno-lint-ignore-file no-console
+import { parseArgs } from "@std/cli/parse-args";
+import { whyNoGo } from "../tests/interop/peers.ts";
+import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { tempDir } from "../tests/support/temp.ts";
+import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
+import { benchBroker } from "./bench/broker.ts";
+import { ownBrokerMissing } from "./brokers.ts";
+import { benchIdle } from "./bench/idle.ts";
+import { benchOneShot } from "./bench/one_shot.ts";
+import { benchThroughput } from "./bench/throughput.ts";
+
+const SECTIONS = ["one-shot", "throughput", "idle", "broker"] as const;
+type Section = typeof SECTIONS[number];
+const USAGE = `Usage: deno task bench [--count N] [--rounds N] [${SECTIONS.join("|")}]...`;
+
+function say(line: string): void {
+  console.log(line);
+}
+
+async function main(): Promise<void> {
+  const { sections, count, rounds } = parseOptions(Deno.args);
+  const missing = rabbitmqMissing ?? await whyNoGo();
+  if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
+  await using folder = await tempDir("bench-");
+  await using node = await startRabbitmq();
+  const goPeer = await buildGoPeer(folder.path);
+  const bulk = { count, rounds: rounds ?? 3 };
+  const benches: Record<Section, () => Promise<void>> = {
+    "one-shot": () => benchOneShot(node.url, folder.path, rounds ?? 15, say),
+    throughput: () => benchThroughput(node.url, [ourPeer, goPeer], bulk, say),
+    idle: () => benchIdle(node.url, say),
+    broker: async () => {
+      const missing = await ownBrokerMissing();
+      if (missing) say(`left out: ${missing}`);
+      else await benchBroker(goPeer, folder.path, bulk, say);
+    },
+  };
+  const version = await node.rabbitmqctl("version");
+  say(`${navigator.hardwareConcurrency} cores, Deno ${Deno.version.deno}, RabbitMQ ${version}`);
+  for (const section of sections) {
+    say(`\n## ${section}\n`);
+    await benches[section]();
+  }
+}
+
+function parseOptions(args: readonly string[]) {
+  const parsed = parseArgs(args, {
+    string: ["count", "rounds"],
+    unknown: (arg, key) =>
+      key === undefined ? true : refuse(`the option "${arg}" is not known\n${USAGE}`),
+  });
+  const sections = parsed._ as Section[];
+  const wrong = sections.find((section) => !SECTIONS.includes(section));
+  if (wrong !== undefined) {
+    refuse(`a section must be one of ${SECTIONS.join(", ")}, not ${wrong}\n${USAGE}`);
+  }
+  return {
+    sections: sections.length > 0 ? sections : SECTIONS,
+    count: positive("count", parsed.count) ?? 100_000,
+    rounds: positive("rounds", parsed.rounds),
+  };
+}
+
+function positive(name: string, text: unknown): number | undefined {
+  if (text === undefined) return undefined;
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  refuse(`--${name} must be a whole number above 0, and is "${text}"`);
+}
+
+function refuse(sentence: string): never {
+  console.error(`bench: ${sentence}`);
+  Deno.exit(1);
+}
+
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    refuse(error instanceof Error ? error.message : String(error));
+  }
+}

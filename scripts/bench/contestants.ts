@@ -1,0 +1,106 @@
+/** The programs that are measured against each other. */
+import { preparePeers } from "../../tests/interop/peers.ts";
+import { installed, run } from "../../tests/support/process.ts";
+import { permissionsOf } from "../compile.ts";
+import { type Contestant, time } from "./measure.ts";
+
+const root = new URL("../../", import.meta.url).pathname;
+
+/** What a peer measured of itself. */
+export interface Rate {
+  /** Messages a second. */
+  readonly rate: number;
+  /** The most memory it held, in MB. */
+  readonly peak: number;
+}
+
+/** A program for bulk publishing and consuming: ours or the one on amqp091-go. */
+export interface BulkPeer {
+  readonly name: string;
+  run(mode: "publish" | "consume", load: Load): Promise<Rate>;
+}
+
+export interface Load {
+  readonly url: string;
+  readonly queue: string;
+  readonly count: number;
+  /** Unconfirmed or unacknowledged at the same time. */
+  readonly window: number;
+  /** Bytes of a body. */
+  readonly size: number;
+}
+
+export const ourPeer: BulkPeer = bulkPeer("src/amqp", [
+  Deno.execPath(),
+  "run",
+  "--quiet",
+  "--allow-all",
+  `${root}scripts/bench/peer.ts`,
+]);
+
+/**
+ * Builds the Go peer.
+ *
+ * @throws Error when it cannot be built
+ */
+export async function buildGoPeer(folder: string): Promise<BulkPeer> {
+  const { code, stderr } = await run("go", {
+    args: ["build", "-o", `${folder}/peer`, `${root}scripts/bench/go/peer.go`],
+    env: { GO111MODULE: "off", GOPATH: "/usr/share/gocode", GOCACHE: `${folder}/cache` },
+  });
+  if (code !== 0) throw new Error(`the Go peer cannot be built: ${stderr}`);
+  return bulkPeer("amqp091-go", [`${folder}/peer`]);
+}
+
+function bulkPeer(name: string, command: readonly string[]): BulkPeer {
+  return {
+    name,
+    run: async (mode, { url, queue, count, window, size }) => {
+      const args = [mode, url, queue, count, window, size].map(String);
+      const { stdout } = await time([...command, ...args]);
+      const [seconds, peak] = stdout.split(" ").map(Number) as [number, number];
+      return { rate: count / seconds, peak: peak / 1000 };
+    },
+  };
+}
+
+/**
+ * Programs that send one task each; the first is new_task, the second the same through the
+ * package's own TCP client, the others are for orientation. They measure wall milliseconds.
+ */
+export async function oneShots(
+  folder: string,
+  url: string,
+  queue: string,
+): Promise<Contestant<number>[]> {
+  const env = { AMQP_URL: url, TASK_QUEUE: queue };
+  const deno = [Deno.execPath(), "run", "--quiet"];
+  const empty = `${folder}/empty.ts`;
+  await Deno.writeTextFile(empty, "");
+  const contestants = [
+    oneShot("new_task", [...deno, ...permissionsOf("new_task"), `${root}src/new_task.ts`], env),
+    oneShot("the package's TCP client", [
+      ...deno,
+      "--allow-all",
+      `${root}scripts/bench/stock_publish.ts`,
+    ], env),
+    oneShot("deno, doing nothing", [...deno, empty]),
+  ];
+  if (installed(`${root}dist/new_task`)) {
+    contestants.push(oneShot("dist/new_task", [`${root}dist/new_task`], env));
+  }
+  for (const peer of await preparePeers(folder)) {
+    if (peer.missing) continue;
+    const { command, args, env } = peer.newTask(url, "quorum", "hello");
+    contestants.push(oneShot(peer.name, [command, ...args], env));
+  }
+  return contestants;
+}
+
+function oneShot(
+  name: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Contestant<number> {
+  return { name, run: async () => (await time(command, env)).ms };
+}

@@ -1,0 +1,31 @@
+import { oneShots } from "./contestants.ts";
+import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
+import { freshQueue } from "./queues.ts";
+
+/** How long it takes to send one task, as a whole process from start to end. */
+export async function benchOneShot(
+  url: string,
+  folder: string,
+  rounds: number,
+  say: Say,
+): Promise<void> {
+  await freshQueue(url, "bench", "quorum");
+  await freshQueue(url, "task_queue", "quorum");
+  const contestants = await oneShots(folder, url, "bench");
+  for (const contestant of contestants) await contestant.run(); // caches are warm for everybody
+  const times = await interleave(rounds, contestants);
+  say(`One task sent, whole process, ${rounds} rounds in turn, milliseconds:\n`);
+  say(table([
+    ["program", "median", "fastest", "slowest"],
+    ...contestants.map(({ name }, i) => [
+      name,
+      round(median(times[i]!)),
+      round(Math.min(...times[i]!)),
+      round(Math.max(...times[i]!)),
+    ]),
+  ]));
+  const [ours, stock] = times as [number[], number[]];
+  say(
+    "\n" + verdict("new_task / the package's TCP client", median(ours) / median(stock), "<=", 0.5),
+  );
+}

@@ -1,0 +1,155 @@
+/** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
+import { Broker, type BrokerOptions } from "./broker/server.ts";
+import {
+  integer,
+  list,
+  parseCommandLine,
+  renderHelp,
+  text,
+  toggle,
+  type Values,
+} from "./cli/flags.ts";
+import { readPasswordFile } from "./cli/broker_flags.ts";
+import { unreadable } from "./cli/input.ts";
+import { type Host, runMain, VERSION } from "./cli/main.ts";
+import { onSignals } from "./cli/signals.ts";
+import { EXIT, UsageError } from "./errors.ts";
+
+const FLAGS = {
+  data: text({
+    value: "DIR",
+    help: "folder of the data; created if need be",
+    env: "BROKER_DATA",
+    default: "broker-data",
+  }),
+  transient: toggle({ help: "keep everything in memory: nothing survives the end" }),
+  port: integer({
+    min: 0,
+    max: 65_535,
+    default: 5672,
+    help: "port to listen on; 0 for a free one",
+  }),
+  listen: list<string>({
+    value: "ADDRESS",
+    help: "address to listen on, instead of 127.0.0.1 and ::1; 0.0.0.0 and :: for all",
+    parseOne: (address) => address.replace(/^\[(.*)\]$/, "$1"),
+  }),
+  vhost: list<string>({
+    value: "NAME",
+    help: 'virtual host besides "/"',
+    parseOne: (name) => name,
+  }),
+  user: text({
+    value: "NAME",
+    help: "user to add, or whose password to change, with --password-file; then there is no guest",
+    minBytes: 1,
+    maxBytes: 255,
+  }),
+  "password-file": text({ value: "PATH", help: "file with the password of --user" }),
+  "tls-cert": text({ value: "PATH", help: "PEM file of the certificate chain: speak TLS" }),
+  "tls-key": text({ value: "PATH", help: "PEM file of the certificate's key" }),
+  "max-connections": integer({
+    ...{ min: 1, max: 1_000_000, default: 10_000 },
+    help: "connections at a time",
+  }),
+  "max-message-size": integer({
+    ...{ min: 1, max: 536_870_912, default: 134_217_728 },
+    help: "bytes of a message",
+  }),
+  heartbeat: integer({
+    ...{ min: 0, max: 65_535, default: 60 },
+    help: "seconds between heartbeats that clients are offered; 0 for none",
+  }),
+  "consumer-timeout": integer({
+    ...{ min: 1, max: 2_592_000, default: 1_800 },
+    help: "seconds that a delivery may stay unacknowledged",
+  }),
+  "disk-free-limit": integer({
+    ...{ min: 0, max: Number.MAX_SAFE_INTEGER, default: 50_000_000 },
+    help: "bytes of free disk below which publishers are blocked; 0 for no limit",
+  }),
+  help: toggle({ help: "show this help", alone: true }),
+  version: toggle({ help: "show the version", alone: true }),
+};
+
+const HELP = {
+  usage: ["broker [OPTION]..."],
+  about: `A work queue broker for one machine: AMQP 0-9-1 for any client, kept in one SQLite file.
+What a publisher got confirmed is on disk and survives any crash. Without --user there is the user
+guest with password guest, from this machine only.`,
+  flags: FLAGS,
+  sections: [
+    [
+      "Exit status",
+      `  0 ended by SIGTERM or SIGINT; 64 usage; 65, 66 data or another file cannot be used;
+  70 internal; 75 the data or the port is in use`,
+    ],
+  ] as const,
+};
+
+async function run(host: Host): Promise<number> {
+  const { values, words } = await parseCommandLine(FLAGS, host.args, host.env);
+  if (values.help || values.version) {
+    host.print(values.help ? renderHelp(HELP) : `broker ${VERSION}\n`);
+    return EXIT.ok;
+  }
+  if (words.length > 0) {
+    throw new UsageError(`the broker takes only options, and got ${JSON.stringify(words[0])}`);
+  }
+  const broker = await Broker.start(readOptions(values, host));
+  const ended = Promise.withResolvers<void>();
+  const signals = onSignals({ end: ended.resolve });
+  const [url, ...others] = broker.urls;
+  const also = others.length > 0 ? ` and ${others.join(" ")}` : "";
+  host.log.info(`ready: ${url}${also}, ${describeData(values)}`);
+  await ended.promise;
+  host.log.info("ending");
+  await broker.stop();
+  signals.dispose();
+  return EXIT.ok;
+}
+
+function describeData({ transient, data }: Values<typeof FLAGS>): string {
+  return transient ? "everything in memory" : `data in ${data}`;
+}
+
+function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
+  const options: BrokerOptions = {
+    port: values.port,
+    vhosts: values.vhost,
+    limits: {
+      connections: values["max-connections"],
+      messageBytes: values["max-message-size"],
+      heartbeat: values.heartbeat,
+      consumerTimeoutMs: values["consumer-timeout"] * 1_000,
+      diskFreeBytes: values["disk-free-limit"],
+    },
+    version: VERSION,
+    log: host.log,
+  };
+  if (!values.transient) options.folder = values.data;
+  if (values.listen.length > 0) options.hosts = values.listen;
+  const [user, passwordFile] = [values.user, values["password-file"]];
+  if ((user === undefined) !== (passwordFile === undefined)) {
+    throw new UsageError("--user and --password-file need each other, and only one is given");
+  }
+  if (user !== undefined) {
+    options.user = { name: user, password: readPasswordFile(passwordFile!) };
+  }
+  const [cert, key] = [values["tls-cert"], values["tls-key"]];
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new UsageError("--tls-cert and --tls-key need each other, and only one is given");
+  }
+  if (cert !== undefined) options.tls = { cert: readPem(cert), key: readPem(key!) };
+  return options;
+}
+
+function readPem(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw unreadable(`the PEM file ${JSON.stringify(path)}`, error);
+  }
+}
+
+if (import.meta.main) await runMain("broker", run);

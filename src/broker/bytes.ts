@@ -1,0 +1,218 @@
+/**
+ * Reading and writing AMQP's basic types (AMQP 0-9-1 section 4.2) on byte arrays. Every read is
+ * checked against the end of what was received; a short input throws {@link MalformedError}.
+ */
+
+/** Bytes from a peer that do not parse. The session answers 501 or 502 and closes. */
+export class MalformedError extends Error {
+  override readonly name = "MalformedError";
+}
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** Longest text decoded byte by byte; TextDecoder only pays off beyond it. */
+const SHORT_TEXT = 48;
+
+/** UTF-8 to text. Invalid sequences become U+FFFD: names are compared as text, never sent back. */
+export function decodeText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start <= SHORT_TEXT) {
+    let text = "";
+    let index = start;
+    for (; index < end; index++) {
+      const byte = bytes[index]!;
+      if (byte > 127) break;
+      text += String.fromCharCode(byte);
+    }
+    if (index === end) return text;
+  }
+  return decoder.decode(bytes.subarray(start, end));
+}
+
+/** A cursor over received bytes. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly end: number;
+  position: number;
+
+  constructor(bytes: Uint8Array, position = 0, end = bytes.length) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.position = position;
+    this.end = end;
+  }
+
+  #take(length: number): number {
+    const start = this.position;
+    if (length > this.end - start) {
+      throw new MalformedError(`need ${length} bytes, ${this.end - start} left`);
+    }
+    this.position = start + length;
+    return start;
+  }
+
+  octet(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  signedOctet(): number {
+    return this.#view.getInt8(this.#take(1));
+  }
+
+  short(): number {
+    return this.#view.getUint16(this.#take(2));
+  }
+
+  signedShort(): number {
+    return this.#view.getInt16(this.#take(2));
+  }
+
+  long(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+
+  signedLong(): number {
+    return this.#view.getInt32(this.#take(4));
+  }
+
+  /** Unsigned 64 bits as a number: delivery tags beyond 2^53 do not exist here. */
+  longlong(): number {
+    const start = this.#take(8);
+    return this.#view.getUint32(start) * 0x1_0000_0000 + this.#view.getUint32(start + 4);
+  }
+
+  signedLonglong(): bigint {
+    return this.#view.getBigInt64(this.#take(8));
+  }
+
+  float(): number {
+    return this.#view.getFloat32(this.#take(4));
+  }
+
+  double(): number {
+    return this.#view.getFloat64(this.#take(8));
+  }
+
+  shortstr(): string {
+    const length = this.octet();
+    const start = this.#take(length);
+    return decodeText(this.#bytes, start, start + length);
+  }
+
+  longstr(): string {
+    const length = this.long();
+    const start = this.#take(length);
+    return decodeText(this.#bytes, start, start + length);
+  }
+
+  /** A copy: received buffers are used again. */
+  bytes(length: number): Uint8Array {
+    const start = this.#take(length);
+    return this.#bytes.slice(start, start + length);
+  }
+
+  /** The bytes from `start` up to the cursor, copied. */
+  since(start: number): Uint8Array {
+    return this.#bytes.slice(start, this.position);
+  }
+
+  skip(length: number): void {
+    this.#take(length);
+  }
+}
+
+/** A growing array of bytes to send or store. */
+export class ByteWriter {
+  bytes: Uint8Array;
+  length = 0;
+  #view: DataView;
+
+  constructor(capacity = 256) {
+    this.bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.bytes.buffer);
+  }
+
+  /** Makes room for `count` more bytes. */
+  reserve(count: number): void {
+    const needed = this.length + count;
+    if (needed <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
+    grown.set(this.bytes.subarray(0, this.length));
+    this.bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+
+  octet(value: number): void {
+    this.reserve(1);
+    this.bytes[this.length++] = value;
+  }
+
+  short(value: number): void {
+    this.reserve(2);
+    this.#view.setUint16(this.length, value);
+    this.length += 2;
+  }
+
+  long(value: number): void {
+    this.reserve(4);
+    this.#view.setUint32(this.length, value);
+    this.length += 4;
+  }
+
+  longlong(value: number): void {
+    this.reserve(8);
+    this.#view.setUint32(this.length, Math.floor(value / 0x1_0000_0000));
+    this.#view.setUint32(this.length + 4, value >>> 0);
+    this.length += 8;
+  }
+
+  signedLonglong(value: bigint): void {
+    this.reserve(8);
+    this.#view.setBigInt64(this.length, value);
+    this.length += 8;
+  }
+
+  float(value: number): void {
+    this.reserve(4);
+    this.#view.setFloat32(this.length, value);
+    this.length += 4;
+  }
+
+  double(value: number): void {
+    this.reserve(8);
+    this.#view.setFloat64(this.length, value);
+    this.length += 8;
+  }
+
+  /** Text beyond 255 bytes is cut: AMQP has no way to send it. */
+  shortstr(text: string): void {
+    const start = this.length;
+    this.reserve(256);
+    const { written } = encoder.encodeInto(text, this.bytes.subarray(start + 1, start + 256));
+    this.bytes[start] = written;
+    this.length = start + 1 + written;
+  }
+
+  longstr(text: string): void {
+    const bytes = encoder.encode(text);
+    this.long(bytes.length);
+    this.append(bytes);
+  }
+
+  append(bytes: Uint8Array): void {
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  /** Overwrites four bytes written before: a length that is only known afterwards. */
+  patchLong(position: number, value: number): void {
+    this.#view.setUint32(position, value);
+  }
+
+  /** What was written, copied. */
+  copy(): Uint8Array {
+    return this.bytes.slice(0, this.length);
+  }
+}

@@ -1,0 +1,189 @@
+/** Dead letters: where a message goes that its queue gives up, and what is written on it. */
+
+import { ByteWriter } from "./bytes.ts";
+import { ContentHeader } from "./content_header.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { type Field, integerOf, type Table, tableOf, textOf } from "./fields.ts";
+import type { Message, Publication } from "./message.ts";
+import { addressOf, readAddress } from "./address.ts";
+import type { DeathReason, Queue } from "./queue.ts";
+import type { VirtualHost } from "./virtual_host.ts";
+
+/** Milliseconds after which a letter is tried again whose target was missing or full. */
+const RETRY_MS = 1_000;
+
+interface DeadLetter {
+  queue: Queue;
+  message: Message;
+  reason: DeathReason;
+}
+
+export class DeadLetters {
+  readonly #vhosts: Map<string, VirtualHost>;
+  readonly #deadlines: Deadlines;
+  readonly #schedule: () => void;
+  #waiting: DeadLetter[] = [];
+  /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
+  #stuck: DeadLetter[] = [];
+
+  /** @param schedule asks for a turn of the event loop that calls {@link run} */
+  constructor(vhosts: Map<string, VirtualHost>, deadlines: Deadlines, schedule: () => void) {
+    this.#vhosts = vhosts;
+    this.#deadlines = deadlines;
+    this.#schedule = schedule;
+  }
+
+  add(queue: Queue, message: Message, reason: DeathReason): void {
+    this.#waiting.push({ queue, message, reason });
+    this.#schedule();
+  }
+
+  /** Publishes what died since the last call. @returns whether there was anything */
+  run(): boolean {
+    if (this.#waiting.length === 0) return false;
+    for (const letter of this.#waiting.splice(0)) this.#send(letter);
+    return true;
+  }
+
+  #send(letter: DeadLetter): void {
+    const { queue, message } = letter;
+    if (!queue.deleted && !this.#publish(letter) && queue.arguments.deadLetterAtLeastOnce) {
+      return this.#keep(letter);
+    }
+    queue.bury(message);
+  }
+
+  #keep(letter: DeadLetter): void {
+    letter.queue.stuck++;
+    letter.queue.release(letter.message);
+    if (this.#stuck.push(letter) > 1) return;
+    this.#deadlines.add(Date.now() + RETRY_MS, () => {
+      for (const stuck of this.#stuck) stuck.queue.stuck--;
+      this.#waiting.push(...this.#stuck.splice(0));
+      this.#schedule();
+    });
+  }
+
+  /** @returns whether a queue took it, and none refused it */
+  #publish({ queue, message, reason }: DeadLetter): boolean {
+    const vhost = this.#vhosts.get(queue.vhost)!;
+    const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
+    const exchange = vhost.findExchange(deadLetterExchange!);
+    if (exchange === undefined) return false;
+    const bytes = queue.bytesOf(message);
+    const headerEnd = message.addressLength + message.headerLength;
+    const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
+    const address = readAddress(bytes);
+    const headers = header.headers();
+    const copies = copiesOf(headers);
+    const keys = deadLetterRoutingKey === undefined
+      ? [address.routingKey, ...copies]
+      : [deadLetterRoutingKey];
+    const deaths = recordDeath(headers, {
+      queue: queue.name,
+      reason,
+      exchange: address.exchange,
+      routingKeys: [address.routingKey, ...copies],
+      expiration: header.text("expiration"),
+    });
+    const changed = header.rewrite({
+      dropExpiration: true,
+      set: deathHeaders(headers, deaths),
+      drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
+    });
+    const writer = new ByteWriter(bytes.length + 512);
+    writer.append(addressOf(deadLetterExchange!, keys[0]!));
+    const addressLength = writer.length;
+    writer.append(changed);
+    writer.append(bytes.subarray(headerEnd));
+    const publication: Publication = {
+      bytes: writer.copy(),
+      addressLength,
+      headerLength: changed.length,
+      persistent: header.octet("deliveryMode") === 2,
+      priority: header.octet("priority") ?? 0,
+      expiration: undefined,
+    };
+    const targets = new Set<Queue>();
+    for (const routingKey of keys) {
+      vhost.route(exchange, { routingKey, headers: () => headers }, targets);
+    }
+    let taken = targets.size > 0;
+    for (const target of targets) {
+      // A cycle that no consumer took part in would never end.
+      if (reason !== "rejected" && isCycle(target.name, deaths)) continue;
+      if (!target.publish(publication)) taken = false;
+    }
+    return taken;
+  }
+}
+
+/** Further routing keys that a publisher named in the CC header. */
+function copiesOf(headers: Table): string[] {
+  const copies = headers.get("CC");
+  if (copies?.type !== "array") return [];
+  return copies.value.map(textOf).filter((key) => key !== undefined);
+}
+
+interface Death {
+  queue: string;
+  reason: DeathReason;
+  exchange: string;
+  routingKeys: string[];
+  expiration: string | undefined;
+}
+
+/** The x-death array with one more death: the latest first, one entry per queue and reason. */
+function recordDeath(headers: Table, death: Death): Field[] {
+  const field = headers.get("x-death");
+  const deaths = field?.type === "array" ? field.value : [];
+  const index = deaths.findIndex((entry) => {
+    const table = tableOf(entry);
+    return textOf(table?.get("queue")) === death.queue &&
+      textOf(table?.get("reason")) === death.reason;
+  });
+  if (index < 0) return [{ type: "table", value: newEntry(death) }, ...deaths];
+  const entry = new Map(tableOf(deaths[index])!);
+  entry.set("count", { type: "long", value: BigInt(integerOf(entry.get("count")) ?? 0) + 1n });
+  return [{ type: "table", value: entry }, ...deaths.filter((_, other) => other !== index)];
+}
+
+function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
+  const entry: Table = new Map([
+    ["count", { type: "long", value: 1n }],
+    ["reason", { type: "longstr", value: reason }],
+    ["queue", { type: "longstr", value: queue }],
+    ["time", { type: "timestamp", value: BigInt(Math.floor(Date.now() / 1000)) }],
+    ["exchange", { type: "longstr", value: exchange }],
+    [
+      "routing-keys",
+      { type: "array", value: routingKeys.map((value) => ({ type: "longstr", value })) },
+    ],
+  ]);
+  if (expiration !== undefined) {
+    entry.set("original-expiration", { type: "longstr", value: expiration });
+  }
+  return entry;
+}
+
+/** x-death, and the three headers that remember the first death. */
+function deathHeaders(headers: Table, deaths: Field[]): Table {
+  const changed: Table = new Map([["x-death", { type: "array", value: deaths }]]);
+  if (headers.has("x-first-death-reason")) return changed;
+  const first = tableOf(deaths[deaths.length - 1]);
+  for (const name of ["reason", "queue", "exchange"]) {
+    const value = textOf(first?.get(name));
+    if (value !== undefined) changed.set(`x-first-death-${name}`, { type: "longstr", value });
+  }
+  return changed;
+}
+
+/** RabbitMQ's rule: it has died in this queue before, and nobody rejected it since. */
+function isCycle(queue: string, deaths: Field[]): boolean {
+  const index = deaths.findIndex((entry) => textOf(tableOf(entry)?.get("queue")) === queue);
+  if (index < 0) return false;
+  return deaths.slice(0, index + 1).every((entry) => {
+    const table = tableOf(entry);
+    return table !== undefined && textOf(table.get("reason")) !== "rejected";
+  });
+}

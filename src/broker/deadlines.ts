@@ -1,0 +1,107 @@
+/** Everything that must happen at a time, behind one timer. */
+
+/** A thing to do at a time. Canceled by {@link Deadlines.cancel}. */
+export interface Deadline {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly run: () => void;
+  canceled: boolean;
+}
+
+/** setTimeout counts in 31 bits; later deadlines wait in several steps. */
+const LONGEST_SLEEP_MS = 2 ** 31 - 1;
+
+export class Deadlines {
+  /** A binary heap: the earliest deadline first. */
+  #heap: Deadline[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires. */
+  #wakesAt = Infinity;
+  #stopped = false;
+
+  /** @param at milliseconds since the epoch; a time in the past is due at once */
+  add(at: number, run: () => void): Deadline {
+    const deadline: Deadline = { at, run, canceled: false };
+    this.#push(deadline);
+    if (at < this.#wakesAt) this.#sleep();
+    return deadline;
+  }
+
+  /** Canceled deadlines stay in the heap until their time, or until half of it is canceled. */
+  cancel(deadline: Deadline | undefined): void {
+    if (deadline === undefined || deadline.canceled) return;
+    deadline.canceled = true;
+    if (++this.#canceled * 2 > this.#heap.length && this.#canceled > 64) this.#compact();
+  }
+
+  #canceled = 0;
+
+  #compact(): void {
+    const live = this.#heap.filter((deadline) => !deadline.canceled);
+    this.#heap = [];
+    this.#canceled = 0;
+    for (const deadline of live) this.#push(deadline);
+  }
+
+  /** Runs nothing any more. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#heap = [];
+  }
+
+  #sleep(): void {
+    clearTimeout(this.#timer);
+    const next = this.#heap[0];
+    this.#wakesAt = next?.at ?? Infinity;
+    if (next === undefined || this.#stopped) return;
+    const delay = Math.min(Math.max(next.at - Date.now(), 0), LONGEST_SLEEP_MS);
+    this.#timer = setTimeout(() => this.#wake(), delay);
+  }
+
+  #wake(): void {
+    this.#wakesAt = Infinity;
+    const now = Date.now();
+    const due: Deadline[] = [];
+    while (this.#heap[0] !== undefined && this.#heap[0].at <= now) due.push(this.#pop());
+    for (const deadline of due) {
+      if (deadline.canceled) this.#canceled = Math.max(0, this.#canceled - 1);
+      else if (!this.#stopped) {
+        // Running it now means that canceling it later must not count it as still in the heap.
+        deadline.canceled = true;
+        deadline.run();
+      }
+    }
+    this.#sleep();
+  }
+
+  #push(deadline: Deadline): void {
+    const heap = this.#heap;
+    let index = heap.push(deadline) - 1;
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (heap[parent]!.at <= deadline.at) break;
+      heap[index] = heap[parent]!;
+      index = parent;
+    }
+    heap[index] = deadline;
+  }
+
+  #pop(): Deadline {
+    const heap = this.#heap;
+    const first = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length === 0) return first;
+    let index = 0;
+    for (;;) {
+      let child = index * 2 + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++;
+      if (heap[child]!.at >= last.at) break;
+      heap[index] = heap[child]!;
+      index = child;
+    }
+    heap[index] = last;
+    return first;
+  }
+}

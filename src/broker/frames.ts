@@ -1,0 +1,197 @@
+/** Frames (AMQP 0-9-1 section 4.2.3) taken from and put into byte arrays. */
+
+import { ByteWriter } from "./bytes.ts";
+import {
+  type Arguments,
+  BASIC_CLASS,
+  BASIC_DELIVER,
+  encodeMethod,
+  type MethodName,
+} from "./methods.ts";
+
+export const FrameType = { method: 1, header: 2, body: 3, heartbeat: 8 } as const;
+
+const FRAME_END = 206;
+
+/** Type, channel and length before the payload. */
+const HEADER_BYTES = 7;
+
+/** Everything of a frame that is not payload. */
+export const FRAME_OVERHEAD = 8;
+
+const SMALL_BUFFER = 16 * 1024;
+const LARGE_BUFFER = 256 * 1024;
+
+/** A frame that cannot be read: the stream cannot be continued. */
+export class FrameError extends Error {
+  override readonly name = "FrameError";
+}
+
+/** Cuts what a connection sends into frames. The current frame is in the fields, not copied. */
+export class FrameSource {
+  readonly #connection: Deno.Conn;
+  bytes: Uint8Array = new Uint8Array(SMALL_BUFFER);
+  #start = 0;
+  #end = 0;
+
+  type = 0;
+  channel = 0;
+  payloadStart = 0;
+  payloadEnd = 0;
+
+  constructor(connection: Deno.Conn) {
+    this.#connection = connection;
+  }
+
+  /** Reads more. @returns false at the end of the stream */
+  async fill(): Promise<boolean> {
+    this.#makeRoom();
+    const count = await this.#connection.read(this.bytes.subarray(this.#end));
+    if (count === null) return false;
+    this.#end += count;
+    return true;
+  }
+
+  /** A buffer that came back full grows, so that a busy connection needs fewer reads. */
+  #makeRoom(): void {
+    const left = this.#end - this.#start;
+    if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
+      if (this.bytes.length < LARGE_BUFFER) return this.#move(this.bytes.length * 2);
+    }
+    if (left === this.bytes.length) return this.#move(this.bytes.length * 2);
+    if (this.#start === 0) return;
+    this.bytes.copyWithin(0, this.#start, this.#end);
+    this.#start = 0;
+    this.#end = left;
+  }
+
+  #move(capacity: number): void {
+    const moved = new Uint8Array(capacity);
+    moved.set(this.bytes.subarray(this.#start, this.#end));
+    this.bytes = moved;
+    this.#end -= this.#start;
+    this.#start = 0;
+  }
+
+  /** The first eight bytes of a connection, or undefined while they are not all there. */
+  protocolHeader(): Uint8Array | undefined {
+    if (this.#end - this.#start < 8) return undefined;
+    this.#start += 8;
+    return this.bytes.slice(this.#start - 8, this.#start);
+  }
+
+  /**
+   * Steps to the next complete frame.
+   * @param frameMax the negotiated limit. RabbitMQ's reader allows 8 bytes more, which some clients
+   *   need: they count the limit as payload
+   * @returns false when it is not all there yet
+   * @throws {FrameError} when it is too long or does not end as frames end
+   */
+  next(frameMax: number): boolean {
+    const { bytes } = this;
+    const start = this.#start;
+    if (this.#end - start < HEADER_BYTES) return false;
+    const size = ((bytes[start + 3]! << 24) | (bytes[start + 4]! << 16) |
+      (bytes[start + 5]! << 8) | bytes[start + 6]!) >>> 0;
+    this.type = bytes[start]!;
+    this.channel = bytes[start + 1]! * 256 + bytes[start + 2]!;
+    if (size > frameMax) {
+      throw new FrameError(
+        this.#describe(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`),
+      );
+    }
+    const payloadStart = start + HEADER_BYTES;
+    const end = payloadStart + size;
+    if (this.#end <= end) return false;
+    if (bytes[end] !== FRAME_END) {
+      throw new FrameError(this.#describe(`{invalid_frame_end_marker,${bytes[end]}}`));
+    }
+    this.payloadStart = payloadStart;
+    this.payloadEnd = end;
+    this.#start = end + 1;
+    return true;
+  }
+
+  #describe(reason: string): string {
+    return `type ${this.type}, channel ${this.channel}, all octets = <<>>: ${reason}`;
+  }
+}
+
+/** Puts frames behind one another into a growing buffer. */
+export class FrameWriter extends ByteWriter {
+  constructor() {
+    super(4096);
+  }
+
+  method<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
+    const start = this.#begin(FrameType.method, channel);
+    encodeMethod(this, name, args);
+    this.#end(start);
+  }
+
+  heartbeat(): void {
+    this.#end(this.#begin(FrameType.heartbeat, 0));
+  }
+
+  /** basic.deliver, without building an object for it. */
+  deliver(
+    channel: number,
+    consumerTag: string,
+    deliveryTag: number,
+    redelivered: boolean,
+    address: Uint8Array,
+  ): void {
+    const start = this.#begin(FrameType.method, channel);
+    this.short(BASIC_CLASS);
+    this.short(BASIC_DELIVER);
+    this.shortstr(consumerTag);
+    this.longlong(deliveryTag);
+    this.octet(redelivered ? 1 : 0);
+    this.append(address);
+    this.#end(start);
+  }
+
+  /** A method whose last fields are exchange and routing key, or go before a count behind them. */
+  addressed(
+    channel: number,
+    classAndMethod: number,
+    writeStart: (writer: ByteWriter) => void,
+    address: Uint8Array,
+    messageCount: number | undefined,
+  ): void {
+    const start = this.#begin(FrameType.method, channel);
+    this.long(classAndMethod);
+    writeStart(this);
+    this.append(address);
+    if (messageCount !== undefined) this.long(messageCount);
+    this.#end(start);
+  }
+
+  /** Content header and body frames. @param frameMax the negotiated limit */
+  content(channel: number, header: Uint8Array, body: Uint8Array, frameMax: number): void {
+    this.#frame(FrameType.header, channel, header);
+    const limit = frameMax - FRAME_OVERHEAD;
+    for (let offset = 0; offset < body.length; offset += limit) {
+      this.#frame(FrameType.body, channel, body.subarray(offset, offset + limit));
+    }
+  }
+
+  #frame(type: number, channel: number, payload: Uint8Array): void {
+    const start = this.#begin(type, channel);
+    this.append(payload);
+    this.#end(start);
+  }
+
+  #begin(type: number, channel: number): number {
+    this.reserve(FRAME_OVERHEAD);
+    this.octet(type);
+    this.short(channel);
+    this.long(0);
+    return this.length;
+  }
+
+  #end(start: number): void {
+    this.patchLong(start - 4, this.length - start);
+    this.octet(FRAME_END);
+  }
+}

@@ -1,0 +1,298 @@
+/** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
+
+import { ByteReader, MalformedError } from "./bytes.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
+import { FrameError, FrameSource, FrameType, FrameWriter } from "./frames.ts";
+import { LEAST_FRAME_MAX, type Limits } from "./limits.ts";
+import { type Arguments, decodeMethod, type MethodName } from "./methods.ts";
+import type { Users } from "./users.ts";
+import type { VirtualHost } from "./virtual_host.ts";
+import type { Logger } from "../observe/log.ts";
+
+const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
+
+/** RabbitMQ's delay before it drops a client that it does not trust. */
+const DISTRUST_MS = 1_000;
+
+/** A connection that has shown who it is and where it wants to go. */
+export interface Login {
+  readonly connection: Deno.Conn;
+  readonly source: FrameSource;
+  /** For logs. */
+  readonly peer: string;
+  readonly user: string;
+  readonly vhost: VirtualHost;
+  readonly channelMax: number;
+  readonly frameMax: number;
+  /** Seconds, or 0 for none. */
+  readonly heartbeat: number;
+  readonly cancelNotify: boolean;
+  readonly blockedNotify: boolean;
+}
+
+export interface HandshakeHost {
+  readonly limits: Limits;
+  readonly users: Users;
+  readonly vhosts: Map<string, VirtualHost>;
+  readonly deadlines: Deadlines;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/** The handshake ended without a login; the peer was told what it is to know. */
+class Refused extends Error {}
+
+/**
+ * Leads a new connection through the handshake.
+ * @returns the login, or undefined when the connection was refused and can be closed
+ */
+export async function shakeHands(
+  connection: Deno.Conn,
+  host: HandshakeHost,
+): Promise<Login | undefined> {
+  const deadline = host.deadlines.add(Date.now() + host.limits.handshakeMs, () => {
+    host.log.warn("connection closed: the handshake took too long", { peer: peerOf(connection) });
+    closeQuietly(connection);
+  });
+  try {
+    return await new Handshake(connection, host).run();
+  } catch (error) {
+    if (error instanceof Refused) return undefined;
+    if (error instanceof MalformedError || error instanceof FrameError) return undefined;
+    throw error;
+  } finally {
+    host.deadlines.cancel(deadline);
+  }
+}
+
+class Handshake {
+  readonly #connection: Deno.Conn;
+  readonly #host: HandshakeHost;
+  readonly #source: FrameSource;
+  #capabilities: Table = new Map();
+
+  constructor(connection: Deno.Conn, host: HandshakeHost) {
+    this.#connection = connection;
+    this.#host = host;
+    this.#source = new FrameSource(connection);
+  }
+
+  async run(): Promise<Login> {
+    await this.#protocolHeader();
+    const user = await this.#logIn();
+    const { channelMax, frameMax, heartbeat } = await this.#tune();
+    const vhost = await this.#open(frameMax, user);
+    return {
+      ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
+      ...{ user, vhost, channelMax, frameMax, heartbeat },
+      cancelNotify: this.#can("consumer_cancel_notify"),
+      blockedNotify: this.#can("connection.blocked"),
+    };
+  }
+
+  #can(capability: string): boolean {
+    const field = this.#capabilities.get(capability);
+    return field?.type === "boolean" && field.value;
+  }
+
+  async #protocolHeader(): Promise<void> {
+    let header: Uint8Array | undefined;
+    while ((header = this.#source.protocolHeader()) === undefined) await this.#fill();
+    if (header.every((byte, index) => byte === PROTOCOL_HEADER[index])) return;
+    await this.#write(PROTOCOL_HEADER);
+    throw new Refused();
+  }
+
+  async #logIn(): Promise<string> {
+    await this.#send("connection.start", {
+      versionMajor: 0,
+      versionMinor: 9,
+      serverProperties: serverProperties(this.#host.version),
+      mechanisms: "PLAIN AMQPLAIN",
+      locales: "en_US",
+    });
+    const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
+    this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
+    const credentials = readCredentials(mechanism, response);
+    if (credentials === undefined) {
+      return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
+    }
+    const { user, password } = credentials;
+    const isLocal = isLoopback(this.#connection);
+    if (await this.#host.users.check(user, password, isLocal)) return user;
+    this.#host.log.warn("login refused", { user, peer: peerOf(this.#connection) });
+    await this.#distrust();
+    if (!this.#can("authentication_failure_close")) throw new Refused();
+    return await this.#refuse(
+      403,
+      "ACCESS_REFUSED",
+      `Login was refused using authentication mechanism ${mechanism}. ` +
+        `For details see the broker logfile.`,
+    );
+  }
+
+  async #tune(): Promise<Arguments<"connection.tune-ok">> {
+    const { channels, frameMax, heartbeat } = this.#host.limits;
+    await this.#send("connection.tune", { channelMax: channels, frameMax, heartbeat });
+    const chosen = await this.#expect("connection.tune-ok");
+    await this.#checkLimit("channel_max", chosen.channelMax, 1, channels);
+    await this.#checkLimit("frame_max", chosen.frameMax, LEAST_FRAME_MAX, frameMax);
+    return chosen;
+  }
+
+  /** 0 means no limit, which is more than we offered. */
+  async #checkLimit(name: string, value: number, least: number, most: number): Promise<void> {
+    if (value >= least && value <= most) return;
+    const reason = value > most || value === 0
+      ? `negotiated ${name} = ${value}${value === 0 ? " (no limit)" : ""} is higher than the ` +
+        `maximum allowed value (${most})`
+      : `negotiated ${name} = ${value} is lower than the minimum allowed value (${least})`;
+    await this.#refuse(530, "NOT_ALLOWED", reason, 31);
+  }
+
+  async #open(frameMax: number, user: string): Promise<VirtualHost> {
+    const { vhost: name } = await this.#expect("connection.open", frameMax);
+    const vhost = this.#host.vhosts.get(name);
+    if (vhost !== undefined) return vhost;
+    this.#host.log.warn("login refused: no such vhost", { vhost: name, user });
+    return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
+  }
+
+  /** Makes a client that may be guessing wait. */
+  #distrust(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#host.deadlines.add(Date.now() + DISTRUST_MS, resolve);
+    });
+  }
+
+  /** Says why, and leaves the client some time to read it. */
+  async #refuse(replyCode: number, name: string, reason: string, methodId = 0): Promise<never> {
+    const replyText = `${name} - ${reason}`.slice(0, 255);
+    const classId = methodId === 0 ? 0 : 10;
+    await this.#send("connection.close", { replyCode, replyText, classId, methodId });
+    await this.#expect("connection.close-ok").catch(() => undefined);
+    throw new Refused(reason);
+  }
+
+  async #send<N extends MethodName>(name: N, args: Arguments<N>): Promise<void> {
+    const frames = new FrameWriter();
+    frames.method(0, name, args);
+    await this.#write(frames.copy());
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) {
+      sent += await this.#connection.write(bytes.subarray(sent));
+    }
+  }
+
+  async #fill(): Promise<void> {
+    if (!await this.#source.fill()) throw new Refused();
+  }
+
+  /** Reads frames up to the next method, which must be this one. */
+  async #expect<N extends MethodName>(
+    name: N,
+    frameMax = this.#host.limits.frameMax,
+  ): Promise<Arguments<N>> {
+    for (;;) {
+      while (!this.#source.next(frameMax)) await this.#fill();
+      const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
+      if (type === FrameType.heartbeat) continue;
+      if (type !== FrameType.method || channel !== 0) throw new Refused();
+      const method = decodeMethod(new ByteReader(bytes, payloadStart, payloadEnd));
+      if (method?.name === name) return method.args as Arguments<N>;
+      if (method?.name === "connection.close") {
+        await this.#send("connection.close-ok", {});
+        throw new Refused();
+      }
+      throw new Refused();
+    }
+  }
+}
+
+interface Credentials {
+  user: string;
+  password: string;
+}
+
+/** @returns undefined for an unknown mechanism */
+function readCredentials(mechanism: string, response: Uint8Array): Credentials | undefined {
+  switch (mechanism) {
+    case "PLAIN": {
+      const [, user, password] = new TextDecoder().decode(response).split("\0");
+      return { user: user ?? "", password: password ?? "" };
+    }
+    case "AMQPLAIN": {
+      const table = readLogin(response);
+      return {
+        user: textOf(table.get("LOGIN")) ?? "",
+        password: textOf(table.get("PASSWORD")) ?? "",
+      };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** AMQPLAIN sends a table without its length. */
+function readLogin(response: Uint8Array): Table {
+  const table = new Uint8Array(response.length + 4);
+  new DataView(table.buffer).setUint32(0, response.length);
+  table.set(response, 4);
+  return readTable(new ByteReader(table));
+}
+
+function serverProperties(version: string): Table {
+  const capabilities = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+  ];
+  const texts: [string, string][] = [
+    ["product", "workqueue broker"],
+    ["version", version],
+    ["platform", `Deno ${Deno.version.deno}`],
+    ["information", "An embedded AMQP 0-9-1 broker for one machine"],
+  ];
+  return new Map<string, Field>([
+    ...texts.map(([name, value]): [string, Field] => [name, { type: "longstr", value }]),
+    [
+      "capabilities",
+      {
+        type: "table",
+        value: new Map(
+          capabilities.map((name): [string, Field] => [name, { type: "boolean", value: true }]),
+        ),
+      },
+    ],
+  ]);
+}
+
+/** The address of a peer for logs. */
+export function peerOf(connection: Deno.Conn): string {
+  const address = connection.remoteAddr;
+  return address.transport === "tcp" ? `${address.hostname}:${address.port}` : address.transport;
+}
+
+function isLoopback(connection: Deno.Conn): boolean {
+  const address = connection.remoteAddr;
+  return address.transport === "tcp" &&
+    /^(127\.|::1$|::ffff:127\.)/.test(address.hostname.replace(/^\[|\]$/g, ""));
+}
+
+/** Closes a socket that may be closed already. */
+export function closeQuietly(connection: Deno.Conn): void {
+  try {
+    connection.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
+}

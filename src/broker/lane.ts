@@ -1,0 +1,212 @@
+/**
+ * The ready messages of one priority of one queue, in order. Memory holds the head of the lane; what
+ * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
+ */
+
+import { type LaneRecord, Message, type Publication } from "./message.ts";
+import type { Store } from "./store.ts";
+
+/** Most messages and bytes of a lane that wait in memory. */
+const WINDOW_MESSAGES = 2_048;
+const WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** Rows, and about how many bytes, read from the store at once. */
+const BATCH_MESSAGES = 512;
+const BATCH_BYTES = 2 * 1024 * 1024;
+
+/** What the ready messages of all lanes take in memory. Shared by all lanes, who write it. */
+export class MemoryUse {
+  bytes = 0;
+  constructor(readonly limit: number) {}
+}
+
+export class Lane implements LaneRecord {
+  readonly id: number;
+  readonly priority: number;
+  readonly queueId: number;
+  depth = 0;
+  bytes = 0;
+  deliveredTo = 0;
+  dropped = false;
+
+  readonly #store: Store;
+  readonly #memory: MemoryUse;
+  /** Messages in order of position; those before `#head` are gone. */
+  #window: (Message | undefined)[] = [];
+  #head = 0;
+  #windowBytes = 0;
+  /** Messages that came back, the earliest last. All lie before the window. */
+  #returned: Message[] = [];
+  /** Messages that wait in the store, all behind the window: how many, and their bytes. */
+  #paged = 0;
+  #pagedBytes = 0;
+  /** Those among them that survive a restart. */
+  #pagedDurable = 0;
+  #pagedDurableBytes = 0;
+  /** The last position that was ever in memory: the paged ones come after it. */
+  #last = 0;
+  #next = 1;
+
+  /** @param queueId row id of a durable queue, or 0 */
+  constructor(store: Store, memory: MemoryUse, queueId: number, priority: number, id?: number) {
+    this.#store = store;
+    this.#memory = memory;
+    this.queueId = queueId;
+    this.priority = priority;
+    this.id = id ?? (queueId === 0 ? store.nextTransientId() : store.nextId());
+  }
+
+  /** Takes over what a former process stored: everything is paged. */
+  restore(depth: number, bytes: number, deliveredTo: number, lastPosition: number): void {
+    this.depth = this.#paged = this.#pagedDurable = depth;
+    this.bytes = this.#pagedBytes = this.#pagedDurableBytes = bytes;
+    this.deliveredTo = deliveredTo;
+    this.#restoredDelivered = deliveredTo;
+    this.#next = Math.max(lastPosition, deliveredTo) + 1;
+  }
+
+  /** Messages up to here may have been delivered before the restart. */
+  #restoredDelivered = 0;
+
+  get length(): number {
+    return this.#window.length - this.#head + this.#returned.length + this.#paged;
+  }
+
+  /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
+  append(publication: Publication, expiresAt: number, durable: boolean): Message {
+    const message = new Message(
+      this,
+      this.#next++,
+      publication.bytes,
+      publication.addressLength,
+      publication.headerLength,
+      expiresAt,
+      durable,
+    );
+    if (this.#hasRoom()) {
+      this.#enter(message);
+      if (durable) this.#store.insert(message);
+    } else {
+      this.#countPaged(message, 1);
+      this.#store.insert(message);
+    }
+    return message;
+  }
+
+  #countPaged(message: Message, change: 1 | -1): void {
+    this.#paged += change;
+    this.#pagedBytes += change * message.bodyLength;
+    if (!message.durable) return;
+    this.#pagedDurable += change;
+    this.#pagedDurableBytes += change * message.bodyLength;
+  }
+
+  #hasRoom(): boolean {
+    if (this.#paged > 0) return false;
+    const waiting = this.#window.length - this.#head;
+    return waiting === 0 ||
+      (waiting < WINDOW_MESSAGES && this.#windowBytes < WINDOW_BYTES &&
+        this.#memory.bytes < this.#memory.limit);
+  }
+
+  #enter(message: Message): void {
+    this.#last = message.position;
+    this.#window.push(message);
+    this.#windowBytes += message.bodyLength;
+    this.#memory.bytes += message.bodyLength;
+  }
+
+  /** The next message, or undefined when there is none or the store cannot be read now. */
+  peek(): Message | undefined {
+    if (this.#returned.length > 0) return this.#returned[this.#returned.length - 1];
+    if (this.#head === this.#window.length) this.#fill();
+    return this.#window[this.#head];
+  }
+
+  /** Takes the message that {@link peek} showed. */
+  shift(): Message {
+    if (this.#returned.length > 0) return this.#returned.pop()!;
+    const message = this.#window[this.#head]!;
+    this.#window[this.#head++] = undefined;
+    this.#windowBytes -= message.bodyLength;
+    this.#memory.bytes -= message.bodyLength;
+    if (this.#head === this.#window.length) {
+      this.#window.length = this.#head = 0;
+    } else if (this.#head > WINDOW_MESSAGES) {
+      this.#window = this.#window.slice(this.#head);
+      this.#head = 0;
+    }
+    return message;
+  }
+
+  /** Notes that a message leaves for a consumer. */
+  delivered(message: Message): void {
+    if (message.position <= this.deliveredTo) return;
+    this.deliveredTo = message.position;
+    if (this.queueId !== 0) this.#store.delivered(this);
+  }
+
+  /** Puts messages back where they were. Their order does not matter. */
+  putBack(messages: Message[]): void {
+    const returned = this.#returned;
+    if (messages.length === 1) return this.#putBackOne(messages[0]!);
+    for (const message of messages) returned.push(message);
+    returned.sort((one, other) => other.position - one.position);
+  }
+
+  #putBackOne(message: Message): void {
+    const returned = this.#returned;
+    let low = 0;
+    let high = returned.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (returned[middle]!.position > message.position) low = middle + 1;
+      else high = middle;
+    }
+    returned.splice(low, 0, message);
+  }
+
+  #fill(): void {
+    if (this.#paged === 0) return;
+    const average = this.#pagedBytes / this.#paged;
+    const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(BATCH_BYTES / (average + 1))));
+    for (const message of this.#store.read(this, this.#last, limit)) {
+      if (message.position <= this.#restoredDelivered) message.redelivered = true;
+      this.#countPaged(message, -1);
+      this.#enter(message);
+    }
+  }
+
+  /** Removes all ready messages and returns how many they were. */
+  purge(): number {
+    const count = this.length;
+    for (const message of this.#returned) this.#store.remove(message);
+    for (let index = this.#head; index < this.#window.length; index++) {
+      this.#store.remove(this.#window[index]!);
+    }
+    if (this.#paged > 0) {
+      this.#store.discard(this, this.#last + 1, this.#next - 1);
+      this.depth -= this.#pagedDurable;
+      this.bytes -= this.#pagedDurableBytes;
+      this.#store.changed(this);
+    }
+    this.#memory.bytes -= this.#windowBytes;
+    this.#window = [];
+    this.#returned = [];
+    this.#head =
+      this.#windowBytes =
+      this.#paged =
+      this.#pagedBytes =
+        0;
+    this.#pagedDurable = this.#pagedDurableBytes = 0;
+    this.#last = this.#next - 1;
+    return count;
+  }
+
+  /** The queue is gone: forgets everything, in the store too. */
+  drop(): void {
+    this.purge();
+    this.dropped = true;
+    this.#store.discard(this, 1, this.#next - 1);
+  }
+}

@@ -1,0 +1,40 @@
+/** What one broker grants to strangers. Units in the names or beside them. */
+
+export interface Limits {
+  connections: number;
+  /** Channels of one connection, as connection.tune offers them. */
+  channels: number;
+  /** Bytes of a frame, as connection.tune offers them. */
+  frameMax: number;
+  /** Seconds, as connection.tune offers them. */
+  heartbeat: number;
+  /** Bytes of a message body. */
+  messageBytes: number;
+  /** Deliveries of one channel that wait for an acknowledgement. */
+  unacked: number;
+  /** Time for the handshake, TLS included. */
+  handshakeMs: number;
+  /** Time a delivery may stay unacknowledged; x-consumer-timeout changes it for a queue. */
+  consumerTimeoutMs: number;
+  /** Bytes of ready messages that all queues together keep in memory. */
+  memoryBytes: number;
+  /** Publishers are blocked when the disk of the data has less bytes free. */
+  diskFreeBytes: number;
+}
+
+/** RabbitMQ's defaults, where it has the limit. */
+export const DEFAULT_LIMITS: Limits = {
+  connections: 10_000,
+  channels: 2_047,
+  frameMax: 131_072,
+  heartbeat: 60,
+  messageBytes: 134_217_728,
+  unacked: 200_000,
+  handshakeMs: 10_000,
+  consumerTimeoutMs: 1_800_000,
+  memoryBytes: 48 * 1024 * 1024,
+  diskFreeBytes: 50_000_000,
+};
+
+/** The smallest frame_max that AMQP allows a client to ask for. */
+export const LEAST_FRAME_MAX = 4_096;

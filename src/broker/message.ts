@@ -1,0 +1,87 @@
+/** A message as one queue holds it. */
+
+/** Where a message's row is. */
+export const Row = {
+  /** Only in memory. */
+  none: 0,
+  /** Waiting to be written by the next commit. */
+  pending: 1,
+  stored: 2,
+  /** Removed before it was ever written: the next commit skips it. */
+  skipped: 3,
+} as const;
+export type Row = (typeof Row)[keyof typeof Row];
+
+/**
+ * The bytes of a message: address (exchange and routing key as two short strings, as basic.publish
+ * and basic.deliver carry them), content header payload, body. One array, so that it is copied,
+ * stored and sent as a whole.
+ */
+export interface Content {
+  bytes: Uint8Array;
+  addressLength: number;
+  headerLength: number;
+}
+
+/** What a publisher hands to the queues. One object is used again for every publish of a channel. */
+export interface Publication extends Content {
+  /** delivery-mode 2. */
+  persistent: boolean;
+  priority: number;
+  /** Milliseconds, or undefined. */
+  expiration: number | undefined;
+}
+
+/** The counters of a lane, written with its messages. A lane holds one priority of one queue. */
+export interface LaneRecord {
+  readonly id: number;
+  /** The priority of its messages. */
+  readonly priority: number;
+  /** Row id of the queue, or 0 for a queue that does not survive a restart. */
+  readonly queueId: number;
+  /** Rows of durable messages, and the bytes of their bodies. Written by the store. */
+  depth: number;
+  bytes: number;
+  /** Messages up to this position may have been delivered. */
+  deliveredTo: number;
+  /** The queue is gone: nothing of it is written any more. */
+  dropped: boolean;
+}
+
+export class Message {
+  readonly lane: LaneRecord;
+  /** Null once stored and delivered: then the row is read again when the bytes are needed. */
+  bytes: Uint8Array | null;
+  readonly addressLength: number;
+  readonly headerLength: number;
+  readonly bodyLength: number;
+  /** Orders the messages of a lane. */
+  readonly position: number;
+  /** Milliseconds since the epoch, or 0 for never. */
+  readonly expiresAt: number;
+  /** Survives a restart: persistent, in a durable queue. */
+  readonly durable: boolean;
+  /** How often it came back to the queue: quorum queues' x-delivery-count. */
+  deliveries = 0;
+  redelivered = false;
+  row: Row = Row.none;
+
+  constructor(
+    lane: LaneRecord,
+    position: number,
+    bytes: Uint8Array,
+    addressLength: number,
+    headerLength: number,
+    expiresAt: number,
+    durable: boolean,
+  ) {
+    this.lane = lane;
+    this.position = position;
+    this.bytes = bytes;
+    this.addressLength = addressLength;
+    this.headerLength = headerLength;
+    this.bodyLength = bytes.length - addressLength - headerLength;
+    this.expiresAt = expiresAt;
+    this.durable = durable;
+  }
+}

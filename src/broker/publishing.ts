@@ -1,0 +1,388 @@
+/**
+ * What a channel publishes: the content is put together from its frames, checked, routed, returned
+ * when nobody wants it, confirmed when it is safe.
+ */
+
+import { ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
+import { ContentHeader } from "./content_header.ts";
+import type { Exchange } from "./exchange.ts";
+import { accessRefused, Fault, preconditionFailed } from "./faults.ts";
+import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
+import { type Table, textOf } from "./fields.ts";
+import type { Publication } from "./message.ts";
+import { BASIC_CLASS, idsOf } from "./methods.ts";
+import type { Queue } from "./queue.ts";
+import { REPLY_TO } from "./reply_to.ts";
+import type { ChannelSession } from "./channel.ts";
+import { takeBytes } from "./slab.ts";
+
+/** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
+interface Target {
+  /** The payload of the method frame. */
+  method: Uint8Array;
+  address: Uint8Array;
+  exchange: string;
+  routingKey: string;
+  mandatory: boolean;
+  /** Queues found when the virtual host had this version. */
+  route: Queue[];
+  routeVersion: number;
+}
+
+/** A checked publish that waits for its transaction. */
+export interface PendingPublish {
+  publication: Publication;
+  target: Target;
+  copies: string[];
+}
+
+/** Bytes of a body that are set aside before they arrive. */
+const TRUSTED_BYTES = 1024 * 1024;
+
+/** Two bytes of a reserved field before the address, in the payload of basic.publish. */
+const ADDRESS_AT = 6;
+
+export class Publishing {
+  readonly #session: ChannelSession;
+  readonly #channel: number;
+  readonly #header = new ContentHeader();
+  #target: Target | undefined;
+  #stage: "method" | "header" | "body" = "method";
+
+  /** The content that is being received, and how much of it is there. */
+  #content: Uint8Array = new Uint8Array();
+  #length = 0;
+  #total = 0;
+  #headerLength = 0;
+
+  /** Publishes are numbered when the channel confirms them. */
+  confirming = false;
+  #published = 0;
+  #confirmed = 0;
+  #refused: number[] = [];
+
+  /** Set while the channel is in a transaction. */
+  transaction: PendingPublish[] | undefined;
+  /** The routing key of answers to this channel, if it asks for any. */
+  replyName: string | undefined;
+
+  constructor(session: ChannelSession, channel: number) {
+    this.#session = session;
+    this.#channel = channel;
+  }
+
+  /** Whether a content header or body must come next. */
+  get isReceiving(): boolean {
+    return this.#stage !== "method";
+  }
+
+  /** @throws {Fault} unexpected-frame */
+  expect(type: number): void {
+    if (this.#stage === "method") {
+      if (type === FrameType.method) return;
+      throw unexpected("expected method frame, got non method frame instead");
+    }
+    if (this.#stage === "header" && type !== FrameType.header) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
+    if (this.#stage === "body" && type !== FrameType.body) {
+      throw unexpected("expected content body, got non content body frame instead");
+    }
+  }
+
+  // -- receiving --
+
+  /** basic.publish: a method frame's payload. */
+  receiveMethod(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#target === undefined || !isSame(this.#target.method, bytes, start, end)) {
+      this.#target = parseTarget(bytes.slice(start, end));
+    }
+    this.#stage = "header";
+  }
+
+  receiveHeader(bytes: Uint8Array, start: number, end: number): void {
+    const reader = new ByteReader(bytes, start, end);
+    const classId = reader.short();
+    if (classId !== BASIC_CLASS) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, ` +
+          `got one for class ${classId} instead`,
+      );
+    }
+    reader.skip(2);
+    const bodySize = reader.longlong();
+    this.#checkSize(bodySize);
+    const { address } = this.#target!;
+    this.#headerLength = end - start;
+    const before = address.length + this.#headerLength;
+    this.#total = before + bodySize;
+    this.#content = takeBytes(Math.min(this.#total, before + TRUSTED_BYTES));
+    this.#content.set(address);
+    this.#content.set(bytes.subarray(start, end), address.length);
+    this.#length = before;
+    this.#stage = "body";
+    if (bodySize === 0) this.#complete();
+  }
+
+  #checkSize(bodySize: number): void {
+    const { messageBytes } = this.#session.limits;
+    if (bodySize <= messageBytes) return;
+    this.#stage = "method";
+    throw preconditionFailed(
+      `message size ${bodySize} is larger than configured max size ${messageBytes}`,
+    );
+  }
+
+  receiveBody(bytes: Uint8Array, start: number, end: number): void {
+    const length = this.#length + end - start;
+    if (length > this.#total) {
+      throw new Fault("frame-error", "content body is longer than its header says");
+    }
+    if (length > this.#content.length) this.#grow(length);
+    this.#content.set(bytes.subarray(start, end), this.#length);
+    this.#length = length;
+    if (length === this.#total) this.#complete();
+  }
+
+  #grow(length: number): void {
+    const grown = new Uint8Array(Math.min(this.#total, Math.max(length, this.#content.length * 2)));
+    grown.set(this.#content.subarray(0, this.#length));
+    this.#content = grown;
+  }
+
+  // -- publishing --
+
+  #complete(): void {
+    this.#stage = "method";
+    const target = this.#target!;
+    const addressLength = target.address.length;
+    const header = this.#header
+      .scan(this.#content, addressLength, addressLength + this.#headerLength);
+    const exchange = this.#exchangeOf(target);
+    const publication: Publication = {
+      bytes: this.#content,
+      addressLength,
+      headerLength: this.#headerLength,
+      persistent: header.octet("deliveryMode") === 2,
+      priority: header.octet("priority") ?? 0,
+      expiration: expirationOf(header.text("expiration")),
+    };
+    const userId = header.text("userId");
+    if (userId !== undefined && userId !== this.#session.user) {
+      throw preconditionFailed(
+        `user_id property set to '${userId}' but authenticated user was '${this.#session.user}'`,
+      );
+    }
+    const copies = header.hasCopies ? this.#takeCopies(publication) : [];
+    if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
+    this.#session.published();
+    if (this.transaction !== undefined) {
+      this.transaction.push({ publication, target, copies });
+      return;
+    }
+    const number = this.confirming ? ++this.#published : 0;
+    const accepted = this.#publish(publication, target, copies, exchange);
+    if (!this.confirming) return;
+    if (!accepted) this.#refused.push(number);
+    this.#session.turn.confirm(this);
+  }
+
+  /** Publishes what waited for the transaction. */
+  commit(publishes: PendingPublish[]): void {
+    const { vhost } = this.#session;
+    for (const { publication, target, copies } of publishes) {
+      const exchange = vhost.findExchange(target.exchange);
+      if (exchange !== undefined) this.#publish(publication, target, copies, exchange);
+    }
+  }
+
+  #exchangeOf({ exchange: name }: Target): Exchange {
+    const exchange = this.#session.vhost.exchange(name);
+    if (exchange.identity.internal) {
+      throw accessRefused(`cannot publish to internal ${exchange.title}`);
+    }
+    return exchange;
+  }
+
+  /** @returns false when a queue refused it */
+  #publish(
+    publication: Publication,
+    target: Target,
+    copies: string[],
+    exchange: Exchange,
+  ): boolean {
+    if (target.exchange === "" && target.routingKey.startsWith(REPLY_TO)) {
+      this.#reply(publication, target);
+      return true;
+    }
+    const queues = this.#routeOf(publication, target, copies, exchange);
+    if (queues.length === 0 && target.mandatory) this.#return(publication);
+    let accepted = true;
+    for (const queue of queues) {
+      if (!queue.publish(publication)) accepted = false;
+    }
+    return accepted;
+  }
+
+  #routeOf(
+    publication: Publication,
+    target: Target,
+    copies: string[],
+    exchange: Exchange,
+  ): Queue[] {
+    const { vhost } = this.#session;
+    if (copies.length === 0 && target.routeVersion === vhost.version) return target.route;
+    let looksAtHeaders = false;
+    const headers = () => {
+      looksAtHeaders = true;
+      return headersOf(publication);
+    };
+    const found = new Set<Queue>();
+    for (const routingKey of [target.routingKey, ...copies]) {
+      vhost.route(exchange, { routingKey, headers }, found);
+    }
+    const route = [...found];
+    if (copies.length === 0 && !looksAtHeaders) {
+      target.route = route;
+      target.routeVersion = vhost.version;
+    }
+    return route;
+  }
+
+  #reply(publication: Publication, target: Target): void {
+    const requester = this.#session.replyTo.find(target.routingKey);
+    const { bytes, addressLength, headerLength } = publication;
+    if (requester !== undefined) requester.deliverReply(bytes, addressLength, headerLength);
+    else if (target.mandatory) this.#return(publication);
+  }
+
+  #return({ bytes, addressLength, headerLength }: Publication): void {
+    const { outbox, frameMax } = this.#session;
+    const { classId, methodId } = idsOf("basic.return");
+    const headerEnd = addressLength + headerLength;
+    outbox.frames.addressed(
+      this.#channel,
+      classId * 0x10000 + methodId,
+      writeNoRoute,
+      bytes.subarray(0, addressLength),
+      undefined,
+    );
+    const header = bytes.subarray(addressLength, headerEnd);
+    outbox.frames.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    this.#session.touch();
+  }
+
+  /** Further routing keys of the sender. BCC is not shown to receivers. */
+  #takeCopies(publication: Publication): string[] {
+    const headers = this.#header.headers();
+    const keys = ["CC", "BCC"].flatMap((name) => copiesIn(headers, name));
+    if (headers.has("BCC")) replaceHeader(publication, this.#header.rewrite({ drop: ["BCC"] }));
+    this.#header.scan(
+      publication.bytes,
+      publication.addressLength,
+      publication.addressLength + publication.headerLength,
+    );
+    return keys;
+  }
+
+  #nameReplies(publication: Publication): void {
+    if (this.replyName === undefined) {
+      throw preconditionFailed("fast reply consumer does not exist");
+    }
+    replaceHeader(publication, this.#header.rewrite({ replyTo: this.replyName }));
+  }
+
+  // -- confirming --
+
+  /** Everything published so far is safe: tells the publisher. */
+  confirm(): void {
+    for (const refused of this.#refused.splice(0)) {
+      this.#confirmUpTo(refused - 1);
+      this.#session.send(this.#channel, "basic.nack", {
+        deliveryTag: refused,
+        multiple: false,
+        requeue: false,
+      });
+      this.#confirmed = refused;
+    }
+    this.#confirmUpTo(this.#published);
+  }
+
+  /** One acknowledgement for all: what was refused is never among them. */
+  #confirmUpTo(last: number): void {
+    if (this.#session.isClosed(this.#channel) || last <= this.#confirmed) return;
+    const multiple = last > this.#confirmed + 1;
+    this.#session.send(this.#channel, "basic.ack", { deliveryTag: last, multiple });
+    this.#confirmed = last;
+  }
+}
+
+function writeNoRoute(writer: ByteWriter): void {
+  writer.short(312);
+  writer.shortstr("NO_ROUTE");
+}
+
+function unexpected(message: string): Fault {
+  return new Fault("unexpected-frame", message);
+}
+
+function isSame(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  if (known.length !== end - start) return false;
+  for (let index = 0; index < known.length; index++) {
+    if (known[index] !== bytes[start + index]) return false;
+  }
+  return true;
+}
+
+function parseTarget(method: Uint8Array): Target {
+  const reader = new ByteReader(method, ADDRESS_AT);
+  const exchange = reader.shortstr();
+  const routingKey = reader.shortstr();
+  const address = method.slice(ADDRESS_AT, reader.position);
+  const bits = reader.octet();
+  if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
+  if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
+  const mandatory = (bits & 1) !== 0;
+  return { method, address, exchange, routingKey, mandatory, route: [], routeVersion: -1 };
+}
+
+/** @throws {Fault} precondition-failed */
+function expirationOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,12}$/.test(text) && Number(text) <= 315_360_000_000) return Number(text);
+  throw preconditionFailed(`invalid expiration '${text}': ${expirationReason(text)}`);
+}
+
+function expirationReason(text: string): string {
+  if (/^-\d+$/.test(text)) return `{value_negative,${text}}`;
+  if (/^\d+$/.test(text)) return `{value_too_large,${text}}`;
+  const digits = /^[+-]?\d+/.exec(text)?.[0] ?? "";
+  return digits === "" ? "no_integer" : `{leftover_string,"${text.slice(digits.length)}"}`;
+}
+
+function headersOf({ bytes, addressLength, headerLength }: Publication): Table {
+  return new ContentHeader().scan(bytes, addressLength, addressLength + headerLength).headers();
+}
+
+function copiesIn(headers: Table, name: string): string[] {
+  const field = headers.get(name);
+  if (field === undefined) return [];
+  if (field.type !== "array") {
+    throw preconditionFailed(
+      `invalid type '${field.type}' for header '${name}': expected array`,
+    );
+  }
+  return field.value.map(textOf).filter((key) => key !== undefined);
+}
+
+function replaceHeader(publication: Publication, header: Uint8Array): void {
+  const { bytes, addressLength, headerLength } = publication;
+  const writer = new ByteWriter(bytes.length + FRAME_OVERHEAD + header.length);
+  writer.append(bytes.subarray(0, addressLength));
+  writer.append(header);
+  writer.append(bytes.subarray(addressLength + headerLength));
+  publication.bytes = writer.copy();
+  publication.headerLength = header.length;
+}

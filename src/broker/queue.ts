@@ -1,0 +1,382 @@
+/**
+ * A queue: ready messages in lanes, consumers, and the rules between them.
+ *
+ * A message is ready (in a lane), or delivered (owned by a channel until it is settled here by
+ * {@link Queue.ack}, {@link Queue.requeue} or {@link Queue.reject}), or gone.
+ */
+
+import { type Consumer, ConsumerList } from "./consumer.ts";
+import type { Deadline, Deadlines } from "./deadlines.ts";
+import { preconditionFailed } from "./faults.ts";
+import type { Table } from "./fields.ts";
+import { Lane, type MemoryUse } from "./lane.ts";
+import { Message, type Publication, Row } from "./message.ts";
+import type { QueueArguments, QueueFlags } from "./queue_arguments.ts";
+import type { Store, StoredLane } from "./store.ts";
+
+/** Why a message died, as x-death names it. */
+export type DeathReason = "rejected" | "expired" | "maxlen" | "delivery_limit";
+
+/** What a queue uses and whom it tells. */
+export interface QueueHost {
+  readonly store: Store;
+  readonly memory: MemoryUse;
+  readonly deadlines: Deadlines;
+  /** Takes a dead message; it must call {@link Queue.bury} when the message is dealt with. */
+  deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
+  /** Deletes a queue that nobody needs any more. */
+  deleteQueue(queue: Queue): void;
+}
+
+/** Messages that expire in one go before others get their turn. */
+const EXPIRE_AT_ONCE = 1_000;
+
+/** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
+const STUCK_MS = 1_000;
+
+const EXPIRE_AFTER_START_MS = 500;
+
+export interface QueueIdentity extends QueueFlags {
+  /** Row id, or 0 for a queue that does not survive a restart. */
+  id: number;
+  vhost: string;
+  name: string;
+  /** The connection that an exclusive queue belongs to. */
+  ownerId: number | undefined;
+  table: Table;
+}
+
+export class Queue {
+  readonly name: string;
+  readonly vhost: string;
+  readonly identity: QueueIdentity;
+  readonly arguments: QueueArguments;
+  readonly consumers: ConsumerList;
+  deleted = false;
+  /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
+  stuck = 0;
+
+  readonly #host: QueueHost;
+  /** By priority; a queue without priorities has one lane. */
+  readonly #lanes: (Lane | undefined)[] = [];
+  readonly #topPriority: number;
+  #ready = 0;
+  #readyBytes = 0;
+  /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
+  #allBusy = false;
+  #expiry: Deadline | undefined;
+  #unusedDeadline: Deadline | undefined;
+  /** Milliseconds since the epoch. */
+  #lastUse = Date.now();
+
+  constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
+    this.identity = identity;
+    this.name = identity.name;
+    this.vhost = identity.vhost;
+    this.arguments = args;
+    this.consumers = new ConsumerList(args.singleActiveConsumer);
+    this.#host = host;
+    this.#topPriority = args.maxPriority ?? 0;
+    this.#watchUse();
+  }
+
+  /** As error texts name it. */
+  get title(): string {
+    return `queue '${this.name}' in vhost '${this.vhost}'`;
+  }
+
+  get durable(): boolean {
+    return this.identity.id !== 0;
+  }
+
+  get readyCount(): number {
+    return this.#ready;
+  }
+
+  restore(stored: StoredLane): void {
+    const { store, memory } = this.#host;
+    const lane = new Lane(store, memory, this.identity.id, stored.priority, stored.id);
+    lane.restore(stored.depth, stored.bytes, stored.deliveredTo, stored.lastPosition);
+    this.#lanes[stored.priority] = lane;
+    this.#ready += stored.depth;
+    this.#readyBytes += stored.bytes;
+    // Reading the first messages of every queue would delay the start.
+    if (stored.depth > 0) {
+      this.#host.deadlines.add(Date.now() + EXPIRE_AFTER_START_MS, () => this.#expire());
+    }
+  }
+
+  // -- publishing --
+
+  /** @returns whether the queue took it; a full queue that rejects publishes does not */
+  publish(publication: Publication): boolean {
+    const { overflow } = this.arguments;
+    const size = publication.bytes.length - publication.addressLength - publication.headerLength;
+    if (overflow !== "drop-head" && this.#overflows(1, size)) {
+      if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
+      return false;
+    }
+    this.#append(publication, size);
+    if (this.consumers.size > 0) this.deliver();
+    this.#dropOverflow();
+    return true;
+  }
+
+  #append(publication: Publication, size: number): void {
+    const priority = Math.min(publication.priority, this.#topPriority);
+    const message = this.#laneOf(priority)
+      .append(publication, this.#expiresAt(publication), publication.persistent && this.durable);
+    this.#ready++;
+    this.#readyBytes += size;
+    if (message.expiresAt !== 0) this.#armExpiry();
+  }
+
+  #laneOf(priority: number): Lane {
+    const { store, memory } = this.#host;
+    return this.#lanes[priority] ??= new Lane(store, memory, this.identity.id, priority);
+  }
+
+  #expiresAt({ expiration }: Publication): number {
+    const { messageTtl } = this.arguments;
+    const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
+    return ttl === Infinity ? 0 : Date.now() + ttl;
+  }
+
+  #overflows(more: number, moreBytes: number): boolean {
+    const { maxLength, maxLengthBytes } = this.arguments;
+    return (maxLength !== undefined && this.#ready + more > maxLength) ||
+      (maxLengthBytes !== undefined && this.#readyBytes + moreBytes > maxLengthBytes);
+  }
+
+  #dropOverflow(): void {
+    while (this.#ready > 0 && this.#overflows(0, 0)) {
+      const message = this.#take();
+      if (message === undefined) return;
+      this.#die(message, "maxlen");
+    }
+  }
+
+  /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
+  #deadLetterUnqueued({ bytes, addressLength, headerLength }: Publication): void {
+    const message = new Message(this.#laneOf(0), 0, bytes, addressLength, headerLength, 0, false);
+    this.#die(message, "maxlen");
+  }
+
+  // -- delivering --
+
+  /** Hands out messages while there are any and somebody can take one. */
+  deliver(): void {
+    while (this.#ready > 0 && !this.#allBusy) {
+      const consumer = this.consumers.next();
+      if (consumer === undefined) {
+        this.#allBusy = true;
+        return;
+      }
+      const message = this.#takeLive();
+      if (message === undefined) return;
+      consumer.owner.deliver(consumer, message);
+    }
+  }
+
+  /** Somebody may be able to take messages again. */
+  wake(): void {
+    this.#allBusy = false;
+    if (this.#ready > 0) this.deliver();
+  }
+
+  /** Takes one message for basic.get. */
+  get(): Message | undefined {
+    this.#lastUse = Date.now();
+    return this.#takeLive();
+  }
+
+  #takeLive(): Message | undefined {
+    for (;;) {
+      const message = this.#take();
+      if (message === undefined) return undefined;
+      if (message.expiresAt === 0 || message.expiresAt > Date.now()) {
+        (message.lane as Lane).delivered(message);
+        return message;
+      }
+      this.#die(message, "expired");
+    }
+  }
+
+  #take(): Message | undefined {
+    for (let priority = this.#lanes.length - 1; priority >= 0; priority--) {
+      const lane = this.#lanes[priority];
+      if (lane === undefined || lane.peek() === undefined) continue;
+      return this.#shift(lane);
+    }
+    return undefined;
+  }
+
+  #shift(lane: Lane): Message {
+    const message = lane.shift();
+    this.#ready--;
+    this.#readyBytes -= message.bodyLength;
+    return message;
+  }
+
+  /** The bytes of a message, read back from the store if memory has given them up. */
+  bytesOf(message: Message): Uint8Array {
+    return message.bytes ?? this.#host.store.load(message);
+  }
+
+  /** Gives up the bytes of a delivered message that can be read again. */
+  release(message: Message): void {
+    if (message.row === Row.stored) message.bytes = null;
+  }
+
+  // -- settling --
+
+  /** The work is done: the message is gone. */
+  ack(message: Message): void {
+    if (!this.deleted) this.#host.store.remove(message);
+  }
+
+  /** Back to where they were, to be delivered again. */
+  requeue(messages: Message[]): void {
+    if (this.deleted) return;
+    const live = this.arguments.type === "quorum"
+      ? messages.filter((message) => this.#countDelivery(message))
+      : messages;
+    const byLane = Map.groupBy(live, (message) => message.lane as Lane);
+    for (const [lane, group] of byLane) {
+      lane.putBack(group);
+      this.#ready += group.length;
+      for (const message of group) {
+        message.redelivered = true;
+        this.#readyBytes += message.bodyLength;
+      }
+    }
+    this.#armExpiry();
+    this.deliver();
+    this.#dropOverflow();
+  }
+
+  /** Counts a return to the queue; past the limit the message is dead. */
+  #countDelivery(message: Message): boolean {
+    message.deliveries++;
+    const { deliveryLimit } = this.arguments;
+    if (deliveryLimit !== undefined && message.deliveries > deliveryLimit) {
+      this.#die(message, "delivery_limit");
+      return false;
+    }
+    this.#host.store.update(message);
+    return true;
+  }
+
+  /** The consumer refuses it for good. */
+  reject(message: Message): void {
+    if (!this.deleted) this.#die(message, "rejected");
+  }
+
+  #die(message: Message, reason: DeathReason): void {
+    if (this.arguments.deadLetterExchange === undefined) this.bury(message);
+    else this.#host.deadLetter(this, message, reason);
+  }
+
+  /** Removes a dead message. */
+  bury(message: Message): void {
+    this.#host.store.remove(message);
+  }
+
+  // -- time --
+
+  /** Wakes up when the first message expires. Only heads of lanes expire, as in RabbitMQ. */
+  #armExpiry(): void {
+    let first = Infinity;
+    for (const lane of this.#lanes) {
+      const expiresAt = lane?.peek()?.expiresAt ?? 0;
+      if (expiresAt !== 0) first = Math.min(first, expiresAt);
+    }
+    if (first === Infinity || (this.#expiry !== undefined && this.#expiry.at <= first)) return;
+    this.#host.deadlines.cancel(this.#expiry);
+    this.#expiry = this.#host.deadlines.add(first, () => this.#expire());
+  }
+
+  #expire(): void {
+    this.#expiry = undefined;
+    if (this.deleted) return;
+    const now = Date.now();
+    let left = EXPIRE_AT_ONCE - this.stuck;
+    for (const lane of this.#lanes) {
+      for (; left > 0; left--) {
+        const head = lane?.peek();
+        if (head === undefined || head.expiresAt === 0 || head.expiresAt > now) break;
+        this.#die(this.#shift(lane!), "expired");
+      }
+    }
+    if (this.stuck > 0) {
+      this.#expiry = this.#host.deadlines.add(now + STUCK_MS, () => this.#expire());
+    } else this.#armExpiry();
+  }
+
+  /** Deletes the queue when nobody has used it for `x-expires`. */
+  #watchUse(): void {
+    const { expires } = this.arguments;
+    if (expires === undefined) return;
+    this.#unusedDeadline = this.#host.deadlines.add(this.#lastUse + expires, () => {
+      if (this.deleted) return;
+      if (this.consumers.size > 0) this.#lastUse = Date.now();
+      if (this.#lastUse + expires <= Date.now()) this.#host.deleteQueue(this);
+      else this.#watchUse();
+    });
+  }
+
+  /** Somebody declared the queue again. */
+  used(): void {
+    this.#lastUse = Date.now();
+  }
+
+  // -- consumers --
+
+  addConsumer(consumer: Consumer): void {
+    this.consumers.add(consumer);
+    this.#allBusy = false;
+  }
+
+  removeConsumer(consumer: Consumer): void {
+    consumer.canceled = true;
+    this.consumers.remove(consumer);
+    this.#lastUse = Date.now();
+    this.#allBusy = false;
+    if (this.deleted) return;
+    if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
+    else this.deliver();
+  }
+
+  // -- ending --
+
+  /** Removes the ready messages and returns how many they were. */
+  purge(): number {
+    let count = 0;
+    for (const lane of this.#lanes) count += lane?.purge() ?? 0;
+    this.#ready = this.#readyBytes = 0;
+    return count;
+  }
+
+  /** @throws {Fault} precondition-failed */
+  checkDeletable(ifUnused: boolean, ifEmpty: boolean): void {
+    if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
+    if (ifEmpty && this.#ready > 0) throw preconditionFailed(`${this.title} is not empty`);
+  }
+
+  /** Ends the queue; the caller has taken it out of its virtual host. Returns the ready messages. */
+  drop(): number {
+    this.deleted = true;
+    const count = this.#ready;
+    for (const lane of this.#lanes) lane?.drop();
+    this.#ready = this.#readyBytes = 0;
+    this.#host.deadlines.cancel(this.#expiry);
+    this.#host.deadlines.cancel(this.#unusedDeadline);
+    if (this.durable) this.#host.store.removeQueue(this.identity.id);
+    for (const consumer of this.consumers.all()) {
+      consumer.canceled = true;
+      this.consumers.remove(consumer);
+      consumer.owner.cancelConsumer(consumer);
+    }
+    return count;
+  }
+}

@@ -1,0 +1,105 @@
+/** The data file: opening, locking, and its schema as numbered migrations. */
+
+import { DatabaseSync } from "node:sqlite";
+import { EXIT, ToolError } from "../errors.ts";
+
+/**
+ * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
+ * new step. An old file is kept in tests/broker/fixtures for every released version.
+ */
+const MIGRATIONS = [
+  `CREATE TABLE exchange(
+     vhost TEXT, name TEXT, type TEXT, auto_delete INTEGER, internal INTEGER, arguments BLOB,
+     PRIMARY KEY(vhost, name)) WITHOUT ROWID;
+   CREATE TABLE queue(
+     id INTEGER PRIMARY KEY, vhost TEXT, name TEXT, auto_delete INTEGER, arguments BLOB,
+     UNIQUE(vhost, name));
+   CREATE TABLE binding(
+     vhost TEXT, source TEXT, kind TEXT, destination TEXT, routing_key TEXT, arguments BLOB,
+     PRIMARY KEY(vhost, source, kind, destination, routing_key, arguments)) WITHOUT ROWID;
+   -- A lane is the messages of one priority in one queue.
+   CREATE TABLE lane(
+     id INTEGER PRIMARY KEY, queue INTEGER, priority INTEGER, depth INTEGER, bytes INTEGER);
+   CREATE TABLE message(
+     lane INTEGER, position INTEGER, expires_at INTEGER, deliveries INTEGER,
+     layout INTEGER, content BLOB, PRIMARY KEY(lane, position)) WITHOUT ROWID;
+   CREATE TABLE user(name TEXT PRIMARY KEY, secret TEXT) WITHOUT ROWID;`,
+  // delivered_to: messages up to this position may have been delivered before a crash.
+  // discarded: ranges of purged messages whose rows are deleted piece by piece.
+  `ALTER TABLE lane ADD COLUMN delivered_to INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER);`,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
+const REASONS: [pattern: RegExp, reason: string][] = [
+  [/database is locked/, "another process is using it"],
+  [/readonly database/, "it is read-only"],
+  [/malformed/, "it is damaged"],
+  [/not a database/, "it is damaged or not a data file of this broker"],
+  [/full/, "the disk is full"],
+  [/unable to open/, "it cannot be opened or created"],
+];
+
+/** Why SQLite refused, in words for the log and the user. */
+export function describeStorageError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
+}
+
+function isInUse(error: unknown): boolean {
+  return error instanceof Error && REASONS[0]![0].test(error.message);
+}
+
+/** The data file cannot be used. Nothing in it was changed. */
+export class StorageError extends ToolError {
+  override readonly name = "StorageError";
+}
+
+/**
+ * Opens a data file for this process alone and brings it to the current version.
+ * @param path the file, or `:memory:`
+ * @throws {StorageError} when it is in use, read-only, damaged, or of a newer version
+ */
+export function openDatabase(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path);
+    // Exclusive locking is what refuses a second process; it lasts until this one ends. Set before
+    // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
+    database.exec("PRAGMA locking_mode = EXCLUSIVE");
+    database.exec("PRAGMA busy_timeout = 500");
+    database.exec("PRAGMA journal_mode = WAL");
+    database.exec("PRAGMA synchronous = FULL");
+    database.exec("PRAGMA wal_autocheckpoint = 4000");
+    database.exec("PRAGMA journal_size_limit = 67108864");
+    database.exec("PRAGMA cache_size = -8192");
+    migrate(database);
+    return database;
+  } catch (error) {
+    database?.close();
+    if (error instanceof StorageError) throw error;
+    throw new StorageError(
+      `Cannot use the data file ${path}: ${describeStorageError(error)}`,
+      isInUse(error) ? EXIT.temporary : EXIT.noInput,
+      { cause: error },
+    );
+  }
+}
+
+function migrate(database: DatabaseSync): void {
+  // Taking the write lock first makes a second process fail here, before it reads anything.
+  database.exec("BEGIN IMMEDIATE");
+  const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
+  if (version > SCHEMA_VERSION) {
+    database.exec("ROLLBACK");
+    throw new StorageError(
+      `Cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
+      EXIT.badData,
+    );
+  }
+  for (const step of MIGRATIONS.slice(version)) database.exec(step);
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  database.exec("COMMIT");
+}

@@ -1,0 +1,113 @@
+/**
+ * One turn of the event loop: everything that the connections asked for in it becomes one commit.
+ * Nothing leaves the process before what it depends on is on disk.
+ */
+
+import { setImmediate } from "node:timers";
+import type { Store } from "./store.ts";
+
+/** A channel with publishes to confirm. */
+export interface Confirming {
+  confirm(): void;
+}
+
+/** A connection with frames to send. */
+export interface Flushing {
+  /** Whether an answer that waits there is only true once it is on disk. */
+  readonly needsCommit: boolean;
+  flush(): void;
+}
+
+/** Work of a turn that comes before its commit, until there is none left. */
+export interface BeforeCommit {
+  /** @returns whether it did anything */
+  run(): boolean;
+}
+
+/** Milliseconds after which a failed commit is tried again. */
+const RETRY_MS = 1_000;
+
+/** Milliseconds until marks of delivered messages are written that no other commit took along. */
+const DELIVERED_MS = 200;
+
+export class Turn {
+  readonly #store: Store;
+  readonly #beforeCommit: BeforeCommit;
+  #scheduled = false;
+  #confirming = new Set<Confirming>();
+  #flushing = new Set<Flushing>();
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #deliveredTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+
+  constructor(store: Store, beforeCommit: BeforeCommit) {
+    this.#store = store;
+    this.#beforeCommit = beforeCommit;
+  }
+
+  /** Ends the turn once everything that is ready to be read has been read. */
+  schedule(): void {
+    if (this.#scheduled || this.#stopped) return;
+    this.#scheduled = true;
+    setImmediate(() => this.end());
+  }
+
+  /** Confirms the publishes of a channel after the commit. */
+  confirm(channel: Confirming): void {
+    this.#confirming.add(channel);
+    this.schedule();
+  }
+
+  /** Sends the frames of a connection after the commit. */
+  flush(connection: Flushing): void {
+    this.#flushing.add(connection);
+    this.schedule();
+  }
+
+  /** Commits, confirms, sends. */
+  end(): void {
+    this.#scheduled = false;
+    while (this.#beforeCommit.run()) { /* dead letters make dead letters */ }
+    const safe = this.#store.commit();
+    if (safe) {
+      const confirming = this.#confirming;
+      this.#confirming = new Set();
+      for (const channel of confirming) channel.confirm();
+    } else {
+      this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
+    }
+    this.#flushAll(safe);
+    if (this.#store.hasDelivered) {
+      this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
+    }
+  }
+
+  #tryAgain(): void {
+    this.#retry = undefined;
+    this.end();
+  }
+
+  #writeDelivered(): void {
+    this.#deliveredTimer = undefined;
+    this.#store.forceDelivered();
+    this.schedule();
+  }
+
+  #flushAll(safe: boolean): void {
+    const flushing = this.#flushing;
+    this.#flushing = new Set();
+    for (const connection of flushing) {
+      if (safe || !connection.needsCommit) connection.flush();
+      else this.#flushing.add(connection);
+    }
+  }
+
+  /** Ends the last turn. */
+  stop(): void {
+    this.#store.forceDelivered();
+    this.end();
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#deliveredTimer);
+  }
+}

@@ -1,0 +1,99 @@
+/** The deliveries of one channel that wait for an acknowledgement, by delivery tag. */
+
+import type { Consumer } from "./consumer.ts";
+import { preconditionFailed } from "./faults.ts";
+import type { Message } from "./message.ts";
+import type { Queue } from "./queue.ts";
+
+export interface Delivery {
+  readonly message: Message;
+  readonly queue: Queue;
+  /** Undefined for basic.get. */
+  readonly consumer: Consumer | undefined;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly tag: number;
+}
+
+export class Unacked {
+  /** In the order of their tags. */
+  readonly #byTag = new Map<number, Delivery>();
+  /** Deliveries to consumers: what a limit for the whole channel counts. */
+  consumed = 0;
+
+  get size(): number {
+    return this.#byTag.size;
+  }
+
+  add(delivery: Delivery): void {
+    this.#byTag.set(delivery.tag, delivery);
+    if (delivery.consumer === undefined) return;
+    this.consumed++;
+    delivery.consumer.unacked++;
+  }
+
+  /**
+   * Takes out what an acknowledgement names.
+   * @param tag 0 with `multiple` means all
+   * @throws {Fault} precondition-failed when there is no such delivery
+   */
+  take(tag: number, multiple: boolean): Delivery[] {
+    if (multiple && tag === 0) return this.takeAll();
+    const delivery = this.#byTag.get(tag);
+    if (delivery === undefined) throw preconditionFailed(`unknown delivery tag ${tag}`);
+    if (!multiple) {
+      this.#remove(tag, delivery);
+      return [delivery];
+    }
+    const taken: Delivery[] = [];
+    for (const [other, earlier] of this.#byTag) {
+      if (other > tag) break;
+      this.#remove(other, earlier);
+      taken.push(earlier);
+    }
+    return taken;
+  }
+
+  takeAll(): Delivery[] {
+    const taken = [...this.#byTag.values()];
+    for (const [tag, delivery] of this.#byTag) this.#remove(tag, delivery);
+    return taken;
+  }
+
+  /** Takes back what {@link take} gave out. */
+  restore(deliveries: Delivery[]): void {
+    const all = [...deliveries, ...this.takeAll()].sort((one, other) => one.tag - other.tag);
+    for (const delivery of all) this.add(delivery);
+  }
+
+  #remove(tag: number, { consumer }: Delivery): void {
+    this.#byTag.delete(tag);
+    if (consumer === undefined) return;
+    this.consumed--;
+    consumer.unacked--;
+  }
+
+  /** The delivery whose time runs out first. @param timeoutOf milliseconds for a queue */
+  firstToExpire(timeoutOf: (queue: Queue) => number): { at: number; timeout: number } | undefined {
+    let first: { at: number; timeout: number } | undefined;
+    for (const { queue, at: since } of this.#byTag.values()) {
+      const timeout = timeoutOf(queue);
+      if (first === undefined || since + timeout < first.at) {
+        first = { at: since + timeout, timeout };
+      }
+    }
+    return first;
+  }
+}
+
+/** Puts deliveries back into their queues, each queue's in one go. */
+export function requeueAll(deliveries: Delivery[]): void {
+  const byQueue = Map.groupBy(deliveries, ({ queue }) => queue);
+  for (const [queue, group] of byQueue) queue.requeue(group.map(({ message }) => message));
+}
+
+/** Lets the queues of settled deliveries go on delivering. */
+export function wakeQueues(deliveries: Delivery[]): void {
+  if (deliveries.length === 1) return deliveries[0]!.queue.wake();
+  for (const queue of new Set(deliveries.map(({ queue }) => queue))) queue.wake();
+}

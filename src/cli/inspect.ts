@@ -1,0 +1,240 @@
+/** `worker dead` and `worker queues`: looking at queues instead of working. */
+import { Connector, sleep } from "../amqp/connection.ts";
+import { inspectQueue } from "../amqp/declare.ts";
+import type { Transport } from "../amqp/transport.ts";
+import { ChannelError, EXIT, UsageError } from "../errors.ts";
+import { escapeControls } from "../observe/log.ts";
+import { HEADER } from "../task/headers.ts";
+import type { Task } from "../task/task.ts";
+import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
+import { DeadLetters, findDead } from "../worker/dead.ts";
+import {
+  CONNECTION_FLAGS,
+  EXIT_HELP,
+  QUEUE_FLAGS,
+  readEndpoints,
+  URL_HELP,
+} from "./broker_flags.ts";
+import {
+  type Flag,
+  type HelpPage,
+  integer,
+  parseCommandLine,
+  renderHelp,
+  toggle,
+  type Values,
+} from "./flags.ts";
+import { type Host, VERSION } from "./main.ts";
+import { onSignals } from "./signals.ts";
+import { WORKER_FLAGS } from "./worker_flags.ts";
+
+const match: Flag<RegExp | undefined> = {
+  value: "REGEX",
+  help: "only tasks whose id, error or body matches",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    try {
+      return new RegExp(texts.at(-1)!, "u");
+    } catch {
+      throw new UsageError(
+        `${source} must be a regular expression, and is ${JSON.stringify(texts.at(-1))}`,
+      );
+    }
+  },
+};
+
+const DEAD_FLAGS = {
+  ...CONNECTION_FLAGS,
+  queue: QUEUE_FLAGS.queue,
+  "delay-queue-type": WORKER_FLAGS["delay-queue-type"],
+  max: integer({ min: 1, max: 1_000_000, default: 100, help: "at most so many tasks" }),
+  match,
+  "max-replays": integer({
+    min: 1,
+    max: 1_000_000,
+    default: 3,
+    help: "tasks that were replayed so often stay dead",
+  }),
+  "dry-run": toggle({ help: "only say what would be done" }),
+  help: toggle({ help: "print this page", alone: true }),
+};
+
+const DEAD_HELP: HelpPage = {
+  usage: [
+    "worker dead ls [OPTION]...",
+    "worker dead show ID [OPTION]...",
+    "worker dead replay [OPTION]...",
+    "worker dead purge [OPTION]...",
+  ],
+  about: `Lists the tasks in NAME.dead, shows one with its body, puts them back on the queue they
+came from with their attempts at 0, or removes them for good.`,
+  flags: DEAD_FLAGS,
+  sections: [URL_HELP, EXIT_HELP],
+};
+
+const QUEUES_FLAGS = {
+  ...CONNECTION_FLAGS,
+  queue: WORKER_FLAGS.queue,
+  backoff: WORKER_FLAGS.backoff,
+  watch: toggle({ help: "show it again every two seconds" }),
+  help: toggle({ help: "print this page", alone: true }),
+};
+
+const QUEUES_HELP: HelpPage = {
+  usage: ["worker queues [OPTION]..."],
+  about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
+delay queues and its dead queue. AMQP does not tell how many are unacknowledged.`,
+  flags: QUEUES_FLAGS,
+  sections: [URL_HELP, EXIT_HELP],
+};
+
+/** Runs `worker dead ...`. */
+export async function runDead(host: Host, args: readonly string[]): Promise<number> {
+  const { values, words } = await parseCommandLine(DEAD_FLAGS, args, host.env);
+  if (values.help) return said(host, renderHelp(DEAD_HELP));
+  const [action, ...rest] = words;
+  const wanted = action === "show" ? 1 : 0;
+  if (!["ls", "show", "replay", "purge"].includes(action ?? "")) {
+    throw new UsageError(
+      `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}`,
+    );
+  }
+  if (rest.length !== wanted) {
+    throw new UsageError(
+      `worker dead ${action} takes ${
+        wanted === 1 ? "one id" : "no words"
+      }, and was given ${rest.length}`,
+    );
+  }
+  return await connected(values, host, async (transport) => {
+    const letters = new DeadLetters(transport, values.queue);
+    const selection = {
+      max: values.max,
+      ...(values.match === undefined ? {} : { match: values.match }),
+    };
+    switch (action) {
+      case "show":
+        showTask(host, await findDead(letters, rest[0]!, values.max));
+        break;
+      case "ls":
+        await letters.list(selection, (task) => host.print(`${summary(task)}\n`));
+        break;
+      case "replay": {
+        const verb = values["dry-run"] ? "would replay" : "replayed";
+        const count = await letters.replay({
+          ...selection,
+          dryRun: values["dry-run"],
+          maxReplays: values["max-replays"],
+          queueType: values["delay-queue-type"],
+          onTask: (task, fate) =>
+            host.print(
+              fate === "kept"
+                ? `kept, replayed ${values["max-replays"]} times already: ${summary(task)}\n`
+                : `${verb} ${summary(task)}\n`,
+            ),
+        });
+        host.print(`${verb} ${count}\n`);
+        break;
+      }
+      default: {
+        const verb = values["dry-run"] ? "would remove" : "removed";
+        const count = await letters.purge(
+          selection,
+          (task) => host.print(`${verb} ${summary(task)}\n`),
+          values["dry-run"],
+        );
+        host.print(`${verb} ${count}\n`);
+      }
+    }
+    return EXIT.ok;
+  });
+}
+
+/** Runs `worker queues`. */
+export async function runQueues(host: Host, args: readonly string[]): Promise<number> {
+  const { values, words } = await parseCommandLine(QUEUES_FLAGS, args, host.env);
+  if (values.help) return said(host, renderHelp(QUEUES_HELP));
+  if (words.length > 0) {
+    throw new UsageError(
+      `worker queues takes options only, and was given ${JSON.stringify(words[0])}`,
+    );
+  }
+  const names = values.queue.flatMap(({ name }) => [
+    name,
+    ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
+    deadQueue(name).name,
+  ]);
+  return await connected(values, host, async (transport) => {
+    if (!values.watch) return said(host, await table(transport, names));
+    const ending = new AbortController();
+    const signals = onSignals({ end: () => ending.abort() });
+    while (!ending.signal.aborted && !transport.isEnded) {
+      const page = await table(transport, names);
+      host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
+      await sleep(2_000, ending.signal);
+    }
+    signals.dispose();
+    return EXIT.ok;
+  });
+}
+
+/** Queues that do not exist are left out, except the work queues, which are named first. */
+async function table(transport: Transport, names: readonly string[]): Promise<string> {
+  const rows: string[][] = [["queue", "ready", "consumers"]];
+  for (const name of names) {
+    try {
+      const { messageCount, consumerCount } = await inspectQueue(transport, name);
+      rows.push([escapeControls(name), String(messageCount), String(consumerCount)]);
+    } catch (error) {
+      if (!(error instanceof ChannelError) || error.replyCode !== 404) throw error;
+      if (!/\.(dead|delay\.\d+)$/.test(name)) rows.push([escapeControls(name), "missing", "-"]);
+    }
+  }
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map(([name, ...numbers]) =>
+    [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
+      .join("  ") + "\n"
+  ).join("");
+}
+
+async function connected(
+  values: Values<typeof CONNECTION_FLAGS>,
+  host: Host,
+  use: (transport: Transport) => Promise<number>,
+): Promise<number> {
+  const connector = new Connector({
+    endpoints: readEndpoints(values, host),
+    identity: { name: `worker ${Deno.pid}`, version: VERSION },
+    log: host.log,
+  });
+  const transport = await connector.connect();
+  try {
+    return await use(transport);
+  } finally {
+    await transport.shutdown();
+  }
+}
+
+function summary({ id, body, properties }: Task): string {
+  const headers = properties.headers ?? {};
+  const facts = [HEADER.deadReason, HEADER.error, HEADER.attempt, HEADER.diedAt, HEADER.replays]
+    .filter((name) => headers[name] !== undefined)
+    .map((name) => `${name.replace("task-", "")}=${JSON.stringify(String(headers[name]))}`);
+  return escapeControls([id || "(no id)", ...facts, `bytes=${body.length}`].join(" "));
+}
+
+function showTask(host: Host, task: Task): void {
+  const { headers = {}, ...properties } = task.properties;
+  for (const [name, value] of [...Object.entries(properties), ...Object.entries(headers)]) {
+    const text = typeof value === "string" ? value : Deno.inspect(value);
+    host.print(`${escapeControls(name)}: ${text.split("\n").map(escapeControls).join("\n    ")}\n`);
+  }
+  host.print(
+    `\n${new TextDecoder().decode(task.body).split("\n").map(escapeControls).join("\n")}\n`,
+  );
+}
+
+function said(host: Host, text: string): number {
+  host.print(text);
+  return EXIT.ok;
+}

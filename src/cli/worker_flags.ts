@@ -1,0 +1,228 @@
+/** The options of `worker`, and what they say. */
+import { UsageError } from "../errors.ts";
+import { type OutputMode, parseOutputMode } from "../handlers/output.ts";
+import { parseExitCodes } from "../handlers/exit_codes.ts";
+import { parseDuration } from "../task/duration.ts";
+import type { RetryPolicy } from "../task/retry.ts";
+import { DEFAULT_POLICY } from "../task/retry.ts";
+import { MAX_QUEUE_NAME_BYTES } from "../task/topology.ts";
+import type { WorkerQueue } from "../worker/worker.ts";
+import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
+import { choice, duration, type Flag, integer, text, toggle, type Values } from "./flags.ts";
+
+const MAX_BACKOFF_MS = 2 ** 31 - 1;
+
+const backoff: Flag<readonly number[]> = {
+  value: "TIME,...",
+  help: "pause after the first, second ... failed attempt, each up to a fifth longer at random",
+  shown: "1s,5s,15s,1m,5m,15m,1h",
+  fallback: () => DEFAULT_POLICY.backoffMs,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const pauses = given.split(",").map((part) => parseDuration(part));
+    if (pauses.every((ms) => ms !== undefined && ms >= 1 && ms <= MAX_BACKOFF_MS)) {
+      return pauses as number[];
+    }
+    throw new UsageError(
+      `${source} must be times of 1ms to 24d such as 1s,5s,1m, and is ${JSON.stringify(given)}`,
+    );
+  },
+};
+
+/** A queue of --queue. */
+export interface QueueShare {
+  readonly name: string;
+  /** Its part of the concurrency, in proportion to those of the others; at least 1. */
+  readonly weight: number;
+}
+
+const queues: Flag<readonly QueueShare[]> = {
+  value: "NAME[,NAME]",
+  help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
+  env: "TASK_QUEUE",
+  shown: "task_queue",
+  fallback: () => [{ name: "task_queue", weight: 1 }],
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const shares = given.split(",").map((part) => {
+      const match = /^(.+)=(\d{1,5})$/s.exec(part);
+      return { name: match?.[1] ?? part, weight: Number(match?.[2] ?? 1) };
+    });
+    for (const { name, weight } of shares) {
+      const bytes = new TextEncoder().encode(name).length;
+      // Longer ones leave no room for names such as NAME.delay.3600000.
+      if (bytes < 1 || bytes > MAX_QUEUE_NAME_BYTES) {
+        throw new UsageError(
+          `${source} must have names of 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
+        );
+      }
+      if (weight < 1) {
+        throw new UsageError(
+          `${source} needs parts of at least 1, and is ${JSON.stringify(given)}`,
+        );
+      }
+    }
+    if (new Set(shares.map(({ name }) => name)).size < shares.length) {
+      throw new UsageError(`${source} needs different names, and is ${JSON.stringify(given)}`);
+    }
+    return shares;
+  },
+};
+
+const rate: Flag<number | undefined> = {
+  value: "N/s",
+  help: "start at most so many tasks a second, a minute (N/m) or an hour (N/h)",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const match = /^(\d{1,9}(?:\.\d{1,3})?)(?:\/(s|m|h))?$/.exec(given);
+    const seconds = { s: 1, m: 60, h: 3600 }[match?.[2] ?? "s"]!;
+    const perSecond = Number(match?.[1] ?? 0) / seconds;
+    if (perSecond > 0) return perSecond;
+    throw new UsageError(
+      `${source} must be a number of tasks such as 10/s or 30/m, and is ${JSON.stringify(given)}`,
+    );
+  },
+};
+
+const output: Flag<OutputMode> = {
+  value: "prefix|inherit|null|file:DIR",
+  help: "where the command's output goes; prefix: to stderr, each line behind the task's id",
+  shown: "prefix",
+  fallback: () => ({ kind: "prefix" }),
+  parse: (texts, source) => {
+    const mode = parseOutputMode(texts.at(-1)!);
+    if (mode !== undefined) return mode;
+    throw new UsageError(
+      `${source} must be prefix, inherit, null or file:DIR, and is ${JSON.stringify(texts.at(-1))}`,
+    );
+  },
+};
+
+function exitCodes(help: string): Flag<readonly number[]> {
+  return {
+    value: "CODES",
+    help,
+    fallback: () => [],
+    parse: (texts, source) => {
+      const codes = parseExitCodes(texts.at(-1)!);
+      if (codes !== undefined) return codes;
+      throw new UsageError(
+        `${source} must be exit statuses such as 3,70-75, and is ${JSON.stringify(texts.at(-1))}`,
+      );
+    },
+  };
+}
+
+export const WORKER_FLAGS = {
+  ...CONNECTION_FLAGS,
+  ...QUEUE_FLAGS,
+  queue: queues,
+  concurrency: integer({
+    min: 1,
+    max: 65535,
+    default: 1,
+    help: "tasks at the same time; the broker sends no more than these (prefetch)",
+  }),
+  shell: text({
+    value: "TEXT",
+    help: "run a shell text for each task instead of a command; nothing in it is replaced",
+  }),
+  handler: text({
+    value: "FILE",
+    help: "call the default export of a module for each task (JavaScript; TypeScript under deno)",
+  }),
+  cwd: text({ value: "DIR", help: "directory that the command runs in" }),
+  output,
+  "ack-on": exitCodes("exit statuses that mean done, besides 0"),
+  "retry-on": exitCodes("exit statuses that mean another attempt"),
+  "dead-on": exitCodes("exit statuses that mean it will never work"),
+  "stop-on": exitCodes("exit statuses that put the task back and end the worker"),
+  snooze: duration({ default: "1m", min: 1, help: "pause after exit status 79" }),
+  timeout: duration({
+    min: 1,
+    help: "limit for one task; then SIGTERM to its process group (default 25m; none for dots)",
+  }),
+  "kill-after": duration({ default: "10s", help: "from SIGTERM to SIGKILL" }),
+  "leave-orphans": toggle({ help: "do not kill what a command leaves running" }),
+  "max-attempts": integer({
+    min: 1,
+    max: 1_000_000,
+    default: DEFAULT_POLICY.maxAttempts,
+    help: "attempts before a failing task goes to NAME.dead",
+  }),
+  backoff,
+  "max-crashes": integer({
+    min: 1,
+    max: 1_000_000,
+    default: DEFAULT_POLICY.maxCrashes,
+    help: "workers that may vanish with a task before it goes to NAME.dead without another run",
+  }),
+  "delay-queue-type": choice({
+    choices: ["quorum", "classic"],
+    default: "quorum",
+    help: "type of NAME.delay.* and NAME.dead when they have to be created",
+  }),
+  "dead-ttl": duration({ min: 1, help: "how long dead tasks are kept (default for ever)" }),
+  ack: choice({
+    choices: ["late", "early"],
+    default: "late",
+    help: "early acknowledges before the run, for work longer than the broker waits: at most once",
+  }),
+  "on-disconnect": choice({
+    choices: ["finish", "kill"],
+    default: "finish",
+    help: "what happens to running tasks when the connection is lost",
+  }),
+  rate,
+  "dedupe-file": text({
+    value: "PATH",
+    help: "SQLite file of the ids that succeeded on this host; those are skipped",
+  }),
+  "dedupe-ttl": duration({ default: "1d", min: 1, help: "how long an id is kept there" }),
+  "exit-when-empty": toggle({ help: "end when the queues are empty" }),
+  "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),
+  "max-tasks": integer({ min: 1, max: 2 ** 31, help: "end after so many tasks" }),
+  "max-runtime": duration({ min: 1, help: "end after so long" }),
+  grace: duration({
+    default: "25s",
+    help: "time to finish running tasks after the first SIGINT or SIGTERM",
+  }),
+  help: toggle({ help: "print this page", alone: true }),
+  version: toggle({ help: "print the version", alone: true }),
+};
+
+export type WorkerValues = Values<typeof WORKER_FLAGS>;
+
+/** The queues with the concurrency shared out by weight, at least 1 each. @throws {UsageError} */
+export function readWorkerQueues(values: WorkerValues): WorkerQueue[] {
+  const queues = values.queue;
+  if (values.concurrency < queues.length) {
+    throw new UsageError(
+      `--concurrency must be at least the number of queues, ${queues.length}, and is ${values.concurrency}`,
+    );
+  }
+  const total = queues.reduce((sum, { weight }) => sum + weight, 0);
+  const spare = values.concurrency - queues.length;
+  let left = spare;
+  const prefetches = queues.map(({ weight }) => {
+    const share = Math.floor(spare * weight / total);
+    left -= share;
+    return 1 + share;
+  });
+  // What rounding left over goes to the queues named first.
+  for (let i = 0; left > 0; i++, left--) prefetches[i % prefetches.length]!++;
+  return queues.map(({ name }, i) => ({
+    policy: readQueuePolicy({ ...values, queue: name }),
+    prefetch: prefetches[i]!,
+  }));
+}
+
+export function readRetryPolicy(values: WorkerValues): RetryPolicy {
+  return {
+    maxAttempts: values["max-attempts"],
+    backoffMs: values.backoff,
+    jitter: DEFAULT_POLICY.jitter,
+    maxCrashes: values["max-crashes"],
+  };
+}

@@ -1,0 +1,220 @@
+/** The handler that runs a command for each task. */
+import { EXIT, ToolError } from "../errors.ts";
+import { parseDuration } from "../task/duration.ts";
+import {
+  DONE,
+  type Handler,
+  INTERRUPTED,
+  type Outcome,
+  type TaskContext,
+} from "../task/handler.ts";
+import type { Task } from "../task/task.ts";
+import { inheritedEnvironment, taskEnvironment, taskMetadata } from "./environment.ts";
+import { type ExitOverrides, type ExitRules, exitRules, verdictOf } from "./exit_codes.ts";
+import { findExecutable } from "./lookup.ts";
+import { type OutputMode, OutputRouter, type RunOutput, SharedWriter } from "./output.ts";
+import { type GroupStatus, ProcessGroups } from "./process_group.ts";
+import { type RunFiles, TaskFiles } from "./task_files.ts";
+
+export interface CommandOptions {
+  /**
+   * Program and arguments, run without a shell. `{id}`, `{queue}` and `{attempt}` in the arguments
+   * are replaced.
+   */
+  readonly argv?: readonly string[];
+  /**
+   * Text for a shell, instead of `argv`. Nothing in it is replaced: an id is a stranger's text, and
+   * has to come from "$TASK_ID".
+   */
+  readonly shell?: string;
+  /** The worker's environment. */
+  readonly env: Record<string, string>;
+  /** Directory to run in; default the worker's. */
+  readonly cwd?: string;
+  /** Default `prefix`. */
+  readonly output?: OutputMode;
+  readonly exits?: ExitOverrides;
+  /** From SIGTERM to SIGKILL, in milliseconds; default 10 s. */
+  readonly killAfterMs?: number;
+  /** The pause after exit status 79 when the command names none, in milliseconds; default 60 s. */
+  readonly snoozeMs?: number;
+  /** Descendants that outlive the command are not killed. */
+  readonly leaveOrphans?: boolean;
+  /** Told what goes wrong beside the task itself. */
+  readonly warn: (message: string) => void;
+}
+
+const DEFAULT_KILL_AFTER_MS = 10_000;
+const DEFAULT_SNOOZE_MS = 60_000;
+
+/** Runs commands. Build it once: that checks the command, and its files live as long as it does. */
+export class CommandHandler implements Disposable {
+  readonly #options: CommandOptions;
+  readonly #argv: readonly string[];
+  readonly #rules: ExitRules;
+  readonly #env: Record<string, string>;
+  readonly #output: OutputRouter;
+  readonly #groups = new ProcessGroups();
+  readonly #files = new TaskFiles();
+  /** Absolute path of the program. */
+  readonly #file: string;
+  /** Number of the latest run. */
+  #run = 0;
+
+  /**
+   * @throws {ToolError} with exit status 127 or 126 when the command cannot be run here, 66 when
+   *   the directory is missing, 64 when the overrides contradict each other
+   */
+  constructor(options: CommandOptions) {
+    this.#options = options;
+    this.#argv = options.shell === undefined ? options.argv! : shellArgv(options.shell);
+    this.#rules = exitRules(options.exits, options.shell !== undefined);
+    this.#env = inheritedEnvironment(options.env);
+    const stderr = new SharedWriter(Deno.stderr);
+    this.#output = new OutputRouter(options.output ?? { kind: "prefix" }, stderr, options.warn);
+    this.#file = this.#findProgram();
+  }
+
+  /** The handler. Runs may overlap. */
+  readonly handle: Handler = async (task, context) => {
+    if (context.signal.aborted) return INTERRUPTED;
+    const run = ++this.#run;
+    const output = this.#output.open(task.id || `task-${run}`, context.attempt);
+    try {
+      using files = this.#files.create(run, taskMetadata(task, context));
+      const status = await this.#groups.run({
+        file: this.#file,
+        args: this.#argumentsFor(task, context),
+        env: { ...this.#env, ...taskEnvironment(task, context, files) },
+        ...this.#directory(),
+        input: task.body,
+        stdout: output.stdout,
+        stderr: output.stderr,
+        signal: context.signal,
+        killAfterMs: this.#options.killAfterMs ?? DEFAULT_KILL_AFTER_MS,
+        leaveOrphans: this.#options.leaveOrphans ?? false,
+      });
+      return status.stopped
+        ? stoppedOutcome(context.signal, status, output)
+        : this.#outcome(status, output, files);
+    } catch (error) {
+      // Nothing of the task's own doing throws: what does is this host's.
+      return unable(this.#programFault() ?? error);
+    } finally {
+      await output.close();
+    }
+  };
+
+  /** SIGKILL to everything that runs, for a worker that has to end at once. */
+  killAll(): void {
+    this.#groups.killAll();
+  }
+
+  [Symbol.dispose](): void {
+    this.killAll();
+    this.#files[Symbol.dispose]();
+  }
+
+  #outcome(status: GroupStatus, output: RunOutput, files: RunFiles): Outcome {
+    const { code, signal } = status;
+    const failure = failureOf(status, output);
+    if (signal !== null) return { kind: "failed", ...failure };
+    switch (verdictOf(code, this.#rules)) {
+      case "ack":
+        return DONE;
+      case "retry": {
+        const fault = MAYBE_UNABLE.has(code) ? this.#programFault() : undefined;
+        return fault === undefined ? { kind: "failed", ...failure } : unable(fault);
+      }
+      case "dead":
+        return { kind: "rejected", ...failure };
+      case "snooze":
+        return { kind: "snoozed", delayMs: this.#snoozeMs(files.takeSnooze()) };
+      case "stop":
+        return unable(new ToolError(`the command stops the worker (exit ${code})`, EXIT.temporary));
+      case "unable": {
+        const why = failure.stderrTail.trimEnd().split("\n").at(-1);
+        return unable(new ToolError(`the shell cannot run the command: ${why}`, code));
+      }
+    }
+  }
+
+  #argumentsFor(task: Task, context: TaskContext): string[] {
+    const given = this.#argv.slice(1);
+    if (this.#options.shell !== undefined) return given;
+    const values: Record<string, string> = {
+      "{id}": task.id,
+      "{queue}": task.queue,
+      "{attempt}": String(context.attempt),
+    };
+    return given.map((argument) =>
+      // No argument can hold a NUL character.
+      argument.replace(/\{(?:id|queue|attempt)\}/g, (name) => values[name]!.replaceAll("\0", ""))
+    );
+  }
+
+  #snoozeMs(asked: string | undefined): number {
+    const fallback = this.#options.snoozeMs ?? DEFAULT_SNOOZE_MS;
+    if (asked === undefined || asked === "") return fallback;
+    const ms = parseDuration(asked);
+    if (ms !== undefined && ms > 0 && ms < 2 ** 31) return ms;
+    this.#options.warn(`TASK_SNOOZE_FILE must hold a time such as 90s, and holds ${quote(asked)}`);
+    return fallback;
+  }
+
+  #programFault(): ToolError | undefined {
+    try {
+      this.#findProgram();
+      return undefined;
+    } catch (error) {
+      return error as ToolError;
+    }
+  }
+
+  #findProgram(): string {
+    const path = this.#env.PATH || "/usr/bin:/bin";
+    return findExecutable(this.#argv[0]!, { path, ...this.#directory() });
+  }
+
+  #directory(): { cwd?: string } {
+    return this.#options.cwd === undefined ? {} : { cwd: this.#options.cwd };
+  }
+}
+
+/** What a launcher exits with when the program has vanished, and what the program itself may. */
+const MAYBE_UNABLE: ReadonlySet<number> = new Set([EXIT.notExecutable, EXIT.notFound]);
+
+function shellArgv(text: string): string[] {
+  return Deno.build.os === "windows" ? ["cmd", "/d", "/s", "/c", text] : ["/bin/sh", "-c", text];
+}
+
+/** The outcome of a command that we have told to stop, whatever it made of that. */
+function stoppedOutcome(signal: AbortSignal, status: GroupStatus, output: RunOutput): Outcome {
+  return signal.reason?.name === "TimeoutError"
+    ? { kind: "failed", ...failureOf(status, output), reason: "timeout" }
+    : INTERRUPTED;
+}
+
+function failureOf({ code, signal }: GroupStatus, output: RunOutput) {
+  return {
+    reason: signal === null ? `exit ${code}` : `signal ${signal}`,
+    exitCode: code,
+    stderrTail: output.tail(),
+  };
+}
+
+function unable(error: unknown): Outcome {
+  return error instanceof ToolError
+    ? { kind: "unable", reason: error.message, exitCode: error.exitCode }
+    : {
+      kind: "unable",
+      reason: `the command cannot be started here: ${
+        error instanceof Error ? error.message : error
+      }`,
+      exitCode: EXIT.temporary,
+    };
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}

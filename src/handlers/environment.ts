@@ -1,0 +1,104 @@
+/** What a command is told about its task: `TASK_*` variables and a file of JSON. */
+import type { TaskContext } from "../task/handler.ts";
+import type { Field, Task, TaskProperties } from "../task/task.ts";
+
+/** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
+export const META_SCHEMA = 1;
+
+/** Longest value of a variable in UTF-16 code units; the system's limit for one is 128 KiB. */
+const MAX_VALUE_LENGTH = 8_192;
+
+/** The environment that commands inherit: the worker's, without the broker's address and TASK_*. */
+export function inheritedEnvironment(env: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => name !== "AMQP_URL" && !name.startsWith("TASK_")),
+  );
+}
+
+/**
+ * The `TASK_*` variables of one run. All are always there, empty where the task has no such
+ * property, or one that no variable can hold (a NUL character).
+ *
+ * @param files paths; see TASK_META_FILE and TASK_SNOOZE_FILE in the README
+ */
+export function taskEnvironment(
+  task: Task,
+  context: TaskContext,
+  files: { readonly meta: string; readonly snooze: string },
+): Record<string, string> {
+  const { properties } = task;
+  const seconds = (ms: number | undefined) => ms === undefined ? "" : String(Math.floor(ms / 1e3));
+  return {
+    TASK_ID: value(task.id),
+    TASK_QUEUE: value(task.queue),
+    TASK_EXCHANGE: value(task.exchange),
+    TASK_ROUTING_KEY: value(task.routingKey),
+    TASK_ATTEMPT: String(context.attempt),
+    TASK_MAX_ATTEMPTS: String(context.maxAttempts ?? ""),
+    TASK_REDELIVERED: task.redelivered ? "1" : "0",
+    TASK_CONTENT_TYPE: value(properties.contentType),
+    TASK_TYPE: value(properties.type),
+    TASK_PRIORITY: String(properties.priority ?? ""),
+    TASK_CORRELATION_ID: value(properties.correlationId),
+    TASK_REPLY_TO: value(properties.replyTo),
+    TASK_TIMESTAMP: seconds(properties.timestamp?.getTime()),
+    TASK_DEADLINE: seconds(context.deadline),
+    TASK_META_FILE: files.meta,
+    TASK_SNOOZE_FILE: files.snooze,
+  };
+}
+
+/** The content of `TASK_META_FILE`. Header names are data here, never names of variables. */
+export function taskMetadata(task: Task, context: TaskContext): string {
+  const { headers = {}, ...properties } = task.properties;
+  return JSON.stringify({
+    schema: META_SCHEMA,
+    delivery: {
+      queue: task.queue,
+      exchange: task.exchange,
+      routing_key: task.routingKey,
+      redelivered: task.redelivered,
+      attempt: context.attempt,
+      max_attempts: context.maxAttempts ?? null,
+      deadline: context.deadline === undefined ? null : new Date(context.deadline),
+    },
+    properties: snakeCase(properties),
+    headers: plain(headers),
+  });
+}
+
+function value(text: string | undefined): string {
+  return text === undefined || text.includes("\0") ? "" : text.slice(0, MAX_VALUE_LENGTH);
+}
+
+/** AMQP's own names for the properties, with underscores. */
+function snakeCase(properties: Omit<TaskProperties, "headers">): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, value]) => [
+      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      plain(value),
+    ]),
+  );
+}
+
+/** A table value as JSON has it: big integers as text, bytes as `{"base64": ...}`. */
+function plain(field: Field): unknown {
+  if (typeof field === "bigint") {
+    return Number.isSafeInteger(Number(field)) ? Number(field) : String(field);
+  }
+  if (field instanceof Date) return Number.isNaN(field.getTime()) ? null : field.toISOString();
+  if (field instanceof Uint8Array) return { base64: toBase64(field) };
+  if (Array.isArray(field)) return field.map(plain);
+  if (typeof field === "object" && field !== null) {
+    return Object.fromEntries(Object.entries(field).map(([name, inner]) => [name, plain(inner)]));
+  }
+  return field ?? null;
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let binary = "";
+  for (let at = 0; at < bytes.length; at += 8_192) {
+    binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));
+  }
+  return btoa(binary);
+}

@@ -1,0 +1,167 @@
+/** The handler that calls a function of the user's, from a module on disk or given directly. */
+import { EXIT, InputError } from "../errors.ts";
+import { DONE, type Handler, type Outcome, type TaskContext } from "../task/handler.ts";
+import type { Task } from "../task/task.ts";
+
+/** A task as a user's function sees it. */
+export interface HandlerTask extends Task {
+  /** The body; the same as `body`. */
+  readonly bytes: Uint8Array;
+  /** The body as UTF-8. @throws {TypeError} when it is none */
+  text(): string;
+  /** The body as JSON. @throws {SyntaxError} when it is none */
+  json(): unknown;
+}
+
+/** What a user's function may use while it works. */
+export interface HandlerContext extends TaskContext {
+  /** Writes a line to the worker's log, with the task's id. */
+  log(message: string): void;
+  /** The same for how far the work is. */
+  progress(done: number, total?: number): void;
+}
+
+/**
+ * A user's function: whatever it returns, or its promise resolves to, the task is done. An
+ * exception is a failed attempt; a {@linkcode RejectTask} means that no attempt will work, and a
+ * {@linkcode RetryTask} says when to try again.
+ */
+export type HandlerFunction = (task: HandlerTask, context: HandlerContext) => unknown;
+
+/**
+ * Thrown by a function: the task will never work and goes to the dead queue. Recognised by its
+ * name, so that plain JavaScript without this library can throw
+ * `Object.assign(new Error("bad order"), { name: "RejectTask" })`.
+ */
+export class RejectTask extends Error {
+  override readonly name = "RejectTask";
+}
+
+/** Thrown by a function: try again. Recognised by its name, as {@linkcode RejectTask} is. */
+export class RetryTask extends Error {
+  override readonly name = "RetryTask";
+  /** The pause in milliseconds; default the worker's backoff. */
+  readonly delayMs: number | undefined;
+
+  constructor(message: string, options: ErrorOptions & { readonly delayMs?: number } = {}) {
+    super(message, options);
+    this.delayMs = options.delayMs;
+  }
+}
+
+export interface FunctionHandlerOptions {
+  /** Receives the lines of `log` and `progress`. */
+  readonly log: (message: string, id: string) => void;
+}
+
+/** Makes a handler of a user's function. */
+export function functionHandler(
+  work: HandlerFunction,
+  options: FunctionHandlerOptions,
+): Handler {
+  return async (task, context) => {
+    const { id } = task;
+    try {
+      await work(new BodyReader(task), {
+        ...context,
+        log: (message) => options.log(String(message), id),
+        progress: (done, total) =>
+          options.log(total === undefined ? `progress ${done}` : `progress ${done}/${total}`, id),
+      });
+      return DONE;
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      return failureOf(error);
+    }
+  };
+}
+
+/**
+ * Loads a module whose default export is a {@linkcode HandlerFunction}.
+ *
+ * @param path a file; TypeScript works under deno, a compiled binary takes JavaScript
+ * @throws {InputError} it cannot be loaded (66 missing, 65 anything else)
+ */
+export async function loadHandler(path: string): Promise<HandlerFunction> {
+  const named = `the handler ${JSON.stringify(path)}`;
+  let file: string;
+  try {
+    file = Deno.realPathSync(path);
+  } catch (error) {
+    throw new InputError(`${named} must be a file, and cannot be read: ${messageOf(error)}`);
+  }
+  let module: { default?: unknown };
+  try {
+    module = await import(toFileUrl(file));
+  } catch (error) {
+    const hint = Deno.build.standalone && /\.[mc]?tsx?$/.test(file)
+      ? " (a compiled worker takes JavaScript only)"
+      : "";
+    throw new InputError(
+      `${named} must be a module that loads, and does not: ${messageOf(error)}${hint}`,
+      EXIT.badData,
+    );
+  }
+  if (typeof module.default === "function") return module.default as HandlerFunction;
+  throw new InputError(
+    `${named} must export a function as its default, and exports ${
+      module.default === undefined ? "none" : typeof module.default
+    }`,
+    EXIT.badData,
+  );
+}
+
+/** A task with its body in the shapes that people want. */
+class BodyReader implements HandlerTask {
+  readonly id: string;
+  readonly body: Uint8Array;
+  readonly properties: Task["properties"];
+  readonly queue: string;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly redelivered: boolean;
+
+  constructor(task: Task) {
+    this.id = task.id;
+    this.body = task.body;
+    this.properties = task.properties;
+    this.queue = task.queue;
+    this.exchange = task.exchange;
+    this.routingKey = task.routingKey;
+    this.redelivered = task.redelivered;
+  }
+
+  get bytes(): Uint8Array {
+    return this.body;
+  }
+
+  text(): string {
+    return new TextDecoder("utf-8", { fatal: true }).decode(this.body);
+  }
+
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
+}
+
+function failureOf(error: unknown): Outcome {
+  const reason = messageOf(error);
+  if (!(error instanceof Error)) return { kind: "failed", reason };
+  const stderrTail = (error.stack ?? reason).slice(0, 1_024).toWellFormed();
+  if (error.name === "RejectTask") return { kind: "rejected", reason, stderrTail };
+  const { delayMs } = error as { delayMs?: unknown };
+  const asked = error.name === "RetryTask" && typeof delayMs === "number" && delayMs >= 0 &&
+    delayMs < 2 ** 31;
+  return { kind: "failed", reason, stderrTail, ...(asked ? { delayMs: Math.round(delayMs) } : {}) };
+}
+
+function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message === "" && error instanceof Error ? error.name : message;
+}
+
+function toFileUrl(file: string): string {
+  const url = new URL("file:///");
+  url.pathname = file.replaceAll("%", "%25").replaceAll("\\", "/");
+  return url.href;
+}

@@ -1,0 +1,240 @@
+/** Where the output of a command goes, without ever holding much of it in memory. */
+import { escapeControls } from "../observe/log.ts";
+import type { Sink } from "./process_group.ts";
+
+/**
+ * - `prefix`: line by line to the worker's stderr, each line behind the task's id
+ * - `inherit`: straight to the worker's stdout and stderr
+ * - `null`: nowhere
+ * - `file`: to `<id>.<attempt>.stdout` and `.stderr` in a directory
+ */
+export type OutputMode =
+  | { readonly kind: "prefix" | "inherit" | "null" }
+  | { readonly kind: "file"; readonly directory: string };
+
+/** How much of the end of stderr is kept, in bytes. */
+export const TAIL_BYTES = 4_096;
+
+/** A line longer than this is cut into several, in bytes. */
+const MAX_LINE_BYTES = 8_192;
+
+const NEWLINE = 0x0a;
+
+/** Reads "prefix", "inherit", "null" or "file:DIR"; undefined when it is none of them. */
+export function parseOutputMode(text: string): OutputMode | undefined {
+  if (text === "prefix" || text === "inherit" || text === "null") return { kind: text };
+  const directory = /^file:(.+)$/s.exec(text)?.[1];
+  return directory === undefined ? undefined : { kind: "file", directory };
+}
+
+/** Keeps the last {@linkcode TAIL_BYTES} bytes of a stream. */
+export class Tail {
+  #kept = new Uint8Array(0);
+
+  push(chunk: Uint8Array): void {
+    if (chunk.length >= TAIL_BYTES) {
+      this.#kept = chunk.slice(-TAIL_BYTES);
+      return;
+    }
+    const old = this.#kept.subarray(-(TAIL_BYTES - chunk.length));
+    const joined = new Uint8Array(old.length + chunk.length);
+    joined.set(old);
+    joined.set(chunk, old.length);
+    this.#kept = joined;
+  }
+
+  /** As text of at most {@linkcode TAIL_BYTES} bytes of UTF-8; what is no UTF-8 is replaced. */
+  text(): string {
+    // A cut may have left the end of a character at the start.
+    let start = 0;
+    if (this.#kept.length === TAIL_BYTES) {
+      while (start < 3 && (this.#kept[start]! & 0xc0) === 0x80) start++;
+    }
+    const text = new TextDecoder().decode(this.#kept.subarray(start));
+    const bytes = new TextEncoder().encode(text);
+    if (bytes.length <= TAIL_BYTES) return text;
+    // Replacement characters take three bytes each.
+    return new TextDecoder().decode(bytes.subarray(-TAIL_BYTES)).replace(/^\ufffd+/, "");
+  }
+}
+
+/** Writes chunks from several tasks to one file in order, each whole. */
+export class SharedWriter {
+  readonly #target: { write(bytes: Uint8Array): Promise<number> };
+  #queue: Promise<void> = Promise.resolve();
+  #broken = false;
+
+  constructor(target: { write(bytes: Uint8Array): Promise<number> }) {
+    this.#target = target;
+  }
+
+  /** Resolves when written. A target that fails once (closed pipe, full disk) is left alone. */
+  write(bytes: Uint8Array): Promise<void> {
+    this.#queue = this.#queue.then(() => this.#writeAll(bytes));
+    return this.#queue;
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    if (this.#broken) return;
+    try {
+      for (let sent = 0; sent < bytes.length;) {
+        sent += await this.#target.write(bytes.subarray(sent));
+      }
+    } catch {
+      this.#broken = true;
+    }
+  }
+}
+
+/** Puts a prefix before each line of a stream of bytes. */
+export class LinePrefixer {
+  readonly #prefix: Uint8Array;
+  readonly #write: Sink;
+  /** A line that has not ended yet; shorter than {@linkcode MAX_LINE_BYTES}. */
+  #partial = new Uint8Array(0);
+
+  constructor(prefix: string, write: Sink) {
+    this.#prefix = new TextEncoder().encode(prefix);
+    this.#write = write;
+  }
+
+  async push(chunk: Uint8Array): Promise<void> {
+    const bytes = concat([this.#partial, chunk]);
+    const parts: Uint8Array[] = [];
+    let start = 0;
+    while (start < bytes.length) {
+      const newline = bytes.indexOf(NEWLINE, start);
+      const end = Math.min(newline < 0 ? Infinity : newline, start + MAX_LINE_BYTES);
+      if (end > bytes.length || (newline < 0 && end === bytes.length)) break;
+      parts.push(this.#prefix, bytes.subarray(start, end), Uint8Array.of(NEWLINE));
+      start = end === newline ? end + 1 : end;
+    }
+    this.#partial = bytes.slice(start);
+    if (parts.length > 0) await this.#write(concat(parts));
+  }
+
+  /** Writes the last line if it did not end. */
+  async end(): Promise<void> {
+    if (this.#partial.length === 0) return;
+    await this.push(Uint8Array.of(NEWLINE));
+  }
+}
+
+/** The sinks of one run of a command. */
+export interface RunOutput {
+  readonly stdout: Sink | "inherit" | "null";
+  readonly stderr: Sink | "inherit" | "null";
+  /** The end of stderr, "" when it went elsewhere. */
+  tail(): string;
+  /** Writes and closes what is open. Call it once, after the pipes are closed. */
+  close(): Promise<void>;
+}
+
+/** Makes the sinks of runs. */
+export class OutputRouter {
+  readonly #mode: OutputMode;
+  readonly #stderr: SharedWriter;
+  readonly #report: (message: string) => void;
+
+  /** @param report told when a task's output cannot be written */
+  constructor(mode: OutputMode, stderr: SharedWriter, report: (message: string) => void) {
+    this.#mode = mode;
+    this.#stderr = stderr;
+    this.#report = report;
+  }
+
+  /** @param id the task's id, or something else that tells its output from another's */
+  open(id: string, attempt: number): RunOutput {
+    const tail = new Tail();
+    const text = () => tail.text();
+    switch (this.#mode.kind) {
+      case "inherit":
+        return { stdout: "inherit", stderr: "inherit", tail: text, close: async () => {} };
+      case "null":
+        return { stdout: "null", stderr: keep(tail), tail: text, close: async () => {} };
+      case "prefix": {
+        const prefix = `[${escapeControls(id)}] `;
+        const write = (bytes: Uint8Array) => this.#stderr.write(bytes);
+        const lines = [new LinePrefixer(prefix, write), new LinePrefixer(prefix, write)] as const;
+        return {
+          stdout: (chunk) => lines[0].push(chunk),
+          stderr: keep(tail, (chunk) => lines[1].push(chunk)),
+          tail: text,
+          close: async () => {
+            for (const line of lines) await line.end();
+          },
+        };
+      }
+      case "file": {
+        const base = `${this.#mode.directory}/${fileNameOf(id)}.${attempt}`;
+        const files = ["stdout", "stderr"].map((name) => new LazyFile(`${base}.${name}`));
+        return {
+          stdout: (chunk) => files[0]!.write(chunk),
+          stderr: keep(tail, (chunk) => files[1]!.write(chunk)),
+          tail: text,
+          close: async () => {
+            for (const file of files) {
+              const fault = await file.close();
+              if (fault !== undefined) this.#report(fault);
+            }
+          },
+        };
+      }
+    }
+  }
+}
+
+/** A file that is created with the first byte; existing ones are appended to. */
+class LazyFile {
+  readonly #path: string;
+  #file: Deno.FsFile | undefined;
+  #fault: string | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    if (this.#fault !== undefined) return;
+    try {
+      this.#file ??= await Deno.open(this.#path, { append: true, create: true });
+      for (let sent = 0; sent < chunk.length;) {
+        sent += await this.#file.write(chunk.subarray(sent));
+      }
+    } catch (error) {
+      this.#fault = `the output file "${this.#path}" cannot be written: ${
+        error instanceof Error ? error.message : error
+      }`;
+    }
+  }
+
+  /** @returns what went wrong, if anything */
+  // deno-lint-ignore require-await
+  async close(): Promise<string | undefined> {
+    this.#file?.close();
+    return this.#fault;
+  }
+}
+
+/** A name without separators, leading dots or control characters, at most 200 bytes long. */
+function fileNameOf(id: string): string {
+  const safe = encodeURIComponent(id.toWellFormed()).replace(/^\./, "%2E").replaceAll("*", "%2A");
+  return safe.slice(0, 200);
+}
+
+function keep(tail: Tail, next?: Sink): Sink {
+  return async (chunk) => {
+    tail.push(chunk);
+    await next?.(chunk);
+  };
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

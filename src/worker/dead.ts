@@ -1,0 +1,217 @@
+/** Looks into the dead queue of a work queue, and takes tasks back out of it. */
+import { deadline } from "../amqp/deadline.ts";
+import { ensureDeclared, inspectQueue } from "../amqp/declare.ts";
+import { Publisher } from "../amqp/publisher.ts";
+import type { Transport } from "../amqp/transport.ts";
+import { ChannelError, EXIT, TaskError } from "../errors.ts";
+import {
+  HEADER,
+  originQueue,
+  parkedProperties,
+  readHistory,
+  replayProperties,
+} from "../task/headers.ts";
+import type { Task, TaskProperties } from "../task/task.ts";
+import { deadQueue, type QueueType, workQueue } from "../task/topology.ts";
+
+type Channel = Awaited<ReturnType<Transport["openChannel"]>>;
+
+/**
+ * Brokers drop a task that was given back too often (RabbitMQ 4.0: 20 times), and looking is giving
+ * back: before that it is put on the queue anew.
+ */
+const RENEW_AT_DELIVERIES = 10;
+
+/** A task in the dead queue. */
+export interface DeadTask {
+  readonly task: Task;
+  /** Acknowledges it: it is gone from the dead queue. */
+  readonly tag: number;
+}
+
+/** Which dead tasks are meant. */
+export interface Selection {
+  /** At most so many are looked at. */
+  readonly max: number;
+  /** Matches the id, the error or the text of the body. */
+  readonly match?: RegExp;
+}
+
+export interface ReplayOptions extends Selection {
+  /** Only say what would be done. */
+  readonly dryRun: boolean;
+  /** Tasks that were taken back so often stay dead. */
+  readonly maxReplays: number;
+  readonly queueType: QueueType;
+  /** Called for each task, after it is done. */
+  readonly onTask: (task: Task, fate: "replayed" | "kept") => void;
+}
+
+/** The dead queue of one work queue, on one connection. */
+export class DeadLetters {
+  readonly #transport: Transport;
+  readonly #queue: string;
+  readonly #name: string;
+
+  constructor(transport: Transport, queue: string) {
+    this.#transport = transport;
+    this.#queue = queue;
+    this.#name = deadQueue(queue).name;
+  }
+
+  /** Calls `onTask` for each dead task selected, oldest first; all stay. */
+  async list(selection: Selection, onTask: (task: Task) => void): Promise<number> {
+    return await this.#visit(selection, ({ task }) => {
+      onTask(task);
+      return Promise.resolve(false);
+    });
+  }
+
+  /**
+   * Puts the tasks selected back on the queue they came from, as if they had never been tried. Each
+   * is confirmed there before it is gone here.
+   *
+   * @returns how many were replayed
+   * @throws {ToolError}
+   */
+  async replay(options: ReplayOptions): Promise<number> {
+    const publisher = await Publisher.open(this.#transport);
+    const known = new Set<string>();
+    let replayed = 0;
+    await this.#visit(options, async ({ task }) => {
+      const { replays } = readHistory(task);
+      if (replays >= options.maxReplays) {
+        options.onTask(task, "kept");
+        return false;
+      }
+      replayed++;
+      if (options.dryRun) {
+        options.onTask(task, "replayed");
+        return false;
+      }
+      const target = originQueue(task.properties) ?? this.#queue;
+      if (!known.has(target)) {
+        await ensureDeclared(this.#transport, workQueue(target, options.queueType));
+        known.add(target);
+      }
+      await publisher.publish({
+        exchange: "",
+        routingKey: target,
+        body: task.body,
+        properties: replayProperties(task.properties, replays + 1),
+      });
+      options.onTask(task, "replayed");
+      return true;
+    });
+    return replayed;
+  }
+
+  /** Removes the tasks selected for good. @returns how many */
+  async purge(
+    selection: Selection,
+    onTask: (task: Task) => void,
+    dryRun: boolean,
+  ): Promise<number> {
+    return await this.#visit(selection, ({ task }) => {
+      onTask(task);
+      return Promise.resolve(!dryRun);
+    });
+  }
+
+  /**
+   * Takes tasks one after the other without giving any back before the end, so that each is seen
+   * once. Only those that are there at the start: replayed ones may die again meanwhile.
+   *
+   * @param visit returns whether the task is to leave the dead queue
+   * @returns how many were visited
+   */
+  async #visit(
+    { max, match }: Selection,
+    visit: (dead: DeadTask) => Promise<boolean>,
+  ): Promise<number> {
+    const present = await this.#count();
+    const channel = await this.#transport.openChannel();
+    let visited = 0;
+    try {
+      for (let seen = 0; seen < present && visited < max; seen++) {
+        const dead = await this.#take(channel);
+        if (dead === undefined) break;
+        const leaves = matches(dead.task, match) && (visited++, await visit(dead));
+        if (leaves) await channel.basicAck(dead.tag);
+        else if (deliveries(dead.task) >= RENEW_AT_DELIVERIES) await this.#renew(channel, dead);
+      }
+      return visited;
+    } finally {
+      // Everything still unacknowledged returns to its place. The answer says that it was read.
+      await deadline(channel.close(), 5_000, () => new Error("late")).catch(() => {});
+    }
+  }
+
+  async #count(): Promise<number> {
+    try {
+      return (await inspectQueue(this.#transport, this.#name)).messageCount;
+    } catch (error) {
+      if (error instanceof ChannelError && error.replyCode === 404) return 0;
+      throw error;
+    }
+  }
+
+  async #take(channel: Channel): Promise<DeadTask | undefined> {
+    const message = await this.#transport.request(
+      "basic.get",
+      channel.basicGet(this.#name, { noAck: false }),
+    );
+    if (message === null) return undefined;
+    return {
+      tag: message.deliveryTag,
+      task: {
+        id: message.properties.messageId ?? "",
+        body: message.body ?? new Uint8Array(),
+        properties: message.properties,
+        queue: this.#name,
+        exchange: message.exchange,
+        routingKey: message.routingKey,
+        redelivered: message.redelivered,
+      },
+    };
+  }
+
+  async #renew(channel: Channel, { task, tag }: DeadTask): Promise<void> {
+    const publisher = await Publisher.open(this.#transport);
+    const { attempts } = readHistory(task);
+    const origin = originQueue(task.properties) ?? this.#queue;
+    const properties: TaskProperties = parkedProperties(
+      { properties: task.properties, queue: origin },
+      { attempts },
+      Date.now(),
+    );
+    await publisher.publish({ exchange: "", routingKey: this.#name, body: task.body, properties });
+    await channel.basicAck(tag);
+    await publisher.close();
+  }
+}
+
+/** Finds one dead task by its id. @throws {TaskError} there is none */
+export async function findDead(letters: DeadLetters, id: string, max: number): Promise<Task> {
+  let found: Task | undefined;
+  await letters.list({ max }, (task) => {
+    if (task.id === id) found ??= task;
+  });
+  if (found !== undefined) return found;
+  throw new TaskError(
+    `the task to show must be among the first ${max} dead ones, and ${JSON.stringify(id)} is not`,
+    EXIT.unavailable,
+  );
+}
+
+function matches(task: Task, match: RegExp | undefined): boolean {
+  if (match === undefined) return true;
+  const error = task.properties.headers?.[HEADER.error];
+  return match.test(task.id) || (typeof error === "string" && match.test(error)) ||
+    match.test(new TextDecoder().decode(task.body));
+}
+
+function deliveries({ properties }: Task): number {
+  const count = properties.headers?.["x-delivery-count"];
+  return typeof count === "number" ? count : 0;
+}

@@ -1,0 +1,118 @@
+/**
+ * Publishes copies of tasks to other queues (delay tiers, dead queue), on a connection of its own:
+ * a broker that blocks publishers stops reading from their connections, and acknowledgements must
+ * not wait behind that.
+ */
+import { type Connector, sleep } from "../amqp/connection.ts";
+import { ensureDeclared } from "../amqp/declare.ts";
+import { Publisher } from "../amqp/publisher.ts";
+import type { Transport } from "../amqp/transport.ts";
+import { ConnectionError, ToolError } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
+import type { TaskProperties } from "../task/task.ts";
+import type { QueueSpec } from "../task/topology.ts";
+
+/** Attempts before a copy is given up, and the pause after the first, doubled each time. */
+const TRIES = 5;
+const FIRST_PAUSE_MS = 1_000;
+
+/** An open connection with what is known on it. */
+interface Line {
+  readonly transport: Transport;
+  readonly publisher: Publisher;
+  /** Names of the queues that exist. */
+  readonly known: Set<string>;
+}
+
+export interface ForwarderOptions {
+  readonly connector: Connector;
+  readonly log: Logger;
+}
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+  #line: Promise<Line> | undefined;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Publishes to a queue, which is created when it is missing; resolves when the broker has
+   * confirmed it.
+   *
+   * @param signal ends the pauses between tries, and with them the tries
+   * @throws {ToolError} after several tries: the copy may be on the queue or not
+   */
+  async publish(
+    queue: QueueSpec,
+    body: Uint8Array,
+    properties: TaskProperties,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#publishOnce(queue, body, properties);
+      } catch (error) {
+        if (!(error instanceof ToolError) || attempt === TRIES || signal.aborted) throw error;
+        const pause = FIRST_PAUSE_MS * 2 ** (attempt - 1);
+        this.#options.log.warn(
+          `a task cannot be moved to the queue ${JSON.stringify(queue.name)}: ${error.message}; ` +
+            `trying again in ${pause / 1_000} s`,
+          { id: properties.messageId },
+        );
+        await sleep(pause, signal);
+      }
+    }
+  }
+
+  /** Ends the connection. Publications still pending are rejected. */
+  async close(): Promise<void> {
+    const line = await this.#line?.catch(() => undefined);
+    this.#line = undefined;
+    await line?.transport.shutdown();
+  }
+
+  async #publishOnce(
+    queue: QueueSpec,
+    body: Uint8Array,
+    properties: TaskProperties,
+  ): Promise<void> {
+    const line = await this.#open();
+    try {
+      if (!line.known.has(queue.name)) {
+        await ensureDeclared(line.transport, queue);
+        line.known.add(queue.name);
+      }
+      await line.publisher.publish({ exchange: "", routingKey: queue.name, body, properties });
+    } catch (error) {
+      // Returned: somebody deleted the queue.
+      line.known.delete(queue.name);
+      throw error;
+    }
+  }
+
+  /** The open connection, or a new one when there is none or it has ended. */
+  async #open(): Promise<Line> {
+    const line = await this.#line?.catch(() => undefined);
+    if (line !== undefined && !line.publisher.isEnded) return line;
+    line?.transport.destroy(new ConnectionError("the channel for publishing was closed"));
+    // Whoever else has waited for the same connection may have begun a new one already.
+    if (this.#line === undefined || line !== undefined) this.#line = this.#connect();
+    const opening = this.#line;
+    opening.catch(() => {
+      if (this.#line === opening) this.#line = undefined;
+    });
+    return opening;
+  }
+
+  async #connect(): Promise<Line> {
+    const transport = await this.#options.connector.connect();
+    try {
+      return { transport, publisher: await Publisher.open(transport), known: new Set() };
+    } catch (error) {
+      transport.destroy(new ConnectionError("no channel for publishing"));
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * A worker: consumers of its queues, the pool that runs what they bring, and the ways it ends.
+ *
+ * Running -> quiet (takes no more tasks, stays) -> draining (finishes, then ends). `drain` may come
+ * from a signal, a limit, or a host that cannot do the work; the first cause gives the status.
+ */
+import { Connector } from "../amqp/connection.ts";
+import { Consumer } from "../amqp/consumer.ts";
+import type { QueuePolicy } from "../amqp/declare.ts";
+import type { ClientIdentity } from "../amqp/transport.ts";
+import type { Endpoint } from "../amqp/url.ts";
+import { EXIT } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Handler } from "../task/handler.ts";
+import { DEFAULT_POLICY, type RetryPolicy } from "../task/retry.ts";
+import type { QueueType } from "../task/topology.ts";
+import type { Dedupe } from "./dedupe.ts";
+import { FinishedTasks } from "./finished.ts";
+import { Forwarder } from "./forward.ts";
+import { Limits } from "./limits.ts";
+import { Pace } from "./pace.ts";
+import { Pool } from "./pool.ts";
+import { Settler } from "./settle.ts";
+
+/** A queue and how many of its tasks may be here at the same time. */
+export interface WorkerQueue {
+  readonly policy: QueuePolicy;
+  readonly prefetch: number;
+}
+
+export interface WorkerOptions {
+  readonly endpoints: readonly Endpoint[];
+  readonly identity: ClientIdentity;
+  /** At least one. */
+  readonly queues: readonly WorkerQueue[];
+  readonly handler: Handler;
+  readonly log: Logger;
+  /** Default {@linkcode DEFAULT_POLICY}. */
+  readonly retries?: RetryPolicy;
+  /** Type of delay and dead queues that have to be created; default quorum. */
+  readonly queueType?: QueueType;
+  /** How long dead tasks are kept, in milliseconds; default for ever. */
+  readonly deadTtlMs?: number;
+  /** Name of this host, for dead letters. */
+  readonly hostname: string;
+  /** Time for one task, in milliseconds; default none. */
+  readonly timeoutMs?: number;
+  /** How long a handler that was told to stop may take, in milliseconds; default 10 s. */
+  readonly stopMs?: number;
+  /** How long running tasks may go on after `drain`, in milliseconds; default 25 s. */
+  readonly graceMs?: number;
+  /** Acknowledge before the run: at most once. */
+  readonly ackEarly?: boolean;
+  /** Stop tasks whose connection is lost. */
+  readonly killOnDisconnect?: boolean;
+  /** At most so many starts a second. */
+  readonly rate?: number;
+  readonly dedupe?: Dedupe;
+  /** One log line for each task; default false. */
+  readonly summarize?: boolean;
+  readonly exitWhenEmpty?: boolean;
+  readonly idleTimeoutMs?: number;
+  readonly maxTasks?: number;
+  readonly maxRuntimeMs?: number;
+  /** Called once, when all queues are consumed. */
+  readonly onReady?: () => void;
+}
+
+const DEFAULT_STOP_MS = 10_000;
+const DEFAULT_GRACE_MS = 25_000;
+/** How long a copy may still take to be confirmed after the grace is over, in milliseconds. */
+const LAST_CONFIRM_MS = 5_000;
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #forwarder: Forwarder;
+  readonly #pool: Pool;
+  readonly #consumers: readonly Consumer[];
+  readonly #limits: Limits;
+  #draining: Promise<void> | undefined;
+  #status: number = EXIT.ok;
+  #waitingForReady: number;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    const { log } = options;
+    const finished = new FinishedTasks();
+    this.#forwarder = new Forwarder({ connector: this.#connector(), log });
+    this.#pool = new Pool({
+      handler: options.handler,
+      policy: options.retries ?? DEFAULT_POLICY,
+      finished,
+      settler: new Settler({
+        forwarder: this.#forwarder,
+        finished,
+        queueType: options.queueType ?? "quorum",
+        ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
+        host: options.hostname,
+        log,
+      }),
+      log,
+      stopMs: options.stopMs ?? DEFAULT_STOP_MS,
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+      ackEarly: options.ackEarly ?? false,
+      killOnDisconnect: options.killOnDisconnect ?? false,
+      ...(options.rate === undefined ? {} : { pace: new Pace(options.rate) }),
+      ...(options.dedupe === undefined ? {} : { dedupe: options.dedupe }),
+      summarize: options.summarize ?? false,
+      onChange: () => this.#limits.changed(),
+      onUnable: (status, reason) => {
+        log.error(`the worker ends: ${reason}`);
+        this.drain(status);
+      },
+    });
+    this.#limits = new Limits({
+      exitWhenEmpty: options.exitWhenEmpty ?? false,
+      ...(options.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: options.idleTimeoutMs }),
+      ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
+      ...(options.maxRuntimeMs === undefined ? {} : { maxRuntimeMs: options.maxRuntimeMs }),
+      activity: () => ({ running: this.#pool.running, started: this.#pool.counts.started }),
+      ready: () => this.#ready(),
+      onEnd: (why) => {
+        log.info(`the worker ends by ${why}`);
+        this.drain();
+      },
+    });
+    this.#waitingForReady = options.queues.length;
+    this.#consumers = options.queues.map((queue) => this.#consumer(queue));
+  }
+
+  /**
+   * Works until `drain`.
+   *
+   * @returns the exit status: 0, or the one of the command that stopped it
+   * @throws {ToolError} what somebody has to change before the first task can come
+   */
+  async run(): Promise<number> {
+    try {
+      await Promise.all(this.#consumers.map((consumer) => consumer.run()));
+    } catch (error) {
+      await this.drain();
+      throw error;
+    } finally {
+      this.#limits.dispose();
+    }
+    await this.#draining;
+    await this.#forwarder.close();
+    return this.#status;
+  }
+
+  /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
+  drain(status: number = EXIT.ok): Promise<void> {
+    return this.#draining ??= this.#drain(status);
+  }
+
+  /** Takes no more tasks, but stays, with what is running. */
+  async quiet(): Promise<void> {
+    this.#limits.dispose();
+    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+  }
+
+  /** Facts for people, at this moment. */
+  describe(): Readonly<Record<string, number>> {
+    return { running: this.#pool.running, ...this.#pool.counts };
+  }
+
+  async #drain(status: number): Promise<void> {
+    this.#status = status;
+    const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
+    this.#limits.dispose();
+    this.#pool.drain();
+    if (this.#pool.running > 0) {
+      log.info(
+        `no more tasks; waiting up to ${graceMs / 1000} s for ${this.#pool.running} running`,
+      );
+    }
+    let closing: ReturnType<typeof setTimeout> | undefined;
+    const interrupting = setTimeout(() => {
+      this.#pool.interrupt();
+      const { stopMs = DEFAULT_STOP_MS } = this.#options;
+      closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
+    }, graceMs);
+    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+    await this.#pool.idle();
+    clearTimeout(interrupting);
+    clearTimeout(closing);
+    await Promise.all(this.#consumers.map((consumer) => consumer.close()));
+  }
+
+  async #ready(): Promise<number | undefined> {
+    let sum = 0;
+    for (const count of await Promise.all(this.#consumers.map((consumer) => consumer.ready()))) {
+      if (count === undefined) return undefined;
+      sum += count;
+    }
+    return sum;
+  }
+
+  #consumer({ policy, prefetch }: WorkerQueue): Consumer {
+    const { log } = this.#options;
+    let connections = 0;
+    return new Consumer({
+      connector: this.#connector(),
+      queue: policy,
+      prefetch,
+      log,
+      onDelivery: (delivery) => void this.#pool.run(delivery),
+      onReady: () => {
+        if (connections++ > 0) log.info("connected again");
+        else if (--this.#waitingForReady === 0) this.#options.onReady?.();
+        this.#limits.changed();
+      },
+    });
+  }
+
+  #connector(): Connector {
+    const { endpoints, identity, log } = this.#options;
+    return new Connector({ endpoints, identity, log });
+  }
+}

@@ -1,0 +1,306 @@
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import type { PeerChannel } from "../support/protocol_peer.ts";
+import type { Properties } from "../support/methods.ts";
+import { contract } from "./contract.ts";
+
+/** The x-death header without its timestamps, which are checked and removed. */
+function deaths(properties: Properties): Record<string, unknown>[] {
+  const entries = properties.headers!["x-death"] as Record<string, unknown>[];
+  return entries.map(({ time, ...rest }) => {
+    assertGreater(time as number, 1_600_000_000);
+    return rest;
+  });
+}
+
+async function getAck(channel: PeerChannel, queue: string): Promise<void> {
+  await channel.send("basic.get", { queue });
+  await channel.expectContent("basic.get-ok");
+}
+
+contract("A rejected message goes to the dead-letter exchange with its history", async (t) => {
+  const channel = await t.channel();
+  const dlx = await t.exchange(channel, "fanout");
+  const dead = await t.queue(channel);
+  await channel.call("queue.bind", { queue: dead, exchange: dlx });
+  const queue = await t.queue(channel, { "x-dead-letter-exchange": dlx });
+  await channel.call("queue.bind", { queue, exchange: "amq.direct", routingKey: queue });
+  const properties = { messageId: "m", headers: { mine: 1 }, deliveryMode: 2, priority: 3 };
+  await t.publish(channel, { exchange: "amq.direct", routingKey: queue }, {
+    body: "a",
+    properties,
+  });
+  await getAck(channel, queue);
+  await channel.send("basic.reject", { deliveryTag: 1 });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  const message = await channel.expectContent();
+  assertEquals([
+    message.text,
+    message.args.exchange,
+    message.args.routingKey,
+    message.args.redelivered,
+  ], ["a", dlx, queue, false]);
+  assertEquals(deaths(message.properties), [
+    { count: 1, reason: "rejected", queue, exchange: "amq.direct", "routing-keys": [queue] },
+  ]);
+  const { headers, ...rest } = message.properties;
+  assertEquals(rest, { messageId: "m", deliveryMode: 2, priority: 3 });
+  const { "x-death": _, ...others } = headers!;
+  assertEquals(others, {
+    mine: 1,
+    "x-first-death-exchange": "amq.direct",
+    "x-first-death-queue": queue,
+    "x-first-death-reason": "rejected",
+  });
+});
+
+contract("x-dead-letter-routing-key replaces the key, and the CC header goes", async (t) => {
+  const channel = await t.channel();
+  const [dead, other] = [await t.queue(channel), await t.queue(channel)];
+  const queue = await t.queue(channel, {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  await t.publish(channel, { routingKey: queue }, {
+    body: "a",
+    properties: { headers: { CC: [other] } },
+  });
+  await getAck(channel, queue);
+  await channel.send("basic.nack", { deliveryTag: 1 });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  const message = await channel.expectContent();
+  assertEquals(message.args.routingKey, dead);
+  assertEquals(message.properties.headers!.CC, undefined);
+  assertEquals(deaths(message.properties), [
+    { count: 1, reason: "rejected", queue, exchange: "", "routing-keys": [queue, other] },
+  ]);
+});
+
+contract("An expired message loses its expiration and keeps it in its history", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const queue = await t.queue(channel, {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  await t.publish(channel, { routingKey: queue }, { body: "a", properties: { expiration: "10" } });
+  const message = await channel.expectContent();
+  assertEquals(message.properties.expiration, undefined);
+  assertEquals(deaths(message.properties), [
+    {
+      count: 1,
+      reason: "expired",
+      queue,
+      exchange: "",
+      "routing-keys": [queue],
+      "original-expiration": "10",
+    },
+  ]);
+});
+
+contract(
+  "A second death in another queue is put first; a second one in the same queue counts",
+  async (t) => {
+    const channel = await t.channel();
+    const [one, two] = [t.name(), t.name()];
+    for (const [queue, next] of [[one, two], [two, one]]) {
+      await channel.call("queue.declare", {
+        queue,
+        durable: true,
+        arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": next },
+      });
+    }
+    await t.fill(channel, one, "a");
+    for (const queue of [one, two, one]) {
+      await channel.call("basic.consume", { queue, consumerTag: queue });
+      const { args } = await channel.expectContent();
+      await channel.send("basic.reject", { deliveryTag: args.deliveryTag });
+      await channel.call("basic.cancel", { consumerTag: queue });
+    }
+    await channel.call("basic.consume", { queue: two, noAck: true });
+    const { properties } = await channel.expectContent();
+    assertEquals(deaths(properties), [
+      { count: 2, reason: "rejected", queue: one, exchange: "", "routing-keys": [one] },
+      { count: 1, reason: "rejected", queue: two, exchange: "", "routing-keys": [two] },
+    ]);
+    assertEquals(properties.headers!["x-first-death-queue"], one);
+  },
+);
+
+contract("Different reasons in one queue are different entries", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const queue = await t.queue(channel, {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  await t.fill(channel, queue, "a");
+  await getAck(channel, queue);
+  await channel.send("basic.reject", { deliveryTag: 1 });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  const once = await channel.expectContent();
+  await t.publish(channel, { routingKey: queue }, {
+    body: "a",
+    properties: { ...once.properties, expiration: "1" },
+  });
+  const twice = await channel.expectContent();
+  assertEquals(deaths(twice.properties).map(({ reason, count }) => [reason, count]), [[
+    "expired",
+    1,
+  ], ["rejected", 1]]);
+});
+
+contract("A cycle of automatic deaths is broken: the message is dropped", async (t) => {
+  const channel = await t.channel();
+  const [one, two] = [t.name(), t.name()];
+  for (const [queue, next] of [[one, two], [two, one]]) {
+    await channel.call("queue.declare", {
+      queue,
+      durable: true,
+      arguments: {
+        "x-message-ttl": 20,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": next,
+      },
+    });
+  }
+  const clockTo = await t.queue(channel);
+  const clock = await t.queue(channel, {
+    "x-message-ttl": 500,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": clockTo,
+  });
+  await t.fill(channel, one, "a");
+  await t.fill(channel, clock, "tick");
+  await channel.call("basic.consume", { queue: clockTo, noAck: true });
+  assertEquals((await channel.expectContent()).text, "tick");
+  assertEquals([(await t.counts(channel, one)).ready, (await t.counts(channel, two)).ready], [
+    0,
+    0,
+  ]);
+});
+
+contract("A cycle with a rejection in it is not broken", async (t) => {
+  const channel = await t.channel();
+  const [main, delay] = [t.name(), t.name()];
+  await channel.call("queue.declare", {
+    queue: main,
+    durable: true,
+    arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": delay },
+  });
+  await channel.call("queue.declare", {
+    queue: delay,
+    durable: true,
+    arguments: {
+      "x-message-ttl": 20,
+      "x-dead-letter-exchange": "",
+      "x-dead-letter-routing-key": main,
+    },
+  });
+  await t.fill(channel, main, "a");
+  await channel.call("basic.consume", { queue: main });
+  for (let round = 1; round <= 3; round++) {
+    const { args, properties } = await channel.expectContent();
+    if (round > 1) {
+      assertEquals(deaths(properties).map(({ queue, reason, count }) => [queue, reason, count]), [[
+        delay,
+        "expired",
+        round - 1,
+      ], [main, "rejected", round - 1]]);
+    }
+    await channel.send(round < 3 ? "basic.reject" : "basic.ack", { deliveryTag: args.deliveryTag });
+  }
+});
+
+contract(
+  "A queue that dead-letters to itself drops what expires and requeues what is rejected",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = t.name();
+    await channel.call("queue.declare", {
+      queue,
+      durable: true,
+      arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue },
+    });
+    await t.publish(channel, { routingKey: queue }, {
+      body: "expires",
+      properties: { expiration: "0" },
+    }, { body: "a" });
+    await channel.call("basic.consume", { queue });
+    const first = await channel.expectContent();
+    assertEquals(first.text, "a");
+    await channel.send("basic.reject", { deliveryTag: first.args.deliveryTag });
+    assertEquals((await channel.expectContent()).text, "a");
+  },
+);
+
+contract(
+  "A dead-letter exchange that is missing, or routes nowhere, drops the message",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel, { "x-dead-letter-exchange": t.name("x") });
+    await t.fill(channel, queue, "a");
+    await getAck(channel, queue);
+    await channel.send("basic.reject", { deliveryTag: 1 });
+    assertEquals(await t.counts(channel, queue), { ready: 0, consumers: 0 });
+  },
+);
+
+contract("Deleting or purging a queue dead-letters nothing", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const queue = await t.queue(channel, {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  await t.fill(channel, queue, "a");
+  await channel.call("queue.purge", { queue });
+  await t.fill(channel, queue, "b");
+  await channel.call("queue.delete", { queue });
+  assertEquals(await t.drain(channel, dead), []);
+});
+
+contract(
+  "A message dies into every queue that the dead-letter exchange routes it to",
+  async (t) => {
+    const channel = await t.channel();
+    const dlx = await t.exchange(channel, "topic");
+    const [one, two] = [await t.queue(channel), await t.queue(channel)];
+    for (const queue of [one, two]) {
+      await channel.call("queue.bind", {
+        queue,
+        exchange: dlx,
+        routingKey: "#",
+      });
+    }
+    const queue = await t.queue(channel, { "x-dead-letter-exchange": dlx });
+    await t.fill(channel, queue, "a", "b");
+    for (let i = 0; i < 2; i++) await getAck(channel, queue);
+    await channel.send("basic.nack", { deliveryTag: 2, multiple: true });
+    for (const dead of [one, two]) {
+      await channel.call("basic.consume", { queue: dead, noAck: true });
+      assertEquals([(await channel.expectContent()).text, (await channel.expectContent()).text], [
+        "a",
+        "b",
+      ]);
+    }
+  },
+);
+
+contract("A dead letter that cannot be kept at least once stays until it can", async (t) => {
+  const channel = await t.channel();
+  const target = t.name();
+  const queue = await t.queue(channel, {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": target,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+  });
+  await t.fill(channel, queue, "a");
+  await getAck(channel, queue);
+  await channel.send("basic.reject", { deliveryTag: 1 });
+  assertEquals((await t.counts(channel, queue)).ready, 0);
+  const { messageCount } = await channel.call("queue.delete", { queue });
+  assert(messageCount <= 1); // RabbitMQ does not count it, though it holds it
+});

@@ -1,0 +1,125 @@
+import { assertEquals } from "@std/assert";
+import type { PeerChannel } from "../support/protocol_peer.ts";
+import { contract } from "./contract.ts";
+
+/** Takes deliveries until `count`; gives bodies. */
+async function take(channel: PeerChannel, count: number): Promise<string[]> {
+  const bodies: string[] = [];
+  while (bodies.length < count) bodies.push((await channel.expectContent()).text);
+  return bodies;
+}
+
+const SEVEN = ["1", "2", "3", "4", "5", "6", "7"];
+
+contract(
+  "A prefetch count bounds what a consumer holds; each acknowledgement makes room",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel);
+    await t.fill(channel, queue, ...SEVEN);
+    await channel.call("basic.qos", { prefetchCount: 2 });
+    await channel.call("basic.consume", { queue });
+    assertEquals(await take(channel, 2), ["1", "2"]);
+    await t.silent(channel, queue);
+    await channel.send("basic.ack", { deliveryTag: 1 });
+    assertEquals(await take(channel, 1), ["3"]);
+    await channel.send("basic.reject", { deliveryTag: 2 });
+    assertEquals(await take(channel, 1), ["4"]);
+    await channel.send("basic.ack", { deliveryTag: 0, multiple: true });
+    assertEquals(await take(channel, 2), ["5", "6"]);
+    await t.silent(channel, queue);
+  },
+);
+
+contract(
+  "The prefetch count holds for consumers that start after it, each for itself",
+  async (t) => {
+    const channel = await t.channel();
+    const [one, two, free] = [
+      await t.queue(channel),
+      await t.queue(channel),
+      await t.queue(channel),
+    ];
+    for (const queue of [one, two, free]) await t.fill(channel, queue, ...SEVEN);
+    await channel.call("basic.consume", { queue: free });
+    assertEquals(await take(channel, 7), SEVEN);
+    await channel.call("basic.qos", { prefetchCount: 1 });
+    await channel.call("basic.consume", { queue: one });
+    assertEquals(await take(channel, 1), ["1"]);
+    await channel.call("basic.qos", { prefetchCount: 2 });
+    await channel.call("basic.consume", { queue: two });
+    assertEquals(await take(channel, 2), ["1", "2"]);
+    await t.silent(channel, one);
+    await t.silent(channel, two);
+  },
+);
+
+contract("A global prefetch count is shared by the channel's consumers", async (t) => {
+  const channel = await t.channel();
+  const [one, two] = [await t.queue(channel), await t.queue(channel)];
+  for (const queue of [one, two]) await t.fill(channel, queue, ...SEVEN);
+  await channel.call("basic.qos", { prefetchCount: 3, global: true });
+  await channel.call("basic.consume", { queue: one });
+  assertEquals(await take(channel, 3), ["1", "2", "3"]);
+  await channel.call("basic.consume", { queue: two });
+  await t.silent(channel, two);
+  await channel.send("basic.ack", { deliveryTag: 3, multiple: true });
+  await take(channel, 3);
+  await t.silent(channel, one);
+});
+
+contract("A global and a consumer's own prefetch count hold both", async (t) => {
+  const channel = await t.channel();
+  const [one, two] = [await t.queue(channel), await t.queue(channel)];
+  for (const queue of [one, two]) await t.fill(channel, queue, ...SEVEN);
+  await channel.call("basic.qos", { prefetchCount: 2 });
+  await channel.call("basic.qos", { prefetchCount: 3, global: true });
+  await channel.call("basic.consume", { queue: one });
+  assertEquals(await take(channel, 2), ["1", "2"]);
+  await t.silent(channel, one);
+  await channel.call("basic.consume", { queue: two });
+  assertEquals(await take(channel, 1), ["1"]);
+  await t.silent(channel, two);
+});
+
+contract("Prefetch 0 is unlimited", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await t.fill(channel, queue, ...SEVEN);
+  await channel.call("basic.qos", { prefetchCount: 1 });
+  await channel.call("basic.qos", { prefetchCount: 0 });
+  await channel.call("basic.consume", { queue });
+  assertEquals(await take(channel, 7), SEVEN);
+});
+
+contract("What is fetched with basic.get does not count", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await t.fill(channel, queue, ...SEVEN);
+  await channel.call("basic.qos", { prefetchCount: 1 });
+  for (let i = 0; i < 2; i++) {
+    await channel.send("basic.get", { queue });
+    await channel.expectContent("basic.get-ok");
+  }
+  await channel.call("basic.consume", { queue });
+  assertEquals(await take(channel, 1), ["3"]);
+  await t.silent(channel, queue);
+});
+
+contract("A prefetch size closes the connection with 540", async (t) => {
+  const channel = await t.channel();
+  await channel.send("basic.qos", { prefetchSize: 1024 });
+  await channel.peer.channel(0).expectClose(540, "NOT_IMPLEMENTED - prefetch_size!=0 (1024)");
+});
+
+contract("A full consumer does not hold back the others of its queue", async (t) => {
+  const peer = await t.peer();
+  const [full, free] = [await peer.open(1), await peer.open(2)];
+  const queue = await t.queue(full);
+  await full.call("basic.qos", { prefetchCount: 1 });
+  await full.call("basic.consume", { queue });
+  await free.call("basic.consume", { queue });
+  await t.fill(full, queue, ...SEVEN);
+  const [first] = await take(full, 1);
+  assertEquals(await take(free, 6), SEVEN.filter((body) => body !== first));
+});

@@ -1,0 +1,125 @@
+import { assertEquals } from "@std/assert";
+import type { PeerChannel } from "../support/protocol_peer.ts";
+import { waitUntil } from "../support/wait.ts";
+import { type Case, contract } from "./contract.ts";
+
+/** Declares a queue that expired messages of another one go to. */
+async function graveyard(t: Case, channel: PeerChannel): Promise<string> {
+  const queue = await t.queue(channel);
+  await channel.call("basic.consume", { queue, noAck: true });
+  return queue;
+}
+
+function deadLetterTo(queue: string): Record<string, unknown> {
+  return { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue };
+}
+
+for (const type of ["classic", "quorum"]) {
+  contract(`x-message-ttl expires the messages of a ${type} queue`, async (t) => {
+    const channel = await t.channel();
+    const dead = await graveyard(t, channel);
+    const queue = await t.queue(channel, {
+      "x-queue-type": type,
+      "x-message-ttl": 50,
+      ...deadLetterTo(dead),
+    });
+    await t.fill(channel, queue, "a", "b");
+    assertEquals([(await channel.expectContent()).text, (await channel.expectContent()).text], [
+      "a",
+      "b",
+    ]);
+    assertEquals((await t.counts(channel, queue)).ready, 0);
+  });
+
+  contract(`The shorter of expiration and x-message-ttl holds on a ${type} queue`, async (t) => {
+    const channel = await t.channel();
+    const dead = await graveyard(t, channel);
+    const queue = await t.queue(channel, {
+      "x-queue-type": type,
+      "x-message-ttl": 60_000,
+      ...deadLetterTo(dead),
+    });
+    await t.publish(channel, { routingKey: queue }, {
+      body: "short",
+      properties: { expiration: "30" },
+    }, { body: "long", properties: { expiration: "90000" } });
+    assertEquals((await channel.expectContent()).text, "short");
+    assertEquals(await t.drain(channel, queue), ["long"]);
+  });
+}
+
+contract(
+  "expiration alone expires a message, without a dead-letter exchange for good",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel);
+    await t.publish(channel, { routingKey: queue }, {
+      body: "a",
+      properties: { expiration: "20" },
+    });
+    await waitUntil(
+      "the message to expire",
+      async () => (await t.counts(channel, queue)).ready === 0,
+    );
+  },
+);
+
+contract("A message behind one that lives longer expires when it comes to the head", async (t) => {
+  const channel = await t.channel();
+  const dead = await graveyard(t, channel);
+  const queue = await t.queue(channel, deadLetterTo(dead));
+  await t.publish(channel, { routingKey: queue }, { body: "head" }, {
+    body: "behind",
+    properties: { expiration: "1" },
+  }, { body: "mark" });
+  await channel.send("basic.get", { queue, noAck: true });
+  assertEquals((await channel.expectContent("basic.get-ok")).text, "head");
+  assertEquals((await channel.expectContent()).text, "behind");
+  assertEquals(await t.drain(channel, queue), ["mark"]);
+});
+
+for (const how of ["expiration", "x-message-ttl"]) {
+  contract(`${how} 0 expires at once unless a consumer takes the message`, async (t) => {
+    const channel = await t.channel();
+    const byQueue = how === "x-message-ttl";
+    const queue = await t.queue(channel, byQueue ? { "x-message-ttl": 0 } : {});
+    const properties = byQueue ? {} : { expiration: "0" };
+    await t.publish(channel, { routingKey: queue }, { body: "nobody", properties });
+    assertEquals(await t.drain(channel, queue), []);
+    await channel.call("basic.consume", { queue, noAck: true });
+    await t.publish(channel, { routingKey: queue }, { body: "somebody", properties });
+    assertEquals((await channel.expectContent()).text, "somebody");
+  });
+}
+
+contract(
+  "A delivered message does not expire; requeued, it expires if its time is over",
+  async (t) => {
+    const channel = await t.channel();
+    const consumer = await channel.peer.open(2);
+    const dead = await graveyard(t, channel);
+    const queue = await t.queue(channel, deadLetterTo(dead));
+    const clock = await t.queue(channel, { "x-message-ttl": 150, ...deadLetterTo(dead) });
+    await t.publish(channel, { routingKey: queue }, {
+      body: "held",
+      properties: { expiration: "100" },
+    });
+    await consumer.call("basic.consume", { queue, consumerTag: "c" });
+    assertEquals((await consumer.expectContent()).text, "held");
+    await t.fill(channel, clock, "tick");
+    assertEquals((await channel.expectContent()).text, "tick"); // by now it is over
+    await consumer.call("basic.cancel", { consumerTag: "c" });
+    await consumer.send("basic.nack", { deliveryTag: 1, requeue: true });
+    assertEquals((await channel.expectContent()).text, "held");
+  },
+);
+
+contract("A queue that expires drops its messages without dead-lettering them", async (t) => {
+  const channel = await t.channel();
+  const dead = await graveyard(t, channel);
+  const queue = await t.queue(channel, { "x-expires": 50, ...deadLetterTo(dead) });
+  const clock = await t.queue(channel, { "x-message-ttl": 400, ...deadLetterTo(dead) });
+  await t.fill(channel, queue, "lost");
+  await t.fill(channel, clock, "tick");
+  assertEquals((await channel.expectContent()).text, "tick");
+});

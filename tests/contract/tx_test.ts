@@ -1,0 +1,118 @@
+import { assertEquals } from "@std/assert";
+import { contract } from "./contract.ts";
+
+contract("What a transaction publishes is there after commit, not before", async (t) => {
+  const peer = await t.peer();
+  const [channel, watcher] = [await peer.open(1), await peer.open(2)];
+  const queue = await t.queue(channel);
+  await channel.call("tx.select");
+  await channel.publish({ routingKey: queue }, "a");
+  await channel.publish({ routingKey: queue }, "b");
+  assertEquals((await t.counts(channel, queue)).ready, 0);
+  await channel.call("tx.commit");
+  assertEquals(await t.drain(watcher, queue), ["a", "b"]);
+});
+
+contract(
+  "What a transaction publishes is dropped by rollback, and by closing the channel",
+  async (t) => {
+    const peer = await t.peer();
+    const [channel, watcher] = [await peer.open(1), await peer.open(2)];
+    const queue = await t.queue(channel);
+    await channel.call("tx.select");
+    await channel.publish({ routingKey: queue }, "a");
+    await channel.call("tx.rollback");
+    await channel.publish({ routingKey: queue }, "b");
+    await channel.call("tx.commit");
+    await channel.publish({ routingKey: queue }, "c");
+    await channel.call("channel.close");
+    assertEquals(await t.drain(watcher, queue), ["b"]);
+  },
+);
+
+contract(
+  "Acknowledgements belong to the transaction: kept by commit, undone by rollback",
+  async (t) => {
+    const peer = await t.peer();
+    const channel = await peer.open(1);
+    const queue = await t.queue(channel);
+    await t.fill(channel, queue, "a", "b", "c");
+    await channel.call("tx.select");
+    await channel.call("basic.consume", { queue });
+    for (let i = 0; i < 3; i++) await channel.expectContent();
+    await channel.send("basic.ack", { deliveryTag: 1 });
+    await channel.call("tx.commit");
+    await channel.send("basic.ack", { deliveryTag: 3 });
+    await channel.call("tx.rollback");
+    await channel.send("basic.ack", { deliveryTag: 2 });
+    await channel.call("tx.commit");
+    await channel.send("basic.reject", { deliveryTag: 3 });
+    await channel.call("channel.close");
+    assertEquals(await t.drain(await peer.open(2), queue), ["c"]);
+  },
+);
+
+contract("nack with requeue within a transaction comes back after commit", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await t.fill(channel, queue, "a");
+  await channel.call("tx.select");
+  await channel.call("basic.consume", { queue });
+  await channel.expectContent();
+  await channel.send("basic.nack", { deliveryTag: 1, requeue: true });
+  await t.silent(channel, queue);
+  await channel.send("tx.commit");
+  const answers = []; // the delivery may come first
+  for (let i = 0; i < 2; i++) {
+    const { name, args } = await channel.method();
+    answers.push(name);
+    if (name === "basic.deliver") {
+      assertEquals((await channel.readContent(args)).args.redelivered, true);
+    }
+  }
+  assertEquals(answers.sort(), ["basic.deliver", "tx.commit-ok"]);
+});
+
+contract(
+  "A mandatory message in a transaction is returned at commit, before commit-ok",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel);
+    await channel.call("tx.select");
+    await channel.publish({ routingKey: t.name(), mandatory: true }, "a");
+    await t.silent(channel, queue);
+    await channel.send("tx.commit");
+    assertEquals((await channel.expectContent("basic.return")).args.replyCode, 312);
+    await channel.expect("tx.commit-ok");
+  },
+);
+
+contract(
+  "Publishing to a missing exchange in a transaction closes the channel with 404",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel);
+    await channel.call("tx.select");
+    await channel.publish({ routingKey: queue }, "a");
+    await channel.publish({ exchange: t.name("x") }, "b");
+    await channel.send("tx.commit");
+    await channel.expectClose(404, /no exchange/);
+    assertEquals(await t.drain(await channel.peer.open(2), queue), []);
+  },
+);
+
+for (const method of ["tx.commit", "tx.rollback"]) {
+  contract(`${method} without tx.select is 406`, async (t) => {
+    const channel = await t.channel();
+    await channel.send(method);
+    await channel.expectClose(406, "PRECONDITION_FAILED - channel is not transactional");
+  });
+}
+
+contract("An empty commit, an empty rollback and a second tx.select are answered", async (t) => {
+  const channel = await t.channel();
+  await channel.call("tx.select");
+  await channel.call("tx.select");
+  await channel.call("tx.commit");
+  await channel.call("tx.rollback");
+});

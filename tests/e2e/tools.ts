@@ -1,0 +1,136 @@
+/**
+ * The tools as their users run them: real processes, from source, with exactly the permissions of
+ * their tasks in deno.json.
+ */
+import { AssertionError } from "@std/assert";
+import { permissionsOf } from "../../scripts/compile.ts";
+import { type Output, type ProcessOptions, spawn, type TestProcess } from "../support/process.ts";
+
+export type Tool = "new_task" | "worker";
+
+export interface ToolOptions extends ProcessOptions {
+  /** AMQP_URL; absent: the tool sees none. */
+  readonly url?: string;
+  /** TASK_QUEUE; absent: the tool sees none. */
+  readonly queue?: string;
+}
+
+const sources = new URL("../../src/", import.meta.url).pathname;
+
+/** The command line that runs a tool. */
+export function commandOf(tool: Tool, args: readonly string[] = []): string[] {
+  return [
+    Deno.execPath(),
+    "run",
+    "--quiet",
+    ...permissionsOf(tool),
+    `${sources}${tool}.ts`,
+    ...args,
+  ];
+}
+
+/** Starts a tool; `await using` it. */
+export function start(
+  tool: Tool,
+  args: readonly string[] = [],
+  { url, queue, ...options }: ToolOptions = {},
+): TestProcess {
+  const [command, ...rest] = commandOf(tool, args) as [string, ...string[]];
+  return spawn(command, {
+    ...options,
+    args: rest,
+    env: { AMQP_URL: url, TASK_QUEUE: queue, ...options.env },
+  });
+}
+
+/** Runs a tool to its end. */
+export async function finish(
+  tool: Tool,
+  args: readonly string[] = [],
+  options: ToolOptions = {},
+): Promise<Output> {
+  await using process = start(tool, args, options);
+  return await process.ended();
+}
+
+/**
+ * Runs a tool to its end in a line of sh, where "$@" is the tool with its arguments.
+ *
+ * @param meanwhile what to wait for before the line's stdin gets a newline and ends
+ */
+export async function finishInShell(
+  line: string,
+  tool: Tool,
+  args: readonly string[],
+  url: string,
+  queue?: string,
+  meanwhile?: () => Promise<void>,
+): Promise<Output> {
+  await using shell = spawn("/bin/sh", {
+    args: ["-c", line, "sh", ...commandOf(tool, args)],
+    env: { AMQP_URL: url, TASK_QUEUE: queue },
+    ...(meanwhile ? { stdin: "open" } : {}),
+  });
+  if (meanwhile) {
+    await meanwhile();
+    await shell.write("\n");
+    await shell.endInput();
+  }
+  return await shell.ended();
+}
+
+/** Sends a task and fails unless that went well, without a word on stderr. */
+export async function send(words: readonly string[], options: ToolOptions): Promise<Output> {
+  const output = await finish("new_task", words, options);
+  if (output.code === 0 && output.stderr === "") return output;
+  throw new AssertionError(`new_task ended with ${output.code}:\n${output.stderr}`);
+}
+
+/** Ends a worker in order: everything it did is acknowledged. */
+export async function stop(worker: TestProcess): Promise<Output> {
+  worker.kill("SIGTERM");
+  const output = await worker.ended();
+  if (output.code === 0) return output;
+  throw new AssertionError(`the worker ended with ${output.code}:\n${output.stderr}`);
+}
+
+/** Tasks that a worker has received, as it printed them. */
+export function received(worker: TestProcess): string[] {
+  const prefix = " [x] Received ";
+  return worker.stdout.filter((line) => line.startsWith(prefix))
+    .map((line) => line.slice(prefix.length));
+}
+
+/** How many tasks workers have done. */
+export function done(...workers: readonly TestProcess[]): number {
+  return workers.flatMap(({ stdout }) => stdout).filter((line) => line === " [x] Done").length;
+}
+
+/** Rows that run at the same time; the machine has few cores. */
+const WIDTH = 4;
+
+/**
+ * Runs a check for every row, some at a time, and fails with all that failed.
+ *
+ * @param label names a row in the failure
+ */
+export async function forEachRow<R>(
+  rows: readonly R[],
+  label: (row: R) => string,
+  check: (row: R) => Promise<void>,
+): Promise<void> {
+  const failures: string[] = [];
+  const left = [...rows];
+  async function take(): Promise<void> {
+    for (let row = left.shift(); row !== undefined; row = left.shift()) {
+      await check(row).catch((error) => failures.push(`${label(row)}: ${causeOf(error).message}`));
+    }
+  }
+  await Promise.all(Array.from({ length: WIDTH }, take));
+  if (failures.length > 0) throw new AssertionError(failures.join("\n\n"));
+}
+
+/** What went wrong first, when the end of a process failed the row a second time. */
+function causeOf(error: Error): Error {
+  return error instanceof SuppressedError ? causeOf(error.suppressed) : error;
+}

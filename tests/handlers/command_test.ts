@@ -1,0 +1,534 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { ToolError, UsageError } from "../../src/errors.ts";
+import { CommandHandler, type CommandOptions } from "../../src/handlers/command.ts";
+import { TaskFiles } from "../../src/handlers/task_files.ts";
+import type { Outcome, TaskContext } from "../../src/task/handler.ts";
+import type { Task } from "../../src/task/task.ts";
+import { waitUntil } from "../support/wait.ts";
+
+const ENV = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: "/nowhere" };
+
+function task(overrides: Partial<Task> = {}): Task {
+  return {
+    id: "t-1",
+    body: new Uint8Array(),
+    properties: {},
+    queue: "q",
+    exchange: "",
+    routingKey: "q",
+    redelivered: false,
+    ...overrides,
+  };
+}
+
+function context(signal: AbortSignal = new AbortController().signal): TaskContext {
+  return { signal, attempt: 1, maxAttempts: 5 };
+}
+
+function makeDirectory(): string {
+  const dir = Deno.env.get("TEST_RUN_DIR");
+  return Deno.makeTempDirSync({ prefix: "command-", ...(dir ? { dir } : {}) });
+}
+
+/** A handler whose output goes to files in a directory that the test can read. */
+class Bench implements Disposable {
+  readonly directory = makeDirectory();
+  readonly warnings: string[] = [];
+  readonly handler: CommandHandler;
+
+  constructor(options: Partial<CommandOptions>) {
+    try {
+      this.handler = new CommandHandler({
+        env: ENV,
+        output: { kind: "file", directory: this.directory },
+        warn: (message) => this.warnings.push(message),
+        ...options,
+      });
+    } catch (error) {
+      Deno.removeSync(this.directory, { recursive: true });
+      throw error;
+    }
+  }
+
+  run(overrides: Partial<Task> = {}, signal?: AbortSignal): Promise<Outcome> {
+    return this.handler.handle(task(overrides), context(signal));
+  }
+
+  bytes(stream: "stdout" | "stderr", id = "t-1", attempt = 1): Uint8Array {
+    return Deno.readFileSync(`${this.directory}/${id}.${attempt}.${stream}`);
+  }
+
+  text(stream: "stdout" | "stderr", id = "t-1", attempt = 1): string {
+    return new TextDecoder().decode(this.bytes(stream, id, attempt));
+  }
+
+  [Symbol.dispose](): void {
+    this.handler[Symbol.dispose]();
+    Deno.removeSync(this.directory, { recursive: true });
+  }
+}
+
+/** Runs a shell text once, as an argument of sh and not through --shell. */
+function sh(script: string, options: Partial<CommandOptions> = {}): Bench {
+  return new Bench({ argv: ["sh", "-c", script, "sh"], ...options });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    Deno.kill(pid, "SIGCONT");
+  } catch {
+    return false;
+  }
+  // A zombie that waits for its parent has ended, too.
+  return !/^\d+ \(.*\) Z/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+}
+
+/** The first line of a file, once a command has written one. */
+function lineOf(path: string): Promise<string> {
+  return waitUntil(`a line in ${path}`, () => Deno.readTextFileSync(path).match(/^(.*)\n/)?.[1]);
+}
+
+async function assertGone(pid: number): Promise<void> {
+  await waitUntil(`process ${pid} to end`, () => !isAlive(pid));
+}
+
+Deno.test("a command gets the exact bytes of the body on stdin, then the end of file", async () => {
+  using bench = new Bench({ argv: ["cat"] });
+  const body = Uint8Array.from({ length: 300_000 }, (_, i) => i * 7 & 0xff);
+  assertEquals(await bench.run({ body }), { kind: "done" });
+  assertEquals(bench.bytes("stdout"), body);
+});
+
+Deno.test("a command without a body reads the end of file at once", async () => {
+  using bench = sh("cat; echo end");
+  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(bench.text("stdout"), "end\n");
+});
+
+Deno.test("5 MB of stdin that nobody reads do no harm: the exit status decides", async () => {
+  const body = new Uint8Array(5_000_000);
+  using unread = sh("exit 0");
+  assertEquals(await unread.run({ body }), { kind: "done" });
+  using closed = sh("exec <&-; exit 3");
+  assertEquals((await closed.run({ body })).kind, "failed");
+  // A descendant holds the pipe open, so that no error ends the writing.
+  using held = sh("sleep 600 >/dev/null 2>&1 & exit 0");
+  assertEquals(await held.run({ body }), { kind: "done" });
+});
+
+Deno.test("every exit status has the meaning of the contract", async () => {
+  const meanings: [Outcome["kind"], number[]][] = [
+    ["done", [0]],
+    ["failed", [1, 2, 63, 67, 70, 71, 74, 75, 77, 80, 100, 125, 126, 127, 128, 137, 254]],
+    ["rejected", [64, 65, 66, 76, 78]],
+    ["snoozed", [79]],
+    ["unable", [255]],
+  ];
+  using bench = new Bench({ argv: ["sh", "-c", "exit $TASK_TYPE"] });
+  for (const [kind, codes] of meanings) {
+    for (const code of codes) {
+      const outcome = await bench.run({ properties: { type: String(code) } });
+      assertEquals(outcome.kind, kind, `exit ${code}`);
+      if (outcome.kind === "failed" || outcome.kind === "rejected") {
+        assertEquals(outcome.reason, `exit ${code}`);
+        assertEquals(outcome.exitCode, code);
+      }
+      if (outcome.kind === "unable") assertEquals(outcome.exitCode, 75);
+    }
+  }
+});
+
+Deno.test("overrides change the meaning of exit statuses and may not contradict each other", async () => {
+  const exits = { ack: [3], retry: [65], dead: [4, 5], stop: [6] };
+  using bench = new Bench({ argv: ["sh", "-c", "exit $TASK_TYPE"], exits });
+  const kinds = [];
+  for (const type of ["3", "65", "4", "5", "6"]) {
+    kinds.push((await bench.run({ properties: { type } })).kind);
+  }
+  assertEquals(kinds, ["done", "failed", "rejected", "rejected", "unable"]);
+  assertThrows(
+    () => new Bench({ argv: ["true"], exits: { retry: [1], dead: [1] } }),
+    UsageError,
+    "exit status 1 can mean one thing only",
+  );
+});
+
+Deno.test("a command killed by somebody else's signal has failed, with the signal's name", async () => {
+  using bench = sh("kill -KILL $$");
+  assertEquals(await bench.run(), {
+    kind: "failed",
+    reason: "signal SIGKILL",
+    exitCode: 137,
+    stderrTail: "",
+  });
+});
+
+Deno.test("exit status 79 snoozes for the time in TASK_SNOOZE_FILE, else the default", async () => {
+  using asked = sh('echo 90s >"$TASK_SNOOZE_FILE"; exit 79');
+  assertEquals(await asked.run(), { kind: "snoozed", delayMs: 90_000 });
+  using silent = sh("exit 79", { snoozeMs: 7_000 });
+  assertEquals(await silent.run(), { kind: "snoozed", delayMs: 7_000 });
+  using nonsense = sh('echo soon >"$TASK_SNOOZE_FILE"; exit 79');
+  assertEquals(await nonsense.run(), { kind: "snoozed", delayMs: 60_000 });
+  assertEquals(nonsense.warnings, [
+    'TASK_SNOOZE_FILE must hold a time such as 90s, and holds "soon"',
+  ]);
+});
+
+Deno.test("snooze files of commands that ended otherwise do not pile up", () => {
+  using files = new TaskFiles();
+  let directory = "";
+  for (let run = 1; run <= 600; run++) {
+    using one = files.create(run, "{}");
+    Deno.writeTextFileSync(one.snooze, "90s");
+    directory = one.snooze.replace(/[^/]*$/, "");
+  }
+  assert([...Deno.readDirSync(directory)].length <= 256);
+});
+
+Deno.test("a command knows its task from TASK_* and nothing of the worker's own settings", async () => {
+  const env = { ...ENV, AMQP_URL: "amqp://u:secret@h/", TASK_QUEUE: "not this", COLOUR: "blue" };
+  using bench = new Bench({ argv: ["env"], env });
+  await bench.run({
+    id: "abc",
+    exchange: "ex",
+    routingKey: "key",
+    redelivered: true,
+    properties: {
+      contentType: "text/plain",
+      type: "two\nlines",
+      priority: 3,
+      correlationId: "with\0nul",
+      replyTo: "r".repeat(10_000),
+      timestamp: new Date(1_700_000_000_000),
+      headers: { LD_PRELOAD: "evil.so", PATH: "/evil" },
+    },
+  });
+  const text = bench.text("stdout", "abc");
+  for (
+    const line of [
+      "TASK_ID=abc",
+      "TASK_QUEUE=q",
+      "TASK_EXCHANGE=ex",
+      "TASK_ROUTING_KEY=key",
+      "TASK_ATTEMPT=1",
+      "TASK_MAX_ATTEMPTS=5",
+      "TASK_REDELIVERED=1",
+      "TASK_CONTENT_TYPE=text/plain",
+      "TASK_TYPE=two\nlines",
+      "TASK_PRIORITY=3",
+      "TASK_CORRELATION_ID=",
+      `TASK_REPLY_TO=${"r".repeat(8_192)}`,
+      "TASK_TIMESTAMP=1700000000",
+      "TASK_DEADLINE=",
+      "COLOUR=blue",
+      "PATH=/usr/local/bin:/usr/bin:/bin",
+    ]
+  ) {
+    assertStringIncludes(text, `${line}\n`);
+  }
+  for (const secret of ["AMQP_URL", "secret", "LD_PRELOAD", "not this"]) {
+    assert(!text.includes(secret), secret);
+  }
+});
+
+Deno.test("TASK_META_FILE holds everything about the task, only for this user, and goes away", async () => {
+  using bench = sh(
+    'stat -c %a "$TASK_META_FILE"; echo "$TASK_META_FILE" >&2; cat "$TASK_META_FILE"',
+  );
+  await bench.run({
+    properties: {
+      messageId: "m",
+      timestamp: new Date(0),
+      deliveryMode: 2,
+      headers: {
+        big: 2n ** 60n,
+        small: 5n,
+        bytes: Uint8Array.of(1, 2, 255),
+        when: new Date(0),
+        nested: { list: [1, null, "x"] },
+        "__proto__": "kept",
+      },
+    },
+  });
+  const [mode, json] = bench.text("stdout").split("\n");
+  assertEquals(mode, "600");
+  assertEquals(JSON.parse(json!), {
+    schema: 1,
+    delivery: {
+      queue: "q",
+      exchange: "",
+      routing_key: "q",
+      redelivered: false,
+      attempt: 1,
+      max_attempts: 5,
+      deadline: null,
+    },
+    properties: { message_id: "m", timestamp: "1970-01-01T00:00:00.000Z", delivery_mode: 2 },
+    headers: {
+      big: "1152921504606846976",
+      small: 5,
+      bytes: { base64: "AQL/" },
+      when: "1970-01-01T00:00:00.000Z",
+      nested: { list: [1, null, "x"] },
+    },
+  });
+  const path = bench.text("stderr").trim();
+  assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
+  const directory = path.slice(0, path.lastIndexOf("/"));
+  assertEquals([...Deno.readDirSync(directory)], []);
+  bench.handler[Symbol.dispose]();
+  assertThrows(() => Deno.statSync(directory), Deno.errors.NotFound);
+});
+
+Deno.test("a temporary directory that somebody removed is made again", async () => {
+  using bench = sh('dirname "$TASK_META_FILE"');
+  await bench.run();
+  Deno.removeSync(bench.text("stdout").trim(), { recursive: true });
+  assertEquals(await bench.run(), { kind: "done" });
+});
+
+Deno.test("arguments are passed as they are, with {id}, {queue} and {attempt} replaced", async () => {
+  const argv = ["printf", "[%s]", "{id}", "a{queue}b", "{attempt}", "$HOME `x` 'y", "{body}", ""];
+  using bench = new Bench({ argv });
+  await bench.run({ id: "-n $& \0x" });
+  const file = [...Deno.readDirSync(bench.directory)][0]!.name;
+  const text = Deno.readTextFileSync(`${bench.directory}/${file}`);
+  assertEquals(text, "[-n $& x][aqb][1][$HOME `x` 'y][{body}][]");
+});
+
+Deno.test("a shell text has its values from variables; nothing is replaced in it", async () => {
+  using bench = new Bench({ shell: 'echo "$TASK_ID" {id} && cat | tr a-z A-Z' });
+  await bench.run({ id: "$(exit 9)", body: new TextEncoder().encode("loud") });
+  const file = [...Deno.readDirSync(bench.directory)][0]!.name;
+  assertEquals(Deno.readTextFileSync(`${bench.directory}/${file}`), "$(exit 9) {id}\nLOUD");
+});
+
+Deno.test("a missing or unexecutable command is known before any task", () => {
+  const directory = makeDirectory();
+  const plain = `${directory}/plain`;
+  const script = `${directory}/script`;
+  Deno.writeTextFileSync(plain, "#!/bin/sh\n", { mode: 0o644 });
+  Deno.writeTextFileSync(script, "#!/no/such/interpreter -x\n", { mode: 0o755 });
+  const cases: [string[], Partial<CommandOptions>, number, string][] = [
+    [["no-such-command-x"], {}, 127, '"no-such-command-x" must be an executable file in PATH'],
+    [["/no/such/file"], {}, 127, '"/no/such/file" does not'],
+    [["./missing"], { cwd: directory }, 127, `"${directory}/./missing" does not`],
+    [[plain], {}, 126, "execute permission is not set"],
+    [["plain"], { env: { PATH: directory } }, 126, "execute permission is not set"],
+    [[directory], {}, 126, "it is no file"],
+    [[script], {}, 127, '"/no/such/interpreter"'],
+    [["true"], { cwd: `${directory}/gone` }, 66, `"${directory}/gone" is none`],
+  ];
+  for (const [argv, options, code, message] of cases) {
+    const error = assertThrows(() => new Bench({ argv, ...options }), ToolError, message);
+    assertEquals(error.exitCode, code, argv[0]);
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("a command that vanishes between two tasks is this host's fault, not the task's", async () => {
+  const directory = makeDirectory();
+  const file = `${directory}/tool`;
+  Deno.writeTextFileSync(file, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+  using bench = new Bench({ argv: [file], cwd: directory });
+  assertEquals(await bench.run(), { kind: "done" });
+  Deno.chmodSync(file, 0o644);
+  const forbidden = await bench.run();
+  assert(forbidden.kind === "unable");
+  assertEquals(forbidden.exitCode, 126);
+  Deno.removeSync(file);
+  const missing = await bench.run();
+  assert(missing.kind === "unable");
+  assertEquals(missing.exitCode, 127);
+  assertStringIncludes(missing.reason, `"${file}" does not`);
+  Deno.removeSync(directory, { recursive: true });
+  const homeless = await bench.run();
+  assert(homeless.kind === "unable");
+  assertEquals(homeless.exitCode, 66);
+});
+
+Deno.test("a command that a shell cannot find or execute is this host's fault", async () => {
+  using missing = new Bench({ shell: "no-such-command-x" });
+  const outcome = await missing.run();
+  assert(outcome.kind === "unable");
+  assertEquals(outcome.exitCode, 127);
+  assertStringIncludes(outcome.reason, "no-such-command-x");
+  using directory = new Bench({ shell: "/" });
+  const refused = await directory.run();
+  assert(refused.kind === "unable");
+  assertEquals(refused.exitCode, 126);
+});
+
+Deno.test("a command is run in --cwd", async () => {
+  const directory = Deno.realPathSync(makeDirectory());
+  using bench = new Bench({ argv: ["pwd"], cwd: directory });
+  await bench.run();
+  assertEquals(bench.text("stdout"), `${directory}\n`);
+  Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("a command leads a process group of its own", async () => {
+  using bench = sh("ps -o pid=,pgid= -p $$");
+  await bench.run();
+  const [pid, pgid] = bench.text("stdout").trim().split(/\s+/);
+  assertEquals(pid, pgid);
+});
+
+Deno.test("a timeout ends the whole group: a child that ignores TERM, and its child", async () => {
+  const controller = new AbortController();
+  const script = `trap '' TERM; (trap '' TERM; sh -c 'echo $PPID $$; sleep 6000'); sleep 6000`;
+  using bench = sh(script, { killAfterMs: 50 });
+  const running = bench.run({}, controller.signal);
+  const pids = (await lineOf(`${bench.directory}/t-1.1.stdout`)).split(" ").map(Number);
+  assertEquals(pids.map(isAlive), [true, true]);
+  controller.abort(new DOMException("25m are over", "TimeoutError"));
+  assertEquals(await running, {
+    kind: "failed",
+    reason: "timeout",
+    exitCode: 137,
+    stderrTail: "",
+  });
+  for (const pid of pids) await assertGone(pid);
+});
+
+Deno.test("a command that heeds TERM has time to tidy up, and the timeout stands", async () => {
+  const controller = new AbortController();
+  using bench = sh(`trap 'echo tidied; exit 0' TERM; echo ready >&2; sleep 600 & wait; exit 1`);
+  const running = bench.run({}, controller.signal);
+  await lineOf(`${bench.directory}/t-1.1.stderr`);
+  controller.abort(new DOMException("over", "TimeoutError"));
+  const outcome = await running;
+  assert(outcome.kind === "failed");
+  assertEquals([outcome.reason, outcome.exitCode, outcome.stderrTail], ["timeout", 0, "ready\n"]);
+  assertEquals(bench.text("stdout"), "tidied\n");
+});
+
+Deno.test("a stopped command is ended all the same", async () => {
+  const controller = new AbortController();
+  using bench = sh(`echo ready >&2; kill -STOP $$`);
+  const running = bench.run({}, controller.signal);
+  await lineOf(`${bench.directory}/t-1.1.stderr`);
+  controller.abort(new Error("the worker ends"));
+  assertEquals(await running, { kind: "interrupted" });
+});
+
+Deno.test("a command interrupted by our shutdown is interrupted, whatever it exits with", async () => {
+  for (const end of ["exit 0", "exit 65", "kill -KILL $$"]) {
+    const controller = new AbortController();
+    using bench = sh(`trap '${end}' TERM; echo ready >&2; sleep 600 & wait; exit 1`);
+    const running = bench.run({}, controller.signal);
+    await lineOf(`${bench.directory}/t-1.1.stderr`);
+    controller.abort(new Error("the worker ends"));
+    assertEquals(await running, { kind: "interrupted" }, end);
+  }
+});
+
+Deno.test("a signal aborted beforehand starts nothing", async () => {
+  using bench = sh("echo ran");
+  assertEquals(await bench.run({}, AbortSignal.abort()), { kind: "interrupted" });
+  assertEquals([...Deno.readDirSync(bench.directory)], []);
+});
+
+Deno.test("a grandchild that holds stdout does not hold the task, and is ended", async () => {
+  using bench = sh("sleep 600 & echo $!");
+  assertEquals(await bench.run(), { kind: "done" });
+  await assertGone(Number(bench.text("stdout")));
+});
+
+Deno.test("a grandchild lives on with leaveOrphans, and still does not hold the task", async () => {
+  using bench = sh("sleep 600 & echo $!", { leaveOrphans: true });
+  assertEquals(await bench.run(), { kind: "done" });
+  const pid = Number(bench.text("stdout"));
+  assertEquals(isAlive(pid), true);
+  Deno.kill(pid, "SIGKILL");
+});
+
+Deno.test("killAll() ends every run at once", async () => {
+  using bench = sh(`trap '' TERM; echo ready >&2; sleep 600; sleep 600`);
+  const runs = [bench.run({ id: "a" }), bench.run({ id: "b" })];
+  await Promise.all(["a", "b"].map((id) => lineOf(`${bench.directory}/${id}.1.stderr`)));
+  bench.handler.killAll();
+  for (const outcome of await Promise.all(runs)) {
+    assert(outcome.kind === "failed");
+    assertEquals(outcome.reason, "signal SIGKILL");
+  }
+});
+
+Deno.test("binary output is kept byte by byte, and its tail is text", async () => {
+  using bench = sh(`printf '\\000\\377\\n\\200' | tee /dev/stderr; exit 1`);
+  const outcome = await bench.run();
+  assert(outcome.kind === "failed");
+  assertEquals(bench.bytes("stdout"), Uint8Array.of(0, 255, 10, 128));
+  assertEquals(bench.bytes("stderr"), Uint8Array.of(0, 255, 10, 128));
+  assertEquals(outcome.stderrTail, "\0\ufffd\n\ufffd");
+});
+
+Deno.test("huge output is neither kept nor lost: the tail is its end", async () => {
+  using bench = sh("seq 1000000 >&2; seq 1000000; exit 1");
+  const outcome = await bench.run();
+  assert(outcome.kind === "failed");
+  assertMatch(outcome.stderrTail!, /\n999999\n1000000\n$/);
+  assertEquals(outcome.stderrTail!.length, 4_096);
+  assertEquals(bench.bytes("stdout").length, 6_888_896);
+  assertEquals(bench.bytes("stderr").length, 6_888_896);
+});
+
+Deno.test("output=null keeps the end of stderr for the dead queue", async () => {
+  using bench = sh("echo gone; echo why >&2; exit 1", { output: { kind: "null" } });
+  const outcome = await bench.run();
+  assert(outcome.kind === "failed");
+  assertEquals(outcome.stderrTail, "why\n");
+});
+
+Deno.test("an output directory that cannot be written is said and does not fail the task", async () => {
+  using bench = sh("echo out", { output: { kind: "file", directory: "/no/such/directory" } });
+  assertEquals(await bench.run(), { kind: "done" });
+  assertMatch(
+    bench.warnings.join("\n"),
+    /"\/no\/such\/directory\/t-1\.1\.stdout" cannot be written/,
+  );
+});
+
+Deno.test("an id from strangers is only ever a file name, never a path", async () => {
+  using bench = new Bench({ argv: ["echo", "x"] });
+  for (const id of ["../../etc/x", "..", ".", "a/b", "\x1b[2J", "CON", "\ud800", "*"]) {
+    assertEquals(await bench.run({ id }), { kind: "done" });
+  }
+  const names = [...Deno.readDirSync(bench.directory)].map((entry) => entry.name).sort();
+  assertEquals(
+    names,
+    [
+      "%1B%5B2J.1.stdout",
+      "%2A.1.stdout",
+      "%2E..1.stdout",
+      "%2E.%2F..%2Fetc%2Fx.1.stdout",
+      "%2E.1.stdout",
+      "%EF%BF%BD.1.stdout",
+      "CON.1.stdout",
+      "a%2Fb.1.stdout",
+    ].sort(),
+  );
+});
+
+Deno.test("200 quick commands leave no zombie and no open resource", async () => {
+  using bench = new Bench({ argv: ["true"], output: { kind: "null" } });
+  const before = [...Deno.readDirSync("/proc/self/fd")].length;
+  let left = 200;
+  async function lane(): Promise<void> {
+    while (left-- > 0) assertEquals(await bench.run({ body: Uint8Array.of(1) }), { kind: "done" });
+  }
+  await Promise.all([lane(), lane()]);
+  const states = [...Deno.readDirSync("/proc")]
+    .filter((entry) => /^\d+$/.test(entry.name))
+    .map((entry) => {
+      try {
+        return Deno.readTextFileSync(`/proc/${entry.name}/stat`).replace(/^.*\) /s, "");
+      } catch {
+        return "";
+      }
+    })
+    .filter((stat) => stat.startsWith(`Z ${Deno.pid} `));
+  assertEquals(states, []);
+  assertEquals([...Deno.readDirSync("/proc/self/fd")].length, before);
+});

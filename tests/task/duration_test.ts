@@ -1,0 +1,56 @@
+import { assertEquals } from "@std/assert";
+import { formatDuration, parseDuration } from "../../src/task/duration.ts";
+import { Random } from "../support/random.ts";
+
+Deno.test("durations are read in every unit, bare numbers as seconds", () => {
+  const expected: Record<string, number> = {
+    "0": 0,
+    "5": 5000,
+    "007": 7000,
+    "1.5": 1500,
+    "500ms": 500,
+    "0.4ms": 0,
+    "0.25s": 250,
+    "5s": 5000,
+    "25m": 1_500_000,
+    "1h": 3_600_000,
+    "7d": 604_800_000,
+  };
+  for (const [text, ms] of Object.entries(expected)) assertEquals(parseDuration(text), ms, text);
+});
+
+Deno.test("what is no duration is undefined", () => {
+  const bad = ["", " ", "s", "-1", "+1", "1e3", "1 s", "5S", "1.", ".5", "1.5.2", "0x10", "1s\n"];
+  for (const text of [...bad, "1s1s", "5sec", "Infinity", "NaN", "9".repeat(13), "\u0661"]) {
+    assertEquals(parseDuration(text), undefined, JSON.stringify(text));
+  }
+});
+
+Deno.test("a parsed duration is a whole, safe number of milliseconds", () => {
+  const random = new Random(6);
+  for (let i = 0; i < 2000; i++) {
+    const text = `${random.below(1e12)}.${random.below(1e6)}${
+      random.pick(["", "ms", "s", "m", "h", "d"])
+    }`;
+    const ms = parseDuration(text)!;
+    assertEquals(Number.isInteger(ms), true, text);
+  }
+});
+
+Deno.test("durations are shown in the largest unit that fits", () => {
+  const expected: [number, string][] = [
+    [0, "0 ms"],
+    [0.4, "0 ms"],
+    [999, "999 ms"],
+    [1000, "1 s"],
+    [1234, "1.2 s"],
+    [59_960, "60 s"],
+    [60_000, "1 m"],
+    [90_000, "1.5 m"],
+    [61_000, "61 s"],
+    [3_600_000, "1 h"],
+    [86_400_000, "1 d"],
+    [129_600_000, "1.5 d"],
+  ];
+  for (const [ms, text] of expected) assertEquals(formatDuration(ms), text);
+});
