@@ -349,6 +349,27 @@ Deno.test("every way a publication can end settles its promise with the right er
   }));
 });
 
+Deno.test("a publisher that was refused a task asks for another one; what is pending still settles", async () => {
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptPublisher(peer);
+    await channel.expectContent("basic.publish");
+    await channel.expectContent("basic.publish");
+    await channel.send("basic.nack", { deliveryTag: 1 });
+    await channel.send("basic.ack", { deliveryTag: 2 });
+    await letGo(peer);
+  });
+  await using connection = await open(server.url);
+  const publisher = await Publisher.open(connection.transport);
+  const [refused, pending] = [
+    toolError(publisher.publish(task("q"))),
+    publisher.publish(task("q")),
+  ];
+  assertEquals(publisher.isEnded, false);
+  assertEquals((await refused).exitCode, EXIT.temporary);
+  assertEquals(publisher.isEnded, true);
+  await within("the other task", pending);
+});
+
 Deno.test("limit 7: each return finds its own task, with message ids, without, and with equal ones", async () => {
   const ids = ["a", undefined, "same", "same", "", "\ud800", "\ufeffbom", "z"];
   const returned = new Set([1, 3, 5, 6]);
