@@ -71,10 +71,7 @@ export class Connector {
   async connectForever(signal: AbortSignal, tolerant: boolean): Promise<Transport | undefined> {
     while (!signal.aborted) {
       try {
-        const attempt = this.connect();
-        const transport = await Promise.race([attempt, aborted(signal)]);
-        if (transport !== undefined) return transport;
-        attempt.then((late) => late.shutdown(), () => {});
+        return await unlessAborted(this.connect(), signal, (late) => late.shutdown());
       } catch (error) {
         if (!(error instanceof ToolError)) throw error;
         const fatal = !(error instanceof ConnectionError) || error.fatal;
@@ -103,12 +100,23 @@ export class Connector {
   }
 }
 
-/** Resolves with undefined when the signal aborts. */
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
+/** Resolves with undefined when the signal aborts first; a later value is handed to `discard`. */
+async function unlessAborted<T extends object>(
+  promise: Promise<T>,
+  signal: AbortSignal,
+  discard: (value: T) => void,
+): Promise<T | undefined> {
+  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
+  const onAbort = () => resolve(undefined);
+  signal.addEventListener("abort", onAbort);
+  try {
+    const value = await Promise.race([promise, aborted]);
+    if (value === undefined) promise.then(discard, () => {});
+    return value;
+  } finally {
+    // The signal lives as long as the worker.
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Resolves after `ms` milliseconds or when the signal aborts. */

@@ -7,11 +7,12 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import { ChannelError, ConnectionError, ToolError } from "../errors.ts";
+import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import type { Connector } from "./connection.ts";
 import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
+import { reason } from "./dial.ts";
 import type { Transport } from "./transport.ts";
 
 /** Consumption that lasted so long counts as a success: the next pause is a short one again. */
@@ -142,7 +143,23 @@ class Consumption {
   flow(onDelivery: (delivery: Delivery) => void): void {
     const early = this.#early ?? [];
     this.#early = undefined;
-    for (const delivery of early) onDelivery(delivery);
+    for (const delivery of early) this.#hand(delivery, onDelivery);
+  }
+
+  /** A fault in there is no reason to blame the broker, or to end with a connection left open. */
+  #hand(delivery: Delivery, onDelivery: (delivery: Delivery) => void): void {
+    try {
+      onDelivery(delivery);
+    } catch (error) {
+      this.#end(
+        new ConnectionError(
+          `a task could not be taken over: ${reason(error)}`,
+          EXIT.internal,
+          false,
+          { cause: error },
+        ),
+      );
+    }
   }
 
   /** Takes no more tasks; the ones here can still be settled. */
@@ -172,7 +189,7 @@ class Consumption {
     // It was on its way when the consumer was cancelled.
     if (this.#draining) delivery.release();
     else if (this.#early !== undefined) this.#early.push(delivery);
-    else options.onDelivery(delivery);
+    else this.#hand(delivery, options.onDelivery);
   }
 
   #end(error: ToolError): void {

@@ -38,6 +38,7 @@ export class Publisher {
   readonly #pending = new Map<number, Pending>();
   #nextTag = 1;
   #ended: ToolError | undefined;
+  #refused = false;
   /** Runs on when nothing is pending, so that a steady stream does not set one for each task. */
   #timer: Timer | undefined;
 
@@ -59,9 +60,13 @@ export class Publisher {
     return publisher;
   }
 
-  /** Its channel or connection is gone. */
+  /**
+   * Open another one for the next task: the channel or connection is gone, or the broker has
+   * refused a task. RabbitMQ goes on refusing everything on a channel that published while a quorum
+   * queue had no leader. What is pending still settles.
+   */
   get isEnded(): boolean {
-    return this.#ended !== undefined;
+    return this.#ended !== undefined || this.#refused;
   }
 
   /** Publications that the broker has not confirmed yet. */
@@ -73,9 +78,6 @@ export class Publisher {
    * Publishes a task; resolves when the broker has confirmed it.
    *
    * Waits before sending while the broker blocks publishers or the socket is full.
-   *
-   * RabbitMQ may go on refusing everything on a channel that published while a quorum queue had no
-   * leader: send a refused task again through a new publisher.
    *
    * @throws {TaskError} returned (69), refused (75), not confirmed in time (75: it may be on the
    *   queue), or impossible to encode (65)
@@ -131,6 +133,7 @@ export class Publisher {
     if (pending.returned !== undefined) {
       pending.reject(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
+      this.#refused = true;
       pending.reject(
         new TaskError("the broker refused the task (basic.nack): it is not queued", EXIT.temporary),
       );

@@ -27,38 +27,45 @@ async function deleteQueue(transport: Transport, name: string): Promise<void> {
   await (await transport.openChannel()).queueDelete(name);
 }
 
-rabbitmqTest("tasks of every size, published in one turn, arrive whole and in order", async () => {
-  await using connection = await open(`${node.url}?heartbeat=5`);
-  const { transport } = connection;
-  assertEquals(transport.server.product, "RabbitMQ");
-  const name = uniqueName("amqp");
-  await using consumer = new TestConsumer(node.url, policy(name), { prefetch: 100 });
-  await consumer.ready.next();
-  const publisher = await Publisher.open(transport);
-  const bodies = [0, 1, 4087, 4096, 4097, 16_384, 131_064, 131_065, 1_000_000].map((size, i) =>
-    new Uint8Array(size).fill(i + 1)
-  );
-  const headers = { pad: "h".repeat(20_000) };
-  await Promise.all(bodies.flatMap((body, i) => [
-    publisher.publish(task(name, body, { messageId: `plain ${i}` })),
-    publisher.publish(task(name, body, { messageId: `headers ${i}`, headers: { ...headers, i } })),
-  ]));
-  const deliveries = await consumer.deliveries.take(2 * bodies.length);
-  for (const [i, { task }] of deliveries.entries()) {
-    const body = bodies[i >> 1]!;
-    assertEquals(task.id, `${i % 2 === 0 ? "plain" : "headers"} ${i >> 1}`);
-    assertEquals([task.body.length, task.body.every((byte) => byte === (i >> 1) + 1)], [
-      body.length,
-      true,
-    ]);
-    if (i % 2 === 1) assertEquals(task.properties.headers, { ...headers, i: i >> 1 });
-  }
-  for (const delivery of deliveries) assertEquals(delivery.ack(), true);
-  await consumer.consumer.close();
-  await consumer.done;
-  assertEquals((await inspectQueue(transport, name)).messageCount, 0);
-  await deleteQueue(transport, name);
-});
+rabbitmqTest(
+  "limit 19: tasks of every size, published in one turn, arrive whole, and no buffer of theirs is kept",
+  async () => {
+    await using connection = await open(`${node.url}?heartbeat=5`);
+    const { transport } = connection;
+    assertEquals(transport.server.product, "RabbitMQ");
+    const name = uniqueName("amqp");
+    await using consumer = new TestConsumer(node.url, policy(name), { prefetch: 100 });
+    await consumer.ready.next();
+    const publisher = await Publisher.open(transport);
+    const bodies = [0, 1, 4087, 4096, 4097, 16_384, 131_064, 131_065, 1_000_000].map((size, i) =>
+      new Uint8Array(size).fill(i + 1)
+    );
+    const headers = { pad: "h".repeat(20_000) };
+    await Promise.all(bodies.flatMap((body, i) => [
+      publisher.publish(task(name, body, { messageId: `plain ${i}` })),
+      publisher.publish(
+        task(name, body, { messageId: `headers ${i}`, headers: { ...headers, i } }),
+      ),
+    ]));
+    const deliveries = await consumer.deliveries.take(2 * bodies.length);
+    for (const [i, { task }] of deliveries.entries()) {
+      const body = bodies[i >> 1]!;
+      assertEquals(task.id, `${i % 2 === 0 ? "plain" : "headers"} ${i >> 1}`);
+      assertEquals([task.body.length, task.body.every((byte) => byte === (i >> 1) + 1)], [
+        body.length,
+        true,
+      ]);
+      if (i % 2 === 1) assertEquals(task.properties.headers, { ...headers, i: i >> 1 });
+    }
+    for (const delivery of deliveries) assertEquals(delivery.ack(), true);
+    const { bufferPool } = transport as unknown as { bufferPool: unknown[] };
+    assertEquals([bufferPool, publisher.pending], [[], 0]);
+    await consumer.consumer.close();
+    await consumer.done;
+    assertEquals((await inspectQueue(transport, name)).messageCount, 0);
+    await deleteQueue(transport, name);
+  },
+);
 
 rabbitmqTest(
   "limit 7: of many tasks in flight exactly the unroutable ones fail, with ids and without",

@@ -113,7 +113,7 @@ rabbitmqTest(
 );
 
 rabbitmqTest(
-  "a consumer connects again after a cut, a FIN, a refusal and a black hole, and loses no task",
+  "limit 13: a consumer connects again after a cut, a FIN, a refusal and a black hole, and loses no task",
   async () => {
     await using proxy = await Proxy.start(node.port);
     await using direct = await open(node.url);

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import { ChannelError, ConnectionError, EXIT, TaskError, ToolError } from "../../src/errors.ts";
-import { encodeHeader, encodeMethod, FRAME } from "../support/methods.ts";
+import { type Arguments, encodeHeader, encodeMethod, FRAME } from "../support/methods.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { within } from "../support/wait.ts";
@@ -22,7 +22,11 @@ import {
 const TEXT = new TextEncoder();
 
 /** Server: lets a consumer of ours look at its queue and consume; gives the channel it consumes on. */
-async function acceptConsumer(peer: Peer, ms?: number): Promise<PeerChannel> {
+async function acceptConsumer(
+  peer: Peer,
+  look: (qos: Arguments, consume: Arguments) => void = () => {},
+  ms?: number,
+): Promise<PeerChannel> {
   await peer.acceptHandshake();
   const first = peer.channel(1);
   await first.expect("channel.open", ms);
@@ -35,9 +39,9 @@ async function acceptConsumer(peer: Peer, ms?: number): Promise<PeerChannel> {
   await second.expect("channel.open", ms);
   await first.send("channel.close-ok");
   await second.send("channel.open-ok");
-  await second.expect("basic.qos", ms);
+  const qos = await second.expect("basic.qos", ms);
   await second.send("basic.qos-ok");
-  await second.expect("basic.consume", ms);
+  look(qos, await second.expect("basic.consume", ms));
   await second.send("basic.consume-ok", { consumerTag: "c" });
   return second;
 }
@@ -222,6 +226,38 @@ Deno.test("limit 17: a task with a field of an unknown type is delivered with it
   assertEquals(next!.task.id, "n");
 });
 
+Deno.test("limit 10: a consumer asks for bounded deliveries that it acknowledges", async () => {
+  const asked = Promise.withResolvers<Record<string, unknown>[]>();
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptConsumer(peer, (qos, consume) => asked.resolve([qos, consume]));
+    await letGo(peer, channel);
+  });
+  await using consumer = new TestConsumer(server.url, policy("q"), { prefetch: 3 });
+  await consumer.ready.next();
+  const [qos, consume] = await asked.promise;
+  assertEquals([qos!.prefetchCount, qos!.prefetchSize, qos!.global], [3, 0, false]);
+  assertEquals([consume!.queue, consume!.noAck, consume!.exclusive], ["q", false, false]);
+});
+
+Deno.test("limit 11: an exception where a delivery is handed over costs the connection, not the process", async () => {
+  await using server = new ScriptedServer(async (peer, connection) => {
+    const channel = await acceptConsumer(peer);
+    await channel.content("basic.deliver", { ...DELIVER, redelivered: connection > 1 }, "x");
+    await letGo(peer, channel);
+  });
+  const again = Promise.withResolvers<boolean>();
+  let thrown = 0;
+  await using consumer = new TestConsumer(server.url, policy("q"), {
+    random: () => 0,
+    onDelivery: ({ task }) => {
+      if (thrown++ === 0) throw new Error("a fault of ours");
+      again.resolve(task.redelivered);
+    },
+  });
+  assertStringIncludes(await consumer.log.lines.next(), "a fault of ours");
+  assertEquals(await within("the task to come again", again.promise), true);
+});
+
 Deno.test("a delivery of a connection that has ended cannot be settled on the next one", async () => {
   const acks = Promise.withResolvers<number>();
   await using server = new ScriptedServer(async (peer, connection) => {
@@ -311,6 +347,27 @@ Deno.test("every way a publication can end settles its promise with the right er
     assertEquals([error.exitCode, error.constructor], [exitCode, kind]);
     assertEquals(publisher.pending, 0);
   }));
+});
+
+Deno.test("a publisher that was refused a task asks for another one; what is pending still settles", async () => {
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptPublisher(peer);
+    await channel.expectContent("basic.publish");
+    await channel.expectContent("basic.publish");
+    await channel.send("basic.nack", { deliveryTag: 1 });
+    await channel.send("basic.ack", { deliveryTag: 2 });
+    await letGo(peer);
+  });
+  await using connection = await open(server.url);
+  const publisher = await Publisher.open(connection.transport);
+  const [refused, pending] = [
+    toolError(publisher.publish(task("q"))),
+    publisher.publish(task("q")),
+  ];
+  assertEquals(publisher.isEnded, false);
+  assertEquals((await refused).exitCode, EXIT.temporary);
+  assertEquals(publisher.isEnded, true);
+  await within("the other task", pending);
 });
 
 Deno.test("limit 7: each return finds its own task, with message ids, without, and with equal ones", async () => {
@@ -490,7 +547,7 @@ async function consumeSpoilt(fault: Fault): Promise<number> {
   await using server = new ScriptedServer(async (peer, connection) => {
     if (connection === 1) counter = spoil(peer, fault);
     try {
-      const channel = await acceptConsumer(peer, PATIENCE_MS);
+      const channel = await acceptConsumer(peer, undefined, PATIENCE_MS);
       const properties = { messageId: "m", contentType: "text/plain", headers: { a: 1, b: ["x"] } };
       await channel.content("basic.deliver", DELIVER, "hello", properties);
       await channel.expect("basic.ack", PATIENCE_MS);
