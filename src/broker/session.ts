@@ -13,7 +13,14 @@ import { Fault, type FaultKind } from "./faults.ts";
 import { FrameError, type FrameSource, FrameType } from "./frames.ts";
 import type { Login } from "./handshake.ts";
 import type { Limits } from "./limits.ts";
-import { type Arguments, decodeMethod, idsOf, type Method, type MethodName } from "./methods.ts";
+import {
+  type Arguments,
+  decodeArguments,
+  idsOf,
+  type Method,
+  type MethodName,
+  readMethodName,
+} from "./methods.ts";
 import { Outbox } from "./outbox.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import type { Turn } from "./turn.ts";
@@ -63,6 +70,7 @@ export interface SessionHost {
 }
 
 const NO_METHOD = { classId: 0, methodId: 0 };
+const PUBLISH = idsOf("basic.publish");
 
 export class Session implements ChannelSession {
   readonly id: number;
@@ -89,6 +97,8 @@ export class Session implements ChannelSession {
   #heartbeat: Deadline | undefined;
   #closeDeadline: Deadline | undefined;
   #blocked = false;
+  /** The stream lost its frames: whatever still comes is ignored. */
+  #unreadable = false;
   #resume: (() => void) | undefined;
 
   constructor(id: number, login: Login, host: SessionHost) {
@@ -129,8 +139,10 @@ export class Session implements ChannelSession {
   #readFrames(): void {
     this.#lastRead = Date.now();
     try {
+      if (this.#unreadable) this.#source.discard();
       while (this.#state !== "ended" && this.#source.next(this.frameMax)) this.#frame();
     } catch (error) {
+      this.#unreadable = true;
       this.#current = NO_METHOD;
       this.#failConnection(faultOf(error, this.#host.log));
     }
@@ -141,14 +153,12 @@ export class Session implements ChannelSession {
     this.#current = NO_METHOD;
     try {
       if (type === FrameType.heartbeat) return this.#checkHeartbeat(number);
-      if (type < FrameType.method || type > FrameType.body) {
-        throw new Fault("frame-error", `type ${type}, channel ${number}: unknown frame type`);
-      }
+      if (type < FrameType.method || type > FrameType.body) throw this.#unknownFrame();
       const channel = number === 0 ? undefined : this.#channels.get(number);
       if (this.#state === "running" && channel) {
+        if (channel.publishing.isReceiving || type === FrameType.method) this.#current = PUBLISH;
         const reader = channel.receive(type, bytes, payloadStart, payloadEnd);
-        if (reader === undefined) this.#current = idsOf("basic.publish");
-        else this.#channelMethod(number, channel, this.#decode(reader));
+        if (reader !== undefined) this.#channelMethod(number, channel, this.#decode(reader));
         return;
       }
       this.#otherFrame(type, number);
@@ -158,14 +168,28 @@ export class Session implements ChannelSession {
   }
 
   #checkHeartbeat(number: number): void {
-    if (number !== 0) throw new Fault("frame-error", `heartbeat on channel ${number}`);
+    if (number !== 0) throw new Fault("unexpected-frame", this.#source.snippet);
+    if (this.#source.payloadEnd > this.#source.payloadStart) throw this.#unknownFrame();
+  }
+
+  #unknownFrame(): Fault {
+    return new Fault("frame-error", `${this.#source.snippet}: unknown_frame`);
   }
 
   #decode(reader: ByteReader): Method {
-    const method = decodeMethod(reader);
-    if (method === undefined) throw new Fault("command-invalid", "unknown method");
-    this.#current = idsOf(method.name);
-    return method;
+    this.#current = NO_METHOD;
+    if (reader.end - reader.position < 4) throw this.#unknownFrame();
+    const name = readMethodName(reader);
+    if (name === undefined) throw new Fault("command-invalid", "unknown method");
+    this.#current = idsOf(name);
+    const start = reader.position;
+    try {
+      return decodeArguments(name, reader);
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      const octets = this.#source.bytes.subarray(start, reader.end).join(",");
+      throw new Fault("frame-error", `cannot decode <<${octets}>>`);
+    }
   }
 
   /** Frames of the connection itself, and of channels that are not open. */
@@ -174,9 +198,10 @@ export class Session implements ChannelSession {
     const closing = this.#state === "closing" || this.#channels.get(number) === null;
     if (type !== FrameType.method) {
       if (closing) return;
-      throw number === 0
-        ? new Fault("command-invalid", "content on channel 0")
-        : new Fault("channel-error", "expected 'channel.open'");
+      throw new Fault(
+        "unexpected-frame",
+        number === 0 ? this.#source.snippet : "expected method frame, got non method frame instead",
+      );
     }
     const method = this.#decode(new ByteReader(bytes, payloadStart, payloadEnd));
     if (number === 0) return this.#connectionMethod(method);
@@ -198,7 +223,7 @@ export class Session implements ChannelSession {
         return;
       default:
         if (this.#state === "closing") return;
-        throw new Fault("command-invalid", `unexpected method ${method.name} on channel 0`);
+        throw new Fault("channel-error", "unexpected method in connection state running");
     }
   }
 
@@ -206,7 +231,7 @@ export class Session implements ChannelSession {
 
   #openChannel(number: number): void {
     const { channelMax } = this.#login;
-    if (number > channelMax || this.#channels.size >= channelMax) {
+    if (this.#channels.size >= channelMax) {
       throw new Fault(
         "not-allowed",
         `number of channels opened (${this.#channels.size}) has reached the negotiated ` +
@@ -225,8 +250,6 @@ export class Session implements ChannelSession {
         channel.end();
         this.#channels.delete(number);
         return this.send(number, "channel.close-ok", {});
-      case "channel.close-ok":
-        return;
       default:
         channel.handle(method);
     }
@@ -403,7 +426,7 @@ export class Session implements ChannelSession {
 function faultOf(error: unknown, log: Logger): Fault {
   if (error instanceof Fault) return error;
   if (error instanceof FrameError) return new Fault("frame-error", error.message);
-  if (error instanceof MalformedError) return new Fault("syntax-error", error.message);
+  if (error instanceof MalformedError) return new Fault("frame-error", error.message);
   log.error("a fault in the broker", {
     error: error instanceof Error ? error.stack ?? error.message : String(error),
   });
