@@ -104,6 +104,7 @@ export class Queue {
     this.#readyBytes += stored.bytes;
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
+      this.#anyExpires = true;
       this.#host.deadlines.add(Date.now() + EXPIRE_AFTER_START_MS, () => this.#expire());
     }
   }
@@ -131,6 +132,7 @@ export class Queue {
       .append(publication, this.#expiresAt(publication), publication.persistent && this.durable);
     this.#ready++;
     this.#readyBytes += size;
+    if (message.expiresAt !== 0) this.#anyExpires = true;
     return message;
   }
 
@@ -299,7 +301,6 @@ export class Queue {
       const expiresAt = lane?.peek()?.expiresAt ?? 0;
       if (expiresAt !== 0) first = Math.min(first, expiresAt);
     }
-    if (first < Infinity) this.#anyExpires = true;
     if (first === Infinity || (this.#expiry !== undefined && this.#expiry.at <= first)) return;
     this.#host.deadlines.cancel(this.#expiry);
     this.#expiry = this.#host.deadlines.add(first, () => this.#expire());
