@@ -2,7 +2,8 @@
  * One connection after its handshake: frames in, answers out, heartbeats, and the only place where
  * faults become reply codes.
  *
- * States: running > closing (we sent connection.close and wait for close-ok) > ended.
+ * States: running > closing (we sent connection.close and wait for close-ok) > ended, or
+ * running > leaving (we sent close-ok and wait for the client to close the socket) > ended.
  */
 
 import type { Alarms } from "./alarms.ts";
@@ -59,6 +60,10 @@ const LONGEST_TEXT = 255;
 /** Milliseconds that a client has to answer connection.close. */
 const CLOSE_MS = 5_000;
 
+/** Milliseconds that a client has to close the socket after our close-ok. Not closing it first
+ * spares clients a race between close-ok and the end of the stream. */
+const LEAVE_MS = 1_000;
+
 /** What a session shares with all others. */
 export interface SessionHost {
   readonly limits: Limits;
@@ -90,7 +95,7 @@ export class Session implements ChannelSession {
   readonly #source: FrameSource;
   /** By number; a closing channel, whose frames are ignored until close-ok, is null. */
   readonly #channels = new Map<number, Channel | null>();
-  #state: "running" | "closing" | "ended" = "running";
+  #state: "running" | "closing" | "leaving" | "ended" = "running";
   /** The method that is being done: error replies name it. */
   #current = NO_METHOD;
   #lastRead = Date.now();
@@ -139,13 +144,17 @@ export class Session implements ChannelSession {
   #readFrames(): void {
     this.#lastRead = Date.now();
     try {
-      if (this.#unreadable) this.#source.discard();
-      while (this.#state !== "ended" && this.#source.next(this.frameMax)) this.#frame();
+      if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
+      while (this.#isReading && this.#source.next(this.frameMax)) this.#frame();
     } catch (error) {
       this.#unreadable = true;
       this.#current = NO_METHOD;
       this.#failConnection(faultOf(error, this.#host.log));
     }
+  }
+
+  get #isReading(): boolean {
+    return this.#state === "running" || this.#state === "closing";
   }
 
   #frame(): void {
@@ -214,10 +223,9 @@ export class Session implements ChannelSession {
   #connectionMethod(method: Method): void {
     switch (method.name) {
       case "connection.close":
-        this.send(0, "connection.close-ok", {});
         return this.#leave();
       case "connection.close-ok":
-        return this.#leave();
+        return this.#finish();
       case "connection.update-secret":
         if (this.#state === "running") this.send(0, "connection.update-secret-ok", {});
         return;
@@ -282,7 +290,7 @@ export class Session implements ChannelSession {
   }
 
   #failConnection(fault: Fault): void {
-    if (this.#state !== "running") return this.#leave();
+    if (this.#state !== "running") return this.#abandon();
     this.#log("connection closed", fault, 0);
     this.close(fault);
   }
@@ -308,8 +316,17 @@ export class Session implements ChannelSession {
     this.#resume?.();
   }
 
-  /** Both sides have agreed to end: what is written still goes out. */
+  /** The client ends the connection. */
   #leave(): void {
+    this.#endChannels();
+    this.#state = "leaving";
+    this.send(0, "connection.close-ok", {});
+    this.deadlines.cancel(this.#closeDeadline);
+    this.#closeDeadline = this.deadlines.add(Date.now() + LEAVE_MS, () => this.#abandon());
+  }
+
+  /** Both sides have agreed to end: what is written still goes out. */
+  #finish(): void {
     this.#end();
     this.turn.end();
     this.outbox.idle().then(() => this.outbox.close());
