@@ -152,6 +152,12 @@ async function chooseWork(
   given: ReadonlySet<string>,
   host: Host,
 ): Promise<Work> {
+  if (/^amqps?:/.test(words[0] ?? "")) {
+    throw new UsageError(
+      `the broker is given by --url or AMQP_URL, and ${JSON.stringify(words[0])} stands where a ` +
+        "command does",
+    );
+  }
   const chosen = [
     ...(words.length > 0 ? ["a command"] : []),
     ...["shell", "handler"].filter((name) => given.has(name)).map((name) => `--${name}`),
@@ -194,7 +200,7 @@ function warnAboutAckTimeout(
   host: Host,
 ): void {
   if (timeoutMs === undefined || timeoutMs < ACK_TIMEOUT_MS || values.ack === "early") return;
-  const queue = values.queue.split(",")[0]!.replace(/=\d+$/, "");
+  const queue = values.queue[0]!.name;
   host.log.warn(
     `--timeout is ${
       formatDuration(timeoutMs)

@@ -74,6 +74,9 @@ export class Publisher {
    *
    * Waits before sending while the broker blocks publishers or the socket is full.
    *
+   * RabbitMQ may go on refusing everything on a channel that published while a quorum queue had no
+   * leader: send a refused task again through a new publisher.
+   *
    * @throws {TaskError} returned (69), refused (75), not confirmed in time (75: it may be on the
    *   queue), or impossible to encode (65)
    * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue

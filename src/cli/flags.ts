@@ -65,9 +65,10 @@ export function text(
       const bytes = new TextEncoder().encode(given).length;
       const { minBytes = 0, maxBytes = Infinity } = spec;
       if (bytes >= minBytes && bytes <= maxBytes) return given;
-      throw new UsageError(
-        `${source} must have ${minBytes} to ${maxBytes} bytes, and has ${bytes}`,
-      );
+      const bounds = maxBytes === Infinity
+        ? `at least ${minBytes} ${minBytes === 1 ? "byte" : "bytes"}`
+        : `${minBytes} to ${maxBytes} bytes`;
+      throw new UsageError(`${source} must have ${bounds}, and has ${bytes}`);
     },
   };
 }

@@ -26,7 +26,7 @@ import {
 } from "./flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { onSignals } from "./signals.ts";
-import { readQueueNames, WORKER_FLAGS } from "./worker_flags.ts";
+import { WORKER_FLAGS } from "./worker_flags.ts";
 
 const match: Flag<RegExp | undefined> = {
   value: "REGEX",
@@ -159,7 +159,7 @@ export async function runQueues(host: Host, args: readonly string[]): Promise<nu
       `worker queues takes options only, and was given ${JSON.stringify(words[0])}`,
     );
   }
-  const names = readQueueNames(values).flatMap(({ name }) => [
+  const names = values.queue.flatMap(({ name }) => [
     name,
     ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
     deadQueue(name).name,

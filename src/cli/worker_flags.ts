@@ -29,6 +29,46 @@ const backoff: Flag<readonly number[]> = {
   },
 };
 
+/** A queue of --queue. */
+export interface QueueShare {
+  readonly name: string;
+  /** Its part of the concurrency, in proportion to those of the others; at least 1. */
+  readonly weight: number;
+}
+
+const queues: Flag<readonly QueueShare[]> = {
+  value: "NAME[,NAME]",
+  help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
+  env: "TASK_QUEUE",
+  shown: "task_queue",
+  fallback: () => [{ name: "task_queue", weight: 1 }],
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const shares = given.split(",").map((part) => {
+      const match = /^(.+)=(\d{1,5})$/s.exec(part);
+      return { name: match?.[1] ?? part, weight: Number(match?.[2] ?? 1) };
+    });
+    for (const { name, weight } of shares) {
+      const bytes = new TextEncoder().encode(name).length;
+      // Longer ones leave no room for names such as NAME.delay.3600000.
+      if (bytes < 1 || bytes > MAX_QUEUE_NAME_BYTES) {
+        throw new UsageError(
+          `${source} must have names of 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
+        );
+      }
+      if (weight < 1) {
+        throw new UsageError(
+          `${source} needs parts of at least 1, and is ${JSON.stringify(given)}`,
+        );
+      }
+    }
+    if (new Set(shares.map(({ name }) => name)).size < shares.length) {
+      throw new UsageError(`${source} needs different names, and is ${JSON.stringify(given)}`);
+    }
+    return shares;
+  },
+};
+
 const rate: Flag<number | undefined> = {
   value: "N/s",
   help: "start at most so many tasks a second, a minute (N/m) or an hour (N/h)",
@@ -77,13 +117,7 @@ function exitCodes(help: string): Flag<readonly number[]> {
 export const WORKER_FLAGS = {
   ...CONNECTION_FLAGS,
   ...QUEUE_FLAGS,
-  queue: text({
-    value: "NAME[,NAME]",
-    help: "work queue, or several that share the concurrency; NAME=N is a share of N instead of 1",
-    env: "TASK_QUEUE",
-    default: "task_queue",
-    minBytes: 1,
-  }),
+  queue: queues,
   concurrency: integer({
     min: 1,
     max: 65535,
@@ -160,32 +194,9 @@ export const WORKER_FLAGS = {
 
 export type WorkerValues = Values<typeof WORKER_FLAGS>;
 
-/** The names in --queue with their shares. @throws {UsageError} */
-export function readQueueNames(
-  values: Pick<WorkerValues, "queue">,
-): { name: string; weight: number }[] {
-  const queues = values.queue.split(",").map((part) => {
-    const match = /^(.+)=(\d{1,5})$/s.exec(part);
-    return { name: match?.[1] ?? part, weight: Number(match?.[2] ?? 1) };
-  });
-  for (const { name, weight } of queues) {
-    const bytes = new TextEncoder().encode(name).length;
-    if (bytes < 1 || bytes > MAX_QUEUE_NAME_BYTES) {
-      throw new UsageError(
-        `--queue needs names of 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
-      );
-    }
-    if (weight === 0) throw new UsageError(`--queue needs shares of at least 1, and one is 0`);
-  }
-  if (new Set(queues.map(({ name }) => name)).size < queues.length) {
-    throw new UsageError(`--queue needs different names, and is ${JSON.stringify(values.queue)}`);
-  }
-  return queues;
-}
-
 /** The queues with the concurrency shared out by weight, at least 1 each. @throws {UsageError} */
 export function readWorkerQueues(values: WorkerValues): WorkerQueue[] {
-  const queues = readQueueNames(values);
+  const queues = values.queue;
   if (values.concurrency < queues.length) {
     throw new UsageError(
       `--concurrency must be at least the number of queues, ${queues.length}, and is ${values.concurrency}`,
@@ -202,7 +213,7 @@ export function readWorkerQueues(values: WorkerValues): WorkerQueue[] {
   // What rounding left over goes to the queues named first.
   for (let i = 0; left > 0; i++, left--) prefetches[i % prefetches.length]!++;
   return queues.map(({ name }, i) => ({
-    policy: { ...readQueuePolicy(values), name },
+    policy: readQueuePolicy({ ...values, queue: name }),
     prefetch: prefetches[i]!,
   }));
 }

@@ -129,7 +129,7 @@ export class CommandHandler implements Disposable {
       case "dead":
         return { kind: "rejected", ...failure };
       case "snooze":
-        return { kind: "snoozed", delayMs: this.#snoozeMs(files.readSnooze()) };
+        return { kind: "snoozed", delayMs: this.#snoozeMs(files.takeSnooze()) };
       case "stop":
         return unable(new ToolError(`the command stops the worker (exit ${code})`, EXIT.temporary));
       case "unable": {

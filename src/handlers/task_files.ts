@@ -1,5 +1,8 @@
 /** The files of one run, in a directory that only this user can read. */
 
+/** Snooze files that nobody read are looked for once in so many runs. */
+const SWEEP_EVERY = 256;
+
 /** Longest content of a snooze file that is looked at, in bytes. */
 const MAX_SNOOZE_BYTES = 64;
 
@@ -14,6 +17,7 @@ export class TaskFiles implements Disposable {
   create(run: number, metadata: string): RunFiles {
     try {
       this.#directory ??= Deno.makeTempDirSync({ prefix: "worker-" });
+      if (run % SWEEP_EVERY === 0) sweep(this.#directory);
       return new RunFiles(this.#directory, run, metadata);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound) || this.#directory === undefined) throw error;
@@ -42,8 +46,8 @@ export class RunFiles implements Disposable {
     Deno.writeTextFileSync(this.meta, metadata, { mode: 0o600, createNew: true });
   }
 
-  /** What the command wrote to the snooze file, if it did. */
-  readSnooze(): string | undefined {
+  /** What the command wrote to the snooze file, if it did; the file goes. */
+  takeSnooze(): string | undefined {
     try {
       using file = Deno.openSync(this.snooze);
       const bytes = new Uint8Array(MAX_SNOOZE_BYTES);
@@ -51,12 +55,23 @@ export class RunFiles implements Disposable {
       return new TextDecoder().decode(bytes.subarray(0, length)).trim();
     } catch {
       return undefined;
+    } finally {
+      remove(this.snooze);
     }
   }
 
+  /** Leaves the snooze file: looking for one that is hardly ever there would cost every run. */
   [Symbol.dispose](): void {
     remove(this.meta);
-    remove(this.snooze);
+  }
+}
+
+/** Removes the snooze files of runs that are over. */
+function sweep(directory: string): void {
+  const names = new Set(Array.from(Deno.readDirSync(directory), (entry) => entry.name));
+  for (const name of names) {
+    const meta = name.replace(/\.snooze$/, ".json");
+    if (name !== meta && !names.has(meta)) remove(`${directory}/${name}`);
   }
 }
 

@@ -18,6 +18,7 @@ const FLAGS = {
   kind: choice({ choices: ["one", "two", "three"], help: "a kind", default: "one" }),
   count: integer({ min: 1, max: 100, default: 7, help: "a count" }),
   wait: duration({ min: 1, max: 60_000, default: "5s", help: "a time" }),
+  full: text({ help: "some text", minBytes: 1 }),
   item: list({ help: "an item", parseOne: (given) => given }),
   "no-thing": toggle({ help: "without the thing" }),
   quiet: toggle({ help: "no output" }),
@@ -39,6 +40,7 @@ Deno.test("without arguments every flag has its default", async () => {
       kind: "one",
       count: 7,
       wait: 5000,
+      full: undefined,
       item: [],
       "no-thing": false,
       quiet: false,
@@ -151,6 +153,7 @@ Deno.test("a value out of bounds is refused in one sentence with the bounds and 
     [["--quiet=1"], "--quiet is a switch and takes no value"],
     [["--short="], "--short must have 1 to 4 bytes, and has 0"],
     [["--short=\u{1f407}x"], "--short must have 1 to 4 bytes, and has 5"],
+    [["--full="], "--full must have at least 1 byte, and has 0"],
     [["--kind=four"], '--kind must be one, two or three, and is "four"'],
     [["--kind=One"], '--kind must be one, two or three, and is "One"'],
     ...["0", "101", "1e1", "-1", "+1", "1.0", " 1", "", "0x1", "\u0661", "9".repeat(40)].map(

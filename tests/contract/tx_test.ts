@@ -61,8 +61,16 @@ contract("nack with requeue within a transaction comes back after commit", async
   await channel.expectContent();
   await channel.send("basic.nack", { deliveryTag: 1, requeue: true });
   await t.silent(channel, queue);
-  await channel.call("tx.commit");
-  assertEquals((await channel.expectContent()).args.redelivered, true);
+  await channel.send("tx.commit");
+  const answers = []; // the delivery may come first
+  for (let i = 0; i < 2; i++) {
+    const { name, args } = await channel.method();
+    answers.push(name);
+    if (name === "basic.deliver") {
+      assertEquals((await channel.readContent(args)).args.redelivered, true);
+    }
+  }
+  assertEquals(answers.sort(), ["basic.deliver", "tx.commit-ok"]);
 });
 
 contract(

@@ -53,18 +53,29 @@ export async function finish(
   return await process.ended();
 }
 
-/** Runs a tool to its end in a line of sh, where "$@" is the tool with its arguments. */
+/**
+ * Runs a tool to its end in a line of sh, where "$@" is the tool with its arguments.
+ *
+ * @param meanwhile what to wait for before the line's stdin gets a newline and ends
+ */
 export async function finishInShell(
   line: string,
   tool: Tool,
   args: readonly string[],
   url: string,
   queue?: string,
+  meanwhile?: () => Promise<void>,
 ): Promise<Output> {
   await using shell = spawn("/bin/sh", {
     args: ["-c", line, "sh", ...commandOf(tool, args)],
     env: { AMQP_URL: url, TASK_QUEUE: queue },
+    ...(meanwhile ? { stdin: "open" } : {}),
   });
+  if (meanwhile) {
+    await meanwhile();
+    await shell.write("\n");
+    await shell.endInput();
+  }
   return await shell.ended();
 }
 
@@ -112,9 +123,14 @@ export async function forEachRow<R>(
   const left = [...rows];
   async function take(): Promise<void> {
     for (let row = left.shift(); row !== undefined; row = left.shift()) {
-      await check(row).catch((error) => failures.push(`${label(row)}: ${error.message}`));
+      await check(row).catch((error) => failures.push(`${label(row)}: ${causeOf(error).message}`));
     }
   }
   await Promise.all(Array.from({ length: WIDTH }, take));
   if (failures.length > 0) throw new AssertionError(failures.join("\n\n"));
+}
+
+/** What went wrong first, when the end of a process failed the row a second time. */
+function causeOf(error: Error): Error {
+  return error instanceof SuppressedError ? causeOf(error.suppressed) : error;
 }

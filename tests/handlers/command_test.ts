@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { ToolError, UsageError } from "../../src/errors.ts";
 import { CommandHandler, type CommandOptions } from "../../src/handlers/command.ts";
+import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -172,6 +173,17 @@ Deno.test("exit status 79 snoozes for the time in TASK_SNOOZE_FILE, else the def
   assertEquals(nonsense.warnings, [
     'TASK_SNOOZE_FILE must hold a time such as 90s, and holds "soon"',
   ]);
+});
+
+Deno.test("snooze files of commands that ended otherwise do not pile up", () => {
+  using files = new TaskFiles();
+  let directory = "";
+  for (let run = 1; run <= 600; run++) {
+    using one = files.create(run, "{}");
+    Deno.writeTextFileSync(one.snooze, "90s");
+    directory = one.snooze.replace(/[^/]*$/, "");
+  }
+  assert([...Deno.readDirSync(directory)].length <= 256);
 });
 
 Deno.test("a command knows its task from TASK_* and nothing of the worker's own settings", async () => {

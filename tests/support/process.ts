@@ -234,10 +234,13 @@ export function spawnDeno(script: string | URL, options: ProcessOptions = {}): T
   });
 }
 
-/** Runs a program to its end. */
-export async function run(command: string, options: ProcessOptions = {}): Promise<Output> {
+/** Runs a program to its end, for at most `timeoutMs` (default: a minute). */
+export async function run(
+  command: string,
+  options: ProcessOptions & { timeoutMs?: number } = {},
+): Promise<Output> {
   await using child = spawn(command, options);
-  return await child.ended();
+  return await child.ended(options.timeoutMs ?? 60_000);
 }
 
 /** Whether a program can be found on PATH (or at its absolute path). */

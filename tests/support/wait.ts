@@ -1,7 +1,7 @@
 /** Waiting for something to become true, with a deadline that fails in a clear sentence. */
 
 /** Milliseconds that any single step of a test may take on a slow, shared machine. */
-export const STEP_MS = 15_000;
+export const STEP_MS = 60_000;
 
 /** Milliseconds between two looks at something that sends no event. */
 const POLL_MS = 20;

@@ -1,0 +1,170 @@
+/**
+ * The tools as a library: publish tasks and run a worker inside a TypeScript program.
+ *
+ * @example Publish a task, and wait until the broker has confirmed it
+ * ```ts
+ * import { publishTasks } from "@workqueue/tools";
+ *
+ * await publishTasks({ url: Deno.env.get("AMQP_URL")!, queue: "mails" }, [
+ *   { body: JSON.stringify({ to: "someone@example.org" }), id: "mail-1" },
+ * ]);
+ * ```
+ *
+ * @example Work on tasks until the queue is empty
+ * ```ts
+ * import { RejectTask, runWorker } from "@workqueue/tools";
+ *
+ * await runWorker({
+ *   url: Deno.env.get("AMQP_URL")!,
+ *   queue: "mails",
+ *   exitWhenEmpty: true,
+ *   handler: (task, { attempt, log }) => {
+ *     const mail = task.json() as { to?: string };
+ *     if (mail.to === undefined) throw new RejectTask("no recipient");
+ *     log(`mail to ${mail.to}, attempt ${attempt}`);
+ *   },
+ * });
+ * ```
+ *
+ * @module
+ */
+import { Connector } from "./amqp/connection.ts";
+import { ensureQueue } from "./amqp/declare.ts";
+import { Publisher } from "./amqp/publisher.ts";
+import { parseUrls } from "./amqp/url.ts";
+import { VERSION } from "./cli/main.ts";
+import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
+import { createLogger, type Logger } from "./observe/log.ts";
+import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
+import type { TaskProperties } from "./task/task.ts";
+import { Worker } from "./worker/worker.ts";
+
+export {
+  type HandlerContext,
+  type HandlerFunction,
+  type HandlerTask,
+  RejectTask,
+  RetryTask,
+} from "./handlers/module.ts";
+export { ChannelError, ConnectionError, TaskError, ToolError, UsageError } from "./errors.ts";
+export type { Logger } from "./observe/log.ts";
+export type { RetryPolicy } from "./task/retry.ts";
+export type { TaskProperties } from "./task/task.ts";
+
+/** Where a queue is. */
+export interface QueueAddress {
+  /** `amqp://user:password@host:port/vhost`, or `amqps:`; several separated by commas. */
+  readonly url: string;
+  /** The work queue; created as a durable quorum queue when it is missing. Default `task_queue`. */
+  readonly queue?: string;
+  /** Default: nothing is logged. */
+  readonly log?: Logger;
+}
+
+/** A task to publish. */
+export interface NewTask {
+  /** Text is sent as UTF-8. */
+  readonly body: string | Uint8Array;
+  /** Stays the same over retries; default a random UUID. */
+  readonly id?: string;
+  readonly properties?: TaskProperties;
+}
+
+/**
+ * Publishes tasks over one connection; resolves when the broker has confirmed all of them.
+ *
+ * @returns their ids, in order
+ * @throws {ToolError} some may be on the queue: publishing the same ids again is safe for handlers
+ *   that tell tasks by their id
+ */
+export async function publishTasks(
+  address: QueueAddress,
+  tasks: readonly NewTask[],
+): Promise<string[]> {
+  const queue = address.queue ?? "task_queue";
+  const transport = await connectorOf(address, "publisher").connect();
+  try {
+    await ensureQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
+    const publisher = await Publisher.open(transport);
+    return await Promise.all(tasks.map(async ({ body, id, properties }) => {
+      const messageId = id ?? properties?.messageId ?? crypto.randomUUID();
+      await publisher.publish({
+        exchange: "",
+        routingKey: queue,
+        body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+        properties: { timestamp: new Date(), ...properties, messageId, deliveryMode: 2 },
+      });
+      return messageId;
+    }));
+  } finally {
+    await transport.shutdown();
+  }
+}
+
+export interface RunWorkerOptions extends QueueAddress {
+  readonly handler: HandlerFunction;
+  /** Tasks at the same time; default 1. */
+  readonly concurrency?: number;
+  /** Default: 5 attempts, pauses from 1 s to 1 h, 3 crashes. */
+  readonly retries?: Partial<RetryPolicy>;
+  /** Time for one task, in milliseconds; default 25 minutes. */
+  readonly timeoutMs?: number;
+  /** How long running tasks may go on after `signal`, in milliseconds; default 25 s. */
+  readonly graceMs?: number;
+  /** Aborted: takes no more tasks, finishes, and returns. */
+  readonly signal?: AbortSignal;
+  /** Return when the queue is empty. */
+  readonly exitWhenEmpty?: boolean;
+  /** Return after so many tasks. */
+  readonly maxTasks?: number;
+}
+
+const DEFAULT_TIMEOUT_MS = 25 * 60_000;
+
+/**
+ * Works on a queue in this process until `signal` aborts or a limit is reached. Connections that
+ * are lost are made again, for ever; each task is acknowledged only when its function has ended.
+ *
+ * @throws {ToolError} what somebody has to change before the first task can come: URL, login, queue
+ */
+export async function runWorker(options: RunWorkerOptions): Promise<void> {
+  const log = options.log ?? silentLogger();
+  const worker = new Worker({
+    endpoints: parseUrls(options.url, "url", { trust: {} }),
+    identity: { name: `worker ${Deno.pid}`, version: VERSION },
+    queues: [{
+      policy: { name: options.queue ?? "task_queue", type: "quorum", strict: false, create: true },
+      prefetch: options.concurrency ?? 1,
+    }],
+    handler: functionHandler(options.handler, { log: (message, id) => log.info(message, { id }) }),
+    log,
+    retries: { ...DEFAULT_POLICY, ...options.retries },
+    hostname: Deno.hostname(),
+    timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    exitWhenEmpty: options.exitWhenEmpty ?? false,
+    ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }),
+    ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
+  });
+  function stop(): void {
+    worker.drain();
+  }
+  options.signal?.addEventListener("abort", stop);
+  if (options.signal?.aborted) stop();
+  try {
+    await worker.run();
+  } finally {
+    options.signal?.removeEventListener("abort", stop);
+  }
+}
+
+function connectorOf(address: QueueAddress, what: string): Connector {
+  return new Connector({
+    endpoints: parseUrls(address.url, "url", { trust: {} }),
+    identity: { name: `${what} ${Deno.pid}`, version: VERSION },
+    log: address.log ?? silentLogger(),
+  });
+}
+
+function silentLogger(): Logger {
+  return createLogger({ name: "", write: () => {} });
+}

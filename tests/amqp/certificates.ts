@@ -1,0 +1,52 @@
+/** Certificates for tests, made by openssl. */
+import { run } from "../support/process.ts";
+
+export interface Certificates {
+  /** PEM files. The authority that signed the two below. */
+  readonly ca: string;
+  /** For the host names localhost and broker.test; not for any address. */
+  readonly server: { readonly cert: string; readonly key: string };
+  /** A client's, with this common name. */
+  readonly client: { readonly cert: string; readonly key: string };
+  /** A client's, with a name that is no user's. */
+  readonly stranger: { readonly cert: string; readonly key: string };
+  /** An authority that signed nothing. */
+  readonly otherCa: string;
+}
+
+export const CLIENT_NAME = "client-of-tests";
+
+export async function makeCertificates(dir: string): Promise<Certificates> {
+  async function openssl(...args: string[]): Promise<void> {
+    const { code, stderr } = await run("openssl", { args, cwd: dir });
+    if (code !== 0) throw new Error(`openssl ${args.join(" ")} failed: ${stderr}`);
+  }
+  async function authority(name: string): Promise<string> {
+    await openssl(
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", `${name}.key`, "-out", `${name}.pem`, "-days", "2", "-subj", `/CN=${name}`],
+    );
+    return `${dir}/${name}.pem`;
+  }
+  async function signed(name: string, commonName: string, extensions: string) {
+    await Deno.writeTextFile(`${dir}/${name}.ext`, extensions);
+    await openssl(
+      ...["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${commonName}`],
+    );
+    await openssl(
+      ...["x509", "-req", "-in", `${name}.csr`, "-CA", "ca.pem", "-CAkey", "ca.key"],
+      ...["-CAcreateserial", "-out", `${name}.pem`, "-days", "2", "-extfile", `${name}.ext`],
+    );
+    return { cert: `${dir}/${name}.pem`, key: `${dir}/${name}.key` };
+  }
+  const [ca, otherCa] = await Promise.all([authority("ca"), authority("other")]);
+  const server = await signed(
+    "server",
+    "localhost",
+    "subjectAltName=DNS:localhost,DNS:broker.test\nextendedKeyUsage=serverAuth\n",
+  );
+  const client = await signed("client", CLIENT_NAME, "extendedKeyUsage=clientAuth\n");
+  const stranger = await signed("stranger", "stranger", "extendedKeyUsage=clientAuth\n");
+  return { ca, otherCa, server, client, stranger };
+}

@@ -1,0 +1,71 @@
+/** A RabbitMQ node of our own, because it is limited, alarmed, killed and started again. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
+import { uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { look, onChannel, takeAll, waitForReady } from "./queue_view.ts";
+import { done, finish, received, send, start, stop } from "./tools.ts";
+
+rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", async (t) => {
+  await using node = await startRabbitmq({ config: { max_message_size: 100_000 } });
+  const target = { url: node.url, queue: uniqueName("troubled") };
+  await onChannel(
+    target.url,
+    (channel) =>
+      channel.queueDeclare(target.queue, { durable: true }, { "x-queue-type": "quorum" }),
+  );
+
+  await t.step("a body over the broker's limit is bad data, one at the limit is sent", async () => {
+    const limit = { ...target, stdin: new Uint8Array(100_000) };
+    await send(["-"], limit);
+    const refused = await finish("new_task", ["-"], { ...limit, stdin: new Uint8Array(100_001) });
+    assertEquals([refused.code, refused.stdout], [65, ""]);
+    assertMatch(refused.stderr, /^new_task: the broker refused the task: .*100001.*100000\n$/);
+    await waitForReady(target.url, target.queue, 1);
+    await takeAll(target.url, target.queue);
+  });
+
+  await t.step("a memory alarm ends new_task at its --timeout, with the reason", async () => {
+    await node.rabbitmqctl("set_vm_memory_high_watermark", "0.00000001");
+    const blocked = await finish("new_task", ["--timeout", "1s", "blocked"], target);
+    assertEquals([blocked.code, blocked.stdout], [75, ""]);
+    assertMatch(
+      blocked.stderr,
+      /^new_task: cannot send the task within 1 s: .*may be on the queue or not; .*low on memory\n$/,
+    );
+  });
+
+  await t.step("a task sent in the alarm is confirmed when that ends", async () => {
+    await using sender = start("new_task", ["--timeout", "15s", "patient"], target);
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Waiting/);
+    assert(sender.running, "new_task did not wait for the end of the alarm");
+    await node.rabbitmqctl("set_vm_memory_high_watermark", "0.4");
+    assertEquals((await sender.ended()).stdout, " [x] Sent patient\n");
+    await worker.waitForLine(/Received patient/);
+    await stop(worker);
+    await takeAll(target.url, target.queue);
+  });
+
+  await t.step("a worker outlives its killed broker and does every confirmed task", async () => {
+    const texts = ["first..", "second", "third"];
+    for (const text of texts) await send([text], target);
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Received first/);
+    await node.kill();
+    const unsent = await finish("new_task", ["never"], target);
+    assertEquals([unsent.code, unsent.stdout], [75, ""]);
+    await worker.waitForLog(/trying again in/);
+    await worker.waitForLog(/orphaned-result/);
+    await node.start();
+    await worker.waitForLog(/connected again/, 60_000);
+    await waitUntil("the queue to be empty", async () => {
+      return received(worker).includes("third") && (await look(node.url, target.queue)).ready === 0;
+    });
+    await stop(worker);
+    // The first one was finished while the broker was dead: it is reported, not done again.
+    assertEquals(received(worker), texts);
+    assertEquals(done(worker), texts.length);
+    assertEquals(await takeAll(node.url, target.queue), []);
+  });
+});

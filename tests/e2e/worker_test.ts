@@ -1,0 +1,325 @@
+/** How a worker takes, does, finishes and gives back tasks, with signals at every moment. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { TestProcess } from "../support/process.ts";
+import { Proxy } from "../support/proxy.ts";
+import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { bytesOf, look, onChannel, takeAll, takeOne, waitForReady } from "./queue_view.ts";
+import {
+  done,
+  finishInShell,
+  forEachRow,
+  received,
+  send,
+  start,
+  stop,
+  type ToolOptions,
+} from "./tools.ts";
+
+/** A task that outlives every test: a dot is a second. */
+const LONG_TASK = `long ${".".repeat(600)}`;
+const SIGNALS = [["SIGINT", 130], ["SIGTERM", 143]] as const;
+
+const node = await sharedRabbitmq();
+
+function freshQueue(name: string): ToolOptions & { url: string; queue: string } {
+  return { url: node.url, queue: uniqueName(name) };
+}
+
+/** Publishes tasks without one process for each. */
+async function put(queue: string, bodies: readonly (string | Uint8Array)[]): Promise<void> {
+  await onChannel(node.url, async (channel) => {
+    await channel.queueDeclare(queue, { durable: true }, { "x-queue-type": "quorum" });
+    await channel.confirmSelect();
+    for (const body of bodies) await channel.basicPublish("", queue, body, { deliveryMode: 2 });
+  });
+}
+
+/** A worker in the middle of a task. */
+async function busyWorker(
+  target: ToolOptions & { queue: string },
+  args: readonly string[] = [],
+): Promise<TestProcess> {
+  await put(target.queue, [LONG_TASK]);
+  const worker = start("worker", args, target);
+  await worker.waitForLine(/Received long/);
+  return worker;
+}
+
+rabbitmqTest("an idle worker ends with 0 at the first signal", async () => {
+  await forEachRow(SIGNALS, ([signal]) => signal, async ([signal]) => {
+    const target = freshQueue("idle");
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Waiting/);
+    worker.kill(signal);
+    const { code, stdout, stderr } = await worker.ended();
+    assertEquals({ code, stderr }, { code: 0, stderr: "" });
+    assertEquals(stdout, " [*] Waiting for messages. To exit press CTRL+C\n");
+    assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+  });
+});
+
+Deno.test("a worker without a broker keeps trying, and ends with 0 at the first signal", async () => {
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const urls = ["amqp://u:sekret@127.0.0.1:1/", `amqp://u:sekret@127.0.0.1:${silent.addr.port}/`];
+  await forEachRow(SIGNALS, ([signal]) => signal, async ([signal]) => {
+    await using refused = start("worker", [], { url: urls[0]! });
+    await refused.waitForLog(/connection refused; trying again in .*s$/);
+    refused.kill(signal);
+    const { code, stdout, stderr } = await refused.ended();
+    assertEquals({ code, stdout }, { code: 0, stdout: "" });
+    assert(!stderr.includes("sekret"), stderr);
+  });
+  await using waiting = start("worker", [], { url: `${urls[1]!}?connection_timeout=60000` });
+  using _conn = await silent.accept();
+  waiting.kill("SIGTERM");
+  const { code, stdout } = await waiting.ended();
+  assertEquals({ code, stdout }, { code: 0, stdout: "" });
+});
+
+rabbitmqTest("the first signal lets the running task finish, and takes no other", async () => {
+  const target = freshQueue("drain");
+  await put(target.queue, ["running..", "next"]);
+  await using worker = start("worker", [], target);
+  await worker.waitForLine(/Received running/);
+  worker.kill("SIGTERM");
+  const { code, stdout, stderr } = await worker.ended();
+  assertEquals(code, 0);
+  assertEquals(stdout.split("\n").slice(1), [" [x] Received running..", " [x] Done", ""]);
+  assertMatch(stderr, /^\S+ worker: no more tasks; waiting up to 25 s for 1 running\n$/);
+  await waitForReady(target.url, target.queue, 1);
+  assertEquals((await takeOne(target.url, target.queue)).bodyToString(), "next");
+});
+
+rabbitmqTest("the second signal ends a worker at once, and its task goes to another", async () => {
+  await forEachRow(SIGNALS, ([signal]) => signal, async ([signal, status]) => {
+    const target = freshQueue("second");
+    await using worker = await busyWorker(target);
+    worker.kill(signal);
+    await worker.waitForLog(/no more tasks/);
+    // A signal that follows its equal at once is taken for an echo of it.
+    await waitUntil("the worker to end", () => {
+      worker.kill(signal);
+      return !worker.running;
+    });
+    const { code, stdout } = await worker.ended();
+    assertEquals([code, stdout.includes("Done")], [status, false]);
+    await waitForReady(target.url, target.queue, 1);
+    assertEquals((await takeOne(target.url, target.queue)).redelivered, true);
+  });
+});
+
+rabbitmqTest(
+  "a task that outlasts --grace goes back, and the worker still ends with 0",
+  async () => {
+    await forEachRow(["0", "150ms"], (grace) => grace, async (grace) => {
+      const target = freshQueue("grace");
+      await using worker = await busyWorker(target, ["--grace", grace]);
+      assert(!(await stop(worker)).stdout.includes("Done"));
+      const task = await takeOne(target.url, target.queue);
+      assertEquals([task.bodyToString(), task.redelivered], [LONG_TASK, true]);
+    });
+  },
+);
+
+rabbitmqTest("kill -9 in the middle of a task loses nothing: another worker does it", async () => {
+  const target = freshQueue("killed");
+  await put(target.queue, ["first.", "second", "third"]);
+  await using victim = start("worker", [], target);
+  await victim.waitForLine(/Received first/);
+  await using heir = start("worker", [], target);
+  await heir.waitForLine(/Received third/);
+  victim.kill("SIGKILL");
+  assertEquals((await victim.ended()).signal, "SIGKILL");
+  await heir.waitForLine(/Received first/);
+  await waitUntil("three tasks to be done", () => done(heir) === 3);
+  await stop(heir);
+  assertEquals(received(heir).sort(), ["first.", "second", "third"]);
+  assertEquals(await takeAll(target.url, target.queue), []);
+});
+
+rabbitmqTest("a slow task does not hold back the 29 others, which two workers share", async () => {
+  const target = freshQueue("fair");
+  const slow = start("worker", ["--grace", "0"], target);
+  await using _slow = slow;
+  await put(target.queue, [LONG_TASK]);
+  await slow.waitForLine(/Received long/);
+  await using second = start("worker", [], target);
+  await using third = start("worker", [], target);
+  const fast = [second, third];
+  for (const worker of fast) await worker.waitForLine(/Waiting/);
+  const bodies = Array.from({ length: 29 }, (_, i) => `fast ${i}`);
+  await put(target.queue, bodies);
+  await waitUntil("29 tasks to be done", () => done(...fast) === 29);
+  for (const worker of fast) {
+    await stop(worker);
+    assert(done(worker) >= 5, `a worker did ${done(worker)} of 29`);
+  }
+  assertEquals(fast.flatMap(received).sort(), bodies.toSorted());
+  assertEquals(done(slow), 0);
+  await stop(slow);
+  assertEquals((await takeOne(target.url, target.queue)).bodyToString(), LONG_TASK);
+});
+
+rabbitmqTest("--concurrency 5 holds exactly five tasks, and gives all of them back", async () => {
+  const target = freshQueue("five");
+  const bodies = Array.from({ length: 7 }, (_, i) => `${LONG_TASK}${i}`);
+  await put(target.queue, bodies);
+  await using worker = start("worker", ["--concurrency", "5", "--grace", "0"], target);
+  await waitUntil("five tasks to run", () => received(worker).length === 5);
+  await waitForReady(target.url, target.queue, 2);
+  const { stderr } = await stop(worker);
+  assertMatch(stderr, /waiting up to 0 s for 5 running/);
+  assertEquals(received(worker).length, 5);
+  await waitForReady(target.url, target.queue, 7);
+  const back = await takeAll(target.url, target.queue);
+  assertEquals(back.map((task) => task.bodyToString()).sort(), bodies.toSorted());
+});
+
+rabbitmqTest("bodies of any bytes and size are done, and shown without harm", async () => {
+  const target = freshQueue("bodies");
+  await put(target.queue, [
+    "",
+    "two\nlines\x1b[2J\u202e",
+    Uint8Array.of(0xff, 0xfe, 0x00),
+    new Uint8Array(5_000_000).fill(0x61),
+  ]);
+  await using worker = start("worker", [], target);
+  await waitUntil("four tasks to be done", () => done(worker) === 4);
+  await stop(worker);
+  assertEquals(received(worker), [
+    "",
+    "two\\nlines\\u{1b}[2J\\u{202e}",
+    "3 bytes that are not UTF-8: ff fe 00",
+    `5000000 bytes: ${"a".repeat(4096)}...`,
+  ]);
+  assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+});
+
+rabbitmqTest("a worker makes a deleted queue anew and goes on", async () => {
+  const target = freshQueue("deleted");
+  await using worker = start("worker", [], target);
+  await worker.waitForLine(/Waiting/);
+  await onChannel(target.url, (channel) => channel.queueDelete(target.queue));
+  await worker.waitForLog(/cancelled the consumer of the queue .*; trying again in/);
+  await worker.waitForLog(/connected again/);
+  await send(["after"], target);
+  await worker.waitForLine(/Received after/);
+  await stop(worker);
+});
+
+rabbitmqTest(
+  "with --no-declare a worker waits until somebody else makes the queue again",
+  async () => {
+    const target = freshQueue("undeclared");
+    await put(target.queue, []);
+    await using worker = start("worker", ["--no-declare"], target);
+    await worker.waitForLine(/Waiting/);
+    await onChannel(target.url, (channel) => channel.queueDelete(target.queue));
+    await worker.waitForLog(/cannot use the queue .*NOT_FOUND.*; trying again in/);
+    await put(target.queue, ["after"]);
+    await worker.waitForLine(/Received after/);
+    await stop(worker);
+  },
+);
+
+rabbitmqTest(
+  "a classic queue that exists is used, with the older tutorials' declaration",
+  async () => {
+    const target = freshQueue("classic");
+    await onChannel(target.url, (channel) => channel.queueDeclare(target.queue, { durable: true }));
+    await send(["old"], target);
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Received old/);
+    assertEquals((await stop(worker)).stderr, "");
+  },
+);
+
+rabbitmqTest(
+  "a worker started before its broker, or cut off from it, comes back by itself",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const target = { url: proxy.url, queue: uniqueName("cut") };
+    proxy.refuse();
+    await using worker = start("worker", [], target);
+    await worker.waitForLog(/trying again in/);
+    proxy.heal();
+    await worker.waitForLine(/Waiting/);
+
+    await put(target.queue, ["cut off ."]);
+    await worker.waitForLine(/Received cut off/);
+    await proxy.cut();
+    // The broker gives the task to the next connection; the finished first run cannot be reported.
+    await worker.waitForLog(/orphaned-result: a task is finished, but the connection/);
+    await waitUntil("the task to be done again", () => done(worker) === 2);
+    await stop(worker);
+    assertEquals(received(worker), ["cut off .", "cut off ."]);
+    assertEquals(await takeAll(node.url, target.queue), []);
+  },
+);
+
+rabbitmqTest(
+  "a finished task with an id that comes back after a cut is not done again",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const target = { url: proxy.url, queue: uniqueName("once") };
+    await send(["once ."], { url: node.url, queue: target.queue });
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Received once/);
+    proxy.refuse();
+    await proxy.cut();
+    await worker.waitForLog(/orphaned-result/);
+    proxy.heal();
+    await send(["last"], { url: node.url, queue: target.queue });
+    await worker.waitForLine(/Received last/);
+    await stop(worker);
+    assertEquals(received(worker), ["once .", "last"]);
+    assertEquals(await takeAll(node.url, target.queue), []);
+  },
+);
+
+rabbitmqTest(
+  "a task in the drain is finished, even when its connection is lost meanwhile",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const target = { url: proxy.url, queue: uniqueName("drain-cut") };
+    await put(target.queue, ["finish me .."]);
+    await using worker = start("worker", [], target);
+    await worker.waitForLine(/Received finish/);
+    worker.kill("SIGTERM");
+    await worker.waitForLog(/no more tasks/);
+    await proxy.cut();
+    const { code, stdout } = await worker.ended();
+    assertEquals([code, stdout.split("\n").at(-2)], [0, " [x] Done"]);
+    await waitForReady(node.url, target.queue, 1);
+  },
+);
+
+rabbitmqTest("a worker whose stdout is closed or full goes on working", async () => {
+  await forEachRow([">&-", ">/dev/full"], (redirection) => redirection, async (redirection) => {
+    const target = freshQueue("stdout");
+    await put(target.queue, ["a", "b"]);
+    // The shell's end follows its worker's, which is asked to end once the queue is empty.
+    const line = `"$@" ${redirection} & pid=$!; read -r go; kill $pid; wait $pid`;
+    const worker = finishInShell(line, "worker", [], target.url, target.queue, async () => {
+      await waitUntil("both tasks to be taken", async () => {
+        const { ready, consumers } = await look(target.url, target.queue);
+        return ready === 0 && consumers === 1;
+      });
+    });
+    assertEquals((await worker).code, 0);
+    await waitForReady(target.url, target.queue, 0);
+  });
+});
+
+rabbitmqTest("exactly the bytes that new_task sent are what a worker gets", async () => {
+  const target = freshQueue("exact");
+  const body = Uint8Array.from({ length: 256 }, (_, i) => i === 0x2e ? 0 : i);
+  await send(["-"], { ...target, stdin: body });
+  await using worker = start("worker", ["--grace", "0"], target);
+  await worker.waitForLine(/256 bytes that are not UTF-8: 00 01 02/);
+  await stop(worker);
+  await send(["-"], { ...target, stdin: body });
+  assertEquals(bytesOf(await takeOne(target.url, target.queue)), body);
+});

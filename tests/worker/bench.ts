@@ -1,0 +1,111 @@
+/** What tests of a whole worker need: the program as a process, and a look at its queues. */
+import { Connector } from "../../src/amqp/connection.ts";
+import { declareQueue, inspectQueue, type QueueDeclaration } from "../../src/amqp/declare.ts";
+import { Publisher } from "../../src/amqp/publisher.ts";
+import type { Transport } from "../../src/amqp/transport.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import type { TaskProperties } from "../../src/task/task.ts";
+import { workQueue } from "../../src/task/topology.ts";
+import { spawnDeno, type TestProcess } from "../support/process.ts";
+import { uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+
+const WORKER = new URL("../../src/worker.ts", import.meta.url);
+
+/** A task as it lies on a queue. */
+export interface Found {
+  readonly body: string;
+  readonly properties: TaskProperties;
+}
+
+/** One work queue of a test, with a connection that looks at it. */
+export class QueueBench implements AsyncDisposable {
+  readonly name = uniqueName("work");
+  readonly url: string;
+  readonly transport: Transport;
+  readonly #publisher: Publisher;
+
+  private constructor(url: string, transport: Transport, publisher: Publisher) {
+    this.url = url;
+    this.transport = transport;
+    this.#publisher = publisher;
+  }
+
+  /** @param declaration arguments of the queue; default as the tools declare it */
+  static async open(url: string, declaration?: QueueDeclaration["arguments"]): Promise<QueueBench> {
+    const transport = await connectorFor(url).connect();
+    const bench = new QueueBench(url, transport, await Publisher.open(transport));
+    await declareQueue(transport, {
+      name: bench.name,
+      arguments: declaration ?? workQueue(bench.name).arguments,
+    });
+    return bench;
+  }
+
+  async send(body: string, properties: TaskProperties = {}, queue = this.name): Promise<void> {
+    await this.#publisher.publish({
+      exchange: "",
+      routingKey: queue,
+      body: new TextEncoder().encode(body),
+      properties: { deliveryMode: 2, ...properties },
+    });
+  }
+
+  /** Takes a task from a queue, or undefined. */
+  async take(queue = this.name): Promise<Found | undefined> {
+    const channel = await this.transport.openChannel();
+    const message = await channel.basicGet(queue, { noAck: true });
+    await channel.close();
+    return message === null
+      ? undefined
+      : { body: message.bodyString() ?? "", properties: message.properties };
+  }
+
+  /** Waits for a task on a queue and takes it. */
+  async arrival(queue: string): Promise<Found> {
+    return await waitUntil(`a task on ${queue}`, async () => {
+      return await this.ready(queue) > 0 ? await this.take(queue) : undefined;
+    });
+  }
+
+  async ready(queue = this.name): Promise<number> {
+    return (await inspectQueue(this.transport, queue)).messageCount;
+  }
+
+  /** Starts the worker program on this queue. */
+  worker(...args: string[]): TestProcess {
+    return spawnDeno(WORKER, {
+      args: ["--queue", this.name, ...args],
+      env: { AMQP_URL: this.url, TASK_QUEUE: undefined },
+    });
+  }
+
+  /** Runs `worker dead ...` for this queue and gives its output. */
+  async dead(...args: string[]): Promise<string> {
+    await using process = spawnDeno(WORKER, {
+      args: ["dead", ...args, "--queue", this.name],
+      env: { AMQP_URL: this.url },
+    });
+    const { code, stdout, stderr } = await process.ended();
+    if (code !== 0) throw new Error(`worker dead ${args[0]} exited with ${code}: ${stderr}`);
+    return stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const channel = await this.transport.openChannel();
+    const delays = [50, 100, 200, 400, 1000, 5000, 60000].map((ms) => `${this.name}.delay.${ms}`);
+    for (const queue of [this.name, `${this.name}.dead`, ...delays]) {
+      await channel.queueDelete(queue);
+    }
+    await this.transport.shutdown();
+  }
+}
+
+export function connectorFor(url: string): Connector {
+  return new Connector({
+    endpoints: parseUrls(url, "the test's URL", { trust: {} }),
+    identity: { name: "test", version: "0" },
+    log: createLogger({ name: "test", write: () => {} }),
+  });
+}

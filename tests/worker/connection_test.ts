@@ -1,0 +1,233 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Consumer } from "../../src/amqp/consumer.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import type { Decision } from "../../src/task/retry.ts";
+import type { TaskProperties } from "../../src/task/task.ts";
+import type { QueueSpec } from "../../src/task/topology.ts";
+import { FinishedTasks } from "../../src/worker/finished.ts";
+import { Forwarder } from "../../src/worker/forward.ts";
+import { Pool } from "../../src/worker/pool.ts";
+import { Settler } from "../../src/worker/settle.ts";
+import { DEFAULT_POLICY } from "../../src/task/retry.ts";
+import { Proxy } from "../support/proxy.ts";
+import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { Mailbox, waitUntil } from "../support/wait.ts";
+import { connectorFor, QueueBench } from "./bench.ts";
+
+const { url } = await sharedRabbitmq();
+const log = createLogger({ name: "test", write: () => {} });
+
+/** Cuts the consumer's connection when the broker has confirmed a copy: before the ack. */
+class CuttingForwarder extends Forwarder {
+  #cuts: number;
+  readonly #cut: () => Promise<void>;
+
+  constructor(cuts: number, cut: () => Promise<void>) {
+    super({ connector: connectorFor(url), log });
+    this.#cuts = cuts;
+    this.#cut = cut;
+  }
+
+  override async publish(
+    queue: QueueSpec,
+    body: Uint8Array,
+    properties: TaskProperties,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await super.publish(queue, body, properties, signal);
+    if (this.#cuts-- > 0) await this.#cut();
+  }
+}
+
+/** Consumes through a proxy; `crashed` stands for a new process, which remembers nothing. */
+async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  let count = 0;
+  const finished = new FinishedTasks();
+  if (crashed) finished.remember = () => {};
+  let lost: AbortSignal;
+  const forwarder = new CuttingForwarder(1, async () => {
+    const noticed = new Promise((resolve) => lost.addEventListener("abort", resolve));
+    await proxy.cut();
+    await noticed;
+  });
+  const settled = new Mailbox<Decision>("settling");
+  const settler = new Settler({ forwarder, finished, queueType: "quorum", host: "h", log });
+  const settle = settler.settle.bind(settler);
+  settler.settle = async (...args) => {
+    await settle(...args);
+    settled.put(args[1]);
+  };
+  const pool = new Pool({
+    handler: () => {
+      count++;
+      return Promise.resolve({ kind: "failed", reason: "always" });
+    },
+    policy: { ...DEFAULT_POLICY, backoffMs: [60_000], jitter: 0 },
+    settler,
+    finished,
+    log,
+    stopMs: 1_000,
+  });
+  const consumer = new Consumer({
+    connector: connectorFor(proxy.url),
+    queue: { name: bench.name, type: "quorum", strict: false, create: false },
+    prefetch: 1,
+    log,
+    onDelivery: (delivery) => {
+      lost = delivery.lost;
+      pool.run(delivery);
+    },
+  });
+  const running = consumer.run();
+  await settled.next();
+  await settled.next();
+  await consumer.stop();
+  await pool.idle();
+  await consumer.close();
+  await running;
+  await forwarder.close();
+  return count;
+}
+
+rabbitmqTest(
+  "a channel that dies between the retry's confirm and the ack costs no second run",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await bench.send("x", { messageId: "t" });
+    assertEquals(await failOnce(bench, false), 1);
+    assertEquals(await bench.ready(), 0);
+    assertEquals(await bench.ready(`${bench.name}.delay.60000`), 1);
+  },
+);
+
+rabbitmqTest(
+  "a worker that dies between the retry's confirm and the ack loses nothing",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await bench.send("x", { messageId: "t" });
+    assertEquals(await failOnce(bench, true), 2);
+    assertEquals(await bench.ready(), 0);
+    assertEquals(await bench.ready(`${bench.name}.delay.60000`), 2);
+  },
+);
+
+rabbitmqTest("a task that ends after its connection was cut is not run again here", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  await bench.send("x", { messageId: "t" });
+  const directory = await Deno.makeTempDir();
+  await using worker = bench.worker(
+    ...["--url", proxy.url.replace("guest:guest@", ""), "--", "sh", "-c"],
+    `echo begun; while [ ! -e ${directory}/go ]; do sleep 0.02; done; echo finished`,
+  );
+  await worker.waitForLog(/begun/);
+  await proxy.cut();
+  await Deno.writeTextFile(`${directory}/go`, "");
+  await worker.waitForLog(/orphaned-result/);
+  await worker.waitForLog(/connected again/);
+  await waitUntil("the task to be acknowledged", async () => {
+    const rows = await bench.ready();
+    worker.kill("SIGUSR1");
+    return rows === 0 && worker.stderr.some((line) => /status .*done=2/.test(line));
+  });
+  worker.kill();
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(worker.stderr.filter((line) => line.includes("begun")).length, 1);
+  assertEquals(await bench.ready(), 0);
+  await Deno.remove(directory, { recursive: true });
+});
+
+rabbitmqTest("--on-disconnect kill stops a command whose connection is cut", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  await bench.send("x", { messageId: "t" });
+  await using worker = bench.worker(
+    ...["--url", proxy.url.replace("guest:guest@", ""), "--on-disconnect", "kill", "--"],
+    ...[
+      "sh",
+      "-c",
+      'trap "echo stopped; exit 1" TERM; echo begun $TASK_REDELIVERED; sleep 600 & wait',
+    ],
+  );
+  await worker.waitForLog(/begun 0/);
+  await proxy.cut();
+  await worker.waitForLog(/stopped/);
+  await worker.waitForLog(/begun 1/);
+  worker.kill();
+  worker.kill("SIGQUIT");
+  assertEquals((await worker.ended()).code, 131);
+});
+
+rabbitmqTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are", async () => {
+  await using bench = await QueueBench.open(url);
+  await using worker = bench.worker("--", "true");
+  await worker.waitForLine(/Waiting/);
+  worker.kill("SIGTSTP");
+  await worker.waitForLog(/no more tasks until/);
+  await waitUntil("the consumer to go", async () => {
+    const channel = await bench.transport.openChannel();
+    const { consumerCount } = await channel.queueDeclare(bench.name, { passive: true });
+    await channel.close();
+    return consumerCount === 0;
+  });
+  await bench.send("x");
+  worker.kill("SIGUSR1");
+  await worker.waitForLog(/status running=0 started=0 done=0/);
+  assert(worker.running);
+  worker.kill("SIGTERM");
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(await bench.ready(), 1);
+});
+
+rabbitmqTest("several queues share the concurrency by their weights", async () => {
+  await using one = await QueueBench.open(url);
+  await using two = await QueueBench.open(url);
+  for (let i = 0; i < 6; i++) {
+    await one.send("", { messageId: `one-${i}` });
+    await two.send("", { messageId: `two-${i}` });
+  }
+  const directory = await Deno.makeTempDir();
+  await using worker = one.worker(
+    ...["--queue", `${one.name}=3,${two.name}`, "--concurrency", "4", "--max-tasks", "12"],
+    ...["--", "sh", "-c", `echo begun; while [ ! -e ${directory}/go ]; do sleep 0.02; done`],
+  );
+  await waitUntil("four tasks to begin", () => {
+    return worker.stderr.filter((line) => line.includes("begun")).length === 4;
+  });
+  const begun = worker.stderr.filter((line) => line.includes("begun"));
+  assertEquals(begun.filter((line) => line.startsWith("[one-")).length, 3);
+  assertEquals(begun.filter((line) => line.startsWith("[two-")).length, 1);
+  await Deno.writeTextFile(`${directory}/go`, "");
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals([await one.ready(), await two.ready()], [0, 0]);
+  await Deno.remove(directory, { recursive: true });
+});
+
+rabbitmqTest("--ack early leaves nothing to the broker while a task runs", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("x", { messageId: "t" });
+  await using worker = bench.worker("--ack", "early", "--", "sh", "-c", "echo begun; sleep 600");
+  await worker.waitForLog(/begun/);
+  await worker.destroy();
+  assertEquals(await bench.ready(), 0);
+});
+
+rabbitmqTest(
+  "worker queues shows ready tasks and consumers, and leaves out what is missing",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await bench.send("x", { messageId: "t" });
+    await using failing = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
+    await failing.ended();
+    await bench.send("y");
+    const { spawnDeno } = await import("../support/process.ts");
+    await using shown = spawnDeno(new URL("../../src/worker.ts", import.meta.url), {
+      args: ["queues", "--queue", bench.name],
+      env: { AMQP_URL: url },
+    });
+    const { stdout, code } = await shown.ended();
+    assertEquals(code, 0);
+    assertMatch(stdout, new RegExp(`${bench.name} +1 +0\n${bench.name}.dead +1 +0\n$`));
+  },
+);

@@ -1,0 +1,83 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { publishTasks, RejectTask, RetryTask, runWorker } from "../../src/mod.ts";
+import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { run } from "../support/process.ts";
+import { QueueBench } from "./bench.ts";
+
+const { url } = await sharedRabbitmq();
+
+rabbitmqTest("publishTasks() and runWorker() share tasks inside one program", async () => {
+  await using bench = await QueueBench.open(url);
+  const queue = bench.name;
+  const ids = await publishTasks({ url, queue }, [
+    { body: '{"n":1}', id: "a" },
+    { body: Uint8Array.of(0xff) },
+    { body: '{"n":3}', id: "again" },
+  ]);
+  assertEquals([ids[0], ids[2]], ["a", "again"]);
+  const seen: string[] = [];
+  await runWorker({
+    url,
+    queue,
+    maxTasks: 4,
+    retries: { maxAttempts: 2 },
+    handler: (task, { attempt }) => {
+      seen.push(`${task.id === ids[1] ? "bytes" : task.id} ${attempt}`);
+      if (task.id === ids[1]) throw new RejectTask("no text");
+      const { n } = task.json() as { n: number };
+      if (n === 3 && attempt === 1) throw new RetryTask("soon", { delayMs: 1_000 });
+    },
+  });
+  assertEquals(seen, ["a 1", "bytes 1", "again 1", "again 2"]);
+  const dead = await bench.take(`${queue}.dead`);
+  assertEquals(dead?.properties.headers?.["task-error"], "no text");
+  assertEquals(await bench.ready(), 0);
+});
+
+rabbitmqTest("runWorker() finishes its task and returns when its signal aborts", async () => {
+  await using bench = await QueueBench.open(url);
+  await publishTasks({ url, queue: bench.name }, [{ body: "x", id: "a" }]);
+  const controller = new AbortController();
+  let finished = false;
+  await runWorker({
+    url,
+    queue: bench.name,
+    signal: controller.signal,
+    handler: async () => {
+      controller.abort();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      finished = true;
+    },
+  });
+  assertEquals(finished, true);
+  assertEquals(await bench.ready(), 0);
+});
+
+rabbitmqTest("the library's examples run as they are written", async () => {
+  await using bench = await QueueBench.open(url);
+  const source = await Deno.readTextFile(new URL("../../src/mod.ts", import.meta.url));
+  const examples = [...source.matchAll(/```ts\n([^]*?) \* ```/g)]
+    .map(([, code]) => code!.replaceAll(/^ \* ?/gm, "").replaceAll('"mails"', `"${bench.name}"`));
+  assertEquals(examples.length, 2);
+  for (const code of examples) {
+    const file = await Deno.makeTempFile({
+      dir: new URL("../../", import.meta.url).pathname,
+      suffix: ".example.ts",
+    });
+    try {
+      await Deno.writeTextFile(
+        file,
+        code.replaceAll('"@workqueue/tools"', `"${new URL("../../src/mod.ts", import.meta.url)}"`),
+      );
+      const { code: status, stderr } = await run(Deno.execPath(), {
+        args: ["run", "-q", "-A", "--check", file],
+        env: { AMQP_URL: url },
+      });
+      assertEquals(status, 0, stderr);
+    } finally {
+      await Deno.remove(file);
+    }
+  }
+  assertEquals(await bench.ready(), 0);
+  assertMatch(examples[0]!, /publishTasks/);
+});
