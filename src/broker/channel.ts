@@ -67,9 +67,6 @@ interface Settlement {
   outcome: "ack" | "requeue" | "reject";
 }
 
-/** A method that a server sends, never a client. */
-const WRONG_WAY = "unexpected method";
-
 export class Channel implements ConsumerOwner, Requester {
   readonly number: number;
   readonly #session: ChannelSession;
@@ -168,12 +165,8 @@ export class Channel implements ConsumerOwner, Requester {
         return this.#txCommit();
       case "tx.rollback":
         return this.#txRollback();
-      // A client's answer to a cancel or flow of ours, which asks for nothing.
-      case "basic.cancel-ok":
-      case "channel.flow-ok":
-        return;
       default:
-        throw new Fault("command-invalid", `${WRONG_WAY} ${method.name}`);
+        throw new Fault("command-invalid", "unimplemented method");
     }
   }
 
@@ -234,7 +227,7 @@ export class Channel implements ConsumerOwner, Requester {
   #declareQueue(args: Arguments<"queue.declare">): void {
     const { passive, noWait } = args;
     if (args.queue.startsWith(REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
-    const queue = passive ? this.#queue(args.queue) : this.#createQueue(args);
+    const queue = passive ? this.#passiveQueue(args.queue) : this.#createQueue(args);
     if (passive) queue.used();
     this.#lastQueue = queue.name;
     this.#reply(noWait, "queue.declare-ok", {
@@ -242,6 +235,11 @@ export class Channel implements ConsumerOwner, Requester {
       messageCount: queue.readyCount,
       consumerCount: queue.consumers.size,
     });
+  }
+
+  /** "" without a last queue is looked for as such. */
+  #passiveQueue(name: string): Queue {
+    return this.#session.vhost.queue(name === "" ? this.#lastQueue : name, this.connectionId);
   }
 
   #createQueue(
@@ -326,7 +324,8 @@ export class Channel implements ConsumerOwner, Requester {
     if (args.queue === REPLY_TO) return this.#consumeReplies(args);
     const queue = this.#queue(args.queue);
     const tag = this.#newTag(args.consumerTag);
-    if (queue.consumers.hasExclusive || (exclusive && queue.consumers.size > 0)) {
+    const shared = queue.consumers.size > 0 || queue.arguments.singleActiveConsumer;
+    if (queue.consumers.hasExclusive || (exclusive && shared)) {
       throw accessRefused(`${queue.title} in exclusive use`);
     }
     if (this.#channelPrefetch > 0 && queue.arguments.type === "quorum") {
@@ -539,8 +538,8 @@ export class Channel implements ConsumerOwner, Requester {
     const [publishes, settlements] = this.#takeTransaction();
     this.#session.mustBeSafe();
     this.publishing.commit(publishes);
-    for (const settlement of settlements) this.#apply(settlement);
     this.#send("tx.commit-ok", {});
+    for (const settlement of settlements) this.#apply(settlement);
   }
 
   /** Acknowledgements that were rolled back may be sent again. */

@@ -201,7 +201,7 @@ export function checkHeadersBinding(table: Table): void {
   }
   if (HEADER_MATCHES.includes(match.value)) return;
   throw preconditionFailed(
-    `Invalid x-match field value <<"${match.value}">>; expected all or any`,
+    `Invalid x-match field value <<"${match.value}">>; expected all, any, all-with-x, or any-with-x`,
   );
 }
 

@@ -12,7 +12,7 @@ import { type ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
 export const MAX_DEPTH = 64;
 
 export type Field =
-  | { type: "boolean"; value: boolean }
+  | { type: "bool"; value: boolean }
   | { type: IntegerType; value: number }
   | { type: "long" | "timestamp"; value: bigint }
   | { type: "float" | "double"; value: number }
@@ -36,7 +36,7 @@ export type Table = Map<string, Field>;
 
 /** RabbitMQ's names of the types, by their octet on the wire. */
 const TYPES: Record<string, Field["type"]> = {
-  t: "boolean",
+  t: "bool",
   b: "byte",
   B: "unsignedbyte",
   s: "short",
@@ -93,7 +93,7 @@ export function readField(reader: ByteReader, depth: number): Field {
   const octet = reader.octet();
   const type = TYPES[String.fromCharCode(octet)];
   switch (type) {
-    case "boolean":
+    case "bool":
       return { type, value: reader.octet() !== 0 };
     case "byte":
       return { type, value: reader.signedOctet() };
@@ -144,7 +144,7 @@ export function writeTable(writer: ByteWriter, table: Table): void {
 export function writeField(writer: ByteWriter, field: Field): void {
   writer.octet(TYPE_OCTETS.get(field.type)!);
   switch (field.type) {
-    case "boolean":
+    case "bool":
       return writer.octet(field.value ? 1 : 0);
     case "byte":
     case "unsignedbyte":

@@ -96,24 +96,38 @@ export class FrameSource {
     this.type = bytes[start]!;
     this.channel = bytes[start + 1]! * 256 + bytes[start + 2]!;
     if (size > frameMax) {
-      throw new FrameError(
-        this.#describe(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`),
-      );
+      this.payloadStart = this.payloadEnd = start;
+      this.#start = this.#end;
+      throw this.error(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`);
     }
     const payloadStart = start + HEADER_BYTES;
     const end = payloadStart + size;
     if (this.#end <= end) return false;
-    if (bytes[end] !== FRAME_END) {
-      throw new FrameError(this.#describe(`{invalid_frame_end_marker,${bytes[end]}}`));
-    }
     this.payloadStart = payloadStart;
     this.payloadEnd = end;
+    if (bytes[end] !== FRAME_END) {
+      this.#start = this.#end;
+      throw this.error(`{invalid_frame_end_marker,${bytes[end]}}`);
+    }
     this.#start = end + 1;
     return true;
   }
 
-  #describe(reason: string): string {
-    return `type ${this.type}, channel ${this.channel}, all octets = <<>>: ${reason}`;
+  /** The current frame in an error text, as RabbitMQ prints it. */
+  get snippet(): string {
+    const length = this.payloadEnd - this.payloadStart;
+    const shown = this.bytes.subarray(this.payloadStart, this.payloadStart + Math.min(length, 16));
+    const which = length <= 16 ? "all" : "first 16";
+    return `type ${this.type}, ${which} octets = <<${shown.join(",")}>>`;
+  }
+
+  error(reason: string): FrameError {
+    return new FrameError(`${this.snippet}: ${reason}`);
+  }
+
+  /** Forgets what was read: after a bad frame nobody knows where the next one begins. */
+  discard(): void {
+    this.#start = this.#end = 0;
   }
 }
 

@@ -5,15 +5,18 @@ import type { Deadlines } from "./deadlines.ts";
 import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
 import { FrameError, FrameSource, FrameType, FrameWriter } from "./frames.ts";
 import { LEAST_FRAME_MAX, type Limits } from "./limits.ts";
-import { type Arguments, decodeMethod, type MethodName } from "./methods.ts";
+import { type Arguments, decodeArguments, type MethodName, readMethodName } from "./methods.ts";
 import type { Users } from "./users.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import type { Logger } from "../observe/log.ts";
 
 const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 
-/** RabbitMQ's delay before it drops a client that it does not trust. */
-const DISTRUST_MS = 1_000;
+/** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */
+const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];
+
+/** How long a client that may be guessing passwords waits for its refusal. */
+const DISTRUST_MS = 500;
 
 /** A connection that has shown who it is and where it wants to go. */
 export interface Login {
@@ -93,13 +96,14 @@ class Handshake {
 
   #can(capability: string): boolean {
     const field = this.#capabilities.get(capability);
-    return field?.type === "boolean" && field.value;
+    return field?.type === "bool" && field.value;
   }
 
   async #protocolHeader(): Promise<void> {
     let header: Uint8Array | undefined;
     while ((header = this.#source.protocolHeader()) === undefined) await this.#fill();
-    if (header.every((byte, index) => byte === PROTOCOL_HEADER[index])) return;
+    const isAmqp = header.subarray(0, 4).every((byte, index) => byte === PROTOCOL_HEADER[index]);
+    if (isAmqp && SPOKEN.includes(header.subarray(4).join(","))) return;
     await this.#write(PROTOCOL_HEADER);
     throw new Refused();
   }
@@ -201,9 +205,10 @@ class Handshake {
       const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
       if (type === FrameType.heartbeat) continue;
       if (type !== FrameType.method || channel !== 0) throw new Refused();
-      const method = decodeMethod(new ByteReader(bytes, payloadStart, payloadEnd));
-      if (method?.name === name) return method.args as Arguments<N>;
-      if (method?.name === "connection.close") {
+      const reader = new ByteReader(bytes, payloadStart, payloadEnd);
+      const received = readMethodName(reader);
+      if (received === name) return decodeArguments(name, reader).args as Arguments<N>;
+      if (received === "connection.close") {
         await this.#send("connection.close-ok", {});
         throw new Refused();
       }
@@ -269,7 +274,7 @@ function serverProperties(version: string): Table {
       {
         type: "table",
         value: new Map(
-          capabilities.map((name): [string, Field] => [name, { type: "boolean", value: true }]),
+          capabilities.map((name): [string, Field] => [name, { type: "bool", value: true }]),
         ),
       },
     ],

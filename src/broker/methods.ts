@@ -247,17 +247,24 @@ export function idsOf(name: MethodName): { classId: number; methodId: number } {
 }
 
 /**
- * Decodes a method frame's payload, ids included.
- * @returns the method, or undefined when no method has these ids
+ * Reads the ids at the start of a method frame's payload.
+ * @returns undefined when no method has them
+ */
+export function readMethodName(reader: ByteReader): MethodName | undefined {
+  return NAMES.get(reader.short() * 0x10000 + reader.short());
+}
+
+/**
+ * Decodes what follows the ids in a method frame's payload.
  * @throws {MalformedError} when the arguments do not parse
  */
-export function decodeMethod(reader: ByteReader): Method | undefined {
-  const name = NAMES.get(reader.short() * 0x10000 + reader.short());
-  if (name === undefined) return undefined;
+export function decodeArguments(name: MethodName, reader: ByteReader): Method {
   const args: Record<string, unknown> = {};
   let bits = 0;
   let bitsUsed = 8;
-  for (const [field, type] of Object.entries(METHODS[name].fields as Fields)) {
+  const fields: Fields = METHODS[name].fields;
+  for (const field in fields) {
+    const type = fields[field]!;
     if (type !== "bit") {
       bitsUsed = 8;
       args[field] = readArgument(reader, type);

@@ -105,13 +105,18 @@ export class Publishing {
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
     const reader = new ByteReader(bytes, start, end);
     const classId = reader.short();
+    const weight = reader.short();
+    if (weight !== 0) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
     if (classId !== BASIC_CLASS) {
       throw unexpected(
         `expected content header for class ${BASIC_CLASS}, ` +
           `got one for class ${classId} instead`,
       );
     }
-    reader.skip(2);
     const bodySize = reader.longlong();
     this.#checkSize(bodySize);
     const { address } = this.#target!;
@@ -169,6 +174,10 @@ export class Publishing {
       priority: header.octet("priority") ?? 0,
       expiration: expirationOf(header.text("expiration")),
     };
+    const deliveryMode = header.octet("deliveryMode") ?? 1;
+    if (deliveryMode !== 1 && deliveryMode !== 2) {
+      throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
+    }
     const userId = header.text("userId");
     if (userId !== undefined && userId !== this.#session.user) {
       throw preconditionFailed(
@@ -351,7 +360,7 @@ function parseTarget(method: Uint8Array): Target {
 /** @throws {Fault} precondition-failed */
 function expirationOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\d{1,12}$/.test(text) && Number(text) <= 315_360_000_000) return Number(text);
+  if (/^\+?\d{1,12}$/.test(text) && Number(text) <= 315_360_000_000) return Number(text);
   throw preconditionFailed(`invalid expiration '${text}': ${expirationReason(text)}`);
 }
 
@@ -371,7 +380,7 @@ function copiesIn(headers: Table, name: string): string[] {
   if (field === undefined) return [];
   if (field.type !== "array") {
     throw preconditionFailed(
-      `invalid type '${field.type}' for header '${name}': expected array`,
+      `invalid message: {unacceptable_type_in_header,"${name}",${field.type}}`,
     );
   }
   return field.value.map(textOf).filter((key) => key !== undefined);

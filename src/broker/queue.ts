@@ -65,6 +65,8 @@ export class Queue {
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
   #expiry: Deadline | undefined;
+  /** A message with a time to live has been seen. */
+  #anyExpires = false;
   #unusedDeadline: Deadline | undefined;
   /** Milliseconds since the epoch. */
   #lastUse = Date.now();
@@ -102,6 +104,7 @@ export class Queue {
     this.#readyBytes += stored.bytes;
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
+      this.#anyExpires = true;
       this.#host.deadlines.add(Date.now() + EXPIRE_AFTER_START_MS, () => this.#expire());
     }
   }
@@ -116,19 +119,21 @@ export class Queue {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
       return false;
     }
-    this.#append(publication, size);
-    if (this.consumers.size > 0) this.deliver();
+    const message = this.#append(publication, size);
+    if (this.consumers.size > 0) this.deliver(message);
+    if (message.expiresAt !== 0) this.#armExpiry();
     this.#dropOverflow();
     return true;
   }
 
-  #append(publication: Publication, size: number): void {
+  #append(publication: Publication, size: number): Message {
     const priority = Math.min(publication.priority, this.#topPriority);
     const message = this.#laneOf(priority)
       .append(publication, this.#expiresAt(publication), publication.persistent && this.durable);
     this.#ready++;
     this.#readyBytes += size;
-    if (message.expiresAt !== 0) this.#armExpiry();
+    if (message.expiresAt !== 0) this.#anyExpires = true;
+    return message;
   }
 
   #laneOf(priority: number): Lane {
@@ -164,15 +169,18 @@ export class Queue {
 
   // -- delivering --
 
-  /** Hands out messages while there are any and somebody can take one. */
-  deliver(): void {
+  /**
+   * Hands out messages while there are any and somebody can take one.
+   * @param fresh a message of this moment: it is delivered even if it lives no longer than that
+   */
+  deliver(fresh?: Message): void {
     while (this.#ready > 0 && !this.#allBusy) {
       const consumer = this.consumers.next();
       if (consumer === undefined) {
         this.#allBusy = true;
         return;
       }
-      const message = this.#takeLive();
+      const message = this.#takeLive(fresh);
       if (message === undefined) return;
       consumer.owner.deliver(consumer, message);
     }
@@ -187,14 +195,16 @@ export class Queue {
   /** Takes one message for basic.get. */
   get(): Message | undefined {
     this.#lastUse = Date.now();
-    return this.#takeLive();
+    return this.#takeLive(undefined);
   }
 
-  #takeLive(): Message | undefined {
+  #takeLive(fresh: Message | undefined): Message | undefined {
     for (;;) {
       const message = this.#take();
       if (message === undefined) return undefined;
-      if (message.expiresAt === 0 || message.expiresAt > Date.now()) {
+      if (message.expiresAt === 0 || message.expiresAt > Date.now() || message === fresh) {
+        // The next one may live shorter than the timer knows.
+        if (this.#anyExpires) this.#armExpiry();
         (message.lane as Lane).delivered(message);
         return message;
       }
@@ -360,7 +370,7 @@ export class Queue {
   /** @throws {Fault} precondition-failed */
   checkDeletable(ifUnused: boolean, ifEmpty: boolean): void {
     if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
-    if (ifEmpty && this.#ready > 0) throw preconditionFailed(`${this.title} is not empty`);
+    if (ifEmpty && this.#ready > 0) throw preconditionFailed(`${this.title} not empty`);
   }
 
   /** Ends the queue; the caller has taken it out of its virtual host. Returns the ready messages. */

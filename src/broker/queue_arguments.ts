@@ -125,7 +125,7 @@ function deadLetterRoutingKey(field: Field, table: Table): string | undefined {
 }
 
 function flag(field: Field): string | undefined {
-  return field.type === "boolean" ? undefined : `{unacceptable_type,${field.type}}`;
+  return field.type === "bool" ? undefined : `{unacceptable_type,${field.type}}`;
 }
 
 function oneOf(reason: string, allowed: string[]): Check {
@@ -195,12 +195,12 @@ function parseType(table: Table, queue: string): QueueType {
 }
 
 function checkQuorumFlags(flags: QueueFlags, queue: string): void {
-  const property = !flags.durable
+  const property = flags.exclusive
+    ? "exclusive-owner"
+    : !flags.durable
     ? "non-durable"
     : flags.autoDelete
     ? "auto-delete"
-    : flags.exclusive
-    ? "exclusive-owner"
     : undefined;
   if (property === undefined) return;
   throw preconditionFailed(`invalid property '${property}' for ${queue}`);
@@ -224,7 +224,7 @@ function valuesOf(table: Table, type: QueueType): QueueArguments {
     deadLetterAtLeastOnce: textOf(table.get("x-dead-letter-strategy")) === "at-least-once" &&
       deadLetterExchange !== undefined && overflow === "reject-publish",
     maxPriority: integerOf(table.get("x-max-priority")),
-    singleActiveConsumer: singleActive?.type === "boolean" && singleActive.value,
+    singleActiveConsumer: singleActive?.type === "bool" && singleActive.value,
     deliveryLimit: deliveryLimit !== undefined && deliveryLimit >= 0 ? deliveryLimit : undefined,
     consumerTimeout: integerOf(table.get("x-consumer-timeout")),
   };

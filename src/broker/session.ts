@@ -2,7 +2,8 @@
  * One connection after its handshake: frames in, answers out, heartbeats, and the only place where
  * faults become reply codes.
  *
- * States: running > closing (we sent connection.close and wait for close-ok) > ended.
+ * States: running > closing (we sent connection.close and wait for close-ok) > ended, or
+ * running > leaving (we sent close-ok and wait for the client to close the socket) > ended.
  */
 
 import type { Alarms } from "./alarms.ts";
@@ -13,7 +14,14 @@ import { Fault, type FaultKind } from "./faults.ts";
 import { FrameError, type FrameSource, FrameType } from "./frames.ts";
 import type { Login } from "./handshake.ts";
 import type { Limits } from "./limits.ts";
-import { type Arguments, decodeMethod, idsOf, type Method, type MethodName } from "./methods.ts";
+import {
+  type Arguments,
+  decodeArguments,
+  idsOf,
+  type Method,
+  type MethodName,
+  readMethodName,
+} from "./methods.ts";
 import { Outbox } from "./outbox.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import type { Turn } from "./turn.ts";
@@ -52,6 +60,10 @@ const LONGEST_TEXT = 255;
 /** Milliseconds that a client has to answer connection.close. */
 const CLOSE_MS = 5_000;
 
+/** Milliseconds that a client has to close the socket after our close-ok. Not closing it first
+ * spares clients a race between close-ok and the end of the stream. */
+const LEAVE_MS = 1_000;
+
 /** What a session shares with all others. */
 export interface SessionHost {
   readonly limits: Limits;
@@ -63,6 +75,7 @@ export interface SessionHost {
 }
 
 const NO_METHOD = { classId: 0, methodId: 0 };
+const PUBLISH = idsOf("basic.publish");
 
 export class Session implements ChannelSession {
   readonly id: number;
@@ -82,13 +95,15 @@ export class Session implements ChannelSession {
   readonly #source: FrameSource;
   /** By number; a closing channel, whose frames are ignored until close-ok, is null. */
   readonly #channels = new Map<number, Channel | null>();
-  #state: "running" | "closing" | "ended" = "running";
+  #state: "running" | "closing" | "leaving" | "ended" = "running";
   /** The method that is being done: error replies name it. */
   #current = NO_METHOD;
   #lastRead = Date.now();
   #heartbeat: Deadline | undefined;
   #closeDeadline: Deadline | undefined;
   #blocked = false;
+  /** The stream lost its frames: whatever still comes is ignored. */
+  #unreadable = false;
   #resume: (() => void) | undefined;
 
   constructor(id: number, login: Login, host: SessionHost) {
@@ -129,11 +144,17 @@ export class Session implements ChannelSession {
   #readFrames(): void {
     this.#lastRead = Date.now();
     try {
-      while (this.#state !== "ended" && this.#source.next(this.frameMax)) this.#frame();
+      if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
+      while (this.#isReading && this.#source.next(this.frameMax)) this.#frame();
     } catch (error) {
+      this.#unreadable = true;
       this.#current = NO_METHOD;
       this.#failConnection(faultOf(error, this.#host.log));
     }
+  }
+
+  get #isReading(): boolean {
+    return this.#state === "running" || this.#state === "closing";
   }
 
   #frame(): void {
@@ -141,14 +162,12 @@ export class Session implements ChannelSession {
     this.#current = NO_METHOD;
     try {
       if (type === FrameType.heartbeat) return this.#checkHeartbeat(number);
-      if (type < FrameType.method || type > FrameType.body) {
-        throw new Fault("frame-error", `type ${type}, channel ${number}: unknown frame type`);
-      }
+      if (type < FrameType.method || type > FrameType.body) throw this.#unknownFrame();
       const channel = number === 0 ? undefined : this.#channels.get(number);
       if (this.#state === "running" && channel) {
+        if (channel.publishing.isReceiving || type === FrameType.method) this.#current = PUBLISH;
         const reader = channel.receive(type, bytes, payloadStart, payloadEnd);
-        if (reader === undefined) this.#current = idsOf("basic.publish");
-        else this.#channelMethod(number, channel, this.#decode(reader));
+        if (reader !== undefined) this.#channelMethod(number, channel, this.#decode(reader));
         return;
       }
       this.#otherFrame(type, number);
@@ -158,14 +177,28 @@ export class Session implements ChannelSession {
   }
 
   #checkHeartbeat(number: number): void {
-    if (number !== 0) throw new Fault("frame-error", `heartbeat on channel ${number}`);
+    if (number !== 0) throw new Fault("unexpected-frame", this.#source.snippet);
+    if (this.#source.payloadEnd > this.#source.payloadStart) throw this.#unknownFrame();
+  }
+
+  #unknownFrame(): Fault {
+    return new Fault("frame-error", `${this.#source.snippet}: unknown_frame`);
   }
 
   #decode(reader: ByteReader): Method {
-    const method = decodeMethod(reader);
-    if (method === undefined) throw new Fault("command-invalid", "unknown method");
-    this.#current = idsOf(method.name);
-    return method;
+    this.#current = NO_METHOD;
+    if (reader.end - reader.position < 4) throw this.#unknownFrame();
+    const name = readMethodName(reader);
+    if (name === undefined) throw new Fault("command-invalid", "unknown method");
+    this.#current = idsOf(name);
+    const start = reader.position;
+    try {
+      return decodeArguments(name, reader);
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error;
+      const octets = this.#source.bytes.subarray(start, reader.end).join(",");
+      throw new Fault("frame-error", `cannot decode <<${octets}>>`);
+    }
   }
 
   /** Frames of the connection itself, and of channels that are not open. */
@@ -174,9 +207,10 @@ export class Session implements ChannelSession {
     const closing = this.#state === "closing" || this.#channels.get(number) === null;
     if (type !== FrameType.method) {
       if (closing) return;
-      throw number === 0
-        ? new Fault("command-invalid", "content on channel 0")
-        : new Fault("channel-error", "expected 'channel.open'");
+      throw new Fault(
+        "unexpected-frame",
+        number === 0 ? this.#source.snippet : "expected method frame, got non method frame instead",
+      );
     }
     const method = this.#decode(new ByteReader(bytes, payloadStart, payloadEnd));
     if (number === 0) return this.#connectionMethod(method);
@@ -189,16 +223,15 @@ export class Session implements ChannelSession {
   #connectionMethod(method: Method): void {
     switch (method.name) {
       case "connection.close":
-        this.send(0, "connection.close-ok", {});
         return this.#leave();
       case "connection.close-ok":
-        return this.#leave();
+        return this.#finish();
       case "connection.update-secret":
         if (this.#state === "running") this.send(0, "connection.update-secret-ok", {});
         return;
       default:
         if (this.#state === "closing") return;
-        throw new Fault("command-invalid", `unexpected method ${method.name} on channel 0`);
+        throw new Fault("channel-error", "unexpected method in connection state running");
     }
   }
 
@@ -206,7 +239,7 @@ export class Session implements ChannelSession {
 
   #openChannel(number: number): void {
     const { channelMax } = this.#login;
-    if (number > channelMax || this.#channels.size >= channelMax) {
+    if (this.#channels.size >= channelMax) {
       throw new Fault(
         "not-allowed",
         `number of channels opened (${this.#channels.size}) has reached the negotiated ` +
@@ -225,8 +258,6 @@ export class Session implements ChannelSession {
         channel.end();
         this.#channels.delete(number);
         return this.send(number, "channel.close-ok", {});
-      case "channel.close-ok":
-        return;
       default:
         channel.handle(method);
     }
@@ -259,7 +290,7 @@ export class Session implements ChannelSession {
   }
 
   #failConnection(fault: Fault): void {
-    if (this.#state !== "running") return this.#leave();
+    if (this.#state !== "running") return this.#abandon();
     this.#log("connection closed", fault, 0);
     this.close(fault);
   }
@@ -285,8 +316,17 @@ export class Session implements ChannelSession {
     this.#resume?.();
   }
 
-  /** Both sides have agreed to end: what is written still goes out. */
+  /** The client ends the connection. */
   #leave(): void {
+    this.#endChannels();
+    this.#state = "leaving";
+    this.send(0, "connection.close-ok", {});
+    this.deadlines.cancel(this.#closeDeadline);
+    this.#closeDeadline = this.deadlines.add(Date.now() + LEAVE_MS, () => this.#abandon());
+  }
+
+  /** Both sides have agreed to end: what is written still goes out. */
+  #finish(): void {
     this.#end();
     this.turn.end();
     this.outbox.idle().then(() => this.outbox.close());
@@ -403,7 +443,7 @@ export class Session implements ChannelSession {
 function faultOf(error: unknown, log: Logger): Fault {
   if (error instanceof Fault) return error;
   if (error instanceof FrameError) return new Fault("frame-error", error.message);
-  if (error instanceof MalformedError) return new Fault("syntax-error", error.message);
+  if (error instanceof MalformedError) return new Fault("frame-error", error.message);
   log.error("a fault in the broker", {
     error: error instanceof Error ? error.stack ?? error.message : String(error),
   });

@@ -11,7 +11,7 @@ export class TopicTrie<T> {
 
   add(pattern: string, value: T): void {
     let node = this.#root;
-    for (const word of pattern.split(".")) {
+    for (const word of wordsOf(pattern)) {
       let child = node.children.get(word);
       if (child === undefined) node.children.set(word, child = createNode());
       node = child;
@@ -20,13 +20,18 @@ export class TopicTrie<T> {
   }
 
   remove(pattern: string, value: T): void {
-    removeFrom(this.#root, pattern.split("."), 0, value);
+    removeFrom(this.#root, wordsOf(pattern), 0, value);
   }
 
   /** Adds the values of all patterns that match `key` to `found`. */
   match(key: string, found: Set<T>): void {
-    matchFrom(this.#root, key.split("."), 0, found);
+    matchFrom(this.#root, wordsOf(key), 0, found);
   }
+}
+
+/** The empty key has no words, not one empty word. */
+function wordsOf(key: string): string[] {
+  return key === "" ? [] : key.split(".");
 }
 
 function createNode<T>(): Node<T> {

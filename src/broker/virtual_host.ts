@@ -163,7 +163,9 @@ export class VirtualHost {
   /** Deleting what does not exist is fine. @throws {Fault} */
   deleteExchange(name: string, ifUnused: boolean): void {
     if (name.startsWith("amq.")) {
-      throw accessRefused(`exchange name '${name}' contains reserved prefix 'amq.*'`);
+      throw accessRefused(
+        `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
+      );
     }
     const exchange = this.#exchanges.get(name);
     if (exchange === undefined) return;
@@ -248,7 +250,7 @@ export class VirtualHost {
 
   /** @throws {Fault} not-found, resource-locked, access-refused */
   bind(request: BindingRequest): void {
-    const binding = this.#resolve(request);
+    const binding = this.#resolve(request, true)!;
     if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
     if (!this.#addBinding(binding)) return;
     if (this.#isDurable(binding)) this.#host.store.addBinding(this.#stored(binding));
@@ -256,20 +258,24 @@ export class VirtualHost {
 
   /** Removing a binding that does not exist is fine. @throws {Fault} */
   unbind(request: BindingRequest): void {
-    const like = this.#resolve(request);
-    const binding = like.source.remove(like);
+    const like = this.#resolve(request, false);
+    const binding = like?.source.remove(like);
     if (binding !== undefined) this.#forget(binding);
   }
 
-  #resolve(request: BindingRequest): Binding {
+  /** @param required whether source and destination must exist */
+  #resolve(request: BindingRequest, required: boolean): Binding | undefined {
     const { kind, routingKey, arguments: table } = request;
+    if (request.source === "" || (kind === "exchange" && request.destination === "")) {
+      throw accessRefused("operation not permitted on the default exchange");
+    }
+    const destinations = kind === "queue" ? this.#queues : this.#exchanges;
+    const known = this.#exchanges.has(request.source) && destinations.has(request.destination);
+    if (!known && !required) return undefined;
+    const source = this.exchange(request.source);
     const destination = kind === "queue"
       ? this.queue(request.destination, request.connectionId)
       : this.exchange(request.destination);
-    const source = this.exchange(request.source);
-    if (source.name === "" || (kind === "exchange" && destination.name === "")) {
-      throw accessRefused("operation not permitted on the default exchange");
-    }
     const argumentBytes = encodeTable(table);
     return { source, destination, routingKey, arguments: table, argumentBytes };
   }
@@ -384,10 +390,12 @@ function assertSameQueue(queue: Queue, flags: QueueFlags, table: Table): void {
 function assertSameArgument(name: string, title: string, received: Table, current: Table): void {
   const [one, other] = [received.get(name), current.get(name)];
   if (equalFields(one, other)) return;
+  const sameType = one !== undefined && one.type === other?.type;
+  const [is, was] = sameType
+    ? [`'${describeField(one)}'`, `'${describeField(other)}'`]
+    : [value(one), value(other)];
   throw preconditionFailed(
-    `inequivalent arg '${name}' for ${title}: received ${value(one)} but current is ${
-      value(other)
-    }`,
+    `inequivalent arg '${name}' for ${title}: received ${is} but current is ${was}`,
   );
 }
 
