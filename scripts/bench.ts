@@ -15,9 +15,10 @@ import { benchBroker } from "./bench/broker.ts";
 import { ownBrokerMissing } from "./brokers.ts";
 import { benchIdle } from "./bench/idle.ts";
 import { benchOneShot } from "./bench/one_shot.ts";
+import { benchWorker } from "./bench/worker.ts";
 import { benchThroughput } from "./bench/throughput.ts";
 
-const SECTIONS = ["one-shot", "throughput", "idle", "broker"] as const;
+const SECTIONS = ["one-shot", "throughput", "worker", "idle", "broker"] as const;
 type Section = typeof SECTIONS[number];
 const USAGE = `Usage: deno task bench [--count N] [--rounds N] [${SECTIONS.join("|")}]...`;
 
@@ -36,6 +37,7 @@ async function main(): Promise<void> {
   const benches: Record<Section, () => Promise<void>> = {
     "one-shot": () => benchOneShot(node.url, folder.path, rounds ?? 15, say),
     throughput: () => benchThroughput(node.url, [ourPeer, goPeer], bulk, say),
+    worker: () => benchWorker(node.url, { count: Math.ceil(count / 2), rounds: rounds ?? 3 }, say),
     idle: () => benchIdle(node.url, say),
     broker: async () => {
       const missing = await ownBrokerMissing();

@@ -15,11 +15,12 @@ import type { Transport } from "../src/amqp/transport.ts";
 import { parseUrls } from "../src/amqp/url.ts";
 import { ToolError } from "../src/errors.ts";
 import { createLogger } from "../src/observe/log.ts";
+import { type Damage, parseRuns, type Run, unexplained } from "./chaos/duplicates.ts";
 import { deadQueue, delayQueue, workQueue } from "../src/task/topology.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
 import { Random } from "../tests/support/random.ts";
-import { startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { waitUntil } from "../tests/support/wait.ts";
 
@@ -37,22 +38,20 @@ interface Victim extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** Counted while it runs. */
-interface Damage {
-  workersKilled: number;
-  brokerKilled: number;
-  connectionsCut: number;
-}
-
-/** What a run of the handler writes: one line to a file that only grows. */
+/** A run writes when it begins and how it ends, to a file that only grows. */
 const HANDLER = `
   const file = Deno.openSync(Deno.env.get("CHAOS_LOG"), { append: true });
+  const worker = Deno.env.get("CHAOS_WORKER");
+  function note(number, what) {
+    file.writeSync(new TextEncoder().encode([number, what, worker, Date.now()].join(" ") + "\\n"));
+  }
   export default async (task, { attempt }) => {
     const number = Number(task.text());
+    note(number, "begin");
     await new Promise((resolve) => setTimeout(resolve, number % 200));
     // Every 20th never works, every 5th works the second time.
     const end = number % 20 === 0 ? "failed" : number % 5 === 0 && attempt < 2 ? "failed" : "done";
-    file.writeSync(new TextEncoder().encode(number + " " + end + "\\n"));
+    note(number, end);
     if (end === "failed") throw new Error("as planned");
   };
 `;
@@ -61,10 +60,13 @@ async function main(): Promise<number> {
   const args = parseArgs(Deno.args, { string: ["broker", "tasks", "seed"] });
   const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
   const tasks = Number(args.tasks ?? 2_000);
-  const kinds = args.broker === undefined ? ["rabbitmq", "embedded"] : [String(args.broker)];
-  let lost = 0;
-  for (const kind of kinds) lost += await chaos(kind, tasks, seed);
-  return lost === 0 ? 0 : 1;
+  const kinds = args.broker === undefined ? ["embedded", "rabbitmq"] : [String(args.broker)];
+  let faults = 0;
+  for (const kind of kinds) {
+    if (kind === "rabbitmq" && rabbitmqMissing) console.log(`chaos: left out: ${rabbitmqMissing}`);
+    else faults += await chaos(kind, tasks, seed);
+  }
+  return faults === 0 ? 0 : 1;
 }
 
 async function chaos(kind: string, tasks: number, seed: number): Promise<number> {
@@ -79,84 +81,104 @@ async function chaos(kind: string, tasks: number, seed: number): Promise<number>
   await publish(url, tasks);
 
   const started = performance.now();
-  const damage: Damage = { workersKilled: 0, brokerKilled: 0, connectionsCut: 0 };
-  const workers: TestProcess[] = [];
-  function startWorker(): TestProcess {
-    return spawnDeno(WORKER, {
+  const damages: Damage[] = [];
+  const counts = { workers: 0, broker: 0, connections: 0 };
+  const workers: { name: string; process: TestProcess }[] = [];
+  let generation = 0;
+  function startWorker(): { name: string; process: TestProcess } {
+    const name = `worker-${++generation}`;
+    const process = spawnDeno(WORKER, {
       args: [
         ...["--queue", QUEUE, "--handler", dir.file("handler.js"), "--concurrency", "4"],
         ...["--max-attempts", "3", "--backoff", "100ms,200ms,400ms", "--max-crashes", "1000"],
       ],
-      env: { AMQP_URL: proxy.url, CHAOS_LOG: dir.file("runs") },
+      env: { AMQP_URL: proxy.url, CHAOS_LOG: dir.file("runs"), CHAOS_WORKER: name },
       killOnDispose: true,
     });
+    return { name, process };
   }
   for (let i = 0; i < WORKERS; i++) workers.push(startWorker());
   try {
     // Damage until most of the work is done, then peace, so that the end can be reached.
     while (
-      ended(dir.file("runs")) < tasks * 0.9 && performance.now() - started < LIMIT_MS / 2
+      doneTasks(dir.file("runs")).size < tasks * 0.9 && performance.now() - started < LIMIT_MS / 2
     ) {
       await pause(200 + random.below(800));
       // The broker dies at least once, with half of the work done.
-      const due = damage.brokerKilled === 0 && ended(dir.file("runs")) > tasks / 2;
+      const due = counts.broker === 0 && doneTasks(dir.file("runs")).size > tasks / 2;
       const choice = due ? 9 : random.below(10);
       if (choice < 5) {
         const i = random.below(WORKERS);
-        await workers[i]!.destroy();
+        const { name, process } = workers[i]!;
+        await process.destroy();
+        damages.push({ at: Date.now(), worker: name });
         workers[i] = startWorker();
-        damage.workersKilled++;
+        counts.workers++;
       } else if (choice < 9) {
         await proxy.cut();
-        damage.connectionsCut++;
+        damages.push({ at: Date.now() });
+        counts.connections++;
       } else {
         await broker.kill();
+        damages.push({ at: Date.now() });
         await broker.start();
-        damage.brokerKilled++;
+        counts.broker++;
       }
     }
-    return await judge(url, tasks, dir.file("runs"), damage, started);
+    const dead = await settle(url, tasks, dir.file("runs"), started);
+    console.log(
+      `chaos: ${counts.workers} workers killed, broker killed ${counts.broker} times, ` +
+        `connections cut ${counts.connections} times, ` +
+        `${((performance.now() - started) / 1_000).toFixed(1)} s`,
+    );
+    return judge(tasks, parseRuns(await Deno.readTextFile(dir.file("runs"))), dead, damages);
   } finally {
-    for (const worker of workers) await worker.destroy();
+    for (const { process } of workers) await process.destroy();
   }
 }
 
-/** Waits until all queues are empty and counts. @returns how many tasks are lost */
-async function judge(
+/** Waits until every task has ended and all queues are empty. @returns the dead ones */
+async function settle(
   url: string,
   tasks: number,
   file: string,
-  damage: Damage,
   started: number,
-): Promise<number> {
+): Promise<Set<number>> {
   const dead = new Set<number>();
   const left = LIMIT_MS - (performance.now() - started);
   await waitUntil("every task to end", async () => {
-    const numbers = new Set([...doneRuns(file).keys(), ...await peekDead(url, dead)]);
+    const numbers = new Set([...doneTasks(file), ...await peekDead(url, dead)]);
     return numbers.size === tasks ? true : numbers.size < tasks && await idle(url);
   }, left).catch((error) => console.log(`chaos: ${error.message}`));
   // Copies that crashes made are still under way; they are counted too.
   await waitUntil("the queues to be empty", () => idle(url), 60_000);
-  await peekDead(url, dead);
-  const done = doneRuns(file);
-  let lost = 0;
-  for (let number = 1; number <= tasks; number++) {
-    if (!done.has(number) && !dead.has(number)) lost++;
+  return await peekDead(url, dead);
+}
+
+/** @returns how many tasks are lost, done without reason more than once, or not where they belong */
+function judge(
+  tasks: number,
+  runs: readonly Run[],
+  dead: ReadonlySet<number>,
+  damages: readonly Damage[],
+): number {
+  const times = new Map<number, number>();
+  for (const { task, end } of runs) {
+    if (end === "done") times.set(task, (times.get(task) ?? 0) + 1);
   }
-  const repeated = [...done.values()].filter((runs) => runs > 1).length;
-  const crashes = damage.workersKilled + damage.brokerKilled + damage.connectionsCut;
-  // Each crash can repeat what was in the hands of the workers it struck.
-  const explained = WORKERS * 4 * crashes;
+  const numbers = Array.from({ length: tasks }, (_, i) => i + 1);
+  const lost = numbers.filter((number) => !times.has(number) && !dead.has(number));
+  const strange = numbers.filter((number) => times.has(number) && number % 20 === 0);
+  const repeated = [...times.values()].filter((count) => count > 1).length;
+  const faults = unexplained(runs, damages);
   console.log(
-    `chaos: ${damage.workersKilled} workers killed, broker killed ${damage.brokerKilled} times, ` +
-      `connections cut ${damage.connectionsCut} times, ` +
-      `${((performance.now() - started) / 1_000).toFixed(1)} s`,
+    `chaos: ${times.size} done, ${dead.size} dead, lost ${lost.length}, done more than once ` +
+      `${repeated}, of which no damage explains ${faults.length}`,
   );
-  console.log(
-    `chaos: ${done.size} done, ${dead.size} dead, lost ${lost}, done more than once ${repeated} ` +
-      `(crashes explain up to ${explained})`,
-  );
-  return lost + Math.max(0, repeated - explained);
+  for (const [what, found] of Object.entries({ lost, strange, unexplained: faults })) {
+    if (found.length > 0) console.log(`chaos: ${what}: ${found.slice(0, 20).join(" ")}`);
+  }
+  return lost.length + strange.length + faults.length;
 }
 
 async function publish(url: string, tasks: number): Promise<void> {
@@ -220,17 +242,10 @@ async function connect(url: string): Promise<Transport> {
   return (await connector.connectForever(new AbortController().signal, true))!;
 }
 
-/** How often each task was done. */
-function doneRuns(file: string): Map<number, number> {
-  const runs = new Map<number, number>();
-  for (const [, number] of Deno.readTextFileSync(file).matchAll(/^(\d+) done$/gm)) {
-    runs.set(Number(number), (runs.get(Number(number)) ?? 0) + 1);
-  }
-  return runs;
-}
-
-function ended(file: string): number {
-  return doneRuns(file).size;
+/** The tasks that were done at least once. */
+function doneTasks(file: string): Set<number> {
+  const done = Deno.readTextFileSync(file).matchAll(/^(\d+) done /gm);
+  return new Set(Array.from(done, ([, number]) => Number(number)));
 }
 
 async function startBroker(kind: string): Promise<Victim> {

@@ -1,5 +1,6 @@
 /** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
 import { Broker, type BrokerOptions } from "./broker/server.ts";
+import { DEFAULT_LIMITS } from "./broker/limits.ts";
 import {
   integer,
   list,
@@ -21,6 +22,7 @@ const FLAGS = {
     help: "folder of the data; created if need be",
     env: "BROKER_DATA",
     default: "broker-data",
+    minBytes: 1,
   }),
   transient: toggle({ help: "keep everything in memory: nothing survives the end" }),
   port: integer({
@@ -32,12 +34,12 @@ const FLAGS = {
   listen: list<string>({
     value: "ADDRESS",
     help: "address to listen on, instead of 127.0.0.1 and ::1; 0.0.0.0 and :: for all",
-    parseOne: (address) => address.replace(/^\[(.*)\]$/, "$1"),
+    parseOne: (address, source) => filled(address, source).replace(/^\[(.*)\]$/, "$1"),
   }),
   vhost: list<string>({
     value: "NAME",
     help: 'virtual host besides "/"',
-    parseOne: (name) => name,
+    parseOne: filled,
   }),
   user: text({
     value: "NAME",
@@ -82,7 +84,13 @@ guest with password guest, from this machine only.`,
     [
       "Exit status",
       `  0 ended by SIGTERM or SIGINT; 64 usage; 65, 66 data or another file cannot be used;
-  70 internal; 75 the data or the port is in use`,
+  70 internal; 75 the data or the port is in use; 77 the port is not for this user;
+  130, 143 ended at once by a second signal`,
+    ],
+    [
+      "Signals",
+      `  SIGTERM, SIGINT end it: the last commit is finished, clients are told. SIGHUP does the same
+  without TLS; with TLS it reads certificate and key again, for new connections.`,
     ],
   ] as const,
 };
@@ -98,7 +106,12 @@ async function run(host: Host): Promise<number> {
   }
   const broker = await Broker.start(readOptions(values, host));
   const ended = Promise.withResolvers<void>();
-  const signals = onSignals({ end: ended.resolve });
+  const signals = onSignals({
+    end: ended.resolve,
+    ...(values["tls-cert"] === undefined
+      ? {}
+      : { reload: () => renewCertificate(broker, values, host) }),
+  });
   const [url, ...others] = broker.urls;
   const also = others.length > 0 ? ` and ${others.join(" ")}` : "";
   host.log.info(`ready: ${url}${also}, ${describeData(values)}`);
@@ -120,6 +133,7 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
     limits: {
       connections: values["max-connections"],
       messageBytes: values["max-message-size"],
+      pendingBytes: Math.max(DEFAULT_LIMITS.pendingBytes, 2 * values["max-message-size"]),
       heartbeat: values.heartbeat,
       consumerTimeoutMs: values["consumer-timeout"] * 1_000,
       diskFreeBytes: values["disk-free-limit"],
@@ -136,12 +150,32 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
   if (user !== undefined) {
     options.user = { name: user, password: readPasswordFile(passwordFile!) };
   }
+  const tls = readCertificate(values);
+  if (tls !== undefined) options.tls = tls;
+  return options;
+}
+
+function readCertificate(values: Values<typeof FLAGS>): { cert: string; key: string } | undefined {
   const [cert, key] = [values["tls-cert"], values["tls-key"]];
   if ((cert === undefined) !== (key === undefined)) {
     throw new UsageError("--tls-cert and --tls-key need each other, and only one is given");
   }
-  if (cert !== undefined) options.tls = { cert: readPem(cert), key: readPem(key!) };
-  return options;
+  return cert === undefined ? undefined : { cert: readPem(cert), key: readPem(key!) };
+}
+
+function renewCertificate(broker: Broker, values: Values<typeof FLAGS>, host: Host): void {
+  try {
+    broker.renewCertificate(readCertificate(values)!);
+    host.log.info("new connections get the certificate as it is now");
+  } catch (error) {
+    host.log.error("the former certificate stays", { error: (error as Error).message });
+  }
+}
+
+/** @throws {UsageError} for "" */
+function filled(text: string, source: string): string {
+  if (text === "") throw new UsageError(`${source} must have at least 1 byte, and has 0`);
+  return text;
 }
 
 function readPem(path: string): string {

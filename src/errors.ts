@@ -77,7 +77,14 @@ export class ChannelError extends ToolError {
     readonly replyText: string,
     options?: ErrorOptions,
   ) {
-    super(message, exitCodeForReply(replyCode), options);
+    super(message, exitCodeForReply(replyCode, replyText), options);
+  }
+}
+
+/** The broker refused to queue one task (basic.nack): full, or for the moment without a leader. */
+export class NackError extends TaskError {
+  constructor() {
+    super("the broker refused the task (basic.nack): it is not queued", EXIT.temporary);
   }
 }
 
@@ -98,8 +105,15 @@ export class ConnectionError extends ToolError {
   }
 }
 
-/** The exit status for an AMQP reply code (AMQP 0-9-1 section 1.2, and RabbitMQ's use of it). */
-export function exitCodeForReply(replyCode: number): number {
+/**
+ * The exit status for an AMQP reply code (AMQP 0-9-1 section 1.2, and RabbitMQ's use of it).
+ *
+ * @param replyText tells a queue that is missing from one whose node is down: both are 404
+ */
+export function exitCodeForReply(replyCode: number, replyText: string): number {
+  if (replyCode === 404 && /is down or inaccessible|is stopped by supervisor/.test(replyText)) {
+    return EXIT.temporary;
+  }
   switch (replyCode) {
     case 311: // CONTENT_TOO_LARGE
       return EXIT.badData;

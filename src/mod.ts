@@ -37,6 +37,7 @@ import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import type { TaskProperties } from "./task/task.ts";
+import { EXIT, ToolError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
 export {
@@ -111,6 +112,8 @@ export interface RunWorkerOptions extends QueueAddress {
   readonly timeoutMs?: number;
   /** How long running tasks may go on after `signal`, in milliseconds; default 25 s. */
   readonly graceMs?: number;
+  /** How long a function may go on after its own signal aborted, in milliseconds; default 10 s. */
+  readonly stopMs?: number;
   /** Aborted: takes no more tasks, finishes, and returns. */
   readonly signal?: AbortSignal;
   /** Return when the queue is empty. */
@@ -125,7 +128,8 @@ const DEFAULT_TIMEOUT_MS = 25 * 60_000;
  * Works on a queue in this process until `signal` aborts or a limit is reached. Connections that
  * are lost are made again, for ever; each task is acknowledged only when its function has ended.
  *
- * @throws {ToolError} what somebody has to change before the first task can come: URL, login, queue
+ * @throws {ToolError} what somebody has to change before the first task can come: URL, login,
+ *   queue; or a handler that did not stop when its signal aborted, and still runs
  */
 export async function runWorker(options: RunWorkerOptions): Promise<void> {
   const log = options.log ?? silentLogger();
@@ -142,6 +146,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
     hostname: Deno.hostname(),
     timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
     exitWhenEmpty: options.exitWhenEmpty ?? false,
+    ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
     ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }),
     ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
   });
@@ -151,7 +156,8 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   options.signal?.addEventListener("abort", stop);
   if (options.signal?.aborted) stop();
   try {
-    await worker.run();
+    const status = await worker.run();
+    if (status !== EXIT.ok) throw new ToolError(`the worker ended: ${worker.fault}`, status);
   } finally {
     options.signal?.removeEventListener("abort", stop);
   }

@@ -4,6 +4,7 @@ import { deadline } from "./amqp/deadline.ts";
 import { ensureQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
+import { pause } from "./amqp/timer.ts";
 import { redact } from "./amqp/url.ts";
 import {
   CONNECTION_FLAGS,
@@ -16,7 +17,7 @@ import {
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
-import { ConnectionError, EXIT } from "./errors.ts";
+import { ConnectionError, EXIT, NackError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 
 const FLAGS = {
@@ -42,6 +43,12 @@ quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
   sections: [URL_HELP, EXIT_HELP],
 };
+
+/**
+ * Pauses before a refused task is sent again, in milliseconds: a quorum queue that somebody else has
+ * just made, or whose leader has just died, refuses tasks until it has elected one.
+ */
+const NACK_PAUSES_MS = [100, 300, 600];
 
 interface Order {
   readonly queue: QueuePolicy;
@@ -93,7 +100,8 @@ function said(host: Host, text: string): number {
  */
 async function send(connector: Connector, addresses: number, order: Order): Promise<Transport> {
   const started = performance.now();
-  const progress: Progress = { step: `connecting to ${connector.describe()}` };
+  const progress: Progress = { step: `connecting to ${connector.describe()}`, sent: false };
+  let sentBefore = false;
   for (let tried = 1;; tried++) {
     try {
       return await deadline(
@@ -106,9 +114,20 @@ async function send(connector: Connector, addresses: number, order: Order): Prom
       progress.transport = undefined;
       const timeLeft = performance.now() - started < order.timeout;
       const lost = error instanceof ConnectionError && transport?.isEnded === true;
-      if (lost && timeLeft && tried < addresses) continue;
+      if (lost && timeLeft && tried < addresses) {
+        sentBefore ||= progress.sent;
+        progress.sent = false;
+        continue;
+      }
       transport?.destroy(new ConnectionError("given up"));
-      throw error;
+      if (!sentBefore || progress.sent || !(error instanceof ConnectionError)) throw error;
+      const { message, exitCode, fatal } = error;
+      throw new ConnectionError(
+        `${message}; an earlier attempt may have put the task on the queue or not`,
+        exitCode,
+        fatal,
+        { cause: error },
+      );
     }
   }
 }
@@ -116,6 +135,8 @@ async function send(connector: Connector, addresses: number, order: Order): Prom
 /** How far an attempt has come, for the sentence when its time is over. */
 interface Progress {
   step: string;
+  /** The task has left for the broker. */
+  sent: boolean;
   transport?: Transport | undefined;
 }
 
@@ -132,8 +153,27 @@ async function sendOnce(
     queue.create || queue.strict ? ensureQueue(transport, queue) : undefined,
   ]);
   progress.step = `waiting for ${where} to confirm the task, which may be on the queue or not`;
-  await publisher.publish(task);
+  progress.sent = true;
+  await publishPatiently(transport, publisher, task);
   return transport;
+}
+
+/** Publishes, and again on another channel when the broker refuses the task for the moment. */
+async function publishPatiently(
+  transport: Transport,
+  publisher: Publisher,
+  task: Publication,
+): Promise<void> {
+  for (let refusals = 0;; refusals++) {
+    try {
+      return await publisher.publish(task);
+    } catch (error) {
+      const ms = NACK_PAUSES_MS[refusals];
+      if (!(error instanceof NackError) || ms === undefined) throw error;
+      await pause(ms);
+      publisher = await Publisher.open(transport);
+    }
+  }
 }
 
 function overdue(order: Order, { step, transport }: Progress): ConnectionError {

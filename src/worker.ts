@@ -1,4 +1,6 @@
 /** `worker`: takes tasks from a queue, does them, and acknowledges each only when it is done. */
+import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
+import type { Endpoint } from "./amqp/url.ts";
 import { EXIT_HELP, readEndpoints, URL_HELP } from "./cli/broker_flags.ts";
 import { type HelpPage, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
@@ -14,7 +16,7 @@ import { dotsHandler } from "./handlers/dots.ts";
 import type { Handler } from "./task/handler.ts";
 import { formatDuration, parseDuration } from "./task/duration.ts";
 import { openDedupe } from "./worker/dedupe.ts";
-import { Worker } from "./worker/worker.ts";
+import { ACK_MARGIN_MS, Worker } from "./worker/worker.ts";
 
 const HELP: HelpPage = {
   usage: [
@@ -37,7 +39,9 @@ one, so that a task can run twice. When the connection is lost, it connects agai
   environment has TASK_ID, TASK_QUEUE, TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT,
   TASK_MAX_ATTEMPTS, TASK_REDELIVERED, TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY,
   TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP, TASK_DEADLINE (seconds since 1970),
-  TASK_META_FILE (everything about the task, as JSON) and TASK_SNOOZE_FILE. Exit status:
+  TASK_META_FILE (everything about the task, as JSON) and TASK_SNOOZE_FILE. TASK_ID stays the same
+  over retries; a task that was sent without an id gets one with its first retry. AMQP_URL and
+  TASK_* of the worker's own environment are left out. Exit status:
     0              done
     64 65 66 76 78 it will never work: to NAME.dead
     79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
@@ -50,13 +54,16 @@ one, so that a task can run twice. When the connection is lost, it connects agai
       `  The default export is called with (task, context). task: id, bytes, text(), json(),
   properties, queue. context: signal (AbortSignal), attempt, log(text), progress(done, total).
   An exception is a failed attempt; one whose name is RejectTask sends the task to NAME.dead, one
-  whose name is RetryTask may have delayMs. A compiled worker takes JavaScript only.`,
+  whose name is RetryTask may have delayMs. It shares the worker's thread: code that computes for
+  half a minute without an await stops the heartbeats, and the broker gives its task to another
+  worker; such work is a command's. A compiled worker takes JavaScript only.`,
     ],
     [
       "Signals",
       `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
   Again, or SIGQUIT: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
-  and stay. SIGUSR1: say on stderr what is running.`,
+  and stay. SIGUSR1: say on stderr what is running. SIGKILL leaves a running command behind, while
+  the broker gives its task to another worker. Under nohup, use setsid: SIGHUP is not ignored.`,
     ],
     URL_HELP,
     EXIT_HELP,
@@ -66,6 +73,9 @@ one, so that a task can run twice. When the connection is lost, it connects agai
 /** Below the half hour after which RabbitMQ takes a task back that nobody acknowledges. */
 const DEFAULT_TIMEOUT_MS = parseDuration("25m")!;
 const ACK_TIMEOUT_MS = parseDuration("30m")!;
+
+/** How long the end waits for a reader of stdout, in milliseconds. */
+const LAST_LINES_MS = 2_000;
 
 /** What does the work, and how to end it. */
 interface Work {
@@ -91,11 +101,11 @@ async function run(host: Host): Promise<number> {
   const queues = readWorkerQueues(values);
   const tutorial = words.length === 0 && values.shell === undefined && values.handler === undefined;
   const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
-  warnAboutAckTimeout(values, timeoutMs, host);
+  warnAboutAckTimeout(values, timeoutMs, endpoints[0]!, host);
   const work = await chooseWork(values, words, given, host);
   const dedupe = values["dedupe-file"] === undefined
     ? undefined
-    : await openDedupe(values["dedupe-file"], values["dedupe-ttl"]);
+    : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
   const worker = new Worker({
     endpoints,
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
@@ -134,9 +144,10 @@ async function run(host: Host): Promise<number> {
   try {
     return await worker.run();
   } finally {
-    signals.dispose();
     work.kill();
     dedupe?.close();
+    await host.flushed(LAST_LINES_MS);
+    signals.dispose();
   }
 }
 
@@ -164,6 +175,9 @@ async function chooseWork(
   ];
   if (chosen.length > 1) {
     throw new UsageError(`worker does one kind of work, and was given ${chosen.join(" and ")}`);
+  }
+  if (values.shell?.trim() === "") {
+    throw new UsageError("--shell must have a command line for the shell, and is blank");
   }
   if (values.handler !== undefined) {
     const { functionHandler, loadHandler } = await import("./handlers/module.ts");
@@ -195,19 +209,22 @@ async function chooseWork(
 }
 
 function warnAboutAckTimeout(
-  values: WorkerValues,
+  { ack, concurrency, queue, rate }: WorkerValues,
   timeoutMs: number | undefined,
+  { vhost }: Endpoint,
   host: Host,
 ): void {
-  if (timeoutMs === undefined || timeoutMs < ACK_TIMEOUT_MS || values.ack === "early") return;
-  const queue = values.queue[0]!.name;
+  const turnMs = rate === undefined ? 0 : Math.ceil(1_000 * concurrency / rate);
+  const longestMs = (timeoutMs ?? 0) + turnMs;
+  if (longestMs < ACK_TIMEOUT_MS || ack === "early") return;
+  const causes = [
+    ...(timeoutMs === undefined ? [] : [`--timeout is ${formatDuration(timeoutMs)}`]),
+    ...(turnMs < 60_000 ? [] : [`by --rate tasks wait here up to ${formatDuration(turnMs)}`]),
+  ];
   host.log.warn(
-    `--timeout is ${
-      formatDuration(timeoutMs)
-    }, and RabbitMQ takes a task back after 30 m without ` +
-      `an acknowledgement, to run it again: raise that with 'rabbitmqctl set_policy ${queue} ` +
-      `"^${queue}$" {"consumer-timeout":${timeoutMs + 300_000}} --apply-to queues' (3.12 or ` +
-      "newer), with consumer_timeout in rabbitmq.conf, or use --ack early (at most once)",
+    `${causes.join(" and ")}, and RabbitMQ takes a task back after 30 m without an ` +
+      "acknowledgement, to run it again: " +
+      ackTimeoutRemedy(queue[0]!.name, vhost, longestMs + ACK_MARGIN_MS),
   );
 }
 

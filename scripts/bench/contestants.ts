@@ -15,9 +15,9 @@ export interface Rate {
 }
 
 /** A program for bulk publishing and consuming: ours or the one on amqp091-go. */
-export interface BulkPeer {
+export interface BulkPeer<Mode extends string = "publish" | "consume"> {
   readonly name: string;
-  run(mode: "publish" | "consume", load: Load): Promise<Rate>;
+  run(mode: Mode, load: Load): Promise<Rate>;
 }
 
 export interface Load {
@@ -30,7 +30,7 @@ export interface Load {
   readonly size: number;
 }
 
-export const ourPeer: BulkPeer = bulkPeer("src/amqp", [
+export const ourPeer: BulkPeer<"publish" | "consume" | "dots" | "module"> = bulkPeer("src/amqp", [
   Deno.execPath(),
   "run",
   "--quiet",
@@ -52,7 +52,7 @@ export async function buildGoPeer(folder: string): Promise<BulkPeer> {
   return bulkPeer("amqp091-go", [`${folder}/peer`]);
 }
 
-function bulkPeer(name: string, command: readonly string[]): BulkPeer {
+function bulkPeer<Mode extends string>(name: string, command: readonly string[]): BulkPeer<Mode> {
   return {
     name,
     run: async (mode, { url, queue, count, window, size }) => {

@@ -1,17 +1,23 @@
 /**
- * The bench's peer on src/amqp: the same work as go/peer.go, with the same output.
+ * The bench's peer on src/amqp: the same work as go/peer.go, with the same output; and a worker
+ * with the handlers that need no process.
  *
- *   peer.ts publish|consume URL QUEUE COUNT WINDOW SIZE
+ *   peer.ts publish|consume|dots|module URL QUEUE COUNT WINDOW SIZE
  */
 // deno-lint-ignore-file no-console
 import { Connector } from "../../src/amqp/connection.ts";
 import { Consumer } from "../../src/amqp/consumer.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
-import { parseUrls } from "../../src/amqp/url.ts";
+import { type Endpoint, parseUrls } from "../../src/amqp/url.ts";
+import { dotsHandler } from "../../src/handlers/dots.ts";
+import { functionHandler, loadHandler } from "../../src/handlers/module.ts";
 import { createLogger } from "../../src/observe/log.ts";
+import type { Handler } from "../../src/task/handler.ts";
+import { Worker } from "../../src/worker/worker.ts";
 
 interface Work {
   readonly connector: Connector;
+  readonly endpoints: readonly Endpoint[];
   readonly queue: string;
   /** Messages to publish or to consume. */
   readonly count: number;
@@ -30,7 +36,7 @@ async function publish({ connector, queue, count, window, size }: Work): Promise
   const task = {
     exchange: "",
     routingKey: queue,
-    body: new Uint8Array(size),
+    body: new Uint8Array(size).fill(0x78),
     properties: { deliveryMode: 2, contentType: "text/plain" },
   };
   const started = performance.now();
@@ -67,6 +73,48 @@ async function consume({ connector, queue, count, window }: Work): Promise<numbe
   return seconds;
 }
 
+/** Seconds from the first start of the handler to the last acknowledgement, as in src/worker.ts. */
+async function work(
+  handler: Handler,
+  { endpoints, queue, count, window }: Work,
+  timeoutMs?: number,
+): Promise<number> {
+  let started = 0;
+  const worker = new Worker({
+    endpoints,
+    identity: { name: "bench", version: "" },
+    queues: [{
+      policy: { name: queue, type: "quorum", strict: false, create: false },
+      prefetch: window,
+    }],
+    handler: (task, context) => {
+      started ||= performance.now();
+      return handler(task, context);
+    },
+    log,
+    hostname: "bench",
+    // What worker --handler has; worker alone has none.
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    maxTasks: count,
+  });
+  await worker.run();
+  return (performance.now() - started) / 1000;
+}
+
+/** Throws the tutorial's lines away, where src/worker.ts writes them to stdout. */
+const dots = dotsHandler({ print: () => undefined });
+
+/** A module that does nothing, called as `--handler FILE` calls it. */
+async function moduleHandler(): Promise<Handler> {
+  const file = await Deno.makeTempFile({ suffix: ".js" });
+  await Deno.writeTextFile(file, "export default () => {};");
+  try {
+    return functionHandler(await loadHandler(file), { log: () => {} });
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
 /** VmHWM of /proc/self/status in kB, or 0 where there is none. */
 async function peakMemory(): Promise<string> {
   const status = await Deno.readTextFile("/proc/self/status").catch(() => "");
@@ -74,16 +122,21 @@ async function peakMemory(): Promise<string> {
 }
 
 const [mode, url, queue, count, window, size] = Deno.args;
-const work: Work = {
-  connector: new Connector({
-    endpoints: parseUrls(url!, "URL"),
-    identity: { name: "bench", version: "" },
-    log,
-  }),
+const endpoints = parseUrls(url!, "URL");
+const load: Work = {
+  connector: new Connector({ endpoints, identity: { name: "bench", version: "" }, log }),
+  endpoints,
   queue: queue!,
   count: Number(count),
   window: Number(window),
   size: Number(size),
 };
-const seconds = mode === "publish" ? await publish(work) : await consume(work);
+const modes: Record<string, () => Promise<number>> = {
+  publish: () => publish(load),
+  consume: () => consume(load),
+  dots: () => work(dots, load),
+  module: async () => work(await moduleHandler(), load, 1_500_000),
+};
+const seconds = await modes[mode!]!();
 console.log(`${seconds.toFixed(6)} ${await peakMemory()}`);
+Deno.exit();

@@ -42,22 +42,27 @@ export class Connector {
   /**
    * One round: tries every endpoint once.
    *
-   * @throws {ConnectionError} none answered; the last temporary refusal, or else the last fatal one
+   * @throws {ConnectionError} none answered: all they said, with the exit status of the last
+   *   temporary refusal, or else of the last fatal one
    * @throws {InputError} a certificate file cannot be read
    */
   async connect(): Promise<Transport> {
     const { endpoints, identity } = this.#options;
     let failure: ConnectionError | undefined;
+    const said: string[] = [];
     for (let i = 0; i < endpoints.length; i++) {
       const endpoint = endpoints[this.#next++ % endpoints.length]!;
       try {
         return await Transport.open(endpoint, identity);
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error;
+        said.push(error.message);
         if (failure === undefined || failure.fatal || !error.fatal) failure = error;
       }
     }
-    throw failure!;
+    if (said.length === 1) throw failure!;
+    const { exitCode, fatal } = failure!;
+    throw new ConnectionError(said.join("; "), exitCode, fatal, { cause: failure });
   }
 
   /**

@@ -11,8 +11,10 @@ import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import type { Connector } from "./connection.ts";
+import { deadline } from "./deadline.ts";
 import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
 import { reason } from "./dial.ts";
+import { ANSWER_MS, Settlements } from "./settlements.ts";
 import type { Transport } from "./transport.ts";
 
 /** Consumption that lasted so long counts as a success: the next pause is a short one again. */
@@ -29,6 +31,8 @@ export interface ConsumerOptions {
   readonly onDelivery: (delivery: Delivery) => void;
   /** Called whenever consumption has begun, the first time and after every loss. */
   readonly onReady?: () => void;
+  /** Called with why consumption has ended, unless `close` asked for it. */
+  readonly onLost?: (cause: ToolError) => void;
 }
 
 /**
@@ -62,7 +66,7 @@ export class Delivery {
     return this.#settle((channel) => channel.basicAck(this.#tag));
   }
 
-  /** Puts it back as if it had not been started (basic.nack, requeue). */
+  /** Puts it back to its place (basic.nack, requeue). Quorum queues count this one, too. */
   release(): boolean {
     return this.#settle((channel) => channel.basicNack(this.#tag, true));
   }
@@ -75,6 +79,7 @@ export class Delivery {
   #settle(tell: (channel: AMQPChannel) => Promise<void>): boolean {
     if (!this.live) return false;
     this.#settled = true;
+    this.#consumption.settlements.note();
     // A send fails only when the connection has ended, and then the broker requeues by itself.
     tell(this.#consumption.channel).catch(() => {});
     return true;
@@ -85,26 +90,40 @@ export class Delivery {
 class Consumption {
   readonly transport: Transport;
   readonly channel: AMQPChannel;
+  readonly #queue: string;
   /** Resolves with the cause; never rejects. */
   readonly ended: Promise<ToolError>;
   #resolveEnded!: (error: ToolError) => void;
   readonly #lost = new AbortController();
   #isEnded = false;
-  #tag = "";
+  /** What the broker was told about deliveries. Written by them. */
+  readonly settlements = new Settlements();
+  /** Of the consumer that the broker sends to; undefined: it sends nothing. */
+  #tag: string | undefined;
+  /** No task shall come for now. */
+  #held = false;
   #draining = false;
+  /** Changes between consuming and not, one after the other. */
+  #changes: Promise<void> = Promise.resolve();
   /** Came before consume-ok was seen; handed on by `flow`. */
   #early: Delivery[] | undefined = [];
 
-  constructor(transport: Transport, channel: AMQPChannel) {
+  constructor(transport: Transport, channel: AMQPChannel, queue: string) {
     this.transport = transport;
     this.channel = channel;
+    this.#queue = queue;
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
   }
 
-  static async start(transport: Transport, options: ConsumerOptions): Promise<Consumption> {
+  static async start(
+    transport: Transport,
+    options: ConsumerOptions,
+    held: boolean,
+  ): Promise<Consumption> {
     await ensureQueue(transport, options.queue);
     const channel = await transport.openChannel();
-    const consumption = new Consumption(transport, channel);
+    const consumption = new Consumption(transport, channel, options.queue.name);
+    consumption.#held = held;
     transport.watch(channel, {
       ended: (error) => consumption.#end(error),
       cancelled: () =>
@@ -119,14 +138,10 @@ class Consumption {
         ),
     });
     channel.deliver = (message) => consumption.#onMessage(message, options);
-    const [, consumer] = await transport.request(
-      "basic.consume",
-      Promise.all([
-        channel.basicQos(options.prefetch),
-        channel.basicConsume(options.queue.name, { noAck: false }, () => {}),
-      ]),
-    );
-    consumption.#tag = consumer.tag;
+    await Promise.all([
+      transport.request("basic.qos", channel.basicQos(options.prefetch)),
+      held ? undefined : consumption.#consume(),
+    ]);
     return consumption;
   }
 
@@ -162,12 +177,52 @@ class Consumption {
     }
   }
 
-  /** Takes no more tasks; the ones here can still be settled. */
+  /** Takes no more tasks; the ones here can still be settled. Waits when called for the first time. */
   async cancel(): Promise<void> {
-    if (this.#draining || this.#isEnded) return;
+    if (this.#draining) return;
     this.#draining = true;
-    await this.transport.request("basic.cancel", this.channel.basicCancel(this.#tag))
-      .catch(() => {});
+    await this.#change();
+  }
+
+  /** Resolves when the connection may be closed without a settlement being lost. Never rejects. */
+  async settled(): Promise<void> {
+    if (this.#isEnded || this.transport.server.product !== "RabbitMQ") return;
+    if (!await this.settlements.worked()) return;
+    // The answer comes behind what the channel had to do until now.
+    const question = this.channel.queueDeclare(this.#queue, { passive: true });
+    await deadline(question, ANSWER_MS, () => new Error("late")).catch(() => {});
+  }
+
+  /** Lets the broker send tasks or not; resolves when it does so. Never rejects. */
+  async hold(held: boolean): Promise<void> {
+    this.#held = held;
+    await this.#change();
+  }
+
+  #change(): Promise<void> {
+    this.#changes = this.#changes.then(() => this.#changeNow())
+      .catch(() => {}); // the channel has ended, or its next request will find out
+    return this.#changes;
+  }
+
+  async #changeNow(): Promise<void> {
+    const wanted = !this.#held && !this.#draining;
+    if (this.#isEnded || wanted === (this.#tag !== undefined)) return;
+    if (wanted) await this.#consume();
+    else await this.#stopConsuming(this.#tag!);
+  }
+
+  async #consume(): Promise<void> {
+    const { tag } = await this.transport.request(
+      "basic.consume",
+      this.channel.basicConsume(this.#queue, { noAck: false }, () => {}),
+    );
+    this.#tag = tag;
+  }
+
+  async #stopConsuming(tag: string): Promise<void> {
+    this.#tag = undefined;
+    await this.transport.request("basic.cancel", this.channel.basicCancel(tag));
   }
 
   #onMessage(message: AMQPMessage, options: ConsumerOptions): void {
@@ -178,7 +233,7 @@ class Consumption {
         id: properties.messageId ?? "",
         body: message.body ?? NOTHING,
         properties,
-        queue: options.queue.name,
+        queue: this.#queue,
         exchange: message.exchange,
         routingKey: message.routingKey,
         redelivered: message.redelivered,
@@ -205,6 +260,7 @@ export class Consumer {
   readonly #stopping = new AbortController();
   readonly #closing = Promise.withResolvers<void>();
   #current: Consumption | undefined;
+  #held = false;
   /** A connection on which consumption has not begun yet. */
   #starting: Transport | undefined;
 
@@ -226,13 +282,20 @@ export class Consumer {
     let everWorked = false;
     while (!signal.aborted) {
       const transport = await connector.connectForever(signal, everWorked);
-      if (transport === undefined) return;
+      if (transport === undefined) break;
       const cause = await this.#consume(transport, () => everWorked = true);
-      if (cause === undefined || signal.aborted) return await transport.shutdown();
+      if (cause !== undefined) this.#options.onLost?.(cause);
+      if (cause === undefined || signal.aborted) {
+        await this.#current?.settled();
+        await transport.shutdown();
+        break;
+      }
       transport.destroy(new ConnectionError(cause.message));
       if (!everWorked && isRefusal(cause)) throw cause;
       await connector.pause(cause.message, signal);
     }
+    // Whoever stopped it may have tasks running, which outlive a connection that is lost now.
+    await this.#closing.promise;
   }
 
   /** Tasks ready on the queue; undefined when the broker cannot be asked now. */
@@ -255,6 +318,21 @@ export class Consumer {
     await this.#current?.cancel();
   }
 
+  /**
+   * Has no task sent until `resume`, whatever happens to the connection. Resolves when none is on
+   * its way any more.
+   */
+  async hold(): Promise<void> {
+    this.#held = true;
+    await this.#current?.hold(true);
+  }
+
+  /** Has tasks sent again after `hold`. */
+  resume(): void {
+    this.#held = false;
+    this.#current?.hold(false);
+  }
+
   /** Ends the connection behind everything settled so far; `run` returns. */
   async close(): Promise<void> {
     await this.stop();
@@ -263,11 +341,18 @@ export class Consumer {
 
   /** Returns why consumption ended, or undefined when `close` asked for it. */
   async #consume(transport: Transport, onStart: () => void): Promise<ToolError | undefined> {
-    const started = performance.now();
+    let started = Infinity;
     try {
       this.#starting = transport;
-      const consumption = this.#current = await Consumption.start(transport, this.#options);
+      const consumption = this.#current = await Consumption.start(
+        transport,
+        this.#options,
+        this.#held,
+      );
       this.#starting = undefined;
+      started = performance.now();
+      // It may have changed meanwhile.
+      consumption.hold(this.#held);
       onStart();
       if (this.#stopping.signal.aborted) {
         await consumption.cancel();
@@ -289,5 +374,7 @@ export class Consumer {
 
 /** Trying again does not help before somebody changes something on the broker. */
 function isRefusal(error: ToolError): boolean {
-  return error instanceof ChannelError && [403, 404, 405, 406].includes(error.replyCode);
+  if (!(error instanceof ChannelError)) return false;
+  const gone = error.replyCode === 404 && error.exitCode !== EXIT.temporary;
+  return gone || [403, 405, 406].includes(error.replyCode);
 }

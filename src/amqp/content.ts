@@ -52,6 +52,8 @@ export function readContentHeader(view: AMQPView): ContentHeader {
     try {
       const readable = typeof attempt === "function" ? attempt(view) : attempt;
       const [properties] = readable.getProperties(PROPERTIES_OFFSET);
+      // One that no date can hold (microseconds for seconds, say) means nothing to anybody.
+      if (Number.isNaN(properties.timestamp?.getTime())) delete properties.timestamp;
       return { bodySize, properties };
     } catch {
       // The next attempt asks for less.
@@ -96,9 +98,13 @@ export class ContentWriter {
    * The bytes to send, in order, without a copy of a large body. A first piece of at most 8 KiB is
    * only good until the next call, and copied by whoever sends it.
    *
-   * @throws {TaskError} a name is too long, or the properties do not fit into one frame
+   * @throws {TaskError} a name is too long, the timestamp is no date, or the properties do not fit
+   *   into one frame
    */
   publish(task: Publication, messageId: string): Uint8Array[] {
+    if (Number.isNaN(task.properties.timestamp?.getTime())) {
+      throw new TaskError("the timestamp of a task must be a date, and is none", EXIT.badData);
+    }
     let end: number;
     try {
       end = this.#writeMethod(task.exchange, task.routingKey);
@@ -184,8 +190,7 @@ export class ContentWriter {
 
 /**
  * The same table in values that the package writes without loss: it cuts whole numbers beyond 32
- * bits and rounds fractions, so those become 64-bit integers and strings; what does not fit into 64
- * bits becomes a string, too.
+ * bits, so those become 64-bit integers; what does not fit into 64 bits becomes a string.
  */
 function encodable(table: Record<string, Field>): Record<string, Field> {
   return Object.fromEntries(Object.entries(table).map(([key, field]) => [key, mapped(field)]));
@@ -193,7 +198,7 @@ function encodable(table: Record<string, Field>): Record<string, Field> {
 
 function mapped(value: Field): Field {
   if (typeof value === "number") {
-    if (!Number.isInteger(value)) return String(value);
+    if (!Number.isInteger(value)) return value;
     if (value >= -(2 ** 31) && value < 2 ** 31) return value;
     return mapped(BigInt(value));
   }

@@ -104,10 +104,23 @@ export function inspectQueue(transport: Transport, name: string): Promise<QueueS
   );
 }
 
-/** Creates a durable queue. @throws {ChannelError} it exists with other arguments (406) */
+/** When a queue goes away by itself. */
+interface Lifetime {
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+}
+
+const LASTING: Lifetime = { durable: true, autoDelete: false };
+
+/**
+ * Creates a queue, durable unless told otherwise.
+ *
+ * @throws {ChannelError} it exists with other arguments (406)
+ */
 export function declareQueue(
   transport: Transport,
   queue: QueueDeclaration,
+  lifetime: Lifetime = LASTING,
 ): Promise<QueueState> {
   return onThrowawayChannel(
     transport,
@@ -117,28 +130,64 @@ export function declareQueue(
         "queue.declare",
         channel.queueDeclare(
           queue.name,
-          { durable: true, autoDelete: false, exclusive: false },
+          { ...lifetime, exclusive: false },
           queue.arguments,
         ),
       ),
   );
 }
 
-/** An existing queue may differ in anything but the type that was asked for. */
+/**
+ * An existing queue may differ in anything but the type that was asked for. AMQP has no way to ask
+ * for a queue's type: it is declared as it should be, and what the refusal says about another
+ * argument is taken over into the next declaration, until nothing but the type can differ.
+ */
 async function checkType(transport: Transport, queue: QueueDeclaration): Promise<void> {
-  try {
-    await declareQueue(transport, queue);
-  } catch (error) {
-    if (!(error instanceof ChannelError) || error.replyCode !== 406) throw error;
-    if (!error.replyText.includes("x-queue-type")) return;
-    const wanted = queue.arguments["x-queue-type"] ?? "classic";
-    throw new ChannelError(
-      `the queue ${JSON.stringify(queue.name)} must be of the type ${wanted}, and is of another: ` +
-        error.replyText,
-      error.replyCode,
-      error.replyText,
-    );
+  const wanted = queue.arguments["x-queue-type"] ?? "classic";
+  const known = new Set<string>();
+  let { durable, autoDelete }: Lifetime = LASTING;
+  let { arguments: args } = queue;
+  for (;;) {
+    try {
+      await declareQueue(transport, { name: queue.name, arguments: args }, { durable, autoDelete });
+      return;
+    } catch (error) {
+      if (!(error instanceof ChannelError) || error.replyCode !== 406) throw error;
+      const difference = readDifference(error.replyText);
+      const isType = difference?.argument === "x-queue-type";
+      if (isType || difference?.value === undefined || known.has(difference.argument)) {
+        const found = isType ? "is of another" : "the broker does not say which it is of";
+        throw new ChannelError(
+          `the queue ${JSON.stringify(queue.name)} must be of the type ${wanted}, and ${found}: ` +
+            error.replyText,
+          error.replyCode,
+          error.replyText,
+        );
+      }
+      known.add(difference.argument);
+      if (difference.argument === "durable") durable = difference.value === true;
+      else if (difference.argument === "auto_delete") autoDelete = difference.value === true;
+      else args = { ...args, [difference.argument]: difference.value };
+    }
   }
+}
+
+/**
+ * What a refused declaration (RabbitMQ's rabbit_misc:assert_field_equivalence) says of the queue
+ * that is there: "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but
+ * current is the value '10' of type 'signedint'". `value` is undefined where it cannot be written.
+ */
+function readDifference(text: string): { argument: string; value: Field } | undefined {
+  const match = text.match(
+    /inequivalent arg '([^']+)' .* but current is (?:'(\w+)'|the value '(.*)' of type '(\w+)'|none)/s,
+  );
+  if (match === null) return undefined;
+  const [, argument, flag, value, type] = match as [string, string, string?, string?, string?];
+  if (flag !== undefined) return { argument, value: flag === "true" };
+  if (value === undefined) return { argument, value: undefined };
+  if (type === "longstr") return { argument, value };
+  if (type === "bool") return { argument, value: value === "true" };
+  return { argument, value: /^-?\d+$/.test(value) ? Number(value) : undefined };
 }
 
 type Channel = Awaited<ReturnType<Transport["openChannel"]>>;

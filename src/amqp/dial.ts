@@ -16,7 +16,7 @@ export interface Socket {
  * Connects to an endpoint.
  *
  * @param signal gives up: what is half open is closed, and the promise may never settle
- * @throws {ConnectionError} unreachable (75) or not trusted (75, fatal)
+ * @throws {ConnectionError} unreachable (75), not trusted (75, fatal), without TLS (76, fatal)
  * @throws {InputError} a certificate file cannot be read (66)
  */
 export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
@@ -27,7 +27,7 @@ export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
     conn.setKeepAlive(true);
     return conn;
   }
-  const pem = readPem(endpoint.trust);
+  const pem = await readPem(endpoint.trust);
   const { verify = true, serverName } = endpoint.trust;
   if (!verify || serverName !== undefined) return await dialWithNodeTls(endpoint, pem, signal);
   const conn = await Deno.connectTls({
@@ -61,7 +61,7 @@ interface Pem {
   key?: string;
 }
 
-function readPem(trust: TlsTrust): Pem {
+async function readPem(trust: TlsTrust): Promise<Pem> {
   if ((trust.certfile === undefined) !== (trust.keyfile === undefined)) {
     throw new InputError(
       "a client certificate needs both a certificate file and a key file, and one is missing",
@@ -70,9 +70,36 @@ function readPem(trust: TlsTrust): Pem {
   }
   return {
     ...(trust.cacertfile === undefined ? {} : { ca: readPemFile(trust.cacertfile) }),
-    ...(trust.certfile === undefined ? {} : { cert: readPemFile(trust.certfile) }),
-    ...(trust.keyfile === undefined ? {} : { key: readPemFile(trust.keyfile) }),
+    ...(trust.certfile === undefined ? {} : await readPair(trust.certfile, trust.keyfile!)),
   };
+}
+
+/** Deno.connectTls answers a key of another certificate with a panic or with words for nobody. */
+async function readPair(
+  certfile: string,
+  keyfile: string,
+): Promise<{ cert: string; key: string }> {
+  const [cert, key] = [readPemFile(certfile), readPemFile(keyfile)];
+  const { createPrivateKey, X509Certificate } = await import("node:crypto");
+  let pair: boolean;
+  try {
+    pair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+  } catch (error) {
+    throw new InputError(
+      `the files ${JSON.stringify(certfile)} and ${
+        JSON.stringify(keyfile)
+      } must be a certificate ` +
+        `and its key without a passphrase, and cannot be read: ${reason(error)}`,
+      EXIT.badData,
+      { cause: error },
+    );
+  }
+  if (pair) return { cert, key };
+  throw new InputError(
+    `the file ${JSON.stringify(keyfile)} must be the key of the certificate in the file ` +
+      `${JSON.stringify(certfile)}, and is of another`,
+    EXIT.badData,
+  );
 }
 
 function readPemFile(path: string): string {
@@ -147,8 +174,22 @@ async function dialWithNodeTls(
 
 function refuse(endpoint: Endpoint, error: unknown): never {
   const why = reason(error);
+  if (/InvalidContentType|wrong version number/i.test(why)) {
+    throw new ConnectionError(
+      `cannot connect to ${
+        redact(endpoint)
+      }: the server must speak TLS at this port, and does not; ` +
+        "amqp:// is without TLS",
+      EXIT.protocol,
+      true,
+      { cause: error },
+    );
+  }
+  const remedy = /UnknownIssuer|self.signed|unable to (get|verify)/i.test(why)
+    ? "; --cacert or cacertfile in the URL names the authority to trust"
+    : "";
   throw new ConnectionError(
-    `cannot connect to ${redact(endpoint)}: ${why}`,
+    `cannot connect to ${redact(endpoint)}: ${why}${remedy}`,
     EXIT.temporary,
     distrusts(why),
     { cause: error },

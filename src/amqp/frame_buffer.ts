@@ -1,4 +1,5 @@
 /** Cuts the bytes of a connection into AMQP frames (AMQP 0-9-1 section 4.2.3). */
+import { Type } from "@cloudamqp/amqp-client/amqp-frame";
 import { ConnectionError, EXIT } from "../errors.ts";
 
 /** Type octet, channel, size. */
@@ -16,11 +17,14 @@ export class FrameBuffer {
   /** Largest payload accepted, in bytes; lowered by the owner after connection.tune. */
   maxPayload: number;
   #filled = 0;
+  /** Largest payload for which there is room at all. */
+  readonly #largest: number;
 
   constructor(maxPayload: number) {
     this.maxPayload = maxPayload;
     // Twice the largest frame: a whole frame always fits behind the rest of another.
     this.bytes = new Uint8Array(2 * (maxPayload + FRAME_HEADER_BYTES + 1));
+    this.#largest = this.bytes.length - FRAME_HEADER_BYTES - 1;
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -45,10 +49,11 @@ export class FrameBuffer {
     let position = 0;
     while (this.#filled - position >= FRAME_HEADER_BYTES) {
       const size = this.view.getUint32(position + 3);
-      if (size > this.maxPayload) {
-        throw protocolError(
-          `a frame must be at most ${this.maxPayload} bytes, and one of ${size} arrived`,
-        );
+      // RabbitMQ adds x-death to the headers of a task whatever was agreed. Refused, the task would
+      // end the connection of every worker in turn.
+      const limit = this.bytes[position] === Type.HEADER ? this.#largest : this.maxPayload;
+      if (size > limit) {
+        throw protocolError(`a frame must be at most ${limit} bytes, and one of ${size} arrived`);
       }
       const end = position + FRAME_HEADER_BYTES + size + 1;
       if (end > this.#filled) break;

@@ -4,7 +4,14 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import { ChannelError, EXIT, TaskError, type ToolError } from "../errors.ts";
+import {
+  ChannelError,
+  ConnectionError,
+  EXIT,
+  NackError,
+  TaskError,
+  type ToolError,
+} from "../errors.ts";
 import { ContentWriter, type Publication } from "./content.ts";
 import { after, type Timer } from "./timer.ts";
 import type { Transport } from "./transport.ts";
@@ -134,9 +141,7 @@ export class Publisher {
       pending.reject(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
       this.#refused = true;
-      pending.reject(
-        new TaskError("the broker refused the task (basic.nack): it is not queued", EXIT.temporary),
-      );
+      pending.reject(new NackError());
     } else {
       pending.resolve();
     }
@@ -193,8 +198,15 @@ export class Publisher {
     this.#timer?.cancel();
     const lost = [...this.#pending.values()];
     this.#pending.clear();
-    for (const pending of lost) pending.reject(this.#ended);
+    const doubt = this.#ended instanceof ConnectionError ? inDoubt(this.#ended) : this.#ended;
+    for (const pending of lost) pending.reject(doubt);
   }
+}
+
+function inDoubt(error: ConnectionError): ConnectionError {
+  const { message, exitCode, fatal } = error;
+  const sentence = `${message}; the task may be on the queue or not`;
+  return new ConnectionError(sentence, exitCode, fatal, { cause: error });
 }
 
 /** RabbitMQ closes the channel for a body over its limit; that is the task's fault. */

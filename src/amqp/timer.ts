@@ -8,6 +8,11 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Resolves after `ms` milliseconds. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => after(ms, resolve));
+}
+
 /** Calls `callback` once after `ms` milliseconds, unless cancelled. */
 export function after(ms: number, callback: () => void): Timer {
   const signal = AbortSignal.timeout(Math.max(0, Math.ceil(ms)));

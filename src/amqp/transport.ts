@@ -373,8 +373,8 @@ export class Transport extends AMQPBaseClient {
       refused
         ? `cannot log in at ${redact(this.endpoint)}: ${text} (${code})`
         : `the broker closed the connection to ${redact(this.endpoint)}: ${text} (${code})`,
-      exitCodeForReply(code),
-      refused && exitCodeForReply(code) === EXIT.noPermission,
+      exitCodeForReply(code, text),
+      refused && exitCodeForReply(code, text) === EXIT.noPermission,
     );
     // The answer leaves before the socket closes; whoever waits is told after that.
     deadline(this.#outbox.flushed(), CLOSE_TIMEOUT_MS, () => error)

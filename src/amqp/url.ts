@@ -112,14 +112,14 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
   const address = authority.slice(userinfo === undefined ? 0 : userinfo.length + 1);
   const colon = userinfo?.indexOf(":") ?? -1;
 
-  const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
-    refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   const path = rest.split(/[?#]/, 1)[0]!.slice(1);
   // Most likely a password with such a character in it, the rest of which would pass for a vhost
   // or a fragment (which means nothing here).
   if (path.includes("@") || rest.includes("#")) {
     refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
   }
+  const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
+    refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
   const query = parseParameters(rest, source, decode);
   if (query.name !== undefined) bounded(query.name, "name");

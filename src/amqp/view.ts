@@ -70,4 +70,54 @@ AMQPView.prototype.getByteArray = function (byteOffset, littleEndian) {
   return [new Uint8Array(this.buffer, this.byteOffset + start, length).slice(), length + 4];
 };
 
+/** As the package's, but a field named `__proto__` is a field and not the table's prototype. */
+AMQPView.prototype.getTable = function (byteOffset, littleEndian) {
+  const length = this.getUint32(byteOffset, littleEndian) + 4;
+  const table: ReturnType<typeof this.getTable>[0] = {};
+  for (let at = byteOffset + 4; at < byteOffset + length;) {
+    const [name, nameLength] = this.getShortString(at);
+    const [value, valueLength] = this.getField(at + nameLength, littleEndian);
+    at += nameLength + valueLength;
+    if (name === "__proto__") {
+      Object.defineProperty(table, name, {
+        value,
+        writable: true,
+        enumerable: true,
+        configurable: true,
+      });
+    } else {
+      table[name] = value;
+    }
+  }
+  return [table, length];
+};
+
+/** A field's type bytes (section 4.2.5.5, and RabbitMQ's errata of it). */
+const TYPE = { double: 0x64, long: 0x6c, unsignedLong: 0x4c } as const;
+
+const { getField, setField } = AMQPView.prototype;
+
+/** As the package's, but whole numbers of 64 bits keep all their digits, as a bigint if need be. */
+AMQPView.prototype.getField = function (byteOffset, littleEndian) {
+  const type = this.getUint8(byteOffset);
+  if (type !== TYPE.long && type !== TYPE.unsignedLong) {
+    return getField.call(this, byteOffset, littleEndian);
+  }
+  const whole = type === TYPE.long
+    ? this.getBigInt64(byteOffset + 1, littleEndian)
+    : this.getBigUint64(byteOffset + 1, littleEndian);
+  const number = Number(whole);
+  return [Number.isSafeInteger(number) ? number : whole, 9];
+};
+
+/** As the package's, but fractions are doubles: it rounds most of them to 32 bits. */
+AMQPView.prototype.setField = function (byteOffset, field, littleEndian) {
+  if (typeof field !== "number" || Number.isInteger(field)) {
+    return setField.call(this, byteOffset, field, littleEndian);
+  }
+  this.setUint8(byteOffset, TYPE.double);
+  this.setFloat64(byteOffset + 1, field, littleEndian);
+  return 9;
+};
+
 export { AMQPView };

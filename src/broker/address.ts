@@ -17,5 +17,5 @@ export function addressOf(exchange: string, routingKey: string): Uint8Array {
 /** Reads the address at the start of a message's bytes. */
 export function readAddress(bytes: Uint8Array): Address {
   const reader = new ByteReader(bytes);
-  return { exchange: reader.shortstr(), routingKey: reader.shortstr() };
+  return { exchange: reader.looseShortstr(), routingKey: reader.looseShortstr() };
 }

@@ -3,14 +3,23 @@
 import { statfs } from "node:fs";
 import type { Logger } from "../observe/log.ts";
 
-/** Milliseconds between two looks at the disk. */
-const CHECK_MS = 5_000;
+/** Milliseconds between two looks at the disk: the more often, the sooner it could be full. */
+const MOST_MS = 10_000;
+const LEAST_MS = 100;
+const LOW_MS = 1_000;
+
+/** Bytes that a fast disk may take in a millisecond. */
+const FASTEST = 250_000;
 
 export interface AlarmOptions {
   /** Folder of the data, or undefined when nothing is on disk. */
   folder: string | undefined;
   diskFreeBytes: number;
+  /** Bytes of the data file that hold nothing any more: it never shrinks, but is filled again. */
+  reusableBytes: () => number;
   log: Logger;
+  /** The store cannot write: publishers wait for confirms that cannot come. */
+  onStuck: () => void;
   /** All alarms are over. */
   onClear: () => void;
 }
@@ -19,13 +28,17 @@ export class Alarms {
   readonly #options: AlarmOptions;
   #store: string | undefined;
   #disk: string | undefined;
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
 
   constructor(options: AlarmOptions) {
     this.#options = options;
     if (options.folder === undefined || options.diskFreeBytes === 0) return;
     this.#checkDisk();
-    this.#timer = setInterval(() => this.#checkDisk(), CHECK_MS);
+  }
+
+  #checkAfter(ms: number): void {
+    this.#timer = setTimeout(() => this.#checkDisk(), ms);
     Deno.unrefTimer(this.#timer);
   }
 
@@ -37,20 +50,21 @@ export class Alarms {
   /** The store cannot write, or can again. */
   setStore(reason: string | undefined): void {
     if (reason !== undefined) {
-      this.#options.log.error("publishers are blocked: the data file cannot be written", {
-        reason,
-      });
+      this.#options.log.error("publishers are blocked: the data file cannot be used", { reason });
     }
     this.#change(() => this.#store = reason === undefined ? undefined : `cannot store: ${reason}`);
+    if (reason !== undefined) this.#options.onStuck();
   }
 
   #checkDisk(): void {
-    const { folder, diskFreeBytes, log } = this.#options;
+    const { folder, diskFreeBytes, reusableBytes, log } = this.#options;
     statfs(folder!, (error, disk) => {
+      if (this.#stopped) return;
       if (error !== null) {
-        return log.warn("cannot see how full the disk is", { error: error.message });
+        log.warn("cannot see how full the disk is", { error: error.message });
+        return this.#checkAfter(MOST_MS);
       }
-      const free = disk.bavail * disk.bsize;
+      const free = disk.bavail * disk.bsize + reusableBytes();
       const low = free < diskFreeBytes;
       if (low && this.#disk === undefined) {
         log.warn("publishers are blocked: the disk is almost full", {
@@ -59,6 +73,8 @@ export class Alarms {
         });
       }
       this.#change(() => this.#disk = low ? "low on disk" : undefined);
+      const soonest = (free - diskFreeBytes) / FASTEST;
+      this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));
     });
   }
 
@@ -71,6 +87,7 @@ export class Alarms {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#stopped = true;
+    clearTimeout(this.#timer);
   }
 }

@@ -8,14 +8,26 @@ export class MalformedError extends Error {
   override readonly name = "MalformedError";
 }
 
-const decoder = new TextDecoder();
+/** Bytes that should be text and are not UTF-8. */
+export class NotTextError extends MalformedError {}
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const strictDecoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 const encoder = new TextEncoder();
 
-/** Longest text decoded byte by byte; TextDecoder only pays off beyond it. */
+/** Longest text done byte by byte; TextDecoder and TextEncoder only pay off beyond it. */
 const SHORT_TEXT = 48;
 
-/** UTF-8 to text. Invalid sequences become U+FFFD: names are compared as text, never sent back. */
-export function decodeText(bytes: Uint8Array, start: number, end: number): string {
+/**
+ * UTF-8 to text. Invalid sequences become U+FFFD.
+ * @param by the decoder; another one may refuse invalid sequences
+ */
+export function decodeText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  by: TextDecoder = decoder,
+): string {
   if (end - start <= SHORT_TEXT) {
     let text = "";
     let index = start;
@@ -26,7 +38,13 @@ export function decodeText(bytes: Uint8Array, start: number, end: number): strin
     }
     if (index === end) return text;
   }
-  return decoder.decode(bytes.subarray(start, end));
+  return by.decode(bytes.subarray(start, end));
+}
+
+/** Four bytes, where a {@link ByteReader} would cost more than the reading. */
+export function readLong(bytes: Uint8Array, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>>
+    0;
 }
 
 /** A cursor over received bytes. */
@@ -94,7 +112,22 @@ export class ByteReader {
     return this.#view.getFloat64(this.#take(8));
   }
 
+  /**
+   * A name. It must be UTF-8: two names that differ must stay different.
+   * @throws {NotTextError}
+   */
   shortstr(): string {
+    const length = this.octet();
+    const start = this.#take(length);
+    try {
+      return decodeText(this.#bytes, start, start + length, strictDecoder);
+    } catch (error) {
+      throw new NotTextError("Malformed UTF-8 in shortstr", { cause: error });
+    }
+  }
+
+  /** A short string that is passed on as bytes, whatever they are, and only looked at as text. */
+  looseShortstr(): string {
     const length = this.octet();
     const start = this.#take(length);
     return decodeText(this.#bytes, start, start + length);
@@ -189,9 +222,23 @@ export class ByteWriter {
   shortstr(text: string): void {
     const start = this.length;
     this.reserve(256);
+    if (text.length <= SHORT_TEXT && this.#writeAscii(text, start + 1)) {
+      this.bytes[start] = text.length;
+      this.length = start + 1 + text.length;
+      return;
+    }
     const { written } = encoder.encodeInto(text, this.bytes.subarray(start + 1, start + 256));
     this.bytes[start] = written;
     this.length = start + 1 + written;
+  }
+
+  #writeAscii(text: string, at: number): boolean {
+    for (let index = 0; index < text.length; index++) {
+      const code = text.charCodeAt(index);
+      if (code > 127) return false;
+      this.bytes[at + index] = code;
+    }
+    return true;
   }
 
   longstr(text: string): void {

@@ -3,21 +3,17 @@
  * sockets nor reply codes.
  */
 
-import { ByteReader } from "./bytes.ts";
+import type { Budget, Taker } from "./budget.ts";
+import { ByteReader, readLong } from "./bytes.ts";
+import { now } from "./clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
+import { fitHeader } from "./dead_letters.ts";
+import { Declarations } from "./declarations.ts";
 import { deliveredHeader } from "./delivery_count.ts";
-import { exchangeTypeOf } from "./exchange.ts";
-import {
-  accessRefused,
-  Fault,
-  notAllowed,
-  notFound,
-  notImplemented,
-  preconditionFailed,
-} from "./faults.ts";
+import { accessRefused, Fault, notAllowed, notImplemented, preconditionFailed } from "./faults.ts";
 import { integerOf, type Table } from "./fields.ts";
-import { FrameType } from "./frames.ts";
+import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Message } from "./message.ts";
 import {
@@ -38,25 +34,28 @@ import { type Delivery, requeueAll, Unacked, wakeQueues } from "./unacked.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
 /** A connection, as its channels see it. */
-export interface ChannelSession {
+export interface ChannelSession extends Taker {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
   readonly outbox: Outbox;
   readonly frameMax: number;
   readonly limits: Limits;
+  readonly pending: Budget;
   readonly turn: Turn;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   /** The client wants to hear when the broker cancels a consumer. */
   readonly cancelNotify: boolean;
   send<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void;
+  /** Whether an answer that nobody asked for at this moment can be written to the outbox. */
+  hasRoomForReply(bytes: number): boolean;
   /** Something was written to the outbox. */
   touch(): void;
   /** What is answered now must be on disk before it is sent. */
   mustBeSafe(): void;
-  /** Something was published: the connection is blocked while an alarm is on. */
-  published(): void;
+  /** A publish begins: while an alarm is on, its content is not read. */
+  publishes(): void;
   /** Ends a channel outside of any method. */
   fail(channel: number, fault: Fault): void;
   isClosed(channel: number): boolean;
@@ -71,15 +70,16 @@ export class Channel implements ConsumerOwner, Requester {
   readonly number: number;
   readonly #session: ChannelSession;
   readonly publishing: Publishing;
+  readonly #declarations: Declarations;
   readonly #unacked = new Unacked();
   readonly #consumers = new Map<string, Consumer>();
   #deliveryTag = 0;
-  /** The queue that "" stands for. */
-  #lastQueue = "";
   /** Prefetch of consumers to come; 0 for no limit. */
   #prefetch = 0;
   /** Prefetch of all consumers together; 0 for no limit. */
   #channelPrefetch = 0;
+  /** Counts the turns of the queues under that limit. */
+  #firstQueue = 0;
   #settlements: Settlement[] | undefined;
   #replyTag: string | undefined;
   #timeout: Deadline | undefined;
@@ -89,6 +89,7 @@ export class Channel implements ConsumerOwner, Requester {
     this.#session = session;
     this.number = number;
     this.publishing = new Publishing(session, number);
+    this.#declarations = new Declarations(session, number);
   }
 
   get connectionId(): number {
@@ -115,6 +116,12 @@ export class Channel implements ConsumerOwner, Requester {
     return undefined;
   }
 
+  /** basic.ack: its tag and its bits. */
+  acknowledge(bytes: Uint8Array, start: number): void {
+    const tag = readLong(bytes, start) * 0x1_0000_0000 + readLong(bytes, start + 4);
+    this.#settle(tag, (bytes[start + 8]! & 1) !== 0, "ack");
+  }
+
   handle(method: Method): void {
     switch (method.name) {
       case "channel.flow":
@@ -122,23 +129,23 @@ export class Channel implements ConsumerOwner, Requester {
       case "access.request":
         return this.#send("access.request-ok", { ticket: 1 });
       case "exchange.declare":
-        return this.#declareExchange(method.args);
+        return this.#declarations.declareExchange(method.args);
       case "exchange.delete":
-        return this.#deleteExchange(method.args);
+        return this.#declarations.deleteExchange(method.args);
       case "exchange.bind":
-        return this.#bindExchange(method.args);
+        return this.#declarations.bindExchange(method.args);
       case "exchange.unbind":
-        return this.#unbindExchange(method.args);
+        return this.#declarations.unbindExchange(method.args);
       case "queue.declare":
-        return this.#declareQueue(method.args);
+        return this.#declarations.declareQueue(method.args);
       case "queue.bind":
-        return this.#bindQueue(method.args);
+        return this.#declarations.bindQueue(method.args);
       case "queue.unbind":
-        return this.#unbindQueue(method.args);
+        return this.#declarations.unbindQueue(method.args);
       case "queue.purge":
-        return this.#purgeQueue(method.args);
+        return this.#declarations.purgeQueue(method.args);
       case "queue.delete":
-        return this.#deleteQueue(method.args);
+        return this.#declarations.deleteQueue(method.args);
       case "basic.qos":
         return this.#qos(method.args);
       case "basic.consume":
@@ -175,140 +182,6 @@ export class Channel implements ConsumerOwner, Requester {
     this.#send("channel.flow-ok", { active });
   }
 
-  // -- exchanges --
-
-  #declareExchange(args: Arguments<"exchange.declare">): void {
-    const { exchange: name, passive, noWait } = args;
-    const { vhost } = this.#session;
-    if (name === "") throw accessRefused("operation not permitted on the default exchange");
-    if (passive) {
-      vhost.exchange(name);
-    } else {
-      const { durable, autoDelete, internal } = args;
-      const type = exchangeTypeOf(args.type);
-      this.#session.mustBeSafe();
-      vhost.declareExchange({ name, type, durable, autoDelete, internal, table: args.arguments });
-    }
-    this.#reply(noWait, "exchange.declare-ok", {});
-  }
-
-  #deleteExchange({ exchange, ifUnused, noWait }: Arguments<"exchange.delete">): void {
-    if (exchange === "") throw accessRefused("operation not permitted on the default exchange");
-    this.#session.mustBeSafe();
-    this.#session.vhost.deleteExchange(exchange, ifUnused);
-    this.#reply(noWait, "exchange.delete-ok", {});
-  }
-
-  #bindExchange(args: Arguments<"exchange.bind">): void {
-    this.#session.mustBeSafe();
-    this.#session.vhost.bind({ ...args, kind: "exchange", connectionId: this.connectionId });
-    this.#reply(args.noWait, "exchange.bind-ok", {});
-  }
-
-  #unbindExchange(args: Arguments<"exchange.unbind">): void {
-    this.#session.mustBeSafe();
-    this.#session.vhost.unbind({ ...args, kind: "exchange", connectionId: this.connectionId });
-    this.#reply(args.noWait, "exchange.unbind-ok", {});
-  }
-
-  // -- queues --
-
-  /** "" names the queue that this channel declared last. */
-  #expand(name: string): string {
-    if (name !== "") return name;
-    if (this.#lastQueue !== "") return this.#lastQueue;
-    throw new Fault("not-found", "no previously declared queue");
-  }
-
-  #queue(name: string): Queue {
-    return this.#session.vhost.queue(this.#expand(name), this.connectionId);
-  }
-
-  #declareQueue(args: Arguments<"queue.declare">): void {
-    const { passive, noWait } = args;
-    if (args.queue.startsWith(REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
-    const queue = passive ? this.#passiveQueue(args.queue) : this.#createQueue(args);
-    if (passive) queue.used();
-    this.#lastQueue = queue.name;
-    this.#reply(noWait, "queue.declare-ok", {
-      queue: queue.name,
-      messageCount: queue.readyCount,
-      consumerCount: queue.consumers.size,
-    });
-  }
-
-  /** "" without a last queue is looked for as such. */
-  #passiveQueue(name: string): Queue {
-    return this.#session.vhost.queue(name === "" ? this.#lastQueue : name, this.connectionId);
-  }
-
-  #createQueue(
-    { queue: given, exclusive, autoDelete, durable, ...rest }: Arguments<"queue.declare">,
-  ) {
-    const { vhost } = this.#session;
-    const name = given === "" ? randomName("amq.gen-") : given;
-    if (given.startsWith("amq.") && vhost.findQueue(given) === undefined) {
-      throw accessRefused(`queue name '${given}' contains reserved prefix 'amq.*'`);
-    }
-    this.#session.mustBeSafe();
-    // An exclusive queue cannot outlive its connection, so it is never durable.
-    const flags = { durable: durable && !exclusive, exclusive, autoDelete };
-    return vhost.declareQueue(name, flags, rest.arguments, this.connectionId);
-  }
-
-  #declareReplyQueue(queue: string, noWait: boolean): void {
-    if (queue !== REPLY_TO && this.#session.replyTo.find(queue) === undefined) {
-      throw notFound(`queue '${queue}' in vhost '${this.#session.vhost.name}'`);
-    }
-    this.#lastQueue = queue;
-    this.#reply(noWait, "queue.declare-ok", { queue, messageCount: 0, consumerCount: 1 });
-  }
-
-  #bindQueue(args: Arguments<"queue.bind">): void {
-    const destination = this.#expand(args.queue);
-    this.#session.mustBeSafe();
-    this.#session.vhost.bind({
-      ...{ source: args.exchange, destination, kind: "queue", arguments: args.arguments },
-      ...{ routingKey: this.#bindingKey(args), connectionId: this.connectionId },
-    });
-    this.#reply(args.noWait, "queue.bind-ok", {});
-  }
-
-  #unbindQueue(args: Arguments<"queue.unbind">): void {
-    const destination = this.#expand(args.queue);
-    this.#session.mustBeSafe();
-    this.#session.vhost.unbind({
-      ...{ source: args.exchange, destination, kind: "queue", arguments: args.arguments },
-      ...{ routingKey: this.#bindingKey(args), connectionId: this.connectionId },
-    });
-    this.#send("queue.unbind-ok", {});
-  }
-
-  /** With neither queue nor key, the key is the name of the last queue (AMQP 0-9-1 queue.bind). */
-  #bindingKey({ queue, routingKey }: { queue: string; routingKey: string }): string {
-    return queue === "" && routingKey === "" ? this.#lastQueue : routingKey;
-  }
-
-  #purgeQueue({ queue, noWait }: Arguments<"queue.purge">): void {
-    const found = this.#queue(queue);
-    this.#session.mustBeSafe();
-    this.#reply(noWait, "queue.purge-ok", { messageCount: found.purge() });
-  }
-
-  /** Deleting a queue that does not exist is fine. */
-  #deleteQueue({ queue: given, ifUnused, ifEmpty, noWait }: Arguments<"queue.delete">): void {
-    const { vhost } = this.#session;
-    const name = this.#expand(given);
-    let messageCount = 0;
-    if (vhost.findQueue(name) !== undefined) {
-      const queue = this.#queue(name);
-      queue.checkDeletable(ifUnused, ifEmpty);
-      this.#session.mustBeSafe();
-      messageCount = vhost.deleteQueue(queue);
-    }
-    this.#reply(noWait, "queue.delete-ok", { messageCount });
-  }
-
   // -- consuming --
 
   #qos({ prefetchSize, prefetchCount, global }: Arguments<"basic.qos">): void {
@@ -322,7 +195,7 @@ export class Channel implements ConsumerOwner, Requester {
   #consume(args: Arguments<"basic.consume">): void {
     const { noAck, exclusive, noWait } = args;
     if (args.queue === REPLY_TO) return this.#consumeReplies(args);
-    const queue = this.#queue(args.queue);
+    const queue = this.#declarations.queue(args.queue);
     const tag = this.#newTag(args.consumerTag);
     const shared = queue.consumers.size > 0 || queue.arguments.singleActiveConsumer;
     if (queue.consumers.hasExclusive || (exclusive && shared)) {
@@ -331,7 +204,7 @@ export class Channel implements ConsumerOwner, Requester {
     if (this.#channelPrefetch > 0 && queue.arguments.type === "quorum") {
       throw notImplemented(`${queue.title} does not support global qos`);
     }
-    const priority = priorityOf(args.arguments);
+    const priority = priorityOf(args.arguments, queue);
     const consumer = new Consumer(this, queue, tag, noAck, exclusive, priority, this.#prefetch);
     this.#consumers.set(tag, consumer);
     queue.addConsumer(consumer);
@@ -379,23 +252,24 @@ export class Channel implements ConsumerOwner, Requester {
   }
 
   canTake(noAck: boolean): boolean {
-    if (this.#ended || !this.#session.outbox.hasRoom) return false;
-    if (noAck) return true;
+    if (this.#ended || !this.#session.outbox.askForRoom()) return false;
+    // The limit of the channel holds no-ack consumers back as well, though they do not count.
     if (this.#channelPrefetch > 0 && this.#unacked.consumed >= this.#channelPrefetch) return false;
-    return this.#unacked.size < this.#session.limits.unacked;
+    return noAck || this.#unacked.size < this.#session.limits.unacked;
   }
 
   /** Its consumers may be able to take messages again. */
   wake(): void {
-    for (const queue of new Set([...this.#consumers.values()].map(({ queue }) => queue))) {
-      queue.wake();
-    }
+    const queues = [...new Set([...this.#consumers.values()].map(({ queue }) => queue))];
+    if (this.#channelPrefetch === 0) return queues.forEach((queue) => queue.wake());
+    // One queue could use up the limit of the channel every time: each gets its turn to be first.
+    const first = this.#firstQueue++;
+    queues.forEach((_, index) => queues[(first + index) % queues.length]!.wake());
   }
 
-  deliver(consumer: Consumer, message: Message): void {
+  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void {
     const { queue } = consumer;
     const { outbox } = this.#session;
-    const bytes = queue.bytesOf(message);
     const address = bytes.subarray(0, message.addressLength);
     const tag = ++this.#deliveryTag;
     outbox.frames.deliver(this.number, consumer.tag, tag, message.redelivered, address);
@@ -409,15 +283,17 @@ export class Channel implements ConsumerOwner, Requester {
     const { outbox, frameMax } = this.#session;
     const headerEnd = addressLength + headerLength;
     const counted = queue.arguments.type === "quorum" && (always || deliveries > 0);
-    const header = counted
+    let header = counted
       ? deliveredHeader(bytes, addressLength, headerEnd, deliveries)
       : bytes.subarray(addressLength, headerEnd);
-    outbox.frames.content(this.number, header, bytes.subarray(headerEnd), frameMax);
+    const most = frameMax - FRAME_OVERHEAD;
+    if (header.length > most) header = fitHeader(header, most);
+    outbox.content(this.number, header, bytes.subarray(headerEnd), frameMax);
     this.#session.touch();
   }
 
   #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
-    const at = Date.now();
+    const at = now();
     this.#unacked.add({ tag, message, queue, consumer, at });
     queue.release(message);
     const expires = at + this.#timeoutOf(queue);
@@ -425,10 +301,16 @@ export class Channel implements ConsumerOwner, Requester {
   }
 
   #get({ queue: name, noAck }: Arguments<"basic.get">): void {
-    const queue = this.#queue(name);
-    const message = queue.get();
-    if (message === undefined) return this.#send("basic.get-empty", { clusterId: "" });
-    const bytes = queue.bytesOf(message);
+    const queue = this.#declarations.queue(name);
+    const { size } = this.#unacked;
+    if (!noAck && size >= this.#session.limits.unacked) {
+      throw preconditionFailed(
+        `${size} deliveries on channel ${this.number} are unacknowledged, which is the most`,
+      );
+    }
+    const taken = queue.get();
+    if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
+    const { message, bytes } = taken;
     const tag = ++this.#deliveryTag;
     const { classId, methodId } = idsOf("basic.get-ok");
     this.#session.outbox.frames.addressed(
@@ -446,14 +328,16 @@ export class Channel implements ConsumerOwner, Requester {
     else this.#track(tag, message, queue, undefined);
   }
 
-  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): void {
+  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): boolean {
     const { outbox, frameMax } = this.#session;
+    if (!this.#session.hasRoomForReply(bytes.length)) return false;
     const headerEnd = addressLength + headerLength;
     const address = bytes.subarray(0, addressLength);
     outbox.frames.deliver(this.number, this.#replyTag!, ++this.#deliveryTag, false, address);
     const header = bytes.subarray(addressLength, headerEnd);
-    outbox.frames.content(this.number, header, bytes.subarray(headerEnd), frameMax);
+    outbox.content(this.number, header, bytes.subarray(headerEnd), frameMax);
     this.#session.touch();
+    return true;
   }
 
   // -- settling --
@@ -470,6 +354,7 @@ export class Channel implements ConsumerOwner, Requester {
 
   #apply({ deliveries, outcome }: Settlement): void {
     if (deliveries.length === 0) return;
+    this.#unacked.settled(deliveries);
     if (outcome === "requeue") {
       requeueAll(deliveries);
     } else {
@@ -478,8 +363,8 @@ export class Channel implements ConsumerOwner, Requester {
         else queue.reject(message);
       }
     }
-    wakeQueues(deliveries);
     if (this.#channelPrefetch > 0) this.wake();
+    else wakeQueues(deliveries);
     this.#session.turn.schedule();
   }
 
@@ -503,7 +388,7 @@ export class Channel implements ConsumerOwner, Requester {
     if (this.#ended) return;
     const first = this.#unacked.firstToExpire((queue) => this.#timeoutOf(queue));
     if (first === undefined) return;
-    if (first.at > Date.now()) return this.#armTimeout(first.at);
+    if (first.at > now()) return this.#armTimeout(first.at);
     this.#session.fail(
       this.number,
       preconditionFailed(
@@ -537,9 +422,10 @@ export class Channel implements ConsumerOwner, Requester {
   #txCommit(): void {
     const [publishes, settlements] = this.#takeTransaction();
     this.#session.mustBeSafe();
-    this.publishing.commit(publishes);
-    this.#send("tx.commit-ok", {});
+    const accepted = this.publishing.commit(publishes);
+    if (accepted) this.#send("tx.commit-ok", {});
     for (const settlement of settlements) this.#apply(settlement);
+    if (!accepted) throw preconditionFailed("partial tx completion");
   }
 
   /** Acknowledgements that were rolled back may be sent again. */
@@ -554,10 +440,9 @@ export class Channel implements ConsumerOwner, Requester {
       throw preconditionFailed("channel is not transactional");
     }
     const taken: [PendingPublish[], Settlement[]] = [
-      this.publishing.transaction!,
+      this.publishing.takeTransaction(),
       this.#settlements,
     ];
-    this.publishing.transaction = [];
     this.#settlements = [];
     return taken;
   }
@@ -573,6 +458,7 @@ export class Channel implements ConsumerOwner, Requester {
   end(): void {
     this.#ended = true;
     this.#session.deadlines.cancel(this.#timeout);
+    this.publishing.end();
     this.#dropReplies();
     const consumers = [...this.#consumers.values()];
     this.#consumers.clear();
@@ -590,12 +476,12 @@ function isPublish(bytes: Uint8Array, start: number, end: number): boolean {
 }
 
 /** A consumer's `x-priority`. @throws {Fault} precondition-failed */
-function priorityOf(table: Table): number {
+function priorityOf(table: Table, queue: Queue): number {
   const field = table.get("x-priority");
   if (field === undefined) return 0;
   const priority = integerOf(field);
   if (priority !== undefined) return priority;
   throw preconditionFailed(
-    `invalid arg 'x-priority' for basic.consume: {unacceptable_type,${field.type}}`,
+    `invalid arg 'x-priority' for ${queue.title}: "expected integer, got ${field.type}"`,
   );
 }

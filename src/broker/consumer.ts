@@ -10,7 +10,7 @@ export interface ConsumerOwner {
   /** Whether the channel and its connection can take one more delivery that wants an ack. */
   canTake(noAck: boolean): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
-  deliver(consumer: Consumer, message: Message): void;
+  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void;
   /** The queue is gone: basic.cancel. */
   cancelConsumer(consumer: Consumer): void;
 }

@@ -6,7 +6,7 @@
  * unchanged. Here they are checked, looked into, and rewritten around what stays as it is.
  */
 
-import { ByteReader, ByteWriter, decodeText, MalformedError } from "./bytes.ts";
+import { ByteReader, ByteWriter, decodeText, MalformedError, readLong } from "./bytes.ts";
 import { MAX_DEPTH, readTable, type Table, writeField } from "./fields.ts";
 
 /** The properties in wire order; the first has the highest flag bit. */
@@ -185,11 +185,6 @@ export interface HeaderChanges {
   set?: Table;
 }
 
-function readLong(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>>
-    0;
-}
-
 function checked(position: number, end: number): number {
   if (position > end) throw new MalformedError("a property is longer than its frame");
   return position;
@@ -220,6 +215,7 @@ function skipField(bytes: Uint8Array, position: number, end: number, depth: numb
     case "D":
       return checked(position + 5, end);
     case "l":
+    case "L":
     case "d":
     case "T":
       return checked(position + 8, end);

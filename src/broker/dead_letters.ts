@@ -22,12 +22,22 @@ export class DeadLetters {
   readonly #vhosts: Map<string, VirtualHost>;
   readonly #deadlines: Deadlines;
   readonly #schedule: () => void;
+  readonly #onFault: (error: unknown) => void;
   #waiting: DeadLetter[] = [];
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
   #stuck: DeadLetter[] = [];
 
-  /** @param schedule asks for a turn of the event loop that calls {@link run} */
-  constructor(vhosts: Map<string, VirtualHost>, deadlines: Deadlines, schedule: () => void) {
+  /**
+   * @param schedule asks for a turn of the event loop that calls {@link run}
+   * @param onFault told of a letter that cannot be made
+   */
+  constructor(
+    vhosts: Map<string, VirtualHost>,
+    deadlines: Deadlines,
+    schedule: () => void,
+    onFault: (error: unknown) => void,
+  ) {
+    this.#onFault = onFault;
     this.#vhosts = vhosts;
     this.#deadlines = deadlines;
     this.#schedule = schedule;
@@ -41,14 +51,25 @@ export class DeadLetters {
   /** Publishes what died since the last call. @returns whether there was anything */
   run(): boolean {
     if (this.#waiting.length === 0) return false;
-    for (const letter of this.#waiting.splice(0)) this.#send(letter);
+    for (const letter of this.#waiting.splice(0)) {
+      try {
+        this.#send(letter);
+      } catch (error) {
+        // Its message stays stored.
+        this.#onFault(error);
+      }
+    }
     return true;
   }
 
   #send(letter: DeadLetter): void {
     const { queue, message } = letter;
-    if (!queue.deleted && !this.#publish(letter) && queue.arguments.deadLetterAtLeastOnce) {
-      return this.#keep(letter);
+    // What died before its queue went was published before that; this one was stuck.
+    if (!queue.deleted) {
+      const bytes = queue.bytesOf(message);
+      if (bytes === undefined) return;
+      const taken = this.#publish(letter, bytes);
+      if (!taken && queue.arguments.deadLetterAtLeastOnce) return this.#keep(letter);
     }
     queue.bury(message);
   }
@@ -57,7 +78,7 @@ export class DeadLetters {
     letter.queue.stuck++;
     letter.queue.release(letter.message);
     if (this.#stuck.push(letter) > 1) return;
-    this.#deadlines.add(Date.now() + RETRY_MS, () => {
+    this.#deadlines.after(RETRY_MS, () => {
       for (const stuck of this.#stuck) stuck.queue.stuck--;
       this.#waiting.push(...this.#stuck.splice(0));
       this.#schedule();
@@ -65,12 +86,11 @@ export class DeadLetters {
   }
 
   /** @returns whether a queue took it, and none refused it */
-  #publish({ queue, message, reason }: DeadLetter): boolean {
+  #publish({ queue, message, reason }: DeadLetter, bytes: Uint8Array): boolean {
     const vhost = this.#vhosts.get(queue.vhost)!;
     const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
     const exchange = vhost.findExchange(deadLetterExchange!);
     if (exchange === undefined) return false;
-    const bytes = queue.bytesOf(message);
     const headerEnd = message.addressLength + message.headerLength;
     const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
     const address = readAddress(bytes);
@@ -135,8 +155,7 @@ interface Death {
 
 /** The x-death array with one more death: the latest first, one entry per queue and reason. */
 function recordDeath(headers: Table, death: Death): Field[] {
-  const field = headers.get("x-death");
-  const deaths = field?.type === "array" ? field.value : [];
+  const deaths = deathsIn(headers);
   const index = deaths.findIndex((entry) => {
     const table = tableOf(entry);
     return textOf(table?.get("queue")) === death.queue &&
@@ -146,6 +165,24 @@ function recordDeath(headers: Table, death: Death): Field[] {
   const entry = new Map(tableOf(deaths[index])!);
   entry.set("count", { type: "long", value: BigInt(integerOf(entry.get("count")) ?? 0) + 1n });
   return [{ type: "table", value: entry }, ...deaths.filter((_, other) => other !== index)];
+}
+
+/**
+ * The deaths that a message brings along. Old brokers wrote an entry without a count for every
+ * single death: those of one queue and reason become one.
+ */
+function deathsIn(headers: Table): Field[] {
+  const field = headers.get("x-death");
+  if (field?.type !== "array") return [];
+  const tables = field.value.map(tableOf).filter((table) => table !== undefined);
+  const groups = Map.groupBy(
+    tables,
+    (table) => JSON.stringify([textOf(table.get("queue")), textOf(table.get("reason"))]),
+  );
+  return Array.from(groups.values(), ([first, ...others]) => {
+    const count: Field = { type: "long", value: BigInt(others.length + 1) };
+    return { type: "table", value: new Map([["count", count], ...first!]) };
+  });
 }
 
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
@@ -166,10 +203,26 @@ function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): 
   return entry;
 }
 
+/**
+ * A content header that fits into one frame of a consumer, as far as its history allows: a header
+ * cannot be cut, and strict clients end the connection over a longer frame. The oldest deaths go
+ * first.
+ */
+export function fitHeader(payload: Uint8Array, most: number): Uint8Array {
+  const header = new ContentHeader().scan(payload, 0, payload.length);
+  const deaths = deathsIn(header.headers());
+  let fitting = payload;
+  while (fitting.length > most && deaths.length > 1) {
+    deaths.pop();
+    fitting = header.rewrite({ set: new Map([["x-death", { type: "array", value: deaths }]]) });
+  }
+  return fitting;
+}
+
 /** x-death, and the three headers that remember the first death. */
 function deathHeaders(headers: Table, deaths: Field[]): Table {
   const changed: Table = new Map([["x-death", { type: "array", value: deaths }]]);
-  if (headers.has("x-first-death-reason")) return changed;
+  if (headers.has("x-death")) return changed;
   const first = tableOf(deaths[deaths.length - 1]);
   for (const name of ["reason", "queue", "exchange"]) {
     const value = textOf(first?.get(name));

@@ -1,8 +1,10 @@
 /** Everything that must happen at a time, behind one timer. */
 
+import { now } from "./clock.ts";
+
 /** A thing to do at a time. Canceled by {@link Deadlines.cancel}. */
 export interface Deadline {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the clock of `clock.ts`. */
   readonly at: number;
   readonly run: () => void;
   canceled: boolean;
@@ -12,6 +14,7 @@ export interface Deadline {
 const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 
 export class Deadlines {
+  readonly #onFault: (error: unknown) => void;
   /** A binary heap: the earliest deadline first. */
   #heap: Deadline[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -19,7 +22,17 @@ export class Deadlines {
   #wakesAt = Infinity;
   #stopped = false;
 
-  /** @param at milliseconds since the epoch; a time in the past is due at once */
+  /** @param onFault told of what a deadline throws; the others are kept */
+  constructor(onFault: (error: unknown) => void) {
+    this.#onFault = onFault;
+  }
+
+  /** @param ms milliseconds from now */
+  after(ms: number, run: () => void): Deadline {
+    return this.add(now() + ms, run);
+  }
+
+  /** @param at milliseconds since the epoch, by `now`; a time in the past is due at once */
   add(at: number, run: () => void): Deadline {
     const deadline: Deadline = { at, run, canceled: false };
     this.#push(deadline);
@@ -55,21 +68,25 @@ export class Deadlines {
     const next = this.#heap[0];
     this.#wakesAt = next?.at ?? Infinity;
     if (next === undefined || this.#stopped) return;
-    const delay = Math.min(Math.max(next.at - Date.now(), 0), LONGEST_SLEEP_MS);
+    const delay = Math.min(Math.max(next.at - now(), 0), LONGEST_SLEEP_MS);
     this.#timer = setTimeout(() => this.#wake(), delay);
   }
 
   #wake(): void {
     this.#wakesAt = Infinity;
-    const now = Date.now();
+    const time = now();
     const due: Deadline[] = [];
-    while (this.#heap[0] !== undefined && this.#heap[0].at <= now) due.push(this.#pop());
+    while (this.#heap[0] !== undefined && this.#heap[0].at <= time) due.push(this.#pop());
     for (const deadline of due) {
       if (deadline.canceled) this.#canceled = Math.max(0, this.#canceled - 1);
       else if (!this.#stopped) {
         // Running it now means that canceling it later must not count it as still in the heap.
         deadline.canceled = true;
-        deadline.run();
+        try {
+          deadline.run();
+        } catch (error) {
+          this.#onFault(error);
+        }
       }
     }
     this.#sleep();

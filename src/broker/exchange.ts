@@ -1,7 +1,7 @@
 /** Exchanges: how each type finds the bindings that a message matches. */
 
 import { Fault, preconditionFailed } from "./faults.ts";
-import { equalFields, type Field, type Table, textOf } from "./fields.ts";
+import { describeField, equalValues, type Field, type Table, textOf } from "./fields.ts";
 import type { Queue } from "./queue.ts";
 import { TopicTrie } from "./topic.ts";
 
@@ -77,14 +77,14 @@ export class Exchange {
     return true;
   }
 
-  /** @returns the binding that was removed, if there was one like it */
-  remove(like: Binding): Binding | undefined {
-    const key = keyOf(like);
-    const binding = this.#bindings.get(key);
-    if (binding === undefined) return undefined;
-    this.#bindings.delete(key);
+  /** The binding between the same, with the same key and arguments. */
+  find(like: Binding): Binding | undefined {
+    return this.#bindings.get(keyOf(like));
+  }
+
+  remove(binding: Binding): void {
+    this.#bindings.delete(keyOf(binding));
     this.#matcher.remove(binding);
-    return binding;
   }
 
   match(message: Routable): Set<Binding> {
@@ -196,7 +196,7 @@ export function checkHeadersBinding(table: Table): void {
   if (match === undefined) return;
   if (match.type !== "longstr") {
     throw preconditionFailed(
-      `Invalid x-match field type ${match.type} (value ${match.value}); expected longstr`,
+      `Invalid x-match field type ${match.type} (value ${describeField(match)}); expected longstr`,
     );
   }
   if (HEADER_MATCHES.includes(match.value)) return;
@@ -219,7 +219,7 @@ function matchesHeaders(wanted: Table, headers: Table): boolean {
 /** A void field in a binding asks only that the header is there. */
 function matchesHeader(wanted: Field, header: Field | undefined): boolean {
   if (header === undefined) return false;
-  return wanted.type === "void" || equalFields(wanted, header);
+  return wanted.type === "void" || equalValues(wanted, header);
 }
 
 /** @throws {Fault} command-invalid, as RabbitMQ 3.10 answers a type that it does not know */

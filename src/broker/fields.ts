@@ -43,6 +43,8 @@ const TYPES: Record<string, Field["type"]> = {
   u: "unsignedshort",
   I: "signedint",
   i: "unsignedint",
+  // RabbitMQ writes back what it reads of either as "l".
+  L: "long",
   l: "long",
   f: "float",
   d: "double",
@@ -64,7 +66,7 @@ export function readTable(reader: ByteReader, depth = 0): Table {
   const end = enter(reader, depth);
   const table: Table = new Map();
   while (reader.position < end) {
-    const name = reader.shortstr();
+    const name = reader.looseShortstr();
     const field = readField(reader, depth);
     if (!table.has(name)) table.set(name, field);
   }
@@ -229,6 +231,25 @@ export function equalFields(one: Field | undefined, other: Field | undefined): b
     default:
       return one.value === other.value;
   }
+}
+
+/** Equality as RabbitMQ compares headers: numbers by value and texts by bytes, whatever their type. */
+export function equalValues(one: Field, other: Field): boolean {
+  const [number, otherNumber] = [numberOf(one), numberOf(other)];
+  if (number !== undefined && otherNumber !== undefined) return number === otherNumber;
+  const [text, otherText] = [octetsOf(one), octetsOf(other)];
+  if (text !== undefined && otherText !== undefined) return equalBytes(text, otherText);
+  return equalFields(one, other);
+}
+
+function numberOf(field: Field): number | undefined {
+  if (isFloat(field)) return field.value as number;
+  return field.type === "timestamp" ? Number(field.value) : integerOf(field);
+}
+
+function octetsOf(field: Field): Uint8Array | undefined {
+  if (field.type === "binary") return field.value;
+  return field.type === "longstr" ? new TextEncoder().encode(field.value) : undefined;
 }
 
 function isFloat(field: Field): boolean {

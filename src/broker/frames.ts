@@ -8,6 +8,7 @@ import {
   encodeMethod,
   type MethodName,
 } from "./methods.ts";
+import type { Socket } from "./socket.ts";
 
 export const FrameType = { method: 1, header: 2, body: 3, heartbeat: 8 } as const;
 
@@ -29,7 +30,7 @@ export class FrameError extends Error {
 
 /** Cuts what a connection sends into frames. The current frame is in the fields, not copied. */
 export class FrameSource {
-  readonly #connection: Deno.Conn;
+  readonly #connection: Socket;
   bytes: Uint8Array = new Uint8Array(SMALL_BUFFER);
   #start = 0;
   #end = 0;
@@ -39,7 +40,7 @@ export class FrameSource {
   payloadStart = 0;
   payloadEnd = 0;
 
-  constructor(connection: Deno.Conn) {
+  constructor(connection: Socket) {
     this.#connection = connection;
   }
 
@@ -113,6 +114,11 @@ export class FrameSource {
     return true;
   }
 
+  /** Leaves the current frame for the next call of {@link next}. */
+  stepBack(): void {
+    this.#start = this.payloadStart - HEADER_BYTES;
+  }
+
   /** The current frame in an error text, as RabbitMQ prints it. */
   get snippet(): string {
     const length = this.payloadEnd - this.payloadStart;
@@ -184,10 +190,22 @@ export class FrameWriter extends ByteWriter {
   /** Content header and body frames. @param frameMax the negotiated limit */
   content(channel: number, header: Uint8Array, body: Uint8Array, frameMax: number): void {
     this.#frame(FrameType.header, channel, header);
+    this.body(channel, body, 0, body.length, frameMax);
+  }
+
+  /** Body frames from an offset until one ends at or behind `enough`. @returns where it ends */
+  body(
+    channel: number,
+    body: Uint8Array,
+    offset: number,
+    enough: number,
+    frameMax: number,
+  ): number {
     const limit = frameMax - FRAME_OVERHEAD;
-    for (let offset = 0; offset < body.length; offset += limit) {
+    for (; offset < enough; offset += limit) {
       this.#frame(FrameType.body, channel, body.subarray(offset, offset + limit));
     }
+    return Math.min(offset, body.length);
   }
 
   #frame(type: number, channel: number, payload: Uint8Array): void {

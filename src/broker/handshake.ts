@@ -1,11 +1,14 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
 import { ByteReader, MalformedError } from "./bytes.ts";
+import { now } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
 import { FrameError, FrameSource, FrameType, FrameWriter } from "./frames.ts";
-import { LEAST_FRAME_MAX, type Limits } from "./limits.ts";
+import { HANDSHAKE_FRAME_MAX, LEAST_FRAME_MAX, type Limits } from "./limits.ts";
 import { type Arguments, decodeArguments, type MethodName, readMethodName } from "./methods.ts";
+import { closeQuietly, type Socket } from "./socket.ts";
+import { shorten } from "./reply_codes.ts";
 import type { Users } from "./users.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import type { Logger } from "../observe/log.ts";
@@ -15,12 +18,12 @@ const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 /** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */
 const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];
 
-/** How long a client that may be guessing passwords waits for its refusal. */
-const DISTRUST_MS = 500;
+/** Bytes, and so at most characters, of a name that can be right. */
+const LONGEST_NAME = 255;
 
 /** A connection that has shown who it is and where it wants to go. */
 export interface Login {
-  readonly connection: Deno.Conn;
+  readonly connection: Socket;
   readonly source: FrameSource;
   /** For logs. */
   readonly peer: string;
@@ -51,10 +54,10 @@ class Refused extends Error {}
  * @returns the login, or undefined when the connection was refused and can be closed
  */
 export async function shakeHands(
-  connection: Deno.Conn,
+  connection: Socket,
   host: HandshakeHost,
 ): Promise<Login | undefined> {
-  const deadline = host.deadlines.add(Date.now() + host.limits.handshakeMs, () => {
+  const deadline = host.deadlines.after(host.limits.handshakeMs, () => {
     host.log.warn("connection closed: the handshake took too long", { peer: peerOf(connection) });
     closeQuietly(connection);
   });
@@ -70,22 +73,25 @@ export async function shakeHands(
 }
 
 class Handshake {
-  readonly #connection: Deno.Conn;
+  readonly #connection: Socket;
   readonly #host: HandshakeHost;
   readonly #source: FrameSource;
+  /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
+  readonly #until: number;
   #capabilities: Table = new Map();
 
-  constructor(connection: Deno.Conn, host: HandshakeHost) {
+  constructor(connection: Socket, host: HandshakeHost) {
     this.#connection = connection;
     this.#host = host;
     this.#source = new FrameSource(connection);
+    this.#until = now() + host.limits.handshakeMs;
   }
 
   async run(): Promise<Login> {
     await this.#protocolHeader();
     const user = await this.#logIn();
     const { channelMax, frameMax, heartbeat } = await this.#tune();
-    const vhost = await this.#open(frameMax, user);
+    const vhost = await this.#open(user);
     return {
       ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
       ...{ user, vhost, channelMax, frameMax, heartbeat },
@@ -118,19 +124,16 @@ class Handshake {
     });
     const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
     this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
-    const credentials = readCredentials(mechanism, response);
-    if (credentials === undefined) {
+    if (mechanism !== "PLAIN" && mechanism !== "AMQPLAIN") {
       return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
     }
-    const { user, password } = credentials;
-    const isLocal = isLoopback(this.#connection);
-    if (await this.#host.users.check(user, password, isLocal)) return user;
-    this.#host.log.warn("login refused", { user, peer: peerOf(this.#connection) });
-    await this.#distrust();
-    if (!this.#can("authentication_failure_close")) throw new Refused();
-    return await this.#refuse(
-      403,
-      "ACCESS_REFUSED",
+    const { user, password } = readCredentials(mechanism, response);
+    const address = hostOf(this.#connection);
+    const isWanted = () => now() < this.#until;
+    if (await this.#host.users.check({ user, password, address, isWanted })) return user;
+    const shownUser = user.slice(0, LONGEST_NAME);
+    this.#host.log.warn("login refused", { user: shownUser, peer: peerOf(this.#connection) });
+    return await this.#distrust(
       `Login was refused using authentication mechanism ${mechanism}. ` +
         `For details see the broker logfile.`,
     );
@@ -155,28 +158,52 @@ class Handshake {
     await this.#refuse(530, "NOT_ALLOWED", reason, 31);
   }
 
-  async #open(frameMax: number, user: string): Promise<VirtualHost> {
-    const { vhost: name } = await this.#expect("connection.open", frameMax);
+  async #open(user: string): Promise<VirtualHost> {
+    const { vhost: name } = await this.#expect("connection.open");
     const vhost = this.#host.vhosts.get(name);
     if (vhost !== undefined) return vhost;
     this.#host.log.warn("login refused: no such vhost", { vhost: name, user });
     return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
   }
 
-  /** Makes a client that may be guessing wait. */
-  #distrust(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#host.deadlines.add(Date.now() + DISTRUST_MS, resolve);
-    });
+  /** Makes a client that may be guessing wait before it is told. It may leave meanwhile. */
+  async #distrust(reason: string): Promise<never> {
+    const { promise: waited, resolve } = Promise.withResolvers<void>();
+    const over = this.#host.deadlines.after(this.#host.limits.distrustMs, resolve);
+    let reading = this.#source.fill();
+    try {
+      while (await Promise.race([waited, reading]) !== undefined) {
+        if (!await reading) throw new Refused();
+        this.#source.discard();
+        reading = this.#source.fill();
+      }
+    } finally {
+      this.#host.deadlines.cancel(over);
+      reading.catch(() => {}); // the socket is closed under it
+    }
+    if (this.#can("authentication_failure_close")) {
+      await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
+      await reading;
+    }
+    throw new Refused(reason);
   }
 
   /** Says why, and leaves the client some time to read it. */
   async #refuse(replyCode: number, name: string, reason: string, methodId = 0): Promise<never> {
-    const replyText = `${name} - ${reason}`.slice(0, 255);
-    const classId = methodId === 0 ? 0 : 10;
-    await this.#send("connection.close", { replyCode, replyText, classId, methodId });
+    await this.#sendClose(replyCode, name, reason, methodId);
     await this.#expect("connection.close-ok").catch(() => undefined);
     throw new Refused(reason);
+  }
+
+  async #sendClose(
+    replyCode: number,
+    name: string,
+    reason: string,
+    methodId: number,
+  ): Promise<void> {
+    const replyText = shorten(`${name} - ${reason}`);
+    const classId = methodId === 0 ? 0 : 10;
+    await this.#send("connection.close", { replyCode, replyText, classId, methodId });
   }
 
   async #send<N extends MethodName>(name: N, args: Arguments<N>): Promise<void> {
@@ -196,12 +223,9 @@ class Handshake {
   }
 
   /** Reads frames up to the next method, which must be this one. */
-  async #expect<N extends MethodName>(
-    name: N,
-    frameMax = this.#host.limits.frameMax,
-  ): Promise<Arguments<N>> {
+  async #expect<N extends MethodName>(name: N): Promise<Arguments<N>> {
     for (;;) {
-      while (!this.#source.next(frameMax)) await this.#fill();
+      while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
       const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
       if (type === FrameType.heartbeat) continue;
       if (type !== FrameType.method || channel !== 0) throw new Refused();
@@ -222,23 +246,31 @@ interface Credentials {
   password: string;
 }
 
-/** @returns undefined for an unknown mechanism */
-function readCredentials(mechanism: string, response: Uint8Array): Credentials | undefined {
-  switch (mechanism) {
-    case "PLAIN": {
-      const [, user, password] = new TextDecoder().decode(response).split("\0");
-      return { user: user ?? "", password: password ?? "" };
-    }
-    case "AMQPLAIN": {
-      const table = readLogin(response);
-      return {
-        user: textOf(table.get("LOGIN")) ?? "",
-        password: textOf(table.get("PASSWORD")) ?? "",
-      };
-    }
-    default:
-      return undefined;
+/** A malformed response is nobody's: it is refused like a wrong password. */
+const NOBODY: Credentials = { user: "", password: "" };
+
+function readCredentials(mechanism: "PLAIN" | "AMQPLAIN", response: Uint8Array): Credentials {
+  try {
+    return mechanism === "PLAIN" ? readPlain(response) : readAmqPlain(response);
+  } catch (error) {
+    if (error instanceof MalformedError || error instanceof TypeError) return NOBODY;
+    throw error;
   }
+}
+
+/** RFC 4616, without an authorization identity. @throws {TypeError} when it is not UTF-8 */
+function readPlain(response: Uint8Array): Credentials {
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(response);
+  const [identity, user, password, ...more] = text.split("\0");
+  if (identity !== "" || password === undefined || more.length > 0) return NOBODY;
+  return { user: user!, password };
+}
+
+/** @throws {MalformedError} */
+function readAmqPlain(response: Uint8Array): Credentials {
+  const table = readLogin(response);
+  const [user, password] = [textOf(table.get("LOGIN")), textOf(table.get("PASSWORD"))];
+  return user === undefined || password === undefined ? NOBODY : { user, password };
 }
 
 /** AMQPLAIN sends a table without its length. */
@@ -282,22 +314,12 @@ function serverProperties(version: string): Table {
 }
 
 /** The address of a peer for logs. */
-export function peerOf(connection: Deno.Conn): string {
+export function peerOf(connection: Socket): string {
   const address = connection.remoteAddr;
   return address.transport === "tcp" ? `${address.hostname}:${address.port}` : address.transport;
 }
 
-function isLoopback(connection: Deno.Conn): boolean {
+function hostOf(connection: Socket): string {
   const address = connection.remoteAddr;
-  return address.transport === "tcp" &&
-    /^(127\.|::1$|::ffff:127\.)/.test(address.hostname.replace(/^\[|\]$/g, ""));
-}
-
-/** Closes a socket that may be closed already. */
-export function closeQuietly(connection: Deno.Conn): void {
-  try {
-    connection.close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
-  }
+  return address.transport === "tcp" ? address.hostname : "";
 }

@@ -3,7 +3,8 @@
  * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
  */
 
-import { type LaneRecord, Message, type Publication } from "./message.ts";
+import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "./message.ts";
+import { LAST_POSITION } from "./message_table.ts";
 import type { Store } from "./store.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */
@@ -14,10 +15,30 @@ const WINDOW_BYTES = 4 * 1024 * 1024;
 const BATCH_MESSAGES = 512;
 const BATCH_BYTES = 2 * 1024 * 1024;
 
-/** What the ready messages of all lanes take in memory. Shared by all lanes, who write it. */
+/** Bytes that a message in memory takes besides its own, about. */
+const OVERHEAD_BYTES = 300;
+
+/** Bytes of memory that a message takes, about. Large ones stay in the store. */
+function weightOf(message: Message): number {
+  return message.size < LARGE_BYTES ? OVERHEAD_BYTES + message.size : OVERHEAD_BYTES;
+}
+
+/** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
 export class MemoryUse {
   bytes = 0;
   constructor(readonly limit: number) {}
+
+  get isFull(): boolean {
+    return this.bytes >= this.limit;
+  }
+
+  add(message: Message): void {
+    this.bytes += weightOf(message);
+  }
+
+  remove(message: Message): void {
+    this.bytes -= weightOf(message);
+  }
 }
 
 export class Lane implements LaneRecord {
@@ -53,7 +74,7 @@ export class Lane implements LaneRecord {
     this.#memory = memory;
     this.queueId = queueId;
     this.priority = priority;
-    this.id = id ?? (queueId === 0 ? store.nextTransientId() : store.nextId());
+    this.id = id ?? store.takeLaneId(queueId !== 0);
   }
 
   /** Takes over what a former process stored: everything is paged. */
@@ -74,23 +95,33 @@ export class Lane implements LaneRecord {
 
   /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
   append(publication: Publication, expiresAt: number, durable: boolean): Message {
+    if (this.#next > LAST_POSITION / 2) this.#startOver();
+    const { bytes, addressLength, headerLength } = publication;
     const message = new Message(
       this,
       this.#next++,
-      publication.bytes,
-      publication.addressLength,
-      publication.headerLength,
+      bytes,
+      bytes.length,
+      addressLength,
+      headerLength,
       expiresAt,
       durable,
     );
     if (this.#hasRoom()) {
       this.#enter(message);
-      if (durable) this.#store.insert(message);
+      if (durable || message.size >= LARGE_BYTES) this.#store.insert(message);
     } else {
       this.#countPaged(message, 1);
       this.#store.insert(message);
     }
     return message;
+  }
+
+  /** Counts from 1 again, once nothing of the lane is left that was counted before. */
+  #startOver(): void {
+    if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
+    this.#next = 1;
+    this.#last = this.deliveredTo = this.#restoredDelivered = 0;
   }
 
   #countPaged(message: Message, change: 1 | -1): void {
@@ -106,14 +137,19 @@ export class Lane implements LaneRecord {
     const waiting = this.#window.length - this.#head;
     return waiting === 0 ||
       (waiting < WINDOW_MESSAGES && this.#windowBytes < WINDOW_BYTES &&
-        this.#memory.bytes < this.#memory.limit);
+        !this.#memory.isFull);
   }
 
   #enter(message: Message): void {
     this.#last = message.position;
     this.#window.push(message);
-    this.#windowBytes += message.bodyLength;
-    this.#memory.bytes += message.bodyLength;
+    this.#windowBytes += weightOf(message);
+    this.#memory.add(message);
+  }
+
+  /** The message just appended will wait. */
+  keep(message: Message): void {
+    if (this.#window[this.#window.length - 1] === message) message.detach();
   }
 
   /** The next message, or undefined when there is none or the store cannot be read now. */
@@ -128,8 +164,8 @@ export class Lane implements LaneRecord {
     if (this.#returned.length > 0) return this.#returned.pop()!;
     const message = this.#window[this.#head]!;
     this.#window[this.#head++] = undefined;
-    this.#windowBytes -= message.bodyLength;
-    this.#memory.bytes -= message.bodyLength;
+    this.#windowBytes -= weightOf(message);
+    this.#memory.remove(message);
     if (this.#head === this.#window.length) {
       this.#window.length = this.#head = 0;
     } else if (this.#head > WINDOW_MESSAGES) {
@@ -180,17 +216,18 @@ export class Lane implements LaneRecord {
   /** Removes all ready messages and returns how many they were. */
   purge(): number {
     const count = this.length;
+    const { bytes } = this;
     for (const message of this.#returned) this.#store.remove(message);
     for (let index = this.#head; index < this.#window.length; index++) {
+      this.#memory.remove(this.#window[index]!);
       this.#store.remove(this.#window[index]!);
     }
     if (this.#paged > 0) {
-      this.#store.discard(this, this.#last + 1, this.#next - 1);
+      this.#store.discard(this, this.#last + 1, this.#next - 1, bytes + this.#pagedBytes);
       this.depth -= this.#pagedDurable;
       this.bytes -= this.#pagedDurableBytes;
       this.#store.changed(this);
     }
-    this.#memory.bytes -= this.#windowBytes;
     this.#window = [];
     this.#returned = [];
     this.#head =
@@ -203,10 +240,21 @@ export class Lane implements LaneRecord {
     return count;
   }
 
+  /** Bytes of all ready messages. */
+  #size(): number {
+    let bytes = this.#pagedBytes;
+    for (const { size } of this.#returned) bytes += size;
+    for (let index = this.#head; index < this.#window.length; index++) {
+      bytes += this.#window[index]!.size;
+    }
+    return bytes;
+  }
+
   /** The queue is gone: forgets everything, in the store too. */
   drop(): void {
+    const bytes = Math.max(this.#size(), this.bytes);
     this.purge();
     this.dropped = true;
-    this.#store.discard(this, 1, this.#next - 1);
+    this.#store.dropLane(this, this.#next - 1, bytes);
   }
 }

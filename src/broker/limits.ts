@@ -12,8 +12,12 @@ export interface Limits {
   messageBytes: number;
   /** Deliveries of one channel that wait for an acknowledgement. */
   unacked: number;
+  /** Bytes of contents and transactions that all connections have under way. */
+  pendingBytes: number;
   /** Time for the handshake, TLS included. */
   handshakeMs: number;
+  /** How long a client that may be guessing passwords waits for its refusal. */
+  distrustMs: number;
   /** Time a delivery may stay unacknowledged; x-consumer-timeout changes it for a queue. */
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
@@ -30,11 +34,16 @@ export const DEFAULT_LIMITS: Limits = {
   heartbeat: 60,
   messageBytes: 134_217_728,
   unacked: 200_000,
+  pendingBytes: 268_435_456,
   handshakeMs: 10_000,
+  distrustMs: 500,
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
   diskFreeBytes: 50_000_000,
 };
+
+/** Largest frame of a client that has not logged in: of those there may be many. */
+export const HANDSHAKE_FRAME_MAX = 4_096;
 
 /** The smallest frame_max that AMQP allows a client to ask for. */
 export const LEAST_FRAME_MAX = 4_096;

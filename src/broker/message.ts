@@ -12,6 +12,9 @@ export const Row = {
 } as const;
 export type Row = (typeof Row)[keyof typeof Row];
 
+/** Bytes from which on a stored message stays in the store until it is sent. */
+export const LARGE_BYTES = 16 * 1024;
+
 /**
  * The bytes of a message: address (exchange and routing key as two short strings, as basic.publish
  * and basic.deliver carry them), content header payload, body. One array, so that it is copied,
@@ -50,14 +53,15 @@ export interface LaneRecord {
 
 export class Message {
   readonly lane: LaneRecord;
-  /** Null once stored and delivered: then the row is read again when the bytes are needed. */
+  /** Null when memory has given them up: then the row is read when the bytes are needed. */
   bytes: Uint8Array | null;
+  /** Of address, header and body together. */
+  readonly size: number;
   readonly addressLength: number;
   readonly headerLength: number;
-  readonly bodyLength: number;
   /** Orders the messages of a lane. */
   readonly position: number;
-  /** Milliseconds since the epoch, or 0 for never. */
+  /** Milliseconds since the epoch by the clock of `clock.ts`, or 0 for never. */
   readonly expiresAt: number;
   /** Survives a restart: persistent, in a durable queue. */
   readonly durable: boolean;
@@ -65,11 +69,16 @@ export class Message {
   deliveries = 0;
   redelivered = false;
   row: Row = Row.none;
+  /** Nobody needs the bytes in memory once they are stored. */
+  released = false;
+  /** Counted among those that are delivered and only in memory. Written by the queue. */
+  held = false;
 
   constructor(
     lane: LaneRecord,
     position: number,
-    bytes: Uint8Array,
+    bytes: Uint8Array | null,
+    size: number,
     addressLength: number,
     headerLength: number,
     expiresAt: number,
@@ -78,10 +87,33 @@ export class Message {
     this.lane = lane;
     this.position = position;
     this.bytes = bytes;
+    this.size = size;
     this.addressLength = addressLength;
     this.headerLength = headerLength;
-    this.bodyLength = bytes.length - addressLength - headerLength;
     this.expiresAt = expiresAt;
     this.durable = durable;
+  }
+
+  get bodyLength(): number {
+    return this.size - this.addressLength - this.headerLength;
+  }
+
+  /** The next commit has written it. */
+  stored(): void {
+    this.row = Row.stored;
+    if (this.released || this.size >= LARGE_BYTES) this.bytes = null;
+  }
+
+  /** Gives up the bytes as soon as they can be read again. */
+  release(): void {
+    this.released = true;
+    if (this.row === Row.stored) this.bytes = null;
+  }
+
+  /** Takes the bytes out of an array that they share with those of messages that may go sooner. */
+  detach(): void {
+    if (this.bytes !== null && this.bytes.length < this.bytes.buffer.byteLength) {
+      this.bytes = this.bytes.slice();
+    }
   }
 }

@@ -2,22 +2,58 @@
  * The messages of one database, written in groups: what changes between two commits is remembered
  * here and becomes one run of statements. A message that comes and goes between two commits is
  * never written at all.
+ *
+ * Whole ranges are given up with one row in the table `discarded`, whatever their length; their rows
+ * are deleted piece by piece by {@link MessageTable.sweep}. Short ones are deleted at once.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { type LaneRecord, Message, Row } from "./message.ts";
+import { type LaneRecord, LARGE_BYTES, Message, Row } from "./message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;
 
-const COLUMNS = "lane, position, expires_at, deliveries, layout, content";
+/** Bits of a row id that hold the position; those above hold the lane. */
+const POSITION_BITS = 40;
 
-interface MessageRow {
-  position: number;
-  expires_at: number;
-  deliveries: number;
-  layout: number;
-  content: Uint8Array;
+export const LAST_POSITION = 2 ** POSITION_BITS - 1;
+
+/** Row ids have 63 bits. */
+export const LAST_LANE = 2 ** (63 - POSITION_BITS) - 1;
+
+/** The rows of a lane lie together, in the order of their positions. */
+export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL`;
+
+/** Milliseconds, and rows at most, to delete of given up ranges in one transaction. */
+const SWEEP_MS = 10;
+const SWEEP_ROWS = 5_000;
+
+/** Rows that cannot be read, after which a lane is given up. */
+const MOST_UNREADABLE = 20_000;
+
+/** SQL for the row id of a position in a lane. */
+function idOf(lane: string, position: string): string {
+  return `(${lane} << ${POSITION_BITS} | ${position})`;
+}
+
+interface Range {
+  lane: number;
+  /** Positions, both included. */
+  first: number;
+  last: number;
+}
+
+/** Several messages as one row: it takes a quarter of the time that a row for each takes. */
+interface BatchRow {
+  /** Small ones, behind one another; large ones are left out. */
+  contents: Uint8Array | null;
+  /** One array for each column, as JSON. */
+  positions: string;
+  sizes: string;
+  layouts: string;
+  expiries: string;
+  deliveries: string;
 }
 
 export class MessageTable {
@@ -25,53 +61,99 @@ export class MessageTable {
   readonly #insertMany: StatementSync;
   readonly #insertOne: StatementSync;
   readonly #delete: StatementSync;
+  readonly #deleteSome: StatementSync;
   readonly #update: StatementSync;
   readonly #select: StatementSync;
   readonly #load: StatementSync;
+  readonly #last: StatementSync;
+  readonly #next: StatementSync;
+  readonly #onDamage: (error: unknown) => void;
+  /** Positions of lanes, by their ids, behind which nothing can be read. */
+  readonly #givenUp = new Map<number, number>();
   #inserts: Message[] = [];
+  #insertedBytes = 0;
   /** Positions of stored rows to delete, by lane. */
   #removals = new Map<LaneRecord, number[]>();
+  #removed = 0;
   #updates = new Set<Message>();
+  #discards = new Set<Range>();
+  /** Ranges with few rows, which the next commit deletes. */
+  #shortDiscards: Range[] = [];
+  /** Ranges whose rows are not all deleted, those of {@link #discards} included, in order. */
+  readonly #discarded = new Set<Range>();
+  readonly #discardedOf = new Map<number, Set<Range>>();
+  /** Rows to delete in {@link SWEEP_MS}: those of large messages take longer. */
+  #sweepRows = 500;
 
-  constructor(database: DatabaseSync) {
+  /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
+  constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
     this.#database = database;
-    const values = "(?, ?, ?, ?, ?, ?)";
-    const insert = `INSERT INTO message(${COLUMNS}) VALUES `;
+    this.#onDamage = onDamage;
+    const values = `(${idOf("?", "?")}, ?, ?, ?, ?)`;
+    const insert = "INSERT INTO message(id, expires_at, deliveries, layout, content) VALUES ";
     this.#insertOne = database.prepare(insert + values);
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
-    this.#delete = database.prepare(
-      "DELETE FROM message WHERE lane = ? AND position BETWEEN ? AND ?",
+    // Not numbered: Deno 2.4 cannot bind "?1". Lane and position, twice.
+    const range = `id BETWEEN ${idOf("?", "?")} AND ${idOf("?", "?")}`;
+    this.#delete = database.prepare(`DELETE FROM message WHERE ${range}`);
+    this.#deleteSome = database.prepare(
+      `DELETE FROM message
+       WHERE id IN (SELECT id FROM message WHERE ${range} ORDER BY id LIMIT ?)`,
     );
     this.#update = database.prepare(
-      "UPDATE message SET deliveries = ? WHERE lane = ? AND position = ?",
+      `UPDATE message SET deliveries = ? WHERE id = ${idOf("?", "?")}`,
     );
+    // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
     this.#select = database.prepare(
-      `SELECT ${COLUMNS} FROM message WHERE lane = ? AND position > ? ORDER BY position LIMIT ?`,
+      `SELECT
+         CAST(group_concat(CASE WHEN size < ${LARGE_BYTES} THEN content END, '') AS BLOB) contents,
+         json_group_array(id & ${LAST_POSITION}) positions, json_group_array(size) sizes,
+         json_group_array(layout) layouts, json_group_array(expires_at) expiries,
+         json_group_array(deliveries) deliveries
+       FROM (SELECT *, length(content) size FROM message WHERE ${range} ORDER BY id LIMIT ?)`,
     );
-    this.#load = database.prepare("SELECT content FROM message WHERE lane = ? AND position = ?");
+    this.#load = database.prepare(`SELECT content FROM message WHERE id = ${idOf("?", "?")}`);
+    this.#last = database.prepare(
+      `SELECT id & ${LAST_POSITION} position FROM message WHERE ${range} ORDER BY id DESC LIMIT 1`,
+    );
+    this.#next = database.prepare(
+      `SELECT id & ${LAST_POSITION} position FROM message WHERE ${range} ORDER BY id LIMIT 1`,
+    );
+    const ranges = database.prepare("SELECT lane, first, last FROM discarded ORDER BY rowid");
+    for (const range of ranges.all() as unknown as Range[]) this.#remember(range);
   }
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return this.#inserts.length > 0 || this.#removals.size > 0 || this.#updates.size > 0;
+    return this.#inserts.length > 0 || this.#removals.size > 0 || this.#updates.size > 0 ||
+      this.#discards.size > 0 || this.#shortDiscards.length > 0;
   }
 
-  /** Whether reading now would miss messages that still wait to be written. */
-  get hasInserts(): boolean {
-    return this.#inserts.length > 0;
+  /** Rows that a commit would write or delete. */
+  get pendingRows(): number {
+    return this.#inserts.length + this.#removed + this.#updates.size;
+  }
+
+  /** Bytes of messages that wait to be written. */
+  get pendingBytes(): number {
+    return this.#insertedBytes;
   }
 
   insert(message: Message): void {
     message.row = Row.pending;
     this.#inserts.push(message);
+    this.#insertedBytes += message.size;
   }
 
   remove(message: Message): void {
     if (message.row === Row.pending) {
       message.row = Row.skipped;
+      message.bytes = null;
+      this.#insertedBytes -= message.size;
       return;
     }
     message.row = Row.none;
+    this.#removed++;
     const positions = this.#removals.get(message.lane);
     if (positions === undefined) this.#removals.set(message.lane, [message.position]);
     else positions.push(message.position);
@@ -93,6 +175,12 @@ export class MessageTable {
     }
     for (const { lane, deliveries, position } of this.#updates) {
       if (!lane.dropped) this.#update.run(deliveries, lane.id, position);
+    }
+    for (const { lane, first, last } of this.#discards) {
+      this.#database.prepare("INSERT INTO discarded VALUES (?, ?, ?)").run(lane, first, last);
+    }
+    for (const { lane, first, last } of this.#shortDiscards) {
+      this.#delete.run(lane, first, lane, last);
     }
   }
 
@@ -120,42 +208,123 @@ export class MessageTable {
     let last = first;
     for (const position of positions) {
       if (position > last + 1) {
-        this.#delete.run(lane, first, last);
+        this.#delete.run(lane, first, lane, last);
         first = position;
       }
       last = position;
     }
-    this.#delete.run(lane, first, last);
+    this.#delete.run(lane, first, lane, last);
   }
 
   /** The group is on disk: forget it. */
   settled(): void {
     for (const message of this.#inserts) {
-      if (message.row === Row.pending) message.row = Row.stored;
+      if (message.row === Row.pending) message.stored();
     }
     this.#inserts = [];
+    this.#insertedBytes = 0;
     this.#removals.clear();
+    this.#removed = 0;
     this.#updates.clear();
+    this.#discards.clear();
+    this.#shortDiscards = [];
   }
 
-  /** Up to `limit` stored messages behind a position, in order. */
+  /**
+   * Up to `limit` messages of a lane behind a position, in order. They come as new objects, except
+   * those that are still to be written.
+   */
   read(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
-    const rows = this.#select.all(lane.id, after, limit) as unknown as MessageRow[];
-    return rows.map((row) => {
-      const addressLength = row.layout % 0x10000;
-      const headerLength = Math.floor(row.layout / 0x10000);
-      const { content, expires_at: expiresAt } = row;
+    const messages = this.#readStored(lane, after, limit, durable);
+    for (const message of this.#inserts) {
+      if (messages.length >= limit) break;
+      const isNext = message.lane === lane && message.position > after && isWanted(message);
+      if (isNext) messages.push(message);
+    }
+    return messages;
+  }
+
+  /** Leaves out what was discarded and is not deleted yet. */
+  #readStored(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+    const ranges = [...this.#discardedOf.get(lane.id) ?? []];
+    for (let from = after;;) {
+      for (const { first, last } of ranges) if (first <= from + 1) from = Math.max(from, last);
+      const messages = this.#readRows(lane, from, limit, durable);
+      const last = messages.at(-1)?.position;
+      if (last === undefined || ranges.length === 0) return messages;
+      const live = messages.filter(({ position }) =>
+        !ranges.some(({ first, last }) => first <= position && position <= last)
+      );
+      if (live.length > 0) return live;
+      from = last;
+    }
+  }
+
+  #readRows(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+    if (this.#givenUp.get(lane.id) === after) return [];
+    try {
+      return this.#readTogether(lane, after, limit, durable);
+    } catch (error) {
+      this.#onDamage(error);
+      const readable = this.#readSingly(lane, after, limit, durable);
+      if (readable.length === 0) this.#givenUp.set(lane.id, after);
+      return readable;
+    }
+  }
+
+  /** Goes past rows that cannot be read. */
+  #readSingly(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+    const messages: Message[] = [];
+    let unreadable = 0;
+    for (let from = after; messages.length < limit && unreadable < MOST_UNREADABLE;) {
+      let position: number | undefined;
+      try {
+        position = this.#next.get(lane.id, from + 1, lane.id, LAST_POSITION)?.["position"] as
+          | number
+          | undefined;
+        if (position === undefined) break;
+        messages.push(...this.#readTogether(lane, position - 1, 1, durable));
+      } catch {
+        unreadable++;
+      }
+      from = position ?? from + 1;
+    }
+    return messages;
+  }
+
+  #readTogether(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+    const row = this.#select.get(
+      lane.id,
+      after + 1,
+      lane.id,
+      LAST_POSITION,
+      limit,
+    ) as unknown as BatchRow;
+    const positions: number[] = JSON.parse(row.positions);
+    const sizes: number[] = JSON.parse(row.sizes);
+    const layouts: number[] = JSON.parse(row.layouts);
+    const expiries: number[] = JSON.parse(row.expiries);
+    const deliveries: number[] = JSON.parse(row.deliveries);
+    let offset = 0;
+    return positions.map((position, index) => {
+      const size = sizes[index]!;
+      const bytes = size < LARGE_BYTES ? row.contents!.subarray(offset, offset += size) : null;
+      const layout = layouts[index]!;
+      const addressLength = layout % 0x10000;
+      const headerLength = Math.floor(layout / 0x10000);
+      const expiresAt = expiries[index]!;
       const message = new Message(
         lane,
-        row.position,
-        content,
+        position,
+        bytes,
+        size,
         addressLength,
         headerLength,
         expiresAt,
         durable,
       );
-      message.deliveries = row.deliveries;
-      message.redelivered = row.deliveries > 0;
+      message.deliveries = deliveries[index]!;
+      message.redelivered = message.deliveries > 0;
       message.row = Row.stored;
       return message;
     });
@@ -168,17 +337,78 @@ export class MessageTable {
     return row["content"] as Uint8Array;
   }
 
-  /** Deletes rows of a lane between two positions; returns how many. */
-  deleteRange(lane: number, first: number, last: number): number {
-    return Number(this.#delete.run(lane, first, last).changes);
+  /** Gives up all messages of a lane between two positions. @param short they are few */
+  discard(lane: LaneRecord, first: number, last: number, short: boolean): void {
+    for (const message of this.#inserts) {
+      const { position } = message;
+      if (message.lane !== lane || message.row !== Row.pending) continue;
+      if (first <= position && position <= last) this.remove(message);
+    }
+    const range = { lane: lane.id, first, last };
+    if (short) return void this.#shortDiscards.push(range);
+    this.#discards.add(range);
+    this.#remember(range);
+  }
+
+  /** Whether rows of given up ranges are left. */
+  get hasDiscarded(): boolean {
+    return this.#discarded.size > 0;
+  }
+
+  /** Lanes with given up ranges. */
+  discardedLanes(): number[] {
+    return [...this.#discardedOf.keys()];
+  }
+
+  hasDiscardedOf(lane: number): boolean {
+    return this.#discardedOf.has(lane);
+  }
+
+  #remember(range: Range): void {
+    this.#discarded.add(range);
+    const others = this.#discardedOf.get(range.lane);
+    if (others === undefined) this.#discardedOf.set(range.lane, new Set([range]));
+    else others.add(range);
+  }
+
+  /** @returns whether it was the last one of its lane */
+  #forget(range: Range): boolean {
+    this.#discarded.delete(range);
+    const others = this.#discardedOf.get(range.lane)!;
+    others.delete(range);
+    return others.size === 0 && this.#discardedOf.delete(range.lane);
+  }
+
+  /**
+   * Deletes some rows of given up ranges, in a transaction of its own.
+   * @returns the ids of lanes of which nothing is left to delete
+   */
+  sweep(): number[] {
+    const started = performance.now();
+    const done: Range[] = [];
+    let left = this.#sweepRows;
+    this.#database.exec("BEGIN IMMEDIATE");
+    for (const range of this.#discarded) {
+      if (left <= 0 || this.#discards.has(range)) break;
+      const { lane, first, last } = range;
+      const changes = Number(this.#deleteSome.run(lane, first, lane, last, left).changes);
+      const isLast = changes < left;
+      // A range without rows is work too.
+      left -= changes + 1;
+      if (!isLast) break;
+      this.#database.prepare("DELETE FROM discarded WHERE lane = ? AND first = ? AND last = ?")
+        .run(lane, first, last);
+      done.push(range);
+    }
+    this.#database.exec("COMMIT");
+    const factor = SWEEP_MS / (performance.now() - started);
+    this.#sweepRows = Math.round(Math.max(1, Math.min(SWEEP_ROWS, this.#sweepRows * factor)));
+    return done.filter((range) => this.#forget(range)).map(({ lane }) => lane);
   }
 
   /** The highest position in use, or 0. */
   lastPosition(lane: number): number {
-    const row = this.#database
-      .prepare("SELECT position FROM message WHERE lane = ? ORDER BY position DESC LIMIT 1")
-      .get(lane);
-    return row === undefined ? 0 : Number(row["position"]);
+    return Number(this.#last.get(lane, 1, lane, LAST_POSITION)?.["position"] ?? 0);
   }
 }
 

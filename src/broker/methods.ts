@@ -235,8 +235,11 @@ export const BASIC_CLASS = 60;
 export const BASIC_PUBLISH = 40;
 export const BASIC_DELIVER = 60;
 
+/** All methods there are. */
+export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];
+
 const NAMES = new Map<number, MethodName>();
-for (const name of Object.keys(METHODS) as MethodName[]) {
+for (const name of METHOD_NAMES) {
   const { classId, methodId } = METHODS[name];
   NAMES.set(classId * 0x10000 + methodId, name);
 }

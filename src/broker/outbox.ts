@@ -1,9 +1,12 @@
 /**
  * What waits to be sent on a connection. Frames of a turn are written behind one another and leave
- * in one piece; while a piece is on its way the next one collects.
+ * in one piece; while a piece is on its way the next one collects. Nothing leaves before it is
+ * cleared by {@link Outbox.flush}: an answer may only be true once it is on disk.
  */
 
+import { now } from "./clock.ts";
 import { FrameWriter } from "./frames.ts";
+import { closeQuietly, type Socket } from "./socket.ts";
 
 /** Bytes that may wait before consumers of the connection are held back. */
 const HIGH_WATER = 1024 * 1024;
@@ -11,60 +14,164 @@ const HIGH_WATER = 1024 * 1024;
 /** A buffer that grew beyond this is not kept. */
 const KEEP_BYTES = 2 * HIGH_WATER;
 
+/** Bytes beyond which a body is not copied as a whole. */
+const LARGE_BODY = 256 * 1024;
+
+/** A body that is cut into frames piece by piece while it is sent, instead of being copied. */
+interface LargeBody {
+  readonly channel: number;
+  readonly body: Uint8Array;
+  readonly frameMax: number;
+}
+
 export class Outbox {
-  readonly #connection: Deno.Conn;
+  readonly #connection: Socket;
   readonly #onDrained: () => void;
   frames = new FrameWriter();
   #spare = new FrameWriter();
+  /** What was written before {@link frames}, in order. */
+  #parts: (FrameWriter | LargeBody)[] = [];
+  #partBytes = 0;
+  /** How many parts, and how many bytes of the frames behind them, may be sent. */
+  #clearedParts = 0;
+  #clearedBytes = 0;
+  #isSending = false;
+  /** Somebody waits for room. */
+  #holdsBack = false;
   /** Bytes on their way to the kernel. */
   #sending = 0;
   #closed = false;
   /** Milliseconds since the epoch. */
-  lastWrite = Date.now();
+  lastWrite = now();
+  /** When the kernel last took bytes, in milliseconds since the epoch. */
+  #lastProgress = now();
   #whenIdle: (() => void)[] = [];
 
-  /** @param onDrained told when consumers need not be held back any more */
-  constructor(connection: Deno.Conn, onDrained: () => void) {
+  /** @param onDrained told when there is room again for those who asked in vain, or the end */
+  constructor(connection: Socket, onDrained: () => void) {
     this.#connection = connection;
     this.#onDrained = onDrained;
   }
 
+  get #waiting(): number {
+    return this.#partBytes + this.frames.length + this.#sending;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   get isEmpty(): boolean {
-    return this.frames.length === 0 && this.#sending === 0;
+    return this.#waiting === 0;
   }
 
-  /** Whether the peer reads fast enough to be given more deliveries. */
-  get hasRoom(): boolean {
-    return this.frames.length + this.#sending < HIGH_WATER;
+  /** Whether the peer reads fast enough to be given more deliveries. A no is taken back later. */
+  askForRoom(): boolean {
+    return !this.#closed && !this.#exceeds(HIGH_WATER);
   }
 
-  /** Whether even answers pile up: then its requests are not read any more. */
+  /** Whether even answers pile up: then its requests are not read any more, for a while. */
   get isOverfull(): boolean {
-    return this.frames.length + this.#sending > 4 * HIGH_WATER;
+    return this.#exceeds(4 * HIGH_WATER);
   }
 
-  /** Sends what was written so far. */
+  /** A closed one holds nobody back: what waits in it will never leave. */
+  #exceeds(limit: number): boolean {
+    if (this.#waiting < limit || this.#closed) return false;
+    this.#holdsBack = true;
+    return true;
+  }
+
+  /** Whether the peer has read nothing for some milliseconds although something is sent. */
+  isStalled(ms: number): boolean {
+    return this.#isSending && now() - this.#lastProgress > ms;
+  }
+
+  /** Writes a content header and the body frames. @param frameMax the negotiated limit */
+  content(channel: number, header: Uint8Array, body: Uint8Array, frameMax: number): void {
+    if (body.length <= LARGE_BODY) return this.frames.content(channel, header, body, frameMax);
+    this.frames.content(channel, header, body.subarray(0, 0), frameMax);
+    this.#parts.push(this.frames, { channel, body, frameMax });
+    this.#partBytes += this.frames.length + body.length;
+    this.frames = new FrameWriter();
+    this.#clearedBytes = 0;
+  }
+
+  /** Sends what was written so far. What is written later waits for the next call. */
   flush(): void {
-    if (this.#sending > 0 || this.frames.length === 0 || this.#closed) return;
+    this.#clearedParts = this.#parts.length;
+    this.#clearedBytes = this.frames.length;
+    if (this.#isSending || this.#closed || this.isEmpty) return;
     this.#send().catch(() => this.close());
   }
 
   async #send(): Promise<void> {
-    while (this.frames.length > 0 && !this.#closed) {
-      const full = this.frames;
-      const wasFull = !this.hasRoom;
-      this.#sending = full.length;
-      this.frames = this.#spare;
-      this.lastWrite = Date.now();
-      for (let sent = 0; sent < full.length;) {
-        sent += await this.#connection.write(full.bytes.subarray(sent, full.length));
+    this.#isSending = true;
+    while (!this.#closed) {
+      const part = this.#nextPart();
+      if (part === undefined) break;
+      if (part instanceof FrameWriter) {
+        await this.#write(part);
+        this.#keep(part);
+      } else await this.#writeBody(part);
+      if (this.#holdsBack && this.#waiting < HIGH_WATER) {
+        this.#holdsBack = false;
+        this.#onDrained();
       }
-      this.#sending = 0;
-      full.length = 0;
-      this.#spare = full.bytes.length > KEEP_BYTES ? new FrameWriter() : full;
-      if (wasFull && this.hasRoom) this.#onDrained();
     }
+    this.#isSending = false;
     this.#idle();
+  }
+
+  #nextPart(): FrameWriter | LargeBody | undefined {
+    if (this.#clearedParts > 0) {
+      this.#clearedParts--;
+      const part = this.#parts.shift()!;
+      this.#partBytes -= part instanceof FrameWriter ? part.length : part.body.length;
+      return part;
+    }
+    if (this.#clearedBytes === 0) return undefined;
+    const part = this.frames;
+    this.frames = this.#spare;
+    this.#spare = new FrameWriter();
+    // What is not cleared stays behind.
+    this.frames.append(part.bytes.subarray(this.#clearedBytes, part.length));
+    part.length = this.#clearedBytes;
+    this.#clearedBytes = 0;
+    return part;
+  }
+
+  async #write(writer: FrameWriter): Promise<void> {
+    this.#sending = writer.length;
+    this.lastWrite = this.#lastProgress = now();
+    for (let sent = 0; sent < writer.length;) {
+      sent += await this.#connection.write(writer.bytes.subarray(sent, writer.length));
+      this.#lastProgress = now();
+    }
+    this.#sending = 0;
+  }
+
+  async #writeBody({ channel, body, frameMax }: LargeBody): Promise<void> {
+    const piece = new FrameWriter();
+    for (let offset = 0; offset < body.length && !this.#closed;) {
+      piece.length = 0;
+      offset = piece.body(
+        channel,
+        body,
+        offset,
+        Math.min(offset + LARGE_BODY, body.length),
+        frameMax,
+      );
+      this.#partBytes += body.length - offset;
+      await this.#write(piece);
+      this.#partBytes -= body.length - offset;
+    }
+  }
+
+  #keep(writer: FrameWriter): void {
+    if (writer.bytes.length > KEEP_BYTES) return;
+    writer.length = 0;
+    this.#spare = writer;
   }
 
   /** Resolves when everything written so far was sent, or the connection is gone. */
@@ -81,12 +188,11 @@ export class Outbox {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#parts = [];
+    this.#partBytes = this.#clearedParts = this.#clearedBytes = 0;
     this.#idle();
-    try {
-      this.#connection.close();
-    } catch (error) {
-      // The peer was faster.
-      if (!(error instanceof Deno.errors.BadResource)) throw error;
-    }
+    closeQuietly(this.#connection);
+    // Whoever waits for room, and does not read meanwhile, has to see the end.
+    this.#onDrained();
   }
 }

@@ -37,7 +37,7 @@ export interface PendingPublish {
 }
 
 /** Bytes of a body that are set aside before they arrive. */
-const TRUSTED_BYTES = 1024 * 1024;
+const TRUSTED_BYTES = 128 * 1024;
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
 const ADDRESS_AT = 6;
@@ -54,6 +54,8 @@ export class Publishing {
   #length = 0;
   #total = 0;
   #headerLength = 0;
+  /** Bytes of the budget for what is under way. */
+  #taken = 0;
 
   /** Publishes are numbered when the channel confirms them. */
   confirming = false;
@@ -100,6 +102,7 @@ export class Publishing {
       this.#target = parseTarget(bytes.slice(start, end));
     }
     this.#stage = "header";
+    this.#session.publishes();
   }
 
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
@@ -123,7 +126,9 @@ export class Publishing {
     this.#headerLength = end - start;
     const before = address.length + this.#headerLength;
     this.#total = before + bodySize;
-    this.#content = takeBytes(Math.min(this.#total, before + TRUSTED_BYTES));
+    const size = Math.min(this.#total, before + TRUSTED_BYTES);
+    this.#take(size);
+    this.#content = takeBytes(size);
     this.#content.set(address);
     this.#content.set(bytes.subarray(start, end), address.length);
     this.#length = before;
@@ -143,7 +148,7 @@ export class Publishing {
   receiveBody(bytes: Uint8Array, start: number, end: number): void {
     const length = this.#length + end - start;
     if (length > this.#total) {
-      throw new Fault("frame-error", "content body is longer than its header says");
+      throw unexpected("expected content body, got non content body frame instead");
     }
     if (length > this.#content.length) this.#grow(length);
     this.#content.set(bytes.subarray(start, end), this.#length);
@@ -152,9 +157,33 @@ export class Publishing {
   }
 
   #grow(length: number): void {
-    const grown = new Uint8Array(Math.min(this.#total, Math.max(length, this.#content.length * 2)));
-    grown.set(this.#content.subarray(0, this.#length));
-    this.#content = grown;
+    const size = Math.min(this.#total, Math.max(length, this.#content.length * 2));
+    this.#take(size - this.#content.length);
+    // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
+    this.#content = new Uint8Array((this.#content.buffer as ArrayBuffer).transfer(size));
+  }
+
+  #take(bytes: number): void {
+    this.#session.pending.take(this.#session, bytes);
+    this.#taken += bytes;
+  }
+
+  #giveBack(): void {
+    this.#session.pending.giveBack(this.#session, this.#taken);
+    this.#taken = 0;
+  }
+
+  /** The publishes of the transaction, which begins anew. */
+  takeTransaction(): PendingPublish[] {
+    const taken = this.transaction!;
+    this.transaction = [];
+    this.#giveBack();
+    return taken;
+  }
+
+  /** The channel is over. */
+  end(): void {
+    this.#giveBack();
   }
 
   // -- publishing --
@@ -186,25 +215,30 @@ export class Publishing {
     }
     const copies = header.hasCopies ? this.#takeCopies(publication) : [];
     if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
-    this.#session.published();
     if (this.transaction !== undefined) {
       this.transaction.push({ publication, target, copies });
       return;
     }
+    this.#giveBack();
     const number = this.confirming ? ++this.#published : 0;
-    const accepted = this.#publish(publication, target, copies, exchange);
+    const result = this.#publish(publication, target, copies, exchange);
     if (!this.confirming) return;
-    if (!accepted) this.#refused.push(number);
+    // What no queue got has no commit to wait for.
+    if (result === "unrouted" && this.#confirmed === number - 1) return this.#confirmUpTo(number);
+    if (result === "refused") this.#refused.push(number);
     this.#session.turn.confirm(this);
   }
 
-  /** Publishes what waited for the transaction. */
-  commit(publishes: PendingPublish[]): void {
+  /** Publishes what waited for the transaction. @returns false when a queue refused something */
+  commit(publishes: PendingPublish[]): boolean {
     const { vhost } = this.#session;
+    let accepted = true;
     for (const { publication, target, copies } of publishes) {
       const exchange = vhost.findExchange(target.exchange);
-      if (exchange !== undefined) this.#publish(publication, target, copies, exchange);
+      if (exchange === undefined) continue;
+      if (this.#publish(publication, target, copies, exchange) === "refused") accepted = false;
     }
+    return accepted;
   }
 
   #exchangeOf({ exchange: name }: Target): Exchange {
@@ -215,24 +249,26 @@ export class Publishing {
     return exchange;
   }
 
-  /** @returns false when a queue refused it */
   #publish(
     publication: Publication,
     target: Target,
     copies: string[],
     exchange: Exchange,
-  ): boolean {
+  ): "accepted" | "refused" | "unrouted" {
     if (target.exchange === "" && target.routingKey.startsWith(REPLY_TO)) {
       this.#reply(publication, target);
-      return true;
+      return "unrouted";
     }
     const queues = this.#routeOf(publication, target, copies, exchange);
-    if (queues.length === 0 && target.mandatory) this.#return(publication);
+    if (queues.length === 0) {
+      if (target.mandatory) this.#return(publication);
+      return "unrouted";
+    }
     let accepted = true;
     for (const queue of queues) {
       if (!queue.publish(publication)) accepted = false;
     }
-    return accepted;
+    return accepted ? "accepted" : "refused";
   }
 
   #routeOf(
@@ -263,8 +299,8 @@ export class Publishing {
   #reply(publication: Publication, target: Target): void {
     const requester = this.#session.replyTo.find(target.routingKey);
     const { bytes, addressLength, headerLength } = publication;
-    if (requester !== undefined) requester.deliverReply(bytes, addressLength, headerLength);
-    else if (target.mandatory) this.#return(publication);
+    const taken = requester?.deliverReply(bytes, addressLength, headerLength) ?? false;
+    if (!taken && target.mandatory) this.#return(publication);
   }
 
   #return({ bytes, addressLength, headerLength }: Publication): void {
@@ -279,7 +315,7 @@ export class Publishing {
       undefined,
     );
     const header = bytes.subarray(addressLength, headerEnd);
-    outbox.frames.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
     this.#session.touch();
   }
 
@@ -312,7 +348,7 @@ export class Publishing {
       this.#session.send(this.#channel, "basic.nack", {
         deliveryTag: refused,
         multiple: false,
-        requeue: false,
+        requeue: true, // means nothing to a publisher; RabbitMQ sends it so
       });
       this.#confirmed = refused;
     }
@@ -347,8 +383,8 @@ function isSame(known: Uint8Array, bytes: Uint8Array, start: number, end: number
 
 function parseTarget(method: Uint8Array): Target {
   const reader = new ByteReader(method, ADDRESS_AT);
-  const exchange = reader.shortstr();
-  const routingKey = reader.shortstr();
+  const exchange = reader.looseShortstr();
+  const routingKey = reader.looseShortstr();
   const address = method.slice(ADDRESS_AT, reader.position);
   const bits = reader.octet();
   if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
@@ -360,7 +396,7 @@ function parseTarget(method: Uint8Array): Target {
 /** @throws {Fault} precondition-failed */
 function expirationOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\+?\d{1,12}$/.test(text) && Number(text) <= 315_360_000_000) return Number(text);
+  if (/^(\+?\d+|-0+)$/.test(text) && Number(text) <= 315_360_000_000) return Math.abs(Number(text));
   throw preconditionFailed(`invalid expiration '${text}': ${expirationReason(text)}`);
 }
 

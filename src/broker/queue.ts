@@ -5,6 +5,7 @@
  * {@link Queue.ack}, {@link Queue.requeue} or {@link Queue.reject}), or gone.
  */
 
+import { now } from "./clock.ts";
 import { type Consumer, ConsumerList } from "./consumer.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { preconditionFailed } from "./faults.ts";
@@ -24,6 +25,8 @@ export interface QueueHost {
   readonly deadlines: Deadlines;
   /** Takes a dead message; it must call {@link Queue.bury} when the message is dealt with. */
   deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
+  /** Publishes the dead letters so far: what changes next must not change where they go. */
+  settleDeadLetters(): void;
   /** Deletes a queue that nobody needs any more. */
   deleteQueue(queue: Queue): void;
 }
@@ -69,7 +72,7 @@ export class Queue {
   #anyExpires = false;
   #unusedDeadline: Deadline | undefined;
   /** Milliseconds since the epoch. */
-  #lastUse = Date.now();
+  #lastUse = now();
 
   constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
     this.identity = identity;
@@ -105,7 +108,7 @@ export class Queue {
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
       this.#anyExpires = true;
-      this.#host.deadlines.add(Date.now() + EXPIRE_AFTER_START_MS, () => this.#expire());
+      this.#host.deadlines.after(EXPIRE_AFTER_START_MS, () => this.#expire());
     }
   }
 
@@ -121,6 +124,7 @@ export class Queue {
     }
     const message = this.#append(publication, size);
     if (this.consumers.size > 0) this.deliver(message);
+    if (this.#ready > 0) (message.lane as Lane).keep(message);
     if (message.expiresAt !== 0) this.#armExpiry();
     this.#dropOverflow();
     return true;
@@ -144,7 +148,7 @@ export class Queue {
   #expiresAt({ expiration }: Publication): number {
     const { messageTtl } = this.arguments;
     const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
-    return ttl === Infinity ? 0 : Date.now() + ttl;
+    return ttl === Infinity ? 0 : now() + ttl;
   }
 
   #overflows(more: number, moreBytes: number): boolean {
@@ -163,7 +167,9 @@ export class Queue {
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
   #deadLetterUnqueued({ bytes, addressLength, headerLength }: Publication): void {
-    const message = new Message(this.#laneOf(0), 0, bytes, addressLength, headerLength, 0, false);
+    const message = new Message(
+      ...[this.#laneOf(0), 0, bytes, bytes.length, addressLength, headerLength, 0, false] as const,
+    );
     this.#die(message, "maxlen");
   }
 
@@ -182,7 +188,8 @@ export class Queue {
       }
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
-      consumer.owner.deliver(consumer, message);
+      const bytes = this.bytesOf(message);
+      if (bytes !== undefined) consumer.owner.deliver(consumer, message, bytes);
     }
   }
 
@@ -193,16 +200,23 @@ export class Queue {
   }
 
   /** Takes one message for basic.get. */
-  get(): Message | undefined {
-    this.#lastUse = Date.now();
-    return this.#takeLive(undefined);
+  get(): { message: Message; bytes: Uint8Array } | undefined {
+    this.#lastUse = now();
+    for (;;) {
+      const message = this.#takeLive(undefined);
+      // The answer says how many are left: not those whose time is over.
+      if (this.#anyExpires) this.#expire();
+      if (message === undefined) return undefined;
+      const bytes = this.bytesOf(message);
+      if (bytes !== undefined) return { message, bytes };
+    }
   }
 
   #takeLive(fresh: Message | undefined): Message | undefined {
     for (;;) {
       const message = this.#take();
       if (message === undefined) return undefined;
-      if (message.expiresAt === 0 || message.expiresAt > Date.now() || message === fresh) {
+      if (message.expiresAt === 0 || message.expiresAt > now() || message === fresh) {
         // The next one may live shorter than the timer knows.
         if (this.#anyExpires) this.#armExpiry();
         (message.lane as Lane).delivered(message);
@@ -228,25 +242,42 @@ export class Queue {
     return message;
   }
 
-  /** The bytes of a message, read back from the store if memory has given them up. */
-  bytesOf(message: Message): Uint8Array {
+  /**
+   * The bytes of a message, read back from the store if memory has given them up. When they cannot
+   * be read the message stays in the file, and is not ready any more: it must not stop the others.
+   */
+  bytesOf(message: Message): Uint8Array | undefined {
     return message.bytes ?? this.#host.store.load(message);
   }
 
-  /** Gives up the bytes of a delivered message that can be read again. */
+  /** Gives up the bytes of a delivered message, if there is no room for those of a transient one. */
   release(message: Message): void {
-    if (message.row === Row.stored) message.bytes = null;
+    message.release();
+    if (message.row !== Row.none) return;
+    const { memory, store } = this.#host;
+    if (memory.isFull) return store.insert(message);
+    message.detach();
+    message.held = true;
+    memory.add(message);
+  }
+
+  #letGo(message: Message): void {
+    if (!message.held) return;
+    message.held = false;
+    this.#host.memory.remove(message);
   }
 
   // -- settling --
 
   /** The work is done: the message is gone. */
   ack(message: Message): void {
+    this.#letGo(message);
     if (!this.deleted) this.#host.store.remove(message);
   }
 
   /** Back to where they were, to be delivered again. */
   requeue(messages: Message[]): void {
+    for (const message of messages) this.#letGo(message);
     if (this.deleted) return;
     const live = this.arguments.type === "quorum"
       ? messages.filter((message) => this.#countDelivery(message))
@@ -279,6 +310,7 @@ export class Queue {
 
   /** The consumer refuses it for good. */
   reject(message: Message): void {
+    this.#letGo(message);
     if (!this.deleted) this.#die(message, "rejected");
   }
 
@@ -289,6 +321,7 @@ export class Queue {
 
   /** Removes a dead message. */
   bury(message: Message): void {
+    this.#letGo(message);
     this.#host.store.remove(message);
   }
 
@@ -307,20 +340,27 @@ export class Queue {
   }
 
   #expire(): void {
+    this.#host.deadlines.cancel(this.#expiry);
     this.#expiry = undefined;
     if (this.deleted) return;
-    const now = Date.now();
-    let left = EXPIRE_AT_ONCE - this.stuck;
+    // Dead letters that cannot be written would collect in memory.
+    const { failing } = this.#host.store;
+    this.#expireHeads(failing ? 0 : EXPIRE_AT_ONCE - this.stuck);
+    if (failing || this.stuck > 0) {
+      this.#expiry = this.#host.deadlines.after(STUCK_MS, () => this.#expire());
+    } else this.#armExpiry();
+  }
+
+  #expireHeads(most: number): void {
+    const time = now();
+    let left = most;
     for (const lane of this.#lanes) {
       for (; left > 0; left--) {
         const head = lane?.peek();
-        if (head === undefined || head.expiresAt === 0 || head.expiresAt > now) break;
+        if (head === undefined || head.expiresAt === 0 || head.expiresAt > time) break;
         this.#die(this.#shift(lane!), "expired");
       }
     }
-    if (this.stuck > 0) {
-      this.#expiry = this.#host.deadlines.add(now + STUCK_MS, () => this.#expire());
-    } else this.#armExpiry();
   }
 
   /** Deletes the queue when nobody has used it for `x-expires`. */
@@ -329,15 +369,17 @@ export class Queue {
     if (expires === undefined) return;
     this.#unusedDeadline = this.#host.deadlines.add(this.#lastUse + expires, () => {
       if (this.deleted) return;
-      if (this.consumers.size > 0) this.#lastUse = Date.now();
-      if (this.#lastUse + expires <= Date.now()) this.#host.deleteQueue(this);
-      else this.#watchUse();
+      if (this.consumers.size > 0) this.#lastUse = now();
+      if (this.#lastUse + expires > now()) return this.#watchUse();
+      // Their time was over before the queue's; the loop may have been late for both.
+      this.#expireHeads(Infinity);
+      this.#host.deleteQueue(this);
     });
   }
 
   /** Somebody declared the queue again. */
   used(): void {
-    this.#lastUse = Date.now();
+    this.#lastUse = now();
   }
 
   // -- consumers --
@@ -350,7 +392,7 @@ export class Queue {
   removeConsumer(consumer: Consumer): void {
     consumer.canceled = true;
     this.consumers.remove(consumer);
-    this.#lastUse = Date.now();
+    this.#lastUse = now();
     this.#allBusy = false;
     if (this.deleted) return;
     if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
@@ -369,8 +411,8 @@ export class Queue {
 
   /** @throws {Fault} precondition-failed */
   checkDeletable(ifUnused: boolean, ifEmpty: boolean): void {
-    if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
     if (ifEmpty && this.#ready > 0) throw preconditionFailed(`${this.title} not empty`);
+    if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
   }
 
   /** Ends the queue; the caller has taken it out of its virtual host. Returns the ready messages. */
@@ -381,7 +423,7 @@ export class Queue {
     this.#ready = this.#readyBytes = 0;
     this.#host.deadlines.cancel(this.#expiry);
     this.#host.deadlines.cancel(this.#unusedDeadline);
-    if (this.durable) this.#host.store.removeQueue(this.identity.id);
+    if (this.durable) this.#host.store.definitions.removeQueue(this.identity.id);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
       this.consumers.remove(consumer);

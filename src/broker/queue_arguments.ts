@@ -44,30 +44,34 @@ interface Rule {
   only?: "classic" | "quorum" | "stream";
 }
 
-/** A check returns the reason of a refusal, as RabbitMQ prints it. */
+/**
+ * In the order in which RabbitMQ looks at them. A check returns the reason of a refusal, as RabbitMQ
+ * prints it.
+ */
 const RULES: Record<string, Rule> = {
-  "x-message-ttl": { check: timer },
   "x-expires": { check: positiveTimer },
-  "x-max-length": { check: notNegative },
-  "x-max-length-bytes": { check: notNegative },
-  "x-max-priority": { check: priorityLevels, only: "classic" },
+  "x-message-ttl": { check: timer },
   "x-dead-letter-exchange": { check: exchangeName },
   "x-dead-letter-routing-key": { check: deadLetterRoutingKey },
-  "x-overflow": {
-    check: oneOf("invalid_overflow", ["drop-head", "reject-publish", "reject-publish-dlx"]),
-  },
-  "x-single-active-consumer": { check: flag },
-  "x-queue-mode": { check: named("queue mode", ["default", "lazy"]), only: "classic" },
-  "x-queue-version": { check: queueVersion, only: "classic" },
-  "x-queue-master-locator": { check: accepted, only: "classic" },
-  "x-delivery-limit": { check: accepted, only: "quorum" },
   "x-dead-letter-strategy": {
     check: oneOf("invalid_dlx_strategy", ["at-most-once", "at-least-once"]),
     only: "quorum",
   },
+  "x-max-length": { check: notNegative },
+  "x-max-length-bytes": { check: notNegative },
   "x-max-in-memory-length": { check: notNegative, only: "quorum" },
   "x-max-in-memory-bytes": { check: notNegative, only: "quorum" },
+  "x-max-priority": { check: priorityLevels, only: "classic" },
+  "x-overflow": {
+    check: oneOf("invalid_overflow", ["drop-head", "reject-publish", "reject-publish-dlx"]),
+  },
+  "x-queue-mode": { check: named("queue mode", ["default", "lazy"]), only: "classic" },
+  "x-queue-version": { check: queueVersion, only: "classic" },
+  "x-single-active-consumer": { check: flag },
   "x-quorum-initial-group-size": { check: notNegative, only: "quorum" },
+  "x-max-age": { check: accepted, only: "stream" },
+  "x-stream-max-segment-size-bytes": { check: accepted, only: "stream" },
+  "x-initial-cluster-size": { check: accepted, only: "stream" },
   "x-queue-leader-locator": {
     check: oneOf("invalid_queue_locator_arg", [
       "client-local",
@@ -77,9 +81,8 @@ const RULES: Record<string, Rule> = {
     ]),
     only: "quorum",
   },
-  "x-max-age": { check: accepted, only: "stream" },
-  "x-stream-max-segment-size-bytes": { check: accepted, only: "stream" },
-  "x-initial-cluster-size": { check: accepted, only: "stream" },
+  "x-queue-master-locator": { check: accepted, only: "classic" },
+  "x-delivery-limit": { check: accepted, only: "quorum" },
 };
 
 function accepted(): undefined {
@@ -165,17 +168,37 @@ export function parseQueueArguments(
   queue: string,
 ): QueueArguments {
   const type = parseType(table, queue);
-  for (const [argument, field] of table) {
-    const rule = RULES[argument];
-    if (rule?.only !== undefined && rule.only !== type) {
-      throw preconditionFailed(
-        `invalid arg '${argument}' for ${queue} of queue type rabbit_${type}_queue`,
-      );
-    }
-    refuse(argument, queue, rule?.check(field, table, { argument, queue }));
+  for (const argument in RULES) {
+    const field = table.get(argument);
+    if (field === undefined || !isKnown(argument, type)) continue;
+    refuse(argument, queue, RULES[argument]!.check(field, table, { argument, queue }));
+  }
+  for (const argument of table.keys()) {
+    if (isKnown(argument, type)) continue;
+    throw preconditionFailed(
+      `invalid arg '${argument}' for ${queue} of queue type rabbit_${type}_queue`,
+    );
   }
   if (type === "quorum") checkQuorumFlags(flags, queue);
   return valuesOf(table, type);
+}
+
+/** What RabbitMQ has never heard of is fine everywhere. */
+function isKnown(argument: string, type: QueueType): boolean {
+  const only = RULES[argument]?.only;
+  return only === undefined || only === type;
+}
+
+/** Arguments in which two declarations of a queue of this type must agree, besides the type. */
+export function comparedArguments(type: QueueType): string[] {
+  return Object.keys(RULES).filter((argument) => isKnown(argument, type));
+}
+
+/** @throws {Fault} precondition-failed for queue types whose queues must be given a name */
+export function refuseServerName(table: Table): void {
+  const type = textOf(table.get("x-queue-type"));
+  if (type !== "quorum") return;
+  throw preconditionFailed(`Cannot declare a server-named queue for type rabbit_${type}_queue`);
 }
 
 function refuse(argument: string, queue: string, reason: string | undefined): void {
@@ -195,12 +218,12 @@ function parseType(table: Table, queue: string): QueueType {
 }
 
 function checkQuorumFlags(flags: QueueFlags, queue: string): void {
-  const property = flags.exclusive
+  const property = flags.autoDelete
+    ? "auto-delete"
+    : flags.exclusive
     ? "exclusive-owner"
     : !flags.durable
     ? "non-durable"
-    : flags.autoDelete
-    ? "auto-delete"
     : undefined;
   if (property === undefined) return;
   throw preconditionFailed(`invalid property '${property}' for ${queue}`);

@@ -28,6 +28,15 @@ const MIGRATIONS = [
   // discarded: ranges of purged messages whose rows are deleted piece by piece.
   `ALTER TABLE lane ADD COLUMN delivered_to INTEGER NOT NULL DEFAULT 0;
    CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER);`,
+  // A row id of lane and position: rows above 1 KB take a third of the time and half of the space.
+  `ALTER TABLE message RENAME TO old_message;
+   CREATE TABLE message(
+     id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+     layout INTEGER NOT NULL, content BLOB NOT NULL);
+   INSERT INTO message
+     SELECT lane << 40 | position, expires_at, deliveries, layout, content
+     FROM old_message ORDER BY lane, position;
+   DROP TABLE old_message;`,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
@@ -35,10 +44,11 @@ export const SCHEMA_VERSION = MIGRATIONS.length;
 /** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
 const REASONS: [pattern: RegExp, reason: string][] = [
   [/database is locked/, "another process is using it"],
-  [/readonly database/, "it is read-only"],
+  [/readonly database|read-only file system/i, "it is read-only"],
   [/malformed/, "it is damaged"],
   [/not a database/, "it is damaged or not a data file of this broker"],
   [/full/, "the disk is full"],
+  [/Permission denied/, "this user may not open or create it"],
   [/unable to open/, "it cannot be opened or created"],
 ];
 
@@ -48,13 +58,22 @@ export function describeStorageError(error: unknown): string {
   return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
 }
 
-function isInUse(error: unknown): boolean {
-  return error instanceof Error && REASONS[0]![0].test(error.message);
-}
-
-/** The data file cannot be used. Nothing in it was changed. */
+/** The data file cannot be used. */
 export class StorageError extends ToolError {
   override readonly name = "StorageError";
+}
+
+/** A fault of SQLite or of the disk as an error for the user; any other error as it is. */
+export function storageErrorOf(path: string, error: unknown): unknown {
+  const isStorage = error instanceof Error && !(error instanceof ToolError) &&
+    "code" in error && typeof error.code === "string";
+  if (!isStorage) return error;
+  const passes = /locked|full/.test(error.message);
+  return new StorageError(
+    `cannot use the data file ${path}: ${describeStorageError(error)}`,
+    passes ? EXIT.temporary : EXIT.noInput,
+    { cause: error },
+  );
 }
 
 /**
@@ -65,6 +84,11 @@ export class StorageError extends ToolError {
 export function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
+    if (path !== ":memory:") {
+      createPrivately(path);
+      // SQLite would speak of an I/O error.
+      Deno.openSync(path, { read: true, write: true }).close();
+    }
     database = new DatabaseSync(path);
     // Exclusive locking is what refuses a second process; it lasts until this one ends. Set before
     // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
@@ -79,12 +103,19 @@ export function openDatabase(path: string): DatabaseSync {
     return database;
   } catch (error) {
     database?.close();
-    if (error instanceof StorageError) throw error;
-    throw new StorageError(
-      `Cannot use the data file ${path}: ${describeStorageError(error)}`,
-      isInUse(error) ? EXIT.temporary : EXIT.noInput,
-      { cause: error },
-    );
+    throw storageErrorOf(path, error);
+  }
+}
+
+/**
+ * Makes a file that only this user can read: it will hold messages and hashes of passwords. SQLite
+ * gives its journals the mode of the file.
+ */
+export function createPrivately(path: string): void {
+  try {
+    Deno.openSync(path, { createNew: true, write: true, mode: 0o600 }).close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
   }
 }
 
@@ -95,7 +126,7 @@ function migrate(database: DatabaseSync): void {
   if (version > SCHEMA_VERSION) {
     database.exec("ROLLBACK");
     throw new StorageError(
-      `Cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
+      `cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
       EXIT.badData,
     );
   }

@@ -1,17 +1,23 @@
 /** The broker as a whole: what it is made of, its listeners, its start and its end. */
 
 import { Alarms } from "./alarms.ts";
+import { Budget } from "./budget.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Fault } from "./faults.ts";
-import { closeQuietly, shakeHands } from "./handshake.ts";
+import { shakeHands } from "./handshake.ts";
 import { MemoryUse } from "./lane.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { Listeners } from "./listeners.ts";
 import type { DeathReason, Queue, QueueHost } from "./queue.ts";
 import type { Message } from "./message.ts";
 import { ReplyTo } from "./reply_to.ts";
 import { isConnectionLoss, Session, type SessionHost } from "./session.ts";
-import { Store } from "./store.ts";
+import { storageErrorOf } from "./schema.ts";
+import { Seldom } from "./seldom.ts";
+import { closeQuietly, type Socket } from "./socket.ts";
+import { DATA_FILE, Store } from "./store.ts";
+import type { Certificate } from "./tls.ts";
 import { Turn } from "./turn.ts";
 import { Users } from "./users.ts";
 import { VirtualHost } from "./virtual_host.ts";
@@ -30,15 +36,16 @@ export interface BrokerOptions {
   /** A user to add, or whose password to change. Without any user there is guest. */
   user?: { name: string; password: string };
   /** Certificate chain and key in PEM: the listeners speak TLS. */
-  tls?: { cert: string; key: string };
+  tls?: Certificate;
   limits?: Partial<Limits>;
   /** For connection.start. */
   version: string;
   log: Logger;
 }
 
-/** Both loopbacks: clients that connect to "localhost" may try either first. */
-const LOOPBACKS = ["127.0.0.1", "::1"];
+/** Milliseconds between two deletions of purged messages, for other work; and while they fail. */
+const SWEEP_PAUSE_MS = 5;
+const SWEEP_RETRY_MS = 1_000;
 
 /** Milliseconds that clients have to agree to our end. */
 const SHUTDOWN_MS = 2_000;
@@ -47,14 +54,16 @@ const SHUTDOWN_MS = 2_000;
 export class Broker implements QueueHost {
   readonly store: Store;
   readonly memory: MemoryUse;
-  readonly deadlines = new Deadlines();
+  readonly deadlines = new Deadlines((error) => this.#logFault(error));
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
+  readonly #pending: Budget;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters = new DeadLetters(
     this.#vhosts,
     this.deadlines,
     () => this.#turn.schedule(),
+    (error) => this.#logFault(error),
   );
   readonly #turn: Turn;
   readonly #alarms: Alarms;
@@ -62,8 +71,9 @@ export class Broker implements QueueHost {
   readonly #replyTo = new ReplyTo();
   readonly #sessions = new Set<Session>();
   /** Sockets, those in their handshake included. */
-  readonly #connections = new Set<Deno.Conn>();
-  #listeners: Deno.Listener[] = [];
+  readonly #connections = new Set<Socket>();
+  readonly #crowd = new Seldom();
+  #listeners: Listeners | undefined;
   #nextSessionId = 1;
   #stopping = false;
   #onLastGone: (() => void) | undefined;
@@ -74,7 +84,13 @@ export class Broker implements QueueHost {
    * @throws {ToolError} when the data or the address cannot be used
    */
   static async start(options: BrokerOptions): Promise<Broker> {
-    const broker = new Broker(options);
+    const path = `${options.folder ?? ""}/${DATA_FILE}`;
+    let broker: Broker;
+    try {
+      broker = new Broker(options);
+    } catch (error) {
+      throw storageErrorOf(path, error);
+    }
     try {
       if (options.user !== undefined) {
         await broker.#users.add(options.user.name, options.user.password);
@@ -82,7 +98,7 @@ export class Broker implements QueueHost {
       broker.#listen();
     } catch (error) {
       await broker.stop();
-      throw error;
+      throw storageErrorOf(path, error);
     }
     return broker;
   }
@@ -91,17 +107,24 @@ export class Broker implements QueueHost {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.memory = new MemoryUse(this.#limits.memoryBytes);
+    this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
     const folder = options.folder;
     if (folder !== undefined) createFolder(folder);
-    this.store = new Store({ folder, onFailure: (reason) => this.#alarms.setStore(reason) });
+    this.store = new Store({
+      folder,
+      onFailure: (reason) => this.#alarms.setStore(reason),
+      onDiscard: () => this.#sweep(),
+    });
     this.#turn = new Turn(this.store, this.#deadLetters);
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
+      reusableBytes: () => this.store.reusableBytes,
       log: options.log,
+      onStuck: () => this.#block(),
       onClear: () => this.#unblock(),
     });
-    this.#users = new Users(this.store);
+    this.#users = new Users(this.store.definitions);
     for (const name of ["/", ...options.vhosts ?? []]) {
       this.#vhosts.set(name, new VirtualHost(name, this));
     }
@@ -111,16 +134,12 @@ export class Broker implements QueueHost {
 
   /** The port that was taken. */
   get port(): number {
-    return (this.#listeners[0]!.addr as Deno.NetAddr).port;
+    return this.#listeners!.port;
   }
 
   /** Where clients connect to. */
   get urls(): string[] {
-    const scheme = this.#options.tls === undefined ? "amqp" : "amqps";
-    return this.#listeners.map(({ addr }) => {
-      const { hostname, port } = addr as Deno.NetAddr;
-      return `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
-    });
+    return this.#listeners!.urls;
   }
 
   // -- start --
@@ -128,12 +147,17 @@ export class Broker implements QueueHost {
   /** A virtual host that holds data exists, whether it was named this time or not. */
   #restore(): void {
     const { store } = this;
-    for (const exchange of store.exchanges()) this.#vhost(exchange.vhost).restoreExchange(exchange);
+    const { definitions } = store;
+    for (const exchange of definitions.exchanges()) {
+      this.#vhost(exchange.vhost).restoreExchange(exchange);
+    }
     const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
-    for (const queue of store.queues()) {
+    for (const queue of definitions.queues()) {
       this.#vhost(queue.vhost).restoreQueue(queue, lanes.get(queue.id) ?? []);
     }
-    for (const binding of store.bindings()) this.#vhost(binding.vhost).restoreBinding(binding);
+    for (const binding of definitions.bindings()) {
+      this.#vhost(binding.vhost).restoreBinding(binding);
+    }
   }
 
   #vhost(name: string): VirtualHost {
@@ -143,53 +167,39 @@ export class Broker implements QueueHost {
   }
 
   #listen(): void {
-    const { hosts, tls } = this.#options;
-    let { port } = this.#options;
-    for (const hostname of hosts ?? LOOPBACKS) {
-      try {
-        const listener = tls === undefined
-          ? Deno.listen({ hostname, port })
-          : Deno.listenTls({ hostname, port, ...tls });
-        this.#listeners.push(listener);
-        port = (listener.addr as Deno.NetAddr).port;
-      } catch (error) {
-        // A machine may have no IPv6; what was asked for by name must work.
-        if (hosts === undefined && hostname === "::1" && this.#listeners.length > 0) continue;
-        throw new ToolError(
-          `Cannot listen on ${hostname} port ${port}: ${(error as Error).message}`,
-          EXIT.temporary,
-          { cause: error },
-        );
-      }
-    }
-    for (const listener of this.#listeners) this.#accept(listener);
-  }
-
-  async #accept(listener: Deno.Listener): Promise<void> {
-    while (!this.#stopping) {
-      let connection: Deno.Conn;
-      try {
-        connection = await listener.accept();
-      } catch (error) {
-        if (this.#stopping) return;
-        this.#options.log.warn("cannot accept a connection", { error: (error as Error).message });
-        // Out of file descriptors, for one: trying again at once would be a busy loop.
-        await new Promise<void>((resolve) => this.deadlines.add(Date.now() + 100, resolve));
-        continue;
-      }
-      if (this.#connections.size >= this.#limits.connections) {
-        this.#options.log.warn("connection refused: too many", { most: this.#limits.connections });
-        closeQuietly(connection);
-        continue;
-      }
-      this.#serve(connection);
+    const { hosts, port, tls, log } = this.#options;
+    this.#listeners = new Listeners(
+      { hosts, port, tls, log, deadlines: this.deadlines },
+      (connection) => this.#admit(connection),
+    );
+    if (this.#listeners.isOpen && !this.store.definitions.hasUsers) {
+      log.warn(
+        "other machines can connect but not log in: there is only guest, who is for this machine; " +
+          "--user and --password-file add a user",
+      );
     }
   }
 
-  async #serve(connection: Deno.Conn): Promise<void> {
+  #admit(connection: Socket): void {
+    if (this.#connections.size < this.#limits.connections) return void this.#serve(connection);
+    this.#crowd.happened((times) => {
+      const { connections: most } = this.#limits;
+      this.#options.log.warn("connection refused: too many", { most, times });
+    });
+    closeQuietly(connection);
+  }
+
+  /**
+   * Uses another certificate for new connections.
+   * @throws {ToolError} when it cannot be used; the former one stays
+   */
+  renewCertificate(tls: Certificate): void {
+    this.#listeners?.renew(tls);
+  }
+
+  async #serve(connection: Socket): Promise<void> {
     this.#connections.add(connection);
     try {
-      if ("setNoDelay" in connection) (connection as Deno.TcpConn).setNoDelay();
       const login = await shakeHands(connection, {
         ...{ limits: this.#limits, users: this.#users, vhosts: this.#vhosts },
         ...{ deadlines: this.deadlines, version: this.#options.version, log: this.#options.log },
@@ -203,11 +213,7 @@ export class Broker implements QueueHost {
         this.#sessions.delete(session);
       }
     } catch (error) {
-      if (!isConnectionLoss(error)) {
-        this.#options.log.error("a fault in the broker", {
-          error: (error as Error).stack ?? String(error),
-        });
-      }
+      if (!isConnectionLoss(error)) this.#logFault(error);
     } finally {
       this.#connections.delete(connection);
       closeQuietly(connection);
@@ -215,9 +221,15 @@ export class Broker implements QueueHost {
     }
   }
 
+  #logFault(error: unknown): void {
+    const text = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.#options.log.error("a fault in the broker", { error: text });
+  }
+
   #sessionHost(): SessionHost {
     return {
       ...{ limits: this.#limits, turn: this.#turn, deadlines: this.deadlines },
+      pending: this.#pending,
       ...{ replyTo: this.#replyTo, alarms: this.#alarms, log: this.#options.log },
     };
   }
@@ -228,19 +240,31 @@ export class Broker implements QueueHost {
     this.#deadLetters.add(queue, message, reason);
   }
 
+  settleDeadLetters(): void {
+    this.#deadLetters.run();
+  }
+
   deleteQueue(queue: Queue): void {
     this.#vhosts.get(queue.vhost)!.deleteQueue(queue);
     this.#turn.schedule();
+  }
+
+  #block(): void {
+    for (const session of this.#sessions) session.block();
   }
 
   #unblock(): void {
     for (const session of this.#sessions) session.unblock();
   }
 
-  /** Deletes the rows of purged messages between other work. */
+  /** Deletes the rows of purged messages between other work, while there are any. */
   #sweep(): void {
-    const more = this.store.sweep();
-    this.#sweeper = setTimeout(() => this.#sweep(), more ? 5 : 1_000);
+    if (this.#sweeper !== undefined || !this.store.hasDiscarded || this.#stopping) return;
+    this.#sweeper = setTimeout(() => {
+      this.#sweeper = undefined;
+      this.store.sweep();
+      this.#sweep();
+    }, this.store.isStuck ? SWEEP_RETRY_MS : SWEEP_PAUSE_MS);
   }
 
   // -- end --
@@ -249,7 +273,7 @@ export class Broker implements QueueHost {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
-    for (const listener of this.#listeners) listener.close();
+    this.#listeners?.close();
     const reason = new Fault(
       "connection-forced",
       "broker forced connection closure with reason 'shutdown'",
@@ -265,7 +289,7 @@ export class Broker implements QueueHost {
 
   /** Waits for clients to leave, and then does not wait any more. */
   async #whenDisconnected(): Promise<void> {
-    this.deadlines.add(Date.now() + SHUTDOWN_MS, () => {
+    this.deadlines.after(SHUTDOWN_MS, () => {
       for (const connection of this.#connections) closeQuietly(connection);
     });
     if (this.#connections.size === 0) return;
@@ -278,9 +302,15 @@ function createFolder(folder: string): void {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new ToolError(
-      `Cannot create the data folder ${folder}: ${(error as Error).message}`,
+      `cannot create the data folder ${JSON.stringify(folder)}: ${reasonOf(error)}`,
       EXIT.noInput,
       { cause: error },
     );
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotCapable) return "system folders are closed to this program";
+  if (error instanceof Deno.errors.AlreadyExists) return "there is a file of this name";
+  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
 }

@@ -7,10 +7,12 @@
  */
 
 import type { Alarms } from "./alarms.ts";
-import { ByteReader, MalformedError } from "./bytes.ts";
+import type { Budget } from "./budget.ts";
+import { ByteReader, MalformedError, NotTextError } from "./bytes.ts";
 import { Channel, type ChannelSession } from "./channel.ts";
+import { now } from "./clock.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
-import { Fault, type FaultKind } from "./faults.ts";
+import { Fault } from "./faults.ts";
 import { FrameError, type FrameSource, FrameType } from "./frames.ts";
 import type { Login } from "./handshake.ts";
 import type { Limits } from "./limits.ts";
@@ -23,39 +25,11 @@ import {
   readMethodName,
 } from "./methods.ts";
 import { Outbox } from "./outbox.ts";
+import { LONGEST_TEXT, replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import type { Turn } from "./turn.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import type { Logger } from "../observe/log.ts";
-
-interface Reply {
-  code: number;
-  name: string;
-  /** Whether it ends the connection and not only the channel. */
-  hard: boolean;
-}
-
-/** AMQP 0-9-1 section 1.2. */
-const REPLIES: Record<FaultKind, Reply> = {
-  "content-too-large": { code: 311, name: "CONTENT_TOO_LARGE", hard: false },
-  "connection-forced": { code: 320, name: "CONNECTION_FORCED", hard: true },
-  "access-refused": { code: 403, name: "ACCESS_REFUSED", hard: false },
-  "not-found": { code: 404, name: "NOT_FOUND", hard: false },
-  "resource-locked": { code: 405, name: "RESOURCE_LOCKED", hard: false },
-  "precondition-failed": { code: 406, name: "PRECONDITION_FAILED", hard: false },
-  "frame-error": { code: 501, name: "FRAME_ERROR", hard: true },
-  "syntax-error": { code: 502, name: "SYNTAX_ERROR", hard: true },
-  "command-invalid": { code: 503, name: "COMMAND_INVALID", hard: true },
-  "channel-error": { code: 504, name: "CHANNEL_ERROR", hard: true },
-  "unexpected-frame": { code: 505, name: "UNEXPECTED_FRAME", hard: true },
-  "resource-error": { code: 506, name: "RESOURCE_ERROR", hard: true },
-  "not-allowed": { code: 530, name: "NOT_ALLOWED", hard: true },
-  "not-implemented": { code: 540, name: "NOT_IMPLEMENTED", hard: true },
-  "internal-error": { code: 541, name: "INTERNAL_ERROR", hard: true },
-};
-
-/** Reply texts are short strings. */
-const LONGEST_TEXT = 255;
 
 /** Milliseconds that a client has to answer connection.close. */
 const CLOSE_MS = 5_000;
@@ -67,6 +41,7 @@ const LEAVE_MS = 1_000;
 /** What a session shares with all others. */
 export interface SessionHost {
   readonly limits: Limits;
+  readonly pending: Budget;
   readonly turn: Turn;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
@@ -74,8 +49,12 @@ export interface SessionHost {
   readonly log: Logger;
 }
 
+/** Class and method id at the start of a method's payload. */
+const METHOD_IDS_BYTES = 4;
+
 const NO_METHOD = { classId: 0, methodId: 0 };
 const PUBLISH = idsOf("basic.publish");
+const ACK = idsOf("basic.ack");
 
 export class Session implements ChannelSession {
   readonly id: number;
@@ -84,6 +63,7 @@ export class Session implements ChannelSession {
   readonly outbox: Outbox;
   readonly frameMax: number;
   readonly limits: Limits;
+  readonly pending: Budget;
   readonly turn: Turn;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
@@ -98,13 +78,18 @@ export class Session implements ChannelSession {
   #state: "running" | "closing" | "leaving" | "ended" = "running";
   /** The method that is being done: error replies name it. */
   #current = NO_METHOD;
-  #lastRead = Date.now();
+  #lastRead = now();
   #heartbeat: Deadline | undefined;
   #closeDeadline: Deadline | undefined;
   #blocked = false;
+  /** Memory is short: what comes next waits in the socket. */
+  #starved = false;
+  #isPublisher = false;
   /** The stream lost its frames: whatever still comes is ignored. */
   #unreadable = false;
   #resume: (() => void) | undefined;
+  /** Bytes of answers that were written although much waited already. */
+  #lateReplies = 0;
 
   constructor(id: number, login: Login, host: SessionHost) {
     this.id = id;
@@ -113,6 +98,7 @@ export class Session implements ChannelSession {
     this.frameMax = login.frameMax;
     this.cancelNotify = login.cancelNotify;
     this.limits = host.limits;
+    this.pending = host.pending;
     this.turn = host.turn;
     this.deadlines = host.deadlines;
     this.replyTo = host.replyTo;
@@ -129,10 +115,12 @@ export class Session implements ChannelSession {
   /** Serves the connection until it ends. */
   async run(): Promise<void> {
     try {
-      do {
+      for (;;) {
         this.#readFrames();
-        if (this.#blocked || this.outbox.isOverfull) await this.#whenReadable();
-      } while (this.#state !== "ended" && await this.#source.fill());
+        // Frames may be left in the buffer, with no byte behind them to wake us.
+        if (this.#isHeldBack) await this.#whenReadable();
+        else if (this.#state === "ended" || !await this.#source.fill()) break;
+      }
     } catch (error) {
       if (!isConnectionLoss(error)) throw error;
     } finally {
@@ -142,10 +130,13 @@ export class Session implements ChannelSession {
   }
 
   #readFrames(): void {
-    this.#lastRead = Date.now();
+    this.#lastRead = now();
     try {
       if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
-      while (this.#isReading && this.#source.next(this.frameMax)) this.#frame();
+      while (this.#isReading && this.#source.next(this.frameMax)) {
+        if (this.#mustWait()) this.#source.stepBack();
+        else this.#frame();
+      }
     } catch (error) {
       this.#unreadable = true;
       this.#current = NO_METHOD;
@@ -154,7 +145,39 @@ export class Session implements ChannelSession {
   }
 
   get #isReading(): boolean {
-    return this.#state === "running" || this.#state === "closing";
+    if (this.#state === "running") {
+      return !this.#blocked && !this.#starved && !this.outbox.isOverfull;
+    }
+    return this.#state === "closing";
+  }
+
+  get #isHeldBack(): boolean {
+    if (this.#state !== "running" || this.outbox.isClosed) return false;
+    return this.#blocked || this.#starved || this.outbox.isOverfull;
+  }
+
+  /** Whether the frame is content for which there is no memory now. */
+  #mustWait(): boolean {
+    if (!this.pending.isTight || this.#state !== "running") return false;
+    const { type, channel } = this.#source;
+    if (type === FrameType.method || !this.#channels.get(channel)?.publishing.isReceiving) {
+      return false;
+    }
+    return this.#starved = !this.pending.admits(this);
+  }
+
+  goOn(): void {
+    this.#starved = false;
+    if (!this.#isHeldBack) this.#resume?.();
+  }
+
+  refuse(fault: Fault): void {
+    this.#current = NO_METHOD;
+    this.#failConnection(fault);
+  }
+
+  get isBlocked(): boolean {
+    return this.#blocked;
   }
 
   #frame(): void {
@@ -166,14 +189,32 @@ export class Session implements ChannelSession {
       const channel = number === 0 ? undefined : this.#channels.get(number);
       if (this.#state === "running" && channel) {
         if (channel.publishing.isReceiving || type === FrameType.method) this.#current = PUBLISH;
+        if (type === FrameType.method && isAck(bytes, payloadStart, payloadEnd)) {
+          channel.publishing.expect(type);
+          this.#current = ACK;
+          return channel.acknowledge(bytes, payloadStart + 4);
+        }
         const reader = channel.receive(type, bytes, payloadStart, payloadEnd);
         if (reader !== undefined) this.#channelMethod(number, channel, this.#decode(reader));
         return;
       }
       this.#otherFrame(type, number);
     } catch (error) {
-      this.#fail(number, faultOf(error, this.#host.log));
+      const fault = error instanceof MalformedError ? this.#malformed(error) : error;
+      this.#fail(number, faultOf(fault, this.#host.log));
     }
+  }
+
+  /** What RabbitMQ says of a payload that does not parse. */
+  #malformed(error: MalformedError): Fault {
+    const { type, bytes, payloadStart, payloadEnd } = this.#source;
+    const isArguments = type === FrameType.method && !(error instanceof NotTextError);
+    if (!isArguments) {
+      this.#current = NO_METHOD;
+      return new Fault("frame-error", error.message);
+    }
+    const octets = bytes.subarray(payloadStart + METHOD_IDS_BYTES, payloadEnd);
+    return new Fault("frame-error", `cannot decode <<${octets.subarray(0, LONGEST_TEXT).join()}>>`);
   }
 
   #checkHeartbeat(number: number): void {
@@ -191,14 +232,7 @@ export class Session implements ChannelSession {
     const name = readMethodName(reader);
     if (name === undefined) throw new Fault("command-invalid", "unknown method");
     this.#current = idsOf(name);
-    const start = reader.position;
-    try {
-      return decodeArguments(name, reader);
-    } catch (error) {
-      if (!(error instanceof MalformedError)) throw error;
-      const octets = this.#source.bytes.subarray(start, reader.end).join(",");
-      throw new Fault("frame-error", `cannot decode <<${octets}>>`);
-    }
+    return decodeArguments(name, reader);
   }
 
   /** Frames of the connection itself, and of channels that are not open. */
@@ -240,6 +274,7 @@ export class Session implements ChannelSession {
   #openChannel(number: number): void {
     const { channelMax } = this.#login;
     if (this.#channels.size >= channelMax) {
+      this.#current = NO_METHOD;
       throw new Fault(
         "not-allowed",
         `number of channels opened (${this.#channels.size}) has reached the negotiated ` +
@@ -265,6 +300,9 @@ export class Session implements ChannelSession {
 
   /** After a channel.close of ours everything up to close-ok was sent before it arrived. */
   #closingChannelMethod(number: number, method: Method): void {
+    if (method.name === "channel.open") {
+      throw new Fault("channel-error", "second 'channel.open' seen");
+    }
     if (method.name === "channel.close-ok") this.#channels.delete(number);
     if (method.name === "channel.close") this.send(number, "channel.close-ok", {});
   }
@@ -282,15 +320,16 @@ export class Session implements ChannelSession {
 
   #fail(number: number, fault: Fault): void {
     const channel = this.#channels.get(number);
-    if (REPLIES[fault.kind].hard || !channel) return this.#failConnection(fault);
+    if (replyOf(fault).hard || !channel) return this.#failConnection(fault);
     this.#log("channel closed", fault, number);
     channel.end();
     this.#channels.set(number, null);
     this.send(number, "channel.close", this.#closeArguments(fault));
   }
 
+  /** Once the end is agreed on or asked for, further faults change nothing: it has its deadline. */
   #failConnection(fault: Fault): void {
-    if (this.#state !== "running") return this.#abandon();
+    if (this.#state !== "running") return;
     this.#log("connection closed", fault, 0);
     this.close(fault);
   }
@@ -301,9 +340,8 @@ export class Session implements ChannelSession {
   }
 
   #closeArguments(fault: Fault): Arguments<"connection.close"> {
-    const { code, name } = REPLIES[fault.kind];
-    const replyText = `${name} - ${fault.message}`.slice(0, LONGEST_TEXT);
-    return { replyCode: code, replyText, ...this.#current };
+    const { code, text } = replyOf(fault);
+    return { replyCode: code, replyText: text, ...this.#current };
   }
 
   /** Ends the connection in an orderly way: the client has some seconds to agree. */
@@ -312,7 +350,7 @@ export class Session implements ChannelSession {
     this.#state = "closing";
     this.#endChannels();
     this.send(0, "connection.close", this.#closeArguments(fault));
-    this.#closeDeadline = this.deadlines.add(Date.now() + CLOSE_MS, () => this.#abandon());
+    this.#closeDeadline = this.deadlines.after(CLOSE_MS, () => this.#abandon());
     this.#resume?.();
   }
 
@@ -322,7 +360,7 @@ export class Session implements ChannelSession {
     this.#state = "leaving";
     this.send(0, "connection.close-ok", {});
     this.deadlines.cancel(this.#closeDeadline);
-    this.#closeDeadline = this.deadlines.add(Date.now() + LEAVE_MS, () => this.#abandon());
+    this.#closeDeadline = this.deadlines.after(LEAVE_MS, () => this.#abandon());
   }
 
   /** Both sides have agreed to end: what is written still goes out. */
@@ -341,6 +379,7 @@ export class Session implements ChannelSession {
     if (this.#state === "ended") return;
     this.#endChannels();
     this.#state = "ended";
+    this.pending.leave(this);
     this.deadlines.cancel(this.#heartbeat);
     this.deadlines.cancel(this.#closeDeadline);
     this.#resume?.();
@@ -351,9 +390,7 @@ export class Session implements ChannelSession {
     for (const channel of this.#channels.values()) channel?.silence();
     for (const channel of this.#channels.values()) channel?.end();
     this.#channels.clear();
-    for (const queue of [...this.vhost.queues()]) {
-      if (queue.identity.ownerId === this.id) this.vhost.deleteQueue(queue);
-    }
+    this.vhost.deleteQueuesOf(this.id);
     this.turn.schedule();
   }
 
@@ -378,18 +415,34 @@ export class Session implements ChannelSession {
     this.outbox.flush();
   }
 
+  hasRoomForReply(bytes: number): boolean {
+    if (!this.outbox.isOverfull) return true;
+    if (!this.replyTo.takeRoom(bytes)) return false;
+    this.#lateReplies += bytes;
+    return true;
+  }
+
   #drained(): void {
+    this.replyTo.giveRoom(this.#lateReplies);
+    this.#lateReplies = 0;
     for (const channel of this.#channels.values()) channel?.wake();
-    if (!this.#blocked) this.#resume?.();
+    if (!this.#isHeldBack) this.#resume?.();
   }
 
   // -- holding back --
 
-  published(): void {
-    if (this.#host.alarms.reason === undefined || this.#blocked) return;
+  publishes(): void {
+    this.#isPublisher = true;
+    this.block();
+  }
+
+  /** An alarm is on. Those who never published may go on. */
+  block(): void {
+    const { reason } = this.#host.alarms;
+    if (reason === undefined || this.#blocked || !this.#isPublisher) return;
     this.#blocked = true;
-    if (this.#login.blockedNotify) {
-      this.send(0, "connection.blocked", { reason: this.#host.alarms.reason });
+    if (this.#login.blockedNotify && this.#state === "running") {
+      this.send(0, "connection.blocked", { reason });
     }
   }
 
@@ -397,7 +450,7 @@ export class Session implements ChannelSession {
   unblock(): void {
     if (!this.#blocked) return;
     this.#blocked = false;
-    this.#lastRead = Date.now();
+    this.#lastRead = now();
     if (this.#login.blockedNotify && this.#state === "running") {
       this.send(0, "connection.unblocked", {});
     }
@@ -405,7 +458,7 @@ export class Session implements ChannelSession {
   }
 
   async #whenReadable(): Promise<void> {
-    while (this.#state === "running" && (this.#blocked || this.outbox.isOverfull)) {
+    while (this.#isHeldBack) {
       await new Promise<void>((resolve) => this.#resume = resolve);
     }
     this.#resume = undefined;
@@ -417,26 +470,39 @@ export class Session implements ChannelSession {
   #armHeartbeat(): void {
     const interval = this.#login.heartbeat * 1000;
     if (interval === 0) return;
-    this.#heartbeat = this.deadlines.add(Date.now() + interval / 2, () => this.#beat(interval));
+    this.#heartbeat = this.deadlines.after(interval / 2, () => this.#beat(interval));
   }
 
   #beat(interval: number): void {
-    const now = Date.now();
-    const reading = !this.#blocked && !this.outbox.isOverfull;
-    if (reading && now - this.#lastRead > interval * 2) {
-      this.#host.log.warn("connection closed: no heartbeat from the client", {
-        peer: this.#login.peer,
-        seconds: this.#login.heartbeat,
-      });
-      return this.#abandon();
+    const time = now();
+    // Held back, it may have sent heartbeats that nobody has read.
+    const isReading = this.#resume === undefined;
+    if (isReading && time - this.#lastRead > interval * 2) {
+      return this.#drop("no heartbeat from the client");
     }
-    if (now - this.outbox.lastWrite >= interval / 2 - 50) {
+    // Then only its reading shows that it lives.
+    if (!isReading && this.outbox.isStalled(interval * 2)) {
+      return this.#drop("the client does not read");
+    }
+    if (time - this.outbox.lastWrite >= interval / 2 - 50) {
       this.outbox.frames.heartbeat();
       // Not with the turn: a heartbeat says that we live, even while the disk makes us wait.
       if (!this.needsCommit) this.outbox.flush();
     }
     this.#armHeartbeat();
   }
+
+  #drop(reason: string): void {
+    const { peer, heartbeat } = this.#login;
+    this.#host.log.warn(`connection closed: ${reason}`, { peer, heartbeat });
+    this.#abandon();
+  }
+}
+
+/** The payload of a basic.ack, which is as frequent as basic.publish. */
+function isAck(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start === 13 && bytes[start + 3] === ACK.methodId && bytes[start + 2] === 0 &&
+    bytes[start + 1] === ACK.classId && bytes[start] === 0;
 }
 
 /** What a peer or the code did wrong, as a fault. A fault of the code is logged. */

@@ -6,42 +6,22 @@
  * Transient messages for which memory has no room go to a scratch file that is emptied at start.
  */
 
-import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
+import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from "node:sqlite";
+import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "./message.ts";
-import { MessageTable } from "./message_table.ts";
-import { describeStorageError, openDatabase } from "./schema.ts";
+import { LAST_LANE, MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
+import { createPrivately, describeStorageError, openDatabase } from "./schema.ts";
 
 export const DATA_FILE = "broker.db";
 const SCRATCH_FILE = "scratch.db";
 
-/** Rows of purged messages deleted in one transaction: some milliseconds of work. */
-const SWEEP_ROWS = 5_000;
+/** Changes, and bytes of messages, that do not wait for company any more. */
+const ENOUGH_ROWS = 2_000;
+const ENOUGH_BYTES = 1024 * 1024;
 
-export interface StoredExchange {
-  vhost: string;
-  name: string;
-  type: string;
-  autoDelete: boolean;
-  internal: boolean;
-  arguments: Uint8Array;
-}
-
-export interface StoredQueue {
-  id: number;
-  vhost: string;
-  name: string;
-  autoDelete: boolean;
-  arguments: Uint8Array;
-}
-
-export interface StoredBinding {
-  vhost: string;
-  source: string;
-  kind: "queue" | "exchange";
-  destination: string;
-  routingKey: string;
-  arguments: Uint8Array;
-}
+/** Positions, and bytes of messages, that are deleted at once when they are given up. */
+const SHORT_ROWS = 100;
+const SHORT_BYTES = 256 * 1024;
 
 export interface StoredLane {
   id: number;
@@ -58,36 +38,54 @@ export interface StoreOptions {
   folder: string | undefined;
   /** Told once when writing fails, with the reason, and once with undefined when it works again. */
   onFailure: (reason: string | undefined) => void;
+  /** Told when there is something to {@link Store.sweep}. */
+  onDiscard?: () => void;
 }
 
 export class Store {
+  readonly definitions: Definitions;
   readonly #folder: string | undefined;
   readonly #onFailure: StoreOptions["onFailure"];
+  readonly #onDiscard: StoreOptions["onDiscard"];
   readonly #database: DatabaseSync;
   readonly #messages: MessageTable;
+  readonly #upsertLane: StatementSync;
   #scratch: { database: DatabaseSync; messages: MessageTable } | undefined;
-  /** Statements of topology changes that wait for the commit, in order. */
-  #topology: (() => void)[] = [];
   #changedLanes = new Set<LaneRecord>();
   #deliveredLanes = new Set<LaneRecord>();
   #failing = false;
-  #nextId: number;
-  /** Transient lanes count downwards: they only meet durable ones in the scratch file. */
-  #nextTransientId = -1;
-  #hasDiscarded: boolean;
+  #lastCommitFailed = false;
+  /** Set once reading has failed, for good: nothing more is entrusted to the file. */
+  #damaged: string | undefined;
+  #nextQueueId: number;
+  /** Lanes in use. Transient ones count downwards: they only meet durable ones in the scratch file. */
+  readonly #laneIds = new Set<number>();
+  /** Those of dropped lanes whose rows are not all deleted. */
+  readonly #droppedLaneIds = new Set<number>();
+  #lastLaneId: number;
+  #lastTransientId = 0;
 
   /** @throws {StorageError} when the data file cannot be used */
   constructor(options: StoreOptions) {
     this.#folder = options.folder;
     this.#onFailure = options.onFailure;
+    this.#onDiscard = options.onDiscard;
     this.#database = openDatabase(this.#pathOf(DATA_FILE));
-    this.#messages = new MessageTable(this.#database);
-    this.#nextId = 1 + Math.max(
-      this.#number("SELECT max(id) FROM queue"),
-      this.#number("SELECT max(id) FROM lane"),
-      this.#number("SELECT max(lane) FROM discarded"),
+    this.definitions = new Definitions(this.#database);
+    this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
+    this.#upsertLane = this.#database.prepare(
+      "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
+        "VALUES (?, ?, ?, ?, ?, ?)",
     );
-    this.#hasDiscarded = this.#number("SELECT count(*) FROM discarded") > 0;
+    this.#nextQueueId = 1 + this.#number("SELECT max(id) FROM queue");
+    this.#lastLaneId = Math.max(
+      this.#number("SELECT max(id) FROM lane"),
+      ...this.#messages.discardedLanes(),
+    );
+    for (const lane of this.#messages.discardedLanes()) {
+      this.#laneIds.add(lane);
+      this.#droppedLaneIds.add(lane);
+    }
   }
 
   #pathOf(file: string): string {
@@ -103,13 +101,53 @@ export class Store {
     return this.#folder !== undefined;
   }
 
-  /** An id for a queue or a lane; never used again. */
-  nextId(): number {
-    return this.#nextId++;
+  /** Bytes of the data file that are free to be written again. */
+  get reusableBytes(): number {
+    return this.#number("PRAGMA freelist_count") * this.#number("PRAGMA page_size");
   }
 
-  nextTransientId(): number {
-    return this.#nextTransientId--;
+  nextQueueId(): number {
+    return this.#nextQueueId++;
+  }
+
+  // -- lanes --
+
+  lanes(): StoredLane[] {
+    const rows = this.#database.prepare("SELECT * FROM lane").all();
+    return rows.map((row) => {
+      const id = row["id"] as number;
+      this.#laneIds.add(id);
+      this.#droppedLaneIds.delete(id);
+      return {
+        id,
+        queue: row["queue"] as number,
+        priority: row["priority"] as number,
+        depth: row["depth"] as number,
+        bytes: row["bytes"] as number,
+        deliveredTo: row["delivered_to"] as number,
+        lastPosition: this.#messages.lastPosition(id),
+      };
+    });
+  }
+
+  /** An id that no lane has, nor had while messages of it may be left. */
+  takeLaneId(durable: boolean): number {
+    let id: number;
+    do {
+      if (durable) id = this.#lastLaneId = this.#lastLaneId % LAST_LANE + 1;
+      else id = -(this.#lastTransientId = this.#lastTransientId % LAST_LANE + 1);
+    } while (this.#laneIds.has(id));
+    this.#laneIds.add(id);
+    return id;
+  }
+
+  /** A lane and all that it ever held is gone. */
+  dropLane(lane: LaneRecord, lastPosition: number, bytes: number): void {
+    this.discard(lane, 1, lastPosition, bytes);
+    const tables = [this.#messages, this.#scratch?.messages];
+    const left = tables.some((table) => table?.hasDiscardedOf(lane.id));
+    if (left) this.#droppedLaneIds.add(lane.id);
+    else this.#laneIds.delete(lane.id);
   }
 
   // -- messages --
@@ -159,38 +197,40 @@ export class Store {
     this.#deliveredLanes.clear();
   }
 
-  /** The bytes of a message that memory has given up. */
-  load(message: Message): Uint8Array {
-    return this.#tableOf(message).load(message);
-  }
-
-  /** The next messages of a lane behind a position, durable and transient ones in one order. */
-  read(lane: LaneRecord, after: number, limit: number): Message[] {
-    if (this.#messages.hasInserts || this.#scratch?.messages.hasInserts) this.commit();
-    const stored = lane.id > 0 ? this.#readStored(lane, after, limit) : [];
-    if (this.#scratch === undefined) return stored;
-    return stored.concat(this.#scratch.messages.read(lane, after, limit, false))
-      .sort((one, other) => one.position - other.position)
-      .slice(0, limit);
-  }
-
-  /** Rows that a purge gave up may still be there. */
-  #readStored(lane: LaneRecord, after: number, limit: number): Message[] {
-    const ranges = this.#hasDiscarded ? this.#discardedRanges(lane) : [];
-    for (;;) {
-      const rows = this.#messages.read(lane, after, limit, true);
-      const messages = rows.filter(({ position }) =>
-        !ranges.some(({ first, last }) => first <= position && position <= last)
-      );
-      if (messages.length > 0 || rows.length === 0) return messages;
-      after = rows[rows.length - 1]!.position;
-      after = Math.max(after, ...ranges.filter(({ first }) => first <= after).map((r) => r.last));
+  /** The bytes of a message that memory has given up, or undefined when they cannot be read. */
+  load(message: Message): Uint8Array | undefined {
+    try {
+      return this.#tableOf(message).load(message);
+    } catch (error) {
+      this.#noteDamage(error);
+      return undefined;
     }
   }
 
-  #discardedRanges(lane: LaneRecord): { first: number; last: number }[] {
-    const rows = this.#database.prepare("SELECT first, last FROM discarded WHERE lane = ?");
-    return rows.all(lane.id) as { first: number; last: number }[];
+  #noteDamage(error: unknown): void {
+    this.#damaged = describeStorageError(error);
+    this.#report(this.#damaged);
+  }
+
+  /**
+   * The next messages of a lane behind a position, durable and transient ones in one order. None
+   * when they cannot be read.
+   */
+  read(lane: LaneRecord, after: number, limit: number): Message[] {
+    try {
+      return this.#read(lane, after, limit);
+    } catch (error) {
+      this.#noteDamage(error);
+      return [];
+    }
+  }
+
+  #read(lane: LaneRecord, after: number, limit: number): Message[] {
+    const durable = lane.id > 0 ? this.#messages.read(lane, after, limit, true) : [];
+    if (this.#scratch === undefined) return durable;
+    return durable.concat(this.#scratch.messages.read(lane, after, limit, false))
+      .sort((one, other) => one.position - other.position)
+      .slice(0, limit);
   }
 
   #tableOf(message: Message): MessageTable {
@@ -200,147 +240,67 @@ export class Store {
   #openScratch(): MessageTable {
     if (this.#scratch === undefined) {
       const path = this.#pathOf(SCRATCH_FILE);
-      if (this.#folder !== undefined) removeFile(path);
+      if (this.#folder !== undefined) {
+        removeFile(path);
+        createPrivately(path);
+      }
       const database = new Database(path);
       database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
       database.exec(
-        `CREATE TABLE message(
-           lane INTEGER, position INTEGER, expires_at INTEGER, deliveries INTEGER,
-           layout INTEGER, content BLOB, PRIMARY KEY(lane, position)) WITHOUT ROWID`,
+        `CREATE TABLE message(${MESSAGE_COLUMNS});
+         CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
       );
-      this.#scratch = { database, messages: new MessageTable(database) };
+      this.#scratch = {
+        database,
+        messages: new MessageTable(database, (error) => this.#noteDamage(error)),
+      };
     }
     return this.#scratch.messages;
   }
 
-  /** Gives up all rows of a lane between two positions. They are deleted piece by piece. */
-  discard(lane: LaneRecord, first: number, last: number): void {
+  /**
+   * Gives up all rows of a lane between two positions. They are deleted piece by piece, if they are
+   * not few.
+   * @param bytes of their messages, at most
+   */
+  discard(lane: LaneRecord, first: number, last: number, bytes: number): void {
     if (first > last) return;
-    if (this.#scratch?.messages.hasInserts) this.commit();
-    this.#scratch?.messages.deleteRange(lane.id, first, last);
-    if (lane.queueId === 0) return;
-    this.#hasDiscarded = true;
-    this.#later("INSERT INTO discarded(lane, first, last) VALUES (?, ?, ?)", lane.id, first, last);
+    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES;
+    this.#scratch?.messages.discard(lane, first, last, short);
+    if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
+    this.#onDiscard?.();
   }
 
-  // -- topology --
-
-  #later(sql: string, ...values: (string | number | Uint8Array)[]): void {
-    this.#topology.push(() => this.#database.prepare(sql).run(...values));
-  }
-
-  addExchange(exchange: StoredExchange): void {
-    const { vhost, name, type, autoDelete, internal } = exchange;
-    this.#later(
-      "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
-      ...[vhost, name, type, Number(autoDelete), Number(internal), exchange.arguments],
-    );
-  }
-
-  removeExchange(vhost: string, name: string): void {
-    this.#later("DELETE FROM exchange WHERE vhost = ? AND name = ?", vhost, name);
-  }
-
-  addQueue(queue: StoredQueue): void {
-    const { id, vhost, name, autoDelete } = queue;
-    this.#later(
-      "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
-      ...[id, vhost, name, Number(autoDelete), queue.arguments],
-    );
-  }
-
-  /** The caller has dropped its lanes and discarded their messages. */
-  removeQueue(id: number): void {
-    this.#later("DELETE FROM lane WHERE queue = ?", id);
-    this.#later("DELETE FROM queue WHERE id = ?", id);
-  }
-
-  addBinding(binding: StoredBinding): void {
-    this.#later("INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)", ...bindingKey(binding));
-  }
-
-  removeBinding(binding: StoredBinding): void {
-    this.#later(
-      `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
-         AND routing_key = ? AND arguments = ?`,
-      ...bindingKey(binding),
-    );
-  }
-
-  exchanges(): StoredExchange[] {
-    const rows = this.#database.prepare("SELECT * FROM exchange").all();
-    return rows.map((row) => ({
-      vhost: row["vhost"] as string,
-      name: row["name"] as string,
-      type: row["type"] as string,
-      autoDelete: row["auto_delete"] === 1,
-      internal: row["internal"] === 1,
-      arguments: row["arguments"] as Uint8Array,
-    }));
-  }
-
-  queues(): StoredQueue[] {
-    const rows = this.#database.prepare("SELECT * FROM queue ORDER BY id").all();
-    return rows.map((row) => ({
-      id: row["id"] as number,
-      vhost: row["vhost"] as string,
-      name: row["name"] as string,
-      autoDelete: row["auto_delete"] === 1,
-      arguments: row["arguments"] as Uint8Array,
-    }));
-  }
-
-  bindings(): StoredBinding[] {
-    const rows = this.#database.prepare("SELECT * FROM binding").all();
-    return rows.map((row) => ({
-      vhost: row["vhost"] as string,
-      source: row["source"] as string,
-      kind: row["kind"] as "queue" | "exchange",
-      destination: row["destination"] as string,
-      routingKey: row["routing_key"] as string,
-      arguments: row["arguments"] as Uint8Array,
-    }));
-  }
-
-  lanes(): StoredLane[] {
-    const rows = this.#database.prepare("SELECT * FROM lane").all();
-    return rows.map((row) => ({
-      id: row["id"] as number,
-      queue: row["queue"] as number,
-      priority: row["priority"] as number,
-      depth: row["depth"] as number,
-      bytes: row["bytes"] as number,
-      deliveredTo: row["delivered_to"] as number,
-      lastPosition: this.#messages.lastPosition(row["id"] as number),
-    }));
-  }
-
-  // -- users --
-
-  secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(user);
-    return row?.["secret"] as string | undefined;
-  }
-
-  get hasUsers(): boolean {
-    return this.#number("SELECT count(*) FROM user") > 0;
-  }
-
-  setSecret(user: string, secret: string): void {
-    this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(user, secret);
+  /** Whether rows of purged messages are left. */
+  get hasDiscarded(): boolean {
+    return this.#messages.hasDiscarded || (this.#scratch?.messages.hasDiscarded ?? false);
   }
 
   // -- commit --
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return this.#messages.dirty || this.#topology.length > 0 || this.#changedLanes.size > 0 ||
+    return this.#messages.dirty || this.definitions.dirty || this.#changedLanes.size > 0 ||
       (this.#scratch?.messages.dirty ?? false);
+  }
+
+  /** Whether so much waits for the commit that it should not wait longer. */
+  get isFull(): boolean {
+    const tables = [this.#messages, this.#scratch?.messages];
+    return tables.some((table) =>
+      table !== undefined &&
+      (table.pendingRows >= ENOUGH_ROWS || table.pendingBytes >= ENOUGH_BYTES)
+    );
+  }
+
+  /** The file cannot be written now, or is damaged. */
+  get isStuck(): boolean {
+    return this.#failing;
   }
 
   /** The last commit failed: what it held is still only in memory. */
   get failing(): boolean {
-    return this.#failing;
+    return this.#lastCommitFailed;
   }
 
   /**
@@ -353,19 +313,21 @@ export class Store {
     try {
       this.#writeScratch();
       this.#database.exec("BEGIN IMMEDIATE");
-      for (const statement of this.#topology) statement();
+      this.definitions.write();
       this.#messages.write();
       this.#writeLanes();
       this.#database.exec("COMMIT");
     } catch (error) {
-      this.#rollback();
+      rollback(this.#database);
+      this.#lastCommitFailed = true;
       this.#report(describeStorageError(error));
       return false;
     }
     this.#messages.settled();
-    this.#topology = [];
+    this.definitions.settled();
     this.#changedLanes.clear();
-    this.#report(undefined);
+    this.#lastCommitFailed = false;
+    this.#report(this.#damaged);
     return true;
   }
 
@@ -377,27 +339,18 @@ export class Store {
       messages.write();
       database.exec("COMMIT");
     } catch (error) {
-      if (database.isTransaction) database.exec("ROLLBACK");
+      rollback(database);
       throw error;
     }
     messages.settled();
   }
 
   #writeLanes(): void {
-    const upsert = this.#database.prepare(
-      "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
-        "VALUES (?, ?, ?, ?, ?, ?)",
-    );
     for (const lane of this.#changedLanes) {
       if (lane.dropped || lane.queueId === 0) continue;
       const { id, queueId, priority, depth, bytes, deliveredTo } = lane;
-      upsert.run(id, queueId, priority, depth, bytes, deliveredTo);
+      this.#upsertLane.run(id, queueId, priority, depth, bytes, deliveredTo);
     }
-  }
-
-  /** SQLite has rolled back by itself after some errors, a full disk among them. */
-  #rollback(): void {
-    if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
   }
 
   #report(reason: string | undefined): void {
@@ -406,35 +359,24 @@ export class Store {
     this.#onFailure(reason);
   }
 
-  /**
-   * Deletes some rows of purged messages.
-   * @returns whether more are left
-   */
-  sweep(): boolean {
-    if (!this.#hasDiscarded || this.#failing) return false;
-    this.commit();
-    const range = this.#database.prepare("SELECT rowid, * FROM discarded LIMIT 1").get();
-    if (range === undefined) {
-      this.#hasDiscarded = false;
-      return false;
-    }
-    const [rowid, lane, first, last] = ["rowid", "lane", "first", "last"]
-      .map((column) => range[column] as number) as [number, number, number, number];
-    const upTo = Math.min(last, first + SWEEP_ROWS - 1);
+  /** Deletes some rows of purged messages. */
+  sweep(): void {
     try {
-      this.#database.exec("BEGIN IMMEDIATE");
-      this.#messages.deleteRange(lane, first, upTo);
-      const update = upTo === last
-        ? this.#database.prepare("DELETE FROM discarded WHERE rowid = ?1 AND ?2 > 0")
-        : this.#database.prepare("UPDATE discarded SET first = ?2 WHERE rowid = ?1");
-      update.run(rowid, upTo + 1);
-      this.#database.exec("COMMIT");
+      this.#sweep(this.#messages, this.#database);
+      if (this.#scratch) this.#sweep(this.#scratch.messages, this.#scratch.database);
     } catch (error) {
-      this.#rollback();
       this.#report(describeStorageError(error));
-      return false;
     }
-    return true;
+  }
+
+  #sweep(messages: MessageTable, database: DatabaseSync): void {
+    try {
+      for (const lane of messages.sweep()) {
+        if (this.#droppedLaneIds.delete(lane)) this.#laneIds.delete(lane);
+      }
+    } finally {
+      rollback(database);
+    }
   }
 
   close(): void {
@@ -446,11 +388,9 @@ export class Store {
   }
 }
 
-function bindingKey(
-  binding: StoredBinding,
-): [string, string, string, string, string, Uint8Array] {
-  const { vhost, source, kind, destination, routingKey } = binding;
-  return [vhost, source, kind, destination, routingKey, binding.arguments];
+/** SQLite has rolled back by itself after some errors, a full disk among them. */
+function rollback(database: DatabaseSync): void {
+  if (database.isTransaction) database.exec("ROLLBACK");
 }
 
 function removeFile(path: string): void {

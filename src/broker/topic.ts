@@ -3,17 +3,19 @@
 interface Node<T> {
   children: Map<string, Node<T>>;
   values: Set<T>;
+  /** Ends with `#`: takes any further word. */
+  readonly takesAll: boolean;
 }
 
 /** A trie of patterns, so that a publish does not look at every binding. */
 export class TopicTrie<T> {
-  readonly #root: Node<T> = createNode();
+  readonly #root: Node<T> = createNode("");
 
   add(pattern: string, value: T): void {
     let node = this.#root;
     for (const word of wordsOf(pattern)) {
       let child = node.children.get(word);
-      if (child === undefined) node.children.set(word, child = createNode());
+      if (child === undefined) node.children.set(word, child = createNode(word));
       node = child;
     }
     node.values.add(value);
@@ -25,7 +27,12 @@ export class TopicTrie<T> {
 
   /** Adds the values of all patterns that match `key` to `found`. */
   match(key: string, found: Set<T>): void {
-    matchFrom(this.#root, wordsOf(key), 0, found);
+    let nodes = new Set<Node<T>>();
+    enter(this.#root, nodes);
+    for (const word of wordsOf(key)) nodes = step(nodes, word);
+    for (const { values } of nodes) {
+      for (const value of values) found.add(value);
+    }
   }
 }
 
@@ -34,8 +41,8 @@ function wordsOf(key: string): string[] {
   return key === "" ? [] : key.split(".");
 }
 
-function createNode<T>(): Node<T> {
-  return { children: new Map(), values: new Set() };
+function createNode<T>(word: string): Node<T> {
+  return { children: new Map(), values: new Set(), takesAll: word === "#" };
 }
 
 function removeFrom<T>(node: Node<T>, words: string[], index: number, value: T): void {
@@ -49,17 +56,24 @@ function removeFrom<T>(node: Node<T>, words: string[], index: number, value: T):
   if (child.children.size === 0 && child.values.size === 0) node.children.delete(words[index]!);
 }
 
-function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<T>): void {
-  const rest = node.children.get("#");
-  if (rest !== undefined) {
-    for (let end = index; end <= words.length; end++) matchFrom(rest, words, end, found);
+/**
+ * The nodes that one more word leads to. All at once: following each `#` by itself would take time
+ * exponential in their number.
+ */
+function step<T>(nodes: Set<Node<T>>, word: string): Set<Node<T>> {
+  const next = new Set<Node<T>>();
+  for (const node of nodes) {
+    if (node.takesAll) enter(node, next);
+    enter(node.children.get(word), next);
+    enter(node.children.get("*"), next);
   }
-  if (index === words.length) {
-    for (const value of node.values) found.add(value);
-    return;
+  return next;
+}
+
+/** Adds a node, and those that it leads to without a word. */
+function enter<T>(node: Node<T> | undefined, nodes: Set<Node<T>>): void {
+  while (node !== undefined && !nodes.has(node)) {
+    nodes.add(node);
+    node = node.children.get("#");
   }
-  const exact = node.children.get(words[index]!);
-  if (exact !== undefined) matchFrom(exact, words, index + 1, found);
-  const any = node.children.get("*");
-  if (any !== undefined) matchFrom(any, words, index + 1, found);
 }

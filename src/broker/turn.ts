@@ -27,6 +27,13 @@ export interface BeforeCommit {
 /** Milliseconds after which a failed commit is tried again. */
 const RETRY_MS = 1_000;
 
+/**
+ * Milliseconds that changes wait for company when nobody waits for them: acknowledgements, and
+ * publishes without confirms. A crash within them repeats deliveries, or loses what no publisher was
+ * told to be safe.
+ */
+const LAZY_MS = 20;
+
 /** Milliseconds until marks of delivered messages are written that no other commit took along. */
 const DELIVERED_MS = 200;
 
@@ -37,6 +44,7 @@ export class Turn {
   #confirming = new Set<Confirming>();
   #flushing = new Set<Flushing>();
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #lazyTimer: ReturnType<typeof setTimeout> | undefined;
   #deliveredTimer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
@@ -64,10 +72,21 @@ export class Turn {
     this.schedule();
   }
 
-  /** Commits, confirms, sends. */
+  /** Commits if anybody waits for it, confirms, sends. */
   end(): void {
     this.#scheduled = false;
     while (this.#beforeCommit.run()) { /* dead letters make dead letters */ }
+    // Deliveries do not wait for the disk: consumers work on them meanwhile.
+    this.#flushAll(false);
+    if (this.#retry !== undefined) return;
+    const isAwaited = this.#confirming.size > 0 || this.#flushing.size > 0;
+    if (isAwaited || this.#store.isFull) this.#commit();
+    else if (this.#store.dirty) this.#lazyTimer ??= setTimeout(() => this.#commit(), LAZY_MS);
+  }
+
+  #commit(): void {
+    clearTimeout(this.#lazyTimer);
+    this.#lazyTimer = undefined;
     const safe = this.#store.commit();
     if (safe) {
       const confirming = this.#confirming;
@@ -84,15 +103,16 @@ export class Turn {
 
   #tryAgain(): void {
     this.#retry = undefined;
-    this.end();
+    this.#commit();
   }
 
   #writeDelivered(): void {
     this.#deliveredTimer = undefined;
     this.#store.forceDelivered();
-    this.schedule();
+    this.#commit();
   }
 
+  /** @param safe whether all is on disk that answers may depend on */
   #flushAll(safe: boolean): void {
     const flushing = this.#flushing;
     this.#flushing = new Set();
@@ -104,10 +124,12 @@ export class Turn {
 
   /** Ends the last turn. */
   stop(): void {
+    while (this.#beforeCommit.run()) { /* dead letters make dead letters */ }
     this.#store.forceDelivered();
-    this.end();
+    this.#commit();
     this.#stopped = true;
     clearTimeout(this.#retry);
+    clearTimeout(this.#lazyTimer);
     clearTimeout(this.#deliveredTimer);
   }
 }

@@ -10,7 +10,7 @@ export interface Delivery {
   readonly queue: Queue;
   /** Undefined for basic.get. */
   readonly consumer: Consumer | undefined;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the clock of `clock.ts`. */
   readonly at: number;
   readonly tag: number;
 }
@@ -18,22 +18,31 @@ export interface Delivery {
 export class Unacked {
   /** In the order of their tags. */
   readonly #byTag = new Map<number, Delivery>();
-  /** Deliveries to consumers: what a limit for the whole channel counts. */
+  /** Deliveries that are not settled, those included whose acknowledgement waits for a commit. */
+  size = 0;
+  /** Those of them that went to consumers: what a limit for the whole channel counts. */
   consumed = 0;
-
-  get size(): number {
-    return this.#byTag.size;
-  }
 
   add(delivery: Delivery): void {
     this.#byTag.set(delivery.tag, delivery);
+    this.size++;
     if (delivery.consumer === undefined) return;
     this.consumed++;
     delivery.consumer.unacked++;
   }
 
+  /** What was taken out is settled for good, and makes room. */
+  settled(deliveries: Delivery[]): void {
+    this.size -= deliveries.length;
+    for (const { consumer } of deliveries) {
+      if (consumer === undefined) continue;
+      this.consumed--;
+      consumer.unacked--;
+    }
+  }
+
   /**
-   * Takes out what an acknowledgement names.
+   * Takes out what an acknowledgement names. It counts until it is {@link settled}.
    * @param tag 0 with `multiple` means all
    * @throws {Fault} precondition-failed when there is no such delivery
    */
@@ -42,13 +51,13 @@ export class Unacked {
     const delivery = this.#byTag.get(tag);
     if (delivery === undefined) throw preconditionFailed(`unknown delivery tag ${tag}`);
     if (!multiple) {
-      this.#remove(tag, delivery);
+      this.#byTag.delete(tag);
       return [delivery];
     }
     const taken: Delivery[] = [];
     for (const [other, earlier] of this.#byTag) {
       if (other > tag) break;
-      this.#remove(other, earlier);
+      this.#byTag.delete(other);
       taken.push(earlier);
     }
     return taken;
@@ -56,21 +65,14 @@ export class Unacked {
 
   takeAll(): Delivery[] {
     const taken = [...this.#byTag.values()];
-    for (const [tag, delivery] of this.#byTag) this.#remove(tag, delivery);
+    this.#byTag.clear();
     return taken;
   }
 
   /** Takes back what {@link take} gave out. */
   restore(deliveries: Delivery[]): void {
     const all = [...deliveries, ...this.takeAll()].sort((one, other) => one.tag - other.tag);
-    for (const delivery of all) this.add(delivery);
-  }
-
-  #remove(tag: number, { consumer }: Delivery): void {
-    this.#byTag.delete(tag);
-    if (consumer === undefined) return;
-    this.consumed--;
-    consumer.unacked--;
+    for (const delivery of all) this.#byTag.set(delivery.tag, delivery);
   }
 
   /** The delivery whose time runs out first. @param timeoutOf milliseconds for a queue */

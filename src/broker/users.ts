@@ -1,6 +1,8 @@
 /** Who may log in. Passwords are kept as scrypt hashes only. */
 
-import type { Store } from "./store.ts";
+import type { Definitions } from "./definitions.ts";
+import { FairQueue } from "./fair_queue.ts";
+import { isLoopback } from "./listeners.ts";
 
 /** The login that exists when no user was named; only from this machine. */
 const GUEST = "guest";
@@ -9,8 +11,18 @@ const GUEST = "guest";
 const SCRYPT = { N: 32_768, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 const KEY_BYTES = 32;
 
+/** What a client says who it is. */
+export interface Login {
+  user: string;
+  password: string;
+  /** Where it comes from. */
+  address: string;
+  /** Whether it still waits for the answer. */
+  isWanted: () => boolean;
+}
+
 export class Users {
-  readonly #store: Store;
+  readonly #store: Definitions;
   /**
    * Digests of passwords that were right, so that not every connection costs a scrypt. The key of
    * the digests is this process's alone.
@@ -18,38 +30,36 @@ export class Users {
   readonly #known = new Map<string, string>();
   readonly #digestKey = crypto.getRandomValues(new Uint8Array(32));
   /** One hash at a time: guesses wait for each other instead of filling the memory. */
-  #hashing: Promise<unknown> = Promise.resolve();
+  readonly #hashing = new FairQueue();
 
-  constructor(store: Store) {
+  constructor(store: Definitions) {
     this.#store = store;
   }
 
   /** Adds a user or changes a password. With any user there is no guest. */
   async add(name: string, password: string): Promise<void> {
     const salt = crypto.getRandomValues(new Uint8Array(16));
-    const key = await this.#hash(password, salt);
+    const key = await scrypt(password, salt);
     this.#store.setSecret(name, `scrypt$${encode(salt)}$${encode(key)}`);
-    this.#known.delete(name);
+    this.#known.set(name, await this.#digest(name, password));
   }
 
-  /** @param isLocal whether the client is on this machine */
-  async check(name: string, password: string, isLocal: boolean): Promise<boolean> {
-    if (!this.#store.hasUsers) return isLocal && name === GUEST && password === GUEST;
-    const digest = await this.#digest(name, password);
-    if (this.#known.get(name) === digest) return true;
-    const secret = this.#store.secretOf(name);
+  async check({ user, password, address, isWanted }: Login): Promise<boolean> {
+    if (!this.#store.hasUsers) {
+      return isLoopback(address) && user === GUEST && password === GUEST;
+    }
+    const digest = await this.#digest(user, password);
+    if (this.#known.get(user) === digest) return true;
+    const secret = this.#store.secretOf(user);
     const [, salt, key] = secret?.split("$") ?? [];
-    // An unknown user costs as much time as a known one.
-    const hash = await this.#hash(password, salt === undefined ? new Uint8Array(16) : decode(salt));
-    if (key === undefined || !isEqual(hash, decode(key))) return false;
-    this.#known.set(name, digest);
-    return true;
-  }
-
-  async #hash(password: string, salt: Uint8Array): Promise<Uint8Array> {
-    const hashed = this.#hashing.then(() => scrypt(password, salt));
-    this.#hashing = hashed.catch(() => undefined);
-    return await hashed;
+    const isRight = await this.#hashing.add(address, async () => {
+      if (!isWanted()) return false;
+      // An unknown user costs as much time as a known one.
+      const hash = await scrypt(password, salt === undefined ? new Uint8Array(16) : decode(salt));
+      return key !== undefined && isEqual(hash, decode(key));
+    });
+    if (isRight) this.#known.set(user, digest);
+    return isRight;
   }
 
   async #digest(name: string, password: string): Promise<string> {

@@ -18,10 +18,15 @@ import {
   type Field,
   readTable,
   type Table,
+  textOf,
 } from "./fields.ts";
 import { Queue, type QueueHost } from "./queue.ts";
-import { parseQueueArguments, type QueueFlags } from "./queue_arguments.ts";
-import type { StoredBinding, StoredExchange, StoredLane, StoredQueue } from "./store.ts";
+import { comparedArguments, parseQueueArguments, type QueueFlags } from "./queue_arguments.ts";
+import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
+import type { StoredLane } from "./store.ts";
+
+/** Clients look for it. Nothing is traced. */
+const TRACE = "amq.rabbitmq.trace";
 
 const BUILT_IN: [name: string, type: ExchangeIdentity["type"]][] = [
   ["", "direct"],
@@ -30,24 +35,7 @@ const BUILT_IN: [name: string, type: ExchangeIdentity["type"]][] = [
   ["amq.topic", "topic"],
   ["amq.headers", "headers"],
   ["amq.match", "headers"],
-];
-
-/** Arguments in which two declarations of a queue must agree. */
-const COMPARED_ARGUMENTS = [
-  "x-expires",
-  "x-message-ttl",
-  "x-dead-letter-exchange",
-  "x-dead-letter-routing-key",
-  "x-dead-letter-strategy",
-  "x-max-length",
-  "x-max-length-bytes",
-  "x-max-priority",
-  "x-overflow",
-  "x-queue-mode",
-  "x-queue-version",
-  "x-single-active-consumer",
-  "x-delivery-limit",
-  "x-queue-type",
+  [TRACE, "topic"],
 ];
 
 export interface BindingRequest {
@@ -65,6 +53,8 @@ export class VirtualHost {
   readonly #host: QueueHost;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #queues = new Map<string, Queue>();
+  /** Exclusive queues by their connection. */
+  readonly #exclusive = new Map<number, Set<Queue>>();
   /** Bindings by what they lead to. */
   readonly #bindingsTo = new Map<Queue | Exchange, Set<Binding>>();
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
@@ -78,7 +68,7 @@ export class VirtualHost {
         exchange,
         new Exchange({
           ...{ vhost: name, name: exchange, type, durable: true },
-          ...{ autoDelete: false, internal: false, table: new Map() },
+          ...{ autoDelete: false, internal: exchange === TRACE, table: new Map() },
         }),
       );
     }
@@ -152,7 +142,7 @@ export class VirtualHost {
     this.#exchanges.set(wanted.name, exchange);
     this.version++;
     if (wanted.durable) {
-      this.#host.store.addExchange({
+      this.#host.store.definitions.addExchange({
         ...{ vhost: this.name, name: wanted.name, type: wanted.type },
         ...{ autoDelete: wanted.autoDelete, internal: wanted.internal },
         arguments: encodeTable(wanted.table),
@@ -174,9 +164,12 @@ export class VirtualHost {
   }
 
   #dropExchange(exchange: Exchange): void {
+    this.#host.settleDeadLetters();
     exchange.deleted = true;
     this.#exchanges.delete(exchange.name);
-    if (exchange.identity.durable) this.#host.store.removeExchange(this.name, exchange.name);
+    if (exchange.identity.durable) {
+      this.#host.store.definitions.removeExchange(this.name, exchange.name);
+    }
     for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
     this.#unbindAll(exchange);
     this.version++;
@@ -192,16 +185,21 @@ export class VirtualHost {
     return this.#queues.get(name);
   }
 
-  queues(): IterableIterator<Queue> {
-    return this.#queues.values();
+  /** The connection is over, and with it its exclusive queues. */
+  deleteQueuesOf(connectionId: number): void {
+    for (const queue of [...this.#exclusive.get(connectionId) ?? []]) this.deleteQueue(queue);
   }
 
   /** @throws {Fault} not-found, or resource-locked when it belongs to another connection */
   queue(name: string, connectionId: number): Queue {
+    const queue = this.#existingQueue(name);
+    assertOpen(queue, connectionId);
+    return queue;
+  }
+
+  #existingQueue(name: string): Queue {
     const queue = this.#queues.get(name);
     if (queue === undefined) throw notFound(this.#queueTitle(name));
-    const { ownerId } = queue.identity;
-    if (ownerId !== undefined && ownerId !== connectionId) throw locked(queue);
     return queue;
   }
 
@@ -222,17 +220,28 @@ export class VirtualHost {
     const args = parseQueueArguments(table, flags, this.#queueTitle(name));
     const { store } = this.#host;
     const stored = flags.durable && !flags.exclusive && store.durable;
-    const id = stored ? store.nextId() : 0;
+    const id = stored ? store.nextQueueId() : 0;
     const queue = new Queue(
       { ...flags, id, vhost: this.name, name, ownerId, table },
       args,
       this.#host,
     );
     this.#queues.set(name, queue);
+    if (ownerId !== undefined) {
+      const others = this.#exclusive.get(ownerId);
+      if (others === undefined) this.#exclusive.set(ownerId, new Set([queue]));
+      else others.add(queue);
+    }
     this.version++;
     if (stored) {
       const { autoDelete } = flags;
-      store.addQueue({ id, vhost: this.name, name, autoDelete, arguments: encodeTable(table) });
+      store.definitions.addQueue({
+        id,
+        vhost: this.name,
+        name,
+        autoDelete,
+        arguments: encodeTable(table),
+      });
     }
     return queue;
   }
@@ -240,7 +249,11 @@ export class VirtualHost {
   /** @returns how many ready messages went with it */
   deleteQueue(queue: Queue): number {
     if (queue.deleted) return 0;
+    this.#host.settleDeadLetters();
     this.#queues.delete(queue.name);
+    const { ownerId } = queue.identity;
+    const others = ownerId === undefined ? undefined : this.#exclusive.get(ownerId);
+    if (others?.delete(queue) && others.size === 0) this.#exclusive.delete(ownerId!);
     this.#unbindAll(queue);
     this.version++;
     return queue.drop();
@@ -250,31 +263,37 @@ export class VirtualHost {
 
   /** @throws {Fault} not-found, resource-locked, access-refused */
   bind(request: BindingRequest): void {
-    const binding = this.#resolve(request, true)!;
+    const binding = this.#resolve(request);
+    assertOpen(binding.destination, request.connectionId);
     if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
     if (!this.#addBinding(binding)) return;
-    if (this.#isDurable(binding)) this.#host.store.addBinding(this.#stored(binding));
+    if (this.#isDurable(binding)) this.#host.store.definitions.addBinding(this.#stored(binding));
   }
 
   /** Removing a binding that does not exist is fine. @throws {Fault} */
   unbind(request: BindingRequest): void {
-    const like = this.#resolve(request, false);
-    const binding = like?.source.remove(like);
-    if (binding !== undefined) this.#forget(binding);
+    const binding = this.#findBinding(request);
+    if (binding === undefined) return;
+    assertOpen(binding.destination, request.connectionId);
+    this.#host.settleDeadLetters();
+    this.#removeBinding(binding);
   }
 
-  /** @param required whether source and destination must exist */
-  #resolve(request: BindingRequest, required: boolean): Binding | undefined {
-    const { kind, routingKey, arguments: table } = request;
-    if (request.source === "" || (kind === "exchange" && request.destination === "")) {
-      throw accessRefused("operation not permitted on the default exchange");
-    }
-    const destinations = kind === "queue" ? this.#queues : this.#exchanges;
-    const known = this.#exchanges.has(request.source) && destinations.has(request.destination);
-    if (!known && !required) return undefined;
+  #findBinding(request: BindingRequest): Binding | undefined {
+    refuseDefault(request);
+    const destinations = request.kind === "queue" ? this.#queues : this.#exchanges;
+    if (!this.#exchanges.has(request.source)) return undefined;
+    if (!destinations.has(request.destination)) return undefined;
+    const like = this.#resolve(request);
+    return like.source.find(like);
+  }
+
+  #resolve(request: BindingRequest): Binding {
+    refuseDefault(request);
+    const { routingKey, arguments: table } = request;
     const source = this.exchange(request.source);
-    const destination = kind === "queue"
-      ? this.queue(request.destination, request.connectionId)
+    const destination = request.kind === "queue"
+      ? this.#existingQueue(request.destination)
       : this.exchange(request.destination);
     const argumentBytes = encodeTable(table);
     return { source, destination, routingKey, arguments: table, argumentBytes };
@@ -304,7 +323,7 @@ export class VirtualHost {
     const { source, destination } = binding;
     this.#bindingsTo.get(destination)?.delete(binding);
     this.version++;
-    if (this.#isDurable(binding)) this.#host.store.removeBinding(this.#stored(binding));
+    if (this.#isDurable(binding)) this.#host.store.definitions.removeBinding(this.#stored(binding));
     if (source.identity.autoDelete && !source.isUsed && !source.deleted) this.#dropExchange(source);
   }
 
@@ -328,31 +347,36 @@ export class VirtualHost {
 
   /** Adds the queues to which an exchange leads a message to `found`. */
   route(exchange: Exchange, message: Routable, found: Set<Queue>): void {
-    this.#routeOnce(exchange, message, found, new Set());
+    // Each exchange once, those that are added meanwhile too: bindings may form chains and cycles.
+    const visited = new Set([exchange]);
+    for (const current of visited) {
+      if (current.name === "") {
+        const queue = this.#queues.get(message.routingKey);
+        if (queue !== undefined) found.add(queue);
+        continue;
+      }
+      const bindings = current.match(message);
+      for (const { destination } of bindings) {
+        if (isExchange(destination)) visited.add(destination);
+        else found.add(destination);
+      }
+      if (bindings.size > 0 || current.alternate === undefined) continue;
+      const alternate = this.#exchanges.get(current.alternate);
+      if (alternate !== undefined) visited.add(alternate);
+    }
   }
+}
 
-  #routeOnce(
-    exchange: Exchange,
-    message: Routable,
-    found: Set<Queue>,
-    visited: Set<Exchange>,
-  ): void {
-    if (visited.has(exchange)) return;
-    visited.add(exchange);
-    if (exchange.name === "") {
-      const queue = this.#queues.get(message.routingKey);
-      if (queue !== undefined) found.add(queue);
-      return;
-    }
-    const bindings = exchange.match(message);
-    for (const { destination } of bindings) {
-      if (isExchange(destination)) this.#routeOnce(destination, message, found, visited);
-      else found.add(destination);
-    }
-    if (bindings.size > 0 || exchange.alternate === undefined) return;
-    const alternate = this.#exchanges.get(exchange.alternate);
-    if (alternate !== undefined) this.#routeOnce(alternate, message, found, visited);
-  }
+function refuseDefault({ kind, source, destination }: BindingRequest): void {
+  if (source !== "" && (kind === "queue" || destination !== "")) return;
+  throw accessRefused("operation not permitted on the default exchange");
+}
+
+/** An exclusive queue is open to its own connection. @throws {Fault} resource-locked */
+function assertOpen(destination: Queue | Exchange, connectionId: number): void {
+  if (isExchange(destination)) return;
+  const { ownerId } = destination.identity;
+  if (ownerId !== undefined && ownerId !== connectionId) throw locked(destination);
 }
 
 function locked(queue: Queue): Fault {
@@ -384,7 +408,18 @@ function assertSameQueue(queue: Queue, flags: QueueFlags, table: Table): void {
   const { identity, title } = queue;
   assertSame("durable", title, flags.durable, identity.durable);
   assertSame("auto_delete", title, flags.autoDelete, identity.autoDelete);
-  for (const name of COMPARED_ARGUMENTS) assertSameArgument(name, title, table, identity.table);
+  const { type } = queue.arguments;
+  for (const name of comparedArguments(type)) {
+    assertSameArgument(name, title, table, identity.table);
+  }
+  if (isClassic(table) && isClassic(identity.table)) return;
+  assertSameArgument("x-queue-type", title, table, identity.table);
+}
+
+/** No type is the default type. */
+function isClassic(table: Table): boolean {
+  const type = table.get("x-queue-type");
+  return type === undefined || textOf(type) === "classic";
 }
 
 function assertSameArgument(name: string, title: string, received: Table, current: Table): void {

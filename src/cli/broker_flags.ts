@@ -70,7 +70,8 @@ export const EXIT_HELP: readonly [string, string] = [
   "Exit status",
   `  0 done; 64 usage; 65 bad input data; 66 input file missing; 69 unroutable or no such queue;
   70 internal; 73 queue arguments conflict; 75 temporary, try again; 76 protocol error;
-  77 login or permission`,
+  77 login or permission; 126, 127 command not executable, not found; 128 plus the number of a
+  signal that ended it at once`,
 ];
 
 /**

@@ -343,9 +343,14 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
 async function unknownOption(given: string, names: readonly string[]): Promise<string> {
   const { closestString } = await import("@std/text/closest-string");
   const { levenshteinDistance } = await import("@std/text/levenshtein-distance");
+  const short = { "-h": "help", "-V": "version", "-v": "version" }[given];
+  if (short !== undefined && names.includes(short)) {
+    return `the option ${JSON.stringify(given)} is not known; did you mean --${short}?`;
+  }
   const bare = given.replace(/^-+/, "");
   const nearest = closestString(bare, names);
-  const near = levenshteinDistance(bare, nearest) <= Math.max(1, Math.floor(nearest.length / 3));
+  const near = levenshteinDistance(bare, nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ||
+    [...bare].sort().join("") === [...nearest].sort().join("");
   const hint = near ? `; did you mean --${nearest}?` : "; --help lists them";
   return `the option ${JSON.stringify(given)} is not known${hint}`;
 }

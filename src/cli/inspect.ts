@@ -146,6 +146,9 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
         host.print(`${verb} ${count}\n`);
       }
     }
+    if (action !== "show" && letters.left > 0) {
+      host.log.warn(`${letters.left} more dead tasks were not looked at: --max is ${values.max}`);
+    }
     return EXIT.ok;
   });
 }
@@ -168,9 +171,10 @@ export async function runQueues(host: Host, args: readonly string[]): Promise<nu
     if (!values.watch) return said(host, await table(transport, names));
     const ending = new AbortController();
     const signals = onSignals({ end: () => ending.abort() });
-    while (!ending.signal.aborted && !transport.isEnded) {
+    while (!ending.signal.aborted) {
+      if (transport.isEnded) throw await transport.ended;
       const page = await table(transport, names);
-      host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
+      await host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
       await sleep(2_000, ending.signal);
     }
     signals.dispose();

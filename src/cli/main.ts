@@ -1,10 +1,14 @@
 /** What every binary does around its story: output, errors as sentences, exit status. */
-import { EXIT, ToolError } from "../errors.ts";
+import { EXIT, ToolError, UsageError } from "../errors.ts";
 import { createLogger, escapeControls, type Logger } from "../observe/log.ts";
+import { Output } from "./output.ts";
 import config from "../../deno.json" with { type: "json" };
 
 /** The version of all binaries. */
 export const VERSION: string = config.version;
+
+/** How long the end waits for a reader of stderr, in milliseconds. */
+const LAST_WORDS_MS = 1_000;
 
 /** The process around a program, as arguments. */
 export interface Host {
@@ -12,10 +16,22 @@ export interface Host {
   readonly name: string;
   readonly args: readonly string[];
   env(name: string): string | undefined;
-  /** Writes to stdout at once; a closed or full stdout is reported once on stderr. */
-  print(text: string): void;
-  /** Writes to stderr at once. */
+  /**
+   * Writes to stdout; a closed or full stdout is reported once on stderr.
+   *
+   * @returns what to wait for before printing more, when nobody reads what was printed so far
+   */
+  print(text: string): Promise<void> | undefined;
+  /** Writes to stderr, unless nobody reads it and too much waits already. */
   complain(text: string): void;
+  /** Writes to stderr at once, ahead of what waits, for a process that must not go on. */
+  lastWords(text: string): void;
+  /**
+   * Resolves when everything printed is written, or cannot be.
+   *
+   * @param ms after so many milliseconds what is left is given up; default never
+   */
+  flushed(ms?: number): Promise<void>;
   readonly log: Logger;
 }
 
@@ -33,6 +49,12 @@ export async function runMain(name: string, run: (host: Host) => Promise<number>
     event.preventDefault();
     host.log.error(`an error reached nobody: ${event.reason}`);
   });
+  // What state it left behind, nobody knows; whoever started this starts it again.
+  globalThis.addEventListener("error", (event) => {
+    event.preventDefault();
+    host.lastWords(`${name}: ${describe(event.error)}\n`);
+    Deno.exit(EXIT.internal);
+  });
   let status: number;
   try {
     status = await run(host);
@@ -40,6 +62,7 @@ export async function runMain(name: string, run: (host: Host) => Promise<number>
     status = error instanceof ToolError ? error.exitCode : EXIT.internal;
     host.complain(`${name}: ${describe(error)}\n`);
   }
+  await host.flushed();
   Deno.exit(status);
 }
 
@@ -58,34 +81,50 @@ function maskPasswords(text: string): string {
   return text.replace(/(\/\/[^\s:@/]*):\S*@/g, "$1:***@");
 }
 
+/** @throws {UsageError} it is not UTF-8 */
+function readVariable(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.InvalidData || error instanceof TypeError)) throw error;
+    throw new UsageError(`${name} must be UTF-8, and is not`, { cause: error });
+  }
+}
+
 function createHost(name: string): Host {
-  const encoder = new TextEncoder();
-  let stdoutFailed = false;
+  const stderr = new Output(Deno.stderr, () => {}); // nowhere is left to say it
+  const stdout = new Output(
+    Deno.stdout,
+    (error) => complain(`${name}: stdout cannot be written any more: ${error.message}\n`),
+  );
+  let missing = 0;
   function complain(text: string): void {
-    try {
-      writeAll(Deno.stderr, encoder.encode(text));
-    } catch {
-      // Nowhere is left to say it.
+    if (stderr.full) {
+      missing++;
+      return;
     }
+    if (missing > 0) stderr.write(`${name}: ${missing} lines are missing here\n`);
+    missing = 0;
+    stderr.write(text);
   }
   return {
     name,
     args: Deno.args,
-    env: (variable) => Deno.env.get(variable),
-    print: (text) => {
-      if (stdoutFailed) return;
+    env: readVariable,
+    print: (text) => stdout.write(text),
+    complain,
+    lastWords: (text) => {
+      if (stderr.stalled) return; // it would wait for a reader who does not read
       try {
-        writeAll(Deno.stdout, encoder.encode(text));
-      } catch (error) {
-        stdoutFailed = true;
-        complain(`${name}: stdout cannot be written any more: ${(error as Error).message}\n`);
+        Deno.stderr.writeSync(new TextEncoder().encode(text));
+      } catch {
+        // Nowhere is left to say it.
       }
     },
-    complain,
+    flushed: async (ms) => {
+      await stdout.flushed(ms); // its failure is told on stderr
+      await stderr.flushed(LAST_WORDS_MS);
+    },
     log: createLogger({ name, write: complain }),
   };
-}
-
-function writeAll(target: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  for (let sent = 0; sent < bytes.length;) sent += target.writeSync(bytes.subarray(sent));
 }

@@ -5,6 +5,8 @@ export interface SignalActions {
   readonly end: () => void;
   /** The second of these, or SIGQUIT: the process ends at once, after this. Must not wait. */
   readonly abort?: () => void;
+  /** SIGHUP: read files again. Absent: it ends the program like SIGTERM. */
+  readonly reload?: () => void;
   /** SIGTSTP: no more work, but stay. */
   readonly quiet?: () => void;
   /** SIGUSR1: say how things are. */
@@ -34,6 +36,10 @@ export function onSignals(actions: SignalActions): { dispose(): void } {
     }
   }
   for (const [signal, status] of Object.entries(ENDING)) {
+    if (signal === "SIGHUP" && actions.reload !== undefined) {
+      on(signal, actions.reload);
+      continue;
+    }
     on(signal as keyof typeof ENDING, () => {
       const now = performance.now();
       if (first?.signal === signal && now - first.at < ECHO_MS) return;

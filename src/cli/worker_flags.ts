@@ -69,18 +69,22 @@ const queues: Flag<readonly QueueShare[]> = {
   },
 };
 
+/** A task waits for its turn unacknowledged, and brokers do not wait for ever. */
+const LOWEST_RATE_PER_HOUR = 3;
+
 const rate: Flag<number | undefined> = {
   value: "N/s",
-  help: "start at most so many tasks a second, a minute (N/m) or an hour (N/h)",
+  help: "start at most so many tasks a second, a minute (N/m) or an hour (N/h; at least 3)",
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
     const match = /^(\d{1,9}(?:\.\d{1,3})?)(?:\/(s|m|h))?$/.exec(given);
     const seconds = { s: 1, m: 60, h: 3600 }[match?.[2] ?? "s"]!;
     const perSecond = Number(match?.[1] ?? 0) / seconds;
-    if (perSecond > 0) return perSecond;
+    if (perSecond * 3_600 >= LOWEST_RATE_PER_HOUR) return perSecond;
     throw new UsageError(
-      `${source} must be a number of tasks such as 10/s or 30/m, and is ${JSON.stringify(given)}`,
+      `${source} must be a number of tasks such as 10/s, 30/m or at least ` +
+        `${LOWEST_RATE_PER_HOUR}/h, and is ${JSON.stringify(given)}`,
     );
   },
 };
@@ -156,7 +160,9 @@ export const WORKER_FLAGS = {
     min: 1,
     max: 1_000_000,
     default: DEFAULT_POLICY.maxCrashes,
-    help: "workers that may vanish with a task before it goes to NAME.dead without another run",
+    help:
+      "deliveries of a task that may end without an answer (a worker vanished, its connection " +
+      "was lost) before it goes to NAME.dead without another run",
   }),
   "delay-queue-type": choice({
     choices: ["quorum", "classic"],

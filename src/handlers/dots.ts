@@ -9,8 +9,8 @@ const LONGEST_SLEEP_MS = 2 ** 30;
 const MOST_SHOWN_BYTES = 4096;
 
 export interface DotsOptions {
-  /** Receives the tutorial's lines. */
-  readonly print: (line: string) => void;
+  /** Receives the tutorial's lines; may say what to wait for when nobody reads them. */
+  readonly print: (line: string) => Promise<void> | void;
   /** Milliseconds for a dot; default 1000. */
   readonly dotMs?: number;
 }
@@ -18,14 +18,24 @@ export interface DotsOptions {
 /** A handler that sleeps for the dots of a task and prints the tutorial's lines. */
 export function dotsHandler(options: DotsOptions): Handler {
   const { print, dotMs = 1000 } = options;
-  return async (task, { signal }) => {
-    print(` [x] Received ${describeBody(task)}\n`);
-    const dots = task.body.reduce((sum, byte) => byte === DOT ? sum + 1 : sum, 0);
-    if (!await slept(dots * dotMs, signal)) return INTERRUPTED;
+  return async (task, context) => {
+    const read = print(` [x] Received ${describeBody(task)}\n`);
+    if (read !== undefined && !await beforeAbort(read, context.signal)) return INTERRUPTED;
+    const dots = countDots(task.body);
+    if (dots > 0 && !await slept(dots * dotMs, context.signal)) return INTERRUPTED;
     print(" [x] Done\n");
     return DONE;
   };
 }
+
+function countDots(body: Uint8Array): number {
+  let dots = 0;
+  for (let at = body.indexOf(DOT); at >= 0; at = body.indexOf(DOT, at + 1)) dots++;
+  return dots;
+}
+
+/** Keeps nothing of what it has decoded, because it is never told that more follows. */
+const wholeText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * A body for a terminal, on one line: text with its control characters escaped; a count in front
@@ -36,16 +46,25 @@ export function describeBody(task: Task): string {
   const long = body.length > MOST_SHOWN_BYTES;
   const shown = long ? body.subarray(0, MOST_SHOWN_BYTES) : body;
   try {
+    if (!long) return escapeControls(wholeText.decode(shown));
     // A cut may fall into a character; `stream` leaves that one out instead of failing.
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-      .decode(shown, { stream: long });
-    return long ? `${body.length} bytes: ${escapeControls(text)}...` : escapeControls(text);
+      .decode(shown, { stream: true });
+    return `${body.length} bytes: ${escapeControls(text)}...`;
   } catch {
     const start = [...shown.subarray(0, 32)].map((byte) => byte.toString(16).padStart(2, "0"));
     return `${body.length} bytes that are not UTF-8: ${start.join(" ")}${
       body.length > 32 ? " ..." : ""
     }`;
   }
+}
+
+/** Waits; false when the signal came first. */
+async function beforeAbort(promise: Promise<void>, signal: AbortSignal): Promise<boolean> {
+  const aborted = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => aborted.resolve(), { once: true });
+  if (!signal.aborted) await Promise.race([promise, aborted.promise]);
+  return !signal.aborted;
 }
 
 /** Sleeps; false when the signal ended it. */

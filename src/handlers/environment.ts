@@ -1,5 +1,6 @@
 /** What a command is told about its task: `TASK_*` variables and a file of JSON. */
 import type { TaskContext } from "../task/handler.ts";
+import { originalRoute } from "../task/headers.ts";
 import type { Field, Task, TaskProperties } from "../task/task.ts";
 
 /** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
@@ -27,12 +28,13 @@ export function taskEnvironment(
   files: { readonly meta: string; readonly snooze: string },
 ): Record<string, string> {
   const { properties } = task;
+  const route = originalRoute(task);
   const seconds = (ms: number | undefined) => ms === undefined ? "" : String(Math.floor(ms / 1e3));
   return {
     TASK_ID: value(task.id),
     TASK_QUEUE: value(task.queue),
-    TASK_EXCHANGE: value(task.exchange),
-    TASK_ROUTING_KEY: value(task.routingKey),
+    TASK_EXCHANGE: value(route.exchange),
+    TASK_ROUTING_KEY: value(route.routingKey),
     TASK_ATTEMPT: String(context.attempt),
     TASK_MAX_ATTEMPTS: String(context.maxAttempts ?? ""),
     TASK_REDELIVERED: task.redelivered ? "1" : "0",
@@ -51,12 +53,13 @@ export function taskEnvironment(
 /** The content of `TASK_META_FILE`. Header names are data here, never names of variables. */
 export function taskMetadata(task: Task, context: TaskContext): string {
   const { headers = {}, ...properties } = task.properties;
+  const route = originalRoute(task);
   return JSON.stringify({
     schema: META_SCHEMA,
     delivery: {
       queue: task.queue,
-      exchange: task.exchange,
-      routing_key: task.routingKey,
+      exchange: route.exchange,
+      routing_key: route.routingKey,
       redelivered: task.redelivered,
       attempt: context.attempt,
       max_attempts: context.maxAttempts ?? null,

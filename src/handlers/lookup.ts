@@ -22,6 +22,9 @@ export function findExecutable(name: string, options: LookupOptions): string {
   if (!isDirectory(cwd)) {
     throw new InputError(`the command needs a directory to run in, and "${cwd}" is none`);
   }
+  if (name === "") {
+    throw new ToolError("the command must have a name, and it is empty", EXIT.notFound);
+  }
   if (Deno.build.os === "windows") return name;
   if (name.includes("/")) {
     const file = join(cwd, name);

@@ -1,6 +1,7 @@
 /** The handler that calls a function of the user's, from a module on disk or given directly. */
 import { EXIT, InputError } from "../errors.ts";
 import { DONE, type Handler, type Outcome, type TaskContext } from "../task/handler.ts";
+import { originalRoute } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 
 /** A task as a user's function sees it. */
@@ -60,14 +61,8 @@ export function functionHandler(
   options: FunctionHandlerOptions,
 ): Handler {
   return async (task, context) => {
-    const { id } = task;
     try {
-      await work(new BodyReader(task), {
-        ...context,
-        log: (message) => options.log(String(message), id),
-        progress: (done, total) =>
-          options.log(total === undefined ? `progress ${done}` : `progress ${done}/${total}`, id),
-      });
+      await work(new BodyReader(task), new FunctionContext(context, task.id, options.log));
       return DONE;
     } catch (error) {
       if (context.signal.aborted) throw error;
@@ -126,8 +121,7 @@ class BodyReader implements HandlerTask {
     this.body = task.body;
     this.properties = task.properties;
     this.queue = task.queue;
-    this.exchange = task.exchange;
-    this.routingKey = task.routingKey;
+    ({ exchange: this.exchange, routingKey: this.routingKey } = originalRoute(task));
     this.redelivered = task.redelivered;
   }
 
@@ -144,10 +138,49 @@ class BodyReader implements HandlerTask {
   }
 }
 
+/** The context of the run with ways to say something; made for every task, so all is lazy. */
+class FunctionContext implements HandlerContext {
+  readonly #run: TaskContext;
+  readonly #id: string;
+  readonly #say: FunctionHandlerOptions["log"];
+
+  constructor(run: TaskContext, id: string, say: FunctionHandlerOptions["log"]) {
+    this.#run = run;
+    this.#id = id;
+    this.#say = say;
+  }
+
+  get signal(): AbortSignal {
+    return this.#run.signal;
+  }
+
+  get attempt(): number {
+    return this.#run.attempt;
+  }
+
+  get maxAttempts(): number | undefined {
+    return this.#run.maxAttempts;
+  }
+
+  get deadline(): number | undefined {
+    return this.#run.deadline;
+  }
+
+  /** Bound, because functions take it out of the context; made when they do. */
+  get log(): HandlerContext["log"] {
+    return (message) => this.#say(String(message), this.#id);
+  }
+
+  get progress(): HandlerContext["progress"] {
+    return (done, total) =>
+      this.log(total === undefined ? `progress ${done}` : `progress ${done}/${total}`);
+  }
+}
+
 function failureOf(error: unknown): Outcome {
   const reason = messageOf(error);
   if (!(error instanceof Error)) return { kind: "failed", reason };
-  const stderrTail = (error.stack ?? reason).slice(0, 1_024).toWellFormed();
+  const stderrTail = textOf(error.stack ?? reason).slice(0, 1_024).toWellFormed();
   if (error.name === "RejectTask") return { kind: "rejected", reason, stderrTail };
   const { delayMs } = error as { delayMs?: unknown };
   const asked = error.name === "RetryTask" && typeof delayMs === "number" && delayMs >= 0 &&
@@ -156,8 +189,17 @@ function failureOf(error: unknown): Outcome {
 }
 
 function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message === "" && error instanceof Error ? error.name : message;
+  const message = textOf(error instanceof Error ? error.message : error);
+  return message === "" && error instanceof Error ? textOf(error.name) : message;
+}
+
+/** Anything can be thrown, and an error's own fields can be anything. */
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return "an error that is no text";
+  }
 }
 
 function toFileUrl(file: string): string {

@@ -1,4 +1,5 @@
 /** Where the output of a command goes, without ever holding much of it in memory. */
+import { EXIT, InputError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import type { Sink } from "./process_group.ts";
 
@@ -136,8 +137,12 @@ export class OutputRouter {
   readonly #stderr: SharedWriter;
   readonly #report: (message: string) => void;
 
-  /** @param report told when a task's output cannot be written */
+  /**
+   * @param report told when a task's output cannot be written
+   * @throws {InputError} no file can be made in the directory for the output
+   */
   constructor(mode: OutputMode, stderr: SharedWriter, report: (message: string) => void) {
+    if (mode.kind === "file") requireWritable(mode.directory);
     this.#mode = mode;
     this.#stderr = stderr;
     this.#report = report;
@@ -181,6 +186,20 @@ export class OutputRouter {
         };
       }
     }
+  }
+}
+
+function requireWritable(directory: string): void {
+  try {
+    Deno.removeSync(Deno.makeTempFileSync({ dir: directory }));
+  } catch (error) {
+    throw new InputError(
+      `the output must go to a directory in which files can be made, and ${
+        JSON.stringify(directory)
+      } is none: ${(error as Error).message}`,
+      EXIT.noInput,
+      { cause: error },
+    );
   }
 }
 

@@ -49,6 +49,8 @@ export class RunFiles implements Disposable {
   /** What the command wrote to the snooze file, if it did; the file goes. */
   takeSnooze(): string | undefined {
     try {
+      // Opening a named pipe would wait for somebody who writes to it.
+      if (!Deno.lstatSync(this.snooze).isFile) return undefined;
       using file = Deno.openSync(this.snooze);
       const bytes = new Uint8Array(MAX_SNOOZE_BYTES);
       const length = file.readSync(bytes) ?? 0;

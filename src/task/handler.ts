@@ -38,9 +38,9 @@ export interface TaskContext {
   /** 1 for the first attempt. */
   readonly attempt: number;
   /** The attempt that is the last one. */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** When the task's time is over, in milliseconds since 1970; absent without a limit. */
-  readonly deadline?: number;
+  readonly deadline?: number | undefined;
 }
 
 /** Does the work of one task. */

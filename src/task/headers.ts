@@ -16,6 +16,9 @@ export const HEADER = {
   error: "task-error",
   /** The work queue it belongs to; text. */
   originQueue: "task-origin-queue",
+  /** The exchange and routing key it was first published with, unless it was the default one; text. */
+  exchange: "task-exchange",
+  routingKey: "task-routing-key",
   /** Not to be run earlier; integer, milliseconds since 1970. */
   notBefore: "task-not-before",
   /** Not to be run later; integer, milliseconds since 1970. Stands in for `expiration`. */
@@ -82,11 +85,19 @@ const MAX_ERROR_LENGTH = 1_024;
 
 /** Reads what the headers say. Values that make no sense count as absent: headers are foreign. */
 export function readHistory(task: Pick<Task, "properties" | "redelivered">): History {
-  const headers = task.properties.headers ?? {};
+  const { headers } = task.properties;
+  if (headers === undefined && !task.redelivered) return NO_HISTORY;
+  return historyOf(headers ?? {}, task.redelivered);
+}
+
+/** Of most tasks. */
+const NO_HISTORY: History = { attempts: 0, crashes: 0, replays: 0, counted: false };
+
+function historyOf(headers: Readonly<Record<string, Field>>, redelivered: boolean): History {
   const deliveries = [headers["x-acquired-count"], headers["x-delivery-count"]].map(toInteger);
   const counted = deliveries.some((count) => count !== undefined);
   const vanished = (toInteger(headers[HEADER.crashes]) ?? 0) +
-    (task.redelivered && !counted ? 1 : 0);
+    (redelivered && !counted ? 1 : 0);
   const notBefore = toInteger(headers[HEADER.notBefore]);
   const expiresAt = toInteger(headers[HEADER.expiresAt]);
   return {
@@ -105,6 +116,22 @@ export function originQueue(properties: TaskProperties): string | undefined {
   return typeof name === "string" && name !== "" ? name : undefined;
 }
 
+/** How a task was first published: a copy comes through the default exchange. */
+export function originalRoute(
+  task: Pick<Task, "exchange" | "routingKey" | "properties">,
+): { readonly exchange: string; readonly routingKey: string } {
+  const exchange = task.properties.headers?.[HEADER.exchange];
+  const routingKey = task.properties.headers?.[HEADER.routingKey];
+  return typeof exchange === "string" && typeof routingKey === "string"
+    ? { exchange, routingKey }
+    : task;
+}
+
+/** Without exchange and routing key it came through the default exchange. */
+type CopiedTask =
+  & Pick<Task, "properties" | "queue">
+  & Partial<Pick<Task, "exchange" | "routingKey">>;
+
 /** What changes when a task is parked in a delay queue, or put back on its own queue. */
 export interface Parking {
   /** Attempts made so far. */
@@ -122,11 +149,12 @@ export interface Parking {
  * @param now milliseconds since 1970
  */
 export function parkedProperties(
-  task: Pick<Task, "properties" | "queue">,
+  task: CopiedTask,
   parking: Parking,
   now: number,
 ): TaskProperties {
   return copyProperties(task.properties, now, {
+    ...route(task),
     [HEADER.originQueue]: task.queue,
     [HEADER.attempt]: parking.attempts,
     [HEADER.crashes]: parking.crashes || undefined,
@@ -152,11 +180,12 @@ export interface Obituary {
  * @param now milliseconds since 1970
  */
 export function deadProperties(
-  task: Pick<Task, "properties" | "queue">,
+  task: CopiedTask,
   obituary: Obituary,
   now: number,
 ): TaskProperties {
   return copyProperties(task.properties, now, {
+    ...route(task),
     [HEADER.originQueue]: task.queue,
     [HEADER.attempt]: obituary.attempts,
     [HEADER.notBefore]: undefined,
@@ -184,6 +213,12 @@ export function replayProperties(properties: TaskProperties, replays: number): T
     [HEADER.replays]: replays,
     ...Object.fromEntries(OBITUARY.map((name) => [name, undefined])),
   });
+}
+
+/** Headers that keep how a task was first published. */
+function route(task: CopiedTask): Record<string, Field> {
+  const { exchange, routingKey } = originalRoute({ exchange: "", routingKey: task.queue, ...task });
+  return exchange === "" ? {} : { [HEADER.exchange]: exchange, [HEADER.routingKey]: routingKey };
 }
 
 /** A header of `undefined` is removed. */

@@ -124,7 +124,11 @@ export function decide(
       return park(outcome.delayMs, { attempts: history.attempts }, policy, now);
     case "interrupted":
     case "unable":
-      return history.crashes + 1 >= policy.maxCrashes ? { kind: "renew" } : { kind: "requeue" };
+      // What is given back once keeps its place. From then on brokers, and we, would count being
+      // given back as crashes.
+      return history.crashes > 0 || policy.maxCrashes === 1
+        ? { kind: "renew" }
+        : { kind: "requeue" };
   }
 }
 

@@ -44,7 +44,7 @@ export interface ReplayOptions extends Selection {
   readonly maxReplays: number;
   readonly queueType: QueueType;
   /** Called for each task, after it is done. */
-  readonly onTask: (task: Task, fate: "replayed" | "kept") => void;
+  readonly onTask: (task: Task, fate: "replayed" | "kept") => Promise<void> | void;
 }
 
 /** The dead queue of one work queue, on one connection. */
@@ -52,6 +52,7 @@ export class DeadLetters {
   readonly #transport: Transport;
   readonly #queue: string;
   readonly #name: string;
+  #left = 0;
 
   constructor(transport: Transport, queue: string) {
     this.#transport = transport;
@@ -59,11 +60,16 @@ export class DeadLetters {
     this.#name = deadQueue(queue).name;
   }
 
+  /** Dead tasks that the last operation did not look at, because it had its `max`. */
+  get left(): number {
+    return this.#left;
+  }
+
   /** Calls `onTask` for each dead task selected, oldest first; all stay. */
-  async list(selection: Selection, onTask: (task: Task) => void): Promise<number> {
-    return await this.#visit(selection, ({ task }) => {
-      onTask(task);
-      return Promise.resolve(false);
+  async list(selection: Selection, onTask: (task: Task) => Promise<void> | void): Promise<number> {
+    return await this.#visit(selection, async ({ task }) => {
+      await onTask(task);
+      return false;
     });
   }
 
@@ -81,12 +87,12 @@ export class DeadLetters {
     await this.#visit(options, async ({ task }) => {
       const { replays } = readHistory(task);
       if (replays >= options.maxReplays) {
-        options.onTask(task, "kept");
+        await options.onTask(task, "kept");
         return false;
       }
       replayed++;
       if (options.dryRun) {
-        options.onTask(task, "replayed");
+        await options.onTask(task, "replayed");
         return false;
       }
       const target = originQueue(task.properties) ?? this.#queue;
@@ -100,7 +106,7 @@ export class DeadLetters {
         body: task.body,
         properties: replayProperties(task.properties, replays + 1),
       });
-      options.onTask(task, "replayed");
+      await options.onTask(task, "replayed");
       return true;
     });
     return replayed;
@@ -109,12 +115,12 @@ export class DeadLetters {
   /** Removes the tasks selected for good. @returns how many */
   async purge(
     selection: Selection,
-    onTask: (task: Task) => void,
+    onTask: (task: Task) => Promise<void> | void,
     dryRun: boolean,
   ): Promise<number> {
-    return await this.#visit(selection, ({ task }) => {
-      onTask(task);
-      return Promise.resolve(!dryRun);
+    return await this.#visit(selection, async ({ task }) => {
+      await onTask(task);
+      return !dryRun;
     });
   }
 
@@ -133,8 +139,11 @@ export class DeadLetters {
     const channel = await this.#transport.openChannel();
     let visited = 0;
     try {
-      for (let seen = 0; seen < present && visited < max; seen++) {
+      this.#left = present;
+      while (this.#left > 0 && visited < max) {
         const dead = await this.#take(channel);
+        // Somebody else may have taken some.
+        this.#left = dead === undefined ? 0 : this.#left - 1;
         if (dead === undefined) break;
         const leaves = matches(dead.task, match) && (visited++, await visit(dead));
         if (leaves) await channel.basicAck(dead.tag);

@@ -1,14 +1,18 @@
 /** Which tasks have succeeded on this host, kept in a file over restarts. */
 import { EXIT, InputError } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 
 /** Pruning happens once in so many additions. */
 const PRUNE_EVERY = 1_000;
 
 export interface Dedupe {
-  /** The task has succeeded here before. Always false for tasks without an id. */
+  /**
+   * The task has succeeded here before. False for tasks without an id, and when the file cannot be
+   * read: then a task may run twice, as without it.
+   */
   has(task: Task): boolean;
-  /** Resolved on disk when it returns: only then may the task be acknowledged. */
+  /** On disk when it returns, if the file can be written. */
   add(task: Task): void;
   close(): void;
 }
@@ -17,13 +21,14 @@ export interface Dedupe {
  * Opens the file, or makes it. node:sqlite is loaded only here.
  *
  * @param ttlMs how long an id is kept
+ * @param log told when the file fails later: no reason to run a task that is done once more
  * @throws {InputError} it cannot be used
  */
-export async function openDedupe(path: string, ttlMs: number): Promise<Dedupe> {
+export async function openDedupe(path: string, ttlMs: number, log: Logger): Promise<Dedupe> {
   const { DatabaseSync } = await import("node:sqlite");
   try {
     const db = new DatabaseSync(path);
-    db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
+    db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=500;
       CREATE TABLE IF NOT EXISTS done (
         queue TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -35,14 +40,24 @@ export async function openDedupe(path: string, ttlMs: number): Promise<Dedupe> {
     const prune = db.prepare("DELETE FROM done WHERE at <= ?");
     prune.run(Date.now() - ttlMs);
     let added = 0;
+    const attempt = <T>(id: string, otherwise: T, use: () => T): T => {
+      if (id === "") return otherwise;
+      try {
+        return use();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : error;
+        log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason}`, { id });
+        return otherwise;
+      }
+    };
     return {
-      has: (task) =>
-        task.id !== "" && find.get(task.queue, task.id, Date.now() - ttlMs) !== undefined,
-      add: (task) => {
-        if (task.id === "") return;
-        insert.run(task.queue, task.id, Date.now());
-        if (++added % PRUNE_EVERY === 0) prune.run(Date.now() - ttlMs);
-      },
+      has: ({ queue, id }) =>
+        attempt(id, false, () => find.get(queue, id, Date.now() - ttlMs) !== undefined),
+      add: ({ queue, id }) =>
+        attempt(id, undefined, () => {
+          insert.run(queue, id, Date.now());
+          if (++added % PRUNE_EVERY === 0) prune.run(Date.now() - ttlMs);
+        }),
       close: () => db.close(),
     };
   } catch (error) {

@@ -1,70 +1,116 @@
 /** Runs a handler so that every ending is a value, and within its time. */
-import { type Handler, INTERRUPTED, type Outcome } from "../task/handler.ts";
+import { type Handler, INTERRUPTED, type Outcome, type TaskContext } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
+import type { Runs, Stoppable } from "./runs.ts";
 
-export interface ExecuteOptions {
-  /** 1 for the first attempt. */
-  readonly attempt: number;
+/** What holds for every run of a worker. */
+export interface RunRules {
   readonly maxAttempts: number;
-  /** Aborts when the worker ends. */
-  readonly interrupt: AbortSignal;
-  /** Time for the task in milliseconds; absent: no limit. */
-  readonly timeoutMs?: number;
+  /** Those that run, and how long they may. */
+  readonly runs: Runs;
   /** How long a handler that was told to stop may take, in milliseconds. */
   readonly stopMs: number;
   /** Called when a handler was told to stop and did not; it is still running then. */
-  readonly onHung: () => void;
+  readonly onHung: (task: Task) => void;
 }
 
-/** Never rejects: an exception becomes `failed`, or `interrupted` after an abort of ours. */
-export async function execute(
+/**
+ * Never rejects: an exception becomes `failed`, or `interrupted` after an abort of ours.
+ *
+ * @param attempt 1 for the first
+ * @param lost aborts when the run has become pointless; stops it as the worker's end does
+ */
+export function execute(
   handler: Handler,
   task: Task,
-  options: ExecuteOptions,
+  attempt: number,
+  rules: RunRules,
+  lost?: AbortSignal,
 ): Promise<Outcome> {
-  const { interrupt, timeoutMs, stopMs } = options;
-  const controller = new AbortController();
-  const { signal } = controller;
-  const hung = Promise.withResolvers<Outcome>();
-  let stopTimer: ReturnType<typeof setTimeout> | undefined;
-  function stop(reason: Error): void {
-    if (signal.aborted) return;
-    stopTimer = setTimeout(() => {
-      options.onHung();
-      hung.resolve(endedByUs(signal));
-    }, stopMs);
-    controller.abort(reason);
-  }
-  function onInterrupt(): void {
-    stop(new Error("the worker is ending"));
-  }
-  const timer = timeoutMs === undefined ? undefined : setTimeout(
-    () => stop(new DOMException(`the task took longer than ${timeoutMs} ms`, "TimeoutError")),
-    timeoutMs,
-  );
-  interrupt.addEventListener("abort", onInterrupt);
-  if (interrupt.aborted) onInterrupt();
-  try {
-    const running = handler(task, {
-      signal,
-      attempt: options.attempt,
-      maxAttempts: options.maxAttempts,
-      ...(timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs }),
-    });
-    return await Promise.race([running, hung.promise]);
-  } catch (error) {
-    if (signal.aborted) return endedByUs(signal);
-    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
-  } finally {
-    clearTimeout(timer);
-    clearTimeout(stopTimer);
-    interrupt.removeEventListener("abort", onInterrupt);
-  }
+  return new Run(task, attempt, rules, lost).of(handler);
 }
 
-/** The outcome of a handler that ended, or did not, because we told it to. */
-function endedByUs(signal: AbortSignal): Outcome {
-  return signal.reason.name === "TimeoutError"
-    ? { kind: "failed", reason: "timeout" }
-    : INTERRUPTED;
+/** One run. Most handlers never look at their signal, so it is made when they do. */
+class Run implements TaskContext, Stoppable {
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  readonly deadline: number | undefined;
+  readonly endsAt: number;
+  readonly #task: Task;
+  readonly #rules: RunRules;
+  readonly #lost: AbortSignal | undefined;
+  #controller: AbortController | undefined;
+  /** Why it was told to stop. */
+  #stopped: Error | undefined;
+  #stopTimer: ReturnType<typeof setTimeout> | undefined;
+  #onLost: (() => void) | undefined;
+  #resolve!: (outcome: Outcome) => void;
+
+  constructor(task: Task, attempt: number, rules: RunRules, lost: AbortSignal | undefined) {
+    const { maxAttempts, runs: { limitMs } } = rules;
+    this.#task = task;
+    this.#rules = rules;
+    this.#lost = lost;
+    this.attempt = attempt;
+    this.maxAttempts = maxAttempts;
+    this.deadline = limitMs === undefined ? undefined : Date.now() + limitMs;
+    this.endsAt = limitMs === undefined ? Infinity : performance.now() + limitMs;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped);
+    }
+    return this.#controller.signal;
+  }
+
+  of(handler: Handler): Promise<Outcome> {
+    const ended = new Promise<Outcome>((resolve) => this.#resolve = resolve);
+    this.#rules.runs.add(this);
+    if (this.#lost !== undefined) {
+      this.#onLost = () => this.interrupt();
+      this.#lost.addEventListener("abort", this.#onLost);
+      if (this.#lost.aborted) this.interrupt();
+    }
+    handler(this.#task, this).then(
+      (outcome) => this.#end(outcome),
+      (error) => this.#end(this.#outcomeOf(error)),
+    );
+    return ended;
+  }
+
+  interrupt(): void {
+    this.#stop(new Error("the worker is ending"));
+  }
+
+  timeOut(): void {
+    const { limitMs } = this.#rules.runs;
+    this.#stop(new DOMException(`the task took longer than ${limitMs} ms`, "TimeoutError"));
+  }
+
+  /** It has to end within `stopMs`; only the first reason counts. */
+  #stop(reason: Error): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = reason;
+    this.#rules.runs.delete(this);
+    this.#stopTimer = setTimeout(() => {
+      this.#rules.onHung(this.#task);
+      this.#end(this.#outcomeOf(reason));
+    }, this.#rules.stopMs);
+    this.#controller?.abort(reason);
+  }
+
+  #outcomeOf(error: unknown): Outcome {
+    if (this.#stopped?.name === "TimeoutError") return { kind: "failed", reason: "timeout" };
+    if (this.#stopped !== undefined) return INTERRUPTED;
+    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
+  }
+
+  #end(outcome: Outcome): void {
+    clearTimeout(this.#stopTimer);
+    this.#rules.runs.delete(this);
+    if (this.#onLost !== undefined) this.#lost!.removeEventListener("abort", this.#onLost);
+    this.#resolve(outcome);
+  }
 }

@@ -1,6 +1,7 @@
 /**
- * Tasks that were finished when the channel that brought them had died. The broker delivers them
- * again; what was decided then is done without a second run, if they come back to this worker.
+ * Tasks that were finished when the channel that brought them had died, or died right after the
+ * acknowledgement. The broker delivers them again; what was decided then is done without a second
+ * run, if they come back to this worker.
  */
 import { HEADER } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
@@ -8,6 +9,18 @@ import type { Task } from "../task/task.ts";
 
 const KEPT_MS = 3_600_000;
 const MOST = 10_000;
+/** Acknowledgements that may have been under way when a connection was lost. */
+const MOST_ACKED = 256;
+/** Larger tasks are not kept for the case that their acknowledgement is lost, in bytes. */
+const MOST_ACKED_BYTES = 64 * 1024;
+
+interface Acked {
+  readonly task: Task;
+  /** Aborts when the channel ends on which it was acknowledged. */
+  readonly lost: AbortSignal;
+  /** performance.now() of the acknowledgement. */
+  readonly since: number;
+}
 
 interface Finished {
   readonly decision: Decision;
@@ -18,6 +31,9 @@ interface Finished {
 export class FinishedTasks {
   /** By fingerprint, oldest first. */
   readonly #tasks = new Map<string, Finished>();
+  /** The last ones; a ring. Undefined: used. */
+  readonly #acked: (Acked | undefined)[] = [];
+  #nextAcked = 0;
 
   /** Tasks without an id cannot be recognised and are not kept. */
   remember(task: Task, decision: Decision): void {
@@ -26,14 +42,36 @@ export class FinishedTasks {
     this.#tasks.set(fingerprint(task), { decision, since: performance.now() });
   }
 
+  /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
+  acknowledged(task: Task, lost: AbortSignal): void {
+    if (task.id === "" || task.body.length > MOST_ACKED_BYTES) return;
+    this.#acked[this.#nextAcked] = { task, lost, since: performance.now() };
+    this.#nextAcked = (this.#nextAcked + 1) % MOST_ACKED;
+  }
+
   /** What was decided about a task that has come back, once. */
   take(task: Task): Decision | undefined {
-    if (this.#tasks.size === 0 || !task.redelivered || task.id === "") return undefined;
+    if (!task.redelivered || task.id === "") return undefined;
+    if (this.#takeAcknowledged(task)) return { kind: "ack" };
+    if (this.#tasks.size === 0) return undefined;
     this.#forgetOld();
     const key = fingerprint(task);
     const finished = this.#tasks.get(key);
     this.#tasks.delete(key);
     return finished?.decision;
+  }
+
+  /** Of tasks that a producer sends again and again, all alike, nobody knows which one came back. */
+  #takeAcknowledged(task: Task): boolean {
+    const oldest = performance.now() - KEPT_MS;
+    const alike = this.#acked.flatMap((acked, index) =>
+      acked !== undefined && acked.since > oldest && isSameTask(acked.task, task) ? [index] : []
+    );
+    const [only, another] = alike;
+    if (only === undefined || another !== undefined) return false;
+    if (!this.#acked[only]!.lost.aborted) return false;
+    this.#acked[only] = undefined;
+    return true;
   }
 
   #forgetOld(): void {
@@ -43,6 +81,11 @@ export class FinishedTasks {
       this.#tasks.delete(key);
     }
   }
+}
+
+/** Whether two deliveries are of one and the same task; of one without an id nobody can tell. */
+export function isSameTask(one: Task, other: Task): boolean {
+  return one.id !== "" && one.id === other.id && fingerprint(one) === fingerprint(other);
 }
 
 /**

@@ -7,7 +7,7 @@ import { type Connector, sleep } from "../amqp/connection.ts";
 import { ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { ConnectionError, ToolError } from "../errors.ts";
+import { ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -42,7 +42,8 @@ export class Forwarder {
    * confirmed it.
    *
    * @param signal ends the pauses between tries, and with them the tries
-   * @throws {ToolError} after several tries: the copy may be on the queue or not
+   * @throws {ToolError} after several tries: the copy may be on the queue or not; at once when it
+   *   cannot be encoded (65)
    */
   async publish(
     queue: QueueSpec,
@@ -55,6 +56,7 @@ export class Forwarder {
         return await this.#publishOnce(queue, body, properties);
       } catch (error) {
         if (!(error instanceof ToolError) || attempt === TRIES || signal.aborted) throw error;
+        if (error.exitCode === EXIT.badData) throw error; // it stays so
         const pause = FIRST_PAUSE_MS * 2 ** (attempt - 1);
         this.#options.log.warn(
           `a task cannot be moved to the queue ${JSON.stringify(queue.name)}: ${error.message}; ` +

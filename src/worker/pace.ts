@@ -4,35 +4,50 @@ export class Pace {
   /** performance.now() from which the next task may start. */
   #next = 0;
   #stopped = false;
-  readonly #waiting = new Map<ReturnType<typeof setTimeout>, () => void>();
+  /** In the order of their turns. */
+  readonly #waiting = new Set<() => void>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** @param perSecond more than 0 */
   constructor(perSecond: number) {
     this.#intervalMs = 1_000 / perSecond;
   }
 
-  /** Resolves when the caller may start, or after `stop`. */
-  async turn(): Promise<void> {
-    const now = performance.now();
-    const start = Math.max(now, this.#next);
-    this.#next = start + this.#intervalMs;
-    if (start <= now || this.#stopped) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(timer);
+  /**
+   * Resolves when the caller may start; also after `stop`, and when `lost` aborts, whose turn is
+   * then the next one's.
+   */
+  turn(lost: AbortSignal): Promise<void> {
+    if (this.#stopped || lost.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        this.#waiting.delete(end);
+        lost.removeEventListener("abort", end);
         resolve();
-      }, start - now);
-      this.#waiting.set(timer, resolve);
+      };
+      lost.addEventListener("abort", end);
+      this.#waiting.add(end);
+      if (this.#timer === undefined) this.#go();
     });
   }
 
   /** Nobody waits any more. */
   stop(): void {
     this.#stopped = true;
-    for (const [timer, resolve] of this.#waiting) {
-      clearTimeout(timer);
-      resolve();
-    }
-    this.#waiting.clear();
+    clearTimeout(this.#timer);
+    for (const end of [...this.#waiting]) end();
   }
+
+  /** Whoever is first starts if it is time, and the timer is set for the next one. */
+  readonly #go = (): void => {
+    this.#timer = undefined;
+    const [first] = this.#waiting;
+    if (first === undefined) return;
+    const now = performance.now();
+    if (now >= this.#next) {
+      this.#next = now + this.#intervalMs;
+      first();
+    }
+    this.#timer = setTimeout(this.#go, this.#next - now);
+  };
 }

@@ -10,9 +10,10 @@ import type { Handler, Outcome } from "../task/handler.ts";
 import { readHistory } from "../task/headers.ts";
 import { admit, decide, type Decision, type RetryPolicy } from "../task/retry.ts";
 import type { Dedupe } from "./dedupe.ts";
-import { execute } from "./execute.ts";
-import type { FinishedTasks } from "./finished.ts";
+import { execute, type RunRules } from "./execute.ts";
+import { type FinishedTasks, isSameTask } from "./finished.ts";
 import type { Pace } from "./pace.ts";
+import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
 
 export interface PoolOptions {
@@ -55,21 +56,34 @@ export interface PoolCounts {
 export class Pool {
   readonly #options: PoolOptions;
   readonly #abort = new AbortController();
+  readonly #rules: RunRules;
   readonly #counts = { started: 0, done: 0, retried: 0, dead: 0, returned: 0 };
-  /** Tasks taken and not settled yet. */
-  #running = 0;
+  /** Taken and not settled yet. */
+  readonly #taken = new Set<Delivery>();
   #draining = false;
+  #stopped: Promise<unknown> | undefined;
   #idleWaiters: (() => void)[] = [];
   /** Deliveries beyond the concurrency, in order; called when they may look again. */
   readonly #turnWaiters = new Set<() => void>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    const { policy, stopMs, timeoutMs } = options;
+    this.#rules = {
+      maxAttempts: policy.maxAttempts,
+      runs: new Runs(timeoutMs),
+      stopMs,
+      onHung: (task) => {
+        const reason = "the handler of a task does not stop when it is told to";
+        options.log.error(reason, { id: task.id });
+        options.onUnable?.(EXIT.internal, reason);
+      },
+    };
   }
 
   /** Tasks taken and not settled yet. */
   get running(): number {
-    return this.#running;
+    return this.#taken.size;
   }
 
   get counts(): PoolCounts {
@@ -78,26 +92,22 @@ export class Pool {
 
   /** Runs a task and settles it. Never rejects. */
   async run(delivery: Delivery): Promise<void> {
-    // The run before it may be of the same task: then that one's result is used.
-    while (this.#running >= this.#options.concurrency && !this.#draining && delivery.live) {
-      await this.#turn(delivery);
-    }
-    if (this.#draining || !delivery.live) {
-      delivery.release();
-      return;
-    }
-    this.#running++;
+    while (this.#mustWait(delivery) && !this.#draining && delivery.live) await this.#turn(delivery);
+    if (!delivery.live) return;
+    this.#taken.add(delivery);
     try {
-      await this.#process(delivery);
+      if (this.#draining) await this.#giveBack(delivery);
+      else await this.#process(delivery);
     } catch (error) {
       // A fault of ours: the task must not be lost with it, nor the worker.
       this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
       delivery.release();
     }
-    this.#running--;
+    this.#taken.delete(delivery);
     this.#wakeTurns();
     this.#options.onChange?.();
-    if (this.#running > 0) return;
+    if (this.#taken.size > 0) return;
+    if (this.#draining) this.#rules.runs.rest();
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];
     for (const resume of waiters) resume();
@@ -105,21 +115,35 @@ export class Pool {
 
   /** Resolves when no task is running. */
   idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
+    if (this.#taken.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** Starts no more tasks; those that come, or wait for their turn, go back. */
-  drain(): void {
+  /**
+   * Starts no more tasks; those that come, or wait for their turn, go back.
+   *
+   * @param stopped resolves when the broker sends no more: what goes back earlier would return
+   */
+  drain(stopped: Promise<unknown>): void {
+    this.#stopped ??= stopped;
     this.#draining = true;
     this.#wakeTurns();
     this.#options.pace?.stop();
+    this.#rules.runs.rest();
   }
 
   /** Asks every running task to stop; they end as interrupted. */
   interrupt(): void {
-    this.drain();
+    this.drain(Promise.resolve());
     this.#abort.abort();
+    this.#rules.runs.interrupt();
+  }
+
+  /** All places are taken, or one is by the same task, whose result will do for both. */
+  #mustWait({ task }: Delivery): boolean {
+    if (this.#taken.size >= this.#options.concurrency) return true;
+    if (!task.redelivered) return false;
+    return [...this.#taken].some((taken) => !taken.live && isSameTask(taken.task, task));
   }
 
   /** Resolves when a task has ended, when the worker drains, or when the delivery is lost. */
@@ -140,7 +164,7 @@ export class Pool {
   }
 
   async #process(delivery: Delivery): Promise<void> {
-    const { policy, settler, finished, dedupe, pace } = this.#options;
+    const { dedupe, finished, handler, pace, policy, settler } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) return await this.#settle(delivery, remembered);
@@ -153,21 +177,33 @@ export class Pool {
     const history = readHistory(task);
     const admission = admit(history, task.redelivered, policy, Date.now());
     if (admission.kind !== "run") return await this.#settle(delivery, admission);
-    await pace?.turn();
-    if (this.#draining) return void delivery.release();
+    if (pace !== undefined) await pace.turn(delivery.lost);
+    if (this.#draining) return await this.#giveBack(delivery);
+    if (!delivery.live) return;
 
     const early = this.#options.ackEarly === true;
     if (early && !delivery.ack()) return;
     this.#counts.started++;
     this.#options.onChange?.();
     const started = performance.now();
-    const outcome = await this.#execute(delivery, admission.attempt);
+    const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
+    const outcome = await execute(handler, task, admission.attempt, this.#rules, lost);
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), Date.now());
     this.#count(decision);
     this.#report(delivery, admission.attempt, outcome, decision, performance.now() - started);
-    await settler.settle(delivery, decision, this.#abort.signal, early);
+    const settling = settler.settle(delivery, decision, this.#abort.signal, early);
+    if (settling !== undefined) await settling;
     if (outcome.kind === "unable") this.#options.onUnable?.(outcome.exitCode, outcome.reason);
+  }
+
+  /** A task that was not begun: it is nobody's fault. */
+  async #giveBack(delivery: Delivery): Promise<void> {
+    await this.#stopped;
+    if (!delivery.live) return;
+    const history = readHistory(delivery.task);
+    const { policy } = this.#options;
+    await this.#settle(delivery, decide({ kind: "interrupted" }, history, policy, 0, Date.now()));
   }
 
   async #settle(delivery: Delivery, decision: Decision): Promise<void> {
@@ -178,25 +214,6 @@ export class Pool {
       });
     }
     await this.#options.settler.settle(delivery, decision, this.#abort.signal);
-  }
-
-  async #execute(delivery: Delivery, attempt: number): Promise<Outcome> {
-    const { handler, policy, timeoutMs, stopMs, log } = this.#options;
-    const interrupt = this.#options.killOnDisconnect
-      ? AbortSignal.any([this.#abort.signal, delivery.lost])
-      : this.#abort.signal;
-    return await execute(handler, delivery.task, {
-      attempt,
-      maxAttempts: policy.maxAttempts,
-      interrupt,
-      ...(timeoutMs === undefined ? {} : { timeoutMs }),
-      stopMs,
-      onHung: () => {
-        const reason = "the handler of a task does not stop when it is told to";
-        log.error(reason, { id: delivery.task.id });
-        this.#options.onUnable?.(EXIT.internal, reason);
-      },
-    });
   }
 
   #count(decision: Decision): void {

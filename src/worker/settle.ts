@@ -4,11 +4,11 @@
  * and never loses it.
  */
 import type { Delivery } from "../amqp/consumer.ts";
-import { ToolError } from "../errors.ts";
+import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { deadProperties, parkedProperties, readHistory } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
-import type { TaskProperties } from "../task/task.ts";
+import type { Task, TaskProperties } from "../task/task.ts";
 import {
   deadQueue,
   delayQueue,
@@ -18,6 +18,9 @@ import {
 } from "../task/topology.ts";
 import type { FinishedTasks } from "./finished.ts";
 import type { Forwarder } from "./forward.ts";
+
+/** A decision that puts a copy somewhere. */
+type Moving = Exclude<Decision, { kind: "ack" }>;
 
 export interface SettlerOptions {
   readonly forwarder: Forwarder;
@@ -39,37 +42,42 @@ export class Settler {
   }
 
   /**
-   * Carries out a decision. Never rejects.
+   * Carries out a decision. Never rejects; undefined when nothing is to be waited for.
    *
    * @param acked the delivery was acknowledged before the run (at most once): it cannot be given
    *   back, so that a copy takes its place
    * @param signal gives up on a broker that does not take copies
    */
-  async settle(
+  settle(
     delivery: Delivery,
     decision: Decision,
     signal: AbortSignal,
     acked = false,
+  ): Promise<void> | undefined {
+    if (!acked && !delivery.live) this.#tooLate(delivery, decision);
+    else if (decision.kind === "ack") {
+      if (!acked) this.#acknowledge(delivery);
+    } else if (decision.kind === "requeue" && !acked) delivery.release();
+    else return this.#move(delivery, decision, signal, acked);
+    return undefined;
+  }
+
+  async #move(
+    delivery: Delivery,
+    decision: Moving,
+    signal: AbortSignal,
+    acked: boolean,
   ): Promise<void> {
     const { task } = delivery;
-    if (!acked && !delivery.live) return this.#tooLate(delivery, decision);
-    if (decision.kind === "ack") {
-      if (!acked) delivery.ack();
-      return;
-    }
-    if (decision.kind === "requeue" && !acked) {
-      delivery.release();
-      return;
-    }
-    const copy = this.#copy(delivery, decision);
     try {
-      await this.#options.forwarder.publish(copy.queue, task.body, copy.properties, signal);
+      await this.#publish(task, decision, signal);
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       this.#options.log.error(
-        `a task cannot be moved to the queue ${JSON.stringify(copy.queue.name)} and ${
-          acked ? "is lost, because it was acknowledged early" : "goes back to its own"
-        }: ${error.message}`,
+        `a task cannot be moved to the queue ${
+          JSON.stringify(this.#copy(task, decision).queue.name)
+        } and ${acked ? "is lost, because it was acknowledged early" : "goes back to its own"}: ` +
+          error.message,
         { id: task.id },
       );
       if (!acked) delivery.reject();
@@ -77,7 +85,36 @@ export class Settler {
     }
     // The copy is safe; if the channel has died meanwhile, the original comes back and must not
     // run, nor be copied, again.
-    if (!acked && !delivery.ack()) this.#tooLate(delivery, { kind: "ack" });
+    if (!acked) this.#acknowledge(delivery);
+  }
+
+  #acknowledge(delivery: Delivery): void {
+    if (delivery.ack()) this.#options.finished.acknowledged(delivery.task, delivery.lost);
+    else this.#tooLate(delivery, { kind: "ack" });
+  }
+
+  /**
+   * Publishes the copy. One that cannot be encoded, because our headers find no room beside its
+   * own, would come back for ever: it is dead, without its headers.
+   */
+  async #publish(task: Task, decision: Moving, signal: AbortSignal): Promise<void> {
+    const { forwarder, log } = this.#options;
+    const copy = this.#copy(task, decision);
+    try {
+      await forwarder.publish(copy.queue, task.body, copy.properties, signal);
+    } catch (error) {
+      if (!(error instanceof ToolError) || error.exitCode !== EXIT.badData) throw error;
+      log.error(`a task is dead, without its headers: ${error.message}`, { id: task.id });
+      const { attempts } = readHistory(task);
+      const { headers: _, ...properties } = task.properties;
+      const bare = this.#copy({ ...task, properties }, {
+        kind: "bury",
+        reason: "rejected",
+        attempts: "attempts" in decision ? decision.attempts : attempts,
+        failure: { reason: error.message },
+      });
+      await forwarder.publish(bare.queue, task.body, bare.properties, signal);
+    }
   }
 
   #tooLate(delivery: Delivery, decision: Decision): void {
@@ -85,15 +122,12 @@ export class Settler {
     this.#options.finished.remember(delivery.task, decision);
     this.#options.log.warn(
       "orphaned-result: a task is finished, but the connection that brought it is gone; the " +
-        "broker will deliver it again",
+        "broker delivers it again if its queue is still there",
       { id: delivery.task.id },
     );
   }
 
-  #copy(
-    { task }: Delivery,
-    decision: Exclude<Decision, { kind: "ack" }>,
-  ): { queue: QueueSpec; properties: TaskProperties } {
+  #copy(task: Task, decision: Moving): { queue: QueueSpec; properties: TaskProperties } {
     const { queueType, deadTtlMs, host } = this.#options;
     const now = Date.now();
     switch (decision.kind) {

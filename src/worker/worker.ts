@@ -4,12 +4,13 @@
  * Running -> quiet (takes no more tasks, stays) -> draining (finishes, then ends). `drain` may come
  * from a signal, a limit, or a host that cannot do the work; the first cause gives the status.
  */
+import { ackTimeoutRemedy, isAckTimeout } from "../amqp/ack_timeout.ts";
 import { Connector } from "../amqp/connection.ts";
-import { Consumer } from "../amqp/consumer.ts";
+import { Consumer, type Delivery } from "../amqp/consumer.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
 import type { ClientIdentity } from "../amqp/transport.ts";
 import type { Endpoint } from "../amqp/url.ts";
-import { EXIT } from "../errors.ts";
+import { EXIT, type ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler } from "../task/handler.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "../task/retry.ts";
@@ -17,6 +18,7 @@ import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Forwarder } from "./forward.ts";
+import { EarlyIntake } from "./intake.ts";
 import { Limits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
@@ -68,6 +70,10 @@ export interface WorkerOptions {
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
+/** What a broker is asked to wait where tasks have no limit, in milliseconds. */
+const UNLIMITED_TASK_MS = 86_400_000;
+/** From the end of a task's time to its acknowledgement, with ease, in milliseconds. */
+export const ACK_MARGIN_MS = 300_000;
 /** How long a copy may still take to be confirmed after the grace is over, in milliseconds. */
 const LAST_CONFIRM_MS = 5_000;
 
@@ -79,6 +85,7 @@ export class Worker {
   readonly #limits: Limits;
   #draining: Promise<void> | undefined;
   #status: number = EXIT.ok;
+  #fault: string | undefined;
   #waitingForReady: number;
 
   constructor(options: WorkerOptions) {
@@ -109,6 +116,7 @@ export class Worker {
       summarize: options.summarize ?? false,
       onChange: () => this.#limits.changed(),
       onUnable: (status, reason) => {
+        this.#fault ??= reason;
         log.error(`the worker ends: ${reason}`);
         this.drain(status);
       },
@@ -149,6 +157,11 @@ export class Worker {
     return this.#status;
   }
 
+  /** Why `run` returned another status than 0. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
   drain(status: number = EXIT.ok): Promise<void> {
     return this.#draining ??= this.#drain(status);
@@ -169,7 +182,13 @@ export class Worker {
     this.#status = status;
     const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
     this.#limits.dispose();
-    this.#pool.drain();
+    // A broker that does not answer must not make the end later than the tasks do.
+    const graceOver = Promise.withResolvers<void>();
+    const stopped = Promise.race([
+      graceOver.promise,
+      Promise.all(this.#consumers.map((consumer) => consumer.stop())),
+    ]);
+    this.#pool.drain(stopped);
     if (this.#pool.running > 0) {
       log.info(
         `no more tasks; waiting up to ${graceMs / 1000} s for ${this.#pool.running} running`,
@@ -177,11 +196,12 @@ export class Worker {
     }
     let closing: ReturnType<typeof setTimeout> | undefined;
     const interrupting = setTimeout(() => {
+      graceOver.resolve();
       this.#pool.interrupt();
       const { stopMs = DEFAULT_STOP_MS } = this.#options;
       closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
     }, graceMs);
-    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+    await stopped;
     await this.#pool.idle();
     clearTimeout(interrupting);
     clearTimeout(closing);
@@ -199,19 +219,35 @@ export class Worker {
 
   #consumer({ policy, prefetch }: WorkerQueue): Consumer {
     const { log } = this.#options;
+    const early = this.#options.ackEarly === true;
+    const run = (delivery: Delivery) => this.#pool.run(delivery);
     let connections = 0;
-    return new Consumer({
+    const consumer: Consumer = new Consumer({
       connector: this.#connector(),
       queue: policy,
-      prefetch,
+      prefetch: early ? 1 : prefetch,
       log,
-      onDelivery: (delivery) => void this.#pool.run(delivery),
+      onDelivery: (delivery) => void (early ? intake.take(delivery) : run(delivery)),
       onReady: () => {
         if (connections++ > 0) log.info("connected again");
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         this.#limits.changed();
       },
+      onLost: (cause) => this.#explain(cause, policy.name),
     });
+    const intake = new EarlyIntake(consumer, prefetch, run);
+    return consumer;
+  }
+
+  /** Adds what to do to a loss that comes again and again unless somebody does it. */
+  #explain(cause: ToolError, queue: string): void {
+    if (!isAckTimeout(cause)) return;
+    const { endpoints, timeoutMs = UNLIMITED_TASK_MS, log } = this.#options;
+    log.warn(
+      "a task ran longer than the broker waits for its acknowledgement; it goes on, and the " +
+        "broker delivers it again: keep --timeout below that, or " +
+        ackTimeoutRemedy(queue, endpoints[0]!.vhost, timeoutMs + ACK_MARGIN_MS),
+    );
   }
 
   #connector(): Connector {

@@ -5,10 +5,10 @@ import type { Delivery } from "../../src/amqp/consumer.ts";
 import { ensureQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
-import { ToolError } from "../../src/errors.ts";
+import { EXIT, ToolError } from "../../src/errors.ts";
 import { rabbitmqTest, startCluster } from "../support/rabbitmq.ts";
 import { waitUntil } from "../support/wait.ts";
-import { IDENTITY, policy, task, TestConsumer, TestLog } from "./harness.ts";
+import { IDENTITY, policy, task, TestConsumer, TestLog, toolError } from "./harness.ts";
 
 /** Milliseconds for what includes the election of a leader on a slow machine. */
 const ELECTION_MS = 90_000;
@@ -27,6 +27,10 @@ rabbitmqTest(
     await setup.shutdown();
     const leader = await cluster.leaderOf(queue.name);
     // Everybody's first address is the node that dies.
+    const classic = policy("at home on the leader", "classic");
+    const local = await connectorOf(leader.url).connect();
+    await ensureQueue(local, classic);
+    await local.shutdown();
     const urls = [leader.url, ...cluster.urls.filter((url) => url !== leader.url)].join(",");
 
     const done = new Map<string, number>();
@@ -82,6 +86,11 @@ rabbitmqTest(
     }
     await killing;
     assertEquals([confirmed.size, leader.running], [TASKS, false]);
+    const survivor = await connectorOf(urls).connect();
+    // RabbitMQ 3 says 404 with a reason, RabbitMQ 4 ends the connection.
+    const refusal = await toolError(ensureQueue(survivor, classic));
+    assertEquals(refusal.exitCode, EXIT.temporary, refusal.message);
+    await survivor.shutdown();
     const lost = () => [...confirmed].filter((id) => !done.has(id)).length;
     await waitUntil("every confirmed task to be done", () => lost() === 0, ELECTION_MS);
     const twice = [...done.values()].filter((times) => times > 1).length;

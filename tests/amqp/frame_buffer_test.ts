@@ -43,6 +43,19 @@ Deno.test("every split of a byte stream in two gives the same frames", () => {
   assertEquals(cut(stream, () => 1), frames);
 });
 
+Deno.test("a content header may be as long as there is room, whatever was agreed", () => {
+  const most = 2 * MAX_PAYLOAD + FRAME_HEADER_BYTES + 1;
+  const frames = [most, 0, MAX_PAYLOAD + 1].map((size) =>
+    encodeFrame(2, 1, new Uint8Array(size).fill(7))
+  );
+  for (const piece of [1, 3, 1000]) assertEquals(cut(joined(frames), () => piece), frames);
+  assertThrows(
+    () => cut(encodeFrame(2, 1, new Uint8Array(most + 1)), () => 1000),
+    ConnectionError,
+    `at most ${most} bytes`,
+  );
+});
+
 Deno.test("random frames in random pieces come out as they went in", () => {
   const chance = new Chance(2);
   for (let round = 0; round < 200; round++) {

@@ -2,7 +2,14 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
-import { ChannelError, ConnectionError, EXIT, TaskError, ToolError } from "../../src/errors.ts";
+import {
+  ChannelError,
+  ConnectionError,
+  EXIT,
+  NackError,
+  TaskError,
+  ToolError,
+} from "../../src/errors.ts";
 import { type Arguments, encodeHeader, encodeMethod, FRAME } from "../support/methods.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
@@ -280,13 +287,13 @@ Deno.test("every way a publication can end settles its promise with the right er
       [
         "the broker refused the task (basic.nack)",
         EXIT.temporary,
-        TaskError,
+        NackError,
         (_, channel) => channel.send("basic.nack", { deliveryTag: 1 }),
       ],
       [
         "the broker refused the task (basic.nack)",
         EXIT.temporary,
-        TaskError,
+        NackError,
         (_, channel) => channel.send("basic.nack", { deliveryTag: 0, multiple: true }),
       ],
       [

@@ -134,6 +134,7 @@ Deno.test("with stopEarly everything from the first word on is a word", async ()
 Deno.test("an unknown option is refused, with the nearest name when one is near", async () => {
   const expected: [string, string][] = [
     ["--nam", 'the option "--nam" is not known; did you mean --name?'],
+    ["--naem", 'the option "--naem" is not known; did you mean --name?'],
     ["-name=secret", 'the option "-name" is not known; did you mean --name?'],
     ["--no-name", 'the option "--no-name" is not known; --help lists them'],
     ["--no-things", 'the option "--no-things" is not known; did you mean --no-thing?'],

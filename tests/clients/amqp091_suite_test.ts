@@ -3,13 +3,13 @@
  * on our broker.
  */
 import { assertEquals } from "@std/assert";
-import { brokerMissing, startBroker } from "../support/embedded.ts";
+import { startBroker } from "../support/embedded.ts";
 import { run } from "../support/process.ts";
 import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir } from "../support/temp.ts";
 import { AMQP091, GO_ENV, goMissing } from "./programs.ts";
 
-const missing = goMissing ?? rabbitmqMissing ?? brokerMissing;
+const missing = goMissing ?? rabbitmqMissing;
 const shared = await sharedRabbitmq();
 
 /** Opens and closes 65,536 channels: 100 s on RabbitMQ, where it passes. */

@@ -4,13 +4,13 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
-import { spawn, type TestProcess } from "../support/process.ts";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import type { TestProcess } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
+import { binary } from "./binary.ts";
 
-const dist = new URL("../../dist/", import.meta.url).pathname;
-const node = await sharedRabbitmq();
+const node = await sharedNode();
 
 const TEXTS = [
   "First message.",
@@ -22,18 +22,7 @@ const TEXTS = [
 const RECEIVED = " [x] Received ";
 const DONE = " [x] Done";
 
-/** Starts a binary in an empty folder, with only these variables ("NAME=value"). */
-function binary(
-  name: string,
-  folder: string,
-  variables: readonly string[],
-  args: readonly string[],
-): TestProcess {
-  const env = ["PATH=/nonexistent", `TMPDIR=${folder}`, ...variables];
-  return spawn("/usr/bin/env", { args: ["-i", "-C", folder, ...env, `${dist}${name}`, ...args] });
-}
-
-rabbitmqTest("compiled new_task and two compiled workers do the tutorial", async () => {
+brokerTest("compiled new_task and two compiled workers do the tutorial", async () => {
   await using temp = await tempDir();
   const target = [`AMQP_URL=${node.url}`, `TASK_QUEUE=${uniqueName("compiled")}`];
   await using first = binary("worker", temp.path, target, []);
@@ -59,7 +48,7 @@ rabbitmqTest("compiled new_task and two compiled workers do the tutorial", async
   assertEquals(Array.from(Deno.readDirSync(temp.path), (entry) => entry.name), []);
 });
 
-for (const name of ["new_task", "worker"]) {
+for (const name of ["new_task", "worker", "broker"]) {
   Deno.test(`compiled ${name} tells its version and explains a wrong option`, async () => {
     await using temp = await tempDir();
     await using version = binary(name, temp.path, [], ["--version"]);

@@ -118,3 +118,14 @@ contract("A transaction and confirms exclude each other on a channel", async (t)
   await two.send("tx.select");
   await two.expectClose(406, "PRECONDITION_FAILED - cannot switch from confirm to tx mode");
 });
+
+contract("What no queue takes is confirmed at once, one by one, after its return", async (t) => {
+  const channel = await t.channel();
+  await channel.call("confirm.select");
+  for (let tag = 1; tag <= 4; tag++) {
+    const mandatory = tag % 2 === 0;
+    await channel.publish({ routingKey: "nowhere", mandatory });
+    if (mandatory) await channel.expectContent("basic.return");
+    assertEquals(await channel.expect("basic.ack"), { deliveryTag: tag, multiple: false });
+  }
+});

@@ -199,3 +199,10 @@ async function expectRefusal(control: PeerChannel): Promise<void> {
   }
   await control.peer.ended();
 }
+
+contract("Before they are tuned frames of more than 4096 octets end the connection", async (t) => {
+  const peer = await t.rawPeer();
+  await peer.greet();
+  await peer.login({ response: `\0guest\0${"long".repeat(1024)}` });
+  await peer.ended();
+});

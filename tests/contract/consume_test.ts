@@ -254,3 +254,14 @@ contract("A consumer count and a message count that others see follow the consum
   await other.call("channel.close");
   assertEquals(await t.counts(channel, queue), { ready: 1, consumers: 0 });
 });
+
+contract("x-priority must be an integer", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await channel.send("basic.consume", { queue, arguments: { "x-priority": "high" } });
+  await channel.expectClose(
+    406,
+    `PRECONDITION_FAILED - invalid arg 'x-priority' for queue '${queue}' in vhost '/': ` +
+      `"expected integer, got longstr"`,
+  );
+});

@@ -4,7 +4,7 @@
  * port, connections that are closed after it, names that are deleted after it.
  */
 import { assertEquals } from "@std/assert";
-import { brokerMissing, sharedBroker } from "../support/embedded.ts";
+import { sharedBroker } from "../support/embedded.ts";
 import {
   type HandshakeOptions,
   openPeer,
@@ -43,8 +43,7 @@ async function findTargets(): Promise<readonly Target[]> {
     targets.push({ name: "RabbitMQ", port: node.port, missing: rabbitmqMissing });
   }
   if (wanted !== "RabbitMQ") {
-    const port = brokerMissing ? 0 : (await sharedBroker()).port;
-    targets.push({ name: "broker", port, missing: brokerMissing });
+    targets.push({ name: "broker", port: (await sharedBroker()).port, missing: undefined });
   }
   return targets;
 }
@@ -104,7 +103,8 @@ export class Case implements AsyncDisposable {
 
   /** Declares a queue with a name of its own: durable, with these arguments. */
   async queue(channel: PeerChannel, args: Table = {}, flags: Arguments = {}): Promise<string> {
-    const queue = this.name();
+    // An exclusive queue goes with its connection, some time after that.
+    const queue = flags.exclusive ? uniqueName("q") : this.name();
     await channel.call("queue.declare", { queue, durable: true, arguments: args, ...flags });
     return queue;
   }

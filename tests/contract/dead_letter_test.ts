@@ -1,6 +1,15 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import type { PeerChannel } from "../support/protocol_peer.ts";
-import type { Properties } from "../support/methods.ts";
+import {
+  type Arguments,
+  encodeFrame,
+  encodeMethod,
+  FRAME,
+  type Properties,
+} from "../support/methods.ts";
+import { waitUntil } from "../support/wait.ts";
+import { concat } from "../broker/strangers.ts";
+import type { Table } from "../support/wire.ts";
 import { contract } from "./contract.ts";
 
 /** The x-death header without its timestamps, which are checked and removed. */
@@ -304,3 +313,109 @@ contract("A dead letter that cannot be kept at least once stays until it can", a
   const { messageCount } = await channel.call("queue.delete", { queue });
   assert(messageCount <= 1); // RabbitMQ does not count it, though it holds it
 });
+
+contract("Deaths without a count, one entry each, are put together", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const queue = await t.queue(channel, {
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  const old = (queue: string) => ({ queue, reason: "expired", exchange: "", "routing-keys": [] });
+  const deaths = [old("one"), old("one"), old("two"), old("one"), old("two")];
+  await t.publish(channel, { routingKey: queue }, {
+    properties: { headers: { "x-death": deaths } },
+  });
+  await channel.send("basic.get", { queue });
+  await channel.expectContent("basic.get-ok");
+  await channel.send("basic.reject", { deliveryTag: 1 });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  const { headers } = (await channel.expectContent()).properties;
+  const counts = (headers!["x-death"] as { queue: string; count: bigint }[])
+    .map((death) => `${death.queue} ${death.count}`).sort();
+  assertEquals(counts, [`${queue} 1`, "one 3", "two 2"].sort());
+  assertEquals(headers!["x-first-death-queue"], undefined);
+});
+
+contract("An x-death that is no array is replaced", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const queue = await t.queue(channel, {
+    "x-max-length": 0,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": dead,
+  });
+  await channel.call("basic.consume", { queue: dead, noAck: true });
+  const properties = { headers: { "x-death": "[I, am, not, array]" } };
+  await t.publish(channel, { routingKey: queue }, { properties });
+  const deaths = (await channel.expectContent()).properties.headers!["x-death"] as Table[];
+  assertEquals(deaths.map(({ reason }) => reason), ["maxlen"]);
+});
+
+contract("What died before its queue, or the way to its target, went is not lost", async (t) => {
+  const channel = await t.channel();
+  const dead = await t.queue(channel);
+  const dlx = await t.exchange(channel, "fanout");
+  const ends: [what: string, method: string, args: (queue: string) => Arguments, id?: number][] = [
+    ["cancel", "basic.cancel", () => ({ consumerTag: "c" })],
+    ["close the channel", "channel.close", () => ({ replyCode: 200 })],
+    ["close the connection", "connection.close", () => ({ replyCode: 200 }), 0],
+    ["delete the queue", "queue.delete", (queue) => ({ queue })],
+    ["unbind", "queue.unbind", () => ({ queue: dead, exchange: dlx })],
+    ["delete the exchange", "exchange.delete", () => ({ exchange: dlx })],
+  ];
+  for (const [what, method, args, id = 1] of ends) {
+    await channel.call("queue.bind", { queue: dead, exchange: dlx });
+    const worker = await t.channel();
+    const queue = await t.queue(
+      channel,
+      { "x-dead-letter-exchange": dlx },
+      { autoDelete: true },
+    );
+    await t.fill(channel, queue, what);
+    await worker.call("basic.consume", { queue, consumerTag: "c" });
+    await worker.expectContent();
+    const reject = encodeMethod("basic.reject", { deliveryTag: 1 });
+    const end = encodeMethod(method, args(queue));
+    await worker.peer.sendBytes(
+      concat([encodeFrame(FRAME.method, 1, reject), encodeFrame(FRAME.method, id, end)]),
+    );
+    // The deleted queue's consumer is canceled, before or after the answer.
+    while ((await worker.peer.channel(id).method()).name !== `${method}-ok`);
+    const take = async () => (await t.drain(channel, dead))[0];
+    assertEquals(await waitUntil(`the letter of ${what}`, take), what);
+  }
+});
+
+contract(
+  "A header that its history made longer than a frame is cut to the latest deaths (RabbitMQ sends a frame that is too long)",
+  async (t) => {
+    const channel = await t.channel({ frameMax: 8_192 });
+    const dead = await t.queue(channel);
+    const queue = await t.queue(channel, {
+      "x-dead-letter-exchange": "",
+      "x-dead-letter-routing-key": dead,
+    });
+    const long = "x".repeat(200);
+    const history = Array.from({ length: 27 }, (_, i) => ({
+      ...{ count: 1, reason: "rejected", queue: `${i} ${long}`, exchange: "" },
+      "routing-keys": [""],
+    }));
+    const headers = { "x-death": history, pad: "p".repeat(90) };
+    await t.publish(channel, { routingKey: queue }, {
+      body: "work",
+      properties: { headers, expiration: "1", messageId: long },
+    });
+    await channel.call("basic.consume", { queue: dead, noAck: true });
+    const { properties, header, text } = await channel.expectContent();
+    const kept = properties.headers!["x-death"] as Table[];
+    assertEquals([text, properties.messageId, kept[0]!.queue], ["work", long, queue]);
+    assertEquals(
+      kept.slice(1).map(({ queue }) => queue),
+      history.slice(0, kept.length - 1).map(({ queue }) => queue),
+    );
+    assert(kept.length > 20 && kept.length <= history.length, `${kept.length}`);
+    assert(header.length <= 8_192 - 8, `${header.length}`);
+  },
+  { only: "broker" },
+);

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { PeerChannel } from "../support/protocol_peer.ts";
 import { contract } from "./contract.ts";
 
@@ -122,4 +122,59 @@ contract("A full consumer does not hold back the others of its queue", async (t)
   await t.fill(full, queue, ...SEVEN);
   const [first] = await take(full, 1);
   assertEquals(await take(free, 6), SEVEN.filter((body) => body !== first));
+});
+
+contract("A global prefetch count that is reached holds no-ack consumers back too", async (t) => {
+  const channel = await t.channel();
+  const [held, free] = [await t.queue(channel), await t.queue(channel)];
+  await channel.call("basic.qos", { prefetchCount: 1, global: true });
+  await channel.call("basic.consume", { queue: held, consumerTag: "acks" });
+  await t.fill(channel, held, "a");
+  await channel.expectContent();
+  await channel.call("basic.consume", { queue: free, consumerTag: "no acks", noAck: true });
+  await t.fill(channel, free, "b", "c");
+  await t.silent(channel, free);
+  await channel.send("basic.ack", { deliveryTag: 1 });
+  for (const text of ["b", "c"]) assertEquals((await channel.expectContent()).text, text);
+});
+
+contract("Under a global prefetch count all queues get their turn", async (t) => {
+  const channel = await t.channel();
+  await channel.call("basic.qos", { prefetchCount: 1, global: true });
+  const waiting = new Set<string>();
+  for (let i = 0; i < 3; i++) {
+    const queue = await t.queue(channel);
+    waiting.add(queue);
+    await t.fill(channel, queue, ...Array.from({ length: 60 }, (_, n) => `${n}`));
+  }
+  for (const queue of waiting) await channel.send("basic.consume", { queue, consumerTag: queue });
+  for (let deliveries = 0; waiting.size > 0; deliveries++) {
+    const frame = await channel.method();
+    if (frame.name === "basic.consume-ok") continue;
+    assert(deliveries < 100, `never served: ${[...waiting].join()}`);
+    const { deliveryTag, consumerTag } = (await channel.readContent(frame.args)).args;
+    waiting.delete(consumerTag);
+    await channel.send("basic.ack", { deliveryTag });
+  }
+});
+
+contract("An acknowledgement makes room when its transaction is committed", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await channel.call("tx.select");
+  await channel.call("basic.qos", { prefetchCount: 1 });
+  await channel.call("basic.consume", { queue });
+  await t.fill(channel, queue, "a");
+  await channel.expectContent();
+  await channel.send("basic.ack", { deliveryTag: 1 });
+  await t.fill(channel, queue, "b");
+  const beside = await channel.peer.open(2);
+  await beside.call("basic.consume", { queue, consumerTag: "beside", noAck: true });
+  assertEquals((await beside.expectContent()).text, "b");
+  await t.fill(channel, queue, "c");
+  assertEquals((await beside.expectContent()).text, "c");
+  await channel.call("tx.commit");
+  await beside.call("basic.cancel", { consumerTag: "beside" });
+  await t.fill(channel, queue, "d");
+  assertEquals((await channel.expectContent()).text, "d");
 });

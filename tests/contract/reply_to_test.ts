@@ -89,3 +89,13 @@ contract("A cancelled reply-to consumer can be set again", async (t) => {
   await channel.call("basic.cancel", { consumerTag: "a" });
   await channel.call("basic.consume", { queue: REPLY_TO, noAck: true, consumerTag: "b" });
 });
+
+contract("The name of a requester has two parts in base64", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await channel.call("basic.consume", { queue: REPLY_TO, noAck: true });
+  await channel.publish({ routingKey: queue }, "", { replyTo: REPLY_TO });
+  await channel.send("basic.get", { queue, noAck: true });
+  const { properties } = await channel.expectContent("basic.get-ok");
+  assertMatch(properties.replyTo!, /^amq\.rabbitmq\.reply-to\.[\w+/=]+\.[\w+/]{22}==$/);
+});

@@ -123,3 +123,22 @@ contract("A queue that expires drops its messages without dead-lettering them", 
   await t.fill(channel, clock, "tick");
   assertEquals((await channel.expectContent()).text, "tick");
 });
+
+contract(
+  "basic.get does not count what has expired behind the message that it gives",
+  async (t) => {
+    const channel = await t.channel();
+    const dead = await graveyard(t, channel);
+    const queue = await t.queue(channel);
+    const clock = await t.queue(channel, { "x-message-ttl": 100, ...deadLetterTo(dead) });
+    await t.publish(channel, { routingKey: queue }, { body: "head" }, {
+      body: "gone",
+      properties: { expiration: "1" },
+    });
+    await t.fill(channel, clock, "tick");
+    await channel.expectContent();
+    await channel.send("basic.get", { queue, noAck: true });
+    const { args, text } = await channel.expectContent("basic.get-ok");
+    assertEquals([text, args.messageCount], ["head", 0]);
+  },
+);

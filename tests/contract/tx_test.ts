@@ -116,3 +116,30 @@ contract("An empty commit, an empty rollback and a second tx.select are answered
   await channel.call("tx.commit");
   await channel.call("tx.rollback");
 });
+
+contract(
+  "A commit of which a full queue refuses a part closes the channel; the rest of it holds",
+  async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel, { "x-max-length": 1, "x-overflow": "reject-publish" });
+    await channel.call("tx.select");
+    await channel.publish({ routingKey: queue }, "a");
+    await channel.publish({ routingKey: queue }, "b");
+    await channel.send("tx.commit");
+    await channel.expectClose(406, "PRECONDITION_FAILED - partial tx completion");
+    assertEquals(await t.drain(await channel.peer.open(2), queue), ["a"]);
+  },
+);
+
+contract("What a commit makes room for is delivered after commit-ok", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await t.fill(channel, queue, "a", "b");
+  await channel.call("tx.select");
+  await channel.call("basic.qos", { prefetchCount: 1 });
+  await channel.call("basic.consume", { queue });
+  await channel.expectContent();
+  await channel.send("basic.ack", { deliveryTag: 1 });
+  await channel.call("tx.commit");
+  assertEquals((await channel.expectContent()).text, "b");
+});

@@ -10,9 +10,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { prepareOfflineDenort } from "../../scripts/offline_denort.ts";
-import { rabbitmqPlace } from "../interop/place.ts";
+import { brokerTest, virtualHost } from "../support/broker.ts";
 import { run, spawn, type TestProcess } from "../support/process.ts";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir } from "../support/temp.ts";
 
 /** A block may compile binaries or work through the demo. */
@@ -28,13 +27,12 @@ interface Block {
 
 const root = new URL("../../", import.meta.url).pathname;
 const readme = await Deno.readTextFile(`${root}README.md`);
-const node = await sharedRabbitmq();
+const url = await virtualHost();
 
-rabbitmqTest("every command in README.md does what it says", async () => {
+brokerTest("every command in README.md does what it says", async () => {
   await using copy = await tempDir("readme-");
   await copyProject(copy.path);
-  const place = await rabbitmqPlace(node);
-  const options = { cwd: copy.path, env: await environment(copy.path, place.url) };
+  const options = { cwd: copy.path, env: await environment(copy.path, url) };
 
   let ran = 0;
   await using background = new AsyncDisposableStack();

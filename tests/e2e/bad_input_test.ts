@@ -1,6 +1,6 @@
 /** Every mistake of a user is one sentence on stderr, the right status, and nothing sent. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { Output } from "../support/process.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
@@ -20,7 +20,7 @@ interface Row extends ToolOptions {
 const SECRET = "sekret";
 const NOBODY = "amqp://guest:sekret@127.0.0.1:1/";
 
-const node = await sharedRabbitmq();
+const node = await sharedNode();
 const at = `127.0.0.1:${node.port}`;
 
 function check(tool: Tool, { says, code }: Row, { stdout, stderr, code: ended }: Output): void {
@@ -50,7 +50,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
   const long = "n".repeat(256);
   const rows: Omit<Row, "code" | "url">[] = [
     { args: ["--bogus"], says: 'the option "--bogus" is not known; --help lists them' },
-    { args: ["-h"], says: 'the option "-h" is not known; --help lists them' },
+    { args: ["-h"], says: 'the option "-h" is not known; did you mean --help?' },
     { args: ["--uurl", NOBODY], says: 'the option "--uurl" is not known; did you mean --url?' },
     {
       args: [`--ulr${NOBODY}`],
@@ -88,6 +88,11 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       tool: "worker",
       args: ["--concurrency", "0"],
       says: '--concurrency must be a whole number from 1 to 65535, and is "0"',
+    },
+    {
+      tool: "worker",
+      args: ["--shell", " "],
+      says: "--shell must have a command line for the shell, and is blank",
     },
     {
       tool: "worker",
@@ -284,7 +289,8 @@ Deno.test("a broker out of reach is temporary, and names the address and the cau
       args: ["x"],
       url: `${NOBODY},amqp://u:sekret@127.0.0.1:2/v%2Fh`,
       code: 75,
-      says: "cannot connect to amqp://u@127.0.0.1:2/v%2Fh: connection refused",
+      says: "cannot connect to amqp://guest@127.0.0.1:1/: connection refused; " +
+        "cannot connect to amqp://u@127.0.0.1:2/v%2Fh: connection refused",
     },
     {
       tool: "new_task",
@@ -319,7 +325,38 @@ Deno.test("a server that is no AMQP broker is a protocol error", async () => {
   }]);
 });
 
-rabbitmqTest(
+Deno.test("a variable that is not UTF-8 is refused with 64", async () => {
+  for (const [tool, name] of [["new_task", "AMQP_URL"], ["worker", "TASK_QUEUE"]] as const) {
+    const line = `${name}="$(printf 'amqp://\\377')" "$@"`;
+    const { code, stderr } = await finishInShell(line, tool, ["x"], "amqp://127.0.0.1:1/");
+    assertEquals({ code, stderr }, {
+      code: 64,
+      stderr: `${tool}: ${name} must be UTF-8, and is not\n`,
+    });
+  }
+});
+
+brokerTest("of several addresses each says why it refused", async () => {
+  await checkAll([{
+    url: `amqp://guest:sekret@${at}/,amqp://127.0.0.1:1/`,
+    code: 75,
+    tool: "new_task",
+    says: new RegExp(
+      `^cannot log in at amqp://guest@${at}/: ACCESS_REFUSED.*; cannot connect to amqp://.*:1/: conn`,
+    ),
+  }]);
+});
+
+brokerTest("TLS to a port without it is a protocol error", async () => {
+  await checkAll(["", "?verify=verify_none"].map((query) => ({
+    url: `amqps://${at}/${query}`,
+    code: 76,
+    says: `cannot connect to amqps://guest@${at}/: the server must speak TLS at this port, and ` +
+      "does not; amqp:// is without TLS",
+  })));
+});
+
+brokerTest(
   "a refused login, a missing vhost and a forbidden queue end both tools with 77",
   async () => {
     const login = "cannot log in at amqp://";
@@ -353,7 +390,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a missing queue with --no-declare ends both tools with 69 and is not made",
   async () => {
     const queue = uniqueName("missing");
@@ -381,7 +418,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a queue is used as it is, unless another type is asked for (73)", async () => {
+brokerTest("a queue is used as it is, unless another type is asked for (73)", async () => {
   const [quorum, classic] = [uniqueName("quorum"), uniqueName("classic")];
   await onChannel(node.url, async (channel) => {
     await channel.queueDeclare(quorum, { durable: true }, { "x-queue-type": "quorum" });
@@ -410,7 +447,45 @@ rabbitmqTest("a queue is used as it is, unless another type is asked for (73)", 
   assertEquals((await look(node.url, classic)).ready, 3);
 });
 
-rabbitmqTest("a queue that belongs to another connection is temporary", async () => {
+brokerTest("the type that is asked for is checked whatever else the queue has", async () => {
+  const settings = {
+    "x-dead-letter-exchange": "it's dead",
+    "x-max-length": 5_000_000_000,
+    "x-single-active-consumer": true,
+    "x-overflow": "reject-publish",
+  };
+  const [quorum, classic] = [uniqueName("quorum"), uniqueName("classic")];
+  await onChannel(node.url, async (channel) => {
+    await channel.queueDeclare(
+      quorum,
+      { durable: true },
+      { "x-queue-type": "quorum", "x-delivery-limit": 7, ...settings },
+    );
+    await channel.queueDeclare(
+      classic,
+      { durable: false, autoDelete: true },
+      { ...settings, "x-max-priority": 3 },
+    );
+  });
+  await checkAll(
+    [[quorum, "classic"], [classic, "quorum"]].map(([queue, type]) => ({
+      args: ["--queue-type", type!],
+      url: node.url,
+      queue: queue!,
+      code: 73,
+      says: new RegExp(`^the queue ".*" must be of the type ${type}, and is of another: `),
+    })),
+  );
+  for (const [queue, type] of [[quorum, "quorum"], [classic, "classic"]] as const) {
+    const { code, stderr } = await finish("new_task", ["--queue-type", type, "x"], {
+      url: node.url,
+      queue,
+    });
+    assertEquals([code, stderr], [0, ""]);
+  }
+});
+
+brokerTest("a queue that belongs to another connection is temporary", async () => {
   const queue = uniqueName("exclusive");
   await onChannel(node.url, async (channel) => {
     await channel.queueDeclare(queue, { exclusive: true, durable: false });
@@ -423,7 +498,7 @@ rabbitmqTest("a queue that belongs to another connection is temporary", async ()
   });
 });
 
-rabbitmqTest("a password on the command line is warned of and still not printed", async () => {
+brokerTest("a password on the command line is warned of and still not printed", async () => {
   const args = ["--url", `amqp://guest:sekret@${at}/`];
   for (const tool of ["new_task", "worker"] as const) {
     const { code, stderr } = await finish(tool, args);

@@ -1,13 +1,13 @@
 /** What new_task puts on the wire, and how it deals with its three streams. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { bytesOf, look, onChannel, takeAll, takeOne } from "./queue_view.ts";
 import { commandOf, finish, finishInShell, forEachRow, send, start } from "./tools.ts";
 
-const node = await sharedRabbitmq();
+const node = await sharedNode();
 const BINARY = Uint8Array.from({ length: 256 }, (_, i) => i);
 const LONG = "n".repeat(255);
 
@@ -16,7 +16,7 @@ interface Words {
   readonly body: string;
 }
 
-rabbitmqTest("words come through unchanged, whatever they look like", async () => {
+brokerTest("words come through unchanged, whatever they look like", async () => {
   const rows: Words[] = [
     { args: ["--", "--queue", "-x", "--", "-"], body: "--queue -x -- -" },
     { args: ["--", "-"], body: "-" },
@@ -40,7 +40,7 @@ interface Options {
   readonly properties: Partial<AMQPProperties>;
 }
 
-rabbitmqTest("every option of a task arrives as its property", async () => {
+brokerTest("every option of a task arrives as its property", async () => {
   const rows: Options[] = [
     { args: ["--id", "an id"], properties: { messageId: "an id" } },
     { args: [`--id=${LONG}`], properties: { messageId: LONG } },
@@ -78,7 +78,7 @@ rabbitmqTest("every option of a task arrives as its property", async () => {
   });
 });
 
-rabbitmqTest("a file or stdin is sent byte for byte, as octets", async () => {
+brokerTest("a file or stdin is sent byte for byte, as octets", async () => {
   await using dir = await tempDir();
   await Deno.writeFile(dir.file("binary"), BINARY);
   await Deno.writeFile(dir.file("empty"), new Uint8Array());
@@ -100,7 +100,7 @@ rabbitmqTest("a file or stdin is sent byte for byte, as octets", async () => {
   });
 });
 
-rabbitmqTest("20 MB through a pipe in pieces arrive whole", async () => {
+brokerTest("20 MB through a pipe in pieces arrive whole", async () => {
   const target = { url: node.url, queue: uniqueName("large") };
   const body = new Uint8Array(20_000_003);
   for (let i = 0; i < body.length; i += 65536) {
@@ -113,7 +113,7 @@ rabbitmqTest("20 MB through a pipe in pieces arrive whole", async () => {
   assertEquals(new Uint8Array(await digest(received)), new Uint8Array(await digest(body)));
 });
 
-rabbitmqTest(
+brokerTest(
   "--quiet prints nothing, and control characters are escaped only on the screen",
   async () => {
     const target = { url: node.url, queue: uniqueName("quiet") };
@@ -127,7 +127,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a confirmed task counts, even when its line cannot be printed", async () => {
+brokerTest("a confirmed task counts, even when its line cannot be printed", async () => {
   const queue = uniqueName("streams");
   const lines: [string, RegExp][] = [
     ['"$@" >/dev/full', /^new_task: stdout cannot be written any more: No space left/],
@@ -176,7 +176,7 @@ Deno.test("new_task may use the network, read files and two variables, and never
   ]);
 });
 
-rabbitmqTest("a password comes from a file, and replaces the one in the URL", async () => {
+brokerTest("a password comes from a file, and replaces the one in the URL", async () => {
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.file("password"), "guest\r\n");
   const target = { url: node.url.replace("guest:guest", "guest:wrong"), queue: uniqueName("pw") };
@@ -184,7 +184,7 @@ rabbitmqTest("a password comes from a file, and replaces the one in the URL", as
   assertEquals((await look(node.url, target.queue)).ready, 1);
 });
 
-rabbitmqTest(
+brokerTest(
   "a task goes to the next address when the first is dead, silent or refuses",
   async () => {
     using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -203,7 +203,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("SIGINT and SIGTERM end new_task while it waits for a broker", async () => {
+brokerTest("SIGINT and SIGTERM end new_task while it waits for a broker", async () => {
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const url = `amqp://guest:guest@127.0.0.1:${silent.addr.port}/`;
@@ -215,7 +215,7 @@ rabbitmqTest("SIGINT and SIGTERM end new_task while it waits for a broker", asyn
   }
 });
 
-rabbitmqTest("a queue that rejects what does not fit refuses the task with 75", async () => {
+brokerTest("a queue that rejects what does not fit refuses the task with 75", async () => {
   const target = { url: node.url, queue: uniqueName("full") };
   await onChannel(node.url, (channel) =>
     channel.queueDeclare(target.queue, { durable: true }, {

@@ -1,13 +1,14 @@
-/** A RabbitMQ node of our own, because it is limited, alarmed, killed and started again. */
+/** A broker of our own, because it is limited, alarmed, killed and started again. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, type OwnNode, startNode } from "../support/broker.ts";
+import { RabbitmqNode } from "../support/rabbitmq.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { look, onChannel, takeAll, waitForReady } from "./queue_view.ts";
 import { done, finish, received, send, start, stop } from "./tools.ts";
 
-rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", async (t) => {
-  await using node = await startRabbitmq({ config: { max_message_size: 100_000 } });
+brokerTest("a broker that refuses, blocks and dies costs no confirmed task", async (t) => {
+  await using node = await startNode({ maxMessageSize: 100_000 });
   const target = { url: node.url, queue: uniqueName("troubled") };
   await onChannel(
     target.url,
@@ -25,7 +26,7 @@ rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", a
     await takeAll(target.url, target.queue);
   });
 
-  await t.step("a memory alarm ends new_task at its --timeout, with the reason", async () => {
+  await alarmStep(t, "a memory alarm ends new_task at its --timeout", node, async (node) => {
     await node.rabbitmqctl("set_vm_memory_high_watermark", "0.00000001");
     const blocked = await finish("new_task", ["--timeout", "1s", "blocked"], target);
     assertEquals([blocked.code, blocked.stdout], [75, ""]);
@@ -35,7 +36,7 @@ rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", a
     );
   });
 
-  await t.step("a task sent in the alarm is confirmed when that ends", async () => {
+  await alarmStep(t, "a task sent in the alarm is confirmed when that ends", node, async (node) => {
     await using sender = start("new_task", ["--timeout", "15s", "patient"], target);
     await using worker = start("worker", [], target);
     await worker.waitForLine(/Waiting/);
@@ -49,9 +50,11 @@ rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", a
 
   await t.step("a worker outlives its killed broker and does every confirmed task", async () => {
     const texts = ["first..", "second", "third"];
-    for (const text of texts) await send([text], target);
+    for (const text of texts.slice(0, 2)) await send([text], target);
     await using worker = start("worker", [], target);
     await worker.waitForLine(/Received first/);
+    // Our broker writes that a task was delivered with the next commit: this one.
+    await send([texts[2]!], target);
     await node.kill();
     const unsent = await finish("new_task", ["never"], target);
     assertEquals([unsent.code, unsent.stdout], [75, ""]);
@@ -69,3 +72,18 @@ rabbitmqTest("a broker that refuses, blocks and dies costs no confirmed task", a
     assertEquals(await takeAll(node.url, target.queue), []);
   });
 });
+
+/** A step with an alarm that can be raised and cleared, which only RabbitMQ has. */
+async function alarmStep(
+  t: Deno.TestContext,
+  name: string,
+  node: OwnNode,
+  fn: (node: RabbitmqNode) => Promise<void>,
+): Promise<void> {
+  const possible = node instanceof RabbitmqNode;
+  await t.step({
+    name: possible ? name : `${name} (ignored: our broker's alarm is its disk)`,
+    ignore: !possible,
+    fn: () => fn(node as RabbitmqNode),
+  });
+}

@@ -1,7 +1,6 @@
 /** RabbitMQ's second tutorial, word for word and byte for byte. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { rabbitmqPlace } from "../interop/place.ts";
-import { rabbitmqMissing, rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode, virtualHost } from "../support/broker.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { bytesOf, look, onChannel, takeOne } from "./queue_view.ts";
@@ -9,12 +8,13 @@ import { done, finish, received, send, start, stop } from "./tools.ts";
 
 const WAITING = " [*] Waiting for messages. To exit press CTRL+C\n";
 
-const node = await sharedRabbitmq();
-const place = rabbitmqMissing ? undefined : await rabbitmqPlace(node);
+const node = await sharedNode();
+/** Here nobody else uses task_queue. */
+const place = { url: await virtualHost() };
 
-rabbitmqTest("five tasks are shared by two workers, which print the tutorial's lines", async () => {
+brokerTest("five tasks are shared by two workers, which print the tutorial's lines", async () => {
   const texts = ["First.", "Second..", "Third.", "Fourth..", "Fifth."];
-  const target = { url: place!.url };
+  const target = place;
   await using first = start("worker", [], target);
   await using second = start("worker", [], target);
   const workers = [first, second];
@@ -35,7 +35,7 @@ rabbitmqTest("five tasks are shared by two workers, which print the tutorial's l
   assertEquals(await look(target.url, "task_queue"), { ready: 0, consumers: 0 });
 });
 
-rabbitmqTest("without words or with an empty one the task is hello", async () => {
+brokerTest("without words or with an empty one the task is hello", async () => {
   for (const words of [[], [""], ["--"]]) {
     const target = { url: node.url, queue: uniqueName("hello") };
     assertEquals((await send(words, target)).stdout, " [x] Sent hello\n");
@@ -43,7 +43,7 @@ rabbitmqTest("without words or with an empty one the task is hello", async () =>
   }
 });
 
-rabbitmqTest(
+brokerTest(
   "a task is persistent plain text with an id and a time, and the words as they are",
   async () => {
     const target = { url: node.url, queue: uniqueName("properties") };
@@ -64,7 +64,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a missing queue is made durable and quorum, without further arguments", async () => {
+brokerTest("a missing queue is made durable and quorum, without further arguments", async () => {
   const target = { url: node.url, queue: uniqueName("declared") };
   await send(["x"], target);
   await onChannel(
@@ -78,7 +78,7 @@ rabbitmqTest("a missing queue is made durable and quorum, without further argume
   );
 });
 
-rabbitmqTest(
+brokerTest(
   "options come before the environment, and empty variables count as absent",
   async () => {
     const queue = uniqueName("precedence");

@@ -1,9 +1,9 @@
 /** How a worker takes, does, finishes and gives back tasks, with signals at every moment. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { TestProcess } from "../support/process.ts";
+import { run, type TestProcess } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
-import { uniqueName } from "../support/temp.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { bytesOf, look, onChannel, takeAll, takeOne, waitForReady } from "./queue_view.ts";
 import {
@@ -21,7 +21,7 @@ import {
 const LONG_TASK = `long ${".".repeat(600)}`;
 const SIGNALS = [["SIGINT", 130], ["SIGTERM", 143]] as const;
 
-const node = await sharedRabbitmq();
+const node = await sharedNode();
 
 function freshQueue(name: string): ToolOptions & { url: string; queue: string } {
   return { url: node.url, queue: uniqueName(name) };
@@ -47,7 +47,7 @@ async function busyWorker(
   return worker;
 }
 
-rabbitmqTest("an idle worker ends with 0 at the first signal", async () => {
+brokerTest("an idle worker ends with 0 at the first signal", async () => {
   await forEachRow(SIGNALS, ([signal]) => signal, async ([signal]) => {
     const target = freshQueue("idle");
     await using worker = start("worker", [], target);
@@ -78,7 +78,7 @@ Deno.test("a worker without a broker keeps trying, and ends with 0 at the first 
   assertEquals({ code, stdout }, { code: 0, stdout: "" });
 });
 
-rabbitmqTest("the first signal lets the running task finish, and takes no other", async () => {
+brokerTest("the first signal lets the running task finish, and takes no other", async () => {
   const target = freshQueue("drain");
   await put(target.queue, ["running..", "next"]);
   await using worker = start("worker", [], target);
@@ -92,7 +92,7 @@ rabbitmqTest("the first signal lets the running task finish, and takes no other"
   assertEquals((await takeOne(target.url, target.queue)).bodyToString(), "next");
 });
 
-rabbitmqTest("the second signal ends a worker at once, and its task goes to another", async () => {
+brokerTest("the second signal ends a worker at once, and its task goes to another", async () => {
   await forEachRow(SIGNALS, ([signal]) => signal, async ([signal, status]) => {
     const target = freshQueue("second");
     await using worker = await busyWorker(target);
@@ -110,7 +110,7 @@ rabbitmqTest("the second signal ends a worker at once, and its task goes to anot
   });
 });
 
-rabbitmqTest(
+brokerTest(
   "a task that outlasts --grace goes back, and the worker still ends with 0",
   async () => {
     await forEachRow(["0", "150ms"], (grace) => grace, async (grace) => {
@@ -123,7 +123,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("kill -9 in the middle of a task loses nothing: another worker does it", async () => {
+brokerTest("kill -9 in the middle of a task loses nothing: another worker does it", async () => {
   const target = freshQueue("killed");
   await put(target.queue, ["first.", "second", "third"]);
   await using victim = start("worker", [], target);
@@ -139,7 +139,7 @@ rabbitmqTest("kill -9 in the middle of a task loses nothing: another worker does
   assertEquals(await takeAll(target.url, target.queue), []);
 });
 
-rabbitmqTest("a slow task does not hold back the 29 others, which two workers share", async () => {
+brokerTest("a slow task does not hold back the 29 others, which two workers share", async () => {
   const target = freshQueue("fair");
   const slow = start("worker", ["--grace", "0"], target);
   await using _slow = slow;
@@ -162,7 +162,7 @@ rabbitmqTest("a slow task does not hold back the 29 others, which two workers sh
   assertEquals((await takeOne(target.url, target.queue)).bodyToString(), LONG_TASK);
 });
 
-rabbitmqTest("--concurrency 5 holds exactly five tasks, and gives all of them back", async () => {
+brokerTest("--concurrency 5 holds exactly five tasks, and gives all of them back", async () => {
   const target = freshQueue("five");
   const bodies = Array.from({ length: 7 }, (_, i) => `${LONG_TASK}${i}`);
   await put(target.queue, bodies);
@@ -177,7 +177,18 @@ rabbitmqTest("--concurrency 5 holds exactly five tasks, and gives all of them ba
   assertEquals(back.map((task) => task.bodyToString()).sort(), bodies.toSorted());
 });
 
-rabbitmqTest("bodies of any bytes and size are done, and shown without harm", async () => {
+brokerTest("an orderly end loses no acknowledgement, however many come at once", async () => {
+  const target = freshQueue("settled");
+  const count = 150;
+  await put(target.queue, Array.from({ length: count }, (_, i) => `${i}.`));
+  await using worker = start("worker", ["--concurrency", `${count}`], target);
+  await waitUntil("all tasks to run", () => received(worker).length === count);
+  await stop(worker);
+  assertEquals(done(worker), count);
+  assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+});
+
+brokerTest("bodies of any bytes and size are done, and shown without harm", async () => {
   const target = freshQueue("bodies");
   await put(target.queue, [
     "",
@@ -197,7 +208,7 @@ rabbitmqTest("bodies of any bytes and size are done, and shown without harm", as
   assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
 });
 
-rabbitmqTest("a worker makes a deleted queue anew and goes on", async () => {
+brokerTest("a worker makes a deleted queue anew and goes on", async () => {
   const target = freshQueue("deleted");
   await using worker = start("worker", [], target);
   await worker.waitForLine(/Waiting/);
@@ -209,7 +220,7 @@ rabbitmqTest("a worker makes a deleted queue anew and goes on", async () => {
   await stop(worker);
 });
 
-rabbitmqTest(
+brokerTest(
   "with --no-declare a worker waits until somebody else makes the queue again",
   async () => {
     const target = freshQueue("undeclared");
@@ -224,7 +235,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a classic queue that exists is used, with the older tutorials' declaration",
   async () => {
     const target = freshQueue("classic");
@@ -236,7 +247,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a worker started before its broker, or cut off from it, comes back by itself",
   async () => {
     await using proxy = await Proxy.start(node.port);
@@ -259,7 +270,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a finished task with an id that comes back after a cut is not done again",
   async () => {
     await using proxy = await Proxy.start(node.port);
@@ -279,42 +290,48 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "cuts in the middle of a task start no second run beside it",
   async () => {
-    await using proxy = await Proxy.start(node.port);
-    const target = { url: proxy.url, queue: uniqueName("flapping") };
-    await send(["flapping ..."], { url: node.url, queue: target.queue });
-    await using worker = start("worker", [], target);
-    await worker.waitForLine(/Received flapping/);
-    for (let cut = 1; cut <= 2; cut++) {
-      await proxy.cut();
-      await waitUntil("the worker to be back", () => {
-        return worker.stderr.filter((line) => line.endsWith("connected again")).length === cut;
-      });
-    }
-    await worker.waitForLine(/Done/);
-    await send(["last"], { url: node.url, queue: target.queue });
-    await worker.waitForLine(/Received last/);
-    await stop(worker);
-    assertEquals(received(worker), ["flapping ...", "last"]);
-    assertEquals(await takeAll(node.url, target.queue), []);
+    await forEachRow(["1", "3"], (concurrency) => concurrency, async (concurrency) => {
+      await using proxy = await Proxy.start(node.port);
+      const target = { url: proxy.url, queue: uniqueName("flapping") };
+      await send(["flapping ..."], { url: node.url, queue: target.queue });
+      await using worker = start("worker", ["--concurrency", concurrency], target);
+      await worker.waitForLine(/Received flapping/);
+      for (let cut = 1; cut <= 2; cut++) {
+        await proxy.cut();
+        await waitUntil("the worker to be back", () => {
+          return worker.stderr.filter((line) => line.endsWith("connected again")).length === cut;
+        });
+      }
+      await worker.waitForLine(/Done/);
+      await send(["last"], { url: node.url, queue: target.queue });
+      await worker.waitForLine(/Received last/);
+      await stop(worker);
+      assertEquals(received(worker), ["flapping ...", "last"]);
+      assertEquals(await takeAll(node.url, target.queue), []);
+    });
   },
 );
 
-rabbitmqTest("with --ack early no more tasks run at the same time than allowed", async () => {
+brokerTest("with --ack early a worker holds the tasks that run, and no other", async () => {
   const target = freshQueue("early");
-  await put(target.queue, [LONG_TASK, LONG_TASK, LONG_TASK]);
-  await using worker = start("worker", ["--ack", "early", "--grace", "0"], target);
-  await worker.waitForLine(/Received/);
-  await waitForReady(target.url, target.queue, 1);
+  await put(target.queue, [LONG_TASK, "short .", LONG_TASK, LONG_TASK]);
+  const args = ["--ack", "early", "--concurrency", "2", "--grace", "0"];
+  await using worker = start("worker", args, target);
+  await waitUntil("three tasks to be taken", () => received(worker).length === 3);
+  await waitUntil("the last one to be left alone", async () => {
+    const { ready, consumers } = await look(target.url, target.queue);
+    return ready === 1 && consumers === 0;
+  });
   await stop(worker);
-  assertEquals(received(worker).length, 1);
-  // The interrupted one was acknowledged, and is published again.
+  assertEquals(received(worker).length, 3);
+  // The interrupted ones were acknowledged, and are published again.
   await waitForReady(target.url, target.queue, 3);
 });
 
-rabbitmqTest(
+brokerTest(
   "a task in the drain is finished, even when its connection is lost meanwhile",
   async () => {
     await using proxy = await Proxy.start(node.port);
@@ -331,7 +348,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a worker whose stdout is closed or full goes on working", async () => {
+brokerTest("a worker whose stdout is closed or full goes on working", async () => {
   await forEachRow([">&-", ">/dev/full"], (redirection) => redirection, async (redirection) => {
     const target = freshQueue("stdout");
     await put(target.queue, ["a", "b"]);
@@ -348,7 +365,32 @@ rabbitmqTest("a worker whose stdout is closed or full goes on working", async ()
   });
 });
 
-rabbitmqTest("exactly the bytes that new_task sent are what a worker gets", async () => {
+brokerTest(
+  "a worker whose stdout nobody reads waits with its tasks, and still ends",
+  async () => {
+    const target = freshQueue("stalled");
+    const bodies = Array.from({ length: 100 }, (_, i) => `${i} ${"x".repeat(3_900)}`);
+    await put(target.queue, bodies);
+    await using dir = await tempDir("stalled-");
+    const fifo = `${dir.path}/stdout`;
+    assertEquals((await run("mkfifo", { args: [fifo] })).code, 0);
+    // Opened for reading too: a pipe with a reader who does not read. It takes 64 KiB, 16 tasks.
+    const line = `"$@" --grace 1s 1<>${fifo} & pid=$!; read -r go; kill $pid; wait $pid`;
+    const ready = async () => (await look(target.url, target.queue)).ready;
+    const url = `${target.url}?heartbeat=1`;
+    const worker = finishInShell(line, "worker", [], url, target.queue, async () => {
+      await waitUntil(
+        "more tasks to be taken than the pipe holds",
+        async () => await ready() <= 75,
+      );
+    });
+    const { code, stderr } = await worker;
+    assertEquals(code, 0, stderr);
+    assert(await ready() >= 40, "it kept more than three times 64 KiB for nobody");
+  },
+);
+
+brokerTest("exactly the bytes that new_task sent are what a worker gets", async () => {
   const target = freshQueue("exact");
   const body = Uint8Array.from({ length: 256 }, (_, i) => i === 0x2e ? 0 : i);
   await send(["-"], { ...target, stdin: body });

@@ -21,7 +21,7 @@ async function work(
   signal = new AbortController().signal,
 ): Promise<{ outcome: Outcome; printed: string[] }> {
   const printed: string[] = [];
-  const handler = dotsHandler({ print: (line) => printed.push(line), dotMs: 1 });
+  const handler = dotsHandler({ print: (line) => void printed.push(line), dotMs: 1 });
   return { outcome: await handler(taskOf(body), { signal, attempt: 1 }), printed };
 }
 
@@ -39,7 +39,7 @@ Deno.test("an aborted task is interrupted and not done", async () => {
 
   const abort = new AbortController();
   const printed: string[] = [];
-  const handler = dotsHandler({ print: (line) => printed.push(line), dotMs: 2 ** 31 });
+  const handler = dotsHandler({ print: (line) => void printed.push(line), dotMs: 2 ** 31 });
   const working = handler(taskOf("..."), { signal: abort.signal, attempt: 1 });
   abort.abort();
   assertEquals([await working, printed], [INTERRUPTED, [" [x] Received ...\n"]]);

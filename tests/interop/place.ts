@@ -1,7 +1,5 @@
 /** Where the tutorial's `task_queue` is, apart from that of other test files. */
 import { AMQPClient } from "@cloudamqp/amqp-client";
-import type { RabbitmqClient } from "../support/rabbitmq.ts";
-import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import type { QueueType } from "./peers.ts";
 
@@ -43,14 +41,3 @@ export class Place {
 }
 
 type Channel = Awaited<ReturnType<AMQPClient["channel"]>>;
-
-/** A place on a node of RabbitMQ: a virtual host of its own. */
-export async function rabbitmqPlace(node: RabbitmqClient): Promise<Place> {
-  const name = uniqueName("place");
-  await node.eval(
-    `rabbit_vhost:add(<<"${name}">>, <<"tests">>),
-      rabbit_auth_backend_internal:set_permissions(
-        <<"guest">>, <<"${name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).`,
-  );
-  return new Place(node.url + name);
-}

@@ -4,12 +4,12 @@
  */
 import { assertEquals } from "@std/assert";
 import { permissionsOf } from "../../scripts/compile.ts";
+import { brokerMissing, virtualHost } from "../support/broker.ts";
 import { type Output, spawn, type TestProcess } from "../support/process.ts";
-import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { type Command, type Peer, preparePeers, type QueueType } from "./peers.ts";
-import { type Place, rabbitmqPlace } from "./place.ts";
+import { Place } from "./place.ts";
 
 interface Case {
   readonly name: string;
@@ -26,24 +26,23 @@ const TYPES: readonly QueueType[] = ["quorum", "classic"];
 const DONE = " [x] Done";
 const RECEIVED = " [x] Received ";
 
-const node = await sharedRabbitmq();
 const folder = await tempDir("interop-");
 globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recursive: true }));
 const peers = await preparePeers(folder.path);
 const root = new URL("../../", import.meta.url).pathname;
 
-const rabbitmq = rabbitmqMissing ? undefined : await rabbitmqPlace(node);
+const place = new Place(await virtualHost());
 
 for (const peer of peers) {
   for (const type of TYPES) {
     for (const { name, run } of CASES) {
-      const missing = rabbitmqMissing ?? peer.missing;
+      const missing = brokerMissing ?? peer.missing;
       Deno.test({
         name: `${peer.name}, ${type} queue: ${name}` + (missing ? ` (ignored: ${missing})` : ""),
         ignore: missing !== undefined,
         fn: async () => {
-          await rabbitmq!.clear();
-          await run(rabbitmq!, peer, type);
+          await place.clear();
+          await run(place, peer, type);
         },
       });
     }

@@ -1,25 +1,16 @@
 /** This project's broker as a process of its own, for tests that run against any broker. */
 import { LeashedProcess } from "./leash.ts";
-import { installed } from "./process.ts";
 import { removeDir } from "./temp.ts";
 import { waitUntil, within } from "./wait.ts";
 
 const ENTRY = new URL("../../src/broker.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/**
- * Why there is no broker to test, or undefined. The broker does not keep the whole contract yet:
- * until it does, its half of the suite runs only with TEST_EMBEDDED=1.
- */
-export const brokerMissing: string | undefined = !installed(ENTRY)
-  ? "src/broker.ts is not there yet"
-  : Deno.env.get("TEST_EMBEDDED") === "1"
-  ? undefined
-  : "src/broker.ts is not finished; TEST_EMBEDDED=1 tests it all the same";
-
 export interface BrokerOptions {
   /** Further flags. */
   args?: readonly string[];
+  /** Data to start on: given the folder, which is there and empty. */
+  prepare?: (data: string) => Promise<void>;
 }
 
 /** A running broker with its own data; `await using` it, or let it end with the test file. */
@@ -47,6 +38,11 @@ export class EmbeddedBroker implements AsyncDisposable {
     return this.#process?.running ?? false;
   }
 
+  /** Folder of its data. */
+  get data(): string {
+    return `${this.#dir}/data`;
+  }
+
   async log(): Promise<string> {
     return await Deno.readTextFile(`${this.#dir}/broker.log`).catch(() => "");
   }
@@ -54,7 +50,7 @@ export class EmbeddedBroker implements AsyncDisposable {
   /** Starts it on its data, and after the first time on the same port. */
   async start(): Promise<void> {
     const logged = (await this.log()).length;
-    const args = ["--port", `${this.#port}`, "--data", `${this.#dir}/data`, ...this.#args];
+    const args = ["--port", `${this.#port}`, "--data", this.data, ...this.#args];
     const broker = new LeashedProcess(
       "broker",
       [Deno.execPath(), "run", "--quiet", "-A", "--config", CONFIG, ENTRY, ...args],
@@ -108,6 +104,10 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Embedded
   const dir = await Deno.makeTempDir({ prefix: "broker-", ...(parent ? { dir: parent } : {}) });
   const broker = new EmbeddedBroker(dir, options.args ?? []);
   try {
+    if (options.prepare !== undefined) {
+      await Deno.mkdir(broker.data);
+      await options.prepare(broker.data);
+    }
     await broker.start();
     return broker;
   } catch (error) {

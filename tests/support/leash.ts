@@ -33,8 +33,9 @@ export class LeashedProcess {
     command: readonly string[],
     options: { env: Record<string, string>; log: string },
   ) {
-    this.#child = new Deno.Command("/bin/sh", {
-      args: ["-c", KEEPER, "keeper", options.log, ...command],
+    // The keeper has a session of its own: what kills our whole group must leave it to tidy up.
+    this.#child = new Deno.Command("setsid", {
+      args: ["/bin/sh", "-c", KEEPER, "keeper", options.log, ...command],
       env: options.env,
       clearEnv: true,
       stdin: "piped",

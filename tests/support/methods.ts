@@ -36,7 +36,15 @@ const PROPERTIES: readonly [keyof Properties, FieldType][] = [
   ["clusterId", "shortstr"],
 ];
 
-type FieldType = "octet" | "short" | "long" | "longlong" | "shortstr" | "longstr" | "table" | "bit";
+export type FieldType =
+  | "octet"
+  | "short"
+  | "long"
+  | "longlong"
+  | "shortstr"
+  | "longstr"
+  | "table"
+  | "bit";
 
 export const FRAME = { method: 1, header: 2, body: 3, heartbeat: 8, end: 0xce } as const;
 
@@ -134,6 +142,14 @@ export type Arguments = Record<string, any>;
 export function methodIds(name: string): { classId: number; methodId: number } {
   const { classId, methodId } = rowByName.get(name)!;
   return { classId, methodId };
+}
+
+/** All methods that there are here. */
+export const METHOD_NAMES: readonly string[] = rows.map(({ name }) => name);
+
+/** The arguments of a method: name and type. */
+export function fieldsOf(name: string): readonly (readonly [string, FieldType])[] {
+  return rowByName.get(name)!.fields;
 }
 
 /** A method's payload. Arguments that are not given are 0, false, "" or an empty table. */

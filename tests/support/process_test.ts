@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { run, spawn } from "./process.ts";
 
 Deno.test("a process gives its lines as they come and its exit status", async () => {
@@ -13,13 +13,20 @@ Deno.test("a process gives its lines as they come and its exit status", async ()
 });
 
 Deno.test("a process left running is killed and fails the test", async () => {
-  await assertRejects(
-    async () => {
-      await using _sleep = spawn("sleep", { args: ["60"] });
-    },
-    Error,
-    "left sleep running",
-  );
+  let pid = 0;
+  async function leave(): Promise<void> {
+    await using sleep = spawn("sleep", { args: ["60"] });
+    pid = sleep.pid;
+  }
+  const runDir = Deno.env.get("TEST_RUN_DIR");
+  if (runDir === undefined) {
+    await assertRejects(leave, Error, "left sleep running");
+    return;
+  }
+  await leave();
+  const left = `${runDir}/left running: sleep ${pid}`;
+  assertStringIncludes(await Deno.readTextFile(left), "left sleep running");
+  await Deno.remove(left);
 });
 
 Deno.test("input is written and ended, also to a process that reads none of it", async () => {

@@ -388,8 +388,12 @@ export async function connectPeer(port: number, hostname = "127.0.0.1"): Promise
 }
 
 /** Connects and does the handshake. */
-export async function openPeer(port: number, options: HandshakeOptions = {}): Promise<Peer> {
-  const peer = await connectPeer(port);
+export async function openPeer(
+  port: number,
+  options: HandshakeOptions = {},
+  hostname?: string,
+): Promise<Peer> {
+  const peer = await connectPeer(port, hostname);
   try {
     await peer.handshake(options);
     return peer;

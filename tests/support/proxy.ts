@@ -38,6 +38,7 @@ export class Proxy implements AsyncDisposable {
   readonly #faults: Record<Direction, Faults> = { toServer: noFaults(), toClient: noFaults() };
   readonly #pauses = new Set<() => void>();
   readonly #accepted = new Mailbox<number>("connection through the proxy");
+  readonly #muted = new Set<number>();
   #refusing = false;
   #count = 0;
 
@@ -87,6 +88,11 @@ export class Proxy implements AsyncDisposable {
   /** Swallows all bytes while both sides stay connected. */
   blackHole(direction?: Direction): void {
     for (const one of directions(direction)) this.#faults[one].blackHole = true;
+  }
+
+  /** Swallows what one client sends from now on; 1 is the first connection ever made. */
+  mute(connection: number): void {
+    this.#muted.add(connection);
   }
 
   delay(ms: number, direction?: Direction): void {
@@ -143,18 +149,20 @@ export class Proxy implements AsyncDisposable {
     const server = connect({ host: "127.0.0.1", port: this.#target, noDelay: true });
     server.on("error", () => client.destroy()); // broker down: the client sees an end
     const pair: Pair = { client, server, ended: Promise.resolve() };
+    const number = ++this.#count;
     pair.ended = Promise.all([
-      this.#pump(client, server, this.#faults.toServer),
+      this.#pump(client, server, this.#faults.toServer, number),
       this.#pump(server, client, this.#faults.toClient),
     ]).finally(() => this.#pairs.delete(pair));
     this.#pairs.add(pair);
-    this.#accepted.put(++this.#count);
+    this.#accepted.put(number);
   }
 
-  async #pump(from: Socket, to: Socket, faults: Faults): Promise<void> {
+  /** @param client number of the connection whose client sends this */
+  async #pump(from: Socket, to: Socket, faults: Faults, client = 0): Promise<void> {
     try {
       for await (const chunk of from as AsyncIterable<Uint8Array>) {
-        if (faults.blackHole) continue;
+        if (faults.blackHole || this.#muted.has(client)) continue;
         const wait = faults.delayMs +
           (faults.bytesPerSecond > 0 ? 1000 * chunk.length / faults.bytesPerSecond : 0);
         if (wait > 0) await this.#pause(wait);

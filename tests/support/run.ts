@@ -1,9 +1,10 @@
 /**
- * Runs `deno test` with one RabbitMQ node shared by all test files, and fails when a test leaves
- * temporary files (and with them nodes, processes, data) behind.
+ * Runs `deno test`, several files at a time, with one RabbitMQ node shared by all of them, and fails
+ * when a test leaves temporary files (and with them nodes, processes, data) behind.
  *
  * Usage: deno run -A tests/support/run.ts [--no-rabbitmq] [arguments of deno test]
  */
+import { brokerKind } from "./broker.ts";
 import { rabbitmqMissing, startRabbitmq } from "./rabbitmq.ts";
 import { tempDir } from "./temp.ts";
 
@@ -11,11 +12,13 @@ async function main(): Promise<number> {
   const args = Deno.args.filter((arg) => arg !== "--no-rabbitmq");
   await using runDir = await tempDir("test-run-");
   // The node itself lives outside the folder that is checked for leftovers.
-  const wanted = !rabbitmqMissing && args.length === Deno.args.length;
+  const wanted = !rabbitmqMissing && brokerKind === "rabbitmq" && args.length === Deno.args.length;
   await using node = wanted ? await startRabbitmq() : undefined;
   const test = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-prompt", ...args],
+    args: ["test", "-A", "--no-prompt", "--parallel", ...args],
     env: {
+      // Tests wait more than they compute.
+      DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
       TEST_RUN_DIR: runDir.path,
       ...(node ? { TEST_RABBITMQ: JSON.stringify(node.shareable) } : {}),
     },
@@ -25,9 +28,10 @@ async function main(): Promise<number> {
   }
   const { code } = await test.status;
   const left = Array.from(Deno.readDirSync(runDir.path), (entry) => entry.name);
-  if (left.length > 0) {
-    const sentence = `Tests left these in ${runDir.path}: ${left.join(", ")}\n`;
-    await Deno.stderr.write(new TextEncoder().encode(sentence));
+  for (const name of left) {
+    const path = `${runDir.path}/${name}`;
+    const text = Deno.statSync(path).isFile ? `: ${Deno.readTextFileSync(path)}` : "";
+    await Deno.stderr.write(new TextEncoder().encode(`A test left ${name}${text}\n`));
   }
   return code || (left.length > 0 ? 1 : 0);
 }

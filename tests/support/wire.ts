@@ -163,6 +163,8 @@ function typed(value: unknown): Typed {
   }
 }
 
+const text = new TextDecoder("utf-8", { ignoreBOM: true });
+
 /** Reads a payload; numbers of 64 bits come as numbers where they are safe, else as bigint. */
 export class WireReader {
   readonly #bytes: Uint8Array;
@@ -197,11 +199,11 @@ export class WireReader {
   }
 
   shortstr(): string {
-    return new TextDecoder().decode(this.#take(this.octet()));
+    return text.decode(this.#take(this.octet()));
   }
 
   longstr(): string {
-    return new TextDecoder().decode(this.#take(this.long()));
+    return text.decode(this.#take(this.long()));
   }
 
   table(): Table {

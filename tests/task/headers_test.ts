@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import {
   deadProperties,
+  originalRoute,
   originQueue,
   parkedProperties,
   readHistory,
@@ -174,4 +175,17 @@ Deno.test("an error text of any length and shape stays a short well-formed heade
     error: "x".repeat(1_023) + "\u{1f600}",
   }, NOW);
   assertEquals(copy.headers?.["task-error"], "x".repeat(1_023) + "\ufffd");
+});
+
+Deno.test("a copy keeps how the task was first published, over every further copy", () => {
+  const first = { exchange: "logs", routingKey: "a.b", queue: "q", properties: {} };
+  const parked = parkedProperties(first, { attempts: 1 }, NOW);
+  const again = { exchange: "", routingKey: "q", queue: "q", properties: parked };
+  assertEquals(originalRoute(again), { exchange: "logs", routingKey: "a.b" });
+  const dead = deadProperties(again, { reason: "rejected", attempts: 2, host: "h" }, NOW);
+  const replayed = { ...again, properties: replayProperties(dead, 1) };
+  assertEquals(originalRoute(replayed), { exchange: "logs", routingKey: "a.b" });
+  const plain = { ...again, properties: {} };
+  assertEquals(originalRoute(plain), plain);
+  assertEquals(parkedProperties(plain, { attempts: 1 }, NOW).headers?.["task-exchange"], undefined);
 });

@@ -63,10 +63,14 @@ Deno.test("decide() counts no attempt for interrupted, unable and snoozed tasks"
 });
 
 Deno.test("decide() renews a blameless task that the next worker would take for a crash loop", () => {
-  const history = { ...FRESH, attempts: 2, crashes: 2, counted: true };
-  assertEquals(decide({ kind: "interrupted" }, history, DEFAULT_POLICY, 0, NOW), {
-    kind: "renew",
-  });
+  const policies = [[1, DEFAULT_POLICY], [2, DEFAULT_POLICY], [0, {
+    ...DEFAULT_POLICY,
+    maxCrashes: 1,
+  }]] as const;
+  for (const [crashes, policy] of policies) {
+    const history = { ...FRESH, attempts: 2, crashes, counted: true };
+    assertEquals(decide({ kind: "interrupted" }, history, policy, 0, NOW), { kind: "renew" });
+  }
 });
 
 Deno.test("decide() follows the pause that the handler asks for", () => {

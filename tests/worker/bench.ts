@@ -73,6 +73,10 @@ export class QueueBench implements AsyncDisposable {
     return (await inspectQueue(this.transport, queue)).messageCount;
   }
 
+  async consumers(): Promise<number> {
+    return (await inspectQueue(this.transport, this.name)).consumerCount;
+  }
+
   /** Starts the worker program on this queue. */
   worker(...args: string[]): TestProcess {
     return spawnDeno(WORKER, {

@@ -10,11 +10,12 @@ import { Pool } from "../../src/worker/pool.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { DEFAULT_POLICY } from "../../src/task/retry.ts";
 import { Proxy } from "../support/proxy.ts";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { tempDir } from "../support/temp.ts";
 import { Mailbox, waitUntil } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
 
-const { url } = await sharedRabbitmq();
+const { url } = await sharedNode();
 const log = createLogger({ name: "test", write: () => {} });
 
 /** Cuts the consumer's connection when the broker has confirmed a copy: before the ack. */
@@ -91,7 +92,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   return count;
 }
 
-rabbitmqTest(
+brokerTest(
   "a channel that dies between the retry's confirm and the ack costs no second run",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -102,7 +103,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a worker that dies between the retry's confirm and the ack loses nothing",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -113,7 +114,37 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a task that ends after its connection was cut is not run again here", async () => {
+brokerTest(
+  "kill -9 between a copy's confirm and the ack runs the task again, and loses none",
+  async () => {
+    const fates = [[1, "delay.60000"], [65, "dead"]] as const;
+    for (const [status, suffix] of fates) {
+      await using bench = await QueueBench.open(url);
+      await using proxy = await Proxy.start(Number(new URL(url).port));
+      await using dir = await tempDir();
+      await bench.send("x", { messageId: "t" });
+      const args = [
+        ...["--backoff", "1m", "--max-tasks", "1", "--", "sh", "-c"],
+        `echo begun; while [ ! -e ${dir.file("go")} ]; do sleep 0.02; done; exit ${status}`,
+      ];
+      await using victim = bench.worker("--url", proxy.url.replace("guest:guest@", ""), ...args);
+      await victim.waitForLog(/begun/);
+      // Copies go out on a second connection, the acknowledgement on this one.
+      proxy.mute(1);
+      await Deno.writeTextFile(dir.file("go"), "");
+      await waitUntil("the copy to be there", async () => {
+        return await bench.ready(`${bench.name}.${suffix}`) === 1;
+      });
+      assertEquals((await victim.destroy()).signal, "SIGKILL");
+      await using heir = bench.worker(...args);
+      assertEquals((await heir.ended()).code, 0);
+      assertEquals(await bench.ready(`${bench.name}.${suffix}`), 2);
+      assertEquals(await bench.ready(), 0);
+    }
+  },
+);
+
+brokerTest("a task that ends after its connection was cut is not run again here", async () => {
   await using bench = await QueueBench.open(url);
   await using proxy = await Proxy.start(Number(new URL(url).port));
   await bench.send("x", { messageId: "t" });
@@ -139,7 +170,36 @@ rabbitmqTest("a task that ends after its connection was cut is not run again her
   await Deno.remove(directory, { recursive: true });
 });
 
-rabbitmqTest("--on-disconnect kill stops a command whose connection is cut", async () => {
+brokerTest(
+  "a task whose acknowledgement was lost with its connection is not run again here",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using proxy = await Proxy.start(Number(new URL(url).port));
+    await bench.send("x", { messageId: "t" });
+    await using dir = await tempDir("lost-");
+    await using worker = bench.worker(
+      ...["--url", proxy.url.replace("guest:guest@", ""), "--", "sh", "-c"],
+      `echo begun; while [ ! -e ${dir.path}/go ]; do sleep 0.02; done`,
+    );
+    await worker.waitForLog(/begun/);
+    proxy.blackHole("toServer");
+    await Deno.writeTextFile(`${dir.path}/go`, "");
+    await worker.waitForLog(/done id=t/);
+    await proxy.cut();
+    proxy.heal();
+    await worker.waitForLog(/connected again/);
+    await waitUntil("the task to be acknowledged", () => {
+      worker.kill("SIGUSR1");
+      return worker.stderr.some((line) => /status .*done=2/.test(line));
+    });
+    worker.kill();
+    assertEquals((await worker.ended()).code, 0);
+    assertEquals(worker.stderr.filter((line) => line.includes("begun")).length, 1);
+    assertEquals(await bench.ready(), 0);
+  },
+);
+
+brokerTest("--on-disconnect kill stops a command whose connection is cut", async () => {
   await using bench = await QueueBench.open(url);
   await using proxy = await Proxy.start(Number(new URL(url).port));
   await bench.send("x", { messageId: "t" });
@@ -160,18 +220,13 @@ rabbitmqTest("--on-disconnect kill stops a command whose connection is cut", asy
   assertEquals((await worker.ended()).code, 131);
 });
 
-rabbitmqTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are", async () => {
+brokerTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are", async () => {
   await using bench = await QueueBench.open(url);
   await using worker = bench.worker("--", "true");
   await worker.waitForLine(/Waiting/);
   worker.kill("SIGTSTP");
   await worker.waitForLog(/no more tasks until/);
-  await waitUntil("the consumer to go", async () => {
-    const channel = await bench.transport.openChannel();
-    const { consumerCount } = await channel.queueDeclare(bench.name, { passive: true });
-    await channel.close();
-    return consumerCount === 0;
-  });
+  await waitUntil("the consumer to go", async () => await bench.consumers() === 0);
   await bench.send("x");
   worker.kill("SIGUSR1");
   await worker.waitForLog(/status running=0 started=0 done=0/);
@@ -181,7 +236,42 @@ rabbitmqTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are
   assertEquals(await bench.ready(), 1);
 });
 
-rabbitmqTest("several queues share the concurrency by their weights", async () => {
+brokerTest("after SIGTSTP a running task outlives its connection", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  await bench.send("x", { messageId: "t" });
+  await using dir = await tempDir("tstp-");
+  await using worker = bench.worker(
+    ...["--url", proxy.url.replace("guest:guest@", ""), "--", "sh", "-c"],
+    `echo begun; while [ ! -e ${dir.path}/go ]; do sleep 0.02; done; echo finished`,
+  );
+  await worker.waitForLog(/begun/);
+  worker.kill("SIGTSTP");
+  await worker.waitForLog(/no more tasks until/);
+  await proxy.cut();
+  await waitUntil("the task to come back", async () => await bench.ready() === 1);
+  await Deno.writeTextFile(`${dir.path}/go`, "");
+  await worker.waitForLog(/finished/);
+  assert(worker.running);
+  worker.kill("SIGTERM");
+  assertEquals((await worker.ended()).code, 0);
+});
+
+brokerTest(
+  "a broker that has fallen silent does not keep a worker longer than --grace",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using proxy = await Proxy.start(Number(new URL(url).port));
+    await using worker = bench.worker("--url", proxy.url, "--grace", "100ms", "--", "true");
+    await worker.waitForLine(/Waiting/);
+    proxy.blackHole();
+    worker.kill("SIGTERM");
+    // A method that is not answered takes 20 s.
+    assertEquals((await worker.ended(15_000)).code, 0);
+  },
+);
+
+brokerTest("several queues share the concurrency by their weights", async () => {
   await using one = await QueueBench.open(url);
   await using two = await QueueBench.open(url);
   for (let i = 0; i < 6; i++) {
@@ -205,16 +295,17 @@ rabbitmqTest("several queues share the concurrency by their weights", async () =
   await Deno.remove(directory, { recursive: true });
 });
 
-rabbitmqTest("--ack early leaves nothing to the broker while a task runs", async () => {
+brokerTest("--ack early leaves nothing to the broker while a task runs", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
-  await using worker = bench.worker("--ack", "early", "--", "sh", "-c", "echo begun; sleep 600");
+  const whileItLives = "echo begun; while kill -0 $PPID 2>&-; do sleep 0.05; done";
+  await using worker = bench.worker("--ack", "early", "--", "sh", "-c", whileItLives);
   await worker.waitForLog(/begun/);
   await worker.destroy();
   assertEquals(await bench.ready(), 0);
 });
 
-rabbitmqTest(
+brokerTest(
   "worker queues shows ready tasks and consumers, and leaves out what is missing",
   async () => {
     await using bench = await QueueBench.open(url);

@@ -1,12 +1,12 @@
-import { assertEquals, assertMatch } from "@std/assert";
-import { publishTasks, RejectTask, RetryTask, runWorker } from "../../src/mod.ts";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { publishTasks, RejectTask, RetryTask, runWorker, ToolError } from "../../src/mod.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
 import { run } from "../support/process.ts";
 import { QueueBench } from "./bench.ts";
 
-const { url } = await sharedRabbitmq();
+const { url } = await sharedNode();
 
-rabbitmqTest("publishTasks() and runWorker() share tasks inside one program", async () => {
+brokerTest("publishTasks() and runWorker() share tasks inside one program", async () => {
   await using bench = await QueueBench.open(url);
   const queue = bench.name;
   const ids = await publishTasks({ url, queue }, [
@@ -34,7 +34,7 @@ rabbitmqTest("publishTasks() and runWorker() share tasks inside one program", as
   assertEquals(await bench.ready(), 0);
 });
 
-rabbitmqTest("runWorker() finishes its task and returns when its signal aborts", async () => {
+brokerTest("runWorker() finishes its task and returns when its signal aborts", async () => {
   await using bench = await QueueBench.open(url);
   await publishTasks({ url, queue: bench.name }, [{ body: "x", id: "a" }]);
   const controller = new AbortController();
@@ -53,7 +53,25 @@ rabbitmqTest("runWorker() finishes its task and returns when its signal aborts",
   assertEquals(await bench.ready(), 0);
 });
 
-rabbitmqTest("the library's examples run as they are written", async () => {
+brokerTest("runWorker() fails when its function does not stop in time", async () => {
+  await using bench = await QueueBench.open(url);
+  await publishTasks({ url, queue: bench.name }, [{ body: "x", id: "a" }]);
+  const hung = Promise.withResolvers<void>();
+  const fault = await assertRejects(
+    () =>
+      runWorker({
+        ...{ url, queue: bench.name, handler: () => hung.promise },
+        ...{ timeoutMs: 50, stopMs: 50, retries: { maxAttempts: 1 } },
+      }),
+    ToolError,
+    "does not stop when it is told to",
+  );
+  assertEquals(fault.exitCode, 70);
+  assertEquals((await bench.arrival(`${bench.name}.dead`)).properties.messageId, "a");
+  hung.resolve();
+});
+
+brokerTest("the library's examples run as they are written", async () => {
   await using bench = await QueueBench.open(url);
   const source = await Deno.readTextFile(new URL("../../src/mod.ts", import.meta.url));
   const examples = [...source.matchAll(/```ts\n([^]*?) \* ```/g)]

@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { rabbitmqTest, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { DatabaseSync } from "node:sqlite";
+import { DeadLetters } from "../../src/worker/dead.ts";
+import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
 
-const { url } = await sharedRabbitmq();
+const { url } = await sharedNode();
 
-rabbitmqTest(
+brokerTest(
   "a failing task waits in the delay tiers in order and ends in the dead queue",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -44,7 +47,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a task that will never work goes to the dead queue at once", async () => {
+brokerTest("a task that will never work goes to the dead queue at once", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("bad", { messageId: "t" });
   await using worker = bench.worker("--exit-when-empty", "--", "sh", "-c", "exit 65");
@@ -54,7 +57,19 @@ rabbitmqTest("a task that will never work goes to the dead queue at once", async
   assertEquals(properties.headers?.["task-attempt"], 1);
 });
 
-rabbitmqTest(
+brokerTest("a task whose headers leave no room for ours is dead without them", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("full", { messageId: "t", headers: { pad: "x".repeat(130_900) } });
+  await using worker = bench.worker("--backoff", "50ms", "--exit-when-empty", "--", "false");
+  assertEquals((await worker.ended()).code, 0);
+  const { body, properties } = await bench.arrival(`${bench.name}.dead`);
+  assertEquals([body, properties.messageId], ["full", "t"]);
+  assertEquals(properties.headers?.["task-dead-reason"], "rejected");
+  assertMatch(String(properties.headers?.["task-error"]), /must fit into one frame/);
+  assertEquals(await bench.ready(), 0);
+});
+
+brokerTest(
   "dead ls, show, replay and purge work on what died, with stale headers stripped",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -70,11 +85,26 @@ rabbitmqTest(
       "echo no >&2; exit 65",
     );
     await failing.ended();
-    const listed = await bench.dead("ls");
-    assertMatch(listed, /^a dead-reason="rejected" error="exit 65".*\nb dead-reason="rejected"/);
+    // What was looked at returns to RabbitMQ's queue in its own time.
+    const back = (count = 2) =>
+      waitUntil("all to be back", async () => await bench.ready(`${bench.name}.dead`) === count);
+    await back();
+    assertMatch(
+      await bench.dead("ls"),
+      /^a dead-reason="rejected" error="exit 65".*\nb dead-reason="rejected"/,
+    );
+    const letters = new DeadLetters(bench.transport, bench.name);
+    await back();
+    assertEquals([await letters.list({ max: 1 }, () => {}), letters.left], [1, 1]);
+    await back();
+    assertEquals([await letters.list({ max: 2 }, () => {}), letters.left], [2, 0]);
+    await back();
     assertMatch(await bench.dead("show", "b"), /task-stderr-tail: no[^]*\n\ntwo\n$/);
+    await back();
     assertMatch(await bench.dead("replay", "--dry-run"), /would replay 2\n$/);
+    await back();
     assertMatch(await bench.dead("replay", "--match", "^a$"), /^replayed a[^]*replayed 1\n$/);
+    await back(1);
     assertMatch(await bench.dead("purge"), /^removed b[^]*removed 1\n$/);
     assertEquals(await bench.dead("ls"), "");
     await using working = bench.worker("--max-tasks", "1", "--", "cat");
@@ -84,7 +114,7 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest(
+brokerTest(
   "a stale x-death from the work queue does not lose a task that is retried",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -99,7 +129,32 @@ rabbitmqTest(
   },
 );
 
-rabbitmqTest("a task is replayed at most --max-replays times", async () => {
+brokerTest(
+  "a dead task that is looked at again and again is never dropped by the broker",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await bench.send("x", { messageId: "t" });
+    await using worker = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
+    await worker.ended();
+    const letters = new DeadLetters(bench.transport, bench.name);
+    const counts: number[] = [];
+    // RabbitMQ 4 drops what was given back twenty times.
+    for (let look = 0; look < 25; look++) {
+      await letters.list({ max: 10 }, ({ id, properties }) => {
+        assertEquals([id, properties.headers?.["task-dead-reason"]], ["t", "rejected"]);
+        counts.push(Number(properties.headers?.["x-delivery-count"] ?? 0));
+      });
+      await waitUntil("it to be back", async () => await bench.ready(`${bench.name}.dead`) === 1);
+    }
+    assertEquals(counts.length, 25);
+    assert(Math.max(...counts) > 5, `nobody counted: ${counts}`);
+    assert(Math.max(...counts) < 15, `given back too often: ${counts}`);
+    assertMatch(await bench.dead("replay"), /replayed 1\n$/);
+    assertEquals((await bench.take())?.properties.headers?.["task-dead-reason"], undefined);
+  },
+);
+
+brokerTest("a task is replayed at most --max-replays times", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t", headers: { "task-replays": 1 } });
   await using worker = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
@@ -108,16 +163,16 @@ rabbitmqTest("a task is replayed at most --max-replays times", async () => {
   assertEquals(await bench.ready(`${bench.name}.dead`), 1);
 });
 
-rabbitmqTest("a task that kills its worker three times goes to the dead queue unrun", async () => {
+brokerTest("a task that kills its worker three times goes to the dead queue unrun", async () => {
   for (const classic of [false, true]) {
     await using bench = await QueueBench.open(url, classic ? {} : undefined);
     await bench.send("deadly", { messageId: "t" });
     for (let crash = 0; crash < 3; crash++) {
-      await using worker = bench.worker("--", "sh", "-c", "kill -KILL $PPID; sleep 600");
+      await using worker = bench.worker("--", "sh", "-c", "kill -KILL $PPID");
       const { signal } = await worker.ended();
       assertEquals(signal, "SIGKILL");
     }
-    await using survivor = bench.worker("--", "sh", "-c", "kill -KILL $PPID; sleep 600");
+    await using survivor = bench.worker("--", "sh", "-c", "kill -KILL $PPID");
     const { properties } = await bench.arrival(`${bench.name}.dead`);
     assertEquals(properties.headers?.["task-dead-reason"], "crash-loop");
     survivor.kill();
@@ -125,7 +180,7 @@ rabbitmqTest("a task that kills its worker three times goes to the dead queue un
   }
 });
 
-rabbitmqTest("a command that is missing at the start ends the worker before any task", async () => {
+brokerTest("a command that is missing at the start ends the worker before any task", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x");
   await using worker = bench.worker("--", "no-such-command-x");
@@ -138,7 +193,7 @@ rabbitmqTest("a command that is missing at the start ends the worker before any 
   assertEquals(await bench.ready(), 1);
 });
 
-rabbitmqTest("exit status 255 puts the task back and ends the worker with 75", async () => {
+brokerTest("exit status 255 puts the task back and ends the worker with 75", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker("--", "sh", "-c", "exit 255");
@@ -147,7 +202,7 @@ rabbitmqTest("exit status 255 puts the task back and ends the worker with 75", a
   assertEquals((await bench.take())?.properties.headers?.["task-attempt"], undefined);
 });
 
-rabbitmqTest("the first SIGTERM lets a command finish, the grace ends it blamelessly", async () => {
+brokerTest("the first SIGTERM lets a command finish, the grace ends it blamelessly", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using patient = bench.worker("--", "sh", "-c", "echo begun; sleep 0.3; echo ended");
@@ -165,7 +220,7 @@ rabbitmqTest("the first SIGTERM lets a command finish, the grace ends it blamele
   assertEquals(back.properties.headers?.["task-attempt"], undefined);
 });
 
-rabbitmqTest("the second signal ends the worker at once, and its command with it", async () => {
+brokerTest("the second signal ends the worker at once, and its command with it", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker(
@@ -189,7 +244,7 @@ rabbitmqTest("the second signal ends the worker at once, and its command with it
   await bench.arrival(bench.name);
 });
 
-rabbitmqTest("a timeout ends the command and counts as a failed attempt", async () => {
+brokerTest("a timeout ends the command and counts as a failed attempt", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker(
@@ -200,7 +255,7 @@ rabbitmqTest("a timeout ends the command and counts as a failed attempt", async 
   assertEquals(properties.headers?.["task-error"], "timeout");
 });
 
-rabbitmqTest("--dedupe-file skips what has succeeded on this host, over restarts", async () => {
+brokerTest("--dedupe-file skips what has succeeded on this host, over restarts", async () => {
   await using bench = await QueueBench.open(url);
   const file = await Deno.makeTempFile();
   for (const round of [1, 2]) {
@@ -213,21 +268,25 @@ rabbitmqTest("--dedupe-file skips what has succeeded on this host, over restarts
   for (const suffix of ["", "-wal", "-shm"]) await Deno.remove(file + suffix).catch(() => {});
 });
 
-rabbitmqTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0", async () => {
+brokerTest("a dedupe file that fails is told, and no task is run again for it", async () => {
   await using bench = await QueueBench.open(url);
-  for (let i = 0; i < 3; i++) await bench.send("", { messageId: `${i}` });
-  await using two = bench.worker("--max-tasks", "2", "--", "true");
-  assertEquals((await two.ended()).code, 0);
-  assertEquals(two.stderr.filter((line) => /done id=/.test(line)).length, 2);
-  await using idle = bench.worker("--idle-timeout", "300ms", "--", "true");
-  assertEquals((await idle.ended()).code, 0);
-  assertEquals(idle.stderr.filter((line) => /done id=/.test(line)).length, 1);
-  await using timed = bench.worker("--max-runtime", "300ms", "--", "true");
-  assertEquals((await timed.ended()).code, 0);
+  await using dir = await tempDir();
+  await using worker = bench.worker("--dedupe-file", dir.file("done.db"), "--", "cat");
+  await worker.waitForLine(/Waiting/);
+  const db = new DatabaseSync(dir.file("done.db"));
+  db.exec("DROP TABLE done");
+  db.close();
+  await bench.send("x", { messageId: "t" });
+  await worker.waitForLog(/done id=t/);
+  worker.kill();
+  assertEquals((await worker.ended()).code, 0);
+  const lines = worker.stderr.join("\n");
+  assertMatch(lines, /error: the dedupe file ".*done.db" fails: no such table: done id=t/);
+  assertEquals(lines.match(/\[t\] x/g)?.length, 1);
   assertEquals(await bench.ready(), 0);
 });
 
-rabbitmqTest("a module's exceptions are failed attempts, RejectTask is the end", async () => {
+brokerTest("a module's exceptions are failed attempts, RejectTask is the end", async () => {
   await using bench = await QueueBench.open(url);
   const file = await Deno.makeTempFile({ suffix: ".js" });
   await Deno.writeTextFile(
@@ -246,4 +305,37 @@ rabbitmqTest("a module's exceptions are failed attempts, RejectTask is the end",
   assertEquals(properties.headers?.["task-error"], "no");
   assert(worker.stderr.some((line) => /done id=good attempt=2/.test(line)));
   await Deno.remove(file);
+});
+
+brokerTest("whatever a module throws is a failed attempt", async () => {
+  await using bench = await QueueBench.open(url);
+  await using dir = await tempDir();
+  const thrown = [
+    "undefined",
+    "Object.create(null)",
+    "Symbol('s')",
+    "Object.assign(new Error('x'), { message: 7, stack: {} })",
+    "Object.assign(new Error(''), { name: null, stack: null })",
+  ];
+  const file = dir.file("handler.js");
+  await Deno.writeTextFile(
+    file,
+    `const thrown = [${thrown.map((text) => `() => ${text}`).join(", ")}];
+    export default (task) => { throw thrown[Number(task.text())](); };`,
+  );
+  for (const i of thrown.keys()) await bench.send(`${i}`, { messageId: `t${i}` });
+  await using worker = bench.worker(
+    ...["--handler", file, "--max-attempts", "1", "--max-tasks", `${thrown.length}`],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  const reasons = new Map<string, unknown>();
+  for (const _ of thrown) {
+    const { properties } = await bench.arrival(`${bench.name}.dead`);
+    assertEquals(properties.headers?.["task-dead-reason"], "max-attempts");
+    reasons.set(properties.messageId!, properties.headers?.["task-error"]);
+  }
+  assertEquals(
+    [...reasons].sort().map(([, reason]) => reason),
+    ["undefined", "an error that is no text", "Symbol(s)", "7", "null"],
+  );
 });

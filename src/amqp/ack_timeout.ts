@@ -1,0 +1,27 @@
+/** Brokers take a task back that nobody acknowledges in time; RabbitMQ does after half an hour. */
+import { ChannelError, type ToolError } from "../errors.ts";
+
+/** Whether a broker ended the channel because an acknowledgement took too long. */
+export function isAckTimeout(error: ToolError): boolean {
+  return error instanceof ChannelError && error.replyCode === 406 &&
+    /delivery acknowledgement .*timed out/.test(error.replyText);
+}
+
+/**
+ * What to do about it, as the end of a sentence.
+ *
+ * @param neededMs how long the broker ought to wait
+ */
+export function ackTimeoutRemedy(queue: string, vhost: string, neededMs: number): string {
+  const command = [
+    ...["rabbitmqctl", "set_policy", "-p", vhost, `${queue}.ack-timeout`],
+    ...[`^${queue.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`],
+    ...[JSON.stringify({ "consumer-timeout": neededMs }), "--apply-to", "queues"],
+  ];
+  return `make it wait longer with ${command.map(shellQuote).join(" ")} (RabbitMQ 3.12 or newer) ` +
+    `or consumer_timeout = ${neededMs} in rabbitmq.conf, or use --ack early (at most once)`;
+}
+
+function shellQuote(word: string): string {
+  return /^[\w./:=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,157 @@
+/** Exchanges, queues, bindings and users in the data file. */
+
+import type { DatabaseSync } from "node:sqlite";
+
+export interface StoredExchange {
+  vhost: string;
+  name: string;
+  type: string;
+  autoDelete: boolean;
+  internal: boolean;
+  arguments: Uint8Array;
+}
+
+export interface StoredQueue {
+  id: number;
+  vhost: string;
+  name: string;
+  autoDelete: boolean;
+  arguments: Uint8Array;
+}
+
+export interface StoredBinding {
+  vhost: string;
+  source: string;
+  kind: "queue" | "exchange";
+  destination: string;
+  routingKey: string;
+  arguments: Uint8Array;
+}
+
+type Value = string | number | Uint8Array;
+
+export class Definitions {
+  readonly #database: DatabaseSync;
+  /** Statements that wait for the commit, in order. */
+  #changes: [sql: string, values: Value[]][] = [];
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  /** Whether a commit would write anything. */
+  get dirty(): boolean {
+    return this.#changes.length > 0;
+  }
+
+  /** Runs a statement with the next commit. */
+  change(sql: string, ...values: Value[]): void {
+    this.#changes.push([sql, values]);
+  }
+
+  /** Runs the statements, inside the transaction of the caller. */
+  write(): void {
+    for (const [sql, values] of this.#changes) this.#database.prepare(sql).run(...values);
+  }
+
+  /** The changes are on disk: forget them. */
+  settled(): void {
+    this.#changes = [];
+  }
+
+  addExchange(exchange: StoredExchange): void {
+    const { vhost, name, type, autoDelete, internal } = exchange;
+    this.change(
+      "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
+      ...[vhost, name, type, Number(autoDelete), Number(internal), exchange.arguments],
+    );
+  }
+
+  removeExchange(vhost: string, name: string): void {
+    this.change("DELETE FROM exchange WHERE vhost = ? AND name = ?", vhost, name);
+  }
+
+  addQueue(queue: StoredQueue): void {
+    const { id, vhost, name, autoDelete } = queue;
+    this.change(
+      "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
+      ...[id, vhost, name, Number(autoDelete), queue.arguments],
+    );
+  }
+
+  /** The caller has dropped its lanes and discarded their messages. */
+  removeQueue(id: number): void {
+    this.change("DELETE FROM lane WHERE queue = ?", id);
+    this.change("DELETE FROM queue WHERE id = ?", id);
+  }
+
+  addBinding(binding: StoredBinding): void {
+    this.change("INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)", ...bindingKey(binding));
+  }
+
+  removeBinding(binding: StoredBinding): void {
+    this.change(
+      `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
+         AND routing_key = ? AND arguments = ?`,
+      ...bindingKey(binding),
+    );
+  }
+
+  exchanges(): StoredExchange[] {
+    const rows = this.#database.prepare("SELECT * FROM exchange").all();
+    return rows.map((row) => ({
+      vhost: row["vhost"] as string,
+      name: row["name"] as string,
+      type: row["type"] as string,
+      autoDelete: row["auto_delete"] === 1,
+      internal: row["internal"] === 1,
+      arguments: row["arguments"] as Uint8Array,
+    }));
+  }
+
+  queues(): StoredQueue[] {
+    const rows = this.#database.prepare("SELECT * FROM queue ORDER BY id").all();
+    return rows.map((row) => ({
+      id: row["id"] as number,
+      vhost: row["vhost"] as string,
+      name: row["name"] as string,
+      autoDelete: row["auto_delete"] === 1,
+      arguments: row["arguments"] as Uint8Array,
+    }));
+  }
+
+  bindings(): StoredBinding[] {
+    const rows = this.#database.prepare("SELECT * FROM binding").all();
+    return rows.map((row) => ({
+      vhost: row["vhost"] as string,
+      source: row["source"] as string,
+      kind: row["kind"] as "queue" | "exchange",
+      destination: row["destination"] as string,
+      routingKey: row["routing_key"] as string,
+      arguments: row["arguments"] as Uint8Array,
+    }));
+  }
+
+  // -- users --
+
+  secretOf(user: string): string | undefined {
+    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(user);
+    return row?.["secret"] as string | undefined;
+  }
+
+  get hasUsers(): boolean {
+    return this.#database.prepare("SELECT 1 FROM user LIMIT 1").get() !== undefined;
+  }
+
+  /** Written at once. */
+  setSecret(user: string, secret: string): void {
+    this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(user, secret);
+  }
+}
+
+function bindingKey(
+  binding: StoredBinding,
+): [string, string, string, string, string, Uint8Array] {
+  const { vhost, source, kind, destination, routingKey } = binding;
+  return [vhost, source, kind, destination, routingKey, binding.arguments];
+}

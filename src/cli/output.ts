@@ -1,0 +1,122 @@
+/** stdout and stderr without waiting: whoever reads them may stop reading and must not stop us. */
+
+import { after, pause } from "../amqp/timer.ts";
+
+/** Text that may wait before its writers are asked to pause, in bytes. */
+const ENOUGH_BYTES = 64 * 1024;
+
+/** Text that may wait at all where writers do not pause, in bytes: lines of one turn are many. */
+const MOST_BYTES = 4 * 1024 * 1024;
+
+/** Pause before a full pipe that does not block is tried again, in milliseconds. */
+const FULL_PIPE_MS = 10;
+
+interface Target {
+  write(bytes: Uint8Array): Promise<number>;
+}
+
+/** A stream of text to a file, pipe or terminal, written in order. */
+export class Output {
+  readonly #target: Target;
+  readonly #onFailure: (error: Error) => void;
+  readonly #encoder = new TextEncoder();
+  /** What waits behind the write that is under way. */
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #writing: Promise<void> | undefined;
+  #failed = false;
+
+  /** @param onFailure told once when the target cannot be written any more */
+  constructor(target: Target, onFailure: (error: Error) => void) {
+    this.#target = target;
+    this.#onFailure = onFailure;
+  }
+
+  /** So much waits that its writers should pause. */
+  get stalled(): boolean {
+    return this.#waitingBytes > ENOUGH_BYTES;
+  }
+
+  /** So much waits that nothing more must be added. */
+  get full(): boolean {
+    return this.#waitingBytes > MOST_BYTES;
+  }
+
+  /**
+   * Writes a text behind all others.
+   *
+   * @returns what to wait for before writing more, when too much waits already
+   */
+  write(text: string): Promise<void> | undefined {
+    if (this.#failed) return undefined;
+    const bytes = this.#encoder.encode(text);
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    this.#writing ??= this.#writeAll();
+    return this.stalled ? this.#writing : undefined;
+  }
+
+  /**
+   * Resolves when everything is written, or cannot be.
+   *
+   * @param ms after so many milliseconds what is left is given up; default never
+   */
+  async flushed(ms?: number): Promise<void> {
+    if (this.#failed || this.#writing === undefined) return;
+    if (ms === undefined) return await this.#writing;
+    const late = Promise.withResolvers<void>();
+    const timer = after(ms, () => {
+      this.#fail();
+      late.resolve();
+    });
+    await Promise.race([this.#writing, late.promise]);
+    timer.cancel();
+  }
+
+  async #writeAll(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        const bytes = joined(this.#waiting, this.#waitingBytes);
+        this.#waiting = [];
+        this.#waitingBytes = 0;
+        for (let sent = 0; sent < bytes.length && !this.#failed;) {
+          sent += await this.#writeSome(bytes.subarray(sent));
+        }
+      }
+    } catch (error) {
+      this.#fail();
+      this.#onFailure(error as Error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  /** Bytes written, at least one unless the target is full for the moment. */
+  async #writeSome(bytes: Uint8Array): Promise<number> {
+    try {
+      return await this.#target.write(bytes);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      // Whoever gave us the pipe has made it non-blocking, and nothing tells when it has room.
+      await pause(FULL_PIPE_MS);
+      return 0;
+    }
+  }
+
+  #fail(): void {
+    this.#failed = true;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}
+
+function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,254 @@
+/**
+ * kill -9 under load, round after round on the same data: publishers with confirms, consumers that
+ * acknowledge, reject and return, transactions, and queues whose messages move by themselves. After
+ * every start the broker's queues are compared with what its clients were told.
+ */
+import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
+import { openPeer, type Peer, type PeerChannel, PeerGone } from "../support/protocol_peer.ts";
+import { Random } from "../support/random.ts";
+import { Ledger, noVerdict, type Verdict } from "./ledger.ts";
+
+const deadTo = (queue: string) => ({
+  "x-dead-letter-exchange": "",
+  "x-dead-letter-routing-key": queue,
+});
+
+/** A message moves from a queue only to one further down: they are read in this order. */
+const QUEUES: Record<string, Record<string, string | number | boolean>> = {
+  plain: {},
+  priority: { "x-max-priority": 5 },
+  single: { "x-single-active-consumer": true },
+  work: { "x-queue-type": "quorum", ...deadTo("rejected") },
+  counted: { "x-queue-type": "quorum", "x-delivery-limit": 2, ...deadTo("tired") },
+  aging: { "x-message-ttl": 40, ...deadTo("expired") },
+  short: { "x-max-length": 20, ...deadTo("overflowed") },
+  before: {},
+  rejected: {},
+  tired: {},
+  expired: {},
+  overflowed: {},
+  after: {},
+};
+const TARGETS = ["plain", "priority", "single", "work", "counted", "aging", "short", "before"];
+const CONSUMED = ["plain", "priority", "single", "single", "work", "counted"];
+/** Emptied after every round, and nothing of them may come back. */
+const PURGED = ["rejected", "tired", "expired", "overflowed", "after"];
+
+const PUBLISHERS = 3;
+const WINDOW = 200;
+const PREFETCH = 100;
+/** Deliveries between two publishes whose confirm says that the acknowledgements are committed. */
+const MARK_EVERY = 20;
+
+export interface CrashOptions {
+  rounds: number;
+  seed: number;
+  /** Told about violations and rounds. */
+  say: (sentence: string) => void;
+  args?: readonly string[];
+}
+
+/** Runs the rounds and counts what was promised and what was broken. */
+export async function crash({ rounds, seed, say, args = [] }: CrashOptions): Promise<Verdict> {
+  const random = new Random(seed);
+  const verdict = noVerdict();
+  const ledger = new Ledger();
+  await using broker = await startBroker({ args });
+  await declare(broker.port);
+  for (let round = 1; round <= rounds; round++) {
+    await load(broker, ledger, `${round}`, random);
+    await broker.start();
+    const found = await readQueues(broker.port);
+    ledger.compare(found, verdict, say);
+    ledger.purged(await purge(broker.port));
+  }
+  return verdict;
+}
+
+async function declare(port: number): Promise<void> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  for (const [queue, args] of Object.entries(QUEUES)) {
+    await channel.call("queue.declare", { queue, durable: true, arguments: args });
+  }
+  const limit = { "x-max-length": 1 };
+  await channel.call("queue.declare", { queue: "marks", durable: true, arguments: limit });
+}
+
+/** One round of load, ended by SIGKILL. */
+async function load(
+  broker: EmbeddedBroker,
+  ledger: Ledger,
+  round: string,
+  random: Random,
+): Promise<void> {
+  const enough = ledger.afterConfirms(200 + random.below(8_000));
+  const clients = [
+    ...Array.from({ length: PUBLISHERS }, (_, i) => publisher(ledger, `${round}.${i}`, random)),
+    ...CONSUMED.map((queue) => consumer(ledger, queue, random)),
+    transactions(ledger, round),
+    transient(ledger, round),
+  ];
+  let killed = false;
+  const running = clients.map(async (client) => {
+    await using peer = await openPeer(broker.port);
+    try {
+      await client(peer);
+    } catch (error) {
+      if (!killed || !isConnectionLoss(error)) throw error;
+    }
+  });
+  await Promise.race([enough, Promise.all(running)]);
+  killed = true;
+  await broker.kill();
+  await Promise.all(running);
+}
+
+function isConnectionLoss(error: unknown): boolean {
+  return error instanceof PeerGone || error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource;
+}
+
+type Client = (peer: Peer) => Promise<void>;
+
+function publisher(ledger: Ledger, name: string, random: Random): Client {
+  return async (peer) => {
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    const waiting: string[] = [];
+    let confirmed = 0;
+    for (let number = 1;; number++) {
+      const id = `${name}.${number}`;
+      const queue = random.pick(TARGETS);
+      const persistent = random.below(10) > 0;
+      ledger.published(id, queue, persistent);
+      waiting.push(id);
+      const properties = { deliveryMode: persistent ? 2 : 1, priority: random.below(6) };
+      await channel.publish({ routingKey: queue }, bodyOf(id, random), properties);
+      while (waiting.length >= WINDOW || channel.unread > 0) {
+        const { deliveryTag } = await channel.expect("basic.ack");
+        for (; confirmed < deliveryTag; confirmed++) ledger.confirmed(waiting.shift()!);
+      }
+    }
+  };
+}
+
+/** Mostly short; some are large enough to be kept on disk alone. */
+function bodyOf(id: string, random: Random): string {
+  return id.padEnd(random.below(50) === 0 ? 40_000 : random.below(300));
+}
+
+function consumer(ledger: Ledger, queue: string, random: Random): Client {
+  return async (peer) => {
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await channel.call("basic.qos", { prefetchCount: PREFETCH });
+    await channel.call("basic.consume", { queue });
+    let acked: string[] = [];
+    const marks: string[][] = [];
+    let confirmed = 0;
+    for (let number = 1;; number++) {
+      const { name, args } = await channel.method();
+      if (name === "basic.ack") {
+        for (; confirmed < args.deliveryTag; confirmed++) ledger.settled(marks.shift()!);
+        continue;
+      }
+      const id = (await channel.readContent(args)).text.trim();
+      const { deliveryTag } = args;
+      const outcome = outcomeOf(queue, random);
+      if (outcome === "ack") {
+        ledger.acked(id);
+        acked.push(id);
+        await channel.send("basic.ack", { deliveryTag });
+      } else {
+        await channel.send("basic.nack", { deliveryTag, requeue: outcome === "requeue" });
+      }
+      if (number % MARK_EVERY > 0) continue;
+      marks.push(acked);
+      acked = [];
+      await channel.publish({ routingKey: "marks" }, "", { deliveryMode: 2 });
+    }
+  };
+}
+
+function outcomeOf(queue: string, random: Random): "ack" | "reject" | "requeue" {
+  if (queue === "counted") return "requeue";
+  if (queue === "work") return random.pick(["ack", "ack", "ack", "reject", "requeue"]);
+  return "ack";
+}
+
+/** Takes one message off `before` and puts two onto `after`, in one commit. */
+function transactions(ledger: Ledger, round: string): Client {
+  return async (peer) => {
+    const channel = await peer.open();
+    await channel.call("basic.qos", { prefetchCount: 1 });
+    await channel.call("tx.select");
+    await channel.call("basic.consume", { queue: "before" });
+    for (let number = 1;; number++) {
+      const { text, args } = await channel.expectContent();
+      const published = [`${round}.tx.${number}.a`, `${round}.tx.${number}.b`];
+      const committed = ledger.transaction(text.trim(), published);
+      for (const id of published) {
+        await channel.publish({ routingKey: "after" }, id, { deliveryMode: 2 });
+      }
+      await channel.send("basic.ack", { deliveryTag: args.deliveryTag });
+      await channel.call("tx.commit");
+      committed();
+    }
+  };
+}
+
+/** A queue that is gone with the process, whatever is in it. */
+function transient(ledger: Ledger, round: string): Client {
+  return async (peer) => {
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "transient" });
+    await channel.call("confirm.select");
+    for (let number = 1;; number++) {
+      const id = `${round}.transient.${number}`;
+      ledger.published(id, "transient", false);
+      await channel.publish({ routingKey: "transient" }, id, { deliveryMode: 2 });
+      await channel.expect("basic.ack");
+    }
+  };
+}
+
+/** Ids by queue. Nothing is acknowledged, and nothing can move on after it was read. */
+async function readQueues(port: number): Promise<Map<string, string[]>> {
+  await using peer = await openPeer(port);
+  const found = new Map<string, string[]>();
+  let number = 0;
+  for (const queue of Object.keys(QUEUES)) {
+    found.set(queue, await readQueue(await peer.open(++number), queue));
+  }
+  await (await peer.open(++number)).send("queue.declare", { queue: "transient", passive: true });
+  await peer.channel(number).expectClose(404, /no queue 'transient'/);
+  return found;
+}
+
+async function readQueue(channel: PeerChannel, queue: string): Promise<string[]> {
+  const ids: string[] = [];
+  await channel.call("basic.consume", { queue });
+  await channel.send("queue.declare", { queue, passive: true });
+  while (true) {
+    const { name, args } = await channel.method();
+    if (name === "basic.deliver") ids.push((await channel.readContent(args)).text.trim());
+    else if (args.messageCount === 0) return ids;
+    else await channel.send("queue.declare", { queue, passive: true });
+  }
+}
+
+/** @returns the ids that are gone for ever */
+async function purge(port: number): Promise<string[]> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  const ids: string[] = [];
+  for (const [index, queue] of PURGED.entries()) {
+    const reader = await peer.open(index + 2);
+    ids.push(...await readQueue(reader, queue));
+    // What a reader holds unacknowledged is not purged.
+    await reader.call("channel.close");
+    await channel.call("queue.purge", { queue });
+  }
+  return ids;
+}

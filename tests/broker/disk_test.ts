@@ -1,0 +1,303 @@
+/** Disks that are full, almost full or read-only, and data that cannot be used. */
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import type { TestProcess } from "../support/process.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { mountDisk, mountMissing, type SmallDisk } from "../support/tmpfs.ts";
+import { portOf, startProcess } from "./harness.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+const BODY_BYTES = 10_000;
+const BACKLOG = 3_000;
+const reason = mountMissing === undefined ? "" : ` (ignored: ${mountMissing})`;
+
+function diskTest(name: string, fn: (disk: SmallDisk) => Promise<void>): void {
+  Deno.test({
+    name: name + reason,
+    ignore: mountMissing !== undefined,
+    async fn() {
+      await using disk = await mountDisk(12);
+      await fn(disk);
+    },
+  });
+}
+
+function startOn(disk: SmallDisk, limit: number): TestProcess {
+  return startProcess(["--data", `${disk.path}/data`, "--disk-free-limit", `${limit}`]);
+}
+
+async function end(broker: TestProcess): Promise<void> {
+  broker.kill();
+  const { code, stderr } = await broker.ended();
+  assertEquals(code, 0, stderr);
+}
+
+/** A channel for publishing with confirms, and the connection's own channel. */
+async function publisher(port: number) {
+  const peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "tasks", durable: true });
+  await channel.call("confirm.select");
+  return { peer, channel, control: peer.channel(0) };
+}
+
+/** Publishes numbered messages until the broker blocks. @returns how many it confirmed */
+async function fillUp({ channel, control }: Awaited<ReturnType<typeof publisher>>) {
+  let sent = 0;
+  for (let confirmed = 0;;) {
+    await channel.publish({ routingKey: "tasks" }, `${sent++}`.padEnd(BODY_BYTES), PERSISTENT);
+    while (channel.unread === 0 && control.unread === 0) await new Promise((r) => setTimeout(r, 1));
+    if (control.unread > 0) return { confirmed, sent };
+    await channel.expect("basic.ack");
+    confirmed++;
+  }
+}
+
+async function drain(channel: PeerChannel): Promise<number[]> {
+  const numbers: number[] = [];
+  while (true) {
+    await channel.send("basic.get", { queue: "tasks", noAck: true });
+    const { name, args } = await channel.method();
+    if (name === "basic.get-empty") return numbers;
+    numbers.push(Number((await channel.readContent(args)).text));
+  }
+}
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+diskTest("a full disk blocks publishers until there is room, and loses nothing", async (disk) => {
+  const ballast = `${disk.path}/ballast`;
+  await Deno.writeFile(ballast, new Uint8Array(4_000_000));
+  await using broker = startOn(disk, 0);
+  const port = await portOf(broker);
+  const client = await publisher(port);
+  await using _peer = client.peer;
+  const { confirmed, sent } = await fillUp(client);
+  const { reason } = await client.control.expect("connection.blocked");
+  assertEquals(reason, "cannot store: the disk is full");
+  assertGreater(confirmed, 10);
+  await broker.waitForLog(/error: publishers are blocked: the data file cannot be used/);
+
+  // What was confirmed can be read meanwhile.
+  await using reader = await openPeer(port);
+  const channel = await reader.open();
+  await channel.send("basic.get", { queue: "tasks" });
+  assertEquals(Number((await channel.expectContent("basic.get-ok")).text), 0);
+  await channel.call("channel.close");
+
+  await Deno.remove(ballast);
+  await client.control.expect("connection.unblocked");
+  const ack = await client.channel.expect("basic.ack");
+  assertEquals(ack.deliveryTag, sent);
+  assertEquals(await drain(await reader.open(2)), upTo(sent));
+  await client.peer.close();
+  await reader.close();
+  await end(broker);
+});
+
+diskTest(
+  "kill -9 on a full disk: what was confirmed is there with the next start",
+  async (disk) => {
+    const ballast = `${disk.path}/ballast`;
+    await Deno.writeFile(ballast, new Uint8Array(4_000_000));
+    let confirmed = 0;
+    {
+      await using broker = startOn(disk, 0);
+      const client = await publisher(await portOf(broker));
+      await using _peer = client.peer;
+      ({ confirmed } = await fillUp(client));
+      broker.kill("SIGKILL");
+      await broker.ended();
+    }
+    await using broker = startOn(disk, 0);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    assertEquals((await drain(channel)).slice(0, confirmed), upTo(confirmed));
+    await peer.close();
+    await Deno.remove(ballast);
+    await end(broker);
+  },
+);
+
+diskTest("an almost full disk blocks publishers, not consumers", async (disk) => {
+  await using broker = startOn(disk, 6_000_000);
+  const port = await portOf(broker);
+  const client = await publisher(port);
+  await using _peer = client.peer;
+  const { sent } = await fillUp(client);
+  assertEquals((await client.control.expect("connection.blocked")).reason, "low on disk");
+  await using reader = await openPeer(port);
+  const channel = await reader.open();
+  // The file keeps its size, and yet there is room again.
+  const numbers = await drain(channel);
+  assert(numbers.length >= sent - 1, `${numbers.length} of ${sent}`);
+  await client.control.expect("connection.unblocked");
+  await client.channel.publish({ routingKey: "tasks" }, "1", PERSISTENT);
+  await client.channel.expect("basic.ack");
+  await client.peer.close();
+  await reader.close();
+  await end(broker);
+});
+
+diskTest("a read-only disk refuses the start and keeps what is on it", async (disk) => {
+  {
+    await using broker = startOn(disk, 0);
+    const client = await publisher(await portOf(broker));
+    await using _peer = client.peer;
+    await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+    await client.channel.expect("basic.ack");
+    await client.peer.close();
+    await end(broker);
+  }
+  await disk.remount("ro");
+  await using refused = startOn(disk, 0);
+  const { code, stderr } = await refused.ended();
+  assertEquals(code, 66, stderr);
+  assertMatch(stderr, /^broker: cannot use the data file .*: it is read-only\n$/);
+  await disk.remount("rw");
+  await using broker = startOn(disk, 0);
+  await using peer = await openPeer(await portOf(broker));
+  assertEquals(await drain(await peer.open()), [0]);
+  await peer.close();
+  await end(broker);
+});
+
+/** Data with a backlog, of a broker that was killed: most of it is in the write-ahead log. */
+async function makeData(folder: string, kill: boolean): Promise<void> {
+  await using broker = startProcess(["--data", folder]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "tasks", durable: true });
+  await channel.call("confirm.select");
+  for (let i = 0; i < BACKLOG; i++) {
+    await channel.publish({ routingKey: "tasks" }, `${i}`.padEnd(100), PERSISTENT);
+  }
+  for (let tag = 0; tag < BACKLOG;) tag = (await channel.expect("basic.ack")).deliveryTag;
+  if (!kill) await peer.close();
+  broker.kill(kill ? "SIGKILL" : "SIGTERM");
+  await broker.ended();
+}
+
+/** Overwrites bytes of a file. */
+async function damage(path: string, at: number, length: number): Promise<void> {
+  using file = await Deno.open(path, { write: true });
+  await file.seek(at, Deno.SeekMode.Start);
+  await file.write(new Uint8Array(length).fill(0xa5));
+}
+
+Deno.test("a data file with a damaged beginning is refused", async () => {
+  await using dir = await tempDir();
+  await makeData(dir.path, false);
+  await damage(dir.file("broker.db"), 0, 100);
+  await using broker = startProcess(["--data", dir.path]);
+  const { code, stderr } = await broker.ended();
+  assertEquals(code, 66);
+  assertMatch(
+    stderr,
+    /^broker: cannot use the data file .*: it is damaged or not a data file.*\n$/,
+  );
+});
+
+Deno.test("a data file of a newer version is refused", async () => {
+  await using dir = await tempDir();
+  await makeData(dir.path, false);
+  const database = new DatabaseSync(dir.file("broker.db"));
+  database.exec("PRAGMA user_version = 1000");
+  database.close();
+  await using broker = startProcess(["--data", dir.path]);
+  const { code, stderr } = await broker.ended();
+  assertEquals(code, 65);
+  assertMatch(
+    stderr,
+    /^broker: cannot use .*: it has version 1000, this broker knows up to \d+\n$/,
+  );
+});
+
+/** Numbers that a broker gives out of damaged data, as far as it goes. */
+async function salvage(port: number): Promise<number[]> {
+  await using peer = await openPeer(port);
+  const numbers = await drain(await peer.open());
+  await peer.close();
+  return numbers;
+}
+
+Deno.test("a data file damaged in its middle: the rest is given out, nothing is taken", async () => {
+  await using dir = await tempDir();
+  await makeData(dir.path, false);
+  const { size } = await Deno.stat(dir.file("broker.db"));
+  await damage(dir.file("broker.db"), size / 2, 40_960);
+  await using broker = startProcess(["--data", dir.path]);
+  const port = await portOf(broker);
+  const client = await publisher(port);
+  await using _peer = client.peer;
+  const numbers = await salvage(port);
+  assertGreater(numbers.length, 100);
+  assert(numbers.length < BACKLOG);
+  await broker.waitForLog(/publishers are blocked: the data file cannot be used.*it is damaged/);
+  await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+  const { reason } = await client.control.expect("connection.blocked");
+  assertEquals(reason, "cannot store: it is damaged");
+  broker.kill("SIGKILL");
+  await broker.ended();
+});
+
+Deno.test("messages that cannot be read do not stop the others of their queues", async () => {
+  await using dir = await tempDir();
+  const count = 20;
+  const size = 40_000;
+  const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" };
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "dead", durable: true });
+    await channel.call("queue.declare", { queue: "get", durable: true });
+    await channel.call("queue.declare", { queue: "consume", durable: true });
+    await channel.call("queue.declare", { queue: "expire", durable: true, arguments: letters });
+    for (let i = 0; i < count; i++) {
+      const body = new Uint8Array(size).fill(65 + i);
+      for (const queue of ["get", "consume", "expire"]) {
+        const time = queue === "expire" ? { expiration: "3000" } : {};
+        await channel.publish({ routingKey: queue }, body, { ...PERSISTENT, ...time });
+      }
+    }
+    await peer.close();
+    await end(broker);
+  }
+  // A page of a long row begins with the number of the next one.
+  const path = dir.file("broker.db");
+  const bytes = await Deno.readFile(path);
+  let damaged = 0;
+  for (let at = 0; at < bytes.length; at += 4096) {
+    if (!bytes.subarray(at + 4, at + 4096).every((byte) => byte === 65 + 5)) continue;
+    bytes.fill(0xff, at, at + 4);
+    damaged++;
+  }
+  assertGreater(damaged, 10);
+  await Deno.writeFile(path, bytes);
+
+  await using broker = startProcess(["--data", dir.path]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  const readable = Array.from({ length: count }, (_, i) => 65 + i).filter((byte) =>
+    byte !== 65 + 5
+  );
+  const seen: number[] = [];
+  for (;;) {
+    await channel.send("basic.get", { queue: "get", noAck: true });
+    const { name, args } = await channel.method();
+    if (name === "basic.get-empty") break;
+    seen.push((await channel.readContent(args)).body[0]!);
+  }
+  assertEquals(seen, readable, "by basic.get");
+  for (const queue of ["consume", "dead"]) {
+    await channel.call("basic.consume", { queue, noAck: true });
+    const first = [];
+    for (const _ of readable) first.push((await channel.expectContent()).body[0]!);
+    assertEquals(first, readable, queue);
+  }
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+});

@@ -1,0 +1,25 @@
+import { assertEquals } from "@std/assert";
+import { openPeer } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { portOf, startProcess } from "./harness.ts";
+
+Deno.test("SIGTERM writes what nobody waits for: publishes without confirms, acknowledgements", async () => {
+  await using dir = await tempDir();
+  for (const expected of [0, 4, 8, 12]) {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    const declared = await channel.call("queue.declare", { queue: "tasks", durable: true });
+    assertEquals(declared.messageCount, expected);
+    for (let i = 0; i < 5; i++) {
+      await channel.publish({ routingKey: "tasks" }, "task", { deliveryMode: 2 });
+    }
+    await channel.send("basic.get", { queue: "tasks" });
+    const { args } = await channel.expectContent("basic.get-ok");
+    await channel.send("basic.ack", { deliveryTag: args.deliveryTag });
+    await channel.call("basic.qos"); // the acknowledgement was worked off
+    broker.kill("SIGTERM");
+    await peer.channel(0).expectClose(320, /^CONNECTION_FORCED/);
+    assertEquals((await broker.ended()).code, 0);
+  }
+});

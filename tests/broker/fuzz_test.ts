@@ -1,0 +1,9 @@
+import { assert } from "@std/assert";
+import { fuzz } from "./fuzz.ts";
+
+const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
+
+Deno.test("random sessions neither stop the broker, nor fill it, nor harm others", async () => {
+  const verdicts = await fuzz(400, SEED);
+  assert(verdicts.has("close-ok") && verdicts.has(501), `with seed ${SEED}`);
+});

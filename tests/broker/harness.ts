@@ -1,0 +1,81 @@
+/** The broker as its users run it, with exactly the permissions of its task, and parts of it. */
+import { permissionsOf } from "../../scripts/compile.ts";
+import { Broker, type BrokerOptions } from "../../src/broker/server.ts";
+import type { Logger } from "../../src/observe/log.ts";
+import {
+  installed,
+  type ProcessOptions,
+  run,
+  spawn,
+  type TestProcess,
+} from "../support/process.ts";
+
+const entry = new URL("../../src/broker.ts", import.meta.url).pathname;
+
+/** The command line that runs the broker from source. */
+export function brokerCommand(args: readonly string[]): [string, ...string[]] {
+  return [Deno.execPath(), "run", "--quiet", ...permissionsOf("broker"), entry, ...args];
+}
+
+/** Starts the broker on a free port, in memory unless `args` say otherwise; `await using` it. */
+export function startProcess(args: readonly string[], options: ProcessOptions = {}): TestProcess {
+  const port = args.includes("--port") ? [] : ["--port", "0"];
+  const data = args.includes("--data") ? [] : ["--transient"];
+  const [command, ...rest] = brokerCommand([...port, ...data, ...args]);
+  return spawn(command, { killOnDispose: true, ...options, args: rest });
+}
+
+/** The port of the first URL that a broker prints. */
+export async function portOf(broker: TestProcess): Promise<number> {
+  const [, port] = await broker.waitForLog(/ready: amqps?:\/\/\S+:(\d+)/);
+  return Number(port);
+}
+
+/** The most memory that a broker had so far; 0 where there is no Linux. */
+export async function residentBytes(broker: TestProcess): Promise<number> {
+  if (Deno.build.os !== "linux") return 0;
+  const status = await Deno.readTextFile(`/proc/${broker.pid}/status`);
+  return Number(status.match(/^VmHWM:\s+(\d+)/m)![1]) * 1024;
+}
+
+/** Whether network namespaces can be made here; that takes root. */
+export async function canMakeNamespaces(): Promise<boolean> {
+  if (Deno.uid() !== 0 || !installed("ip") || !installed("unshare")) return false;
+  return (await run("unshare", { args: ["-n", "true"] })).code === 0;
+}
+
+/** Log lines of a broker in this process. */
+export class Log implements Logger {
+  readonly lines: string[] = [];
+  debug = (): void => {};
+  info = this.#add.bind(this);
+  warn = this.#add.bind(this);
+  error = this.#add.bind(this);
+
+  #add(message: string, fields: Record<string, unknown> = {}): void {
+    this.lines.push(`${message} ${JSON.stringify(fields)}`);
+  }
+}
+
+/** A broker in this process, for limits that the command line does not set; `await using` it. */
+export async function startHere(
+  options: Partial<BrokerOptions> = {},
+): Promise<AsyncDisposable & { port: number; log: Log }> {
+  const log = new Log();
+  const broker = await Broker.start({
+    hosts: ["127.0.0.1"],
+    port: 0,
+    version: "0.0.0",
+    log,
+    ...options,
+  });
+  return {
+    port: broker.port,
+    log,
+    async [Symbol.asyncDispose]() {
+      await broker.stop();
+      const faults = log.lines.filter((line) => line.startsWith("a fault in the broker"));
+      if (faults.length > 0) throw new Error(faults.join("\n"));
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * Memory does not grow with what is stored, what is not read, and what is not acknowledged. Each
+ * load is larger than what the broker may take while it has it.
+ */
+import { assertEquals, assertLess } from "@std/assert";
+import { openPeer } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { portOf, residentBytes, startProcess } from "./harness.ts";
+import { concat, content, LOGIN, method, sendAll } from "./strangers.ts";
+
+const MB = 1_000_000;
+/** What a broker may take at its worst moment, and what the tests give it. */
+const PEAK_BYTES = 250 * MB;
+const LOAD_BYTES = 400 * MB;
+
+/** Messages of 1 MB that a connection may hold which nobody reads: what the kernel and we buffer. */
+const IN_THE_PIPE = 20;
+
+const PERSISTENT = { deliveryMode: 2 };
+const TRANSIENT = { deliveryMode: 1 };
+
+function memoryTest(
+  name: string,
+  fn: (port: number) => Promise<void>,
+  peak: number = PEAK_BYTES,
+): void {
+  Deno.test({
+    name: Deno.build.os === "linux" ? name : `${name} (ignored: needs Linux's /proc)`,
+    ignore: Deno.build.os !== "linux",
+    async fn() {
+      await using dir = await tempDir();
+      await using broker = startProcess(["--data", dir.path]);
+      await fn(await portOf(broker));
+
+      assertLess(await residentBytes(broker), peak);
+      broker.kill();
+      assertEquals((await broker.ended()).code, 0);
+    },
+  });
+}
+
+/** Publishes bodies of equal size; returns when all are confirmed. */
+async function fill(
+  port: number,
+  queue: string,
+  size: number,
+  properties: { deliveryMode: number },
+): Promise<number> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue, durable: true });
+  await channel.call("confirm.select");
+  const count = Math.ceil(LOAD_BYTES / size);
+  const body = new Uint8Array(size);
+  for (let sent = 0, confirmed = 0; confirmed < count;) {
+    if (sent < count && sent - confirmed < 50) {
+      await channel.publish({ routingKey: queue }, body, properties);
+      sent++;
+    } else confirmed = (await channel.expect("basic.ack")).deliveryTag;
+  }
+  await peer.close();
+  return count;
+}
+
+/** Takes `count` messages without acknowledging any, then closes. */
+async function hold(port: number, queue: string, count: number): Promise<void> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("basic.consume", { queue });
+  for (let i = 0; i < count; i++) await channel.expectContent();
+  await channel.call("channel.close");
+  const back = await (await peer.open(2)).call("queue.declare", { queue, passive: true });
+  assertEquals(back.messageCount, count);
+  await peer.close();
+}
+
+for (const [kind, properties] of [["persistent", PERSISTENT], ["transient", TRANSIENT]] as const) {
+  for (const [name, size] of [["1 MB", MB], ["10 KB", 10_000]] as const) {
+    memoryTest(
+      `a backlog of ${kind} messages of ${name}, delivered and not acknowledged`,
+      async (port) => {
+        await hold(port, "tasks", await fill(port, "tasks", size, properties));
+      },
+    );
+  }
+}
+
+memoryTest("1 GB in messages of 128 MB", async (port) => {
+  const size = 128 * 1024 * 1024;
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "tasks", durable: true });
+  await channel.call("confirm.select");
+  for (let i = 0; i < 8; i++) {
+    await channel.publish({ routingKey: "tasks" }, new Uint8Array(size), PERSISTENT);
+    await channel.expect("basic.ack");
+  }
+  await channel.call("basic.consume", { queue: "tasks" });
+  for (let i = 0; i < 8; i++) assertEquals((await channel.expectContent()).body.length, size);
+  await peer.close();
+}, 900 * MB);
+
+/** A connection that says something on channel 1 and reads nothing: TCP holds the broker back. */
+async function talkMutely(port: number, ...methods: Uint8Array[]): Promise<Deno.TcpConn> {
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  const tune = { channelMax: 10, frameMax: 131_072, heartbeat: 0 };
+  await sendAll(
+    connection,
+    concat([
+      ...LOGIN.slice(0, 2),
+      method(0, "connection.tune-ok", tune),
+      LOGIN[3]!,
+      method(1, "channel.open"),
+      ...methods,
+    ]),
+  );
+  return connection;
+}
+
+function consumeMutely(port: number, queue: string): Promise<Deno.TcpConn> {
+  return talkMutely(port, method(1, "basic.consume", { queue }));
+}
+
+memoryTest("a consumer that reads nothing holds up neither memory nor others", async (port) => {
+  const count = await fill(port, "tasks", MB, PERSISTENT);
+  const mute = await consumeMutely(port, "tasks");
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("basic.consume", { queue: "tasks" });
+  const take = async () => {
+    const { args } = await channel.expectContent();
+    await channel.send("basic.ack", { deliveryTag: args.deliveryTag });
+  };
+  for (let i = 0; i < count - IN_THE_PIPE; i++) await take();
+  mute.close();
+  for (let i = 0; i < IN_THE_PIPE; i++) await take();
+  await peer.close();
+});
+
+memoryTest("a requester that reads nothing loses answers, others get theirs", async (port) => {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "requests" });
+  await channel.call("basic.consume", { queue: "requests", noAck: true });
+  const replyTo = "amq.rabbitmq.reply-to";
+  const mute = await talkMutely(
+    port,
+    method(1, "basic.consume", { queue: replyTo, noAck: true }),
+    method(1, "basic.publish", { routingKey: "requests" }),
+    ...content(1, "", { replyTo }).slice(0, 1),
+  );
+  const asked = await channel.expectContent();
+  const flooded = { routingKey: asked.properties.replyTo, mandatory: true };
+  for (let i = 0; i < LOAD_BYTES / MB; i++) await channel.publish(flooded, new Uint8Array(MB));
+  // What is dropped is returned, like an answer to a requester that is gone.
+  await channel.expectContent("basic.return");
+
+  await using other = await openPeer(port);
+  const honest = await other.open();
+  await honest.call("queue.declare", { queue: "others" });
+  await honest.call("basic.consume", { queue: "others", noAck: true });
+  await honest.call("basic.consume", { queue: replyTo, noAck: true });
+  await honest.publish({ routingKey: "others" }, "ping", { replyTo });
+  const request = await honest.expectContent();
+  await honest.publish({ routingKey: request.properties.replyTo }, "pong");
+  assertEquals((await honest.expectContent()).text, "pong");
+  mute.close();
+  await other.close();
+  await peer.close();
+});

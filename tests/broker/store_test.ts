@@ -1,0 +1,153 @@
+/** The store under a lane, without a broker around it. */
+import { assertEquals, assertLess } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { Lane, MemoryUse } from "../../src/broker/lane.ts";
+import type { Message, Publication } from "../../src/broker/message.ts";
+import { LAST_LANE, LAST_POSITION } from "../../src/broker/message_table.ts";
+import { Store } from "../../src/broker/store.ts";
+import { openPeer } from "../support/protocol_peer.ts";
+import { Random } from "../support/random.ts";
+import { tempDir } from "../support/temp.ts";
+import { startHere } from "./harness.ts";
+
+const NO_MEMORY = new MemoryUse(0);
+
+function publication(text: string): Publication {
+  const bytes = new TextEncoder().encode(`\0\0${text}`);
+  return {
+    ...{ bytes, addressLength: 2, headerLength: 0 },
+    ...{ persistent: true, priority: 0, expiration: undefined },
+  };
+}
+
+function textOf(store: Store, message: Message): string {
+  return new TextDecoder().decode((message.bytes ?? store.load(message)!).subarray(2));
+}
+
+function open(folder: string): Store {
+  return new Store({
+    folder,
+    onFailure: (reason) => {
+      if (reason !== undefined) throw new Error(reason);
+    },
+  });
+}
+
+/** Takes everything that a lane holds. */
+function drain(store: Store, lane: Lane): string[] {
+  const texts: string[] = [];
+  while (lane.peek() !== undefined) {
+    const message = lane.shift();
+    texts.push(textOf(store, message));
+    store.remove(message);
+  }
+  return texts;
+}
+
+function restored(store: Store): Lane {
+  const [stored] = store.lanes();
+  const lane = new Lane(store, NO_MEMORY, stored!.queue, stored!.priority, stored!.id);
+  lane.restore(stored!.depth, stored!.bytes, stored!.deliveredTo, stored!.lastPosition);
+  return lane;
+}
+
+Deno.test("a lane gives in order what it took, whatever was committed, returned or restored in between", async () => {
+  const random = new Random(3);
+  for (let round = 0; round < 40; round++) {
+    await using dir = await tempDir();
+    let store = open(dir.path);
+    let lane = new Lane(store, NO_MEMORY, 1, 0);
+    /** What must still come, and what is out and unacknowledged. */
+    let waiting: number[] = [];
+    let out: Message[] = [];
+    let next = 0;
+    const numberOf = (message: Message) => Number(textOf(store, message).split(" ")[0]);
+    for (let step = 0; step < 200; step++) {
+      const roll = random.below(20);
+      if (roll < 8) {
+        const size = random.below(20) === 0 ? 20_000 : random.below(200);
+        const durable = random.below(3) > 0;
+        lane.append(publication(`${next} `.padEnd(size, "x")), 0, durable);
+        waiting.push(next++);
+      } else if (roll < 15) {
+        if (lane.peek() === undefined) continue;
+        const message = lane.shift();
+        message.release();
+        assertEquals(numberOf(message), waiting.shift());
+        out.push(message);
+      } else if (roll < 17) {
+        for (const message of out.splice(0, random.below(5))) store.remove(message);
+      } else if (roll < 18) {
+        waiting.push(...out.map(numberOf));
+        waiting.sort((one, other) => one - other);
+        lane.putBack(out.splice(0));
+      } else if (roll < 19) {
+        store.commit();
+      } else {
+        const durable = out.filter((message) => message.durable).map(numberOf);
+        const transient = new Set(dropTransient(store, lane));
+        waiting = [...waiting.filter((number) => !transient.has(number)), ...durable];
+        waiting.sort((one, other) => one - other);
+        store.commit();
+        store.close();
+        store = open(dir.path);
+        if (store.lanes().length === 0) break;
+        lane = restored(store);
+        out = [];
+      }
+      assertEquals(lane.length, waiting.length);
+    }
+    store.close();
+  }
+});
+
+/** Takes everything, and the transient ones away for good. */
+function dropTransient(store: Store, lane: Lane): number[] {
+  const messages: Message[] = [];
+  while (lane.peek() !== undefined) messages.push(lane.shift());
+  const gone = messages.filter((message) => !message.durable);
+  const numbers = gone.map((message) => Number(textOf(store, message).split(" ")[0]));
+  for (const message of gone) store.remove(message);
+  return numbers;
+}
+
+Deno.test("positions and lanes start again when their numbers run out", async () => {
+  await using dir = await tempDir();
+  const store = open(dir.path);
+  const lane = new Lane(store, NO_MEMORY, 1, 0);
+  lane.restore(0, 0, 0, LAST_POSITION - 1);
+  const message = lane.append(publication("one"), 0, true);
+  assertLess(message.position, 10);
+  store.commit();
+  assertEquals(drain(store, lane), ["one"]);
+  const ids = new Set([lane.id]);
+  for (let i = 0; i < 3; i++) ids.add(store.takeLaneId(true));
+  assertEquals(ids.size, 4);
+  for (const id of ids) assertLess(id, LAST_LANE);
+  store.close();
+});
+
+Deno.test("queues that come, are used and go leave nothing in the file", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    for (let i = 0; i < 300; i++) {
+      const queue = `q${i}`;
+      await channel.call("queue.declare", { queue, durable: true });
+      for (let j = 0; j < 3; j++) {
+        await channel.publish({ routingKey: queue }, "work", { deliveryMode: 2 });
+      }
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+      await channel.call("queue.delete", { queue });
+    }
+  }
+  const database = new DatabaseSync(dir.file("broker.db"), { readOnly: true });
+  const left = ["message", "discarded", "lane", "queue"].map((table) =>
+    database.prepare(`SELECT count(*) count FROM ${table}`).get()!["count"]
+  );
+  database.close();
+  assertEquals(left, [0, 0, 0, 0]);
+});

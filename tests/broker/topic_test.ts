@@ -1,0 +1,51 @@
+import { assertEquals } from "@std/assert";
+import { TopicTrie } from "../../src/broker/topic.ts";
+import { Random } from "../support/random.ts";
+
+const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
+
+/** Word by word, from the definition. */
+function matches(pattern: string[], key: string[]): boolean {
+  const [first, ...rest] = pattern;
+  if (first === undefined) return key.length === 0;
+  if (first === "#") {
+    return matches(rest, key) || (key.length > 0 && matches(pattern, key.slice(1)));
+  }
+  return key.length > 0 && (first === "*" || first === key[0]) && matches(rest, key.slice(1));
+}
+
+function words(text: string): string[] {
+  return text === "" ? [] : text.split(".");
+}
+
+Deno.test("a trie finds what matches pattern by pattern, also after removals", () => {
+  const random = new Random(SEED);
+  for (let run = 0; run < 200; run++) {
+    const patterns = random.list(
+      12,
+      () => random.list(5, () => random.pick(["a", "b", "*", "#", ""])).join("."),
+    );
+    const trie = new TopicTrie<string>();
+    for (const pattern of patterns) trie.add(pattern, pattern);
+    const removed = patterns.filter(() => random.below(4) === 0);
+    for (const pattern of removed) trie.remove(pattern, pattern);
+    const left = [...new Set(patterns)].filter((pattern) => !removed.includes(pattern));
+    for (let keys = 0; keys < 10; keys++) {
+      const key = random.list(5, () => random.pick(["a", "b", "c", "", "#", "*"])).join(".");
+      const found = new Set<string>();
+      trie.match(key, found);
+      const expected = left.filter((pattern) => matches(words(pattern), words(key)));
+      assertEquals([...found].sort(), expected.sort(), `TEST_SEED=${SEED}, key ${key}`);
+    }
+  }
+});
+
+Deno.test("a pattern of nothing but wildcards does not take for ever", () => {
+  const trie = new TopicTrie<number>();
+  trie.add(Array(128).fill("#").join("."), 1);
+  trie.add([...Array(127).fill("#"), "b"].join("."), 2);
+  trie.add(Array(64).fill("#.*").join("."), 3);
+  const found = new Set<number>();
+  trie.match(Array(128).fill("a").join("."), found);
+  assertEquals([...found], [1, 3]);
+});

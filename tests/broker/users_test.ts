@@ -1,0 +1,162 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { run } from "../support/process.ts";
+import { connectPeer, openPeer, type Peer } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { WireWriter } from "../support/wire.ts";
+import { canMakeNamespaces, portOf, startHere, startProcess } from "./harness.ts";
+
+const REFUSED = (mechanism: string) =>
+  `ACCESS_REFUSED - Login was refused using authentication mechanism ${mechanism}. For details ` +
+  "see the broker logfile.";
+
+const LIMITS = { distrustMs: 1 };
+
+/** A connection that has sent its login. */
+async function loggingIn(port: number, user: string, password: string): Promise<Peer> {
+  const peer = await connectPeer(port);
+  await peer.greet();
+  await peer.login({ user, password });
+  return peer;
+}
+
+async function expectRefused(port: number, user: string, password: string): Promise<void> {
+  await using peer = await loggingIn(port, user, password);
+  await peer.channel(0).expectClose(403, REFUSED("PLAIN"));
+  await peer.ended();
+}
+
+Deno.test("--user replaces guest, stays in the data, and its password is nowhere to be read", async () => {
+  await using dir = await tempDir();
+  const secret = "s3cret \u00e4 with spaces";
+  await Deno.writeTextFile(dir.file("password"), `${secret}\n`);
+  const data = ["--data", dir.file("data")];
+  const user = ["--user", "ann", "--password-file", dir.file("password")];
+  for (const args of [[...data, ...user], data]) {
+    await using broker = startProcess(args);
+    const port = await portOf(broker);
+    const peer = await openPeer(port, { user: "ann", password: secret });
+    await expectRefused(port, "guest", "guest");
+    await expectRefused(port, "ann", "wrong");
+    await peer.close();
+    for (const file of [`/proc/${broker.pid}/cmdline`, `/proc/${broker.pid}/environ`]) {
+      assert(!Deno.readTextFileSync(file).includes("s3cret"), file);
+    }
+    for (const { name } of Deno.readDirSync(dir.file("data"))) {
+      const bytes = await Deno.readFile(dir.file(`data/${name}`));
+      assert(!new TextDecoder("latin1").decode(bytes).includes("s3cret"), name);
+    }
+    broker.kill();
+    const { stderr } = await broker.ended();
+    assert(!stderr.includes("s3cret"), stderr);
+    assertStringIncludes(stderr, "warn: login refused user=ann");
+  }
+  const file = new TextDecoder("latin1").decode(await Deno.readFile(dir.file("data/broker.db")));
+  assertStringIncludes(file, "scrypt$");
+});
+
+Deno.test("a password is changed by naming the user again; other users stay", async () => {
+  await using dir = await tempDir();
+  const logins = [["ann", "one"], ["bob", "two"], ["ann", "three"]] as const;
+  for (const [name, password] of logins) {
+    await using _broker = await startHere({ folder: dir.path, user: { name, password } });
+  }
+  await using broker = await startHere({ folder: dir.path, limits: LIMITS });
+  for (const [user, password] of [["bob", "two"], ["ann", "three"]] as const) {
+    await using _peer = await openPeer(broker.port, { user, password });
+  }
+  await expectRefused(broker.port, "ann", "one");
+  await expectRefused(broker.port, "nobody", "one");
+});
+
+Deno.test("malformed logins are refused like wrong ones", async () => {
+  await using broker = await startHere({ limits: LIMITS });
+  const plain = [
+    "",
+    "\0",
+    "\0guest",
+    "\0\0",
+    "guest\0guest",
+    "\0guest\0guest\0",
+    "\0guest\0guest\0x",
+  ];
+  const rows: [mechanism: string, response: string][] = [
+    ...plain.map((response): [string, string] => ["PLAIN", response]),
+    ["PLAIN", "root\0guest\0guest"],
+    ["PLAIN", `\0guest\0${"x".repeat(3_000)}`],
+    ["PLAIN", "\0\ufeffguest\0guest"],
+    ["AMQPLAIN", ""],
+    ["AMQPLAIN", "rubbish"],
+    ["AMQPLAIN", amqplain({ LOGIN: "guest" })],
+    ["AMQPLAIN", amqplain({ LOGIN: "guest", PASSWORD: 7 })],
+    ["AMQPLAIN", amqplain({ login: "guest", password: "guest" })],
+    ["AMQPLAIN", amqplain({ LOGIN: "guest", PASSWORD: "guest" }).slice(0, -1)],
+  ];
+  await Promise.all(rows.map(async ([mechanism, response]) => {
+    await using peer = await connectPeer(broker.port);
+    await peer.greet();
+    await peer.login({ mechanism, response });
+    await peer.channel(0).expectClose(403, REFUSED(mechanism)).catch((error) => {
+      const shown = JSON.stringify(response.slice(0, 50));
+      throw new Error(`${mechanism} ${shown}: ${error.message}`, { cause: error });
+    });
+    await peer.ended();
+  }));
+  assert(!broker.log.lines.some((line) => line.includes("xxx")), "a password in the log");
+});
+
+Deno.test("whoever guesses waits, and nobody waits for him", async () => {
+  const user = { name: "ann", password: "secret" };
+  await using broker = await startHere({
+    ...{ user, hosts: ["127.0.0.1", "::1"] },
+    limits: { distrustMs: 3_600_000, handshakeMs: 3_600_000 },
+  });
+  const guesses = Array.from({ length: 20 }, (_, n) => loggingIn(broker.port, "ann", `guess ${n}`));
+  const guessers = await Promise.all(guesses);
+  const login = { user: "ann", password: "secret" };
+  for (const address of ["127.0.0.1", "::1"]) {
+    await using _peer = await openPeer(broker.port, login, address);
+  }
+  for (const guesser of guessers) {
+    assertEquals(guesser.channel(0).unread, 0);
+    await guesser[Symbol.asyncDispose]();
+  }
+});
+
+const namespaces = await canMakeNamespaces();
+
+Deno.test({
+  name: "guest logs in from this machine only, a user from everywhere" +
+    (namespaces ? "" : " (ignored: no network namespace can be made)"),
+  ignore: !namespaces,
+  async fn() {
+    const script = 'ip link set lo up && ip addr add 192.0.2.1/32 dev lo && exec "$@"';
+    const { stdout, stderr } = await run("unshare", {
+      args: [
+        ...["-n", "sh", "-c", script, "sh", Deno.execPath(), "run", "--quiet", "-A", "--config"],
+        new URL("../../deno.json", import.meta.url).pathname,
+        new URL("elsewhere.ts", import.meta.url).pathname,
+      ],
+    });
+    const alone = (listen: string) => [
+      `${listen} alone guest@127.0.0.1: welcome`,
+      `${listen} alone ann@127.0.0.1: 403`,
+      `${listen} alone guest@192.0.2.1: 403`,
+      `${listen} alone ann@192.0.2.1: 403`,
+    ];
+    const expected = [
+      ...alone("0.0.0.0"),
+      ...alone("::"),
+      "0.0.0.0 with a user guest@127.0.0.1: 403",
+      "0.0.0.0 with a user ann@127.0.0.1: welcome",
+      "0.0.0.0 with a user guest@192.0.2.1: 403",
+      "0.0.0.0 with a user ann@192.0.2.1: welcome",
+    ];
+    assertEquals(stdout.trimEnd().split("\n"), expected, stderr);
+  },
+});
+
+function amqplain(table: Record<string, unknown>): string {
+  const writer = new WireWriter();
+  writer.table(table);
+  return new TextDecoder().decode(writer.take().subarray(4));
+}

@@ -1,0 +1,62 @@
+/** The compiled broker by itself, with the compiled tools as its clients. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { installed, spawn, type TestProcess } from "../support/process.ts";
+import { tempDir } from "../support/temp.ts";
+import { binary, dist } from "./binary.ts";
+
+async function portOf(broker: TestProcess): Promise<string> {
+  return (await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+) and/))[1]!;
+}
+
+Deno.test("compiled broker, new_task and worker need nothing else; a task outlives kill -9", async () => {
+  await using temp = await tempDir();
+  await using data = await tempDir();
+  const args = ["--data", data.path];
+  await using first = binary("broker", temp.path, [], [...args, "--port", "0"]);
+  const port = await portOf(first);
+  const target = [`AMQP_URL=amqp://127.0.0.1:${port}/`];
+  await using sender = binary("new_task", temp.path, target, ["Compiled", "task."]);
+  const sent = await sender.ended();
+  assertEquals([sent.stdout, sent.code], [" [x] Sent Compiled task.\n", 0], sent.stderr);
+  await first.destroy();
+
+  await using second = binary("broker", temp.path, [`BROKER_DATA=${data.path}`], ["--port", port]);
+  assertEquals(await portOf(second), port);
+  await using worker = binary("worker", temp.path, target, ["--exit-when-empty"]);
+  const worked = await worker.ended();
+  assertEquals(worked.code, 0, worked.stderr);
+  assertMatch(worked.stdout, /^ \[x\] Received Compiled task\.\n \[x\] Done$/m);
+  second.kill("SIGTERM");
+  assertEquals((await second.ended()).code, 0);
+  assertEquals(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), []);
+});
+
+const canBeNobody = Deno.uid() === 0 && installed("setpriv");
+
+Deno.test({
+  name: "compiled broker: an unprivileged user is told which folder is closed to him" +
+    (canBeNobody ? "" : " (ignored: needs root and setpriv)"),
+  ignore: !canBeNobody,
+  async fn() {
+    await using temp = await tempDir("test-", "/tmp");
+    await Deno.chmod(temp.path, 0o755);
+    await Deno.copyFile(`${dist}broker`, temp.file("broker"));
+    await Deno.mkdir(temp.file("locked"), { mode: 0o700 });
+    const rows: [folder: string, sentence: RegExp][] = [
+      ["locked/data", /^broker: cannot create the data folder ".*": Permission denied\n$/],
+      ["locked", /^broker: cannot use the data file .*: this user may not open or create it\n$/],
+    ];
+    for (const [folder, sentence] of rows) {
+      await using broker = spawn("setpriv", {
+        args: [
+          ...["--reuid=65534", "--regid=65534", "--clear-groups", temp.file("broker")],
+          ...["--port", "0", "--data", temp.file(folder)],
+        ],
+        cwd: temp.path,
+      });
+      const { stderr, code } = await broker.ended();
+      assertMatch(stderr, sentence);
+      assertEquals(code, 66);
+    }
+  },
+});

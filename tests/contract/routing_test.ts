@@ -1,0 +1,199 @@
+import { assertEquals } from "@std/assert";
+import type { PeerChannel } from "../support/protocol_peer.ts";
+import { Typed } from "../support/wire.ts";
+import { contract } from "./contract.ts";
+
+async function received(
+  channel: PeerChannel,
+  exchange: string,
+  queue: string,
+  messages: readonly { routingKey?: string; headers?: Record<string, unknown> }[],
+  drain: (channel: PeerChannel, queue: string) => Promise<string[]>,
+): Promise<string[]> {
+  for (const [i, { routingKey = "", headers }] of messages.entries()) {
+    await channel.publish(
+      { exchange, routingKey },
+      routingKey || `${i}`,
+      headers ? { headers } : {},
+    );
+  }
+  return await drain(channel, queue);
+}
+
+contract(
+  "A direct exchange routes by equal key, once per queue however many bindings match",
+  async (t) => {
+    const channel = await t.channel();
+    const exchange = await t.exchange(channel, "direct");
+    const [one, two] = [await t.queue(channel), await t.queue(channel)];
+    for (const queue of [one, two]) {
+      await channel.call("queue.bind", {
+        queue,
+        exchange,
+        routingKey: "k",
+      });
+    }
+    await channel.call("queue.bind", {
+      queue: one,
+      exchange,
+      routingKey: "k",
+      arguments: { again: 1 },
+    });
+    await channel.call("queue.bind", { queue: one, exchange, routingKey: "" });
+    assertEquals(
+      await received(channel, exchange, one, [{ routingKey: "k" }, { routingKey: "K" }, {
+        routingKey: "",
+      }], t.drain),
+      ["k", "2"],
+    );
+    assertEquals(await t.drain(channel, two), ["k"]);
+  },
+);
+
+contract("A fanout exchange routes everything to every queue", async (t) => {
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "fanout");
+  const queue = await t.queue(channel);
+  await channel.call("queue.bind", { queue, exchange, routingKey: "ignored" });
+  assertEquals(
+    await received(channel, exchange, queue, [{ routingKey: "a" }, { routingKey: "b" }], t.drain),
+    ["a", "b"],
+  );
+});
+
+for (
+  const [pattern, matches] of [
+    ["a.b", ["a.b"]],
+    ["a.*", ["a.b", "a.c", "a."]],
+    ["*.b", ["a.b", ".b"]],
+    ["a.#", ["a", "a.b", "a.c", "a.", "a.b.c"]],
+    ["#.c", ["a.c", "c", "a.b.c"]],
+    ["#", ["a", "a.b", "a.c", "a.", ".b", "c", "a.b.c", "0"]],
+    ["*", ["a", "c"]],
+    ["a.#.c", ["a.c", "a.b.c"]],
+    ["*.#.*", ["a.b", "a.c", "a.", ".b", "a.b.c"]],
+    ["#.#.b.#", ["a.b", ".b", "a.b.c"]],
+    ["a.**", []],
+    ["", ["0"]],
+  ] as const
+) {
+  contract(
+    `A topic exchange's '${pattern}' matches ${matches.join(" ") || "nothing"}`,
+    async (t) => {
+      const channel = await t.channel();
+      const exchange = await t.exchange(channel, "topic");
+      const queue = await t.queue(channel);
+      await channel.call("queue.bind", { queue, exchange, routingKey: pattern });
+      const keys = ["a", "a.b", "a.c", "a.", ".b", "c", "a.b.c"].map((routingKey) => ({
+        routingKey,
+      }));
+      const bodies = [];
+      for (const key of keys) {
+        await channel.publish({ exchange, ...key }, key.routingKey);
+        bodies.push(...await t.drain(channel, queue));
+      }
+      await channel.publish({ exchange, routingKey: "" }, "0");
+      bodies.push(...await t.drain(channel, queue));
+      assertEquals(bodies, [...matches]);
+    },
+  );
+}
+
+for (
+  const [match, bound, hits] of [
+    ["all", { a: 1, b: "x" }, [true, false, false, true]],
+    ["any", { a: 1, b: "x" }, [true, true, false, true]],
+    [undefined, { a: 1, b: "x" }, [true, false, false, true]],
+    ["all", { a: null }, [true, true, true, true]],
+    ["all", { "x-ignored": 1, a: 1 }, [true, true, false, true]],
+    ["all-with-x", { "x-counted": 1, a: 1 }, [false, false, false, true]],
+    ["any-with-x", { "x-counted": 1 }, [false, false, false, true]],
+  ] as const
+) {
+  contract(
+    `A headers exchange with x-match ${match} and ${JSON.stringify(bound)} routes by header`,
+    async (t) => {
+      const channel = await t.channel();
+      const exchange = await t.exchange(channel, "headers");
+      const queue = await t.queue(channel);
+      await channel.call("queue.bind", {
+        queue,
+        exchange,
+        arguments: { ...(match ? { "x-match": match } : {}), ...bound },
+      });
+      const published = [{ a: 1, b: "x" }, { a: 1 }, { a: 2 }, {
+        a: 1,
+        b: "x",
+        c: 0,
+        "x-counted": 1,
+      }];
+      const bodies = await received(
+        channel,
+        exchange,
+        queue,
+        published.map((headers) => ({ headers })),
+        t.drain,
+      );
+      assertEquals(bodies, hits.flatMap((hit, i) => hit ? [`${i}`] : []));
+    },
+  );
+}
+
+contract("A headers binding with another x-match is refused with 406", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel);
+  await channel.send("queue.bind", {
+    queue,
+    exchange: "amq.headers",
+    arguments: { "x-match": "most" },
+  });
+  await channel.expectClose(406, /^PRECONDITION_FAILED - Invalid x-match field value/);
+});
+
+contract("Exchanges bind to exchanges, in chains and circles, and unbind", async (t) => {
+  const channel = await t.channel();
+  const [a, b, c] = [
+    await t.exchange(channel, "topic"),
+    await t.exchange(channel, "direct"),
+    await t.exchange(channel, "fanout"),
+  ];
+  const queue = await t.queue(channel);
+  await channel.call("exchange.bind", { source: a, destination: b, routingKey: "k.#" });
+  await channel.call("exchange.bind", { source: b, destination: c, routingKey: "k.1" });
+  await channel.call("exchange.bind", { source: c, destination: a }); // a circle
+  await channel.call("queue.bind", { queue, exchange: c });
+  await channel.call("queue.bind", { queue, exchange: a, routingKey: "#" });
+  assertEquals(
+    await received(channel, a, queue, [{ routingKey: "k.1" }, { routingKey: "z" }], t.drain),
+    ["k.1", "z"],
+  );
+  await channel.call("exchange.unbind", { source: a, destination: b, routingKey: "k.#" });
+  await channel.call("queue.unbind", { queue, exchange: a, routingKey: "#" });
+  assertEquals(await received(channel, a, queue, [{ routingKey: "k.1" }], t.drain), []);
+});
+
+contract("A headers exchange compares numbers by value and texts by octets", async (t) => {
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "headers");
+  const queue = await t.queue(channel);
+  const bound = { number: 1, text: "a" };
+  await channel.call("queue.bind", {
+    queue,
+    exchange,
+    arguments: { "x-match": "any", ...bound },
+  });
+  const octets = new TextEncoder().encode("a");
+  const values = {
+    same: { number: new Typed("l", 1n) },
+    double: { number: new Typed("d", 1) },
+    time: { number: new Typed("T", 1n) },
+    octets: { text: new Typed("x", octets) },
+    "other number": { number: 2 },
+    "text for number": { number: "1" },
+    "number for text": { text: 1 },
+  };
+  for (const [body, headers] of Object.entries(values)) {
+    await channel.publish({ exchange }, body, { headers });
+  }
+  assertEquals(await t.drain(channel, queue), ["same", "double", "time", "octets"]);
+});

@@ -1,0 +1,31 @@
+import { assertEquals } from "@std/assert";
+import type { Task } from "../../src/task/task.ts";
+import { FinishedTasks } from "../../src/worker/finished.ts";
+
+function delivered(id: string, redelivered: boolean, body = "x"): Task {
+  return {
+    ...{ id, redelivered, body: new TextEncoder().encode(body), properties: { messageId: id } },
+    ...{ queue: "q", exchange: "", routingKey: "q" },
+  };
+}
+
+Deno.test("an acknowledged task that comes back after its channel was lost is acknowledged, once", () => {
+  const finished = new FinishedTasks();
+  const channel = new AbortController();
+  finished.acknowledged(delivered("a", false), channel.signal);
+  assertEquals(finished.take(delivered("a", true)), undefined);
+  channel.abort();
+  assertEquals(finished.take(delivered("a", false)), undefined);
+  assertEquals(finished.take(delivered("a", true, "another")), undefined);
+  assertEquals(finished.take(delivered("a", true)), { kind: "ack" });
+  assertEquals(finished.take(delivered("a", true)), undefined);
+});
+
+Deno.test("a task that is sent again and again, always alike, is never taken for a finished one", () => {
+  const finished = new FinishedTasks();
+  const [before, now] = [new AbortController(), new AbortController()];
+  finished.acknowledged(delivered("nightly", false), before.signal);
+  finished.acknowledged(delivered("nightly", false), now.signal);
+  now.abort();
+  assertEquals(finished.take(delivered("nightly", true)), undefined);
+});

@@ -1,0 +1,166 @@
+/** When a worker starts no more: its rate, its limits, handlers that do not end. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { parseUrls } from "../../src/amqp/url.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import { DONE } from "../../src/task/handler.ts";
+import { Pace } from "../../src/worker/pace.ts";
+import { Worker } from "../../src/worker/worker.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { Proxy } from "../support/proxy.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil, within } from "../support/wait.ts";
+import { QueueBench } from "./bench.ts";
+
+const { port, url } = await sharedNode();
+const NEVER = new AbortController().signal;
+
+brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0", async () => {
+  await using bench = await QueueBench.open(url);
+  for (let i = 0; i < 3; i++) await bench.send("", { messageId: `${i}` });
+  await using two = bench.worker("--max-tasks", "2", "--", "true");
+  assertEquals((await two.ended()).code, 0);
+  assertEquals(two.stderr.filter((line) => /done id=/.test(line)).length, 2);
+  await using idle = bench.worker("--idle-timeout", "300ms", "--", "true");
+  assertEquals((await idle.ended()).code, 0);
+  assertEquals(idle.stderr.filter((line) => /done id=/.test(line)).length, 1);
+  await using timed = bench.worker("--max-runtime", "300ms", "--", "true");
+  assertEquals((await timed.ended()).code, 0);
+  assertEquals(await bench.ready(), 0);
+});
+
+brokerTest("--max-tasks is exact, however many tasks may run at the same time", async () => {
+  await using bench = await QueueBench.open(url);
+  for (let i = 0; i < 6; i++) await bench.send("", { messageId: `${i}` });
+  await using worker = bench.worker("--concurrency", "5", "--max-tasks", "3", "--", "true");
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(worker.stderr.filter((line) => /done id=/.test(line)).length, 3);
+  await waitUntil("the others to be back", async () => await bench.ready() === 3);
+});
+
+brokerTest("--max-runtime lets running tasks finish", async () => {
+  await using bench = await QueueBench.open(url);
+  await using dir = await tempDir();
+  await bench.send("", { messageId: "long" });
+  await using worker = bench.worker(
+    ...["--max-runtime", "300ms", "--", "sh", "-c"],
+    `while [ ! -e ${dir.file("go")} ]; do sleep 0.02; done`,
+  );
+  await worker.waitForLog(/the worker ends by --max-runtime/);
+  await Deno.writeTextFile(dir.file("go"), "");
+  assertEquals((await worker.ended()).code, 0);
+  assertMatch(worker.stderr.join("\n"), /done id=long/);
+});
+
+brokerTest("--exit-when-empty waits until all queues are empty and all tasks done", async () => {
+  await using one = await QueueBench.open(url);
+  await using two = await QueueBench.open(url);
+  await using dir = await tempDir();
+  await one.send("", { messageId: "long" });
+  await using worker = one.worker(
+    ...["--queue", `${one.name},${two.name}`, "--concurrency", "2", "--exit-when-empty"],
+    ...["--", "sh", "-c", `while [ ! -e ${dir.file("go")} ]; do sleep 0.02; done; echo end`],
+  );
+  await worker.waitForLine(/Waiting/);
+  for (let i = 0; i < 5; i++) await two.send("", { messageId: `${i}` });
+  await Deno.writeTextFile(dir.file("go"), "");
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(worker.stderr.filter((line) => line.endsWith("] end")).length, 6);
+});
+
+brokerTest("--rate is kept, whatever the concurrency", async () => {
+  await using bench = await QueueBench.open(url);
+  for (let i = 0; i < 5; i++) await bench.send("", { messageId: `${i}` });
+  const began = performance.now();
+  await using worker = bench.worker(
+    ...["--rate", "5/s", "--concurrency", "3", "--max-tasks", "5", "--", "true"],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  // Never faster; how much slower it is, is the machine's doing.
+  const took = performance.now() - began;
+  assert(took >= 800, `five tasks at 5/s took ${took} ms`);
+});
+
+Deno.test("a turn that nobody takes any more is the next one's", async () => {
+  const pace = new Pace(10);
+  await pace.turn(NEVER);
+  const lost = new AbortController();
+  // At ten a second these would hold the turns of more than a minute.
+  const given = Promise.all(Array.from({ length: 1_000 }, () => pace.turn(lost.signal)));
+  const next = pace.turn(NEVER);
+  lost.abort();
+  await given;
+  await within("the next turn", next, 30_000);
+  const late = pace.turn(NEVER);
+  pace.stop();
+  await late;
+  await pace.turn(NEVER);
+});
+
+brokerTest(
+  "a task whose connection is lost while it waits for its turn is not run twice",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using proxy = await Proxy.start(port);
+    for (const id of ["first", "second"]) await bench.send("", { messageId: id });
+    await using worker = bench.worker(
+      ...["--url", proxy.url.replace("guest:guest@", ""), "--rate", "1/s", "--max-tasks", "2"],
+      ...["--", "echo", "run"],
+    );
+    await worker.waitForLog(/\[first\] run/);
+    await waitUntil("the second to be delivered", async () => await bench.ready() === 0);
+    await proxy.cut();
+    assertEquals((await worker.ended()).code, 0);
+    const runs = worker.stderr.filter((line) => line === "[second] run");
+    assertEquals(runs.length, 1, worker.stderr.join("\n"));
+    assertEquals(await bench.ready(), 0);
+  },
+);
+
+brokerTest("a handler that does not stop when told to ends the worker with 70", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("", { messageId: "hangs" });
+  await bench.send("", { messageId: "next" });
+  const lines: string[] = [];
+  const hung = Promise.withResolvers<void>();
+  const worker = new Worker({
+    endpoints: parseUrls(url),
+    identity: { name: "test", version: "0" },
+    queues: [{
+      policy: { name: bench.name, type: "quorum", strict: false, create: true },
+      prefetch: 1,
+    }],
+    handler: async () => {
+      await hung.promise;
+      return DONE;
+    },
+    log: createLogger({ name: "test", write: (line) => lines.push(line) }),
+    retries: { maxAttempts: 2, backoffMs: [60_000], jitter: 0, maxCrashes: 3 },
+    hostname: "test",
+    timeoutMs: 100,
+    stopMs: 100,
+  });
+  assertEquals(await within("the worker to end", worker.run()), 70);
+  assertMatch(lines.join(""), /does not stop when it is told to id=hangs/);
+  const { properties } = await bench.arrival(`${bench.name}.delay.60000`);
+  assertEquals(properties.headers?.["task-error"], "timeout");
+  assertEquals((await bench.take())?.properties.messageId, "next");
+  hung.resolve();
+});
+
+brokerTest("tasks that wait for their turn of --rate survive any number of restarts", async () => {
+  await using bench = await QueueBench.open(url);
+  const count = 10;
+  for (let i = 0; i < count; i++) await bench.send("", { messageId: `${i}` });
+  let done = 0;
+  for (let round = 0; round < 5; round++) {
+    await using worker = bench.worker(
+      ...["--rate", "0.01", "--concurrency", `${count}`, "--max-crashes", "2", "--", "true"],
+    );
+    await worker.waitForLog(/done id=/);
+    worker.kill("SIGTERM");
+    assertEquals((await worker.ended()).code, 0);
+    done += worker.stderr.filter((line) => /done id=/.test(line)).length;
+  }
+  await waitUntil("the others to be back", async () => await bench.ready() === count - done);
+  assertEquals(await bench.dead("ls"), "");
+});

@@ -1,0 +1,139 @@
+/** What other tools are known to fail at, with the whole worker on a real broker. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { RabbitmqClient, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { installed, spawn } from "../support/process.ts";
+import { waitUntil } from "../support/wait.ts";
+import { QueueBench } from "./bench.ts";
+
+const { url } = await sharedNode();
+
+/** Waits until a process is gone, or a zombie of somebody who does not look. */
+async function waitForEnd(pid: string): Promise<void> {
+  await waitUntil(`process ${pid} to end`, () => {
+    try {
+      return /^\d+ \(.*\) [ZX]/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+    } catch {
+      return true;
+    }
+  });
+}
+
+brokerTest("a command that ignores TERM is killed with its children and tried again", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("x", { messageId: "t" });
+  await using worker = bench.worker(
+    ...["--timeout", "300ms", "--kill-after", "100ms", "--backoff", "100ms", "--max-tasks", "2"],
+    ...["--", "sh", "-c"],
+    `trap "" TERM; test $TASK_ATTEMPT = 2 && exit; sleep 600 & echo pids $$ $!; sleep 600; sleep 600`,
+  );
+  const [, ...pids] = await worker.waitForLog(/pids (\d+) (\d+)/);
+  assertEquals((await worker.ended()).code, 0);
+  assertMatch(worker.stderr.join("\n"), /failed \(timeout\)[^]*done id=t attempt=2/);
+  for (const pid of pids) await waitForEnd(pid);
+});
+
+brokerTest("a grandchild that holds stdout holds up neither its task nor the next", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("", { messageId: "a" });
+  await bench.send("", { messageId: "b" });
+  await using worker = bench.worker(
+    ...["--max-tasks", "2", "--", "sh", "-c", "sleep 600 & echo pid $!"],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  const pids = worker.stderr.map((line) => line.match(/pid (\d+)$/)?.[1]).filter(Boolean);
+  assertEquals(pids.length, 2);
+  for (const pid of pids) await waitForEnd(pid!);
+});
+
+brokerTest("5 MB that a command does not read are no failure", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("x".repeat(5_000_000), { messageId: "t" });
+  await using worker = bench.worker("--max-tasks", "1", "--", "true");
+  assertEquals((await worker.ended()).code, 0);
+  assertMatch(worker.stderr.join("\n"), /done id=t attempt=1/);
+});
+
+brokerTest("exit status 79 waits as long as it asks, and counts no attempt", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("", { messageId: "t" });
+  await using worker = bench.worker(
+    ...["--max-attempts", "1", "--max-tasks", "2", "--backoff", "100ms", "--", "sh", "-c"],
+    'grep -q task-hops "$TASK_META_FILE" && echo again $TASK_ATTEMPT && exit; ' +
+      'echo 100ms >"$TASK_SNOOZE_FILE"; exit 79',
+  );
+  assertEquals((await worker.ended()).code, 0);
+  assertMatch(worker.stderr.join("\n"), /waits 0.1 s id=t attempt=1[^]*again 1[^]*done id=t/);
+});
+
+brokerTest("delay and dead queues may be classic, and dead tasks may expire", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("", { messageId: "t" });
+  await using worker = bench.worker(
+    ...["--delay-queue-type", "classic", "--dead-ttl", "1h", "--backoff", "50ms"],
+    ...["--max-attempts", "2", "--max-tasks", "2", "--", "false"],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  const channel = await bench.transport.openChannel();
+  // Refused if the queue is there with other arguments.
+  const { messageCount } = await channel.queueDeclare(`${bench.name}.dead`, { durable: true }, {
+    "x-message-ttl": 3_600_000,
+  });
+  assertEquals(messageCount, 1);
+  await channel.queueDeclare(`${bench.name}.delay.50`, { durable: true }, {
+    "x-message-ttl": 50,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": bench.name,
+  });
+  await channel.close();
+});
+
+brokerTest(
+  "an operator's dead-letter policy on the work queue does not disturb retries",
+  async () => {
+    const node = await sharedRabbitmq();
+    assert(node instanceof RabbitmqClient);
+    await using bench = await QueueBench.open(url);
+    const policy = {
+      "dead-letter-exchange": "",
+      "dead-letter-routing-key": `${bench.name}.dead`,
+      "delivery-limit": 50,
+    };
+    const pattern = `^${bench.name.replaceAll(".", "\\.")}$`;
+    const args = [bench.name, pattern, JSON.stringify(policy), "--apply-to", "queues"];
+    await node.rabbitmqctl("set_policy", ...args);
+    await bench.send("", { messageId: "good" });
+    await bench.send("", { messageId: "bad" });
+    await using worker = bench.worker(
+      ...["--backoff", "100ms", "--max-attempts", "2", "--max-tasks", "4", "--", "sh", "-c"],
+      'test "$TASK_ID$TASK_ATTEMPT" = good2',
+    );
+    assertEquals((await worker.ended()).code, 0);
+    assertEquals((await bench.arrival(`${bench.name}.dead`)).properties.messageId, "bad");
+    assertEquals(await bench.ready(), 0);
+    await node.rabbitmqctl("clear_policy", bench.name);
+  },
+  { only: "rabbitmq", because: "our broker has no policies" },
+);
+
+const noScript = installed("script") ? undefined : "script(1) is not installed";
+(noScript ? Deno.test.ignore : brokerTest)(
+  `worker queues --watch refreshes on a terminal${noScript ? ` (ignored: ${noScript})` : ""}`,
+  async () => {
+    await using bench = await QueueBench.open(url);
+    const worker = new URL("../../src/worker.ts", import.meta.url).pathname;
+    const command = [Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue"];
+    await using terminal = spawn("script", {
+      args: ["-qec", `${command.join(" ")} ${bench.name}`, "/dev/null"],
+      env: { AMQP_URL: url },
+      stdin: "open",
+    });
+    const row = (ready: number) => new RegExp(`^${bench.name} +${ready} +0`);
+    await terminal.waitForLine(row(0));
+    await bench.send("");
+    await terminal.waitForLine(row(1));
+    assert(terminal.stdout.some((line) => line.includes("\x1b[H\x1b[2J")), "it did not refresh");
+    await terminal.write("\x03");
+    assertEquals((await terminal.ended()).code, 0);
+  },
+);
