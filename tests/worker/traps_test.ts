@@ -122,7 +122,8 @@ const noScript = installed("script") ? undefined : "script(1) is not installed";
   async () => {
     await using bench = await QueueBench.open(url);
     const worker = new URL("../../src/worker.ts", import.meta.url).pathname;
-    const command = [Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue"];
+    // exec: a shell that waits would end by the Ctrl-C itself, with 130.
+    const command = ["exec", Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue"];
     await using terminal = spawn("script", {
       args: ["-qec", `${command.join(" ")} ${bench.name}`, "/dev/null"],
       env: { AMQP_URL: url },
