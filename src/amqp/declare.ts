@@ -1,4 +1,5 @@
 /** Makes sure that a queue exists, without quarrelling with the one that is there. */
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelError } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import type { Transport } from "./transport.ts";
@@ -190,19 +191,18 @@ function readDifference(text: string): { argument: string; value: Field } | unde
   return { argument, value: /^-?\d+$/.test(value) ? Number(value) : undefined };
 }
 
-type Channel = Awaited<ReturnType<Transport["openChannel"]>>;
-
 async function onThrowawayChannel<T>(
   transport: Transport,
   action: string,
-  use: (channel: Channel) => Promise<T>,
+  use: (channel: AMQPChannel) => Promise<T>,
 ): Promise<T> {
-  const channel = await transport.openChannel();
   try {
-    const result = await use(channel);
-    // Nobody waits for the answer; if the connection ends first, that is reported elsewhere.
-    channel.close().catch(() => {});
-    return result;
+    return await transport.onNewChannel(async (channel) => {
+      const result = await use(channel);
+      // Nobody waits for the answer; if the connection ends first, that is reported elsewhere.
+      channel.close().catch(() => {});
+      return result;
+    });
   } catch (error) {
     if (!(error instanceof ChannelError)) throw error;
     throw new ChannelError(

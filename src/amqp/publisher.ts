@@ -59,12 +59,13 @@ export class Publisher {
   }
 
   /** Opens a channel with publisher confirms. */
-  static async open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
-    const channel = await transport.openChannel();
-    const publisher = new Publisher(transport, channel, options);
-    transport.watch(channel, { ended: (error) => publisher.#end(error) });
-    await transport.request("confirm.select", channel.confirmSelect());
-    return publisher;
+  static open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
+    return transport.onNewChannel(async (channel) => {
+      const publisher = new Publisher(transport, channel, options);
+      transport.watch(channel, { ended: (error) => publisher.#end(error) });
+      await transport.request("confirm.select", channel.confirmSelect());
+      return publisher;
+    });
   }
 
   /**

@@ -512,6 +512,7 @@ Deno.test("a channel that the broker refuses, or closes at once, is an error and
   await using server = new ScriptedServer(async (peer) => {
     await peer.acceptHandshake({ channelMax: 1, frameMax: 131072, heartbeat: 0 });
     await peer.channel(1).expect("channel.open");
+    await peer.channel(1).expect("confirm.select");
     // In one piece, so that both are read before anybody can look at the channel.
     await peer.channel(1).send("channel.close", { replyCode: 506, replyText: "RESOURCE_ERROR" });
     await peer.channel(1).expect("channel.close-ok");
