@@ -7,7 +7,7 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import { whyNoGo } from "../tests/interop/peers.ts";
+import { goMissing } from "../tests/support/foreign.ts";
 import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
@@ -28,7 +28,7 @@ function say(line: string): void {
 
 async function main(): Promise<void> {
   const { sections, count, rounds } = parseOptions(Deno.args);
-  const missing = rabbitmqMissing ?? await whyNoGo();
+  const missing = rabbitmqMissing ?? goMissing;
   if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
   await using folder = await tempDir("bench-");
   await using node = await startRabbitmq();

@@ -1,6 +1,7 @@
 /** The programs that are measured against each other. */
 import { preparePeers } from "../../tests/interop/peers.ts";
-import { installed, run } from "../../tests/support/process.ts";
+import { buildGo } from "../../tests/support/foreign.ts";
+import { installed } from "../../tests/support/process.ts";
 import { permissionsOf } from "../compile.ts";
 import { type Contestant, time } from "./measure.ts";
 
@@ -44,12 +45,8 @@ export const ourPeer: BulkPeer<"publish" | "consume" | "dots" | "module"> = bulk
  * @throws Error when it cannot be built
  */
 export async function buildGoPeer(folder: string): Promise<BulkPeer> {
-  const { code, stderr } = await run("go", {
-    args: ["build", "-o", `${folder}/peer`, `${root}scripts/bench/go/peer.go`],
-    env: { GO111MODULE: "off", GOPATH: "/usr/share/gocode", GOCACHE: `${folder}/cache` },
-  });
-  if (code !== 0) throw new Error(`the Go peer cannot be built: ${stderr}`);
-  return bulkPeer("amqp091-go", [`${folder}/peer`]);
+  const program = await buildGo(`${folder}/peer`, "build", `${root}scripts/bench/go/peer.go`);
+  return bulkPeer("amqp091-go", [program]);
 }
 
 function bulkPeer<Mode extends string>(name: string, command: readonly string[]): BulkPeer<Mode> {

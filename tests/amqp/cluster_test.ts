@@ -21,6 +21,7 @@ rabbitmqTest(
   "the leader of a three-node cluster is killed while tasks flow: every confirmed task is done",
   async () => {
     await using cluster = await startCluster(3);
+    assertEquals(await cluster.nodes[0]!.eval("length([node() | nodes()])."), "3");
     const queue = policy("flow", "quorum");
     const setup = await connectorOf(cluster.urls.join(",")).connect();
     await ensureQueue(setup, queue);

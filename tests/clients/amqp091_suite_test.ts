@@ -4,10 +4,10 @@
  */
 import { assertEquals } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
+import { AMQP091, buildGo, goMissing } from "../support/foreign.ts";
 import { run } from "../support/process.ts";
 import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir } from "../support/temp.ts";
-import { AMQP091, GO_ENV, goMissing } from "./programs.ts";
 
 const missing = goMissing ?? rabbitmqMissing;
 const shared = await sharedRabbitmq();
@@ -23,10 +23,8 @@ Deno.test({
   ignore: missing !== undefined,
   fn: async () => {
     await using folder = await tempDir();
-    const binary = folder.file("amqp091.test");
-    const args = ["test", "-tags", "integration", "-c", "-o", binary, AMQP091];
-    const build = await run("go", { args, env: GO_ENV });
-    assertEquals(build.code, 0, build.stderr);
+    const args = ["test", "-tags", "integration", "-c", AMQP091];
+    const binary = await buildGo(folder.file("amqp091.test"), ...args);
     const list = await run(binary, { args: ["-test.list", "."] });
     const all = list.stdout.trim().split("\n").filter((name) => name.startsWith("Test"));
     const onRabbitmq = await results(binary, shared.url, all.filter((t) => t !== SLOW_ON_RABBITMQ));

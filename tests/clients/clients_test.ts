@@ -99,7 +99,10 @@ async function playAll(
   return new Map(
     await Promise.all(players.map(async ({ name, process }) => {
       if (process.running) await process.write("go on\n");
-      const output = await process.ended(30_000).catch(() => process.destroy());
+      const output = await process.ended(30_000).catch(() => {
+        process.kill("SIGQUIT"); // a Go program then says on stderr where it is stuck
+        return process.ended();
+      });
       return [name, output] as const;
     })),
   );

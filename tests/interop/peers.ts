@@ -2,7 +2,8 @@
  * Other makers' programs for the tutorial's queue `task_queue`: RabbitMQ's second tutorial on pika
  * and on amqp091-go, and the command-line tools of rabbitmq-c.
  */
-import { installed, run } from "../support/process.ts";
+import { buildGo, goMissing, pikaMissing, PYTHON } from "../support/foreign.ts";
+import { installed } from "../support/process.ts";
 
 export type QueueType = "quorum" | "classic";
 
@@ -25,14 +26,10 @@ export interface Peer {
 }
 
 const here = new URL(".", import.meta.url).pathname;
-const GO_PATH = "/usr/share/gocode";
-
-/** Debian's python3, the one that python3-pika belongs to. */
-const PYTHON = "/usr/bin/python3";
 
 const pika: Peer = {
   name: "pika",
-  missing: await whyNoPika(),
+  missing: await pikaMissing(),
   declares: true,
   newTask: (url, type, text) => python("new_task.py", url, type, [text]),
   worker: (url, type) => python("worker.py", url, type, []),
@@ -87,17 +84,12 @@ export async function preparePeers(folder: string): Promise<readonly Peer[]> {
 }
 
 async function buildGoPeer(folder: string): Promise<Peer> {
-  const missing = await whyNoGo();
-  for (const program of missing === undefined ? ["new_task", "worker"] : []) {
-    const { code, stderr } = await run("go", {
-      args: ["build", "-o", `${folder}/${program}`, `${here}go/${program}/main.go`],
-      env: { GO111MODULE: "off", GOPATH: GO_PATH, GOCACHE: `${folder}/cache` },
-    });
-    if (code !== 0) throw new Error(`Cannot build the Go peer ${program}: ${stderr}`);
+  for (const program of goMissing === undefined ? ["new_task", "worker"] : []) {
+    await buildGo(`${folder}/${program}`, "build", `${here}go/${program}/main.go`);
   }
   return {
     name: "amqp091-go",
-    missing,
+    missing: goMissing,
     declares: true,
     newTask: (url, type, text) => tutorial(`${folder}/new_task`, url, type, [text]),
     worker: (url, type) => tutorial(`${folder}/worker`, url, type, []),
@@ -110,21 +102,4 @@ function python(script: string, url: string, type: QueueType, args: string[]): C
 
 function tutorial(command: string, url: string, type: QueueType, args: string[]): Command {
   return { command, args, env: { AMQP_URL: url, QUEUE_TYPE: type } };
-}
-
-async function whyNoPika(): Promise<string | undefined> {
-  if (!installed(PYTHON)) return "python3 is not installed";
-  const { code } = await run(PYTHON, { args: ["-c", "import pika"] });
-  return code === 0 ? undefined : "python3-pika is not installed";
-}
-
-/** Why the Go programs cannot be built here, or undefined. */
-export async function whyNoGo(): Promise<string | undefined> {
-  if (!installed("go")) return "Go is not installed";
-  try {
-    await Deno.stat(`${GO_PATH}/src/github.com/rabbitmq/amqp091-go`);
-  } catch {
-    return "golang-github-rabbitmq-amqp091-go-dev is not installed";
-  }
-  return undefined;
 }

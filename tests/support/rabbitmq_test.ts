@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { rabbitmqTest, sharedRabbitmq, startCluster, startRabbitmq } from "./rabbitmq.ts";
+import { rabbitmqTest, sharedRabbitmq, startRabbitmq } from "./rabbitmq.ts";
 
 const shared = await sharedRabbitmq();
 
@@ -33,9 +33,3 @@ rabbitmqTest(
     assertEquals(refused, true);
   },
 );
-
-rabbitmqTest("three nodes form a cluster", async () => {
-  await using cluster = await startCluster(3);
-  const running = await cluster.nodes[0]!.eval("length([node() | nodes()]).");
-  assertEquals(running, "3");
-});

@@ -15,7 +15,8 @@ async function main(): Promise<number> {
   const wanted = !rabbitmqMissing && brokerKind === "rabbitmq" && args.length === Deno.args.length;
   await using node = wanted ? await startRabbitmq() : undefined;
   const test = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-prompt", "--parallel", ...args],
+    // Types are checked by `deno check`, once for all.
+    args: ["test", "-A", "--no-prompt", "--no-check", "--parallel", ...args],
     env: {
       // Tests wait more than they compute.
       DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
