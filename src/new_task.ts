@@ -17,7 +17,7 @@ import {
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
-import { ConnectionError, EXIT, NackError } from "./errors.ts";
+import { ChannelError, ConnectionError, EXIT, NackError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 
 const FLAGS = {
@@ -148,14 +148,31 @@ async function sendOnce(
   const transport = progress.transport = await connector.connect();
   const where = redact(transport.endpoint);
   progress.step = `preparing the queue ${JSON.stringify(queue.name)} at ${where}`;
-  const [publisher] = await Promise.all([
-    Publisher.open(transport),
-    queue.create || queue.strict ? ensureQueue(transport, queue) : undefined,
-  ]);
+  const publisher = await openPublisher(transport, queue);
   progress.step = `waiting for ${where} to confirm the task, which may be on the queue or not`;
   progress.sent = true;
   await publishPatiently(transport, publisher, task);
   return transport;
+}
+
+/**
+ * Nearly always the queue is there and may be of any type. Whatever else it is, `ensureQueue` finds
+ * out, and says so.
+ *
+ * @throws {ToolError}
+ */
+async function openPublisher(transport: Transport, queue: QueuePolicy): Promise<Publisher> {
+  const { name, create, strict } = queue;
+  if (!create && !strict) return await Publisher.open(transport);
+  if (!strict) {
+    try {
+      return await Publisher.open(transport, { queue: name });
+    } catch (error) {
+      if (!(error instanceof ChannelError)) throw error;
+    }
+  }
+  await ensureQueue(transport, queue);
+  return await Publisher.open(transport);
 }
 
 /** Publishes, and again on another channel when the broker refuses the task for the moment. */

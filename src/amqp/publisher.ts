@@ -21,6 +21,8 @@ export type { Publication } from "./content.ts";
 export interface PublisherOptions {
   /** How long a confirm may take, in milliseconds; default 30,000. */
   readonly confirmTimeout?: number;
+  /** A queue that must be there; looking it up costs no round trip of its own. */
+  readonly queue?: string | undefined;
 }
 
 /** A publication that the broker has not confirmed yet. */
@@ -58,12 +60,22 @@ export class Publisher {
     channel.onReturn = (message) => this.#onReturn(message);
   }
 
-  /** Opens a channel with publisher confirms. */
+  /**
+   * Opens a channel with publisher confirms.
+   *
+   * @throws {ChannelError} the queue of the options may not be used or is missing (404)
+   */
   static open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
+    const { queue } = options;
     return transport.onNewChannel(async (channel) => {
       const publisher = new Publisher(transport, channel, options);
       transport.watch(channel, { ended: (error) => publisher.#end(error) });
-      await transport.request("confirm.select", channel.confirmSelect());
+      await Promise.all([
+        transport.request("confirm.select", channel.confirmSelect()),
+        queue === undefined
+          ? undefined
+          : transport.request("queue.declare", channel.queueDeclare(queue, { passive: true })),
+      ]);
       return publisher;
     });
   }
