@@ -39,6 +39,9 @@ export interface PendingPublish {
 /** Bytes of a body that are set aside before they arrive. */
 const TRUSTED_BYTES = 128 * 1024;
 
+/** Bytes of memory that a publish in a transaction takes besides its content, about. */
+const PENDING_OVERHEAD_BYTES = 300;
+
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
 const ADDRESS_AT = 6;
 
@@ -216,6 +219,7 @@ export class Publishing {
     const copies = header.hasCopies ? this.#takeCopies(publication) : [];
     if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
     if (this.transaction !== undefined) {
+      this.#take(PENDING_OVERHEAD_BYTES);
       this.transaction.push({ publication, target, copies });
       return;
     }

@@ -161,6 +161,17 @@ Deno.test("contents and transactions under way take no more memory than allowed"
   }
   await expectRefusal(tx);
 
+  // A publish takes memory even without a body.
+  await using empty = await openPeer(broker.port);
+  const publishes = await empty.open(1);
+  await publishes.call("tx.select");
+  const one = concat([
+    method(1, "basic.publish", { routingKey: "q" }),
+    encodeFrame(FRAME.header, 1, encodeHeader(0)),
+  ]);
+  await empty.sendBytes(concat(Array(20_000).fill(one))).catch(() => {});
+  await expectRefusal(empty);
+
   // What they held was given back, and messages in queues do not count.
   for (let i = 0; i < 5; i++) await channel.publish({ routingKey: "q" }, new Uint8Array(MB));
   await channel.call("tx.select");
