@@ -11,12 +11,14 @@ import type { Store } from "./store.ts";
 const WINDOW_MESSAGES = 2_048;
 const WINDOW_BYTES = 4 * 1024 * 1024;
 
-/** Rows, and about how many bytes, read from the store at once. */
+/** Rows, and about how many bytes of memory for them, read from the store at once. */
 const BATCH_MESSAGES = 512;
 const BATCH_BYTES = 2 * 1024 * 1024;
+/** The bytes when memory is full: each of many queues may have such a batch. */
+const SCANT_BATCH_BYTES = 4 * 1024;
 
 /** Bytes that a message in memory takes besides its own, about. */
-const OVERHEAD_BYTES = 300;
+const OVERHEAD_BYTES = 800;
 
 /** Bytes of memory that a message takes, about. Large ones stay in the store. */
 function weightOf(message: Message): number {
@@ -204,8 +206,9 @@ export class Lane implements LaneRecord {
 
   #fill(): void {
     if (this.#paged === 0) return;
-    const average = this.#pagedBytes / this.#paged;
-    const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(BATCH_BYTES / (average + 1))));
+    const average = OVERHEAD_BYTES + this.#pagedBytes / this.#paged;
+    const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
+    const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
     for (const message of this.#store.read(this, this.#last, limit)) {
       if (message.position <= this.#restoredDelivered) message.redelivered = true;
       this.#countPaged(message, -1);

@@ -111,6 +111,29 @@ function dropTransient(store: Store, lane: Lane): number[] {
   return numbers;
 }
 
+Deno.test("many deep lanes together take no more memory than there is, and a little each", async () => {
+  await using dir = await tempDir();
+  const limit = 1_000_000;
+  {
+    const store = open(dir.path);
+    for (let i = 0; i < 100; i++) {
+      const lane = new Lane(store, NO_MEMORY, i + 1, 0);
+      for (let j = 0; j < 30; j++) lane.append(publication("x".repeat(4_000)), 0, true);
+    }
+    store.commit();
+    store.close();
+  }
+  const store = open(dir.path);
+  const memory = new MemoryUse(limit);
+  for (const { id, queue, depth, bytes, lastPosition } of store.lanes()) {
+    const lane = new Lane(store, memory, queue, 0, id);
+    lane.restore(depth, bytes, 0, lastPosition);
+    lane.peek();
+  }
+  assertLess(memory.bytes, 2 * limit);
+  store.close();
+});
+
 Deno.test("positions and lanes start again when their numbers run out", async () => {
   await using dir = await tempDir();
   const store = open(dir.path);
