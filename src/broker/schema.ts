@@ -84,11 +84,7 @@ export function storageErrorOf(path: string, error: unknown): unknown {
 export function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
-    if (path !== ":memory:") {
-      createPrivately(path);
-      // SQLite would speak of an I/O error.
-      Deno.openSync(path, { read: true, write: true }).close();
-    }
+    if (path !== ":memory:") prepareFile(path);
     database = new DatabaseSync(path);
     // Exclusive locking is what refuses a second process; it lasts until this one ends. Set before
     // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
@@ -104,6 +100,29 @@ export function openDatabase(path: string): DatabaseSync {
   } catch (error) {
     database?.close();
     throw storageErrorOf(path, error);
+  }
+}
+
+function prepareFile(path: string): void {
+  createPrivately(path);
+  // SQLite would speak of an I/O error.
+  using file = Deno.openSync(path, { read: true, write: true });
+  if (file.statSync().size > 0 || sizeOf(`${path}-wal`) === 0) return;
+  // SQLite would begin anew and delete the log.
+  throw new StorageError(
+    `cannot use the data file ${path}: it is missing or empty, and there is ${path}-wal, ` +
+      "which holds data that belong to it",
+    EXIT.noInput,
+  );
+}
+
+/** Bytes of a file, or 0 when there is none. */
+function sizeOf(path: string): number {
+  try {
+    return Deno.statSync(path).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
   }
 }
 

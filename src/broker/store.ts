@@ -3,7 +3,8 @@
  * {@link Store.commit} as one transaction, so that an event-loop turn costs one fsync however much
  * happened in it. Nothing that depends on a change may leave the process before its commit.
  *
- * Transient messages for which memory has no room go to a scratch file that is emptied at start.
+ * Transient messages for which memory has no room go to a scratch file, which is removed at
+ * the start and at the end.
  */
 
 import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from "node:sqlite";
@@ -71,6 +72,7 @@ export class Store {
     this.#onFailure = options.onFailure;
     this.#onDiscard = options.onDiscard;
     this.#database = openDatabase(this.#pathOf(DATA_FILE));
+    this.#removeScratch();
     this.definitions = new Definitions(this.#database);
     this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
     this.#upsertLane = this.#database.prepare(
@@ -240,10 +242,7 @@ export class Store {
   #openScratch(): MessageTable {
     if (this.#scratch === undefined) {
       const path = this.#pathOf(SCRATCH_FILE);
-      if (this.#folder !== undefined) {
-        removeFile(path);
-        createPrivately(path);
-      }
+      if (this.#folder !== undefined) createPrivately(path);
       const database = new Database(path);
       database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
       database.exec(
@@ -364,6 +363,7 @@ export class Store {
     try {
       this.#sweep(this.#messages, this.#database);
       if (this.#scratch) this.#sweep(this.#scratch.messages, this.#scratch.database);
+      if (!this.#lastCommitFailed) this.#report(this.#damaged);
     } catch (error) {
       this.#report(describeStorageError(error));
     }
@@ -381,10 +381,13 @@ export class Store {
 
   close(): void {
     this.#scratch?.database.close();
-    if (this.#folder !== undefined && this.#scratch !== undefined) {
-      removeFile(this.#pathOf(SCRATCH_FILE));
-    }
+    this.#removeScratch();
     this.#database.close();
+  }
+
+  /** The data file is locked meanwhile: nobody else can be using it. */
+  #removeScratch(): void {
+    if (this.#folder !== undefined) removeFile(this.#pathOf(SCRATCH_FILE));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Disks that are full, almost full or read-only, and data that cannot be used. */
-import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import type { TestProcess } from "../support/process.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
@@ -120,6 +120,33 @@ diskTest(
   },
 );
 
+diskTest("publishers go on when the disk was only too full to delete purged messages", async (disk) => {
+  const ballast = `${disk.path}/ballast`;
+  await using broker = startOn(disk, 0);
+  const client = await publisher(await portOf(broker));
+  await using _peer = client.peer;
+  const count = 8_000;
+  for (let i = 0; i < count; i++) {
+    await client.channel.publish({ routingKey: "tasks" }, "x".repeat(500), PERSISTENT);
+  }
+  for (let tag = 0; tag < count;) tag = (await client.channel.expect("basic.ack")).deliveryTag;
+  await Deno.writeFile(ballast, new Uint8Array(12_000_000)).catch(() => {});
+  const { size } = await Deno.stat(ballast);
+  await Deno.truncate(ballast, size - 1_600_000);
+
+  await client.channel.call("queue.purge", { queue: "tasks" });
+  assertEquals(
+    (await client.control.expect("connection.blocked")).reason,
+    "cannot store: the disk is full",
+  );
+  await Deno.remove(ballast);
+  await client.control.expect("connection.unblocked");
+  await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+  await client.channel.expect("basic.ack");
+  await client.peer.close();
+  await end(broker);
+});
+
 diskTest("an almost full disk blocks publishers, not consumers", async (disk) => {
   await using broker = startOn(disk, 6_000_000);
   const port = await portOf(broker);
@@ -197,6 +224,40 @@ Deno.test("a data file with a damaged beginning is refused", async () => {
     stderr,
     /^broker: cannot use the data file .*: it is damaged or not a data file.*\n$/,
   );
+});
+
+Deno.test("a write-ahead log whose data file is missing or empty is refused and kept", async () => {
+  await using dir = await tempDir();
+  await makeData(dir.path, true);
+  const log = await Deno.readFile(dir.file("broker.db-wal"));
+  for (const harm of [Deno.truncate, Deno.remove]) {
+    await harm(dir.file("broker.db"));
+    await using broker = startProcess(["--data", dir.path]);
+    const { code, stderr } = await broker.ended();
+    assertEquals(code, 66);
+    assertMatch(
+      stderr,
+      /^broker: cannot use the data file .*broker.db: it is missing or empty, and there is .*-wal.*\n$/,
+    );
+    assertEquals(await Deno.readFile(dir.file("broker.db-wal")), log);
+  }
+});
+
+Deno.test("a start that was killed before its first write is no obstacle", async () => {
+  await using dir = await tempDir();
+  await Deno.writeFile(dir.file("broker.db"), new Uint8Array());
+  await using broker = startProcess(["--data", dir.path]);
+  await portOf(broker);
+  await end(broker);
+});
+
+Deno.test("transient messages of a broker that was killed do not stay on the disk", async () => {
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.file("scratch.db"), "left behind");
+  await using broker = startProcess(["--data", dir.path]);
+  await portOf(broker);
+  await assertRejects(() => Deno.stat(dir.file("scratch.db")), Deno.errors.NotFound);
+  await end(broker);
 });
 
 Deno.test("a data file of a newer version is refused", async () => {
