@@ -23,6 +23,9 @@ export const FRAME_OVERHEAD = 8;
 const SMALL_BUFFER = 16 * 1024;
 const LARGE_BUFFER = 256 * 1024;
 
+/** Reads that would have fitted into a small buffer, after which a grown one is given up. */
+const QUIET_READS = 4;
+
 /** A frame that cannot be read: the stream cannot be continued. */
 export class FrameError extends Error {
   override readonly name = "FrameError";
@@ -34,6 +37,7 @@ export class FrameSource {
   bytes: Uint8Array = new Uint8Array(SMALL_BUFFER);
   #start = 0;
   #end = 0;
+  #quietReads = 0;
 
   type = 0;
   channel = 0;
@@ -50,12 +54,18 @@ export class FrameSource {
     const count = await this.#connection.read(this.bytes.subarray(this.#end));
     if (count === null) return false;
     this.#end += count;
+    this.#quietReads = count < SMALL_BUFFER ? this.#quietReads + 1 : 0;
     return true;
   }
 
-  /** A buffer that came back full grows, so that a busy connection needs fewer reads. */
+  /**
+   * A buffer that came back full grows, so that a busy connection needs fewer reads, until the
+   * connection is quiet.
+   */
   #makeRoom(): void {
     const left = this.#end - this.#start;
+    const isQuiet = this.#quietReads >= QUIET_READS && left === 0;
+    if (isQuiet && this.bytes.length > SMALL_BUFFER) return this.#move(SMALL_BUFFER);
     if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
       if (this.bytes.length < LARGE_BUFFER) return this.#move(this.bytes.length * 2);
     }

@@ -14,6 +14,9 @@ const HIGH_WATER = 1024 * 1024;
 /** A buffer that grew beyond this is not kept. */
 const KEEP_BYTES = 2 * HIGH_WATER;
 
+/** A buffer that a connection keeps while nothing is sent on it. */
+const IDLE_BYTES = 64 * 1024;
+
 /** Bytes beyond which a body is not copied as a whole. */
 const LARGE_BODY = 256 * 1024;
 
@@ -172,6 +175,13 @@ export class Outbox {
     if (writer.bytes.length > KEEP_BYTES) return;
     writer.length = 0;
     this.#spare = writer;
+  }
+
+  /** Gives up the buffers that grew, when nothing has been sent for a while. */
+  trim(): void {
+    if (!this.isEmpty) return;
+    if (this.frames.bytes.length > IDLE_BYTES) this.frames = new FrameWriter();
+    if (this.#spare.bytes.length > IDLE_BYTES) this.#spare = new FrameWriter();
   }
 
   /** Resolves when everything written so far was sent, or the connection is gone. */

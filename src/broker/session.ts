@@ -485,6 +485,7 @@ export class Session implements ChannelSession {
       return this.#drop("the client does not read");
     }
     if (time - this.outbox.lastWrite >= interval / 2 - 50) {
+      this.outbox.trim();
       this.outbox.frames.heartbeat();
       // Not with the turn: a heartbeat says that we live, even while the disk makes us wait.
       if (!this.needsCommit) this.outbox.flush();

@@ -275,6 +275,24 @@ Deno.test("the buffer of a connection never grows beyond twice the largest frame
   server.close();
 });
 
+Deno.test("the buffer of a connection that became quiet is small again", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  using server = await listener.accept();
+  const source = new FrameSource(server);
+  const receive = async (frame: Uint8Array) => {
+    const sending = (async () => {
+      for (let at = 0; at < frame.length;) at += await client.write(frame.subarray(at));
+    })();
+    while (!source.next(131_072)) await source.fill();
+    await sending;
+  };
+  await receive(encodeFrame(3, 1, new Uint8Array(131_072)));
+  assert(source.bytes.length > 100_000, `${source.bytes.length} bytes`);
+  for (let i = 0; i < 10; i++) await receive(encodeFrame(8, 0, new Uint8Array()));
+  assert(source.bytes.length < 20_000, `${source.bytes.length} bytes`);
+});
+
 Deno.test("content is cut into frames of the negotiated size", () => {
   for (const [size, frameMax] of [[0, 4096], [4088, 4096], [4089, 4096], [300_000, 131_072]]) {
     const writer = new FrameWriter();

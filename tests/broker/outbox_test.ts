@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { Outbox } from "../../src/broker/outbox.ts";
 
 /** Beyond what the kernel buffers for one connection of this machine. */
@@ -26,4 +26,26 @@ Deno.test("what is written while a piece is on its way waits until it is cleared
   assertEquals(await last, Uint8Array.of(2));
   assertEquals(await read(1), Uint8Array.of(3));
   outbox.close();
+});
+
+Deno.test("buffers that grew are given up when nothing is sent, and not while something waits", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const outbox = new Outbox(await listener.accept(), () => {});
+  const received: number[] = [];
+  const reading = (async () => {
+    for await (const bytes of client.readable) received.push(bytes.length);
+  })();
+  for (let round = 0; round < 2; round++) {
+    outbox.frames.append(new Uint8Array(1_000_000));
+    outbox.trim();
+    outbox.flush();
+    await outbox.idle();
+  }
+  assertGreater(outbox.frames.bytes.length, 100_000);
+  outbox.trim();
+  assertLess(outbox.frames.bytes.length, 100_000);
+  outbox.close();
+  await reading;
+  assertEquals(received.reduce((sum, length) => sum + length), 2_000_000);
 });
