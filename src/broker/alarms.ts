@@ -1,4 +1,4 @@
-/** Reasons to block publishers: the store cannot write, or the disk is almost full. */
+/** Reasons to block publishers: the store cannot write, the disk is almost full, the data are gone. */
 
 import { statfs } from "node:fs";
 import type { Logger } from "../observe/log.ts";
@@ -11,12 +11,16 @@ const LOW_MS = 1_000;
 /** Bytes that a fast disk may take in a millisecond. */
 const FASTEST = 250_000;
 
+const GONE = "cannot store: the data file was moved or deleted";
+
 export interface AlarmOptions {
   /** Folder of the data, or undefined when nothing is on disk. */
   folder: string | undefined;
   diskFreeBytes: number;
   /** Bytes of the data file that hold nothing any more: it never shrinks, but is filled again. */
   reusableBytes: () => number;
+  /** Whether the data file is still where it was: otherwise what is written is lost at the end. */
+  isInPlace: () => boolean;
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
   onStuck: () => void;
@@ -33,8 +37,7 @@ export class Alarms {
 
   constructor(options: AlarmOptions) {
     this.#options = options;
-    if (options.folder === undefined || options.diskFreeBytes === 0) return;
-    this.#checkDisk();
+    if (options.folder !== undefined) this.#checkDisk();
   }
 
   #checkAfter(ms: number): void {
@@ -57,7 +60,8 @@ export class Alarms {
   }
 
   #checkDisk(): void {
-    const { folder, diskFreeBytes, reusableBytes, log } = this.#options;
+    const { folder, diskFreeBytes, reusableBytes, isInPlace, log } = this.#options;
+    if (!isInPlace()) return this.#setGone();
     statfs(folder!, (error, disk) => {
       if (this.#stopped) return;
       if (error !== null) {
@@ -76,6 +80,16 @@ export class Alarms {
       const soonest = (free - diskFreeBytes) / FASTEST;
       this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));
     });
+  }
+
+  #setGone(): void {
+    if (this.#disk !== GONE) {
+      this.#options.log.error("publishers are blocked: the data file is not where it was", {
+        folder: this.#options.folder,
+      });
+    }
+    this.#change(() => this.#disk = GONE);
+    this.#checkAfter(LOW_MS);
   }
 
   #change(set: () => void): void {

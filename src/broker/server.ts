@@ -5,6 +5,7 @@ import { Budget } from "./budget.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Fault } from "./faults.ts";
+import { createFolder } from "./folder.ts";
 import { shakeHands } from "./handshake.ts";
 import { MemoryUse } from "./lane.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
@@ -21,7 +22,6 @@ import type { Certificate } from "./tls.ts";
 import { Turn } from "./turn.ts";
 import { Users } from "./users.ts";
 import { VirtualHost } from "./virtual_host.ts";
-import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 
 export interface BrokerOptions {
@@ -120,6 +120,7 @@ export class Broker implements QueueHost {
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
       reusableBytes: () => this.store.reusableBytes,
+      isInPlace: () => this.store.isInPlace,
       log: options.log,
       onStuck: () => this.#block(),
       onClear: () => this.#unblock(),
@@ -295,22 +296,4 @@ export class Broker implements QueueHost {
     if (this.#connections.size === 0) return;
     await new Promise<void>((resolve) => this.#onLastGone = resolve);
   }
-}
-
-function createFolder(folder: string): void {
-  try {
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new ToolError(
-      `cannot create the data folder ${JSON.stringify(folder)}: ${reasonOf(error)}`,
-      EXIT.noInput,
-      { cause: error },
-    );
-  }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotCapable) return "system folders are closed to this program";
-  if (error instanceof Deno.errors.AlreadyExists) return "there is a file of this name";
-  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
 }

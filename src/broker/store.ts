@@ -49,6 +49,8 @@ export class Store {
   readonly #onFailure: StoreOptions["onFailure"];
   readonly #onDiscard: StoreOptions["onDiscard"];
   readonly #database: DatabaseSync;
+  /** What the data file was when it was opened; SQLite goes on with it even when it is deleted. */
+  readonly #inode: string | undefined;
   readonly #messages: MessageTable;
   readonly #upsertLane: StatementSync;
   #scratch: { database: DatabaseSync; messages: MessageTable } | undefined;
@@ -68,10 +70,12 @@ export class Store {
 
   /** @throws {StorageError} when the data file cannot be used */
   constructor(options: StoreOptions) {
-    this.#folder = options.folder;
+    // SQLite would take such a name for a URI, whose parameters can turn off all that is promised.
+    this.#folder = options.folder?.replace(/^file:/, "./file:");
     this.#onFailure = options.onFailure;
     this.#onDiscard = options.onDiscard;
     this.#database = openDatabase(this.#pathOf(DATA_FILE));
+    this.#inode = this.#inodeOf(DATA_FILE);
     this.#removeScratch();
     this.definitions = new Definitions(this.#database);
     this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
@@ -92,6 +96,21 @@ export class Store {
 
   #pathOf(file: string): string {
     return this.#folder === undefined ? ":memory:" : `${this.#folder}/${file}`;
+  }
+
+  #inodeOf(file: string): string | undefined {
+    if (this.#folder === undefined) return undefined;
+    try {
+      const { dev, ino } = Deno.statSync(this.#pathOf(file));
+      return `${dev}:${ino}`;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether the data file is where the next start will look for it. */
+  get isInPlace(): boolean {
+    return this.#inodeOf(DATA_FILE) === this.#inode;
   }
 
   #number(sql: string): number {

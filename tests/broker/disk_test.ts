@@ -120,32 +120,35 @@ diskTest(
   },
 );
 
-diskTest("publishers go on when the disk was only too full to delete purged messages", async (disk) => {
-  const ballast = `${disk.path}/ballast`;
-  await using broker = startOn(disk, 0);
-  const client = await publisher(await portOf(broker));
-  await using _peer = client.peer;
-  const count = 8_000;
-  for (let i = 0; i < count; i++) {
-    await client.channel.publish({ routingKey: "tasks" }, "x".repeat(500), PERSISTENT);
-  }
-  for (let tag = 0; tag < count;) tag = (await client.channel.expect("basic.ack")).deliveryTag;
-  await Deno.writeFile(ballast, new Uint8Array(12_000_000)).catch(() => {});
-  const { size } = await Deno.stat(ballast);
-  await Deno.truncate(ballast, size - 1_600_000);
+diskTest(
+  "publishers go on when the disk was only too full to delete purged messages",
+  async (disk) => {
+    const ballast = `${disk.path}/ballast`;
+    await using broker = startOn(disk, 0);
+    const client = await publisher(await portOf(broker));
+    await using _peer = client.peer;
+    const count = 8_000;
+    for (let i = 0; i < count; i++) {
+      await client.channel.publish({ routingKey: "tasks" }, "x".repeat(500), PERSISTENT);
+    }
+    for (let tag = 0; tag < count;) tag = (await client.channel.expect("basic.ack")).deliveryTag;
+    await Deno.writeFile(ballast, new Uint8Array(12_000_000)).catch(() => {});
+    const { size } = await Deno.stat(ballast);
+    await Deno.truncate(ballast, size - 1_600_000);
 
-  await client.channel.call("queue.purge", { queue: "tasks" });
-  assertEquals(
-    (await client.control.expect("connection.blocked")).reason,
-    "cannot store: the disk is full",
-  );
-  await Deno.remove(ballast);
-  await client.control.expect("connection.unblocked");
-  await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
-  await client.channel.expect("basic.ack");
-  await client.peer.close();
-  await end(broker);
-});
+    await client.channel.call("queue.purge", { queue: "tasks" });
+    assertEquals(
+      (await client.control.expect("connection.blocked")).reason,
+      "cannot store: the disk is full",
+    );
+    await Deno.remove(ballast);
+    await client.control.expect("connection.unblocked");
+    await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+    await client.channel.expect("basic.ack");
+    await client.peer.close();
+    await end(broker);
+  },
+);
 
 diskTest("an almost full disk blocks publishers, not consumers", async (disk) => {
   await using broker = startOn(disk, 6_000_000);
@@ -257,6 +260,34 @@ Deno.test("transient messages of a broker that was killed do not stay on the dis
   await using broker = startProcess(["--data", dir.path]);
   await portOf(broker);
   await assertRejects(() => Deno.stat(dir.file("scratch.db")), Deno.errors.NotFound);
+  await end(broker);
+});
+
+Deno.test("when the data file is deleted or moved away, publishers are blocked until it is back", async () => {
+  await using dir = await tempDir();
+  await using broker = startProcess(["--data", dir.file("data"), "--disk-free-limit", "0"]);
+  const client = await publisher(await portOf(broker));
+  await using _peer = client.peer;
+  await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+  await client.channel.expect("basic.ack");
+  await Deno.rename(dir.file("data"), dir.file("elsewhere"));
+  await broker.waitForLog(/publishers are blocked: the data file is not where it was/);
+  await client.channel.publish({ routingKey: "tasks" }, "1", PERSISTENT);
+  const { reason } = await client.control.expect("connection.blocked");
+  assertEquals(reason, "cannot store: the data file was moved or deleted");
+  await Deno.rename(dir.file("elsewhere"), dir.file("data"));
+  await client.control.expect("connection.unblocked");
+  await client.channel.expect("basic.ack");
+  await client.peer.close();
+  await end(broker);
+});
+
+Deno.test("a folder whose name looks like a URI of SQLite is a folder", async () => {
+  await using dir = await tempDir();
+  const data = "file:data?mode=memory&ignored=";
+  await using broker = startProcess(["--data", data], { cwd: dir.path });
+  await portOf(broker);
+  assertGreater((await Deno.stat(`${dir.path}/${data}/broker.db`)).size, 0);
   await end(broker);
 });
 

@@ -1,5 +1,5 @@
 /** What the kernel saw: nothing is told to a client before it is synced to disk. */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { run, spawn } from "../support/process.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -19,7 +19,7 @@ Deno.test({
   ignore: straceMissing !== undefined,
   async fn() {
     await using dir = await tempDir();
-    const calls = "trace=pwrite64,fsync,fdatasync,sendto,write,writev,sendmsg";
+    const calls = "trace=openat,pwrite64,fsync,fdatasync,sendto,write,writev,sendmsg";
     await using broker = spawn("strace", {
       args: [
         ...["-f", "-s", "5000", "-e", calls, "-o", dir.file("trace")],
@@ -43,6 +43,12 @@ Deno.test({
     assertEquals((await broker.ended()).code, 0);
 
     const trace = (await Deno.readTextFile(dir.file("trace"))).split("\n");
+    const parent = trace.findIndex((line) =>
+      line.includes(`openat(AT_FDCWD, "${dir.file("data")}/.."`)
+    );
+    assertGreater(parent, 0, "the folder above the data was never opened");
+    assertMatch(trace[parent + 1]!, /fsync\(\d+\) += 0/, "the entry of the new folder is synced");
+
     for (const [needle, answer] of [["needle one", ACK], ["needle two", COMMIT_OK]] as const) {
       const write = trace.findIndex((line) => line.includes("pwrite64") && line.includes(needle));
       assertGreater(write, 0, `${needle} was never written`);
