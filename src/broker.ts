@@ -172,10 +172,11 @@ function renewCertificate(broker: Broker, values: Values<typeof FLAGS>, host: Ho
   }
 }
 
-/** @throws {UsageError} for "" */
+/** @throws {UsageError} when it is empty, or longer than a name of AMQP */
 function filled(text: string, source: string): string {
-  if (text === "") throw new UsageError(`${source} must have at least 1 byte, and has 0`);
-  return text;
+  const { length } = new TextEncoder().encode(text);
+  if (length >= 1 && length <= 255) return text;
+  throw new UsageError(`${source} must have 1 to 255 bytes, and has ${length}`);
 }
 
 function readPem(path: string): string {
