@@ -27,6 +27,7 @@ import {
 import { Outbox } from "./outbox.ts";
 import { LONGEST_TEXT, replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "./reply_to.ts";
+import { isConnectionLoss } from "./socket.ts";
 import type { Turn } from "./turn.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import type { Logger } from "../observe/log.ts";
@@ -515,16 +516,4 @@ function faultOf(error: unknown, log: Logger): Fault {
     error: error instanceof Error ? error.stack ?? error.message : String(error),
   });
   return new Fault("internal-error", "the broker failed to do this; its log has the reason");
-}
-
-/** The peer is gone, or we closed the socket. */
-export function isConnectionLoss(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted ||
-    error instanceof Deno.errors.BrokenPipe ||
-    error instanceof Deno.errors.BadResource ||
-    error instanceof Deno.errors.Interrupted ||
-    error instanceof Deno.errors.UnexpectedEof ||
-    error instanceof Deno.errors.InvalidData ||
-    error instanceof Deno.errors.TimedOut;
 }

@@ -9,3 +9,15 @@ export function closeQuietly(socket: Pick<Socket, "close">): void {
     if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
+
+/** The peer is gone, or we closed the socket. */
+export function isConnectionLoss(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.BrokenPipe ||
+    error instanceof Deno.errors.BadResource ||
+    error instanceof Deno.errors.Interrupted ||
+    error instanceof Deno.errors.UnexpectedEof ||
+    error instanceof Deno.errors.InvalidData ||
+    error instanceof Deno.errors.TimedOut;
+}
