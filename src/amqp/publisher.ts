@@ -30,8 +30,8 @@ interface Pending {
   readonly messageId: string;
   readonly exchange: string;
   readonly routingKey: string;
-  /** performance.now() when it was sent. */
-  readonly since: number;
+  /** performance.now() from which the broker could have read it. */
+  since: number;
   resolve(): void;
   reject(error: ToolError): void;
   /** The broker's words, once it has returned the task. */
@@ -187,6 +187,10 @@ export class Publisher {
   /** Gives up on the publications whose confirm is overdue. */
   #expire(): void {
     this.#timer = undefined;
+    if (this.#transport.blocked !== undefined) {
+      this.#transport.unblocked().then(() => this.#startAnew());
+      return;
+    }
     const now = performance.now();
     for (const [tag, pending] of this.#pending) {
       const left = pending.since + this.#confirmTimeout - now;
@@ -203,6 +207,17 @@ export class Publisher {
         ),
       );
     }
+  }
+
+  /**
+   * What is under way when the broker stops reading is read when it goes on: whoever was told
+   * before that it was not confirmed would have it there twice.
+   */
+  #startAnew(): void {
+    if (this.#pending.size === 0) return;
+    const now = performance.now();
+    for (const pending of this.#pending.values()) pending.since = now;
+    this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
   }
 
   #end(error: ToolError): void {

@@ -190,11 +190,12 @@ async function alarm(node: RabbitmqNode): Promise<void> {
   await before.publish(task("alarm"));
   await node.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1");
   // RabbitMQ says so to a connection when it publishes: that task is on the way, its fate unknown.
-  const unknown = await toolError(before.publish(task("alarm")));
-  assertStringIncludes(unknown.message, "it may be on the queue or not");
+  const unknown = toolError(before.publish(task("alarm")));
+  await waitUntil("the connection to be blocked", () => first.transport.blocked !== undefined);
   assertEquals(first.transport.blocked, "low on memory");
   const waiting = toolError(before.publish(task("alarm")));
   await proxy.cut();
+  assertStringIncludes((await unknown).message, "the task may be on the queue or not");
   assertEquals((await waiting).constructor, ConnectionError);
   await using second = await open(proxy.url);
   assertEquals(second.transport.blocked, undefined);

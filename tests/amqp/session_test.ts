@@ -475,6 +475,36 @@ Deno.test("limit 5: a publication waits while the broker blocks, and ends with t
   assertEquals((await third).constructor, ConnectionError);
 });
 
+Deno.test("a publication under way is not given up while the broker blocks", async () => {
+  const passed = Promise.withResolvers<void>();
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptPublisher(peer);
+    await channel.expectContent("basic.publish");
+    await peer.channel(0).send("connection.blocked", { reason: "low on memory" });
+    await passed.promise;
+    await peer.channel(0).send("connection.unblocked");
+    await channel.send("basic.ack", { deliveryTag: 1 });
+    await letGo(peer);
+  });
+  await using silent = new ScriptedServer(async (peer) => {
+    const channel = await acceptPublisher(peer);
+    await channel.expectContent("basic.publish");
+    await letGo(peer);
+  });
+  await using connection = await open(server.url);
+  await using other = await open(silent.url);
+  const publisher = await Publisher.open(connection.transport, { confirmTimeout: 100 });
+  const clock = await Publisher.open(other.transport, { confirmTimeout: 100 });
+  const held = publisher.publish(task("q"));
+  held.catch(() => {}); // awaited below
+  while (connection.transport.blocked === undefined) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assertStringIncludes((await toolError(clock.publish(task("q")))).message, "did not confirm");
+  passed.resolve();
+  await within("the confirm", held);
+});
+
 Deno.test("limit 6: closing a publisher, and any request, ends with the connection, not after a timeout", async () => {
   await using server = new ScriptedServer(async (peer) => {
     const channel = await acceptPublisher(peer);
