@@ -1,19 +1,13 @@
 /** stdout and stderr without waiting: whoever reads them may stop reading and must not stop us. */
 
-import { after, pause } from "../amqp/timer.ts";
+import { after } from "../amqp/timer.ts";
+import { type Target, writeSome } from "../observe/write.ts";
 
 /** Text that may wait before its writers are asked to pause, in bytes. */
 const ENOUGH_BYTES = 64 * 1024;
 
 /** Text that may wait at all where writers do not pause, in bytes: lines of one turn are many. */
 const MOST_BYTES = 4 * 1024 * 1024;
-
-/** Pause before a full pipe that does not block is tried again, in milliseconds. */
-const FULL_PIPE_MS = 10;
-
-interface Target {
-  write(bytes: Uint8Array): Promise<number>;
-}
 
 /** A stream of text to a file, pipe or terminal, written in order. */
 export class Output {
@@ -80,7 +74,7 @@ export class Output {
         this.#waiting = [];
         this.#waitingBytes = 0;
         for (let sent = 0; sent < bytes.length && !this.#failed;) {
-          sent += await this.#writeSome(bytes.subarray(sent));
+          sent += await writeSome(this.#target, bytes.subarray(sent));
         }
       }
     } catch (error) {
@@ -88,18 +82,6 @@ export class Output {
       this.#onFailure(error as Error);
     } finally {
       this.#writing = undefined;
-    }
-  }
-
-  /** Bytes written, at least one unless the target is full for the moment. */
-  async #writeSome(bytes: Uint8Array): Promise<number> {
-    try {
-      return await this.#target.write(bytes);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      // Whoever gave us the pipe has made it non-blocking, and nothing tells when it has room.
-      await pause(FULL_PIPE_MS);
-      return 0;
     }
   }
 

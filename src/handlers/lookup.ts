@@ -18,7 +18,7 @@ export interface LookupOptions {
  * @throws {InputError} when the directory to run in is missing
  */
 export function findExecutable(name: string, options: LookupOptions): string {
-  const cwd = options.cwd ?? Deno.cwd();
+  const cwd = options.cwd ?? ownDirectory();
   if (!isDirectory(cwd)) {
     throw new InputError(`the command needs a directory to run in, and "${cwd}" is none`);
   }
@@ -46,6 +46,19 @@ export function findExecutable(name: string, options: LookupOptions): string {
   );
 }
 
+/** @throws {InputError} it was removed */
+function ownDirectory(): string {
+  try {
+    return Deno.cwd();
+  } catch (error) {
+    throw new InputError(
+      "the command needs a directory to run in, and the worker's own is gone",
+      EXIT.noInput,
+      { cause: error },
+    );
+  }
+}
+
 /** Why a file cannot be executed, or undefined. */
 function faultOf(file: string): ToolError | undefined {
   let stat: Deno.FileInfo;
@@ -60,7 +73,9 @@ function faultOf(file: string): ToolError | undefined {
   if (((stat.mode ?? 0o111) & 0o111) === 0) {
     return notExecutable(file, "its execute permission is not set");
   }
-  const interpreter = interpreterOf(file);
+  const head = headOf(file);
+  if (isForeign(head)) return notExecutable(file, "it is no program for this machine");
+  const interpreter = interpreterOf(head);
   if (interpreter !== undefined && !exists(interpreter)) {
     return new ToolError(
       `the command needs its interpreter, and "${interpreter}", named in the first line of "${file}", does not exist`,
@@ -70,17 +85,51 @@ function faultOf(file: string): ToolError | undefined {
   return undefined;
 }
 
-/** The program in a `#!` line, if the file has one and can be read. */
-function interpreterOf(file: string): string | undefined {
+/** The first bytes of a file; none when it cannot be read: executable without that is allowed. */
+function headOf(file: string): Uint8Array {
   const head = new Uint8Array(256);
-  let length = 0;
   try {
     using script = Deno.openSync(file);
-    length = script.readSync(head) ?? 0;
+    return head.subarray(0, script.readSync(head) ?? 0);
   } catch {
-    return undefined; // executable without being readable is allowed
+    return head.subarray(0, 0);
   }
-  return /^#![ \t]*([^ \t\n]+)/.exec(new TextDecoder().decode(head.subarray(0, length)))?.[1];
+}
+
+/** The program in a `#!` line, if there is one. */
+function interpreterOf(head: Uint8Array): string | undefined {
+  return /^#![ \t]*([^ \t\n]+)/.exec(new TextDecoder().decode(head))?.[1];
+}
+
+/** "\x7fELF" */
+const ELF = [0x7f, 0x45, 0x4c, 0x46];
+
+/** e_machine of the ELF programs that run here: this machine's own and those of 32 bits. */
+const MACHINES = { x86_64: [62, 3], aarch64: [183, 40] };
+
+/**
+ * Whether Linux refuses to execute what begins like this. setsid(1) would hand it to a shell as if
+ * it were a script, and tasks would pay for the syntax error.
+ */
+function isForeign(head: Uint8Array): boolean {
+  if (Deno.build.os !== "linux" || hasEmulators()) return false;
+  if (ELF.every((byte, at) => head[at] === byte)) {
+    const machine = (head[18] ?? 0) + 256 * (head[19] ?? 0);
+    return !MACHINES[Deno.build.arch].includes(machine);
+  }
+  // As bash tells binaries from scripts.
+  const firstLine = head.subarray(0, (head.indexOf(0x0a) + 1) || head.length);
+  return firstLine.includes(0);
+}
+
+/** The kernel was told how to execute further kinds of files, by binfmt_misc. */
+function hasEmulators(): boolean {
+  try {
+    const names = Array.from(Deno.readDirSync("/proc/sys/fs/binfmt_misc"), ({ name }) => name);
+    return names.some((name) => name !== "register" && name !== "status");
+  } catch {
+    return false;
+  }
 }
 
 function notExecutable(file: string, why: string): ToolError {

@@ -1,6 +1,7 @@
 /** Where the output of a command goes, without ever holding much of it in memory. */
 import { EXIT, InputError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
+import { type Target, writeSome } from "../observe/write.ts";
 import type { Sink } from "./process_group.ts";
 
 /**
@@ -61,11 +62,11 @@ export class Tail {
 
 /** Writes chunks from several tasks to one file in order, each whole. */
 export class SharedWriter {
-  readonly #target: { write(bytes: Uint8Array): Promise<number> };
+  readonly #target: Target;
   #queue: Promise<void> = Promise.resolve();
   #broken = false;
 
-  constructor(target: { write(bytes: Uint8Array): Promise<number> }) {
+  constructor(target: Target) {
     this.#target = target;
   }
 
@@ -79,7 +80,7 @@ export class SharedWriter {
     if (this.#broken) return;
     try {
       for (let sent = 0; sent < bytes.length;) {
-        sent += await this.#target.write(bytes.subarray(sent));
+        sent += await writeSome(this.#target, bytes.subarray(sent));
       }
     } catch {
       this.#broken = true;

@@ -334,6 +334,31 @@ Deno.test("a missing or unexecutable command is known before any task", () => {
   Deno.removeSync(directory, { recursive: true });
 });
 
+Deno.test("a file that is no program of this machine is known before any task", () => {
+  const directory = makeDirectory();
+  const program = Deno.readFileSync("/bin/true");
+  const foreign = program.slice();
+  foreign[18] = 0xf7; // e_machine 247: BPF, which no kernel executes as a program
+  const files: [string, Uint8Array<ArrayBuffer>, boolean][] = [
+    ["own", program, true],
+    ["foreign", foreign, false],
+    ["cut", program.slice(0, 10), false],
+    ["noise", Uint8Array.of(0x93, 0, 0x1f, 7), false],
+    ["text", new TextEncoder().encode("exit 0\n"), true], // as every shell, with sh
+    ["empty", new Uint8Array(), true],
+  ];
+  for (const [name, bytes, good] of files) {
+    const file = `${directory}/${name}`;
+    Deno.writeFileSync(file, bytes, { mode: 0o755 });
+    if (good) new Bench({ argv: [file] })[Symbol.dispose]();
+    else {
+      const error = assertThrows(() => new Bench({ argv: [file] }), ToolError, "for this machine");
+      assertEquals(error.exitCode, 126, name);
+    }
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
 Deno.test("a command that vanishes between two tasks is this host's fault, not the task's", async () => {
   const directory = makeDirectory();
   const file = `${directory}/tool`;
@@ -353,6 +378,22 @@ Deno.test("a command that vanishes between two tasks is this host's fault, not t
   const homeless = await bench.run();
   assert(homeless.kind === "unable");
   assertEquals(homeless.exitCode, 66);
+});
+
+Deno.test("a worker whose own directory was removed says so", async () => {
+  const home = Deno.cwd();
+  const directory = makeDirectory();
+  using bench = new Bench({ argv: ["true"] });
+  try {
+    Deno.chdir(directory);
+    Deno.removeSync(directory);
+    const homeless = await bench.run();
+    assert(homeless.kind === "unable");
+    assertEquals(homeless.exitCode, 66);
+    assertStringIncludes(homeless.reason, "the worker's own is gone");
+  } finally {
+    Deno.chdir(home);
+  }
 });
 
 Deno.test("a command that a shell cannot find or execute is this host's fault", async () => {

@@ -34,6 +34,25 @@ class SlowTarget {
   }
 }
 
+/** A pipe that somebody has made non-blocking: full every other time. */
+class FullTarget extends SlowTarget {
+  #writes = 0;
+
+  override write(bytes: Uint8Array): Promise<number> {
+    return this.#writes++ % 2 === 0
+      ? Promise.reject(new Deno.errors.WouldBlock("full"))
+      : super.write(bytes);
+  }
+}
+
+Deno.test("a pipe that is full for the moment loses nothing of the output", async () => {
+  const target = new FullTarget();
+  const writer = new SharedWriter(target);
+  await writer.write(new TextEncoder().encode("a line that needs several writes\n"));
+  await writer.write(new TextEncoder().encode("and the next\n"));
+  assertEquals(target.text, "a line that needs several writes\nand the next\n");
+});
+
 Deno.test("a tail is the end of a stream, however the stream was cut", () => {
   const random = randomNumbers(7);
   for (let round = 0; round < 200; round++) {
