@@ -6,6 +6,13 @@ import type { Task } from "../task/task.ts";
 /** Pruning happens once in so many additions. */
 const PRUNE_EVERY = 1_000;
 
+/**
+ * How long others may keep the file locked, in milliseconds: while it is opened, when workers that
+ * start together all want to set it up, and later, when waiting holds up this worker's heartbeats.
+ */
+const OPEN_BUSY_MS = 5_000;
+const BUSY_MS = 500;
+
 export interface Dedupe {
   /**
    * The task has succeeded here before. False for tasks without an id, and when the file cannot be
@@ -28,7 +35,7 @@ export async function openDedupe(path: string, ttlMs: number, log: Logger): Prom
   const { DatabaseSync } = await import("node:sqlite");
   try {
     const db = new DatabaseSync(path);
-    db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=500;
+    db.exec(`PRAGMA busy_timeout=${OPEN_BUSY_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
       CREATE TABLE IF NOT EXISTS done (
         queue TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -39,6 +46,7 @@ export async function openDedupe(path: string, ttlMs: number, log: Logger): Prom
     const insert = db.prepare("INSERT OR REPLACE INTO done (queue, id, at) VALUES (?, ?, ?)");
     const prune = db.prepare("DELETE FROM done WHERE at <= ?");
     prune.run(Date.now() - ttlMs);
+    db.exec(`PRAGMA busy_timeout=${BUSY_MS}`);
     let added = 0;
     const attempt = <T>(id: string, otherwise: T, use: () => T): T => {
       if (id === "") return otherwise;

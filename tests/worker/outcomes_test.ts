@@ -268,6 +268,29 @@ brokerTest("--dedupe-file skips what has succeeded on this host, over restarts",
   for (const suffix of ["", "-wal", "-shm"]) await Deno.remove(file + suffix).catch(() => {});
 });
 
+brokerTest("a dedupe file that another worker is setting up is waited for", async () => {
+  await using bench = await QueueBench.open(url);
+  await using dir = await tempDir("dedupe-");
+  const path = dir.file("done.db");
+  using other = new DatabaseSync(path);
+  other.exec("BEGIN EXCLUSIVE");
+  await using worker = bench.worker("--dedupe-file", path, "--exit-when-empty", "--", "true");
+  const descriptors = `/proc/${worker.pid}/fd`;
+  await waitUntil(
+    "the worker to open the file",
+    () =>
+      !worker.running || Array.from(Deno.readDirSync(descriptors)).some(({ name }) => {
+        try {
+          return Deno.readLinkSync(`${descriptors}/${name}`) === path;
+        } catch {
+          return false; // closed meanwhile
+        }
+      }),
+  );
+  other.exec("COMMIT");
+  assertEquals((await worker.ended()).code, 0);
+});
+
 brokerTest("a dedupe file that fails is told, and no task is run again for it", async () => {
   await using bench = await QueueBench.open(url);
   await using dir = await tempDir();
