@@ -5,6 +5,7 @@ import {
   DONE,
   type Handler,
   INTERRUPTED,
+  LONGEST_PAUSE_MS,
   type Outcome,
   type TaskContext,
 } from "../task/handler.ts";
@@ -157,7 +158,7 @@ export class CommandHandler implements Disposable {
     const fallback = this.#options.snoozeMs ?? DEFAULT_SNOOZE_MS;
     if (asked === undefined || asked === "") return fallback;
     const ms = parseDuration(asked);
-    if (ms !== undefined && ms > 0 && ms < 2 ** 31) return ms;
+    if (ms !== undefined && ms > 0 && ms <= LONGEST_PAUSE_MS) return ms;
     this.#options.warn(`TASK_SNOOZE_FILE must hold a time such as 90s, and holds ${quote(asked)}`);
     return fallback;
   }

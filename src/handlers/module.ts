@@ -1,6 +1,13 @@
 /** The handler that calls a function of the user's, from a module on disk or given directly. */
+import { deadline } from "../amqp/deadline.ts";
 import { EXIT, InputError } from "../errors.ts";
-import { DONE, type Handler, type Outcome, type TaskContext } from "../task/handler.ts";
+import {
+  DONE,
+  type Handler,
+  LONGEST_PAUSE_MS,
+  type Outcome,
+  type TaskContext,
+} from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 
@@ -41,7 +48,7 @@ export class RejectTask extends Error {
 /** Thrown by a function: try again. Recognised by its name, as {@linkcode RejectTask} is. */
 export class RetryTask extends Error {
   override readonly name = "RetryTask";
-  /** The pause in milliseconds; default the worker's backoff. */
+  /** The pause in milliseconds, up to a hundred years; default the worker's backoff. */
   readonly delayMs: number | undefined;
 
   constructor(message: string, options: ErrorOptions & { readonly delayMs?: number } = {}) {
@@ -75,9 +82,10 @@ export function functionHandler(
  * Loads a module whose default export is a {@linkcode HandlerFunction}.
  *
  * @param path a file; TypeScript works under deno, a compiled binary takes JavaScript
+ * @param limitMs how long its own awaits may take, in milliseconds
  * @throws {InputError} it cannot be loaded (66 missing, 65 anything else)
  */
-export async function loadHandler(path: string): Promise<HandlerFunction> {
+export async function loadHandler(path: string, limitMs = 60_000): Promise<HandlerFunction> {
   const named = `the handler ${JSON.stringify(path)}`;
   let file: string;
   try {
@@ -87,13 +95,20 @@ export async function loadHandler(path: string): Promise<HandlerFunction> {
   }
   let module: { default?: unknown };
   try {
-    module = await import(toFileUrl(file));
+    // The timer keeps a process with nothing else to do from ending in the middle of a line.
+    module = await deadline(
+      import(toFileUrl(file)),
+      limitMs,
+      () => new Error(`it must load within ${limitMs / 1_000} s, and is still at it`),
+    );
   } catch (error) {
     const hint = Deno.build.standalone && /\.[mc]?tsx?$/.test(file)
       ? " (a compiled worker takes JavaScript only)"
       : "";
     throw new InputError(
-      `${named} must be a module that loads, and does not: ${messageOf(error)}${hint}`,
+      `${named} must be a module that loads, and does not: ${
+        withoutColours(messageOf(error))
+      }${hint}`,
       EXIT.badData,
     );
   }
@@ -184,13 +199,19 @@ function failureOf(error: unknown): Outcome {
   if (error.name === "RejectTask") return { kind: "rejected", reason, stderrTail };
   const { delayMs } = error as { delayMs?: unknown };
   const asked = error.name === "RetryTask" && typeof delayMs === "number" && delayMs >= 0 &&
-    delayMs < 2 ** 31;
+    delayMs <= LONGEST_PAUSE_MS;
   return { kind: "failed", reason, stderrTail, ...(asked ? { delayMs: Math.round(delayMs) } : {}) };
 }
 
 function messageOf(error: unknown): string {
   const message = textOf(error instanceof Error ? error.message : error);
   return message === "" && error instanceof Error ? textOf(error.name) : message;
+}
+
+/** Deno colours what it says about modules, for a terminal. */
+function withoutColours(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/\x1b\[[\d;]*m/g, "");
 }
 
 /** Anything can be thrown, and an error's own fields can be anything. */

@@ -46,5 +46,8 @@ export interface TaskContext {
 /** Does the work of one task. */
 export type Handler = (task: Task, context: TaskContext) => Promise<Outcome>;
 
+/** Longest pause that a handler may ask for, in milliseconds: a hundred years. */
+export const LONGEST_PAUSE_MS = 100 * 365 * 86_400_000;
+
 export const DONE: Outcome = { kind: "done" };
 export const INTERRUPTED: Outcome = { kind: "interrupted" };

@@ -168,6 +168,8 @@ Deno.test("exit status 79 snoozes for the time in TASK_SNOOZE_FILE, else the def
   assertEquals(await asked.run(), { kind: "snoozed", delayMs: 90_000 });
   using silent = sh("exit 79", { snoozeMs: 7_000 });
   assertEquals(await silent.run(), { kind: "snoozed", delayMs: 7_000 });
+  using distant = sh('echo 30d >"$TASK_SNOOZE_FILE"; exit 79');
+  assertEquals(await distant.run(), { kind: "snoozed", delayMs: 30 * 86_400_000 });
   using nonsense = sh('echo soon >"$TASK_SNOOZE_FILE"; exit 79');
   assertEquals(await nonsense.run(), { kind: "snoozed", delayMs: 60_000 });
   assertEquals(nonsense.warnings, [
