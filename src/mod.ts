@@ -37,7 +37,7 @@ import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import type { TaskProperties } from "./task/task.ts";
-import { EXIT, ToolError } from "./errors.ts";
+import { EXIT, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
 export {
@@ -108,7 +108,7 @@ export interface RunWorkerOptions extends QueueAddress {
   readonly concurrency?: number;
   /** Default: 5 attempts, pauses from 1 s to 1 h, 3 crashes. */
   readonly retries?: Partial<RetryPolicy>;
-  /** Time for one task, in milliseconds; default 25 minutes. */
+  /** Time for one task, in milliseconds, or Infinity; default 25 minutes. */
   readonly timeoutMs?: number;
   /** How long running tasks may go on after `signal`, in milliseconds; default 25 s. */
   readonly graceMs?: number;
@@ -128,10 +128,13 @@ const DEFAULT_TIMEOUT_MS = 25 * 60_000;
  * Works on a queue in this process until `signal` aborts or a limit is reached. Connections that
  * are lost are made again, for ever; each task is acknowledged only when its function has ended.
  *
+ * @throws {UsageError} an option is none that a worker can keep to
  * @throws {ToolError} what somebody has to change before the first task can come: URL, login,
  *   queue; or a handler that did not stop when its signal aborted, and still runs
  */
 export async function runWorker(options: RunWorkerOptions): Promise<void> {
+  checkOptions(options);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const log = options.log ?? silentLogger();
   const worker = new Worker({
     endpoints: parseUrls(options.url, "url", { trust: {} }),
@@ -144,7 +147,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
     log,
     retries: { ...DEFAULT_POLICY, ...options.retries },
     hostname: Deno.hostname(),
-    timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    ...(timeoutMs === Infinity ? {} : { timeoutMs }),
     exitWhenEmpty: options.exitWhenEmpty ?? false,
     ...(options.stopMs === undefined ? {} : { stopMs: options.stopMs }),
     ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }),
@@ -161,6 +164,38 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   } finally {
     options.signal?.removeEventListener("abort", stop);
   }
+}
+
+/** Longest time of a timer, and of a message in a queue, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** @throws {UsageError} */
+function checkOptions({ retries = {}, timeoutMs, ...options }: RunWorkerOptions): void {
+  requireWhole("concurrency", options.concurrency, 1, 65_535);
+  if (timeoutMs !== Infinity) requireWhole("timeoutMs", timeoutMs, 1, LONGEST_MS);
+  requireWhole("graceMs", options.graceMs, 0, LONGEST_MS);
+  requireWhole("stopMs", options.stopMs, 0, LONGEST_MS);
+  requireWhole("maxTasks", options.maxTasks, 1, Number.MAX_SAFE_INTEGER);
+  requireWhole("retries.maxAttempts", retries.maxAttempts, 1, Number.MAX_SAFE_INTEGER);
+  requireWhole("retries.maxCrashes", retries.maxCrashes, 1, Number.MAX_SAFE_INTEGER);
+  for (const pause of retries.backoffMs ?? []) {
+    requireWhole("retries.backoffMs", pause, 1, LONGEST_MS);
+  }
+  if (retries.backoffMs?.length === 0) {
+    throw new UsageError("retries.backoffMs must have at least one pause, and has none");
+  }
+  const { jitter = 0 } = retries;
+  if (!(jitter >= 0 && jitter <= 1)) {
+    throw new UsageError(`retries.jitter must be a number from 0 to 1, and is ${jitter}`);
+  }
+}
+
+/** @throws {UsageError} */
+function requireWhole(name: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
+  throw new UsageError(
+    `${name} must be a whole number from ${least} to ${most}, and is ${value}`,
+  );
 }
 
 function connectorOf(address: QueueAddress, what: string): Connector {

@@ -1,5 +1,13 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { publishTasks, RejectTask, RetryTask, runWorker, ToolError } from "../../src/mod.ts";
+import {
+  publishTasks,
+  RejectTask,
+  RetryTask,
+  runWorker,
+  type RunWorkerOptions,
+  ToolError,
+  UsageError,
+} from "../../src/mod.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { run } from "../support/process.ts";
 import { QueueBench } from "./bench.ts";
@@ -69,6 +77,46 @@ brokerTest("runWorker() fails when its function does not stop in time", async ()
   assertEquals(fault.exitCode, 70);
   assertEquals((await bench.arrival(`${bench.name}.dead`)).properties.messageId, "a");
   hung.resolve();
+});
+
+Deno.test("runWorker() refuses numbers that no worker can keep to", async () => {
+  const rows: [Partial<RunWorkerOptions>, string][] = [
+    [{ concurrency: 0 }, "concurrency must be a whole number from 1 to 65535, and is 0"],
+    [{ concurrency: 1.5 }, "concurrency must"],
+    [{ timeoutMs: 0 }, "timeoutMs must be a whole number from 1 to 2147483647, and is 0"],
+    [{ timeoutMs: 2 ** 31 }, "timeoutMs must"],
+    [{ timeoutMs: NaN }, "timeoutMs must"],
+    [{ graceMs: -1 }, "graceMs must be a whole number from 0 to"],
+    [{ stopMs: Infinity }, "stopMs must"],
+    [{ maxTasks: 0 }, "maxTasks must"],
+    [{ retries: { maxAttempts: 0 } }, "retries.maxAttempts must"],
+    [{ retries: { maxCrashes: 0 } }, "retries.maxCrashes must"],
+    [{ retries: { jitter: 1.1 } }, "retries.jitter must be a number from 0 to 1, and is 1.1"],
+    [
+      { retries: { backoffMs: [] } },
+      "retries.backoffMs must have at least one pause, and has none",
+    ],
+    [{ retries: { backoffMs: [1_000, 0] } }, "retries.backoffMs must"],
+  ];
+  for (const [options, sentence] of rows) {
+    // Nobody listens there: it is refused before.
+    const refused = runWorker({ url: "amqp://127.0.0.1:1", handler: () => {}, ...options });
+    await assertRejects(() => refused, UsageError, sentence);
+  }
+});
+
+brokerTest("runWorker() without a limit for a task takes Infinity", async () => {
+  await using bench = await QueueBench.open(url);
+  await publishTasks({ url, queue: bench.name }, [{ body: "x" }]);
+  let aborted: boolean | undefined;
+  await runWorker({
+    ...{ url, queue: bench.name, timeoutMs: Infinity, maxTasks: 1 },
+    handler: async (_, { signal, deadline }) => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      aborted = signal.aborted || deadline !== undefined;
+    },
+  });
+  assertEquals(aborted, false);
 });
 
 brokerTest("the library's examples run as they are written", async () => {
