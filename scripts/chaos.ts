@@ -15,7 +15,13 @@ import type { Transport } from "../src/amqp/transport.ts";
 import { parseUrls } from "../src/amqp/url.ts";
 import { ToolError } from "../src/errors.ts";
 import { createLogger } from "../src/observe/log.ts";
-import { type Damage, parseRuns, type Run, unexplained } from "./chaos/duplicates.ts";
+import {
+  type ChaosRecord,
+  type Damage,
+  parseRuns,
+  struckRuns,
+  unexplained,
+} from "./chaos/duplicates.ts";
 import { deadQueue, delayQueue, workQueue } from "../src/task/topology.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
@@ -27,6 +33,7 @@ import { waitUntil } from "../tests/support/wait.ts";
 const WORKER = new URL("../src/worker.ts", import.meta.url);
 const QUEUE = "chaos";
 const WORKERS = 4;
+const CONCURRENCY = 4;
 const BACKOFF_MS = [100, 200, 400];
 /** The whole run ends by then, whatever happens. */
 const LIMIT_MS = 300_000;
@@ -49,7 +56,7 @@ const HANDLER = `
     const number = Number(task.text());
     note(number, "begin");
     await new Promise((resolve) => setTimeout(resolve, number % 200));
-    // Every 20th never works, every 5th works the second time.
+    // The 20th, as mustDie() says, never works, every 5th works the second time.
     const end = number % 20 === 0 ? "failed" : number % 5 === 0 && attempt < 2 ? "failed" : "done";
     note(number, end);
     if (end === "failed") throw new Error("as planned");
@@ -89,7 +96,8 @@ async function chaos(kind: string, tasks: number, seed: number): Promise<number>
     const name = `worker-${++generation}`;
     const process = spawnDeno(WORKER, {
       args: [
-        ...["--queue", QUEUE, "--handler", dir.file("handler.js"), "--concurrency", "4"],
+        ...["--queue", QUEUE, "--handler", dir.file("handler.js")],
+        ...["--concurrency", String(CONCURRENCY)],
         ...["--max-attempts", "3", "--backoff", "100ms,200ms,400ms", "--max-crashes", "1000"],
       ],
       env: { AMQP_URL: proxy.url, CHAOS_LOG: dir.file("runs"), CHAOS_WORKER: name },
@@ -110,75 +118,84 @@ async function chaos(kind: string, tasks: number, seed: number): Promise<number>
       if (choice < 5) {
         const i = random.below(WORKERS);
         const { name, process } = workers[i]!;
+        const from = Date.now();
         await process.destroy();
-        damages.push({ at: Date.now(), worker: name });
+        damages.push({ what: "worker", worker: name, from, to: Date.now() });
         workers[i] = startWorker();
         counts.workers++;
       } else if (choice < 9) {
+        const from = Date.now();
         await proxy.cut();
-        damages.push({ at: Date.now() });
+        damages.push({ what: "connections", from, to: Date.now() });
         counts.connections++;
       } else {
+        const from = Date.now();
         await broker.kill();
-        damages.push({ at: Date.now() });
+        damages.push({ what: "broker", from, to: Date.now() });
         await broker.start();
         counts.broker++;
       }
     }
-    const dead = await settle(url, tasks, dir.file("runs"), started);
+    const deaths = await settle(url, tasks, dir.file("runs"), started);
     console.log(
       `chaos: ${counts.workers} workers killed, broker killed ${counts.broker} times, ` +
         `connections cut ${counts.connections} times, ` +
         `${((performance.now() - started) / 1_000).toFixed(1)} s`,
     );
-    return judge(tasks, parseRuns(await Deno.readTextFile(dir.file("runs"))), dead, damages);
+    const runs = parseRuns(await Deno.readTextFile(dir.file("runs")));
+    return judge(tasks, { runs, deaths, damages, concurrency: CONCURRENCY });
   } finally {
     for (const { process } of workers) await process.destroy();
   }
 }
 
-/** Waits until every task has ended and all queues are empty. @returns the dead ones */
+/** Waits until every task has ended and all queues are empty. @returns how often each one died */
 async function settle(
   url: string,
   tasks: number,
   file: string,
   started: number,
-): Promise<Set<number>> {
-  const dead = new Set<number>();
+): Promise<Map<number, number>> {
+  const deaths = new Map<number, number>();
   const left = LIMIT_MS - (performance.now() - started);
   await waitUntil("every task to end", async () => {
-    const numbers = new Set([...doneTasks(file), ...await peekDead(url, dead)]);
+    await takeDead(url, deaths);
+    const numbers = new Set([...doneTasks(file), ...deaths.keys()]);
     return numbers.size === tasks ? true : numbers.size < tasks && await idle(url);
   }, left).catch((error) => console.log(`chaos: ${error.message}`));
   // Copies that crashes made are still under way; they are counted too.
   await waitUntil("the queues to be empty", () => idle(url), 60_000);
-  return await peekDead(url, dead);
+  await takeDead(url, deaths);
+  return deaths;
 }
 
-/** @returns how many tasks are lost, done without reason more than once, or not where they belong */
-function judge(
-  tasks: number,
-  runs: readonly Run[],
-  dead: ReadonlySet<number>,
-  damages: readonly Damage[],
-): number {
-  const times = new Map<number, number>();
-  for (const { task, end } of runs) {
-    if (end === "done") times.set(task, (times.get(task) ?? 0) + 1);
-  }
+/** @returns how many tasks are lost, ended more than once without reason, or as they should not */
+function judge(tasks: number, record: ChaosRecord): number {
+  const { runs, deaths } = record;
+  const done = runs.filter(({ end }) => end === "done");
+  const times = Map.groupBy(done, ({ task }) => task);
   const numbers = Array.from({ length: tasks }, (_, i) => i + 1);
-  const lost = numbers.filter((number) => !times.has(number) && !dead.has(number));
-  const strange = numbers.filter((number) => times.has(number) && number % 20 === 0);
-  const repeated = [...times.values()].filter((count) => count > 1).length;
-  const faults = unexplained(runs, damages);
+  const lost = numbers.filter((number) => !times.has(number) && !deaths.has(number));
+  const strange = numbers.filter((number) => (mustDie(number) ? times : deaths).has(number));
+  const repeated = numbers.filter((number) =>
+    (times.get(number)?.length ?? 0) + (deaths.get(number) ?? 0) > 1
+  );
+  const faults = unexplained(record);
+  const struck = struckRuns(record).filter(({ end }) => end === "done");
   console.log(
-    `chaos: ${times.size} done, ${dead.size} dead, lost ${lost.length}, done more than once ` +
-      `${repeated}, of which no damage explains ${faults.length}`,
+    `chaos: ${times.size} done, ${deaths.size} dead, lost ${lost.length}, ended more than once ` +
+      `${repeated.length}, of which no damage explains ${faults.length} (it may have struck ` +
+      `${struck.length} of ${done.length} runs that were done)`,
   );
   for (const [what, found] of Object.entries({ lost, strange, unexplained: faults })) {
     if (found.length > 0) console.log(`chaos: ${what}: ${found.slice(0, 20).join(" ")}`);
   }
   return lost.length + strange.length + faults.length;
+}
+
+/** Tasks that no attempt does. */
+function mustDie(number: number): boolean {
+  return number % 20 === 0;
 }
 
 async function publish(url: string, tasks: number): Promise<void> {
@@ -217,16 +234,17 @@ async function idle(url: string): Promise<boolean> {
   }
 }
 
-/** Adds the numbers of dead tasks to `dead` and takes them from the queue. */
-async function peekDead(url: string, dead: Set<number>): Promise<Set<number>> {
+/** Takes what is in the dead queue, and counts it in `deaths`. */
+async function takeDead(url: string, deaths: Map<number, number>): Promise<void> {
   const transport = await connect(url);
   try {
     await ensureDeclared(transport, deadQueue(QUEUE));
     const channel = await transport.openChannel();
     for (;;) {
       const message = await channel.basicGet(deadQueue(QUEUE).name, { noAck: true });
-      if (message === null) return dead;
-      dead.add(Number(message.bodyString()));
+      if (message === null) return;
+      const number = Number(message.bodyString());
+      deaths.set(number, (deaths.get(number) ?? 0) + 1);
     }
   } finally {
     await transport.shutdown();

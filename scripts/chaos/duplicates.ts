@@ -1,4 +1,4 @@
-/** Which second runs of a task are explained by something that was killed or cut. */
+/** Which second ends of a task are explained by something that was killed or cut. */
 
 /** One run of a task, as its handler wrote it down. Times are in milliseconds since 1970. */
 export interface Run {
@@ -13,32 +13,68 @@ export interface Run {
 
 /** Something that was destroyed. */
 export interface Damage {
-  readonly at: number;
-  /** The process that was killed; absent: the broker, or all connections. */
+  readonly what: "worker" | "connections" | "broker";
+  /** The process that was killed, when it was one. */
   readonly worker?: string;
+  /** When it began. */
+  readonly from: number;
+  /** When it was done. */
+  readonly to: number;
 }
 
-/** From the end of a run until the broker has read and stored its acknowledgement: a slow disk. */
+/** What is known of a chaos. */
+export interface ChaosRecord {
+  readonly runs: readonly Run[];
+  /** How often each task came to the dead queue. */
+  readonly deaths: ReadonlyMap<number, number>;
+  readonly damages: readonly Damage[];
+  /** Tasks that a worker has at the same time, which is its prefetch. */
+  readonly concurrency: number;
+}
+
+/** From the end of a run until the broker has read its acknowledgement: a slow machine. */
 const ACK_MS = 5_000;
+/** From then until it has stored it. */
+const STORE_MS = 1_000;
 /** A failed run is acknowledged when its copy is confirmed, which is tried for a while. */
 const COPY_MS = 20_000;
 
 /**
- * Tasks that were done more often than the damage explains. A run may be repeated when damage to
- * its process, its connection or its broker came before its acknowledgement.
+ * Tasks that ended (done, or in the dead queue) more often than the damage explains. One more end
+ * is explained by each run that ended and whose acknowledgement the damage may have struck.
  */
-export function unexplained(runs: readonly Run[], damages: readonly Damage[]): number[] {
-  const byTask = Map.groupBy(runs, ({ task }) => task);
-  return [...byTask].filter(([, runs]) => {
+export function unexplained(record: ChaosRecord): number[] {
+  const struck = new Set(struckRuns(record));
+  const byTask = Map.groupBy(record.runs, ({ task }) => task);
+  return [...new Set([...byTask.keys(), ...record.deaths.keys()])].filter((task) => {
+    const runs = byTask.get(task) ?? [];
     const done = runs.filter(({ end }) => end === "done").length;
-    const struck = runs.filter((run) => damages.some((damage) => strikes(damage, run))).length;
-    return done > 1 + struck;
-  }).map(([task]) => task);
+    const allowed = 1 + runs.filter((run) => struck.has(run)).length;
+    return done + (record.deaths.get(task) ?? 0) > allowed;
+  });
 }
 
-function strikes({ at, worker }: Damage, { began, ended, end, worker: runner }: Run): boolean {
-  const settled = ended + (end === "failed" ? COPY_MS : ACK_MS);
-  return (worker === undefined || worker === runner) && at >= began && at <= settled;
+/** Runs that ended, and whose acknowledgement may not have reached the broker's disk. */
+export function struckRuns({ runs, damages, concurrency }: ChaosRecord): Run[] {
+  const begins = new Map(
+    [...Map.groupBy(runs, ({ worker }) => worker)]
+      .map(([worker, runs]) => [worker, runs.map(({ began }) => began)]),
+  );
+  return runs.filter((run) =>
+    run.end !== "none" && damages.some((damage) => {
+      if (damage.worker !== undefined && damage.worker !== run.worker) return false;
+      if (damage.to < run.began) return false;
+      if (run.end === "failed") return damage.from <= run.ended + COPY_MS;
+      if (damage.from > run.ended + ACK_MS) return false;
+      return damage.what === "broker" && damage.from <= run.ended + STORE_MS ||
+        // Whoever has room for so many more has been heard: acknowledgements keep their order.
+        begunBetween(begins.get(run.worker)!, run.ended, damage.from) < concurrency;
+    })
+  );
+}
+
+function begunBetween(begins: readonly number[], after: number, until: number): number {
+  return begins.filter((began) => began > after && began <= until).length;
 }
 
 /**
