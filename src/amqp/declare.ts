@@ -10,6 +10,8 @@ export type QueueType = "quorum" | "classic";
 export interface QueueDeclaration {
   readonly name: string;
   readonly arguments: Readonly<Record<string, Field>>;
+  /** Arguments that a queue which is there must have, too; default none. */
+  readonly essential?: readonly string[];
 }
 
 /** What the broker says of a queue. */
@@ -68,9 +70,10 @@ export async function ensureQueue(transport: Transport, policy: QueuePolicy): Pr
 }
 
 /**
- * Looks a queue up and creates it when it is missing; one that is there is used as it is.
+ * Looks a queue up and creates it when it is missing; one that is there is used as it is, if it has
+ * what is essential.
  *
- * @throws {ChannelError} it may not be used or created
+ * @throws {ChannelError} it may not be used or created, or does not do its work (406)
  */
 export async function ensureDeclared(
   transport: Transport,
@@ -78,7 +81,9 @@ export async function ensureDeclared(
 ): Promise<QueueState> {
   for (let attempt = 1;; attempt++) {
     try {
-      return await inspectQueue(transport, queue.name);
+      const state = await inspectQueue(transport, queue.name);
+      if (queue.essential !== undefined) await checkEssentials(transport, queue);
+      return state;
     } catch (error) {
       if (!(error instanceof ChannelError) || error.replyCode !== 404) throw error;
     }
@@ -138,37 +143,72 @@ export function declareQueue(
   );
 }
 
-/**
- * An existing queue may differ in anything but the type that was asked for. AMQP has no way to ask
- * for a queue's type: it is declared as it should be, and what the refusal says about another
- * argument is taken over into the next declaration, until nothing but the type can differ.
- */
+/** An existing queue may differ in anything but the type that was asked for. */
 async function checkType(transport: Transport, queue: QueueDeclaration): Promise<void> {
   const wanted = queue.arguments["x-queue-type"] ?? "classic";
+  for await (const { argument, isLast, refusal } of differences(transport, queue)) {
+    const isType = argument === "x-queue-type";
+    if (!isType && !isLast) continue;
+    const found = isType ? "is of another" : "the broker does not say which it is of";
+    throw new ChannelError(
+      `the queue ${JSON.stringify(queue.name)} must be of the type ${wanted}, and ${found}: ` +
+        refusal.replyText,
+      refusal.replyCode,
+      refusal.replyText,
+    );
+  }
+}
+
+/** An existing queue may differ in anything but what makes it do its work, as far as one can see. */
+async function checkEssentials(transport: Transport, queue: QueueDeclaration): Promise<void> {
+  for await (const { argument, refusal } of differences(transport, queue)) {
+    if (argument === undefined || !queue.essential?.includes(argument)) continue;
+    const wanted = queue.arguments[argument];
+    throw new ChannelError(
+      `the queue ${JSON.stringify(queue.name)} must have the argument ${argument} of ` +
+        `${JSON.stringify(wanted)}, and has not: ${refusal.replyText}`,
+      refusal.replyCode,
+      refusal.replyText,
+    );
+  }
+}
+
+/** One thing in which a queue differs from a declaration. */
+interface Difference {
+  /** Absent where the broker's words are not understood. */
+  readonly argument?: string | undefined;
+  /** There may be more, but no way to see them. */
+  readonly isLast: boolean;
+  readonly refusal: ChannelError;
+}
+
+/**
+ * In what an existing queue differs from a declaration. AMQP has no way to ask for that: the queue
+ * is declared as it should be, and what the refusal says about an argument is taken over into the
+ * next declaration, until the broker agrees.
+ */
+async function* differences(
+  transport: Transport,
+  { name, arguments: args }: QueueDeclaration,
+): AsyncGenerator<Difference> {
   const known = new Set<string>();
   let { durable, autoDelete }: Lifetime = LASTING;
-  let { arguments: args } = queue;
   for (;;) {
     try {
-      await declareQueue(transport, { name: queue.name, arguments: args }, { durable, autoDelete });
+      await declareQueue(transport, { name, arguments: args }, { durable, autoDelete });
       return;
-    } catch (error) {
-      if (!(error instanceof ChannelError) || error.replyCode !== 406) throw error;
-      const difference = readDifference(error.replyText);
-      const isType = difference?.argument === "x-queue-type";
-      if (isType || difference?.value === undefined || known.has(difference.argument)) {
-        const found = isType ? "is of another" : "the broker does not say which it is of";
-        throw new ChannelError(
-          `the queue ${JSON.stringify(queue.name)} must be of the type ${wanted}, and ${found}: ` +
-            error.replyText,
-          error.replyCode,
-          error.replyText,
-        );
+    } catch (refusal) {
+      if (!(refusal instanceof ChannelError) || refusal.replyCode !== 406) throw refusal;
+      const { argument, value } = readDifference(refusal.replyText) ?? {};
+      if (argument === undefined || value === undefined || known.has(argument)) {
+        yield { argument, isLast: true, refusal };
+        return;
       }
-      known.add(difference.argument);
-      if (difference.argument === "durable") durable = difference.value === true;
-      else if (difference.argument === "auto_delete") autoDelete = difference.value === true;
-      else args = { ...args, [difference.argument]: difference.value };
+      yield { argument, isLast: false, refusal };
+      known.add(argument);
+      if (argument === "durable") durable = value === true;
+      else if (argument === "auto_delete") autoDelete = value === true;
+      else args = { ...args, [argument]: value };
     }
   }
 }

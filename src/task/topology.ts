@@ -11,6 +11,8 @@ export type QueueType = "quorum" | "classic";
 export interface QueueSpec {
   readonly name: string;
   readonly arguments: Readonly<Record<string, Field>>;
+  /** Arguments without which a queue of this name would not do its work. */
+  readonly essential?: readonly string[];
 }
 
 /**
@@ -52,6 +54,7 @@ export function delayQueue(queue: string, ms: number, type: QueueType = "quorum"
   };
   return {
     name: `${queue}.delay.${ms}`,
+    essential: Object.keys(waiting),
     arguments: type === "classic" ? waiting : {
       "x-queue-type": "quorum",
       ...waiting,

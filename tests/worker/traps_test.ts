@@ -4,6 +4,8 @@ import { RabbitmqClient, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { installed, spawn } from "../support/process.ts";
 import { waitUntil } from "../support/wait.ts";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { delayQueue } from "../../src/task/topology.ts";
 import { QueueBench } from "./bench.ts";
 
 const { url } = await sharedNode();
@@ -86,6 +88,25 @@ brokerTest("delay and dead queues may be classic, and dead tasks may expire", as
     "x-dead-letter-routing-key": bench.name,
   });
   await channel.close();
+});
+
+brokerTest("a queue from which tasks would not come back is no delay queue", async () => {
+  await using bench = await QueueBench.open(url);
+  // Of another type than wanted, and with a bound: that does no harm.
+  await declareQueue(bench.transport, {
+    name: `${bench.name}.delay.50`,
+    arguments: { ...delayQueue(bench.name, 50, "classic").arguments, "x-max-length": 1_000 },
+  });
+  const stray = { name: `${bench.name}.delay.100`, arguments: { "x-queue-type": "quorum" } };
+  await declareQueue(bench.transport, stray);
+  await bench.send("x", { messageId: "t" });
+  await using worker = bench.worker("--backoff", "50ms,100ms", "--", "false");
+  await worker.waitForLog(/waits 0.05 s id=t attempt=1/);
+  await worker.waitForLog(/delay.100".* must have the argument x-.*; trying again .* id=t$/);
+  worker.kill("SIGQUIT");
+  assertEquals((await worker.ended()).code, 131);
+  await waitUntil("the task to be back", async () => await bench.ready() === 1);
+  assertEquals(await bench.ready(stray.name), 0);
 });
 
 brokerTest(
