@@ -171,7 +171,7 @@ export async function runQueues(host: Host, args: readonly string[]): Promise<nu
     if (!values.watch) return said(host, await table(transport, names));
     const ending = new AbortController();
     const signals = onSignals({ end: () => ending.abort() });
-    while (!ending.signal.aborted) {
+    while (!ending.signal.aborted && !host.unheard) {
       if (transport.isEnded) throw await transport.ended;
       const page = await table(transport, names);
       await host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);

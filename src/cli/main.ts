@@ -22,6 +22,8 @@ export interface Host {
    * @returns what to wait for before printing more, when nobody reads what was printed so far
    */
   print(text: string): Promise<void> | undefined;
+  /** stdout cannot be written any more. */
+  readonly unheard: boolean;
   /** Writes to stderr, unless nobody reads it and too much waits already. */
   complain(text: string): void;
   /** Writes to stderr at once, ahead of what waits, for a process that must not go on. */
@@ -112,6 +114,9 @@ function createHost(name: string): Host {
     args: Deno.args,
     env: readVariable,
     print: (text) => stdout.write(text),
+    get unheard() {
+      return stdout.failed;
+    },
     complain,
     lastWords: (text) => {
       if (stderr.stalled) return; // it would wait for a reader who does not read

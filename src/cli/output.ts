@@ -26,6 +26,11 @@ export class Output {
     this.#onFailure = onFailure;
   }
 
+  /** It cannot be written any more. */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
   /** So much waits that its writers should pause. */
   get stalled(): boolean {
     return this.#waitingBytes > ENOUGH_BYTES;

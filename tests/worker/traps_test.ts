@@ -159,3 +159,16 @@ const noScript = installed("script") ? undefined : "script(1) is not installed";
     assertEquals((await terminal.ended()).code, 0);
   },
 );
+
+brokerTest("worker queues --watch ends when nobody reads it any more", async () => {
+  await using bench = await QueueBench.open(url);
+  const worker = new URL("../../src/worker.ts", import.meta.url).pathname;
+  const watch = [Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue", bench.name];
+  await using pipe = spawn("sh", {
+    args: ["-c", `${watch.join(" ")} | head -n 1`],
+    env: { AMQP_URL: url },
+  });
+  const { stdout, stderr } = await pipe.ended();
+  assertMatch(stdout, /^queue +ready +consumers\n$/);
+  assertMatch(stderr, /^worker: stdout cannot be written any more: .*\n$/);
+});
