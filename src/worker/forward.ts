@@ -83,6 +83,8 @@ export class Forwarder {
     const line = await this.#open();
     try {
       if (!line.known.has(queue.name)) {
+        // A broker that blocks answers nothing on this connection, and would be taken for dead.
+        await line.transport.unblocked();
         await ensureDeclared(line.transport, queue);
         line.known.add(queue.name);
       }

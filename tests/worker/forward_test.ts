@@ -1,0 +1,53 @@
+import { assertEquals } from "@std/assert";
+import { createLogger } from "../../src/observe/log.ts";
+import { deadQueue } from "../../src/task/topology.ts";
+import { Forwarder } from "../../src/worker/forward.ts";
+import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
+import { ScriptedServer } from "../support/scripted_server.ts";
+import { within } from "../support/wait.ts";
+import { connectorFor } from "./bench.ts";
+
+/** Server: says that the queue is there, on a channel for this question. */
+async function answerDeclaration(channel: PeerChannel): Promise<void> {
+  await channel.expect("channel.open");
+  await channel.send("channel.open-ok");
+  const { queue } = await channel.expect("queue.declare");
+  await channel.send("queue.declare-ok", { queue, messageCount: 0, consumerCount: 0 });
+  await channel.expect("channel.close");
+  await channel.send("channel.close-ok");
+}
+
+Deno.test("while the broker blocks, a copy for a new queue asks nothing that is not answered", async () => {
+  const asked = Promise.withResolvers<void>();
+  await using server = new ScriptedServer(async (peer: Peer) => {
+    await peer.acceptHandshake();
+    const publisher = peer.channel(1);
+    await publisher.expect("channel.open");
+    await publisher.send("channel.open-ok");
+    await publisher.expect("confirm.select");
+    await publisher.send("confirm.select-ok");
+    await answerDeclaration(peer.channel(2));
+    await publisher.expectContent("basic.publish");
+    await peer.channel(0).send("connection.blocked", { reason: "low on memory" });
+    await publisher.send("basic.ack", { deliveryTag: 1 });
+    await asked.promise;
+    assertEquals([peer.channel(2).unread, peer.channel(3).unread], [0, 0]);
+    await peer.channel(0).send("connection.unblocked");
+    await answerDeclaration(peer.channel(2));
+    await publisher.expectContent("basic.publish");
+    await publisher.send("basic.ack", { deliveryTag: 2 });
+    await peer.channel(0).expect("connection.close");
+    await peer.channel(0).send("connection.close-ok");
+  });
+  const log = createLogger({ name: "test", write: () => {} });
+  const forwarder = new Forwarder({ connector: connectorFor(server.url), log });
+  const never = new AbortController().signal;
+  const forward = (queue: string) =>
+    forwarder.publish(deadQueue(queue), new Uint8Array(), { messageId: queue }, never);
+  await within("the first copy", forward("one"));
+  const second = forward("two");
+  await new Promise((resolve) => setTimeout(resolve)); // what it sends at once is on its way
+  asked.resolve();
+  await within("the second copy", second);
+  await forwarder.close();
+});
