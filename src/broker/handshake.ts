@@ -49,6 +49,9 @@ export interface HandshakeHost {
 /** The handshake ended without a login; the peer was told what it is to know. */
 class Refused extends Error {}
 
+/** The peer does not speak the protocol. */
+class Unexpected extends Error {}
+
 /**
  * Leads a new connection through the handshake.
  * @returns the login, or undefined when the connection was refused and can be closed
@@ -63,13 +66,15 @@ export async function shakeHands(
   });
   try {
     return await new Handshake(connection, host).run();
-  } catch (error) {
-    if (error instanceof Refused) return undefined;
-    if (error instanceof MalformedError || error instanceof FrameError) return undefined;
-    throw error;
   } finally {
     host.deadlines.cancel(deadline);
   }
+}
+
+/** What the peer sent is not the protocol, or not at this point of it. */
+function isUnexpected(error: unknown): boolean {
+  return error instanceof Unexpected || error instanceof MalformedError ||
+    error instanceof FrameError;
 }
 
 class Handshake {
@@ -87,7 +92,17 @@ class Handshake {
     this.#until = now() + host.limits.handshakeMs;
   }
 
-  async run(): Promise<Login> {
+  async run(): Promise<Login | undefined> {
+    try {
+      return await this.#steps();
+    } catch (error) {
+      if (isUnexpected(error)) await this.#hold(this.#host.limits.silenceMs);
+      else if (!(error instanceof Refused)) throw error;
+      return undefined;
+    }
+  }
+
+  async #steps(): Promise<Login> {
     await this.#protocolHeader();
     const user = await this.#logIn();
     const { channelMax, frameMax, heartbeat } = await this.#tune();
@@ -166,26 +181,35 @@ class Handshake {
     return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
   }
 
-  /** Makes a client that may be guessing wait before it is told. It may leave meanwhile. */
+  /** Makes a client that may be guessing wait before it is told. */
   async #distrust(reason: string): Promise<never> {
+    const held = await this.#hold(this.#host.limits.distrustMs);
+    if (held && this.#can("authentication_failure_close")) {
+      await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
+      await held.reading;
+    }
+    throw new Refused(reason);
+  }
+
+  /**
+   * Lets a peer wait that is not trusted. What it sends meanwhile is not looked at.
+   * @returns the read that is under way, or undefined when the peer has left
+   */
+  async #hold(ms: number): Promise<{ reading: Promise<boolean> } | undefined> {
     const { promise: waited, resolve } = Promise.withResolvers<void>();
-    const over = this.#host.deadlines.after(this.#host.limits.distrustMs, resolve);
-    let reading = this.#source.fill();
+    const over = this.#host.deadlines.after(ms, resolve);
     try {
-      while (await Promise.race([waited, reading]) !== undefined) {
-        if (!await reading) throw new Refused();
+      for (;;) {
         this.#source.discard();
-        reading = this.#source.fill();
+        const reading = this.#source.fill();
+        reading.catch(() => {}); // the socket may be closed under it
+        const isPresent = await Promise.race([waited, reading]);
+        if (isPresent === undefined) return { reading };
+        if (!isPresent) return undefined;
       }
     } finally {
       this.#host.deadlines.cancel(over);
-      reading.catch(() => {}); // the socket is closed under it
     }
-    if (this.#can("authentication_failure_close")) {
-      await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
-      await reading;
-    }
-    throw new Refused(reason);
   }
 
   /** Says why, and leaves the client some time to read it. */
@@ -228,7 +252,7 @@ class Handshake {
       while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
       const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
       if (type === FrameType.heartbeat) continue;
-      if (type !== FrameType.method || channel !== 0) throw new Refused();
+      if (type !== FrameType.method || channel !== 0) throw new Unexpected();
       const reader = new ByteReader(bytes, payloadStart, payloadEnd);
       const received = readMethodName(reader);
       if (received === name) return decodeArguments(name, reader).args as Arguments<N>;
@@ -236,7 +260,7 @@ class Handshake {
         await this.#send("connection.close-ok", {});
         throw new Refused();
       }
-      throw new Refused();
+      throw new Unexpected();
     }
   }
 }

@@ -18,6 +18,8 @@ export interface Limits {
   handshakeMs: number;
   /** How long a client that may be guessing passwords waits for its refusal. */
   distrustMs: number;
+  /** How long one waits for the end that broke the protocol before it was open. */
+  silenceMs: number;
   /** Time a delivery may stay unacknowledged; x-consumer-timeout changes it for a queue. */
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
@@ -37,6 +39,7 @@ export const DEFAULT_LIMITS: Limits = {
   pendingBytes: 268_435_456,
   handshakeMs: 10_000,
   distrustMs: 500,
+  silenceMs: 3_000,
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
   diskFreeBytes: 50_000_000,

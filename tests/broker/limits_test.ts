@@ -66,6 +66,29 @@ Deno.test("before the login only small frames are taken", async () => {
   await peer.ended();
 });
 
+Deno.test("who breaks the protocol before it is open hears nothing for a while, then the end", async () => {
+  await using patient = await startHere({
+    limits: { silenceMs: 3_600_000, handshakeMs: 3_600_000 },
+  });
+  await using brief = await startHere({ limits: { silenceMs: 1 } });
+  for (const broker of [patient, brief]) {
+    await using peer = await connectPeer(broker.port);
+    await peer.greet();
+    await peer.login();
+    const control = peer.channel(0);
+    await control.expect("connection.tune");
+    await control.send("connection.open", { virtualHost: "/" }); // tune-ok comes first
+    let ended = false;
+    const end = peer.ended().then(() => ended = true);
+    if (broker === brief) await end;
+    else {
+      await using _other = await openPeer(broker.port);
+      assertEquals([ended, control.unread], [false, 0]);
+      end.catch(() => {}); // the test ends it
+    }
+  }
+});
+
 /** A slow sender's pace; the test itself waits for the end. */
 async function pause(ms: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
