@@ -425,8 +425,7 @@ function isClassic(table: Table): boolean {
 function assertSameArgument(name: string, title: string, received: Table, current: Table): void {
   const [one, other] = [received.get(name), current.get(name)];
   if (equalFields(one, other)) return;
-  const sameType = one !== undefined && one.type === other?.type;
-  const [is, was] = sameType
+  const [is, was] = one && other
     ? [`'${describeField(one)}'`, `'${describeField(other)}'`]
     : [value(one), value(other)];
   throw preconditionFailed(

@@ -20,6 +20,7 @@ for (
 for (
   const [argument, declared, again, text] of [
     ["x-message-ttl", 1000, 2000, "received '2000' but current is '1000'"],
+    ["x-message-ttl", 1000, "soon", "received 'soon' but current is '1000'"],
     [
       "x-message-ttl",
       1000,
