@@ -11,8 +11,8 @@ import type { Deadline, Deadlines } from "./deadlines.ts";
 import { fitHeader } from "./dead_letters.ts";
 import { Declarations } from "./declarations.ts";
 import { deliveredHeader } from "./delivery_count.ts";
+import { parseConsumerArguments } from "./consumer_arguments.ts";
 import { accessRefused, Fault, notAllowed, notImplemented, preconditionFailed } from "./faults.ts";
-import { integerOf, type Table } from "./fields.ts";
 import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
 import type { Limits } from "./limits.ts";
 import type { Message } from "./message.ts";
@@ -204,7 +204,7 @@ export class Channel implements ConsumerOwner, Requester {
     if (this.#channelPrefetch > 0 && queue.arguments.type === "quorum") {
       throw notImplemented(`${queue.title} does not support global qos`);
     }
-    const priority = priorityOf(args.arguments, queue);
+    const { priority } = parseConsumerArguments(args.arguments, queue);
     const consumer = new Consumer(this, queue, tag, noAck, exclusive, priority, this.#prefetch);
     this.#consumers.set(tag, consumer);
     queue.addConsumer(consumer);
@@ -473,15 +473,4 @@ export class Channel implements ConsumerOwner, Requester {
 function isPublish(bytes: Uint8Array, start: number, end: number): boolean {
   return end - start >= 4 && bytes[start] === 0 && bytes[start + 1] === BASIC_CLASS &&
     bytes[start + 2] === 0 && bytes[start + 3] === BASIC_PUBLISH;
-}
-
-/** A consumer's `x-priority`. @throws {Fault} precondition-failed */
-function priorityOf(table: Table, queue: Queue): number {
-  const field = table.get("x-priority");
-  if (field === undefined) return 0;
-  const priority = integerOf(field);
-  if (priority !== undefined) return priority;
-  throw preconditionFailed(
-    `invalid arg 'x-priority' for ${queue.title}: "expected integer, got ${field.type}"`,
-  );
 }

@@ -265,3 +265,22 @@ contract("x-priority must be an integer", async (t) => {
       `"expected integer, got longstr"`,
   );
 });
+
+for (
+  const [argument, type] of [
+    ["x-stream-offset", "classic"],
+    ["x-stream-offset", "quorum"],
+    ["x-cancel-on-ha-failover", "quorum"],
+  ] as const
+) {
+  contract(`${argument} is not for consumers of a ${type} queue`, async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel, { "x-queue-type": type });
+    await channel.send("basic.consume", { queue, arguments: { [argument]: true } });
+    await channel.expectClose(
+      406,
+      `PRECONDITION_FAILED - invalid arg '${argument}' for queue '${queue}' in vhost '/' ` +
+        `of queue type rabbit_${type}_queue`,
+    );
+  });
+}
