@@ -74,16 +74,23 @@ async function readPem(trust: TlsTrust): Promise<Pem> {
   };
 }
 
-/** Deno.connectTls answers a key of another certificate with a panic or with words for nobody. */
+/**
+ * Deno.connectTls answers a key of another certificate with a panic or with words for nobody. The
+ * public keys are compared because Deno 2.4 has no checkPrivateKey.
+ */
 async function readPair(
   certfile: string,
   keyfile: string,
 ): Promise<{ cert: string; key: string }> {
   const [cert, key] = [readPemFile(certfile), readPemFile(keyfile)];
-  const { createPrivateKey, X509Certificate } = await import("node:crypto");
+  const { createPrivateKey, createPublicKey, X509Certificate } = await import("node:crypto");
   let pair: boolean;
   try {
-    pair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
+    const [certified, own] = [
+      new X509Certificate(cert).publicKey,
+      createPublicKey(createPrivateKey(key)),
+    ].map((publicKey) => publicKey.export({ type: "spki", format: "pem" }));
+    pair = certified === own;
   } catch (error) {
     throw new InputError(
       `the files ${JSON.stringify(certfile)} and ${
@@ -147,23 +154,35 @@ async function dialWithNodeTls(
     socket.destroy();
     refuse(endpoint, error);
   });
-  // Later errors reach us through the streams; without a listener node throws them.
-  socket.on("error", () => {});
+  // The streams may end before the reason is known; Deno 2.4 says secureConnect before the
+  // handshake, so that its failure is such a reason.
+  let failure: unknown;
+  socket.on("error", (error) => failure = error);
+  const closed = new Promise((resolve) => socket.once("close", resolve));
   const reader = (Readable.toWeb(socket) as ReadableStream<Uint8Array>).getReader();
   const writer = (Writable.toWeb(socket) as WritableStream<Uint8Array>).getWriter();
   let left: Uint8Array | undefined;
   return {
     async read(buffer) {
       const chunk = left ?? (await reader.read()).value;
-      if (chunk === undefined) return null;
+      if (chunk === undefined) {
+        await closed;
+        if (failure !== undefined) throw failure;
+        return null;
+      }
       const n = Math.min(chunk.length, buffer.length);
       buffer.set(chunk.subarray(0, n));
       left = n < chunk.length ? chunk.subarray(n) : undefined;
       return n;
     },
     async write(bytes) {
-      await writer.ready;
-      await writer.write(bytes.slice());
+      try {
+        await writer.ready;
+        await writer.write(bytes.slice());
+      } catch (error) {
+        await closed;
+        throw failure ?? error;
+      }
       return bytes.length;
     },
     close() {
@@ -173,32 +192,47 @@ async function dialWithNodeTls(
 }
 
 function refuse(endpoint: Endpoint, error: unknown): never {
-  const why = reason(error);
-  if (/InvalidContentType|wrong version number/i.test(why)) {
-    throw new ConnectionError(
-      `cannot connect to ${
-        redact(endpoint)
-      }: the server must speak TLS at this port, and does not; ` +
-        "amqp:// is without TLS",
-      EXIT.protocol,
-      true,
+  throw tlsFault(endpoint, error) ??
+    new ConnectionError(
+      `cannot connect to ${redact(endpoint)}: ${reason(error)}`,
+      EXIT.temporary,
+      false,
       { cause: error },
     );
-  }
-  const remedy = /UnknownIssuer|self.signed|unable to (get|verify)/i.test(why)
-    ? "; --cacert or cacertfile in the URL names the authority to trust"
-    : "";
-  throw new ConnectionError(
-    `cannot connect to ${redact(endpoint)}: ${why}${remedy}`,
-    EXIT.temporary,
-    distrusts(why),
-    { cause: error },
-  );
 }
 
-/** A certificate, of ours or theirs, is at fault: unlike a broken handshake it stays so. */
-export function distrusts(why: string): boolean {
-  return /certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why);
+/** Why TLS cannot be had at this port, where that is the fault; it may come with the first read. */
+export function tlsFault(endpoint: Endpoint, cause: unknown): ConnectionError | undefined {
+  const why = reason(cause);
+  const fault = (sentence: string, exitCode: number, fatal: boolean) =>
+    new ConnectionError(
+      `cannot connect to ${redact(endpoint)}: ${sentence}`,
+      exitCode,
+      fatal,
+      { cause },
+    );
+  if (/InvalidContentType|wrong version number/i.test(why)) {
+    return fault(
+      "the server must speak TLS at this port, and does not; amqp:// is without TLS",
+      EXIT.protocol,
+      true,
+    );
+  }
+  // A broker that is just starting or stopping does the same.
+  if (/unexpected end of file|before secure TLS connection/i.test(why)) {
+    return fault(
+      "the server must speak TLS at this port, and closed the socket instead; amqp:// is without TLS",
+      EXIT.temporary,
+      false,
+    );
+  }
+  // A certificate, of ours or theirs: unlike a broken handshake it stays so.
+  if (/certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why)) {
+    const unknown = /UnknownIssuer|self.signed|unable to (get|verify)/i.test(why);
+    const remedy = "; --cacert or cacertfile in the URL names the authority to trust";
+    return fault(why + (unknown ? remedy : ""), EXIT.temporary, true);
+  }
+  return undefined;
 }
 
 /** The words of an operating system or TLS error, without numbers that mean nothing to users. */

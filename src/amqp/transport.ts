@@ -19,7 +19,7 @@ import { AMQPView } from "./view.ts";
 import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
 import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
 import { deadline } from "./deadline.ts";
-import { dial, distrusts, reason, type Socket } from "./dial.ts";
+import { dial, reason, type Socket, tlsFault } from "./dial.ts";
 import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
 import {
   agree,
@@ -448,15 +448,21 @@ export class Transport extends AMQPBaseClient {
     const where = redact(this.endpoint);
     const why = cause === undefined ? "the broker closed the socket" : reason(cause);
     this.#end(
-      new ConnectionError(
-        this.#opened
-          ? `the connection to ${where} was lost: ${why}`
-          : `cannot log in at ${where}: ${why} during the handshake`,
-        EXIT.temporary,
+      this.#opened
+        ? new ConnectionError(
+          `the connection to ${where} was lost: ${why}`,
+          EXIT.temporary,
+          false,
+          { cause },
+        )
         // With TLS 1.3 the broker refuses a client's certificate after the handshake.
-        !this.#opened && distrusts(why),
-        { cause },
-      ),
+        : tlsFault(this.endpoint, cause) ??
+          new ConnectionError(
+            `cannot log in at ${where}: ${why} during the handshake`,
+            EXIT.temporary,
+            false,
+            { cause },
+          ),
     );
   }
 

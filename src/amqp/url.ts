@@ -64,7 +64,7 @@ export function parseUrls(
   source = "--url",
   overrides: EndpointOverrides = {},
 ): Endpoint[] {
-  const urls = text.trim().split(/\s*,\s*(?=[a-z][a-z0-9+.-]*:\/\/)/i);
+  const urls = text.replace(/^[\s,]+|[\s,]+$/g, "").split(/\s*,[\s,]*(?=[a-z][a-z0-9+.-]*:\/\/)/i);
   return urls.map((url) => parseUrl(url, source, overrides));
 }
 
@@ -113,16 +113,21 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
   const colon = userinfo?.indexOf(":") ?? -1;
 
   const path = rest.split(/[?#]/, 1)[0]!.slice(1);
-  // Most likely a password with such a character in it, the rest of which would pass for a vhost
-  // or a fragment (which means nothing here).
-  if (path.includes("@") || rest.includes("#")) {
+  // Most likely a password with such a character in it, the rest of which would pass for a vhost,
+  // a parameter or a fragment (which means nothing here).
+  if (path.includes("@") || /#|[?&][^=&]*@/.test(rest)) {
     refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
+  }
+  if (/@.*,/.test(userinfo ?? "")) {
+    refuse("must have amqp:// or amqps:// before every URL of a list, @ in a password as %40");
   }
   const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
     refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
   const query = parseParameters(rest, source, decode);
   if (query.name !== undefined) bounded(query.name, "name");
+  const [needsTls] = query.tlsKeys;
+  if (!tls && needsTls !== undefined) refuse(`must begin with amqps:// to have ${needsTls}`);
 
   return {
     tls,
@@ -155,14 +160,21 @@ interface Parameters {
   auth?: "PLAIN" | "EXTERNAL";
   name?: string;
   trust: TlsTrust;
+  /** The parameters that say something of TLS. */
+  tlsKeys: string[];
 }
+
+const TLS_KEYS = ["cacertfile", "certfile", "keyfile", "server_name_indication", "verify"];
 
 function parseParameters(
   rest: string,
   source: string,
   decode: (part: string, what: string) => string,
 ): Parameters {
-  const parameters: { -readonly [K in keyof Parameters]: Parameters[K] } = { trust: {} };
+  const parameters: { -readonly [K in keyof Parameters]: Parameters[K] } = {
+    trust: {},
+    tlsKeys: [],
+  };
   const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
   // The value at fault is shown and not the URL, of which the query is left out.
   function refuse(requirement: string, given: string): never {
@@ -179,6 +191,7 @@ function parseParameters(
     const equals = pair.indexOf("=");
     const key = decode(equals === -1 ? pair : pair.slice(0, equals), "parameter");
     const value = equals === -1 ? "" : decode(pair.slice(equals + 1), "parameter");
+    if (TLS_KEYS.includes(key)) parameters.tlsKeys.push(key);
     switch (key) {
       case "heartbeat":
         parameters.heartbeat = number(key, value, 65535);
@@ -188,6 +201,10 @@ function parseParameters(
           DEFAULT_CONNECTION_TIMEOUT_MS;
         break;
       case "channel_max":
+        // Whoever publishes or consumes has one channel, and asks for queues on another.
+        if (/^0*1$/.test(value)) {
+          refuse("channel_max as 0 or a whole number from 2 to 65535", value);
+        }
         parameters.channelMax = number(key, value, 65535);
         break;
       case "cacertfile":

@@ -1,7 +1,7 @@
 /** The options by which a tool finds its broker and its queue, the same for all of them. */
 import type { QueuePolicy } from "../amqp/declare.ts";
 import { DEFAULT_URL, type Endpoint, hasPassword, parseUrls, type TlsTrust } from "../amqp/url.ts";
-import { EXIT, InputError } from "../errors.ts";
+import { EXIT, InputError, UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import { unreadable } from "./input.ts";
 import type { Host } from "./main.ts";
@@ -38,6 +38,8 @@ export const CONNECTION_FLAGS = {
   }),
   "tls-insecure": toggle({ help: "do not check the broker's certificate" }),
 };
+
+const TLS_FLAGS = ["cacert", "cert", "key", "tls-server-name", "tls-insecure"] as const;
 
 export const QUEUE_FLAGS = {
   queue: text({
@@ -97,10 +99,16 @@ export function readEndpoints(
   if (values["tls-server-name"] !== undefined) trust.serverName = values["tls-server-name"];
   if (values["tls-insecure"]) trust.verify = false;
   const passwordFile = values["password-file"];
-  return parseUrls(text, source, {
+  const endpoints = parseUrls(text, source, {
     trust,
     ...(passwordFile === undefined ? {} : { password: readPasswordFile(passwordFile) }),
   });
+  const forTls = TLS_FLAGS.filter((name) => values[name] !== undefined && values[name] !== false);
+  if (forTls.length > 0 && !endpoints.some(({ tls }) => tls)) {
+    const names = forTls.map((name) => `--${name}`).join(" and ");
+    throw new UsageError(`${source} must have an amqps:// URL for ${names}, and has amqp:// only`);
+  }
+  return endpoints;
 }
 
 /** How the work queue is treated. */

@@ -120,6 +120,13 @@ Deno.test("several URLs are separated by commas, with or without spaces", () => 
   );
 });
 
+Deno.test("commas too many between URLs and around them are no vhost", () => {
+  assertEquals(parseUrls(",amqp://a/, ,amqp://b/v,").map(redact), [
+    "amqp://guest@a:5672/",
+    "amqp://guest@b:5672/v",
+  ]);
+});
+
 Deno.test("the command line's password and certificates win over every URL's", () => {
   const endpoints = parseUrls("amqps://u:old@a?cacertfile=/old&verify=verify_none,amqps://b", "x", {
     password: "new",
@@ -169,6 +176,12 @@ Deno.test("a bad URL is refused with its origin, what is required and what is th
     ["amqp://h?%zz=1", "percent-encoded parameter"],
     ["amqp://a,h2", "must have host[:port]"],
     ["amqp://user:12#34@h", "must have /, ? and # in the user name and password"],
+    ["amqp://user:12?34@h", "must have /, ? and # in the user name and password percent-encoded"],
+    ["amqp://u:p@a,u:p@b", "must have amqp:// or amqps:// before every URL of a list"],
+    ["amqp://h?channel_max=1", "channel_max as 0 or a whole number from 2 to 65535"],
+    ["amqp://h?cacertfile=/ca.pem", "must begin with amqps:// to have cacertfile"],
+    ["amqp://h?verify=verify_none", "must begin with amqps:// to have verify"],
+    ["amqp://h?server_name_indication=x", "must begin with amqps:// to have server_name_ind"],
     ["amqp://user:12/34@h", "must have /, ? and # in the user name and password percent-encoded"],
   ];
   for (const [url, requirement] of cases) {

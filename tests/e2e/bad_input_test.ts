@@ -250,6 +250,13 @@ Deno.test("an input that cannot be read is refused with 66, one that cannot be u
       says: `cannot read the file "${missing}": no such file or directory`,
     },
     {
+      args: ["--cacert", missing, "--tls-insecure"],
+      url: "amqp://u:sekret@127.0.0.1:1/,amqp://127.0.0.1:2",
+      code: 64,
+      says:
+        "AMQP_URL must have an amqps:// URL for --cacert and --tls-insecure, and has amqp:// only",
+    },
+    {
       args: ["--cert", dir.file("two-lines")],
       url: "amqps://u:sekret@127.0.0.1:1/",
       code: 65,
@@ -354,6 +361,23 @@ brokerTest("TLS to a port without it is a protocol error", async () => {
     says: `cannot connect to amqps://guest@${at}/: the server must speak TLS at this port, and ` +
       "does not; amqp:// is without TLS",
   })));
+});
+
+Deno.test("TLS to a port that closes the socket at once may be that of another protocol", async () => {
+  using closing = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const served = (async () => {
+    for await (const connection of closing) connection.close();
+  })();
+  await checkAll(["", "?verify=verify_none"].map((query) => ({
+    tool: "new_task",
+    url: `amqps://u:sekret@127.0.0.1:${closing.addr.port}/${query}`,
+    code: 75,
+    says:
+      `cannot connect to amqps://u@127.0.0.1:${closing.addr.port}/: the server must speak TLS ` +
+      "at this port, and closed the socket instead; amqp:// is without TLS",
+  })));
+  closing.close();
+  await served;
 });
 
 brokerTest(
