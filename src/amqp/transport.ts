@@ -182,9 +182,18 @@ export class Transport extends AMQPBaseClient {
     }
   }
 
-  /** Opens a channel. */
-  openChannel(): Promise<AMQPChannel> {
-    return this.request("opening a channel", this.channel());
+  /** Opens a channel. @throws {ChannelError} refused, or there are as many as may be */
+  async openChannel(): Promise<AMQPChannel> {
+    const open = this.channels.filter((channel) => channel?.id > 0).length;
+    if (this.channelMax > 0 && open >= this.channelMax) {
+      throw new ChannelError(
+        `cannot open a channel at ${redact(this.endpoint)}: the connection may have ` +
+          `${this.channelMax} (channel_max), and has them all`,
+        0,
+        "",
+      );
+    }
+    return await this.request("opening a channel", this.channel());
   }
 
   /**

@@ -52,6 +52,8 @@ export const DEFAULT_URL = "amqp://guest:guest@localhost:5672/";
 const DEFAULT_HEARTBEAT_S = 30;
 const DEFAULT_CONNECTION_TIMEOUT_MS = 10_000;
 const MAX_NAME_BYTES = 255;
+/** `worker dead replay` takes and publishes while one look at a queue ends and another begins. */
+const LEAST_CHANNELS = 4;
 
 /**
  * Reads one URL or several separated by commas.
@@ -200,13 +202,14 @@ function parseParameters(
         parameters.connectionTimeout = number(key, value, 3_600_000) ||
           DEFAULT_CONNECTION_TIMEOUT_MS;
         break;
-      case "channel_max":
-        // Whoever publishes or consumes has one channel, and asks for queues on another.
-        if (/^0*1$/.test(value)) {
-          refuse("channel_max as 0 or a whole number from 2 to 65535", value);
+      case "channel_max": {
+        const given = number(key, value, 65535);
+        if (given > 0 && given < LEAST_CHANNELS) {
+          refuse(`${key} as 0 or a whole number from ${LEAST_CHANNELS} to 65535`, value);
         }
-        parameters.channelMax = number(key, value, 65535);
+        parameters.channelMax = given;
         break;
+      }
       case "cacertfile":
       case "certfile":
       case "keyfile":

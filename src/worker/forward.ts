@@ -20,8 +20,10 @@ const FIRST_PAUSE_MS = 1_000;
 interface Line {
   readonly transport: Transport;
   readonly publisher: Publisher;
-  /** Names of the queues that exist. */
-  readonly known: Set<string>;
+  /** The declarations of queues by their names. */
+  readonly declared: Map<string, Promise<unknown>>;
+  /** The declaration under way: one at a time, because a connection has few channels. */
+  declaring: Promise<unknown>;
 }
 
 export interface ForwarderOptions {
@@ -82,16 +84,11 @@ export class Forwarder {
   ): Promise<void> {
     const line = await this.#open();
     try {
-      if (!line.known.has(queue.name)) {
-        // A broker that blocks answers nothing on this connection, and would be taken for dead.
-        await line.transport.unblocked();
-        await ensureDeclared(line.transport, queue);
-        line.known.add(queue.name);
-      }
+      await declareOnce(line, queue);
       await line.publisher.publish({ exchange: "", routingKey: queue.name, body, properties });
     } catch (error) {
       // Returned: somebody deleted the queue.
-      line.known.delete(queue.name);
+      line.declared.delete(queue.name);
       throw error;
     }
   }
@@ -113,10 +110,24 @@ export class Forwarder {
   async #connect(): Promise<Line> {
     const transport = await this.#options.connector.connect();
     try {
-      return { transport, publisher: await Publisher.open(transport), known: new Set() };
+      const publisher = await Publisher.open(transport);
+      return { transport, publisher, declared: new Map(), declaring: Promise.resolve() };
     } catch (error) {
       transport.destroy(new ConnectionError("no channel for publishing"));
       throw error;
     }
   }
+}
+
+/** Declares a queue, once for all tasks that fail at the same time. */
+function declareOnce(line: Line, queue: QueueSpec): Promise<unknown> {
+  const known = line.declared.get(queue.name);
+  if (known !== undefined) return known;
+  const declaration = line.declaring.catch(() => {})
+    // A broker that blocks answers nothing on this connection, and would be taken for dead.
+    .then(() => line.transport.unblocked())
+    .then(() => ensureDeclared(line.transport, queue));
+  line.declaring = declaration;
+  line.declared.set(queue.name, declaration);
+  return declaration;
 }

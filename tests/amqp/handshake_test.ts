@@ -412,8 +412,8 @@ Deno.test("limit 18: a proposal of 0 means no limit; otherwise the lesser value 
       frameMax: 131072,
       heartbeat: 30,
     }],
-    [{ channelMax: 7, frameMax: 9000, heartbeat: 60 }, "?heartbeat=0&channel_max=3", {
-      channelMax: 3,
+    [{ channelMax: 7, frameMax: 9000, heartbeat: 60 }, "?heartbeat=0&channel_max=4", {
+      channelMax: 4,
       frameMax: 9000,
       heartbeat: 0,
     }],

@@ -556,7 +556,7 @@ Deno.test("a channel that the broker refuses, or closes at once, is an error and
   await connection.transport.openChannel();
   assertStringIncludes(
     (await toolError(connection.transport.openChannel())).message,
-    "max number of channels",
+    "/: the connection may have 1 (channel_max), and has them all",
   );
 });
 

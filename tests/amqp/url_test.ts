@@ -178,7 +178,7 @@ Deno.test("a bad URL is refused with its origin, what is required and what is th
     ["amqp://user:12#34@h", "must have /, ? and # in the user name and password"],
     ["amqp://user:12?34@h", "must have /, ? and # in the user name and password percent-encoded"],
     ["amqp://u:p@a,u:p@b", "must have amqp:// or amqps:// before every URL of a list"],
-    ["amqp://h?channel_max=1", "channel_max as 0 or a whole number from 2 to 65535"],
+    ["amqp://h?channel_max=3", "channel_max as 0 or a whole number from 4 to 65535"],
     ["amqp://h?cacertfile=/ca.pem", "must begin with amqps:// to have cacertfile"],
     ["amqp://h?verify=verify_none", "must begin with amqps:// to have verify"],
     ["amqp://h?server_name_indication=x", "must begin with amqps:// to have server_name_ind"],

@@ -57,6 +57,19 @@ brokerTest("a task that will never work goes to the dead queue at once", async (
   assertEquals(properties.headers?.["task-attempt"], 1);
 });
 
+brokerTest("tasks that fail at the same time need no channel each", async () => {
+  await using bench = await QueueBench.open(`${url}?channel_max=4`);
+  const ids = Array.from({ length: 20 }, (_, index) => `t${index}`);
+  for (const messageId of ids) await bench.send("bad", { messageId });
+  await using worker = bench.worker(
+    ...["--concurrency", "20", "--max-attempts", "2", "--backoff", "50ms", "--max-tasks", "40"],
+    ...["--", "false"],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(worker.stderr.filter((line) => line.includes("cannot be moved")), []);
+  assertEquals(await bench.ready(`${bench.name}.dead`), ids.length);
+});
+
 brokerTest("a task whose headers leave no room for ours is dead without them", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("full", { messageId: "t", headers: { pad: "x".repeat(130_900) } });
