@@ -137,3 +137,10 @@ export function exitCodeForReply(replyCode: number, replyText: string): number {
       return EXIT.protocol;
   }
 }
+
+/** The words of an operating system or TLS error, without numbers that mean nothing to users. */
+export function reason(error: unknown): string {
+  const words = error instanceof Error ? error.message : String(error);
+  const bare = words.replace(/ \(os error \d+\).*$/, "");
+  return bare.charAt(0).toLowerCase() + bare.slice(1);
+}

@@ -7,13 +7,12 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
+import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import type { Connector } from "./connection.ts";
 import { deadline } from "./deadline.ts";
 import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
-import { reason } from "./dial.ts";
 import { ANSWER_MS, Settlements } from "./settlements.ts";
 import type { Transport } from "./transport.ts";
 

@@ -1,5 +1,5 @@
 /** Opens the byte stream under an AMQP connection: TCP, or TLS with RabbitMQ's options. */
-import { ConnectionError, EXIT, InputError } from "../errors.ts";
+import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
 import { type Endpoint, redact, type TlsTrust } from "./url.ts";
 
 /** A connected byte stream. */
@@ -233,11 +233,4 @@ export function tlsFault(endpoint: Endpoint, cause: unknown): ConnectionError | 
     return fault(why + (unknown ? remedy : ""), EXIT.temporary, true);
   }
   return undefined;
-}
-
-/** The words of an operating system or TLS error, without numbers that mean nothing to users. */
-export function reason(error: unknown): string {
-  const words = error instanceof Error ? error.message : String(error);
-  const bare = words.replace(/ \(os error \d+\).*$/, "");
-  return bare.charAt(0).toLowerCase() + bare.slice(1);
 }

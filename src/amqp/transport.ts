@@ -16,10 +16,17 @@ import {
   Type,
 } from "@cloudamqp/amqp-client/amqp-frame";
 import { AMQPView } from "./view.ts";
-import { ChannelError, ConnectionError, EXIT, exitCodeForReply, ToolError } from "../errors.ts";
+import {
+  ChannelError,
+  ConnectionError,
+  EXIT,
+  exitCodeForReply,
+  reason,
+  ToolError,
+} from "../errors.ts";
 import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
 import { deadline } from "./deadline.ts";
-import { dial, reason, type Socket, tlsFault } from "./dial.ts";
+import { dial, type Socket, tlsFault } from "./dial.ts";
 import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
 import {
   agree,

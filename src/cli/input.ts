@@ -1,6 +1,5 @@
 /** Inputs that the user names: files and stdin. */
-import { reason } from "../amqp/dial.ts";
-import { EXIT, InputError } from "../errors.ts";
+import { EXIT, InputError, reason } from "../errors.ts";
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
 

@@ -1,5 +1,5 @@
 /** What every binary does around its story: output, errors as sentences, exit status. */
-import { EXIT, ToolError, UsageError } from "../errors.ts";
+import { EXIT, reason, ToolError, UsageError } from "../errors.ts";
 import { createLogger, escapeControls, type Logger } from "../observe/log.ts";
 import { Output } from "./output.ts";
 import config from "../../deno.json" with { type: "json" };
@@ -97,7 +97,7 @@ function createHost(name: string): Host {
   const stderr = new Output(Deno.stderr, () => {}); // nowhere is left to say it
   const stdout = new Output(
     Deno.stdout,
-    (error) => complain(`${name}: stdout cannot be written any more: ${error.message}\n`),
+    (error) => complain(`${name}: stdout cannot be written any more: ${reason(error)}\n`),
   );
   let missing = 0;
   function complain(text: string): void {

@@ -1,5 +1,5 @@
 /** The handler that runs a command for each task. */
-import { EXIT, ToolError } from "../errors.ts";
+import { EXIT, reason, ToolError } from "../errors.ts";
 import { parseDuration } from "../task/duration.ts";
 import {
   DONE,
@@ -209,9 +209,7 @@ function unable(error: unknown): Outcome {
     ? { kind: "unable", reason: error.message, exitCode: error.exitCode }
     : {
       kind: "unable",
-      reason: `the command cannot be started here: ${
-        error instanceof Error ? error.message : error
-      }`,
+      reason: `the command cannot be started here: ${reason(error)}`,
       exitCode: EXIT.temporary,
     };
 }

@@ -1,5 +1,5 @@
 /** Finds the file that a command name stands for, so that a missing one is known before any task. */
-import { EXIT, InputError, ToolError } from "../errors.ts";
+import { EXIT, InputError, reason, ToolError } from "../errors.ts";
 
 /** Where to look. */
 export interface LookupOptions {
@@ -67,7 +67,7 @@ function faultOf(file: string): ToolError | undefined {
   } catch (error) {
     return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory
       ? new ToolError(`the command must exist, and "${file}" does not`, EXIT.notFound)
-      : notExecutable(file, error instanceof Error ? error.message : String(error));
+      : notExecutable(file, reason(error));
   }
   if (!stat.isFile) return notExecutable(file, "it is no file");
   if (((stat.mode ?? 0o111) & 0o111) === 0) {

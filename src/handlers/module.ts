@@ -1,6 +1,6 @@
 /** The handler that calls a function of the user's, from a module on disk or given directly. */
 import { deadline } from "../amqp/deadline.ts";
-import { EXIT, InputError } from "../errors.ts";
+import { EXIT, InputError, reason } from "../errors.ts";
 import {
   DONE,
   type Handler,
@@ -91,7 +91,7 @@ export async function loadHandler(path: string, limitMs = 60_000): Promise<Handl
   try {
     file = Deno.realPathSync(path);
   } catch (error) {
-    throw new InputError(`${named} must be a file, and cannot be read: ${messageOf(error)}`);
+    throw new InputError(`${named} must be a file, and cannot be read: ${reason(error)}`);
   }
   let module: { default?: unknown };
   try {

@@ -1,4 +1,5 @@
 /** The files of one run, in a directory that only this user can read. */
+import { EXIT, reason, ToolError } from "../errors.ts";
 
 /** Snooze files that nobody read are looked for once in so many runs. */
 const SWEEP_EVERY = 256;
@@ -16,13 +17,13 @@ export class TaskFiles implements Disposable {
    */
   create(run: number, metadata: string): RunFiles {
     try {
-      this.#directory ??= Deno.makeTempDirSync({ prefix: "worker-" });
+      this.#directory ??= makeDirectory();
       if (run % SWEEP_EVERY === 0) sweep(this.#directory);
       return new RunFiles(this.#directory, run, metadata);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound) || this.#directory === undefined) throw error;
       // Somebody tidied the temporary directory while the worker was idle.
-      this.#directory = Deno.makeTempDirSync({ prefix: "worker-" });
+      this.#directory = makeDirectory();
       return new RunFiles(this.#directory, run, metadata);
     }
   }
@@ -65,6 +66,20 @@ export class RunFiles implements Disposable {
   /** Leaves the snooze file: looking for one that is hardly ever there would cost every run. */
   [Symbol.dispose](): void {
     remove(this.meta);
+  }
+}
+
+/** @throws {ToolError} */
+function makeDirectory(): string {
+  try {
+    return Deno.makeTempDirSync({ prefix: "worker-" });
+  } catch (error) {
+    throw new ToolError(
+      "a folder for the files of tasks must be made in TMPDIR or /tmp, and cannot be made: " +
+        reason(error),
+      EXIT.temporary,
+      { cause: error },
+    );
   }
 }
 

@@ -84,7 +84,8 @@ export class Worker {
   readonly #consumers: readonly Consumer[];
   readonly #limits: Limits;
   #draining: Promise<void> | undefined;
-  #status: number = EXIT.ok;
+  /** Of what asked for the end first; a limit that is reached leaves it to the tasks that run. */
+  #status: number | undefined;
   #fault: string | undefined;
   #waitingForReady: number;
 
@@ -117,8 +118,9 @@ export class Worker {
       onChange: () => this.#limits.changed(),
       onUnable: (status, reason) => {
         this.#fault ??= reason;
+        this.#status ??= status;
         log.error(`the worker ends: ${reason}`);
-        this.drain(status);
+        this.#end();
       },
     });
     this.#limits = new Limits({
@@ -130,7 +132,7 @@ export class Worker {
       ready: () => this.#ready(),
       onEnd: (why) => {
         log.info(`the worker ends by ${why}`);
-        this.drain();
+        this.#end();
       },
     });
     this.#waitingForReady = options.queues.length;
@@ -154,7 +156,7 @@ export class Worker {
     }
     await this.#draining;
     await this.#forwarder.close();
-    return this.#status;
+    return this.#status ?? EXIT.ok;
   }
 
   /** Why `run` returned another status than 0. */
@@ -163,8 +165,9 @@ export class Worker {
   }
 
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
-  drain(status: number = EXIT.ok): Promise<void> {
-    return this.#draining ??= this.#drain(status);
+  drain(): Promise<void> {
+    this.#status ??= EXIT.ok;
+    return this.#end();
   }
 
   /** Takes no more tasks, but stays, with what is running. */
@@ -178,8 +181,11 @@ export class Worker {
     return { running: this.#pool.running, ...this.#pool.counts };
   }
 
-  async #drain(status: number): Promise<void> {
-    this.#status = status;
+  #end(): Promise<void> {
+    return this.#draining ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
     const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
     this.#limits.dispose();
     // A broker that does not answer must not make the end later than the tasks do.

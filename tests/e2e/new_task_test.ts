@@ -130,7 +130,7 @@ brokerTest(
 brokerTest("a confirmed task counts, even when its line cannot be printed", async () => {
   const queue = uniqueName("streams");
   const lines: [string, RegExp][] = [
-    ['"$@" >/dev/full', /^new_task: stdout cannot be written any more: No space left/],
+    ['"$@" >/dev/full', /^new_task: stdout cannot be written any more: no space left on device\n$/],
     ['("$@"; echo $? >&2) | true', /0\n$/],
     ['"$@" >&-', /^$/],
     ['"$@" 2>&-', /^$/],

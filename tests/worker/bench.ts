@@ -79,9 +79,14 @@ export class QueueBench implements AsyncDisposable {
 
   /** Starts the worker program on this queue. */
   worker(...args: string[]): TestProcess {
+    return this.workerIn({}, ...args);
+  }
+
+  /** The same with more in its environment. */
+  workerIn(env: Record<string, string>, ...args: string[]): TestProcess {
     return spawnDeno(WORKER, {
       args: ["--queue", this.name, ...args],
-      env: { AMQP_URL: this.url, TASK_QUEUE: undefined },
+      env: { AMQP_URL: this.url, TASK_QUEUE: undefined, ...env },
     });
   }
 

@@ -1,5 +1,5 @@
 /** When a worker starts no more: its rate, its limits, handlers that do not end. */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { DONE } from "../../src/task/handler.ts";
@@ -26,6 +26,34 @@ brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0"
   await using timed = bench.worker("--max-runtime", "300ms", "--", "true");
   assertEquals((await timed.ended()).code, 0);
   assertEquals(await bench.ready(), 0);
+});
+
+brokerTest(
+  "a command that ends the worker gives the status, though a limit was reached",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await bench.send("", { messageId: "t" });
+    await using worker = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 255");
+    const { code, stderr } = await worker.ended();
+    assertEquals(code, 75, stderr);
+    await waitUntil("the task to be back", async () => await bench.ready() === 1);
+  },
+);
+
+brokerTest("a folder for temporary files that is not there ends the worker with 75", async () => {
+  await using bench = await QueueBench.open(url);
+  await using dir = await tempDir();
+  await bench.send("", { messageId: "t" });
+  const missing = dir.file("missing");
+  await using worker = bench.workerIn({ TMPDIR: missing }, "--max-tasks", "1", "--", "true");
+  const { code, stderr } = await worker.ended();
+  assertEquals(code, 75, stderr);
+  assertStringIncludes(
+    stderr,
+    `the worker ends: a folder for the files of tasks must be made in TMPDIR or /tmp, and ` +
+      "cannot be made: no such file or directory\n",
+  );
+  await waitUntil("the task to be back", async () => await bench.ready() === 1);
 });
 
 brokerTest("--max-tasks is exact, however many tasks may run at the same time", async () => {
