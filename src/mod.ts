@@ -37,6 +37,7 @@ import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import type { TaskProperties } from "./task/task.ts";
+import { MAX_QUEUE_NAME_BYTES } from "./task/topology.ts";
 import { EXIT, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
@@ -51,6 +52,9 @@ export { ChannelError, ConnectionError, TaskError, ToolError, UsageError } from 
 export type { Logger } from "./observe/log.ts";
 export type { RetryPolicy } from "./task/retry.ts";
 export type { TaskProperties } from "./task/task.ts";
+
+/** AMQP's short strings. */
+const MAX_NAME_BYTES = 255;
 
 /** Where a queue is. */
 export interface QueueAddress {
@@ -82,13 +86,16 @@ export async function publishTasks(
   address: QueueAddress,
   tasks: readonly NewTask[],
 ): Promise<string[]> {
-  const queue = address.queue ?? "task_queue";
+  const queue = requireName("queue", address.queue ?? "task_queue", MAX_NAME_BYTES);
+  const named = tasks.map(({ id, properties, ...task }) => {
+    const messageId = id ?? properties?.messageId ?? crypto.randomUUID();
+    return { ...task, properties, messageId: requireName("id", messageId, MAX_NAME_BYTES) };
+  });
   const transport = await connectorOf(address, "publisher").connect();
   try {
     await ensureQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
     const publisher = await Publisher.open(transport);
-    return await Promise.all(tasks.map(async ({ body, id, properties }) => {
-      const messageId = id ?? properties?.messageId ?? crypto.randomUUID();
+    return await Promise.all(named.map(async ({ body, properties, messageId }) => {
       await publisher.publish({
         exchange: "",
         routingKey: queue,
@@ -136,11 +143,12 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   checkOptions(options);
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const log = options.log ?? silentLogger();
+  const queue = requireName("queue", options.queue ?? "task_queue", MAX_QUEUE_NAME_BYTES);
   const worker = new Worker({
     endpoints: parseUrls(options.url, "url", { trust: {} }),
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
     queues: [{
-      policy: { name: options.queue ?? "task_queue", type: "quorum", strict: false, create: true },
+      policy: { name: queue, type: "quorum", strict: false, create: true },
       prefetch: options.concurrency ?? 1,
     }],
     handler: functionHandler(options.handler, { log: (message, id) => log.info(message, { id }) }),
@@ -164,6 +172,13 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   } finally {
     options.signal?.removeEventListener("abort", stop);
   }
+}
+
+/** @throws {UsageError} */
+function requireName(what: string, name: string, maxBytes: number): string {
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes >= 1 && bytes <= maxBytes) return name;
+  throw new UsageError(`${what} must have 1 to ${maxBytes} bytes, and has ${bytes}`);
 }
 
 /** Longest time of a timer, and of a message in a queue, in milliseconds. */

@@ -98,12 +98,19 @@ export class ContentWriter {
    * The bytes to send, in order, without a copy of a large body. A first piece of at most 8 KiB is
    * only good until the next call, and copied by whoever sends it.
    *
-   * @throws {TaskError} a name is too long, the timestamp is no date, or the properties do not fit
+   * @throws {TaskError} a name is too long, timestamp or priority are none, or the properties do not fit
    *   into one frame
    */
   publish(task: Publication, messageId: string): Uint8Array[] {
-    if (Number.isNaN(task.properties.timestamp?.getTime())) {
+    const { timestamp, priority = 0 } = task.properties;
+    if (Number.isNaN(timestamp?.getTime())) {
       throw new TaskError("the timestamp of a task must be a date, and is none", EXIT.badData);
+    }
+    if (!Number.isInteger(priority) || priority < 0 || priority > 255) {
+      throw new TaskError(
+        `the priority of a task must be a whole number from 0 to 255, and is ${priority}`,
+        EXIT.badData,
+      );
     }
     let end: number;
     try {

@@ -107,6 +107,16 @@ Deno.test("a received timestamp that no date can hold is left out, one to send i
   assertEquals(error.message, "the timestamp of a task must be a date, and is none");
 });
 
+Deno.test("a priority that a byte cannot hold is refused", () => {
+  for (const priority of [-1, 256, 1.5, NaN]) {
+    const error = assertThrows(() => roundTrip({ priority }), TaskError);
+    assertEquals(
+      [error.message, error.exitCode],
+      [`the priority of a task must be a whole number from 0 to 255, and is ${priority}`, 65],
+    );
+  }
+});
+
 Deno.test("a whole number beyond 64 bits becomes a string instead of another number", () => {
   assertEquals(
     roundTrip({ headers: { a: 2 ** 70, b: 2n ** 63n, c: -(2n ** 63n), d: -(2 ** 64) } }).headers,

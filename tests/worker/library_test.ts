@@ -147,3 +147,26 @@ brokerTest("the library's examples run as they are written", async () => {
   assertEquals(await bench.ready(), 0);
   assertMatch(examples[0]!, /publishTasks/);
 });
+
+Deno.test("names that AMQP cannot hold are refused before a broker is asked", async () => {
+  const url = "amqp://127.0.0.1:1";
+  const handler = () => {};
+  const long = "n".repeat(256);
+  const rows: [ask: () => Promise<unknown>, sentence: string][] = [
+    [() => publishTasks({ url, queue: "" }, []), "queue must have 1 to 255 bytes, and has 0"],
+    [() => publishTasks({ url, queue: long }, []), "queue must have 1 to 255 bytes, and has 256"],
+    [
+      () => publishTasks({ url }, [{ body: "x", id: "" }]),
+      "id must have 1 to 255 bytes, and has 0",
+    ],
+    [
+      () => publishTasks({ url }, [{ body: "x", id: long }]),
+      "id must have 1 to 255 bytes, and has 256",
+    ],
+    [() => runWorker({ url, handler, queue: "" }), "queue must have 1 to 238 bytes, and has 0"],
+  ];
+  for (const [ask, sentence] of rows) {
+    const error = await assertRejects(ask, UsageError);
+    assertEquals(error.message, sentence);
+  }
+});
