@@ -1,7 +1,7 @@
 /** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
 import { Connector } from "./amqp/connection.ts";
 import { deadline } from "./amqp/deadline.ts";
-import { ensureQueue, type QueuePolicy } from "./amqp/declare.ts";
+import { ensureQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { pause } from "./amqp/timer.ts";
@@ -17,7 +17,7 @@ import {
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
-import { ChannelError, ConnectionError, EXIT, NackError } from "./errors.ts";
+import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 
 const FLAGS = {
@@ -151,8 +151,28 @@ async function sendOnce(
   const publisher = await openPublisher(transport, queue);
   progress.step = `waiting for ${where} to confirm the task, which may be on the queue or not`;
   progress.sent = true;
-  await publishPatiently(transport, publisher, task);
+  try {
+    await publishPatiently(transport, publisher, task);
+  } catch (error) {
+    if (error instanceof TaskError && error.exitCode === EXIT.unavailable) {
+      await requireHome(transport, queue.name);
+    }
+    throw error;
+  }
   return transport;
+}
+
+/**
+ * Brokers return a task to a queue that is missing, and one to a queue whose node is down.
+ *
+ * @throws {ToolError} it is there, but not for the moment
+ */
+async function requireHome(transport: Transport, queue: string): Promise<void> {
+  try {
+    await inspectQueue(transport, queue);
+  } catch (error) {
+    if (error instanceof ToolError && error.exitCode === EXIT.temporary) throw error;
+  }
 }
 
 /**

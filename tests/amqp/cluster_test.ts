@@ -6,6 +6,7 @@ import { ensureQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { EXIT, ToolError } from "../../src/errors.ts";
+import { finish } from "../e2e/tools.ts";
 import { rabbitmqTest, startCluster } from "../support/rabbitmq.ts";
 import { waitUntil } from "../support/wait.ts";
 import { IDENTITY, policy, task, TestConsumer, TestLog, toolError } from "./harness.ts";
@@ -92,6 +93,12 @@ rabbitmqTest(
     const refusal = await toolError(ensureQueue(survivor, classic));
     assertEquals(refusal.exitCode, EXIT.temporary, refusal.message);
     await survivor.shutdown();
+    const { code, stderr } = await finish(
+      "new_task",
+      ["--queue", classic.name, "--no-declare", "--timeout", "30s", "x"],
+      { url: cluster.nodes.find((node) => node !== leader)!.url },
+    );
+    assertEquals(code, EXIT.temporary, stderr);
     const lost = () => [...confirmed].filter((id) => !done.has(id)).length;
     await waitUntil("every confirmed task to be done", () => lost() === 0, ELECTION_MS);
     const twice = [...done.values()].filter((times) => times > 1).length;
