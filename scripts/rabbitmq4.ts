@@ -4,15 +4,15 @@
  *
  *   deno task test:rabbitmq4 [FILE OR FOLDER]...        default: all tests of the tools
  *
- * Left out are the contract, which states what RabbitMQ 3.10 does and our broker after it, and the
- * tests that use no RabbitMQ.
+ * Left out are the contract and the tests of other makers' clients, which state what RabbitMQ 3.10
+ * does and our broker after it, and the tests that use no RabbitMQ.
  */
 // deno-lint-ignore-file no-console
 import { installed } from "../tests/support/process.ts";
 
 const RELEASE = "trixie";
 const ALL = [
-  "--ignore=tests/compiled,tests/docs,tests/scripts,tests/broker,tests/contract",
+  "--ignore=tests/compiled,tests/docs,tests/scripts,tests/broker,tests/contract,tests/clients",
   "tests",
 ];
 

@@ -37,7 +37,7 @@ brokerTest("a broker that refuses, blocks and dies costs no confirmed task", asy
   });
 
   await alarmStep(t, "a task sent in the alarm is confirmed when that ends", node, async (node) => {
-    await using sender = start("new_task", ["--timeout", "15s", "patient"], target);
+    await using sender = start("new_task", ["--timeout", "90s", "patient"], target);
     await using worker = start("worker", [], target);
     await worker.waitForLine(/Waiting/);
     assert(sender.running, "new_task did not wait for the end of the alarm");
