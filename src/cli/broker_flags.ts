@@ -64,7 +64,8 @@ export const URL_HELP: readonly [string, string] = [
   `  A trailing slash alone is the vhost "/"; a "/" inside a vhost is written %2F. User names and
   passwords are percent-encoded. Parameters, as RabbitMQ has them: heartbeat (seconds),
   connection_timeout (ms), channel_max, cacertfile, certfile, keyfile, verify=verify_none,
-  server_name_indication, auth_mechanism=external, name.`,
+  server_name_indication, auth_mechanism=external, name. Those of TLS, and the options for it, need
+  amqps://.`,
 ];
 
 /** For the help pages of all tools. */
