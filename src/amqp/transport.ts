@@ -190,17 +190,8 @@ export class Transport extends AMQPBaseClient {
   }
 
   /** Opens a channel. @throws {ChannelError} refused, or there are as many as may be */
-  async openChannel(): Promise<AMQPChannel> {
-    const open = this.channels.filter((channel) => channel?.id > 0).length;
-    if (this.channelMax > 0 && open >= this.channelMax) {
-      throw new ChannelError(
-        `cannot open a channel at ${redact(this.endpoint)}: the connection may have ` +
-          `${this.channelMax} (channel_max), and has them all`,
-        0,
-        "",
-      );
-    }
-    return await this.request("opening a channel", this.channel());
+  openChannel(): Promise<AMQPChannel> {
+    return this.onNewChannel((channel) => Promise.resolve(channel));
   }
 
   /**
@@ -208,13 +199,22 @@ export class Transport extends AMQPBaseClient {
    * packet as channel.open, and saves waiting for open-ok.
    *
    * @returns what `use` returns, when the channel is open
+   * @throws {ChannelError} refused, or there are as many as may be
    */
   async onNewChannel<T>(use: (channel: AMQPChannel) => Promise<T>): Promise<T> {
     const free = this.channels.findIndex((channel) => channel === undefined);
     const id = free < 0 ? this.channels.length : free;
+    if (this.channelMax > 0 && id > this.channelMax) {
+      throw new ChannelError(
+        `cannot open a channel at ${redact(this.endpoint)}: the connection may have ` +
+          `${this.channelMax} (channel_max), and has them all`,
+        0,
+        "",
+      );
+    }
     const opened = this.request("opening a channel", this.channel(id));
     const channel = this.channels[id];
-    if (channel === undefined) return await opened as never; // it rejects with the reason
+    if (channel === undefined) return await opened as never; // the connection has ended
     const [, result] = await Promise.all([opened, use(channel)]);
     return result;
   }
