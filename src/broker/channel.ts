@@ -7,7 +7,7 @@ import type { Budget, Taker } from "./budget.ts";
 import { ByteReader, readLong } from "./bytes.ts";
 import { now } from "./clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
-import type { Deadline, Deadlines } from "./deadlines.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { fitHeader } from "./dead_letters.ts";
 import { Declarations } from "./declarations.ts";
 import { deliveredHeader } from "./delivery_count.ts";
@@ -71,7 +71,7 @@ export class Channel implements ConsumerOwner, Requester {
   readonly #session: ChannelSession;
   readonly publishing: Publishing;
   readonly #declarations: Declarations;
-  readonly #unacked = new Unacked();
+  readonly #unacked: Unacked;
   readonly #consumers = new Map<string, Consumer>();
   #deliveryTag = 0;
   /** Prefetch of consumers to come; 0 for no limit. */
@@ -82,7 +82,6 @@ export class Channel implements ConsumerOwner, Requester {
   #firstQueue = 0;
   #settlements: Settlement[] | undefined;
   #replyTag: string | undefined;
-  #timeout: Deadline | undefined;
   #ended = false;
 
   constructor(session: ChannelSession, number: number) {
@@ -90,6 +89,7 @@ export class Channel implements ConsumerOwner, Requester {
     this.number = number;
     this.publishing = new Publishing(session, number);
     this.#declarations = new Declarations(session, number);
+    this.#unacked = new Unacked(session, number);
   }
 
   get connectionId(): number {
@@ -293,11 +293,8 @@ export class Channel implements ConsumerOwner, Requester {
   }
 
   #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
-    const at = now();
-    this.#unacked.add({ tag, message, queue, consumer, at });
+    this.#unacked.add({ tag, message, queue, consumer, at: now() });
     queue.release(message);
-    const expires = at + this.#timeoutOf(queue);
-    if (this.#timeout === undefined || expires < this.#timeout.at) this.#armTimeout(expires);
   }
 
   #get({ queue: name, noAck }: Arguments<"basic.get">): void {
@@ -374,31 +371,6 @@ export class Channel implements ConsumerOwner, Requester {
     this.#apply({ deliveries: this.#unacked.takeAll(), outcome: "requeue" });
   }
 
-  #timeoutOf(queue: Queue): number {
-    return queue.arguments.consumerTimeout ?? this.#session.limits.consumerTimeoutMs;
-  }
-
-  #armTimeout(at: number): void {
-    this.#session.deadlines.cancel(this.#timeout);
-    this.#timeout = this.#session.deadlines.add(at, () => this.#checkTimeout());
-  }
-
-  #checkTimeout(): void {
-    this.#timeout = undefined;
-    if (this.#ended) return;
-    const first = this.#unacked.firstToExpire((queue) => this.#timeoutOf(queue));
-    if (first === undefined) return;
-    if (first.at > now()) return this.#armTimeout(first.at);
-    this.#session.fail(
-      this.number,
-      preconditionFailed(
-        `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: ` +
-          `${first.timeout} ms. This timeout value can be configured, see consumers doc guide to ` +
-          `learn more`,
-      ),
-    );
-  }
-
   // -- confirms and transactions --
 
   #confirmSelect({ noWait }: Arguments<"confirm.select">): void {
@@ -457,7 +429,6 @@ export class Channel implements ConsumerOwner, Requester {
   /** The channel is over: what it holds goes back to the queues. */
   end(): void {
     this.#ended = true;
-    this.#session.deadlines.cancel(this.#timeout);
     this.publishing.end();
     this.#dropReplies();
     const consumers = [...this.#consumers.values()];
@@ -465,7 +436,7 @@ export class Channel implements ConsumerOwner, Requester {
     for (const consumer of consumers) consumer.queue.removeConsumer(consumer);
     const uncommitted = this.#settlements?.flatMap(({ deliveries }) => deliveries) ?? [];
     this.#settlements = undefined;
-    requeueAll([...uncommitted, ...this.#unacked.takeAll()]);
+    requeueAll([...uncommitted, ...this.#unacked.end()]);
     this.#session.turn.schedule();
   }
 }

@@ -1,6 +1,15 @@
-/** The deliveries of one channel that wait for an acknowledgement, by delivery tag. */
+/**
+ * The deliveries of one channel that wait for an acknowledgement, by delivery tag, and the time
+ * that they have for it.
+ *
+ * States of a delivery: waiting > taken > settled, or taken > waiting when a transaction is rolled
+ * back. Only what waits can be named or times out; what is taken still counts against the limits.
+ */
 
+import type { ChannelSession } from "./channel.ts";
+import { now } from "./clock.ts";
 import type { Consumer } from "./consumer.ts";
+import type { Deadline } from "./deadlines.ts";
 import { preconditionFailed } from "./faults.ts";
 import type { Message } from "./message.ts";
 import type { Queue } from "./queue.ts";
@@ -16,16 +25,28 @@ export interface Delivery {
 }
 
 export class Unacked {
-  /** In the order of their tags. */
+  readonly #session: ChannelSession;
+  readonly #channel: number;
+  /** Those that wait, in the order of their tags. */
   readonly #byTag = new Map<number, Delivery>();
-  /** Deliveries that are not settled, those included whose acknowledgement waits for a commit. */
+  /** Deliveries that wait or are taken. Written here only. */
   size = 0;
-  /** Those of them that went to consumers: what a limit for the whole channel counts. */
+  /** Those of them that went to consumers: what a limit for the whole channel counts. Written here
+   * only. */
   consumed = 0;
+  /** Not later than the first delivery times out; undefined when there was none to time out. */
+  #timeout: Deadline | undefined;
+
+  constructor(session: ChannelSession, channel: number) {
+    this.#session = session;
+    this.#channel = channel;
+  }
 
   add(delivery: Delivery): void {
     this.#byTag.set(delivery.tag, delivery);
     this.size++;
+    const expires = delivery.at + this.#timeoutOf(delivery.queue);
+    if (this.#timeout === undefined || expires < this.#timeout.at) this.#armTimeout(expires);
     if (delivery.consumer === undefined) return;
     this.consumed++;
     delivery.consumer.unacked++;
@@ -75,11 +96,46 @@ export class Unacked {
     for (const delivery of all) this.#byTag.set(delivery.tag, delivery);
   }
 
-  /** The delivery whose time runs out first. @param timeoutOf milliseconds for a queue */
-  firstToExpire(timeoutOf: (queue: Queue) => number): { at: number; timeout: number } | undefined {
+  /** The channel is over. @returns what still waited */
+  end(): Delivery[] {
+    this.#session.deadlines.cancel(this.#timeout);
+    return this.takeAll();
+  }
+
+  // -- the acknowledgement timeout --
+
+  /** Milliseconds. */
+  #timeoutOf(queue: Queue): number {
+    return queue.arguments.consumerTimeout ?? this.#session.limits.consumerTimeoutMs;
+  }
+
+  /** @param at milliseconds since the epoch, by the clock of `clock.ts` */
+  #armTimeout(at: number): void {
+    this.#session.deadlines.cancel(this.#timeout);
+    this.#timeout = this.#session.deadlines.add(at, () => this.#checkTimeout());
+  }
+
+  /** Acknowledgements do not move the deadline: what it was for may be settled by now. */
+  #checkTimeout(): void {
+    this.#timeout = undefined;
+    const first = this.#firstToExpire();
+    if (first === undefined) return;
+    if (first.at > now()) return this.#armTimeout(first.at);
+    this.#session.fail(
+      this.#channel,
+      preconditionFailed(
+        `delivery acknowledgement on channel ${this.#channel} timed out. Timeout value used: ` +
+          `${first.timeout} ms. This timeout value can be configured, see consumers doc guide to ` +
+          `learn more`,
+      ),
+    );
+  }
+
+  /** Timeouts differ between queues, so the oldest delivery need not be the first. */
+  #firstToExpire(): { at: number; timeout: number } | undefined {
     let first: { at: number; timeout: number } | undefined;
     for (const { queue, at: since } of this.#byTag.values()) {
-      const timeout = timeoutOf(queue);
+      const timeout = this.#timeoutOf(queue);
       if (first === undefined || since + timeout < first.at) {
         first = { at: since + timeout, timeout };
       }
