@@ -1,36 +1,28 @@
 /**
- * A channel: what each method does, in one flat list. It knows queues and exchanges, but neither
- * sockets nor reply codes.
+ * A channel: who does what each method asks for, in one flat list. What is declared, published,
+ * consumed and settled on it has a class each; none of them knows sockets or reply codes.
  */
 
 import type { Budget, Taker } from "./budget.ts";
 import { ByteReader, readLong } from "./bytes.ts";
-import { now } from "./clock.ts";
-import { Consumer, type ConsumerOwner } from "./consumer.ts";
+import { Consuming } from "./consuming.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { fitHeader } from "./dead_letters.ts";
 import { Declarations } from "./declarations.ts";
-import { deliveredHeader } from "./delivery_count.ts";
-import { parseConsumerArguments } from "./consumer_arguments.ts";
-import { accessRefused, Fault, notAllowed, notImplemented, preconditionFailed } from "./faults.ts";
-import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
+import { Fault, notImplemented, preconditionFailed } from "./faults.ts";
+import { FrameType } from "./frames.ts";
 import type { Limits } from "./limits.ts";
-import type { Message } from "./message.ts";
 import {
   type Arguments,
   BASIC_CLASS,
   BASIC_PUBLISH,
-  idsOf,
   type Method,
   type MethodName,
 } from "./methods.ts";
 import type { Outbox } from "./outbox.ts";
-import { type PendingPublish, Publishing } from "./publishing.ts";
-import type { Queue } from "./queue.ts";
-import { REPLY_TO, type ReplyTo, type Requester } from "./reply_to.ts";
-import { randomName } from "./names.ts";
+import { Publishing } from "./publishing.ts";
+import type { ReplyTo } from "./reply_to.ts";
+import { Settling } from "./settling.ts";
 import type { Turn } from "./turn.ts";
-import { type Delivery, requeueAll, Unacked, wakeQueues } from "./unacked.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
 /** A connection, as its channels see it. */
@@ -61,48 +53,30 @@ export interface ChannelSession extends Taker {
   isClosed(channel: number): boolean;
 }
 
-interface Settlement {
-  deliveries: Delivery[];
-  outcome: "ack" | "requeue" | "reject";
-}
-
-export class Channel implements ConsumerOwner, Requester {
+/**
+ * States: open > silent (its connection ends: nothing is delivered here any more) > ended, or
+ * open > ended. While it is open its mode is plain, and then confirm or tx for good.
+ */
+export class Channel {
   readonly number: number;
-  readonly #session: ChannelSession;
   readonly publishing: Publishing;
+  readonly #session: ChannelSession;
   readonly #declarations: Declarations;
-  readonly #unacked: Unacked;
-  readonly #consumers = new Map<string, Consumer>();
-  #deliveryTag = 0;
-  /** Prefetch of consumers to come; 0 for no limit. */
-  #prefetch = 0;
-  /** Prefetch of all consumers together; 0 for no limit. */
-  #channelPrefetch = 0;
-  /** Counts the turns of the queues under that limit. */
-  #firstQueue = 0;
-  #settlements: Settlement[] | undefined;
-  #replyTag: string | undefined;
-  #ended = false;
+  readonly #consuming: Consuming;
+  readonly #settling: Settling;
+  #mode: "plain" | "confirm" | "tx" = "plain";
 
   constructor(session: ChannelSession, number: number) {
     this.#session = session;
     this.number = number;
     this.publishing = new Publishing(session, number);
     this.#declarations = new Declarations(session, number);
-    this.#unacked = new Unacked(session, number);
-  }
-
-  get connectionId(): number {
-    return this.#session.id;
+    this.#consuming = new Consuming(session, number, this.#declarations, this.publishing);
+    this.#settling = new Settling(session, number, this.#consuming);
   }
 
   #send<N extends MethodName>(name: N, args: Arguments<N>): void {
     this.#session.send(this.number, name, args);
-  }
-
-  /** Answers, unless the client does not want to wait. */
-  #reply<N extends MethodName>(noWait: boolean, name: N, args: Arguments<N>): void {
-    if (!noWait) this.#send(name, args);
   }
 
   /** Method, header or body frame. @returns the method still to be done, unless it is done */
@@ -119,7 +93,7 @@ export class Channel implements ConsumerOwner, Requester {
   /** basic.ack: its tag and its bits. */
   acknowledge(bytes: Uint8Array, start: number): void {
     const tag = readLong(bytes, start) * 0x1_0000_0000 + readLong(bytes, start + 4);
-    this.#settle(tag, (bytes[start + 8]! & 1) !== 0, "ack");
+    this.#settling.settle(tag, (bytes[start + 8]! & 1) !== 0, "ack");
   }
 
   handle(method: Method): void {
@@ -147,23 +121,23 @@ export class Channel implements ConsumerOwner, Requester {
       case "queue.delete":
         return this.#declarations.deleteQueue(method.args);
       case "basic.qos":
-        return this.#qos(method.args);
+        return this.#consuming.qos(method.args);
       case "basic.consume":
-        return this.#consume(method.args);
+        return this.#consuming.consume(method.args);
       case "basic.cancel":
-        return this.#cancel(method.args);
+        return this.#consuming.cancel(method.args);
       case "basic.get":
-        return this.#get(method.args);
+        return this.#consuming.get(method.args);
       case "basic.ack":
-        return this.#settle(method.args.deliveryTag, method.args.multiple, "ack");
+        return this.#settling.settle(method.args.deliveryTag, method.args.multiple, "ack");
       case "basic.nack":
-        return this.#nack(method.args);
+        return this.#settling.nack(method.args);
       case "basic.reject":
-        return this.#nack({ ...method.args, multiple: false });
+        return this.#settling.nack({ ...method.args, multiple: false });
       case "basic.recover":
-        return this.#recover(method.args.requeue, "basic.recover-ok");
+        return this.#settling.recover(method.args.requeue, "basic.recover-ok");
       case "basic.recover-async":
-        return this.#recover(method.args.requeue, undefined);
+        return this.#settling.recover(method.args.requeue, undefined);
       case "confirm.select":
         return this.#confirmSelect(method.args);
       case "tx.select":
@@ -182,261 +156,70 @@ export class Channel implements ConsumerOwner, Requester {
     this.#send("channel.flow-ok", { active });
   }
 
-  // -- consuming --
-
-  #qos({ prefetchSize, prefetchCount, global }: Arguments<"basic.qos">): void {
-    if (prefetchSize !== 0) throw notImplemented(`prefetch_size!=0 (${prefetchSize})`);
-    if (global) this.#channelPrefetch = prefetchCount;
-    else this.#prefetch = prefetchCount;
-    this.#send("basic.qos-ok", {});
-    this.wake();
-  }
-
-  #consume(args: Arguments<"basic.consume">): void {
-    const { noAck, exclusive, noWait } = args;
-    if (args.queue === REPLY_TO) return this.#consumeReplies(args);
-    const queue = this.#declarations.queue(args.queue);
-    const tag = this.#newTag(args.consumerTag);
-    const shared = queue.consumers.size > 0 || queue.arguments.singleActiveConsumer;
-    if (queue.consumers.hasExclusive || (exclusive && shared)) {
-      throw accessRefused(`${queue.title} in exclusive use`);
-    }
-    if (this.#channelPrefetch > 0 && queue.arguments.type === "quorum") {
-      throw notImplemented(`${queue.title} does not support global qos`);
-    }
-    const { priority } = parseConsumerArguments(args.arguments, queue);
-    const consumer = new Consumer(this, queue, tag, noAck, exclusive, priority, this.#prefetch);
-    this.#consumers.set(tag, consumer);
-    queue.addConsumer(consumer);
-    this.#reply(noWait, "basic.consume-ok", { consumerTag: tag });
-    queue.deliver();
-  }
-
-  #newTag(given: string): string {
-    if (given === "") return randomName("amq.ctag-");
-    if (this.#consumers.has(given) || given === this.#replyTag) {
-      throw notAllowed(`attempt to reuse consumer tag '${given}'`);
-    }
-    return given;
-  }
-
-  #consumeReplies({ noAck, noWait, consumerTag }: Arguments<"basic.consume">): void {
-    if (!noAck) throw preconditionFailed("reply consumer cannot acknowledge");
-    if (this.#replyTag !== undefined) throw preconditionFailed("reply consumer already set");
-    this.#replyTag = this.#newTag(consumerTag);
-    this.publishing.replyName = this.#session.replyTo.add(this);
-    this.#reply(noWait, "basic.consume-ok", { consumerTag: this.#replyTag });
-  }
-
-  #dropReplies(): void {
-    if (this.publishing.replyName !== undefined) {
-      this.#session.replyTo.remove(this.publishing.replyName);
-    }
-    this.publishing.replyName = this.#replyTag = undefined;
-  }
-
-  /** Canceling a consumer that does not exist is fine. */
-  #cancel({ consumerTag, noWait }: Arguments<"basic.cancel">): void {
-    const consumer = this.#consumers.get(consumerTag);
-    this.#consumers.delete(consumerTag);
-    if (consumerTag === this.#replyTag) this.#dropReplies();
-    this.#reply(noWait, "basic.cancel-ok", { consumerTag });
-    consumer?.queue.removeConsumer(consumer);
-  }
-
-  cancelConsumer(consumer: Consumer): void {
-    if (this.#consumers.get(consumer.tag) !== consumer) return;
-    this.#consumers.delete(consumer.tag);
-    if (!this.#session.cancelNotify || this.#ended) return;
-    this.#send("basic.cancel", { consumerTag: consumer.tag, noWait: true });
-  }
-
-  canTake(noAck: boolean): boolean {
-    if (this.#ended || !this.#session.outbox.askForRoom()) return false;
-    // The limit of the channel holds no-ack consumers back as well, though they do not count.
-    if (this.#channelPrefetch > 0 && this.#unacked.consumed >= this.#channelPrefetch) return false;
-    return noAck || this.#unacked.size < this.#session.limits.unacked;
-  }
-
-  /** Its consumers may be able to take messages again. */
-  wake(): void {
-    const queues = [...new Set([...this.#consumers.values()].map(({ queue }) => queue))];
-    if (this.#channelPrefetch === 0) return queues.forEach((queue) => queue.wake());
-    // One queue could use up the limit of the channel every time: each gets its turn to be first.
-    const first = this.#firstQueue++;
-    queues.forEach((_, index) => queues[(first + index) % queues.length]!.wake());
-  }
-
-  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void {
-    const { queue } = consumer;
-    const { outbox } = this.#session;
-    const address = bytes.subarray(0, message.addressLength);
-    const tag = ++this.#deliveryTag;
-    outbox.frames.deliver(this.number, consumer.tag, tag, message.redelivered, address);
-    this.#writeContent(queue, message, bytes, false);
-    if (consumer.noAck) queue.ack(message);
-    else this.#track(tag, message, queue, consumer);
-  }
-
-  #writeContent(queue: Queue, message: Message, bytes: Uint8Array, always: boolean): void {
-    const { addressLength, headerLength, deliveries } = message;
-    const { outbox, frameMax } = this.#session;
-    const headerEnd = addressLength + headerLength;
-    const counted = queue.arguments.type === "quorum" && (always || deliveries > 0);
-    let header = counted
-      ? deliveredHeader(bytes, addressLength, headerEnd, deliveries)
-      : bytes.subarray(addressLength, headerEnd);
-    const most = frameMax - FRAME_OVERHEAD;
-    if (header.length > most) header = fitHeader(header, most);
-    outbox.content(this.number, header, bytes.subarray(headerEnd), frameMax);
-    this.#session.touch();
-  }
-
-  #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
-    this.#unacked.add({ tag, message, queue, consumer, at: now() });
-    queue.release(message);
-  }
-
-  #get({ queue: name, noAck }: Arguments<"basic.get">): void {
-    const queue = this.#declarations.queue(name);
-    const { size } = this.#unacked;
-    if (!noAck && size >= this.#session.limits.unacked) {
-      throw preconditionFailed(
-        `${size} deliveries on channel ${this.number} are unacknowledged, which is the most`,
-      );
-    }
-    const taken = queue.get();
-    if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
-    const { message, bytes } = taken;
-    const tag = ++this.#deliveryTag;
-    const { classId, methodId } = idsOf("basic.get-ok");
-    this.#session.outbox.frames.addressed(
-      this.number,
-      classId * 0x10000 + methodId,
-      (writer) => {
-        writer.longlong(tag);
-        writer.octet(message.redelivered ? 1 : 0);
-      },
-      bytes.subarray(0, message.addressLength),
-      queue.readyCount,
-    );
-    this.#writeContent(queue, message, bytes, true);
-    if (noAck) queue.ack(message);
-    else this.#track(tag, message, queue, undefined);
-  }
-
-  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): boolean {
-    const { outbox, frameMax } = this.#session;
-    if (!this.#session.hasRoomForReply(bytes.length)) return false;
-    const headerEnd = addressLength + headerLength;
-    const address = bytes.subarray(0, addressLength);
-    outbox.frames.deliver(this.number, this.#replyTag!, ++this.#deliveryTag, false, address);
-    const header = bytes.subarray(addressLength, headerEnd);
-    outbox.content(this.number, header, bytes.subarray(headerEnd), frameMax);
-    this.#session.touch();
-    return true;
-  }
-
-  // -- settling --
-
-  #nack({ deliveryTag, multiple, requeue }: Arguments<"basic.nack">): void {
-    this.#settle(deliveryTag, multiple, requeue ? "requeue" : "reject");
-  }
-
-  #settle(tag: number, multiple: boolean, outcome: Settlement["outcome"]): void {
-    const deliveries = this.#unacked.take(tag, multiple);
-    if (this.#settlements !== undefined) this.#settlements.push({ deliveries, outcome });
-    else this.#apply({ deliveries, outcome });
-  }
-
-  #apply({ deliveries, outcome }: Settlement): void {
-    if (deliveries.length === 0) return;
-    this.#unacked.settled(deliveries);
-    if (outcome === "requeue") {
-      requeueAll(deliveries);
-    } else {
-      for (const { queue, message } of deliveries) {
-        if (outcome === "ack") queue.ack(message);
-        else queue.reject(message);
-      }
-    }
-    if (this.#channelPrefetch > 0) this.wake();
-    else wakeQueues(deliveries);
-    this.#session.turn.schedule();
-  }
-
-  #recover(requeue: boolean, answer: "basic.recover-ok" | undefined): void {
-    if (!requeue) throw notImplemented("requeue=false");
-    if (answer !== undefined) this.#send(answer, {});
-    this.#apply({ deliveries: this.#unacked.takeAll(), outcome: "requeue" });
-  }
-
   // -- confirms and transactions --
 
-  #confirmSelect({ noWait }: Arguments<"confirm.select">): void {
-    if (this.#settlements !== undefined) {
-      throw preconditionFailed("cannot switch from tx to confirm mode");
+  /** @throws {Fault} precondition-failed: the client has chosen the other one before */
+  #enter(mode: "confirm" | "tx"): void {
+    if (this.#mode !== "plain" && this.#mode !== mode) {
+      throw preconditionFailed(`cannot switch from ${this.#mode} to ${mode} mode`);
     }
+    this.#mode = mode;
+  }
+
+  #confirmSelect({ noWait }: Arguments<"confirm.select">): void {
+    this.#enter("confirm");
     this.publishing.confirming = true;
-    this.#reply(noWait, "confirm.select-ok", {});
+    if (!noWait) this.#send("confirm.select-ok", {});
   }
 
   #txSelect(): void {
-    if (this.publishing.confirming) {
-      throw preconditionFailed("cannot switch from confirm to tx mode");
-    }
-    this.#settlements ??= [];
-    this.publishing.transaction ??= [];
+    this.#enter("tx");
+    this.publishing.hold();
+    this.#settling.hold();
     this.#send("tx.select-ok", {});
   }
 
   /** Publishes and acknowledgements of the transaction become one commit of the store. */
   #txCommit(): void {
-    const [publishes, settlements] = this.#takeTransaction();
+    this.#requireTransaction();
+    const publishes = this.publishing.takeHeld();
+    const settlements = this.#settling.takeHeld();
     this.#session.mustBeSafe();
     const accepted = this.publishing.commit(publishes);
     if (accepted) this.#send("tx.commit-ok", {});
-    for (const settlement of settlements) this.#apply(settlement);
+    for (const settlement of settlements) this.#settling.apply(settlement);
     if (!accepted) throw preconditionFailed("partial tx completion");
   }
 
-  /** Acknowledgements that were rolled back may be sent again. */
+  /** Publishes are forgotten; acknowledgements may be sent again. */
   #txRollback(): void {
-    const [, settlements] = this.#takeTransaction();
-    this.#unacked.restore(settlements.flatMap(({ deliveries }) => deliveries));
+    this.#requireTransaction();
+    this.publishing.takeHeld();
+    this.#settling.restore(this.#settling.takeHeld());
     this.#send("tx.rollback-ok", {});
   }
 
-  #takeTransaction(): [PendingPublish[], Settlement[]] {
-    if (this.#settlements === undefined) {
-      throw preconditionFailed("channel is not transactional");
-    }
-    const taken: [PendingPublish[], Settlement[]] = [
-      this.publishing.takeTransaction(),
-      this.#settlements,
-    ];
-    this.#settlements = [];
-    return taken;
+  #requireTransaction(): void {
+    if (this.#mode !== "tx") throw preconditionFailed("channel is not transactional");
+  }
+
+  /** Its consumers may be able to take messages again. */
+  wake(): void {
+    this.#consuming.wake();
   }
 
   // -- ending --
 
   /** Nothing is delivered here any more. */
   silence(): void {
-    this.#ended = true;
+    this.#consuming.silence();
   }
 
   /** The channel is over: what it holds goes back to the queues. */
   end(): void {
-    this.#ended = true;
     this.publishing.end();
-    this.#dropReplies();
-    const consumers = [...this.#consumers.values()];
-    this.#consumers.clear();
-    for (const consumer of consumers) consumer.queue.removeConsumer(consumer);
-    const uncommitted = this.#settlements?.flatMap(({ deliveries }) => deliveries) ?? [];
-    this.#settlements = undefined;
-    requeueAll([...uncommitted, ...this.#unacked.end()]);
+    this.#consuming.end();
+    this.#settling.end();
     this.#session.turn.schedule();
   }
 }

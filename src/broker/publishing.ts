@@ -1,6 +1,9 @@
 /**
- * What a channel publishes: the content is put together from its frames, checked, routed, returned
- * when nobody wants it, confirmed when it is safe.
+ * What a channel publishes: the content is put together from its frames, checked, held while its
+ * transaction is open, routed, returned when nobody wants it, confirmed when it is safe.
+ *
+ * Stages of a publish: method > header > body > complete, which is method again. An empty body is
+ * complete with its header.
  */
 
 import { ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
@@ -52,23 +55,28 @@ export class Publishing {
   #target: Target | undefined;
   #stage: "method" | "header" | "body" = "method";
 
-  /** The content that is being received, and how much of it is there. */
+  /** The content that is being received: address, header payload, body. */
   #content: Uint8Array = new Uint8Array();
+  /** Bytes of it that are there, and that there will be. */
   #length = 0;
   #total = 0;
+  /** Bytes of the header's payload in it. */
   #headerLength = 0;
   /** Bytes of the budget for what is under way. */
   #taken = 0;
 
-  /** Publishes are numbered when the channel confirms them. */
+  /** Whether publishes are numbered, to be confirmed. Written by the channel. */
   confirming = false;
+  /** Numbers: of the last publish, of the last one the client was told about, and in order of
+   * those between them that a queue refused. */
   #published = 0;
   #confirmed = 0;
   #refused: number[] = [];
 
-  /** Set while the channel is in a transaction. */
-  transaction: PendingPublish[] | undefined;
-  /** The routing key of answers to this channel, if it asks for any. */
+  /** What waits for the commit, in the order of its coming; undefined: no transactions. */
+  #held: PendingPublish[] | undefined;
+  /** The routing key of answers to this channel, if it asks for any. Written by what the channel
+   * consumes. */
   replyName: string | undefined;
 
   constructor(session: ChannelSession, channel: number) {
@@ -176,19 +184,6 @@ export class Publishing {
     this.#taken = 0;
   }
 
-  /** The publishes of the transaction, which begins anew. */
-  takeTransaction(): PendingPublish[] {
-    const taken = this.transaction!;
-    this.transaction = [];
-    this.#giveBack();
-    return taken;
-  }
-
-  /** The channel is over. */
-  end(): void {
-    this.#giveBack();
-  }
-
   // -- publishing --
 
   #complete(): void {
@@ -206,21 +201,12 @@ export class Publishing {
       priority: header.octet("priority") ?? 0,
       expiration: expirationOf(header.text("expiration")),
     };
-    const deliveryMode = header.octet("deliveryMode") ?? 1;
-    if (deliveryMode !== 1 && deliveryMode !== 2) {
-      throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
-    }
-    const userId = header.text("userId");
-    if (userId !== undefined && userId !== this.#session.user) {
-      throw preconditionFailed(
-        `user_id property set to '${userId}' but authenticated user was '${this.#session.user}'`,
-      );
-    }
+    checkProperties(header, this.#session.user);
     const copies = header.hasCopies ? this.#takeCopies(publication) : [];
     if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
-    if (this.transaction !== undefined) {
+    if (this.#held !== undefined) {
       this.#take(PENDING_OVERHEAD_BYTES);
-      this.transaction.push({ publication, target, copies });
+      this.#held.push({ publication, target, copies });
       return;
     }
     this.#giveBack();
@@ -233,7 +219,22 @@ export class Publishing {
     this.#session.turn.confirm(this);
   }
 
-  /** Publishes what waited for the transaction. @returns false when a queue refused something */
+  // -- transactions --
+
+  /** From now on everything is held until the client commits. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** What was held, to be committed or forgotten. The next transaction begins. */
+  takeHeld(): PendingPublish[] {
+    const held = this.#held!;
+    this.#held = [];
+    this.#giveBack();
+    return held;
+  }
+
+  /** Publishes what was held. @returns false when a queue refused something */
   commit(publishes: PendingPublish[]): boolean {
     const { vhost } = this.#session;
     let accepted = true;
@@ -244,6 +245,8 @@ export class Publishing {
     }
     return accepted;
   }
+
+  // -- routing --
 
   #exchangeOf({ exchange: name }: Target): Exchange {
     const exchange = this.#session.vhost.exchange(name);
@@ -366,6 +369,11 @@ export class Publishing {
     this.#session.send(this.#channel, "basic.ack", { deliveryTag: last, multiple });
     this.#confirmed = last;
   }
+
+  /** The channel is over. */
+  end(): void {
+    this.#giveBack();
+  }
 }
 
 function writeNoRoute(writer: ByteWriter): void {
@@ -395,6 +403,20 @@ function parseTarget(method: Uint8Array): Target {
   if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
   const mandatory = (bits & 1) !== 0;
   return { method, address, exchange, routingKey, mandatory, route: [], routeVersion: -1 };
+}
+
+/** @param user who is logged in @throws {Fault} precondition-failed */
+function checkProperties(header: ContentHeader, user: string): void {
+  const deliveryMode = header.octet("deliveryMode") ?? 1;
+  if (deliveryMode !== 1 && deliveryMode !== 2) {
+    throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
+  }
+  const userId = header.text("userId");
+  if (userId !== undefined && userId !== user) {
+    throw preconditionFailed(
+      `user_id property set to '${userId}' but authenticated user was '${user}'`,
+    );
+  }
 }
 
 /** @throws {Fault} precondition-failed */
