@@ -1,31 +1,31 @@
 /**
- * One connection after its handshake: frames in, answers out, heartbeats, and the only place where
- * faults become reply codes.
- *
- * States: running > closing (we sent connection.close and wait for close-ok) > ended, or
- * running > leaving (we sent close-ok and wait for the client to close the socket) > ended.
+ * One connection after its handshake: frames in, answers out, and the only place where faults
+ * become reply codes.
  */
 
 import type { Alarms } from "./alarms.ts";
+import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "./budget.ts";
 import { ByteReader, MalformedError, NotTextError } from "./bytes.ts";
 import { Channel, type ChannelSession } from "./channel.ts";
-import { now } from "./clock.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { Fault } from "./faults.ts";
-import { FrameError, type FrameSource, FrameType } from "./frames.ts";
+import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
+import { type FrameSource, FrameType } from "./frames.ts";
 import type { Login } from "./handshake.ts";
+import { Heartbeat, type HeartbeatSession } from "./heartbeat.ts";
 import type { Limits } from "./limits.ts";
 import {
   type Arguments,
   decodeArguments,
   idsOf,
   type Method,
+  METHOD_IDS_BYTES,
   type MethodName,
   readMethodName,
 } from "./methods.ts";
 import { Outbox } from "./outbox.ts";
-import { LONGEST_TEXT, replyOf } from "./reply_codes.ts";
+import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import { isConnectionLoss } from "./socket.ts";
 import type { Turn } from "./turn.ts";
@@ -50,14 +50,20 @@ export interface SessionHost {
   readonly log: Logger;
 }
 
-/** Class and method id at the start of a method's payload. */
-const METHOD_IDS_BYTES = 4;
-
 const NO_METHOD = { classId: 0, methodId: 0 };
 const PUBLISH = idsOf("basic.publish");
 const ACK = idsOf("basic.ack");
 
-export class Session implements ChannelSession {
+/** In the order in which they come. */
+const STATES = ["running", "closing", "leaving", "ended"] as const;
+type State = typeof STATES[number];
+
+/**
+ * States, each of which can be followed by every later one: running; closing, when we sent
+ * connection.close and wait for close-ok; leaving, when we sent close-ok and wait for the client to
+ * close the socket; ended.
+ */
+export class Session implements ChannelSession, HeartbeatSession {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
@@ -69,6 +75,7 @@ export class Session implements ChannelSession {
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
+  /** An answer in the outbox is only true once it is on disk. */
   needsCommit = false;
 
   readonly #host: SessionHost;
@@ -76,19 +83,18 @@ export class Session implements ChannelSession {
   readonly #source: FrameSource;
   /** By number; a closing channel, whose frames are ignored until close-ok, is null. */
   readonly #channels = new Map<number, Channel | null>();
-  #state: "running" | "closing" | "leaving" | "ended" = "running";
+  /** Written by {@link #enter}. */
+  #state: State = "running";
   /** The method that is being done: error replies name it. */
   #current = NO_METHOD;
-  #lastRead = now();
-  #heartbeat: Deadline | undefined;
+  readonly #heartbeat: Heartbeat;
+  readonly #backpressure: Backpressure;
+  /** When the client has had its time to close the connection or the socket. */
   #closeDeadline: Deadline | undefined;
-  #blocked = false;
-  /** Memory is short: what comes next waits in the socket. */
-  #starved = false;
+  /** It has published: alarms concern it. */
   #isPublisher = false;
   /** The stream lost its frames: whatever still comes is ignored. */
   #unreadable = false;
-  #resume: (() => void) | undefined;
   /** Bytes of answers that were written although much waited already. */
   #lateReplies = 0;
 
@@ -107,8 +113,9 @@ export class Session implements ChannelSession {
     this.#login = login;
     this.#source = login.source;
     this.outbox = new Outbox(login.connection, () => this.#drained());
+    this.#backpressure = new Backpressure(this.outbox);
+    this.#heartbeat = new Heartbeat(this, login.heartbeat);
     this.send(0, "connection.open-ok", { knownHosts: "" });
-    this.#armHeartbeat();
   }
 
   // -- reading --
@@ -119,7 +126,7 @@ export class Session implements ChannelSession {
       for (;;) {
         this.#readFrames();
         // Frames may be left in the buffer, with no byte behind them to wake us.
-        if (this.#isHeldBack) await this.#whenReadable();
+        if (this.#backpressure.isOn && !this.outbox.isClosed) await this.#backpressure.whenOff();
         else if (this.#state === "ended" || !await this.#source.fill()) break;
       }
     } catch (error) {
@@ -131,7 +138,7 @@ export class Session implements ChannelSession {
   }
 
   #readFrames(): void {
-    this.#lastRead = now();
+    this.#heartbeat.heard();
     try {
       if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
       while (this.#isReading && this.#source.next(this.frameMax)) {
@@ -146,15 +153,8 @@ export class Session implements ChannelSession {
   }
 
   get #isReading(): boolean {
-    if (this.#state === "running") {
-      return !this.#blocked && !this.#starved && !this.outbox.isOverfull;
-    }
+    if (this.#state === "running") return !this.#backpressure.isOn;
     return this.#state === "closing";
-  }
-
-  get #isHeldBack(): boolean {
-    if (this.#state !== "running" || this.outbox.isClosed) return false;
-    return this.#blocked || this.#starved || this.outbox.isOverfull;
   }
 
   /** Whether the frame is content for which there is no memory now. */
@@ -164,21 +164,7 @@ export class Session implements ChannelSession {
     if (type === FrameType.method || !this.#channels.get(channel)?.publishing.isReceiving) {
       return false;
     }
-    return this.#starved = !this.pending.admits(this);
-  }
-
-  goOn(): void {
-    this.#starved = false;
-    if (!this.#isHeldBack) this.#resume?.();
-  }
-
-  refuse(fault: Fault): void {
-    this.#current = NO_METHOD;
-    this.#failConnection(fault);
-  }
-
-  get isBlocked(): boolean {
-    return this.#blocked;
+    return this.#backpressure.isStarved = !this.pending.admits(this);
   }
 
   #frame(): void {
@@ -186,14 +172,14 @@ export class Session implements ChannelSession {
     this.#current = NO_METHOD;
     try {
       if (type === FrameType.heartbeat) return this.#checkHeartbeat(number);
-      if (type < FrameType.method || type > FrameType.body) throw this.#unknownFrame();
+      if (type < FrameType.method || type > FrameType.body) throw unknownFrame(this.#source);
       const channel = number === 0 ? undefined : this.#channels.get(number);
       if (this.#state === "running" && channel) {
         if (channel.publishing.isReceiving || type === FrameType.method) this.#current = PUBLISH;
         if (type === FrameType.method && isAck(bytes, payloadStart, payloadEnd)) {
           channel.publishing.expect(type);
           this.#current = ACK;
-          return channel.acknowledge(bytes, payloadStart + 4);
+          return channel.acknowledge(bytes, payloadStart + METHOD_IDS_BYTES);
         }
         const reader = channel.receive(type, bytes, payloadStart, payloadEnd);
         if (reader !== undefined) this.#channelMethod(number, channel, this.#decode(reader));
@@ -201,35 +187,28 @@ export class Session implements ChannelSession {
       }
       this.#otherFrame(type, number);
     } catch (error) {
-      const fault = error instanceof MalformedError ? this.#malformed(error) : error;
-      this.#fail(number, faultOf(fault, this.#host.log));
+      this.#fail(number, this.#faultOf(error));
     }
   }
 
-  /** What RabbitMQ says of a payload that does not parse. */
-  #malformed(error: MalformedError): Fault {
-    const { type, bytes, payloadStart, payloadEnd } = this.#source;
-    const isArguments = type === FrameType.method && !(error instanceof NotTextError);
-    if (!isArguments) {
+  /** Errors in arguments name their method, those in other payloads none. */
+  #faultOf(error: unknown): Fault {
+    if (error instanceof MalformedError) {
+      const isMethod = this.#source.type === FrameType.method;
+      if (isMethod && !(error instanceof NotTextError)) return undecodable(this.#source);
       this.#current = NO_METHOD;
-      return new Fault("frame-error", error.message);
     }
-    const octets = bytes.subarray(payloadStart + METHOD_IDS_BYTES, payloadEnd);
-    return new Fault("frame-error", `cannot decode <<${octets.subarray(0, LONGEST_TEXT).join()}>>`);
+    return faultOf(error, this.#host.log);
   }
 
   #checkHeartbeat(number: number): void {
     if (number !== 0) throw new Fault("unexpected-frame", this.#source.snippet);
-    if (this.#source.payloadEnd > this.#source.payloadStart) throw this.#unknownFrame();
-  }
-
-  #unknownFrame(): Fault {
-    return new Fault("frame-error", `${this.#source.snippet}: unknown_frame`);
+    if (this.#source.payloadEnd > this.#source.payloadStart) throw unknownFrame(this.#source);
   }
 
   #decode(reader: ByteReader): Method {
     this.#current = NO_METHOD;
-    if (reader.end - reader.position < 4) throw this.#unknownFrame();
+    if (reader.end - reader.position < METHOD_IDS_BYTES) throw unknownFrame(this.#source);
     const name = readMethodName(reader);
     if (name === undefined) throw new Fault("command-invalid", "unknown method");
     this.#current = idsOf(name);
@@ -345,23 +324,30 @@ export class Session implements ChannelSession {
     return { replyCode: code, replyText: text, ...this.#current };
   }
 
+  // -- ending --
+
+  /** The only place that changes the state. @returns whether it is a later one */
+  #enter(state: State): boolean {
+    if (STATES.indexOf(state) <= STATES.indexOf(this.#state)) return false;
+    this.#state = state;
+    this.#endChannels();
+    this.deadlines.cancel(this.#closeDeadline);
+    this.#backpressure.lift();
+    return true;
+  }
+
   /** Ends the connection in an orderly way: the client has some seconds to agree. */
   close(fault: Fault): void {
-    if (this.#state !== "running") return;
-    this.#state = "closing";
-    this.#endChannels();
+    if (!this.#enter("closing")) return;
     this.send(0, "connection.close", this.#closeArguments(fault));
-    this.#closeDeadline = this.deadlines.after(CLOSE_MS, () => this.#abandon());
-    this.#resume?.();
+    this.#closeDeadline = this.deadlines.after(CLOSE_MS, () => this.#cut());
   }
 
   /** The client ends the connection. */
   #leave(): void {
-    this.#endChannels();
-    this.#state = "leaving";
+    if (!this.#enter("leaving")) return;
     this.send(0, "connection.close-ok", {});
-    this.deadlines.cancel(this.#closeDeadline);
-    this.#closeDeadline = this.deadlines.after(LEAVE_MS, () => this.#abandon());
+    this.#closeDeadline = this.deadlines.after(LEAVE_MS, () => this.#cut());
   }
 
   /** Both sides have agreed to end: what is written still goes out. */
@@ -371,19 +357,21 @@ export class Session implements ChannelSession {
     this.outbox.idle().then(() => this.outbox.close());
   }
 
-  #abandon(): void {
+  abandon(reason: string): void {
+    const { peer, heartbeat } = this.#login;
+    this.#host.log.warn(`connection closed: ${reason}`, { peer, heartbeat });
+    this.#cut();
+  }
+
+  #cut(): void {
     this.#end();
     this.outbox.close();
   }
 
   #end(): void {
-    if (this.#state === "ended") return;
-    this.#endChannels();
-    this.#state = "ended";
+    if (!this.#enter("ended")) return;
     this.pending.leave(this);
-    this.deadlines.cancel(this.#heartbeat);
-    this.deadlines.cancel(this.#closeDeadline);
-    this.#resume?.();
+    this.#heartbeat.stop();
   }
 
   /** First no channel takes deliveries any more, then all give back what they hold. */
@@ -427,10 +415,27 @@ export class Session implements ChannelSession {
     this.replyTo.giveRoom(this.#lateReplies);
     this.#lateReplies = 0;
     for (const channel of this.#channels.values()) channel?.wake();
-    if (!this.#isHeldBack) this.#resume?.();
+    this.#backpressure.check();
   }
 
   // -- holding back --
+
+  get isWaiting(): boolean {
+    return this.#backpressure.isWaiting;
+  }
+
+  get isBlocked(): boolean {
+    return this.#backpressure.isBlocked;
+  }
+
+  goOn(): void {
+    this.#backpressure.isStarved = false;
+  }
+
+  refuse(fault: Fault): void {
+    this.#current = NO_METHOD;
+    this.#failConnection(fault);
+  }
 
   publishes(): void {
     this.#isPublisher = true;
@@ -440,64 +445,24 @@ export class Session implements ChannelSession {
   /** An alarm is on. Those who never published may go on. */
   block(): void {
     const { reason } = this.#host.alarms;
-    if (reason === undefined || this.#blocked || !this.#isPublisher) return;
-    this.#blocked = true;
-    if (this.#login.blockedNotify && this.#state === "running") {
-      this.send(0, "connection.blocked", { reason });
-    }
+    if (reason === undefined || this.isBlocked || !this.#isPublisher) return;
+    this.#backpressure.isBlocked = true;
+    this.#notify("connection.blocked", { reason });
   }
 
   /** The alarm is over. */
   unblock(): void {
-    if (!this.#blocked) return;
-    this.#blocked = false;
-    this.#lastRead = now();
-    if (this.#login.blockedNotify && this.#state === "running") {
-      this.send(0, "connection.unblocked", {});
-    }
-    this.#resume?.();
+    if (!this.isBlocked) return;
+    this.#heartbeat.heard();
+    this.#backpressure.isBlocked = false;
+    this.#notify("connection.unblocked", {});
   }
 
-  async #whenReadable(): Promise<void> {
-    while (this.#isHeldBack) {
-      await new Promise<void>((resolve) => this.#resume = resolve);
-    }
-    this.#resume = undefined;
-  }
-
-  // -- heartbeats --
-
-  /** Half the interval is how often both sides send, and how often is looked. */
-  #armHeartbeat(): void {
-    const interval = this.#login.heartbeat * 1000;
-    if (interval === 0) return;
-    this.#heartbeat = this.deadlines.after(interval / 2, () => this.#beat(interval));
-  }
-
-  #beat(interval: number): void {
-    const time = now();
-    // Held back, it may have sent heartbeats that nobody has read.
-    const isReading = this.#resume === undefined;
-    if (isReading && time - this.#lastRead > interval * 2) {
-      return this.#drop("no heartbeat from the client");
-    }
-    // Then only its reading shows that it lives.
-    if (!isReading && this.outbox.isStalled(interval * 2)) {
-      return this.#drop("the client does not read");
-    }
-    if (time - this.outbox.lastWrite >= interval / 2 - 50) {
-      this.outbox.trim();
-      this.outbox.frames.heartbeat();
-      // Not with the turn: a heartbeat says that we live, even while the disk makes us wait.
-      if (!this.needsCommit) this.outbox.flush();
-    }
-    this.#armHeartbeat();
-  }
-
-  #drop(reason: string): void {
-    const { peer, heartbeat } = this.#login;
-    this.#host.log.warn(`connection closed: ${reason}`, { peer, heartbeat });
-    this.#abandon();
+  #notify<N extends "connection.blocked" | "connection.unblocked">(
+    name: N,
+    args: Arguments<N>,
+  ): void {
+    if (this.#login.blockedNotify && this.#state === "running") this.send(0, name, args);
   }
 }
 
@@ -505,15 +470,4 @@ export class Session implements ChannelSession {
 function isAck(bytes: Uint8Array, start: number, end: number): boolean {
   return end - start === 13 && bytes[start + 3] === ACK.methodId && bytes[start + 2] === 0 &&
     bytes[start + 1] === ACK.classId && bytes[start] === 0;
-}
-
-/** What a peer or the code did wrong, as a fault. A fault of the code is logged. */
-function faultOf(error: unknown, log: Logger): Fault {
-  if (error instanceof Fault) return error;
-  if (error instanceof FrameError) return new Fault("frame-error", error.message);
-  if (error instanceof MalformedError) return new Fault("frame-error", error.message);
-  log.error("a fault in the broker", {
-    error: error instanceof Error ? error.stack ?? error.message : String(error),
-  });
-  return new Fault("internal-error", "the broker failed to do this; its log has the reason");
 }
