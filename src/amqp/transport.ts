@@ -3,19 +3,13 @@
  * end. It is never reused: another attempt is another object, so nothing of a dead connection
  * (blocked flag, half a frame, old channels) can reach the next one.
  *
- * States: connecting -> open -> ended. `#end` is the only way into the last one, from any place,
- * once; everything that waits on the connection is settled there.
+ * States: connecting > open > ended, or connecting > ended. `#end` is the only way into the last one,
+ * from any place, once; everything that waits on the connection is settled there. After the broker's
+ * connection.close, which can come in either of the others, only our answer is still sent.
  */
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
-import {
-  BasicMethod,
-  ChannelMethod,
-  ClassId,
-  ConnectionMethod,
-  Type,
-} from "@cloudamqp/amqp-client/amqp-frame";
-import { AMQPView } from "./view.ts";
+import { ChannelMethod, ClassId, ConnectionMethod, Type } from "@cloudamqp/amqp-client/amqp-frame";
 import {
   ChannelError,
   ConnectionError,
@@ -24,10 +18,10 @@ import {
   reason,
   ToolError,
 } from "../errors.ts";
-import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
 import { deadline } from "./deadline.ts";
 import { dial, type Socket, tlsFault } from "./dial.ts";
-import { FRAME_HEADER_BYTES, FrameBuffer, protocolError } from "./frame_buffer.ts";
+import { dispatch, type FrameReceiver, outOfTurn } from "./dispatch.ts";
+import { FrameBuffer, protocolError } from "./frame_buffer.ts";
 import {
   agree,
   explainForeignBytes,
@@ -40,9 +34,9 @@ import {
   writeTuneOkAndOpen,
 } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { comesFromBroker } from "./methods.ts";
 import { Outbox } from "./outbox.ts";
 import { type Endpoint, redact } from "./url.ts";
+import type { AMQPView } from "./view.ts";
 
 const FRAME_MAX_BYTES = 131072;
 /** How long the broker may take to answer a method, in milliseconds. */
@@ -270,7 +264,13 @@ export class Transport extends AMQPBaseClient {
   }
 
   async #readLoop(): Promise<void> {
-    const onFrame = (start: number, end: number) => this.#onFrame(start, end);
+    const receiver = this.#frameReceiver();
+    const onFrame = (start: number, end: number) => {
+      // Nothing that follows connection.close means anything (section 1.4.2.9).
+      if (this.#endError === undefined && this.#goodbye === undefined) {
+        dispatch(receiver, this.#frames, start, end);
+      }
+    };
     for (;;) {
       let n: number | null;
       try {
@@ -293,20 +293,6 @@ export class Transport extends AMQPBaseClient {
     }
   }
 
-  #onFrame(start: number, end: number): void {
-    // Nothing that follows connection.close means anything (section 1.4.2.9).
-    if (this.#endError !== undefined || this.#goodbye !== undefined) return;
-    const { bytes, view } = this.#frames;
-    const handler = this.#handlerOf(view, start);
-    if (handler === undefined) {
-      super.parseFrames(new AMQPView(bytes.buffer, start, end - start));
-      return;
-    }
-    const payload = start + FRAME_HEADER_BYTES;
-    const channelId = view.getUint16(start + 1);
-    handler.call(this, new AMQPView(bytes.buffer, payload, end - payload - 1), channelId);
-  }
-
   /** The first bytes tell AMQP frames from anything else. */
   #speaksFrames(n: number): boolean {
     const first = this.#frames.room.subarray(0, n);
@@ -318,54 +304,27 @@ export class Transport extends AMQPBaseClient {
     );
   }
 
-  /**
-   * The frames that are not left to the package: what it answers wrongly, does not report, or
-   * reads without bounds.
-   */
-  #handlerOf(view: DataView, start: number): FrameHandler | undefined {
-    switch (view.getUint8(start)) {
-      case Type.METHOD:
-        break;
-      case Type.HEADER:
-        return this.#onContentHeader;
-      case Type.BODY:
-        return this.#onBody;
-      case Type.HEARTBEAT:
-        return ignore;
-      default:
-        throw protocolError(`a frame type must be 1, 2, 3 or 8, and is ${view.getUint8(start)}`);
-    }
-    if (view.getUint32(start + 3) < 4) throw protocolError("a method frame is too short");
-    const classId = view.getUint16(start + 7);
-    const methodId = view.getUint16(start + 9);
-    const channel = this.channels[view.getUint16(start + 1)];
-    if (channel !== undefined) requireWhole(channel);
-    if (classId === ClassId.CONNECTION) return this.#connectionHandlerOf(methodId);
-    if (classId === ClassId.BASIC && methodId === BasicMethod.CANCEL) return this.#onConsumerCancel;
-    if (classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE) {
-      return this.#onChannelClose;
-    }
-    const unasked = classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE_OK &&
-      channel?.closed === false;
-    if (comesFromBroker(classId, methodId) && !unasked) return undefined;
-    throw protocolError(`the method ${classId}.${methodId} came out of turn`);
+  #frameReceiver(): FrameReceiver {
+    return {
+      channel: (id) => this.channels[id],
+      isClosing: () => this.closePromise !== undefined,
+      onConnectionMethod: (methodId, args) => this.#onConnectionMethod(methodId, args),
+      onChannelClose: (channelId, args) => this.#onChannelClose(channelId, args),
+      onConsumerCancel: (channelId, args) => this.#onConsumerCancel(channelId, args),
+      leaveToPackage: (frame) => super.parseFrames(frame),
+    };
   }
 
-  #connectionHandlerOf(methodId: ConnectionMethod): FrameHandler | undefined {
-    if (methodId === ConnectionMethod.CLOSE) return this.#onClose;
-    if (methodId === ConnectionMethod.CLOSE_OK && this.closePromise !== undefined) return undefined;
-    if (methodId === ConnectionMethod.BLOCKED) return undefined;
-    if (methodId === ConnectionMethod.UNBLOCKED) return undefined;
-    if (methodId === this.#awaited) {
-      if (methodId === ConnectionMethod.START) return this.#onStart;
-      if (methodId === ConnectionMethod.TUNE) return this.#onTune;
-      return this.#onOpenOk;
-    }
-    throw protocolError(`the method ${ClassId.CONNECTION}.${methodId} came out of turn`);
+  #onConnectionMethod(methodId: ConnectionMethod, args: AMQPView): void {
+    if (methodId === ConnectionMethod.CLOSE) return this.#onClose(args);
+    if (methodId !== this.#awaited) throw outOfTurn(ClassId.CONNECTION, methodId);
+    if (methodId === ConnectionMethod.START) return this.#onStart(args);
+    if (methodId === ConnectionMethod.TUNE) return this.#onTune(args);
+    return this.#onOpenOk();
   }
 
-  #onStart(view: AMQPView): void {
-    const start = readStart(argumentsOf(view));
+  #onStart(args: AMQPView): void {
+    const start = readStart(args);
     this.server = start.server;
     this.#awaited = ConnectionMethod.TUNE;
     this.#outbox.add(
@@ -373,8 +332,8 @@ export class Transport extends AMQPBaseClient {
     );
   }
 
-  #onTune(view: AMQPView): void {
-    const tune = agree(argumentsOf(view), {
+  #onTune(args: AMQPView): void {
+    const tune = agree(args, {
       channelMax: this.channelMax,
       frameMax: this.frameMax,
       heartbeat: this.heartbeat,
@@ -397,8 +356,8 @@ export class Transport extends AMQPBaseClient {
     waiting?.[0](this);
   }
 
-  #onClose(view: AMQPView): void {
-    const { code, text } = readClose(argumentsOf(view));
+  #onClose(args: AMQPView): void {
+    const { code, text } = readClose(args);
     this.#outbox.add(writeCloseOk(0, ClassId.CONNECTION, ConnectionMethod.CLOSE_OK));
     const refused = !this.#opened;
     const error = this.#goodbye = new ConnectionError(
@@ -414,8 +373,8 @@ export class Transport extends AMQPBaseClient {
       .then(() => this.#end(error));
   }
 
-  #onChannelClose(view: AMQPView, channelId: number): void {
-    const { code, text } = readClose(argumentsOf(view));
+  #onChannelClose(channelId: number, args: AMQPView): void {
+    const { code, text } = readClose(args);
     const channel = this.channels[channelId];
     this.#outbox.add(writeCloseOk(channelId, ClassId.CHANNEL, ChannelMethod.CLOSE_OK));
     if (channel === undefined) return;
@@ -427,21 +386,10 @@ export class Transport extends AMQPBaseClient {
     watcher?.ended(error);
   }
 
-  #onConsumerCancel(view: AMQPView, channelId: number): void {
-    const [consumerTag] = argumentsOf(view).getShortString(0);
+  #onConsumerCancel(channelId: number, args: AMQPView): void {
+    const [consumerTag] = args.getShortString(0);
     this.channels[channelId]?.consumers.delete(consumerTag);
     this.#watchers.get(channelId)?.cancelled?.(consumerTag);
-  }
-
-  #onContentHeader(view: AMQPView, channelId: number): void {
-    const channel = this.channels[channelId];
-    if (channel !== undefined) takeHeader(channel, view);
-  }
-
-  #onBody(view: AMQPView, channelId: number): void {
-    const channel = this.channels[channelId];
-    if (channel === undefined) return;
-    takeBody(channel, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
   }
 
   /** @param seconds as agreed with the broker */
@@ -509,16 +457,6 @@ export class Transport extends AMQPBaseClient {
     this.#blockWaiters = [];
     for (const resume of waiters) resume();
   }
-}
-
-/** @param payload the frame's payload without its end byte */
-type FrameHandler = (this: Transport, payload: AMQPView, channelId: number) => void;
-
-function ignore(): void {}
-
-/** A method's arguments: the payload behind class and method id. */
-function argumentsOf(view: AMQPView): AMQPView {
-  return new AMQPView(view.buffer as ArrayBuffer, view.byteOffset + 4, view.byteLength - 4);
 }
 
 function asConnectionError(error: unknown): ConnectionError {
