@@ -36,7 +36,7 @@ export interface QueuePolicy {
  * Arguments of a work queue of a type: equal to what the tutorial's programs declare, so that both
  * can share it. The older ones declare a classic queue without arguments.
  */
-export function queueArguments(type: QueueType): Record<string, Field> {
+function queueArguments(type: QueueType): Record<string, Field> {
   return type === "quorum" ? { "x-queue-type": "quorum" } : {};
 }
 

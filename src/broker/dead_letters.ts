@@ -86,44 +86,12 @@ export class DeadLetters {
   }
 
   /** @returns whether a queue took it, and none refused it */
-  #publish({ queue, message, reason }: DeadLetter, bytes: Uint8Array): boolean {
+  #publish(letter: DeadLetter, bytes: Uint8Array): boolean {
+    const { queue, reason } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
-    const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
-    const exchange = vhost.findExchange(deadLetterExchange!);
+    const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return false;
-    const headerEnd = message.addressLength + message.headerLength;
-    const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
-    const address = readAddress(bytes);
-    const headers = header.headers();
-    const copies = copiesOf(headers);
-    const keys = deadLetterRoutingKey === undefined
-      ? [address.routingKey, ...copies]
-      : [deadLetterRoutingKey];
-    const deaths = recordDeath(headers, {
-      queue: queue.name,
-      reason,
-      exchange: address.exchange,
-      routingKeys: [address.routingKey, ...copies],
-      expiration: header.text("expiration"),
-    });
-    const changed = header.rewrite({
-      dropExpiration: true,
-      set: deathHeaders(headers, deaths),
-      drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
-    });
-    const writer = new ByteWriter(bytes.length + 512);
-    writer.append(addressOf(deadLetterExchange!, keys[0]!));
-    const addressLength = writer.length;
-    writer.append(changed);
-    writer.append(bytes.subarray(headerEnd));
-    const publication: Publication = {
-      bytes: writer.copy(),
-      addressLength,
-      headerLength: changed.length,
-      persistent: header.octet("deliveryMode") === 2,
-      priority: header.octet("priority") ?? 0,
-      expiration: undefined,
-    };
+    const { publication, keys, headers, deaths } = rewrite(letter, bytes);
     const targets = new Set<Queue>();
     for (const routingKey of keys) {
       vhost.route(exchange, { routingKey, headers: () => headers }, targets);
@@ -136,6 +104,54 @@ export class DeadLetters {
     }
     return taken;
   }
+}
+
+/** What a dead message is published as, and what routes it. */
+interface Rewritten {
+  readonly publication: Publication;
+  /** Routing keys; the first one is the address's. */
+  readonly keys: string[];
+  /** As they were before this death. */
+  readonly headers: Table;
+  /** The entries of x-death, this one included. */
+  readonly deaths: Field[];
+}
+
+/** Notes the death in the headers of a message and gives it its new address. */
+function rewrite({ queue, message, reason }: DeadLetter, bytes: Uint8Array): Rewritten {
+  const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
+  const headerEnd = message.addressLength + message.headerLength;
+  const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
+  const address = readAddress(bytes);
+  const headers = header.headers();
+  const routingKeys = [address.routingKey, ...copiesOf(headers)];
+  const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
+  const deaths = recordDeath(headers, {
+    queue: queue.name,
+    reason,
+    exchange: address.exchange,
+    routingKeys,
+    expiration: header.text("expiration"),
+  });
+  const changed = header.rewrite({
+    dropExpiration: true,
+    set: deathHeaders(headers, deaths),
+    drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
+  });
+  const writer = new ByteWriter(bytes.length + 512);
+  writer.append(addressOf(deadLetterExchange!, keys[0]!));
+  const addressLength = writer.length;
+  writer.append(changed);
+  writer.append(bytes.subarray(headerEnd));
+  const publication = {
+    bytes: writer.copy(),
+    addressLength,
+    headerLength: changed.length,
+    persistent: header.octet("deliveryMode") === 2,
+    priority: header.octet("priority") ?? 0,
+    expiration: undefined,
+  };
+  return { publication, keys, headers, deaths };
 }
 
 /** Further routing keys that a publisher named in the CC header. */

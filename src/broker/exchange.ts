@@ -5,8 +5,8 @@ import { describeField, equalValues, type Field, type Table, textOf } from "./fi
 import type { Queue } from "./queue.ts";
 import { TopicTrie } from "./topic.ts";
 
-export const EXCHANGE_TYPES = ["direct", "fanout", "topic", "headers"] as const;
-export type ExchangeType = (typeof EXCHANGE_TYPES)[number];
+const EXCHANGE_TYPES = ["direct", "fanout", "topic", "headers"] as const;
+type ExchangeType = (typeof EXCHANGE_TYPES)[number];
 
 export interface Binding {
   readonly source: Exchange;

@@ -91,7 +91,7 @@ function enter(reader: ByteReader, depth: number): number {
   return end;
 }
 
-export function readField(reader: ByteReader, depth: number): Field {
+function readField(reader: ByteReader, depth: number): Field {
   const octet = reader.octet();
   const type = TYPES[String.fromCharCode(octet)];
   switch (type) {

@@ -338,7 +338,7 @@ function serverProperties(version: string): Table {
 }
 
 /** The address of a peer for logs. */
-export function peerOf(connection: Socket): string {
+function peerOf(connection: Socket): string {
   const address = connection.remoteAddr;
   return address.transport === "tcp" ? `${address.hostname}:${address.port}` : address.transport;
 }

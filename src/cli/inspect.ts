@@ -7,7 +7,7 @@ import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { DeadLetters, findDead } from "../worker/dead.ts";
+import { DeadLetters, findDead, type Selection } from "../worker/dead.ts";
 import {
   CONNECTION_FLAGS,
   EXIT_HELP,
@@ -58,6 +58,7 @@ const DEAD_FLAGS = {
   "dry-run": toggle({ help: "only say what would be done" }),
   help: toggle({ help: "print this page", alone: true }),
 };
+type DeadValues = Values<typeof DEAD_FLAGS>;
 
 const DEAD_HELP: HelpPage = {
   usage: [
@@ -119,38 +120,54 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
       case "ls":
         await letters.list(selection, (task) => host.print(`${summary(task)}\n`));
         break;
-      case "replay": {
-        const verb = values["dry-run"] ? "would replay" : "replayed";
-        const count = await letters.replay({
-          ...selection,
-          dryRun: values["dry-run"],
-          maxReplays: values["max-replays"],
-          queueType: values["delay-queue-type"],
-          onTask: (task, fate) =>
-            host.print(
-              fate === "kept"
-                ? `kept, replayed ${values["max-replays"]} times already: ${summary(task)}\n`
-                : `${verb} ${summary(task)}\n`,
-            ),
-        });
-        host.print(`${verb} ${count}\n`);
+      case "replay":
+        await replay(host, letters, selection, values);
         break;
-      }
-      default: {
-        const verb = values["dry-run"] ? "would remove" : "removed";
-        const count = await letters.purge(
-          selection,
-          (task) => host.print(`${verb} ${summary(task)}\n`),
-          values["dry-run"],
-        );
-        host.print(`${verb} ${count}\n`);
-      }
+      default:
+        await purge(host, letters, selection, values);
     }
     if (action !== "show" && letters.left > 0) {
       host.log.warn(`${letters.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
     return EXIT.ok;
   });
+}
+
+async function replay(
+  host: Host,
+  letters: DeadLetters,
+  selection: Selection,
+  values: DeadValues,
+): Promise<void> {
+  const verb = values["dry-run"] ? "would replay" : "replayed";
+  const count = await letters.replay({
+    ...selection,
+    dryRun: values["dry-run"],
+    maxReplays: values["max-replays"],
+    queueType: values["delay-queue-type"],
+    onTask: (task, fate) =>
+      host.print(
+        fate === "kept"
+          ? `kept, replayed ${values["max-replays"]} times already: ${summary(task)}\n`
+          : `${verb} ${summary(task)}\n`,
+      ),
+  });
+  host.print(`${verb} ${count}\n`);
+}
+
+async function purge(
+  host: Host,
+  letters: DeadLetters,
+  selection: Selection,
+  values: DeadValues,
+): Promise<void> {
+  const verb = values["dry-run"] ? "would remove" : "removed";
+  const count = await letters.purge(
+    selection,
+    (task) => host.print(`${verb} ${summary(task)}\n`),
+    values["dry-run"],
+  );
+  host.print(`${verb} ${count}\n`);
 }
 
 /** Runs `worker queues`. */

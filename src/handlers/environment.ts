@@ -4,7 +4,7 @@ import { originalRoute } from "../task/headers.ts";
 import type { Field, Task, TaskProperties } from "../task/task.ts";
 
 /** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
-export const META_SCHEMA = 1;
+const META_SCHEMA = 1;
 
 /** Longest value of a variable in UTF-16 code units; the system's limit for one is 128 KiB. */
 const MAX_VALUE_LENGTH = 8_192;

@@ -15,7 +15,7 @@ export type OutputMode =
   | { readonly kind: "file"; readonly directory: string };
 
 /** How much of the end of stderr is kept, in bytes. */
-export const TAIL_BYTES = 4_096;
+const TAIL_BYTES = 4_096;
 
 /** A line longer than this is cut into several, in bytes. */
 const MAX_LINE_BYTES = 8_192;
