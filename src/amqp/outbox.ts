@@ -10,15 +10,20 @@ const LOW_WATER_BYTES = 256 * 1024;
 export class Outbox {
   readonly #socket: Socket;
   readonly #onError: (error: unknown) => void;
+  /** What comes before the block, in order. */
   #queue: Uint8Array[] = [];
   /** The block being filled; its used part is not in `#queue` yet. */
   #block = new Uint8Array(BLOCK_BYTES);
+  /** Bytes of it. */
   #used = 0;
   /** The memory of sealed blocks, to tell them from pieces that belong to callers. */
   readonly #own = new WeakSet<ArrayBufferLike>();
+  /** A block that was sent, for the next one. */
   #spare: Uint8Array<ArrayBuffer> | undefined;
+  /** Bytes that were added and are not with the operating system yet. */
   #pending = 0;
   #flushing: Promise<void> | undefined;
+  /** Wake those who wait for room. */
   #waiting: (() => void)[] = [];
   /** performance.now() of the last completed write. Written here, read by the heartbeat. */
   lastWrite = performance.now();

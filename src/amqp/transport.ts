@@ -71,12 +71,16 @@ export class Transport extends AMQPBaseClient {
   readonly #identity: ClientIdentity;
   readonly #outbox: Outbox;
   readonly #frames = new FrameBuffer(FRAME_MAX_BYTES);
+  /** By the number of their channel. */
   readonly #watchers = new Map<number, ChannelWatcher>();
+  /** Wake those who wait until the broker accepts publications. */
   #blockWaiters: (() => void)[] = [];
   #resolveEnded!: (error: ConnectionError) => void;
+  /** Why it has ended. Written by {@link #end}. */
   #endError: ConnectionError | undefined;
   /** The broker has sent something: what it says from now on are frames. */
   #spoke = false;
+  /** The handshake is through. */
   #opened = false;
   /** The broker has sent connection.close with this cause; the socket's end follows. */
   #goodbye: ConnectionError | undefined;

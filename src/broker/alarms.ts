@@ -30,6 +30,8 @@ export interface AlarmOptions {
 
 export class Alarms {
   readonly #options: AlarmOptions;
+  /** The alarms, in words: the store's, and the one that looking at the disk found. Both are
+   * set through {@link #change}. */
   #store: string | undefined;
   #disk: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;

@@ -57,17 +57,17 @@ export class Backpressure {
 
   /** The outbox may have drained. */
   check(): void {
-    if (this.isWaiting && !this.#mustWait) this.#resume!();
+    if (this.isWaiting && !this.mustWait) this.#resume!();
   }
 
-  /** Whoever sends nothing any more cannot be waited for: reading then shows the end. */
-  get #mustWait(): boolean {
+  /** Whether to wait instead of reading. A closed outbox never drains: reading then shows the end. */
+  get mustWait(): boolean {
     return this.isOn && !this.#outbox.isClosed;
   }
 
   /** Resolves when it is off, or the outbox is closed. For one at a time. */
   async whenOff(): Promise<void> {
-    while (this.#mustWait) {
+    while (this.mustWait) {
       await new Promise<void>((resolve) => this.#resume = resolve);
     }
     this.#resume = undefined;

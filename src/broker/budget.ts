@@ -30,11 +30,14 @@ const STEP_BYTES = 131_072;
 export class Budget {
   readonly limit: number;
   readonly #deadlines: Deadlines;
+  /** Bytes, and those of them that each connection has; nobody has 0. */
   #taken = 0;
   readonly #takenBy = new Map<Taker, number>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Taker>();
+  /** Who may go on although all is taken. */
   #first: Taker | undefined;
+  /** When it last asked to go on, in milliseconds since the epoch, by the clock of `clock.ts`. */
   #firstProgress = 0;
   #isWatching = false;
 

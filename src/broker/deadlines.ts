@@ -17,8 +17,10 @@ export class Deadlines {
   readonly #onFault: (error: unknown) => void;
   /** A binary heap: the earliest deadline first. */
   #heap: Deadline[] = [];
+  /** How many of them are canceled. */
+  #canceled = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer fires. */
+  /** When the timer fires, in milliseconds since the epoch; Infinity: there is none. */
   #wakesAt = Infinity;
   #stopped = false;
 
@@ -46,8 +48,6 @@ export class Deadlines {
     deadline.canceled = true;
     if (++this.#canceled * 2 > this.#heap.length && this.#canceled > 64) this.#compact();
   }
-
-  #canceled = 0;
 
   #compact(): void {
     const live = this.#heap.filter((deadline) => !deadline.canceled);

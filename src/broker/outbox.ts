@@ -30,10 +30,13 @@ interface LargeBody {
 export class Outbox {
   readonly #connection: Socket;
   readonly #onDrained: () => void;
+  /** Where frames are written. Replaced whenever it is sent: nobody may keep it. */
   frames = new FrameWriter();
+  /** The next one. */
   #spare = new FrameWriter();
   /** What was written before {@link frames}, in order. */
   #parts: (FrameWriter | LargeBody)[] = [];
+  /** Bytes of the parts. */
   #partBytes = 0;
   /** How many parts, and how many bytes of the frames behind them, may be sent. */
   #clearedParts = 0;
@@ -44,10 +47,11 @@ export class Outbox {
   /** Bytes on their way to the kernel. */
   #sending = 0;
   #closed = false;
-  /** Milliseconds since the epoch. */
+  /** When something last began to leave, in milliseconds since the epoch. Read by the heartbeat. */
   lastWrite = now();
   /** When the kernel last took bytes, in milliseconds since the epoch. */
   #lastProgress = now();
+  /** Wake those who wait in {@link idle}. */
   #whenIdle: (() => void)[] = [];
 
   /** @param onDrained told when there is room again for those who asked in vain, or the end */

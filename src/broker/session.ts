@@ -126,7 +126,7 @@ export class Session implements ChannelSession, HeartbeatSession {
       for (;;) {
         this.#readFrames();
         // Frames may be left in the buffer, with no byte behind them to wake us.
-        if (this.#backpressure.isOn && !this.outbox.isClosed) await this.#backpressure.whenOff();
+        if (this.#backpressure.mustWait) await this.#backpressure.whenOff();
         else if (this.#state === "ended" || !await this.#source.fill()) break;
       }
     } catch (error) {
@@ -142,7 +142,7 @@ export class Session implements ChannelSession, HeartbeatSession {
     try {
       if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
       while (this.#isReading && this.#source.next(this.frameMax)) {
-        if (this.#mustWait()) this.#source.stepBack();
+        if (this.#lacksMemory()) this.#source.stepBack();
         else this.#frame();
       }
     } catch (error) {
@@ -158,7 +158,7 @@ export class Session implements ChannelSession, HeartbeatSession {
   }
 
   /** Whether the frame is content for which there is no memory now. */
-  #mustWait(): boolean {
+  #lacksMemory(): boolean {
     if (!this.pending.isTight || this.#state !== "running") return false;
     const { type, channel } = this.#source;
     if (type === FrameType.method || !this.#channels.get(channel)?.publishing.isReceiving) {

@@ -40,9 +40,11 @@ const DELIVERED_MS = 200;
 export class Turn {
   readonly #store: Store;
   readonly #beforeCommit: BeforeCommit;
+  /** The end of this turn is on its way. */
   #scheduled = false;
   #confirming = new Set<Confirming>();
   #flushing = new Set<Flushing>();
+  /** Set by a commit that failed: turns do not commit again before it fires. */
   #retry: ReturnType<typeof setTimeout> | undefined;
   #lazyTimer: ReturnType<typeof setTimeout> | undefined;
   #deliveredTimer: ReturnType<typeof setTimeout> | undefined;
