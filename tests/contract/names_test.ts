@@ -59,6 +59,31 @@ contract("A quorum queue must be given a name", async (t) => {
   );
 });
 
+const unknownType = { arguments: { "x-queue-type": "odd" } };
+
+contract(
+  "A server-named queue of an unknown type is refused with 406, as a named one is",
+  async (t) => {
+    const channel = await t.channel();
+    await channel.send("queue.declare", unknownType);
+    await channel.expectClose(
+      406,
+      /^PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'amq\.gen-[^']+' in vhost '\/': "unsupported queue type 'odd'"$/,
+    );
+  },
+  { only: "broker" },
+);
+
+contract(
+  "A server-named queue of an unknown type crashes the channel before it is looked at",
+  async (t) => {
+    const channel = await t.channel();
+    await channel.send("queue.declare", unknownType);
+    await channel.peer.channel(0).expectClose(541, /^INTERNAL_ERROR/);
+  },
+  { only: "RabbitMQ" },
+);
+
 contract("Names may hold 255 octets of any text", async (t) => {
   const channel = await t.channel();
   const prefix = t.name();
