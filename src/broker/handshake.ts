@@ -1,6 +1,6 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
-import { ByteReader, MalformedError } from "./bytes.ts";
+import { ByteReader, decodeText, MalformedError } from "./bytes.ts";
 import { now } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
@@ -270,31 +270,27 @@ interface Credentials {
   password: string;
 }
 
-/** A malformed response is nobody's: it is refused like a wrong password. */
-const NOBODY: Credentials = { user: "", password: "" };
-
+/** @throws {MalformedError} when the response is not of the mechanism's form */
 function readCredentials(mechanism: "PLAIN" | "AMQPLAIN", response: Uint8Array): Credentials {
-  try {
-    return mechanism === "PLAIN" ? readPlain(response) : readAmqPlain(response);
-  } catch (error) {
-    if (error instanceof MalformedError || error instanceof TypeError) return NOBODY;
-    throw error;
-  }
+  return mechanism === "PLAIN" ? readPlain(response) : readAmqPlain(response);
 }
 
-/** RFC 4616, without an authorization identity. @throws {TypeError} when it is not UTF-8 */
+/** RFC 4616, without an authorization identity. */
 function readPlain(response: Uint8Array): Credentials {
-  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(response);
-  const [identity, user, password, ...more] = text.split("\0");
-  if (identity !== "" || password === undefined || more.length > 0) return NOBODY;
+  const [identity, user, password, ...more] = decodeText(response, 0, response.length).split("\0");
+  if (identity !== "" || password === undefined || more.length > 0) {
+    throw new MalformedError("a PLAIN response that is not NUL user NUL password");
+  }
   return { user: user!, password };
 }
 
-/** @throws {MalformedError} */
 function readAmqPlain(response: Uint8Array): Credentials {
   const table = readLogin(response);
   const [user, password] = [textOf(table.get("LOGIN")), textOf(table.get("PASSWORD"))];
-  return user === undefined || password === undefined ? NOBODY : { user, password };
+  if (user === undefined || password === undefined) {
+    throw new MalformedError("an AMQPLAIN response without LOGIN and PASSWORD as texts");
+  }
+  return { user, password };
 }
 
 /** AMQPLAIN sends a table without its length. */

@@ -116,6 +116,19 @@ contract("A user that does not exist is refused like a wrong password", async (t
   );
 });
 
+contract("A malformed login ends without a word", async (t) => {
+  const table = new WireWriter();
+  table.table({ LOGIN: "guest" });
+  const withoutPassword = new TextDecoder().decode(table.take().subarray(4));
+  const rows = [["PLAIN", ""], ["PLAIN", "\0guest"], ["AMQPLAIN", withoutPassword]] as const;
+  await Promise.all(rows.map(async ([mechanism, response]) => {
+    const peer = await t.rawPeer();
+    await peer.greet();
+    await peer.login({ mechanism, response });
+    await assertRejects(() => peer.channel(0).frame(), PeerGone);
+  }));
+});
+
 contract(
   "A wrong login without authentication_failure_close ends the connection without a word, a mechanism that was not offered ends it",
   async (t) => {
