@@ -38,7 +38,7 @@ import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import type { TaskProperties } from "./task/task.ts";
 import { MAX_QUEUE_NAME_BYTES } from "./task/topology.ts";
-import { EXIT, ToolError, UsageError } from "./errors.ts";
+import { ConnectionError, EXIT, reason, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
 export {
@@ -75,6 +75,11 @@ export interface NewTask {
   readonly properties?: TaskProperties;
 }
 
+export interface PublishOptions {
+  /** Aborted: gives up. Without it, a broker that blocks publishers is waited for. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Publishes tasks over one connection; resolves when the broker has confirmed all of them.
  *
@@ -85,6 +90,7 @@ export interface NewTask {
 export async function publishTasks(
   address: QueueAddress,
   tasks: readonly NewTask[],
+  { signal }: PublishOptions = {},
 ): Promise<string[]> {
   const queue = requireName("queue", address.queue ?? "task_queue", MAX_NAME_BYTES);
   const named = tasks.map(({ id, properties, ...task }) => {
@@ -92,6 +98,10 @@ export async function publishTasks(
     return { ...task, properties, messageId: requireName("id", messageId, MAX_NAME_BYTES) };
   });
   const transport = await connectorOf(address, "publisher").connect();
+  const giveUp = () =>
+    transport.destroy(new ConnectionError(`publishing was given up: ${reason(signal!.reason)}`));
+  signal?.addEventListener("abort", giveUp);
+  if (signal?.aborted) giveUp();
   try {
     await ensureQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
     const publisher = await Publisher.open(transport);
@@ -105,6 +115,7 @@ export async function publishTasks(
       return messageId;
     }));
   } finally {
+    signal?.removeEventListener("abort", giveUp);
     await transport.shutdown();
   }
 }

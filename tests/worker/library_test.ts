@@ -9,6 +9,7 @@ import {
   UsageError,
 } from "../../src/mod.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { startBroker } from "../support/embedded.ts";
 import { run } from "../support/process.ts";
 import { QueueBench } from "./bench.ts";
 
@@ -169,4 +170,15 @@ Deno.test("names that AMQP cannot hold are refused before a broker is asked", as
     const error = await assertRejects(ask, UsageError);
     assertEquals(error.message, sentence);
   }
+});
+
+Deno.test("publishTasks() waits for a broker that blocks publishers until its signal aborts", async () => {
+  await using broker = await startBroker({ args: ["--disk-free-limit", "100000000000000"] });
+  const signal = AbortSignal.timeout(500);
+  const error = await assertRejects(
+    () => publishTasks({ url: broker.url }, [{ body: "x" }], { signal }),
+    ToolError,
+    "publishing was given up: ",
+  );
+  assertEquals(error.exitCode, 75);
 });
