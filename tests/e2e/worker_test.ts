@@ -128,6 +128,7 @@ brokerTest("kill -9 in the middle of a task loses nothing: another worker does i
   await put(target.queue, ["first.", "second", "third"]);
   await using victim = start("worker", [], target);
   await victim.waitForLine(/Received first/);
+  victim.kill("SIGSTOP"); // it must not finish while the other one starts
   await using heir = start("worker", [], target);
   await heir.waitForLine(/Received third/);
   victim.kill("SIGKILL");
