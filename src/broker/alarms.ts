@@ -1,6 +1,5 @@
 /** Reasons to block publishers: the store cannot write, the disk is almost full, the data are gone. */
 
-import { statfs } from "node:fs";
 import type { Logger } from "../observe/log.ts";
 
 /** Milliseconds between two looks at the disk: the more often, the sooner it could be full. */
@@ -35,11 +34,17 @@ export class Alarms {
   #store: string | undefined;
   #disk: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #firstLook: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: AlarmOptions) {
     this.#options = options;
-    if (options.folder !== undefined) this.#checkDisk();
+  }
+
+  /** Resolves when the disk was looked at for the first time: nobody may publish before. */
+  look(): Promise<void> {
+    if (this.#options.folder === undefined || this.#stopped) return Promise.resolve();
+    return this.#firstLook ??= this.#checkDisk();
   }
 
   #checkAfter(ms: number): void {
@@ -61,27 +66,35 @@ export class Alarms {
     if (reason !== undefined) this.#options.onStuck();
   }
 
-  #checkDisk(): void {
-    const { folder, diskFreeBytes, reusableBytes, isInPlace, log } = this.#options;
+  async #checkDisk(): Promise<void> {
+    const { folder, isInPlace, log } = this.#options;
     if (!isInPlace()) return this.#setGone();
-    statfs(folder!, (error, disk) => {
+    // Loading it costs as much as all the rest of the start.
+    const { statfs } = await import("node:fs/promises");
+    try {
+      const { bavail, bsize } = await statfs(folder!);
+      if (!this.#stopped) this.#setFree(bavail * bsize);
+    } catch (error) {
       if (this.#stopped) return;
-      if (error !== null) {
-        log.warn("cannot see how full the disk is", { error: error.message });
-        return this.#checkAfter(MOST_MS);
-      }
-      const free = disk.bavail * disk.bsize + reusableBytes();
-      const low = free < diskFreeBytes;
-      if (low && this.#disk === undefined) {
-        log.warn("publishers are blocked: the disk is almost full", {
-          free,
-          needed: diskFreeBytes,
-        });
-      }
-      this.#change(() => this.#disk = low ? "low on disk" : undefined);
-      const soonest = (free - diskFreeBytes) / FASTEST;
-      this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));
-    });
+      log.warn("cannot see how full the disk is", { error: (error as Error).message });
+      this.#checkAfter(MOST_MS);
+    }
+  }
+
+  /** @param bytes free on the disk */
+  #setFree(bytes: number): void {
+    const { diskFreeBytes, reusableBytes, log } = this.#options;
+    const free = bytes + reusableBytes();
+    const low = free < diskFreeBytes;
+    if (low && this.#disk === undefined) {
+      log.warn("publishers are blocked: the disk is almost full", {
+        free,
+        needed: diskFreeBytes,
+      });
+    }
+    this.#change(() => this.#disk = low ? "low on disk" : undefined);
+    const soonest = (free - diskFreeBytes) / FASTEST;
+    this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));
   }
 
   #setGone(): void {

@@ -22,6 +22,7 @@ import type { Certificate } from "./tls.ts";
 import { Turn } from "./turn.ts";
 import { Users } from "./users.ts";
 import { VirtualHost } from "./virtual_host.ts";
+import { after } from "../amqp/timer.ts";
 import type { Logger } from "../observe/log.ts";
 
 export interface BrokerOptions {
@@ -46,6 +47,9 @@ export interface BrokerOptions {
 /** Milliseconds between two deletions of purged messages, for other work; and while they fail. */
 const SWEEP_PAUSE_MS = 5;
 const SWEEP_RETRY_MS = 1_000;
+
+/** Milliseconds from the start to the first look at the disk, unless somebody connects before. */
+const FIRST_LOOK_MS = 200;
 
 /** Milliseconds that clients have to agree to our end. */
 const SHUTDOWN_MS = 2_000;
@@ -131,6 +135,7 @@ export class Broker implements QueueHost {
     }
     this.#restore();
     this.#sweep();
+    after(FIRST_LOOK_MS, () => this.#alarms.look());
   }
 
   /** The port that was taken. */
@@ -205,6 +210,7 @@ export class Broker implements QueueHost {
         ...{ limits: this.#limits, users: this.#users, vhosts: this.#vhosts },
         ...{ deadlines: this.deadlines, version: this.#options.version, log: this.#options.log },
       });
+      await this.#alarms.look();
       if (login === undefined || this.#stopping) return;
       const session = new Session(this.#nextSessionId++, login, this.#sessionHost());
       this.#sessions.add(session);

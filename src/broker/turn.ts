@@ -3,7 +3,6 @@
  * Nothing leaves the process before what it depends on is on disk.
  */
 
-import { setImmediate } from "node:timers";
 import type { Store } from "./store.ts";
 
 /** A channel with publishes to confirm. */
