@@ -1,6 +1,7 @@
 /** Runs a handler so that every ending is a value, and within its time. */
 import { type Handler, INTERRUPTED, type Outcome, type TaskContext } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
+import type { Link } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
 
 /** What holds for every run of a worker. */
@@ -40,6 +41,8 @@ class Run implements TaskContext, Stoppable {
   readonly #rules: RunRules;
   readonly #lost: AbortSignal | undefined;
   #controller: AbortController | undefined;
+  /** Where it is among those that run; undefined once it has ended or was told to stop. */
+  #place: Link<Stoppable> | undefined;
   /** Why it was told to stop. */
   #stopped: Error | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
@@ -67,7 +70,7 @@ class Run implements TaskContext, Stoppable {
 
   of(handler: Handler): Promise<Outcome> {
     const ended = new Promise<Outcome>((resolve) => this.#resolve = resolve);
-    this.#rules.runs.add(this);
+    this.#place = this.#rules.runs.add(this);
     if (this.#lost !== undefined) {
       this.#onLost = () => this.interrupt();
       this.#lost.addEventListener("abort", this.#onLost);
@@ -93,12 +96,17 @@ class Run implements TaskContext, Stoppable {
   #stop(reason: Error): void {
     if (this.#stopped !== undefined) return;
     this.#stopped = reason;
-    this.#rules.runs.delete(this);
+    this.#leave();
     this.#stopTimer = setTimeout(() => {
       this.#rules.onHung(this.#task);
       this.#end(this.#outcomeOf(reason));
     }, this.#rules.stopMs);
     this.#controller?.abort(reason);
+  }
+
+  #leave(): void {
+    if (this.#place !== undefined) this.#rules.runs.delete(this.#place);
+    this.#place = undefined;
   }
 
   #outcomeOf(error: unknown): Outcome {
@@ -108,8 +116,8 @@ class Run implements TaskContext, Stoppable {
   }
 
   #end(outcome: Outcome): void {
-    clearTimeout(this.#stopTimer);
-    this.#rules.runs.delete(this);
+    if (this.#stopTimer !== undefined) clearTimeout(this.#stopTimer);
+    this.#leave();
     if (this.#onLost !== undefined) this.#lost!.removeEventListener("abort", this.#onLost);
     this.#resolve(outcome);
   }

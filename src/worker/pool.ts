@@ -10,6 +10,7 @@ import type { Handler, Outcome } from "../task/handler.ts";
 import { readHistory } from "../task/headers.ts";
 import { admit, decide, type Decision, type RetryPolicy } from "../task/retry.ts";
 import type { Dedupe } from "./dedupe.ts";
+import { Chain } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
 import { type FinishedTasks, isSameTask } from "./finished.ts";
 import type { Pace } from "./pace.ts";
@@ -59,7 +60,7 @@ export class Pool {
   readonly #rules: RunRules;
   readonly #counts = { started: 0, done: 0, retried: 0, dead: 0, returned: 0 };
   /** Taken and not settled yet. */
-  readonly #taken = new Set<Delivery>();
+  readonly #taken = new Chain<Delivery>();
   #draining = false;
   #stopped: Promise<unknown> | undefined;
   #idleWaiters: (() => void)[] = [];
@@ -94,7 +95,7 @@ export class Pool {
   async run(delivery: Delivery): Promise<void> {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) await this.#turn(delivery);
     if (!delivery.live) return;
-    this.#taken.add(delivery);
+    const taken = this.#taken.add(delivery);
     try {
       if (this.#draining) await this.#giveBack(delivery);
       else await this.#process(delivery);
@@ -103,7 +104,7 @@ export class Pool {
       this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
       delivery.release();
     }
-    this.#taken.delete(delivery);
+    this.#taken.delete(taken);
     this.#wakeTurns();
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
@@ -143,7 +144,7 @@ export class Pool {
   #mustWait({ task }: Delivery): boolean {
     if (this.#taken.size >= this.#options.concurrency) return true;
     if (!task.redelivered) return false;
-    return [...this.#taken].some((taken) => !taken.live && isSameTask(taken.task, task));
+    return this.#taken.values().some((taken) => !taken.live && isSameTask(taken.task, task));
   }
 
   /** Resolves when a task has ended, when the worker drains, or when the delivery is lost. */
@@ -160,6 +161,7 @@ export class Pool {
   }
 
   #wakeTurns(): void {
+    if (this.#turnWaiters.size === 0) return;
     for (const wake of [...this.#turnWaiters]) wake();
   }
 
@@ -191,7 +193,7 @@ export class Pool {
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), Date.now());
     this.#count(decision);
-    this.#report(delivery, admission.attempt, outcome, decision, performance.now() - started);
+    this.#report(delivery, admission.attempt, outcome, decision, started);
     const settling = settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling !== undefined) await settling;
     if (outcome.kind === "unable") this.#options.onUnable?.(outcome.exitCode, outcome.reason);
@@ -227,12 +229,13 @@ export class Pool {
     this.#counts[counter[decision.kind]]++;
   }
 
+  /** @param started performance.now() when it began */
   #report(
     { task }: Delivery,
     attempt: number,
     outcome: Outcome,
     decision: Decision,
-    ms: number,
+    started: number,
   ): void {
     const { log, summarize } = this.#options;
     if (outcome.kind === "done" && !summarize) return;
@@ -240,7 +243,7 @@ export class Pool {
       id: task.id,
       attempt,
       ...("exitCode" in outcome ? { code: outcome.exitCode } : {}),
-      ms: Math.round(ms),
+      ms: Math.round(performance.now() - started),
     };
     switch (decision.kind) {
       case "ack":

@@ -3,6 +3,8 @@
  * one timer for all, because a listener and a timer for each cost as much as a short task does.
  */
 
+import { Chain, type Link } from "./chain.ts";
+
 /** What can be stopped. */
 export interface Stoppable {
   /** When its time is over, in performance.now(); all have the same time from their start. */
@@ -17,24 +19,25 @@ export class Runs {
   /** Time for each in milliseconds; absent: no limit. */
   readonly limitMs: number | undefined;
   /** In the order of their start. */
-  readonly #running = new Set<Stoppable>();
+  readonly #running = new Chain<Stoppable>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(limitMs: number | undefined) {
     this.limitMs = limitMs;
   }
 
-  add(run: Stoppable): void {
-    this.#running.add(run);
+  /** @returns what to call {@linkcode delete} with, once, when it has ended or been told to stop */
+  add(run: Stoppable): Link<Stoppable> {
     if (this.limitMs !== undefined) this.#timer ??= setTimeout(this.#look, this.limitMs);
+    return this.#running.add(run);
   }
 
-  delete(run: Stoppable): void {
-    this.#running.delete(run);
+  delete(link: Link<Stoppable>): void {
+    this.#running.delete(link);
   }
 
   interrupt(): void {
-    for (const run of [...this.#running]) run.interrupt();
+    for (const run of this.#running.values()) run.interrupt();
   }
 
   /** Ends the timer if nothing runs; it goes on until the time of the run that set it is over. */
@@ -47,7 +50,7 @@ export class Runs {
   readonly #look = (): void => {
     this.#timer = undefined;
     const now = performance.now();
-    for (const run of [...this.#running]) {
+    for (const run of this.#running.values()) {
       if (run.endsAt > now) {
         this.#timer = setTimeout(this.#look, Math.ceil(run.endsAt - now));
         return;
