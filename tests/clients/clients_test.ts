@@ -98,7 +98,8 @@ async function playAll(
   await broker.restart();
   return new Map(
     await Promise.all(players.map(async ({ name, process }) => {
-      if (process.running) await process.write("go on\n");
+      // Only one of them waits for it; the others may have ended by now.
+      await process.write("go on\n").catch(() => {});
       const output = await process.ended(30_000).catch(() => {
         process.kill("SIGQUIT"); // a Go program then says on stderr where it is stuck
         return process.ended();
