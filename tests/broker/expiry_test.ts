@@ -12,8 +12,8 @@ Deno.test("messages whose time is over die before their queue, whose time is ove
   await channel.call("queue.declare", {
     queue: "short-lived",
     arguments: {
-      "x-message-ttl": 1_000,
-      "x-expires": 2_000,
+      "x-message-ttl": 3_000,
+      "x-expires": 4_000,
       "x-dead-letter-exchange": "",
       "x-dead-letter-routing-key": "dead",
     },
@@ -22,7 +22,7 @@ Deno.test("messages whose time is over die before their queue, whose time is ove
   for (let i = 0; i < count; i++) await channel.publish({ routingKey: "short-lived" }, `${i}`);
   assertEquals((await channel.call("queue.declare", { queue: "dead" })).messageCount, 0);
   // The broker is in this process: its timers wait as well.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_100);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_100);
   const ready = async () =>
     (await channel.call("queue.declare", { queue: "dead" })).messageCount === count;
   await waitUntil("all of them to be dead letters", ready);

@@ -196,8 +196,8 @@ contract(
   async (t) => {
     const channel = await t.channel();
     const [unused, used] = [
-      await t.queue(channel, { "x-expires": 200 }),
-      await t.queue(channel, { "x-expires": 200 }),
+      await t.queue(channel, { "x-expires": 1_000 }),
+      await t.queue(channel, { "x-expires": 1_000 }),
     ];
     await channel.call("basic.consume", { queue: used });
     await t.fill(channel, unused, "a");
