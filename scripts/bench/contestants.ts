@@ -63,7 +63,8 @@ function bulkPeer<Mode extends string>(name: string, command: readonly string[])
 
 /**
  * Programs that send one task each; the first is new_task, the second the same through the
- * package's own TCP client, the others are for orientation. They measure wall milliseconds.
+ * package's own TCP client, the third the least that can be done; the others are for orientation.
+ * They measure wall milliseconds.
  */
 export async function oneShots(
   folder: string,
@@ -80,6 +81,11 @@ export async function oneShots(
       ...deno,
       "--allow-all",
       `${root}scripts/bench/stock_publish.ts`,
+    ], env),
+    oneShot("the least, without a check", [
+      ...deno,
+      "--allow-all",
+      `${root}scripts/bench/least_publish.ts`,
     ], env),
     oneShot("deno, doing nothing", [...deno, empty]),
   ];

@@ -1,0 +1,59 @@
+/**
+ * The least that publishing a task can cost on the package's protocol code: its base client on
+ * Deno.connect, and no limit, check or sentence about anything. What is left of the time is Deno's
+ * own start, the package and the broker: no new_task can be faster, and the bench shows how far it
+ * is from that.
+ */
+import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
+import { AMQPView } from "../../src/amqp/view.ts";
+
+class LeastClient extends AMQPBaseClient {
+  readonly #conn: Deno.TcpConn;
+
+  constructor(conn: Deno.TcpConn, url: URL) {
+    super(decodeURIComponent(url.pathname.slice(1)) || "/", url.username, url.password);
+    this.#conn = conn;
+  }
+
+  override async connect(): Promise<AMQPBaseClient> {
+    const opened = new Promise<AMQPBaseClient>((...settle) => this.connectPromise = settle);
+    await this.send(new TextEncoder().encode("AMQP\0\0\x09\x01"));
+    this.#read();
+    return await opened;
+  }
+
+  override async send(bytes: Uint8Array): Promise<void> {
+    await this.#conn.write(bytes);
+  }
+
+  protected override closeSocket(): void {
+    this.#conn.close();
+  }
+
+  async #read(): Promise<void> {
+    const buffer = new Uint8Array(64 * 1024);
+    for (;;) {
+      const n = await this.#conn.read(buffer);
+      if (n === null) return;
+      this.parseFrames(new AMQPView(buffer.buffer, 0, n));
+    }
+  }
+}
+
+const url = new URL(Deno.env.get("AMQP_URL")!);
+const queue = Deno.env.get("TASK_QUEUE")!;
+const conn = await Deno.connect({ hostname: url.hostname, port: Number(url.port || 5672) });
+conn.setNoDelay(true);
+const client = new LeastClient(conn, url);
+await client.connect();
+const channel = await client.channel();
+await channel.queueDeclare(queue, { passive: true });
+await channel.confirmSelect();
+await channel.basicPublish("", queue, "hello", {
+  deliveryMode: 2,
+  contentType: "text/plain",
+  messageId: crypto.randomUUID(),
+}, true);
+await Deno.stdout.write(new TextEncoder().encode(" [x] Sent hello\n"));
+await client.close();
+Deno.exit(0);
