@@ -29,15 +29,17 @@
  * @module
  */
 import { Connector } from "./amqp/connection.ts";
-import { ensureQueue } from "./amqp/declare.ts";
-import { Publisher } from "./amqp/publisher.ts";
+import { ensureDeclared, ensureQueue } from "./amqp/declare.ts";
+import { type Publication, Publisher } from "./amqp/publisher.ts";
+import type { Transport } from "./amqp/transport.ts";
 import { parseUrls } from "./amqp/url.ts";
 import { VERSION } from "./cli/main.ts";
 import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
+import { schedule } from "./task/schedule.ts";
 import type { TaskProperties } from "./task/task.ts";
-import { MAX_QUEUE_NAME_BYTES } from "./task/topology.ts";
+import { MAX_QUEUE_NAME_BYTES, type QueueSpec } from "./task/topology.ts";
 import { ConnectionError, EXIT, reason, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
@@ -73,6 +75,8 @@ export interface NewTask {
   /** Stays the same over retries; default a random UUID. */
   readonly id?: string;
   readonly properties?: TaskProperties;
+  /** Not to be run before; until then it waits in a delay queue. Default: at once. */
+  readonly notBefore?: Date;
 }
 
 export interface PublishOptions {
@@ -93,10 +97,7 @@ export async function publishTasks(
   { signal }: PublishOptions = {},
 ): Promise<string[]> {
   const queue = requireName("queue", address.queue ?? "task_queue", MAX_NAME_BYTES);
-  const named = tasks.map(({ id, properties, ...task }) => {
-    const messageId = id ?? properties?.messageId ?? crypto.randomUUID();
-    return { ...task, properties, messageId: requireName("id", messageId, MAX_NAME_BYTES) };
-  });
+  const publications = tasks.map((task) => publicationOf(task, queue));
   const transport = await connectorOf(address, "publisher").connect();
   const giveUp = () =>
     transport.destroy(new ConnectionError(`publishing was given up: ${reason(signal!.reason)}`));
@@ -104,19 +105,60 @@ export async function publishTasks(
   if (signal?.aborted) giveUp();
   try {
     await ensureQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
+    await declareDelayQueues(transport, publications);
     const publisher = await Publisher.open(transport);
-    return await Promise.all(named.map(async ({ body, properties, messageId }) => {
-      await publisher.publish({
-        exchange: "",
-        routingKey: queue,
-        body: typeof body === "string" ? new TextEncoder().encode(body) : body,
-        properties: { timestamp: new Date(), ...properties, messageId, deliveryMode: 2 },
-      });
-      return messageId;
-    }));
+    await Promise.all(publications.map((publication) => publisher.publish(publication)));
+    return publications.map(({ properties }) => properties.messageId);
   } finally {
     signal?.removeEventListener("abort", giveUp);
     await transport.shutdown();
+  }
+}
+
+/** A task as it is sent. */
+interface NamedPublication extends Publication {
+  readonly properties: TaskProperties & { readonly messageId: string };
+  /** Where it waits until it is due, unless it is. */
+  readonly delayQueue?: QueueSpec;
+}
+
+/** @throws {UsageError} */
+function publicationOf({ body, id, notBefore, ...task }: NewTask, queue: string): NamedPublication {
+  const messageId = id ?? task.properties?.messageId ?? crypto.randomUUID();
+  const properties = {
+    timestamp: new Date(),
+    ...task.properties,
+    messageId: requireName("id", messageId, MAX_NAME_BYTES),
+    deliveryMode: 2,
+  };
+  const publication = {
+    exchange: "",
+    routingKey: queue,
+    body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+    properties,
+  };
+  if (notBefore === undefined) return publication;
+  if (Number.isNaN(notBefore.getTime())) {
+    throw new UsageError("notBefore must be a date, and is none");
+  }
+  const scheduled = schedule({ queue, properties }, notBefore.getTime(), Date.now());
+  if (scheduled === undefined) return publication;
+  const { delayQueue } = scheduled;
+  return {
+    ...publication,
+    routingKey: delayQueue.name,
+    delayQueue,
+    properties: { ...scheduled.properties, messageId },
+  };
+}
+
+async function declareDelayQueues(
+  transport: Transport,
+  publications: readonly NamedPublication[],
+): Promise<void> {
+  const queues = new Map(publications.map(({ delayQueue }) => [delayQueue?.name, delayQueue]));
+  for (const queue of queues.values()) {
+    if (queue !== undefined) await ensureDeclared(transport, queue);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
 import { Connector } from "./amqp/connection.ts";
 import { deadline } from "./amqp/deadline.ts";
-import { ensureQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
+import { ensureDeclared, ensureQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { pause } from "./amqp/timer.ts";
@@ -19,6 +19,7 @@ import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
+import type { QueueSpec } from "./task/topology.ts";
 
 const FLAGS = {
   ...CONNECTION_FLAGS,
@@ -53,6 +54,8 @@ const NACK_PAUSES_MS = [100, 300, 600];
 interface Order {
   readonly queue: QueuePolicy;
   readonly task: Publication;
+  /** Where the task waits until it is due, unless it is. */
+  readonly delayQueue?: QueueSpec;
   /** Milliseconds for the whole attempt. */
   readonly timeout: number;
 }
@@ -66,7 +69,7 @@ async function run(host: Host): Promise<number> {
 
   const queue = readQueuePolicy(values);
   const endpoints = readEndpoints(values, host);
-  const { task, shown } = await readTask(values, words, separated, queue.name);
+  const { task, shown, dueAt } = await readTask(values, words, separated, queue.name);
   const connector = new Connector({
     // One silent host must leave time for the others.
     endpoints: endpoints.map((endpoint) => ({
@@ -77,11 +80,8 @@ async function run(host: Host): Promise<number> {
     log: host.log,
   });
 
-  const transport = await send(connector, endpoints.length, {
-    queue,
-    task,
-    timeout: values.timeout,
-  });
+  const order = await delayed({ queue, task, timeout: values.timeout }, dueAt);
+  const transport = await send(connector, endpoints.length, order);
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
   return EXIT.ok;
@@ -90,6 +90,22 @@ async function run(host: Host): Promise<number> {
 function said(host: Host, text: string): number {
   host.print(text);
   return EXIT.ok;
+}
+
+/** The same order for a task that is not to be run before `dueAt`, in milliseconds since 1970. */
+async function delayed(order: Order, dueAt: number | undefined): Promise<Order> {
+  if (dueAt === undefined) return order;
+  const { schedule } = await import("./task/schedule.ts");
+  const { queue, task } = order;
+  const scheduled = schedule(
+    { queue: queue.name, properties: task.properties },
+    dueAt,
+    Date.now(),
+    queue.type,
+  );
+  if (scheduled === undefined) return order;
+  const { delayQueue, properties } = scheduled;
+  return { ...order, delayQueue, task: { ...task, routingKey: delayQueue.name, properties } };
 }
 
 /**
@@ -142,20 +158,20 @@ interface Progress {
 
 async function sendOnce(
   connector: Connector,
-  { queue, task }: Order,
+  { queue, delayQueue, task }: Order,
   progress: Progress,
 ): Promise<Transport> {
   const transport = progress.transport = await connector.connect();
   const where = redact(transport.endpoint);
   progress.step = `preparing the queue ${JSON.stringify(queue.name)} at ${where}`;
-  const publisher = await openPublisher(transport, queue);
+  const publisher = await openPublisher(transport, queue, delayQueue);
   progress.step = `waiting for ${where} to confirm the task, which may be on the queue or not`;
   progress.sent = true;
   try {
     await publishPatiently(transport, publisher, task);
   } catch (error) {
     if (error instanceof TaskError && error.exitCode === EXIT.unavailable) {
-      await requireHome(transport, queue.name);
+      await requireHome(transport, task.routingKey);
     }
     throw error;
   }
@@ -181,8 +197,17 @@ async function requireHome(transport: Transport, queue: string): Promise<void> {
  *
  * @throws {ToolError}
  */
-async function openPublisher(transport: Transport, queue: QueuePolicy): Promise<Publisher> {
+async function openPublisher(
+  transport: Transport,
+  queue: QueuePolicy,
+  delayQueue: QueueSpec | undefined,
+): Promise<Publisher> {
   const { name, create, strict } = queue;
+  if (delayQueue !== undefined) {
+    await ensureQueue(transport, queue); // the task would wait for nothing
+    if (create) await ensureDeclared(transport, delayQueue);
+    return await Publisher.open(transport);
+  }
   if (!create && !strict) return await Publisher.open(transport);
   if (!strict) {
     try {

@@ -2,8 +2,8 @@
 import type { Publication } from "../amqp/publisher.ts";
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
-import { parseDuration } from "../task/duration.ts";
-import { type Flag, integer, list, text, type Values } from "./flags.ts";
+import { parseDuration, parseTime } from "../task/duration.ts";
+import { duration, type Flag, integer, list, text, type Values } from "./flags.ts";
 import { readInput } from "./input.ts";
 
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
@@ -35,11 +35,34 @@ const expiration: Flag<string | undefined> = {
   },
 };
 
+/** Ten years: a workday more or less is no matter then. */
+const LONGEST_DELAY_MS = 3_650 * 86_400_000;
+
+const at: Flag<number | undefined> = {
+  value: "TIME",
+  help: "not to be run before this time, such as 2027-01-31T08:00:00Z or 2027-01-31T09:00+01:00",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const time = parseTime(given);
+    if (time !== undefined && time - Date.now() <= LONGEST_DELAY_MS) return time;
+    throw new UsageError(
+      `${source} must be a date, a time and a zone such as 2027-01-31T08:00:00Z, at most ten ` +
+        `years from now, and is ${JSON.stringify(given)}`,
+    );
+  },
+};
+
 export const TASK_FLAGS = {
   file: text({ value: "PATH", help: 'take the task from a file, byte for byte; "-" is stdin' }),
   id: text({ ...SHORT, minBytes: 1, value: "ID", help: "message id (default: a random UUID)" }),
   priority: integer({ min: 0, max: 255, help: "priority, for queues that have them" }),
   expiration,
+  delay: duration({
+    max: LONGEST_DELAY_MS,
+    help: "not to be run before so much time has passed: 90s, 1h, 7d",
+  }),
+  at,
   header: list({ value: "KEY=VALUE", help: "a header", parseOne: parseHeader }),
   "content-type": text({
     ...SHORT,
@@ -55,6 +78,8 @@ export const TASK_FLAGS = {
 export interface ReadTask {
   readonly task: Publication;
   readonly shown: string;
+  /** Not to be run before; milliseconds since 1970. */
+  readonly dueAt: number | undefined;
 }
 
 /**
@@ -76,6 +101,10 @@ export async function readTask(
       "the task comes from --file or from the words, and both were given",
     );
   }
+  if (values.delay !== undefined && values.at !== undefined) {
+    throw new UsageError("the time to run comes from --delay or from --at, and both were given");
+  }
+  const dueAt = values.at ?? (values.delay === undefined ? undefined : Date.now() + values.delay);
   if (path === undefined && words.some((word) => word.includes("\ufffd"))) {
     // Deno puts this character where an argument is not UTF-8; the bytes themselves are gone.
     throw new InputError(
@@ -107,6 +136,7 @@ export async function readTask(
         ...(values.header.length === 0 ? {} : { headers: Object.fromEntries(values.header) }),
       },
     },
+    dueAt,
     shown: message === undefined ? `${body.length} bytes` : escapeControls(message),
   };
 }

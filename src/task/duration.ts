@@ -1,4 +1,7 @@
-/** Durations as people write them: "500ms", "5s", "25m", "1h", "7d"; a bare number is seconds. */
+/**
+ * Durations and times as people write them: "500ms", "5s", "25m", "1h", "7d", where a bare number is
+ * seconds; and RFC 3339.
+ */
 
 const UNIT_MS: Record<string, number> = {
   ms: 1,
@@ -23,4 +26,20 @@ export function formatDuration(ms: number): string {
     if (ms >= size && (ms / size * 10) % 1 === 0) return `${ms / size} ${unit}`;
   }
   return `${Math.round(ms / 100) / 10} s`;
+}
+
+const TIME =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)([Zz]|[+-]\d{2}:\d{2})$/;
+
+/**
+ * A point in time, in milliseconds since 1970, or undefined when the text is none: RFC 3339, where
+ * seconds may be left out but not the zone.
+ */
+export function parseTime(text: string): number | undefined {
+  const [, year, month, day, clock, zone] = TIME.exec(text) ?? [];
+  // Date takes February 30 for March 2.
+  const date = new Date(`${year}-${month}-${day}T00:00Z`);
+  if (Number.isNaN(date.getTime()) || date.getUTCDate() !== Number(day)) return undefined;
+  const time = Date.parse(`${year}-${month}-${day}T${clock}${zone!.toUpperCase()}`);
+  return Number.isNaN(time) ? undefined : time;
 }

@@ -4,7 +4,7 @@
  */
 import type { Failure, Outcome } from "./handler.ts";
 import type { DeadReason, History } from "./headers.ts";
-import { chooseTier, delayTiers, STANDARD_TIERS } from "./topology.ts";
+import { beginWait, delayTiers, SHORTEST_WAIT_MS, type Wait } from "./topology.ts";
 
 export interface RetryPolicy {
   /** Attempts before a failing task is dead; at least 1. */
@@ -27,16 +27,9 @@ export const DEFAULT_POLICY: RetryPolicy = {
 /** How long a task waits while its crash is written down, in milliseconds. */
 const CRASH_PAUSE_MS = 1_000;
 
-/** A task that comes earlier than this many milliseconds before its time runs at once. */
-const EARLY_MS = STANDARD_TIERS[0]!;
-
 /** Park the task, then acknowledge this delivery. */
-export interface Park {
+export interface Park extends Wait {
   readonly kind: "park";
-  /** The delay queue to wait in, by its delay in milliseconds. */
-  readonly tierMs: number;
-  /** Set when one queue's delay is not the whole wait; milliseconds since 1970. */
-  readonly notBefore?: number;
   readonly attempts: number;
   readonly crashes?: number;
   readonly error?: string;
@@ -86,7 +79,7 @@ export function admit(
   if (redelivered && !history.counted) {
     return park(CRASH_PAUSE_MS, { attempts, crashes }, policy, now);
   }
-  if (notBefore !== undefined && notBefore - now >= EARLY_MS) {
+  if (notBefore !== undefined && notBefore - now >= SHORTEST_WAIT_MS) {
     return park(notBefore - now, { attempts, crashes }, policy, now);
   }
   return { kind: "run", attempt: attempts + 1 };
@@ -117,7 +110,7 @@ export function decide(
       }
       const pause = outcome.delayMs ?? backoff(attempts, policy);
       const spread = Math.round(pause * policy.jitter * random);
-      const wait = spread < EARLY_MS ? pause : pause + spread;
+      const wait = spread < SHORTEST_WAIT_MS ? pause : pause + spread;
       return park(wait, { attempts, error: outcome.reason }, policy, now);
     }
     case "snoozed":
@@ -144,8 +137,5 @@ function park(
   policy: RetryPolicy,
   now: number,
 ): Park {
-  const tierMs = chooseTier(waitMs, delayTiers(policy.backoffMs));
-  // What is left after this queue is waited for in others.
-  const more = waitMs - tierMs >= EARLY_MS;
-  return { kind: "park", tierMs, ...rest, ...(more ? { notBefore: now + waitMs } : {}) };
+  return { kind: "park", ...beginWait(waitMs, delayTiers(policy.backoffMs), now), ...rest };
 }

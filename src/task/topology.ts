@@ -84,6 +84,29 @@ export function delayTiers(backoffMs: readonly number[]): readonly number[] {
   return [...new Set([...STANDARD_TIERS, ...backoffMs])].sort((a, b) => a - b);
 }
 
+/** What is left of a wait is not waited for below this, in milliseconds. */
+export const SHORTEST_WAIT_MS: number = STANDARD_TIERS[0]!;
+
+/** How to begin a wait. */
+export interface Wait {
+  /** The delay queue to wait in, by its delay in milliseconds. */
+  readonly tierMs: number;
+  /** Set when one queue's delay is not the whole wait; milliseconds since 1970. */
+  readonly notBefore?: number;
+}
+
+/**
+ * How to begin a wait of `ms` milliseconds.
+ *
+ * @param tiers ascending, with the standard ones
+ * @param now milliseconds since 1970
+ */
+export function beginWait(ms: number, tiers: readonly number[], now: number): Wait {
+  const tierMs = chooseTier(ms, tiers);
+  const more = ms - tierMs >= SHORTEST_WAIT_MS;
+  return { tierMs, ...(more ? { notBefore: now + ms } : {}) };
+}
+
 /**
  * The delay queue to wait in next.
  *
@@ -92,7 +115,7 @@ export function delayTiers(backoffMs: readonly number[]): readonly number[] {
  *   delay the next longer one, because what is left of a wait is not waited for below that
  */
 export function chooseTier(delayMs: number, tiers: readonly number[]): number {
-  return delayMs < STANDARD_TIERS[0]!
+  return delayMs < SHORTEST_WAIT_MS
     ? tiers.find((tier) => tier >= delayMs)!
     : tiers.findLast((tier) => tier <= delayMs)!;
 }

@@ -126,6 +126,29 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       says: "--expiration must be a time such as 60000, 500ms or 5m of at most 49 days, and is " +
         `"${value}"`,
     })),
+    ...["tomorrow", "2027-01-31T08:00", "2027-02-29T08:00Z", "9999-01-01T00:00Z"].map(
+      (value): Omit<Row, "code" | "url"> => ({
+        tool: "new_task",
+        args: ["--at", value],
+        says: "--at must be a date, a time and a zone such as 2027-01-31T08:00:00Z, at most ten " +
+          `years from now, and is "${value}"`,
+      }),
+    ),
+    {
+      tool: "new_task",
+      args: ["--delay", "3651d"],
+      says: '--delay must be a time such as 500ms, 5s or 25m, from 0 ms to 3650 d, and is "3651d"',
+    },
+    {
+      tool: "new_task",
+      args: ["--delay", "1s", "--at", "2027-01-31T08:00Z"],
+      says: "the time to run comes from --delay or from --at, and both were given",
+    },
+    {
+      tool: "new_task",
+      args: ["--delay", "1s", "--queue", "q".repeat(239)],
+      says: "the name of a queue whose tasks wait must have at most 238 bytes, and has 239",
+    },
     ...["a", "=b", `${long}=1`].map((value): Omit<Row, "code" | "url"> => ({
       tool: "new_task",
       args: ["--header", value],

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatDuration, parseDuration } from "../../src/task/duration.ts";
+import { formatDuration, parseDuration, parseTime } from "../../src/task/duration.ts";
 import { Random } from "../support/random.ts";
 
 Deno.test("durations are read in every unit, bare numbers as seconds", () => {
@@ -53,4 +53,38 @@ Deno.test("durations are shown in the largest unit that fits", () => {
     [129_600_000, "1.5 d"],
   ];
   for (const [ms, text] of expected) assertEquals(formatDuration(ms), text);
+});
+
+Deno.test("a time is RFC 3339, with or without seconds, never without its zone", () => {
+  const morning = Date.UTC(2027, 0, 31, 8);
+  const expected: Record<string, number> = {
+    "2027-01-31T08:00:00Z": morning,
+    "2027-01-31t08:00z": morning,
+    "2027-01-31 09:00+01:00": morning,
+    "2027-01-31T02:30:00-05:30": morning,
+    "2027-01-31T08:00:00.250Z": morning + 250,
+    "2027-01-31T08:00:00.123456789Z": morning + 123,
+    "2028-02-29T00:00Z": Date.UTC(2028, 1, 29),
+    "1969-12-31T23:59:59Z": -1000,
+  };
+  for (const [text, time] of Object.entries(expected)) assertEquals(parseTime(text), time, text);
+});
+
+Deno.test("what is no time is undefined", () => {
+  const bad = ["", "now", "2027-01-31", "08:00Z", "2027-01-31T08:00", "2027-1-31T08:00Z", "5m"];
+  const wrong = [
+    "2027-02-29T00:00Z",
+    "2027-13-01T00:00Z",
+    "2027-00-01T00:00Z",
+    "2027-01-00T00:00Z",
+  ];
+  const more = [
+    "2027-01-31T24:01Z",
+    "2027-01-31T08:60Z",
+    "2027-01-31T08:00+25:00",
+    "20270131T0800Z",
+  ];
+  for (const text of [...bad, ...wrong, ...more, "2027-01-31T08:00Z\n", " 2027-01-31T08:00Z"]) {
+    assertEquals(parseTime(text), undefined, JSON.stringify(text));
+  }
 });

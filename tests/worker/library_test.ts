@@ -43,6 +43,26 @@ brokerTest("publishTasks() and runWorker() share tasks inside one program", asyn
   assertEquals(await bench.ready(), 0);
 });
 
+brokerTest("publishTasks() lets a task wait for its time", async () => {
+  await using bench = await QueueBench.open(url);
+  const queue = bench.name;
+  const notBefore = new Date(Date.now() + 1_000);
+  await publishTasks({ url, queue }, [
+    { body: "later", id: "later", notBefore },
+    { body: "now", id: "now", notBefore: new Date(0) },
+  ]);
+  const seen: string[] = [];
+  await runWorker({
+    url,
+    queue,
+    maxTasks: 2,
+    handler: ({ id }) => {
+      seen.push(id === "later" && Date.now() < notBefore.getTime() ? "too early" : id);
+    },
+  });
+  assertEquals(seen, ["now", "later"]);
+});
+
 brokerTest("runWorker() finishes its task and returns when its signal aborts", async () => {
   await using bench = await QueueBench.open(url);
   await publishTasks({ url, queue: bench.name }, [{ body: "x", id: "a" }]);
@@ -155,6 +175,10 @@ Deno.test("names that AMQP cannot hold are refused before a broker is asked", as
   const long = "n".repeat(256);
   const rows: [ask: () => Promise<unknown>, sentence: string][] = [
     [() => publishTasks({ url, queue: "" }, []), "queue must have 1 to 255 bytes, and has 0"],
+    [
+      () => publishTasks({ url }, [{ body: "x", notBefore: new Date("tomorrow") }]),
+      "notBefore must be a date, and is none",
+    ],
     [() => publishTasks({ url, queue: long }, []), "queue must have 1 to 255 bytes, and has 256"],
     [
       () => publishTasks({ url }, [{ body: "x", id: "" }]),
