@@ -11,7 +11,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { prepareOfflineDenort } from "../../scripts/offline_denort.ts";
 import { brokerTest, virtualHost } from "../support/broker.ts";
-import { run, spawn, type TestProcess } from "../support/process.ts";
+import { type Output, run, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
 /** A block may compile binaries or work through the demo. */
@@ -44,6 +44,8 @@ brokerTest("every command in README.md does what it says", async () => {
     } else if (tags[0] === "sh" && tags.includes("background")) {
       const started = spawn("bash", { ...options, args: ["-c", `exec ${text}`] });
       running.push(background.use(started));
+      // SIGKILL would end `deno task` and leave the tool, which holds our pipes.
+      background.defer(() => end(started).then(() => {}));
       await started.waitForLine(/./, BLOCK_MS);
     } else if (tags[0] === "sh") {
       await using block = spawn("bash", { ...options, args: ["-euo", "pipefail", "-c", text] });
@@ -53,11 +55,13 @@ brokerTest("every command in README.md does what it says", async () => {
     }
   }
   assert(ran > 0, "README.md has no command to run");
-  for (const each of running) {
-    each.kill("SIGTERM");
-    assertEquals((await each.ended(BLOCK_MS)).code, 0);
-  }
+  for (const each of running) assertEquals((await end(each)).code, 0);
 });
+
+function end(process: TestProcess): Promise<Output> {
+  process.kill("SIGTERM");
+  return process.ended(BLOCK_MS);
+}
 
 function findBlocks(markdown: string): Block[] {
   const blocks: Block[] = [];
