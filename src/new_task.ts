@@ -16,7 +16,7 @@ import {
 } from "./cli/broker_flags.ts";
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
-import { readTask, TASK_FLAGS } from "./cli/task_flags.ts";
+import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 import type { QueueSpec } from "./task/topology.ts";
@@ -36,6 +36,7 @@ const HELP: HelpPage = {
     "new_task [OPTION]... [WORD]...",
     "new_task [OPTION]... --file PATH",
     "new_task [OPTION]... -            (the task from stdin)",
+    "new_task [OPTION]... --lines      (a task from every line of stdin)",
   ],
   about:
     `Puts a task on a durable queue: the words joined by spaces, or "hello" when there are none.
@@ -51,11 +52,15 @@ quorum of its nodes. Words that begin with "-" come after "--".`,
  */
 const NACK_PAUSES_MS = [100, 300, 600];
 
-interface Order {
+interface Destination {
   readonly queue: QueuePolicy;
-  readonly task: Publication;
   /** Where the task waits until it is due, unless it is. */
   readonly delayQueue?: QueueSpec;
+  readonly task: Omit<Publication, "body">;
+}
+
+interface Order extends Destination {
+  readonly task: Publication;
   /** Milliseconds for the whole attempt. */
   readonly timeout: number;
 }
@@ -69,7 +74,7 @@ async function run(host: Host): Promise<number> {
 
   const queue = readQueuePolicy(values);
   const endpoints = readEndpoints(values, host);
-  const { task, shown, dueAt } = await readTask(values, words, separated, queue.name);
+  const options = readTaskOptions(values, words, separated);
   const connector = new Connector({
     // One silent host must leave time for the others.
     endpoints: endpoints.map((endpoint) => ({
@@ -80,8 +85,21 @@ async function run(host: Host): Promise<number> {
     log: host.log,
   });
 
-  const order = await delayed({ queue, task, timeout: values.timeout }, dueAt);
-  const transport = await send(connector, endpoints.length, order);
+  const destination = await destinationOf(queue, options);
+  if (options.lines) {
+    const { sendLines } = await import("./cli/lines.ts");
+    const path = options.path!;
+    const sent = await sendLines(connector, { ...destination, path, timeout: values.timeout });
+    if (!values.quiet) host.print(` [x] Sent ${sent} ${sent === 1 ? "task" : "tasks"}\n`);
+    return EXIT.ok;
+  }
+  const { body, shown } = await readBody(options.path, words);
+  const task = { ...destination.task, body };
+  const transport = await send(connector, endpoints.length, {
+    ...destination,
+    task,
+    timeout: values.timeout,
+  });
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
   return EXIT.ok;
@@ -92,20 +110,23 @@ function said(host: Host, text: string): number {
   return EXIT.ok;
 }
 
-/** The same order for a task that is not to be run before `dueAt`, in milliseconds since 1970. */
-async function delayed(order: Order, dueAt: number | undefined): Promise<Order> {
-  if (dueAt === undefined) return order;
+/** Where a task goes: to its queue, or to the delay queue in which it waits until it is due. */
+async function destinationOf(
+  queue: QueuePolicy,
+  { properties, dueAt }: TaskOptions,
+): Promise<Destination> {
+  const direct = { queue, task: { exchange: "", routingKey: queue.name, properties } };
+  if (dueAt === undefined) return direct;
   const { schedule } = await import("./task/schedule.ts");
-  const { queue, task } = order;
-  const scheduled = schedule(
-    { queue: queue.name, properties: task.properties },
-    dueAt,
-    Date.now(),
-    queue.type,
-  );
-  if (scheduled === undefined) return order;
-  const { delayQueue, properties } = scheduled;
-  return { ...order, delayQueue, task: { ...task, routingKey: delayQueue.name, properties } };
+  const task = { queue: queue.name, properties };
+  const scheduled = schedule(task, dueAt, Date.now(), queue.type);
+  if (scheduled === undefined) return direct;
+  const { delayQueue } = scheduled;
+  return {
+    queue,
+    delayQueue,
+    task: { exchange: "", routingKey: delayQueue.name, properties: scheduled.properties },
+  };
 }
 
 /**

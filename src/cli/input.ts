@@ -2,6 +2,37 @@
 import { EXIT, InputError, reason } from "../errors.ts";
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
+const NEWLINE = 0x0a;
+
+/** A file, or stdin for "-", that is being read. */
+export interface Input extends Disposable {
+  /** For errors: "stdin", or `the file "PATH"`. */
+  readonly what: string;
+  /** @throws {InputError} unreadable (66) */
+  read(buffer: Uint8Array): Promise<number | null>;
+}
+
+/** @throws {InputError} it cannot be opened (66) */
+export async function openInput(path: string): Promise<Input> {
+  const isStdin = path === "-";
+  const what = isStdin ? "stdin" : `the file ${JSON.stringify(path)}`;
+  const file = isStdin ? Deno.stdin : await Deno.open(path).catch((error) => {
+    throw unreadable(what, error);
+  });
+  return {
+    what,
+    async read(buffer) {
+      try {
+        return await file.read(buffer);
+      } catch (error) {
+        throw unreadable(what, error);
+      }
+    },
+    [Symbol.dispose]() {
+      if (!isStdin) file.close();
+    },
+  };
+}
 
 /**
  * Reads a file, or stdin for "-", to its end.
@@ -10,19 +41,73 @@ const FIRST_BUFFER_BYTES = 64 * 1024;
  * @throws {InputError} unreadable (66), longer than the limit (65)
  */
 export async function readInput(path: string, limit: number): Promise<Uint8Array> {
-  if (path === "-") return await readToEnd("stdin", Deno.stdin, limit);
-  const what = `the file ${JSON.stringify(path)}`;
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(path);
-  } catch (error) {
-    throw unreadable(what, error);
+  using input = await openInput(path);
+  let bytes = new Uint8Array(FIRST_BUFFER_BYTES);
+  let used = 0;
+  for (;;) {
+    const n = await input.read(bytes.subarray(used));
+    if (n === null) return bytes.subarray(0, used);
+    used += n;
+    if (used > limit) {
+      throw new InputError(
+        `${input.what} must hold at most ${limit} bytes, and holds more`,
+        EXIT.badData,
+      );
+    }
+    if (used === bytes.length) bytes = enlarged(bytes, limit);
   }
-  try {
-    return await readToEnd(what, file, limit);
-  } finally {
-    file.close();
+}
+
+/** A line of an input. */
+export interface Line {
+  /** 1 for the first. */
+  readonly number: number;
+  /** Without its newline. */
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Reads the lines of a file, or of stdin for "-". What follows the last newline is a line, too.
+ *
+ * @param limit of a line in bytes
+ * @throws {InputError} unreadable (66), a line longer than the limit (65)
+ */
+export async function* readLines(path: string, limit: number): AsyncGenerator<Line> {
+  using input = await openInput(path);
+  let bytes = new Uint8Array(FIRST_BUFFER_BYTES);
+  let used = 0;
+  let number = 1;
+  function checkLength(length: number): void {
+    if (length <= limit) return;
+    throw new InputError(
+      `a line of ${input.what} must have at most ${limit} bytes, and line ${number} has more`,
+      EXIT.badData,
+    );
   }
+  for (;;) {
+    const n = await input.read(bytes.subarray(used));
+    if (n === null) break;
+    const filled = bytes.subarray(0, used + n);
+    let start = 0;
+    for (let end = filled.indexOf(NEWLINE, used); end >= 0; end = filled.indexOf(NEWLINE, start)) {
+      checkLength(end - start);
+      yield { number, bytes: filled.slice(start, end) };
+      number++;
+      start = end + 1;
+    }
+    bytes.copyWithin(0, start, filled.length);
+    used = filled.length - start;
+    checkLength(used);
+    if (used === bytes.length) bytes = enlarged(bytes, limit);
+  }
+  if (used > 0) yield { number, bytes: bytes.slice(0, used) };
+}
+
+/** The same bytes with as much room behind them, up to one byte more than the limit. */
+function enlarged(bytes: Uint8Array<ArrayBuffer>, limit: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(2 * bytes.length, limit + 1));
+  larger.set(bytes);
+  return larger;
 }
 
 /** The error for an input that cannot be read. */
@@ -31,33 +116,4 @@ export function unreadable(what: string, error: unknown): InputError {
     ? 'devices and system files are closed to this program; "-" is stdin'
     : reason(error);
   return new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
-}
-
-interface Source {
-  read(buffer: Uint8Array): Promise<number | null>;
-}
-
-async function readToEnd(what: string, source: Source, limit: number): Promise<Uint8Array> {
-  let bytes = new Uint8Array(FIRST_BUFFER_BYTES);
-  let used = 0;
-  for (;;) {
-    let n: number | null;
-    try {
-      n = await source.read(bytes.subarray(used));
-    } catch (error) {
-      throw unreadable(what, error);
-    }
-    if (n === null) return bytes.subarray(0, used);
-    used += n;
-    if (used > limit) {
-      throw new InputError(
-        `${what} must hold at most ${limit} bytes, and holds more`,
-        EXIT.badData,
-      );
-    }
-    if (used < bytes.length) continue;
-    const larger = new Uint8Array(Math.min(2 * bytes.length, limit + 1));
-    larger.set(bytes);
-    bytes = larger;
-  }
 }

@@ -1,13 +1,13 @@
 /** The options that make up a task: its body and its properties. */
-import type { Publication } from "../amqp/publisher.ts";
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { parseDuration, parseTime } from "../task/duration.ts";
-import { duration, type Flag, integer, list, text, type Values } from "./flags.ts";
+import type { TaskProperties } from "../task/task.ts";
+import { duration, type Flag, integer, list, text, toggle, type Values } from "./flags.ts";
 import { readInput } from "./input.ts";
 
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
-const MAX_BODY_BYTES = 512 * 1024 * 1024;
+export const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** AMQP's short strings. */
 const SHORT = { maxBytes: 255 };
 /** What RabbitMQ takes: 32 bits. */
@@ -55,6 +55,10 @@ const at: Flag<number | undefined> = {
 
 export const TASK_FLAGS = {
   file: text({ value: "PATH", help: 'take the task from a file, byte for byte; "-" is stdin' }),
+  lines: toggle({
+    help: "every line of the file or of stdin is a task; empty ones are left out, ids get the " +
+      "line's number",
+  }),
   id: text({ ...SHORT, minBytes: 1, value: "ID", help: "message id (default: a random UUID)" }),
   priority: integer({ min: 0, max: 255, help: "priority, for queues that have them" }),
   expiration,
@@ -74,37 +78,44 @@ export const TASK_FLAGS = {
   type: text({ ...SHORT, value: "NAME", help: "type of the task" }),
 };
 
-/** A task, and how to show it in one line. */
-export interface ReadTask {
-  readonly task: Publication;
-  readonly shown: string;
+/** What the command line says of a task, but for its body. */
+export interface TaskOptions {
+  /** Where the body comes from: a file, or stdin for "-"; undefined: the words. */
+  readonly path: string | undefined;
+  /** Every line of it is a task. */
+  readonly lines: boolean;
+  readonly properties: TaskProperties & { readonly messageId: string };
   /** Not to be run before; milliseconds since 1970. */
   readonly dueAt: number | undefined;
 }
 
 /**
- * Puts the task together.
+ * Reads the options that make up a task.
  *
  * @param separated the words came after "--", where "-" is a word like any other
  * @throws {UsageError | InputError}
  */
-export async function readTask(
+export function readTaskOptions(
   values: Values<typeof TASK_FLAGS>,
   words: readonly string[],
   separated: boolean,
-  queue: string,
-): Promise<ReadTask> {
-  const stdin = values.file === "-" || (!separated && words.length === 1 && words[0] === "-");
-  const path = stdin ? "-" : values.file;
+): TaskOptions {
+  const dash = !separated && words.length === 1 && words[0] === "-";
   if (values.file !== undefined && words.length > 0) {
     throw new UsageError(
       "the task comes from --file or from the words, and both were given",
     );
   }
+  if (values.lines && words.length > 0 && !dash) {
+    throw new UsageError("with --lines the tasks come from --file or stdin, and words were given");
+  }
   if (values.delay !== undefined && values.at !== undefined) {
     throw new UsageError("the time to run comes from --delay or from --at, and both were given");
   }
-  const dueAt = values.at ?? (values.delay === undefined ? undefined : Date.now() + values.delay);
+  if (values.lines && (values.delay ?? values.at) !== undefined) {
+    throw new UsageError("--lines sends its tasks at once; --delay and --at are for a single one");
+  }
+  const path = values.file ?? (dash || values.lines ? "-" : undefined);
   if (path === undefined && words.some((word) => word.includes("\ufffd"))) {
     // Deno puts this character where an argument is not UTF-8; the bytes themselves are gone.
     throw new InputError(
@@ -113,32 +124,43 @@ export async function readTask(
       EXIT.badData,
     );
   }
-  const message = path === undefined ? words.join(" ") || "hello" : undefined;
-  const body = message !== undefined
-    ? new TextEncoder().encode(message)
-    : await readInput(path!, MAX_BODY_BYTES);
+  const textual = path === undefined || values.lines;
   return {
-    task: {
-      exchange: "",
-      routingKey: queue,
-      body,
-      properties: {
-        contentType: values["content-type"] ??
-          (message === undefined ? "application/octet-stream" : "text/plain"),
-        deliveryMode: 2,
-        messageId: values.id ?? crypto.randomUUID(),
-        timestamp: new Date(),
-        ...optional("priority", values.priority),
-        ...optional("expiration", values.expiration),
-        ...optional("correlationId", values["correlation-id"]),
-        ...optional("replyTo", values["reply-to"]),
-        ...optional("type", values.type),
-        ...(values.header.length === 0 ? {} : { headers: Object.fromEntries(values.header) }),
-      },
+    path,
+    lines: values.lines,
+    dueAt: values.at ?? (values.delay === undefined ? undefined : Date.now() + values.delay),
+    properties: {
+      contentType: values["content-type"] ?? (textual ? "text/plain" : "application/octet-stream"),
+      deliveryMode: 2,
+      messageId: values.id ?? crypto.randomUUID(),
+      timestamp: new Date(),
+      ...optional("priority", values.priority),
+      ...optional("expiration", values.expiration),
+      ...optional("correlationId", values["correlation-id"]),
+      ...optional("replyTo", values["reply-to"]),
+      ...optional("type", values.type),
+      ...(values.header.length === 0 ? {} : { headers: Object.fromEntries(values.header) }),
     },
-    dueAt,
-    shown: message === undefined ? `${body.length} bytes` : escapeControls(message),
   };
+}
+
+/** The body of a task, and how to show it in one line. */
+export interface TaskBody {
+  readonly body: Uint8Array;
+  readonly shown: string;
+}
+
+/** @throws {InputError} */
+export async function readBody(
+  path: string | undefined,
+  words: readonly string[],
+): Promise<TaskBody> {
+  if (path === undefined) {
+    const message = words.join(" ") || "hello";
+    return { body: new TextEncoder().encode(message), shown: escapeControls(message) };
+  }
+  const body = await readInput(path, MAX_BODY_BYTES);
+  return { body, shown: `${body.length} bytes` };
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {

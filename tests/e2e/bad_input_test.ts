@@ -136,6 +136,16 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
     ),
     {
       tool: "new_task",
+      args: ["--lines", "word"],
+      says: "with --lines the tasks come from --file or stdin, and words were given",
+    },
+    {
+      tool: "new_task",
+      args: ["--lines", "--delay", "1s"],
+      says: "--lines sends its tasks at once; --delay and --at are for a single one",
+    },
+    {
+      tool: "new_task",
       args: ["--delay", "3651d"],
       says: '--delay must be a time such as 500ms, 5s or 25m, from 0 ms to 3650 d, and is "3651d"',
     },

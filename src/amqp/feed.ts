@@ -1,0 +1,206 @@
+/**
+ * Publishes tasks from a source without an end in sight: a bounded number is on its way at a time,
+ * and what a lost connection leaves unconfirmed is sent again, with the same id and in the same
+ * order, over the next one.
+ */
+import { ConnectionError, EXIT, NackError, TaskError, ToolError } from "../errors.ts";
+import { backoff, type Connector } from "./connection.ts";
+import type { Publication, Publisher } from "./publisher.ts";
+import { deadline } from "./deadline.ts";
+import { after, pause, type Timer } from "./timer.ts";
+import type { Transport } from "./transport.ts";
+
+/** Unconfirmed at a time. */
+const MOST_TASKS = 1_000;
+const MOST_BYTES = 16 * 1024 * 1024;
+
+/** A task with its place in the source. */
+export interface Numbered {
+  readonly number: number;
+  readonly task: Publication;
+}
+
+export interface FeedOptions {
+  readonly connector: Connector;
+  /** Prepares a new connection. @throws {ToolError} */
+  readonly openPublisher: (transport: Transport) => Promise<Publisher>;
+  /** How long nothing may be confirmed while something waits for it, in milliseconds. */
+  readonly patience: number;
+}
+
+/** What a connection is used for: replaced whole when it is lost. */
+interface Link {
+  readonly transport: Transport;
+  readonly publisher: Publisher;
+}
+
+export class Feed {
+  readonly #options: FeedOptions;
+  /** Unconfirmed, by number and in their order. */
+  readonly #pending = new Map<number, Publication>();
+  #pendingBytes = 0;
+  #confirmed = 0;
+  #link: Link | undefined;
+  /** What ends the feed before its source does. */
+  #failure: unknown;
+  /** Tells it to what `send` awaits, which is one thing at a time. */
+  #interrupt: (failure: unknown) => void = () => {};
+  /** Why the last connection or attempt failed, for the sentence when patience is over. */
+  #trouble: ToolError | undefined;
+  /** Wakes `send` when something was confirmed. */
+  #wake: () => void = () => {};
+  /** performance.now() of the last confirm, or from when on there was something to wait for. */
+  #lastProgress = 0;
+  #watchdog: Timer | undefined;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+  }
+
+  /** Tasks that the broker has confirmed. */
+  get confirmed(): number {
+    return this.#confirmed;
+  }
+
+  /** The number of the first task that is not confirmed, of those taken from the source. */
+  get firstUnconfirmed(): number | undefined {
+    return this.#pending.keys().next().value;
+  }
+
+  /**
+   * Publishes everything that the source gives; resolves when all of it is confirmed.
+   *
+   * @throws {ToolError} a task cannot be delivered, or nothing was confirmed for too long; what is
+   *   pending may be on the queue or not
+   */
+  async send(source: AsyncIterable<Numbered>): Promise<void> {
+    const tasks = source[Symbol.asyncIterator]();
+    try {
+      await deadline(this.#connect(), this.#options.patience, () => this.#overdue());
+      for (;;) {
+        const next = await this.#unlessFailed(tasks.next());
+        if (next.done) break;
+        this.#add(next.value);
+        while (this.#isFull) await this.#turn();
+      }
+      while (this.#pending.size > 0) await this.#turn();
+      await this.#link?.transport.shutdown();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    } finally {
+      this.#watchdog?.cancel();
+      this.#link?.transport.destroy(new ConnectionError("given up"));
+      // It may be waiting for input that never comes.
+      tasks.return?.().catch(() => {});
+    }
+  }
+
+  get #isFull(): boolean {
+    return this.#pending.size >= MOST_TASKS || this.#pendingBytes >= MOST_BYTES;
+  }
+
+  #unlessFailed<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = reject;
+      if (this.#failure !== undefined) reject(this.#failure);
+      promise.then(resolve, reject);
+    });
+  }
+
+  /** Waits until something is confirmed. */
+  #turn(): Promise<void> {
+    return this.#unlessFailed(new Promise<void>((resolve) => this.#wake = resolve));
+  }
+
+  #add({ number, task }: Numbered): void {
+    this.#pending.set(number, task);
+    this.#pendingBytes += task.body.length;
+    if (this.#pending.size === 1) this.#lastProgress = performance.now();
+    this.#watch(this.#options.patience);
+    const link = this.#link;
+    if (link === undefined) return; // whoever connects sends it
+    if (link.publisher.isEnded) this.#replace(link);
+    else this.#publish(link, number, task);
+  }
+
+  #publish(link: Link, number: number, task: Publication): void {
+    link.publisher.publish(task)
+      .then(() => this.#onConfirmed(number, task), (error) => this.#onRefused(error))
+      .then(() => link.publisher.isEnded && this.#replace(link));
+  }
+
+  #onConfirmed(number: number, task: Publication): void {
+    if (!this.#pending.delete(number)) return; // sent twice, and confirmed twice
+    this.#pendingBytes -= task.body.length;
+    this.#confirmed++;
+    this.#trouble = undefined;
+    this.#lastProgress = performance.now();
+    this.#wake();
+  }
+
+  #onRefused(error: unknown): void {
+    const lasting = error instanceof TaskError && !(error instanceof NackError);
+    if (lasting || !(error instanceof ToolError)) this.#fail(error);
+    else this.#trouble = error;
+  }
+
+  /** Replaces a link that takes no more tasks, once it is known what became of those it took. */
+  #replace(link: Link): void {
+    if (this.#link !== link || link.publisher.pending > 0) return;
+    this.#link = undefined;
+    link.transport.destroy(new ConnectionError("the channel for publishing was closed"));
+    this.#connectPatiently().catch((error) => this.#fail(error));
+  }
+
+  async #connectPatiently(): Promise<void> {
+    for (let attempt = 0; this.#failure === undefined; attempt++) {
+      await pause(backoff(attempt, Math.random()));
+      try {
+        return await this.#connect();
+      } catch (error) {
+        if (!(error instanceof ToolError) || error.exitCode !== EXIT.temporary) throw error;
+        this.#trouble = error;
+      }
+    }
+  }
+
+  /** Opens a link and sends everything pending over it. */
+  async #connect(): Promise<void> {
+    const transport = await this.#options.connector.connect();
+    let publisher: Publisher;
+    try {
+      publisher = await this.#options.openPublisher(transport);
+    } catch (error) {
+      transport.destroy(new ConnectionError("no channel for publishing"));
+      throw error;
+    }
+    if (this.#failure !== undefined) return transport.destroy(new ConnectionError("too late"));
+    const link = this.#link = { transport, publisher };
+    for (const [number, task] of [...this.#pending]) this.#publish(link, number, task);
+  }
+
+  /** It runs on when something is confirmed, so that not every task sets one. */
+  #watch(ms: number): void {
+    this.#watchdog ??= after(ms, () => {
+      this.#watchdog = undefined;
+      if (this.#pending.size === 0) return;
+      const left = this.#lastProgress + this.#options.patience - performance.now();
+      if (left > 0) this.#watch(left);
+      else this.#fail(this.#overdue());
+    });
+  }
+
+  #overdue(): ToolError {
+    const blocked = this.#link?.transport.blocked;
+    const why = blocked !== undefined
+      ? `the broker blocks publishers: ${blocked}`
+      : this.#trouble?.message ?? "the broker does not answer";
+    return new ConnectionError(`nothing was confirmed within ${this.#options.patience} ms: ${why}`);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#interrupt(this.#failure);
+  }
+}

@@ -1,0 +1,46 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { readInput, readLines } from "../../src/cli/input.ts";
+import { InputError } from "../../src/errors.ts";
+import { Random } from "../support/random.ts";
+import { tempDir } from "../support/temp.ts";
+
+async function linesOf(path: string, limit: number): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const { number, bytes } of readLines(path, limit)) {
+    lines.push(new TextDecoder().decode(bytes));
+    assertEquals(number, lines.length);
+  }
+  return lines;
+}
+
+Deno.test("the lines of any file are what stands between its newlines", async () => {
+  await using dir = await tempDir("lines-");
+  const path = `${dir.path}/lines`;
+  const random = new Random(9);
+  for (let i = 0; i < 60; i++) {
+    const lines = Array.from(
+      { length: random.below(40) },
+      () => "x".repeat(random.pick([0, 1, 100, 65_535, 65_536, 65_537, 200_000])),
+    );
+    const text = lines.join("\n") + random.pick(["", "\n"]);
+    await Deno.writeTextFile(path, text);
+    const expected = text.split("\n");
+    if (expected.at(-1) === "") expected.pop();
+    assertEquals(await linesOf(path, 200_000), expected);
+  }
+});
+
+Deno.test("a line or a file longer than the limit is refused, one as long is not", async () => {
+  await using dir = await tempDir("lines-");
+  const path = `${dir.path}/lines`;
+  for (const limit of [10, 100_000]) {
+    await Deno.writeTextFile(path, `a\n${"x".repeat(limit)}\nb`);
+    assertEquals((await linesOf(path, limit)).length, 3);
+    await Deno.writeTextFile(path, `a\n${"x".repeat(limit + 1)}\nb`);
+    await assertRejects(() => linesOf(path, limit), InputError, "and line 2 has more");
+    await Deno.writeTextFile(path, "x".repeat(limit));
+    assertEquals((await readInput(path, limit)).length, limit);
+    await Deno.writeTextFile(path, "x".repeat(limit + 1));
+    await assertRejects(() => readInput(path, limit), InputError, "and holds more");
+  }
+});
