@@ -244,20 +244,25 @@ export class MessageTable {
     return messages;
   }
 
-  /** Leaves out what was discarded and is not deleted yet. */
+  /**
+   * Leaves out what was discarded and is not deleted yet. Fewer than `limit` only if there are no
+   * more: what comes after them is read by other means.
+   */
   #readStored(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
     const ranges = [...this.#discardedOf.get(lane.id) ?? []];
-    for (let from = after;;) {
+    const live: Message[] = [];
+    for (let from = after; live.length < limit;) {
       for (const { first, last } of ranges) if (first <= from + 1) from = Math.max(from, last);
-      const messages = this.#readRows(lane, from, limit, durable);
-      const last = messages.at(-1)?.position;
-      if (last === undefined || ranges.length === 0) return messages;
-      const live = messages.filter(({ position }) =>
-        !ranges.some(({ first, last }) => first <= position && position <= last)
-      );
-      if (live.length > 0) return live;
-      from = last;
+      const messages = this.#readRows(lane, from, limit - live.length, durable);
+      if (messages.length === 0) break;
+      for (const message of messages) {
+        const { position } = message;
+        const isDiscarded = ranges.some(({ first, last }) => first <= position && position <= last);
+        if (!isDiscarded) live.push(message);
+      }
+      from = messages.at(-1)!.position;
     }
+    return live;
   }
 
   #readRows(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {

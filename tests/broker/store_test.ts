@@ -33,6 +33,13 @@ function open(folder: string): Store {
   });
 }
 
+/** More than are deleted at once when they are purged. */
+const PURGED_ROWS = 1_000;
+
+function fill(lane: Lane, count: number, text: (index: number) => string): void {
+  for (let i = 0; i < count; i++) lane.append(publication(text(i)), 0, true);
+}
+
 /** Takes everything that a lane holds. */
 function drain(store: Store, lane: Lane): string[] {
   const texts: string[] = [];
@@ -110,6 +117,31 @@ function dropTransient(store: Store, lane: Lane): number[] {
   for (const message of gone) store.remove(message);
   return numbers;
 }
+
+Deno.test("what was purged before a restart hides nothing that came after it", async () => {
+  await using dir = await tempDir();
+  {
+    const store = open(dir.path);
+    const lane = new Lane(store, NO_MEMORY, 1, 0);
+    fill(lane, PURGED_ROWS, () => "old");
+    store.commit();
+    // A delivery that nobody acknowledges lies before the purged ones.
+    lane.peek();
+    lane.shift();
+    lane.purge();
+    fill(lane, 100, (i) => `stored ${i}`);
+    store.commit();
+    store.close();
+  }
+  const store = open(dir.path);
+  const lane = restored(store);
+  fill(lane, 1, () => "not yet stored");
+  const texts = drain(store, lane);
+  assertEquals(texts.length, 102);
+  assertEquals([texts[0], texts[1], texts.at(-1)], ["old", "stored 0", "not yet stored"]);
+  assertEquals(lane.length, 0);
+  store.close();
+});
 
 Deno.test("many deep lanes together take no more memory than there is, and a little each", async () => {
   await using dir = await tempDir();
