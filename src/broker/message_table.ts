@@ -411,9 +411,11 @@ export class MessageTable {
     return done.filter((range) => this.#forget(range)).map(({ lane }) => lane);
   }
 
-  /** The highest position in use, or 0. */
+  /** The highest position in use, that of a row or of a given up range, or 0. */
   lastPosition(lane: number): number {
-    return Number(this.#last.get(lane, 1, lane, LAST_POSITION)?.["position"] ?? 0);
+    const row = this.#last.get(lane, 1, lane, LAST_POSITION);
+    const ranges = [...this.#discardedOf.get(lane) ?? []];
+    return Math.max(Number(row?.["position"] ?? 0), ...ranges.map(({ last }) => last));
   }
 }
 

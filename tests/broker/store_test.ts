@@ -143,6 +143,29 @@ Deno.test("what was purged before a restart hides nothing that came after it", a
   store.close();
 });
 
+Deno.test("what comes after a restart is not taken for what was purged before it was stored", async () => {
+  await using dir = await tempDir();
+  {
+    const store = open(dir.path);
+    const lane = new Lane(store, NO_MEMORY, 1, 0);
+    fill(lane, PURGED_ROWS, () => "old");
+    store.commit();
+    fill(lane, 100, () => "never stored");
+    lane.purge();
+    store.commit();
+    store.close();
+  }
+  let store = open(dir.path);
+  fill(restored(store), 100, (i) => `new ${i}`);
+  store.commit();
+  while (store.hasDiscarded) store.sweep();
+  store.close();
+  store = open(dir.path);
+  const texts = drain(store, restored(store));
+  assertEquals([texts.length, texts[0], texts.at(-1)], [100, "new 0", "new 99"]);
+  store.close();
+});
+
 Deno.test("many deep lanes together take no more memory than there is, and a little each", async () => {
   await using dir = await tempDir();
   const limit = 1_000_000;
