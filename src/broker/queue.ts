@@ -157,7 +157,9 @@ export class Queue {
       (maxLengthBytes !== undefined && this.#readyBytes + moreBytes > maxLengthBytes);
   }
 
+  /** Queues that reject publishes keep what comes back to them. */
   #dropOverflow(): void {
+    if (this.arguments.overflow !== "drop-head") return;
     while (this.#ready > 0 && this.#overflows(0, 0)) {
       const message = this.#take();
       if (message === undefined) return;

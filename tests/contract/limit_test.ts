@@ -62,6 +62,26 @@ contract("drop-head dead-letters what it drops, with reason maxlen", async (t) =
   assertEquals(await t.drain(channel, queue), ["b"]);
 });
 
+for (const type of ["classic", "quorum"]) {
+  contract(`A ${type} queue with reject-publish drops nothing that comes back to it`, async (t) => {
+    const channel = await t.channel();
+    const queue = await t.queue(channel, {
+      "x-queue-type": type,
+      "x-max-length": 2,
+      "x-overflow": "reject-publish",
+    });
+    await t.fill(channel, queue, "a", "b");
+    for (let i = 0; i < 2; i++) {
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+    }
+    await t.fill(channel, queue, "c", "d");
+    await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: true });
+    const texts = await t.drain(channel, queue);
+    assertEquals(texts.toSorted(), ["a", "b", "c", "d"]);
+  });
+}
+
 for (const overflow of ["reject-publish", "reject-publish-dlx"]) {
   contract(`${overflow} keeps what is there and refuses what comes`, async (t) => {
     const channel = await t.channel();
