@@ -4,11 +4,12 @@ import { installed, run } from "./process.ts";
 /** Where Debian's Go library packages put their source. */
 const GO_PATH = "/usr/share/gocode";
 export const AMQP091 = "github.com/rabbitmq/amqp091-go";
+export const AMQP091_FOLDER = `${GO_PATH}/src/${AMQP091}`;
 
 /** Why Go programs on amqp091-go cannot be built, or undefined. */
 export const goMissing: string | undefined = !installed("go")
   ? "Go is not installed"
-  : !installed(`${GO_PATH}/src/${AMQP091}/client_test.go`)
+  : !installed(`${AMQP091_FOLDER}/client_test.go`)
   ? "golang-github-rabbitmq-amqp091-go-dev is not installed"
   : undefined;
 
