@@ -106,6 +106,7 @@ async function run(host: Host): Promise<number> {
   const dedupe = values["dedupe-file"] === undefined
     ? undefined
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
+  const pages = values.metrics && new (await import("./worker/pages.ts")).WorkerPages();
   const worker = new Worker({
     endpoints,
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
@@ -129,6 +130,7 @@ async function run(host: Host): Promise<number> {
     ...optional("idleTimeoutMs", values["idle-timeout"]),
     ...optional("maxTasks", values["max-tasks"]),
     ...optional("maxRuntimeMs", values["max-runtime"]),
+    onRun: (ms) => pages?.ran(ms),
     onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
   });
 
@@ -142,6 +144,7 @@ async function run(host: Host): Promise<number> {
     status: () => host.log.info("status", worker.describe()),
   });
   try {
+    if (values.metrics) host.log.info(`metrics at ${pages!.serve(values.metrics, worker)}/metrics`);
     return await worker.run();
   } finally {
     work.kill();

@@ -297,6 +297,12 @@ export class Consumer {
     await this.#closing.promise;
   }
 
+  /** The broker may send tasks now. */
+  get consuming(): boolean {
+    const current = this.#current;
+    return current !== undefined && !current.isEnded && !this.#stopping.signal.aborted;
+  }
+
   /** Tasks ready on the queue; undefined when the broker cannot be asked now. */
   async ready(): Promise<number | undefined> {
     const consumption = this.#current;

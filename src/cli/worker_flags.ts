@@ -6,6 +6,7 @@ import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { MAX_QUEUE_NAME_BYTES } from "../task/topology.ts";
+import type { PagesAddress } from "../worker/pages.ts";
 import type { WorkerQueue } from "../worker/worker.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, text, toggle, type Values } from "./flags.ts";
@@ -103,6 +104,23 @@ const output: Flag<OutputMode> = {
   },
 };
 
+const metrics: Flag<PagesAddress | undefined> = {
+  value: "[HOST:]PORT",
+  help: "serve /metrics, /livez and /readyz over HTTP; from this machine only without a HOST",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const match = /^(?:(\[[0-9a-fA-F:.]+\]|[^:\s]+):)?(\d{1,5})$/.exec(given);
+    const port = Number(match?.[2] ?? NaN);
+    const hostname = (match?.[1] ?? "127.0.0.1").replace(/^\[|\]$/g, "");
+    if (port <= 65_535) return { hostname, port };
+    throw new UsageError(
+      `${source} must be a port, or an address and a port such as 0.0.0.0:9100 or [::]:9100, and ` +
+        `is ${JSON.stringify(given)}`,
+    );
+  },
+};
+
 function exitCodes(help: string): Flag<readonly number[]> {
   return {
     value: "CODES",
@@ -186,6 +204,7 @@ export const WORKER_FLAGS = {
     help: "SQLite file of the ids that succeeded on this host; those are skipped",
   }),
   "dedupe-ttl": duration({ default: "1d", min: 1, help: "how long an id is kept there" }),
+  metrics,
   "exit-when-empty": toggle({ help: "end when the queues are empty" }),
   "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),
   "max-tasks": integer({ min: 1, max: 2 ** 31, help: "end after so many tasks" }),

@@ -39,6 +39,8 @@ export interface PoolOptions {
   readonly dedupe?: Dedupe;
   /** One log line for each task. */
   readonly summarize?: boolean;
+  /** Called after each run with the milliseconds it took. */
+  readonly onRun?: (ms: number) => void;
   /** Called when a task starts or ends, after the counters have changed. */
   readonly onChange?: () => void;
   /** This host cannot do such work: the worker has to end with that status. */
@@ -190,10 +192,12 @@ export class Pool {
     const started = performance.now();
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
     const outcome = await execute(handler, task, admission.attempt, this.#rules, lost);
+    const ms = performance.now() - started;
+    this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), Date.now());
     this.#count(decision);
-    this.#report(delivery, admission.attempt, outcome, decision, started);
+    this.#report(delivery, admission.attempt, outcome, decision, ms);
     const settling = settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling !== undefined) await settling;
     if (outcome.kind === "unable") this.#options.onUnable?.(outcome.exitCode, outcome.reason);
@@ -229,13 +233,13 @@ export class Pool {
     this.#counts[counter[decision.kind]]++;
   }
 
-  /** @param started performance.now() when it began */
+  /** @param ms how long it ran */
   #report(
     { task }: Delivery,
     attempt: number,
     outcome: Outcome,
     decision: Decision,
-    started: number,
+    ms: number,
   ): void {
     const { log, summarize } = this.#options;
     if (outcome.kind === "done" && !summarize) return;
@@ -243,7 +247,7 @@ export class Pool {
       id: task.id,
       attempt,
       ...("exitCode" in outcome ? { code: outcome.exitCode } : {}),
-      ms: Math.round(performance.now() - started),
+      ms: Math.round(ms),
     };
     switch (decision.kind) {
       case "ack":

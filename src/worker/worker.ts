@@ -64,6 +64,8 @@ export interface WorkerOptions {
   readonly idleTimeoutMs?: number;
   readonly maxTasks?: number;
   readonly maxRuntimeMs?: number;
+  /** Called after each run with the milliseconds it took. */
+  readonly onRun?: (ms: number) => void;
   /** Called once, when all queues are consumed. */
   readonly onReady?: () => void;
 }
@@ -88,6 +90,7 @@ export class Worker {
   #status: number | undefined;
   #fault: string | undefined;
   #waitingForReady: number;
+  #connectionsLost = 0;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -115,6 +118,7 @@ export class Worker {
       ...(options.rate === undefined ? {} : { pace: new Pace(options.rate) }),
       ...(options.dedupe === undefined ? {} : { dedupe: options.dedupe }),
       summarize: options.summarize ?? false,
+      ...(options.onRun === undefined ? {} : { onRun: options.onRun }),
       onChange: () => this.#limits.changed(),
       onUnable: (status, reason) => {
         this.#fault ??= reason;
@@ -174,6 +178,16 @@ export class Worker {
   async quiet(): Promise<void> {
     this.#limits.dispose();
     await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+  }
+
+  /** Tasks may come from all its queues. */
+  get consuming(): boolean {
+    return this.#consumers.every((consumer) => consumer.consuming);
+  }
+
+  /** How often consumption ended, but for the end of the worker. */
+  get connectionsLost(): number {
+    return this.#connectionsLost;
   }
 
   /** Facts for people, at this moment. */
@@ -239,7 +253,10 @@ export class Worker {
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         this.#limits.changed();
       },
-      onLost: (cause) => this.#explain(cause, policy.name),
+      onLost: (cause) => {
+        this.#connectionsLost++;
+        this.#explain(cause, policy.name);
+      },
     });
     const intake = new EarlyIntake(consumer, prefetch, run);
     return consumer;

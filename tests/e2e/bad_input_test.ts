@@ -134,6 +134,14 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
           `years from now, and is "${value}"`,
       }),
     ),
+    ...["http", ":9100", "65536", "::1:9100", "a b:1", "-1"].map(
+      (value): Omit<Row, "code" | "url"> => ({
+        tool: "worker",
+        args: [`--metrics=${value}`],
+        says: "--metrics must be a port, or an address and a port such as 0.0.0.0:9100 or " +
+          `[::]:9100, and is "${value}"`,
+      }),
+    ),
     {
       tool: "new_task",
       args: ["--lines", "word"],

@@ -1,0 +1,86 @@
+/** What a worker tells those who watch over it: Prometheus, an orchestrator, a load balancer. */
+import { EXIT, reason, ToolError } from "../errors.ts";
+import { type Page, servePages } from "../observe/http.ts";
+import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../observe/metrics.ts";
+import type { Worker } from "./worker.ts";
+
+/** Upper bounds in seconds: from a script that looks something up to a video that is encoded. */
+const RUN_BOUNDS_S = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1_800];
+
+export interface PagesAddress {
+  readonly hostname: string;
+  /** 0 for a free one. */
+  readonly port: number;
+}
+
+/**
+ * /metrics; /livez, which answers while this process does; /readyz, which says 200 only while the
+ * worker takes tasks from all its queues. A broker that is down makes a worker not ready, and is no
+ * reason to start it again.
+ */
+export class WorkerPages {
+  readonly #runs = new Durations(RUN_BOUNDS_S);
+
+  /** @param ms how long a run took */
+  ran(ms: number): void {
+    this.#runs.add(ms / 1_000);
+  }
+
+  /**
+   * @returns the URL, without a path
+   * @throws {ToolError} nothing can listen at this address
+   */
+  serve({ hostname, port }: PagesAddress, worker: Worker): string {
+    try {
+      return servePages({ hostname, port }, {
+        "/metrics": () => ({ status: 200, type: METRICS_TYPE, body: this.#metrics(worker) }),
+        "/livez": () => page(200, "alive"),
+        "/readyz": () => worker.consuming ? page(200, "ready") : page(503, "takes no tasks now"),
+      }).url;
+    } catch (error) {
+      const denied = error instanceof Deno.errors.PermissionDenied;
+      throw new ToolError(
+        `cannot serve metrics on ${hostname} port ${port}: ${reason(error)}`,
+        denied ? EXIT.noPermission : EXIT.temporary,
+        { cause: error },
+      );
+    }
+  }
+
+  #metrics(worker: Worker): string {
+    const { running, started, ...outcomes } = worker.describe();
+    return renderMetrics([
+      counters(
+        "workqueue_tasks_total",
+        "Tasks by what became of them; returned: to the queue, without a run to its end.",
+        "outcome",
+        outcomes,
+      ),
+      single("counter", "workqueue_runs_total", "Runs of tasks that have begun.", started!),
+      this.#runs.metric("workqueue_run_duration_seconds", "How long runs of tasks took."),
+      single("gauge", "workqueue_tasks_running", "Tasks taken and not settled.", running!),
+      single(
+        "gauge",
+        "workqueue_consuming",
+        "1 while tasks are taken from all queues, else 0.",
+        worker.consuming ? 1 : 0,
+      ),
+      single(
+        "counter",
+        "workqueue_connections_lost_total",
+        "Connections that brought tasks and were lost.",
+        worker.connectionsLost,
+      ),
+      single(
+        "gauge",
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        Deno.memoryUsage().rss,
+      ),
+    ]);
+  }
+}
+
+function page(status: number, text: string): Page {
+  return { status, type: "text/plain; charset=utf-8", body: `${text}\n` };
+}

@@ -1,0 +1,93 @@
+/** worker --metrics: what those see who watch over a worker. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import type { TestProcess } from "../support/process.ts";
+import { Proxy } from "../support/proxy.ts";
+import { uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { finish, send, start, stop } from "./tools.ts";
+
+const node = await sharedNode();
+
+async function urlOf(worker: TestProcess): Promise<string> {
+  const [, url] = await worker.waitForLog(/ metrics at (http:.*)\/metrics$/);
+  return url!;
+}
+
+async function get(url: string, init?: RequestInit): Promise<{ status: number; text: string }> {
+  const response = await fetch(url, init);
+  return { status: response.status, text: await response.text() };
+}
+
+/** A number of the metrics page. */
+async function metric(url: string, name: string): Promise<number> {
+  const { status, text } = await get(`${url}/metrics`);
+  assertEquals(status, 200);
+  const line = text.split("\n").find((line) => line.startsWith(`${name} `));
+  assert(line !== undefined, `${name} is not in:\n${text}`);
+  return Number(line.slice(name.length + 1));
+}
+
+brokerTest("a worker counts what it does, and says when it cannot take tasks", async () => {
+  await using proxy = await Proxy.start(node.port);
+  const target = { url: proxy.url, queue: uniqueName("metrics") };
+  await send(["good"], { ...target, url: node.url });
+  await send(["--id", "bad", "bad"], { ...target, url: node.url });
+  const command = ["--", "sh", "-c", 'test "$(cat)" = good || exit 65'];
+  await using worker = start("worker", ["--metrics", "0", ...command], target);
+  const url = await urlOf(worker);
+  assertMatch(url, /^http:\/\/127\.0\.0\.1:\d+$/);
+  await waitUntil("both tasks", async () => {
+    return await metric(url, 'workqueue_tasks_total{outcome="done"}') === 1 &&
+      await metric(url, 'workqueue_tasks_total{outcome="dead"}') === 1;
+  });
+  assertEquals(await metric(url, "workqueue_runs_total"), 2);
+  assertEquals(await metric(url, "workqueue_run_duration_seconds_count"), 2);
+  assertEquals(await metric(url, "workqueue_consuming"), 1);
+  assertEquals(await metric(url, "workqueue_connections_lost_total"), 0);
+  assert(await metric(url, "process_resident_memory_bytes") > 10_000_000);
+  assertEquals(await get(`${url}/readyz`), { status: 200, text: "ready\n" });
+  assertEquals(await get(`${url}/livez?x`), { status: 200, text: "alive\n" });
+
+  proxy.refuse();
+  await proxy.cut();
+  await waitUntil("not ready", async () => (await get(`${url}/readyz`)).status === 503);
+  assertEquals((await get(`${url}/livez`)).status, 200);
+  assertEquals(await metric(url, "workqueue_connections_lost_total"), 1);
+  proxy.heal();
+  await waitUntil("ready again", async () => (await get(`${url}/readyz`)).status === 200);
+  assertEquals((await stop(worker)).code, 0);
+});
+
+brokerTest("a worker that was told to stop is not ready while it finishes", async () => {
+  const target = { url: node.url, queue: uniqueName("metrics-drain") };
+  await send(["."], target);
+  await using worker = start("worker", ["--metrics", "127.0.0.1:0"], target);
+  const url = await urlOf(worker);
+  await worker.waitForLine(/Received/);
+  assertEquals((await get(`${url}/readyz`)).status, 200);
+  assertEquals(await metric(url, "workqueue_tasks_running"), 1);
+  worker.kill("SIGTERM");
+  await worker.waitForLog(/no more tasks/);
+  assertEquals((await get(`${url}/readyz`)).status, 503);
+  assertEquals((await worker.ended()).code, 0);
+});
+
+brokerTest("other pages, other methods and a port in use are refused", async () => {
+  const target = { url: node.url, queue: uniqueName("metrics-refused") };
+  await using worker = start("worker", ["--metrics", "0"], target);
+  const url = await urlOf(worker);
+  for (const path of ["/", "/metrics/", "/constructor", "//metrics"]) {
+    assertEquals((await get(`${url}${path}`)).status, 404, path);
+  }
+  assertEquals((await get(`${url}/metrics`, { method: "POST", body: "x" })).status, 405);
+  assertEquals((await get(`${url}/livez`, { method: "HEAD" })).status, 200);
+  const port = new URL(url).port;
+  const second = await finish("worker", ["--metrics", port], target);
+  assertEquals(second.code, 75);
+  assertMatch(
+    second.stderr,
+    new RegExp(`^worker: cannot serve metrics on 127\\.0\\.0\\.1 port ${port}: .*in use\n$`),
+  );
+  assertEquals((await stop(worker)).code, 0);
+});
