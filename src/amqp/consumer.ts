@@ -70,11 +70,6 @@ export class Delivery {
     return this.#settle((channel) => channel.basicNack(this.#tag, true));
   }
 
-  /** Puts it back after a run that failed (basic.reject, requeue): brokers count this one. */
-  reject(): boolean {
-    return this.#settle((channel) => channel.basicReject(this.#tag, true));
-  }
-
   #settle(tell: (channel: AMQPChannel) => Promise<void>): boolean {
     if (!this.live) return false;
     this.#settled = true;

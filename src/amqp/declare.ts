@@ -10,7 +10,7 @@ export type QueueType = "quorum" | "classic";
 export interface QueueDeclaration {
   readonly name: string;
   readonly arguments: Readonly<Record<string, Field>>;
-  /** Arguments that a queue which is there must have, too; default none. */
+  /** In what a queue that is there must agree: arguments, set or not, "durable"; default nothing. */
   readonly essential?: readonly string[];
 }
 
@@ -163,14 +163,22 @@ async function checkType(transport: Transport, queue: QueueDeclaration): Promise
 async function checkEssentials(transport: Transport, queue: QueueDeclaration): Promise<void> {
   for await (const { argument, refusal } of differences(transport, queue)) {
     if (argument === undefined || !queue.essential?.includes(argument)) continue;
-    const wanted = queue.arguments[argument];
     throw new ChannelError(
-      `the queue ${JSON.stringify(queue.name)} must have the argument ${argument} of ` +
-        `${JSON.stringify(wanted)}, and has not: ${refusal.replyText}`,
+      `the queue ${JSON.stringify(queue.name)} must ${describeEssentials(queue)}, and is another ` +
+        `(what it holds must be moved before it is deleted): ${refusal.replyText}`,
       refusal.replyCode,
       refusal.replyText,
     );
   }
+}
+
+function describeEssentials({ essential = [], arguments: args }: QueueDeclaration): string {
+  return essential.map((name) => {
+    if (name === "durable") return "be durable";
+    return args[name] === undefined
+      ? `have no ${name}`
+      : `have ${name}=${JSON.stringify(args[name])}`;
+  }).join(", ");
 }
 
 /** One thing in which a queue differs from a declaration. */

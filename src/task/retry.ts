@@ -43,10 +43,10 @@ export interface Bury {
   readonly failure?: Failure;
 }
 
-export type Decision =
-  | { readonly kind: "ack" }
-  | Park
-  | Bury
+export type Decision = { readonly kind: "ack" } | Park | Bury | Return;
+
+/** Put the task back on its own queue, to be run at once. */
+export type Return =
   /** Give this delivery back to the broker; it returns to its place in the queue. */
   | { readonly kind: "requeue" }
   /**
@@ -117,12 +117,16 @@ export function decide(
       return park(outcome.delayMs, { attempts: history.attempts }, policy, now);
     case "interrupted":
     case "unable":
-      // What is given back once keeps its place. From then on brokers, and we, would count being
-      // given back as crashes.
-      return history.crashes > 0 || policy.maxCrashes === 1
-        ? { kind: "renew" }
-        : { kind: "requeue" };
+      return giveBack(history, policy);
   }
+}
+
+/**
+ * How a task goes back to its queue that is not to blame. Once it keeps its place; from then on
+ * brokers, and we, would count being given back as crashes.
+ */
+export function giveBack(history: History, policy: RetryPolicy): Return {
+  return history.crashes > 0 || policy.maxCrashes === 1 ? { kind: "renew" } : { kind: "requeue" };
 }
 
 /** The pause after a number of failed attempts, without jitter, in milliseconds. */

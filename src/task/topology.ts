@@ -11,7 +11,7 @@ export type QueueType = "quorum" | "classic";
 export interface QueueSpec {
   readonly name: string;
   readonly arguments: Readonly<Record<string, Field>>;
-  /** Arguments without which a queue of this name would not do its work. */
+  /** In what a queue of this name must agree to do its work: arguments, set or not, "durable". */
   readonly essential?: readonly string[];
 }
 
@@ -54,7 +54,8 @@ export function delayQueue(queue: string, ms: number, type: QueueType = "quorum"
   };
   return {
     name: `${queue}.delay.${ms}`,
-    essential: Object.keys(waiting),
+    // A queue that goes away, by itself or with the broker, takes along the tasks in it.
+    essential: ["durable", ...Object.keys(waiting), "x-expires"],
     arguments: type === "classic" ? waiting : {
       "x-queue-type": "quorum",
       ...waiting,

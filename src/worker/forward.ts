@@ -7,7 +7,7 @@ import { type Connector, sleep } from "../amqp/connection.ts";
 import { ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { ConnectionError, EXIT, ToolError } from "../errors.ts";
+import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -24,6 +24,11 @@ interface Line {
   readonly declared: Map<string, Promise<unknown>>;
   /** The declaration under way: one at a time, because a connection has few channels. */
   declaring: Promise<unknown>;
+}
+
+/** No copy gets to a queue before somebody changes something on the broker. */
+export class QueueRefused extends ToolError {
+  override readonly name = "QueueRefused";
 }
 
 export interface ForwarderOptions {
@@ -44,6 +49,8 @@ export class Forwarder {
    * confirmed it.
    *
    * @param signal ends the pauses between tries, and with them the tries
+   * @throws {QueueRefused} at once: the queue that is there is none for such tasks (73), or a
+   *   permission is missing (77)
    * @throws {ToolError} after several tries: the copy may be on the queue or not; at once when it
    *   cannot be encoded (65)
    */
@@ -58,7 +65,8 @@ export class Forwarder {
         return await this.#publishOnce(queue, body, properties);
       } catch (error) {
         if (!(error instanceof ToolError) || attempt === TRIES || signal.aborted) throw error;
-        if (error.exitCode === EXIT.badData) throw error; // it stays so
+        // It stays so.
+        if (error.exitCode === EXIT.badData || error instanceof QueueRefused) throw error;
         const pause = FIRST_PAUSE_MS * 2 ** (attempt - 1);
         this.#options.log.warn(
           `a task cannot be moved to the queue ${JSON.stringify(queue.name)}: ${error.message}; ` +
@@ -89,7 +97,8 @@ export class Forwarder {
     } catch (error) {
       // Returned: somebody deleted the queue.
       line.declared.delete(queue.name);
-      throw error;
+      // 406 to a publication would be about this one task.
+      throw refusal(error, [403]);
     }
   }
 
@@ -126,8 +135,18 @@ function declareOnce(line: Line, queue: QueueSpec): Promise<unknown> {
   const declaration = line.declaring.catch(() => {})
     // A broker that blocks answers nothing on this connection, and would be taken for dead.
     .then(() => line.transport.unblocked())
-    .then(() => ensureDeclared(line.transport, queue));
+    .then(() => ensureDeclared(line.transport, queue))
+    .catch((error) => {
+      throw refusal(error, [403, 406]);
+    });
   line.declaring = declaration;
   line.declared.set(queue.name, declaration);
   return declaration;
+}
+
+/** The error as QueueRefused, if it is one of these replies of the broker. */
+function refusal(error: unknown, replyCodes: readonly number[]): unknown {
+  return error instanceof ChannelError && replyCodes.includes(error.replyCode)
+    ? new QueueRefused(error.message, error.exitCode, { cause: error })
+    : error;
 }

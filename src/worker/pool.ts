@@ -8,7 +8,7 @@ import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler, Outcome } from "../task/handler.ts";
 import { readHistory } from "../task/headers.ts";
-import { admit, decide, type Decision, type RetryPolicy } from "../task/retry.ts";
+import { admit, decide, type Decision, giveBack, type RetryPolicy } from "../task/retry.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { Chain } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
@@ -207,9 +207,7 @@ export class Pool {
   async #giveBack(delivery: Delivery): Promise<void> {
     await this.#stopped;
     if (!delivery.live) return;
-    const history = readHistory(delivery.task);
-    const { policy } = this.#options;
-    await this.#settle(delivery, decide({ kind: "interrupted" }, history, policy, 0, Date.now()));
+    await this.#settle(delivery, giveBack(readHistory(delivery.task), this.#options.policy));
   }
 
   async #settle(delivery: Delivery, decision: Decision): Promise<void> {

@@ -7,7 +7,7 @@ import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { deadProperties, parkedProperties, readHistory } from "../task/headers.ts";
-import type { Decision } from "../task/retry.ts";
+import { type Decision, giveBack, type RetryPolicy } from "../task/retry.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import {
   deadQueue,
@@ -17,7 +17,7 @@ import {
   workQueue,
 } from "../task/topology.ts";
 import type { FinishedTasks } from "./finished.ts";
-import type { Forwarder } from "./forward.ts";
+import { type Forwarder, QueueRefused } from "./forward.ts";
 
 /** A decision that puts a copy somewhere. */
 type Moving = Exclude<Decision, { kind: "ack" }>;
@@ -25,6 +25,7 @@ type Moving = Exclude<Decision, { kind: "ack" }>;
 export interface SettlerOptions {
   readonly forwarder: Forwarder;
   readonly finished: FinishedTasks;
+  readonly policy: RetryPolicy;
   /** Type of delay and dead queues that have to be created. */
   readonly queueType: QueueType;
   /** How long dead tasks are kept, in milliseconds; default for ever. */
@@ -32,6 +33,11 @@ export interface SettlerOptions {
   /** Name of this host, for dead letters. */
   readonly host: string;
   readonly log: Logger;
+  /**
+   * Tasks that fail cannot be moved before somebody changes something on the broker: the worker has
+   * to end with that status. Called before the task goes back.
+   */
+  readonly onRefused: (exitCode: number, reason: string) => void;
 }
 
 export class Settler {
@@ -73,19 +79,35 @@ export class Settler {
       await this.#publish(task, decision, signal);
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
-      this.#options.log.error(
-        `a task cannot be moved to the queue ${
-          JSON.stringify(this.#copy(task, decision).queue.name)
-        } and ${acked ? "is lost, because it was acknowledged early" : "goes back to its own"}: ` +
-          error.message,
-        { id: task.id },
-      );
-      if (!acked) delivery.reject();
-      return;
+      return await this.#stay(delivery, decision, error, signal, acked);
     }
     // The copy is safe; if the channel has died meanwhile, the original comes back and must not
     // run, nor be copied, again.
     if (!acked) this.#acknowledge(delivery);
+  }
+
+  /** A task that cannot be moved goes back to its own queue, and is not to blame. */
+  async #stay(
+    delivery: Delivery,
+    decision: Moving,
+    error: ToolError,
+    signal: AbortSignal,
+    acked: boolean,
+  ): Promise<void> {
+    const { log, onRefused, policy } = this.#options;
+    const { task } = delivery;
+    const toItsOwn = decision.kind === "requeue" || decision.kind === "renew";
+    const lost = toItsOwn && acked;
+    const { queue } = this.#copy(task, decision);
+    log.error(
+      `a task cannot be moved to the queue ${JSON.stringify(queue.name)} and ${
+        lost ? "is lost, because it was acknowledged early" : "goes back to its own"
+      }: ${error.message}`,
+      { id: task.id },
+    );
+    if (error instanceof QueueRefused) onRefused(error.exitCode, error.message);
+    if (!toItsOwn) await this.settle(delivery, giveBack(readHistory(task), policy), signal, acked);
+    else if (!acked) delivery.release();
   }
 
   #acknowledge(delivery: Delivery): void {

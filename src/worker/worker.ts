@@ -96,19 +96,28 @@ export class Worker {
     this.#options = options;
     const { log } = options;
     const finished = new FinishedTasks();
+    const policy = options.retries ?? DEFAULT_POLICY;
+    const onUnable = (status: number, reason: string): void => {
+      this.#fault ??= reason;
+      this.#status ??= status;
+      log.error(`the worker ends: ${reason}`);
+      this.#end();
+    };
     this.#forwarder = new Forwarder({ connector: this.#connector(), log });
     this.#pool = new Pool({
       handler: options.handler,
       concurrency: options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
-      policy: options.retries ?? DEFAULT_POLICY,
+      policy,
       finished,
       settler: new Settler({
         forwarder: this.#forwarder,
         finished,
+        policy,
         queueType: options.queueType ?? "quorum",
         ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
         host: options.hostname,
         log,
+        onRefused: onUnable,
       }),
       log,
       stopMs: options.stopMs ?? DEFAULT_STOP_MS,
@@ -120,12 +129,7 @@ export class Worker {
       summarize: options.summarize ?? false,
       ...(options.onRun === undefined ? {} : { onRun: options.onRun }),
       onChange: () => this.#limits.changed(),
-      onUnable: (status, reason) => {
-        this.#fault ??= reason;
-        this.#status ??= status;
-        log.error(`the worker ends: ${reason}`);
-        this.#end();
-      },
+      onUnable,
     });
     this.#limits = new Limits({
       exitWhenEmpty: options.exitWhenEmpty ?? false,

@@ -17,7 +17,13 @@ Deno.test("workQueue() declares exactly what the tutorial programs declare", () 
 Deno.test("delayQueue() returns tasks to the work queue after its delay, at least once", () => {
   assertEquals(delayQueue("q", 5_000), {
     name: "q.delay.5000",
-    essential: ["x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key"],
+    essential: [
+      "durable",
+      "x-message-ttl",
+      "x-dead-letter-exchange",
+      "x-dead-letter-routing-key",
+      "x-expires",
+    ],
     arguments: {
       "x-queue-type": "quorum",
       "x-message-ttl": 5_000,

@@ -53,7 +53,10 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
     await noticed;
   });
   const settled = new Mailbox<Decision>("settling");
-  const settler = new Settler({ forwarder, finished, queueType: "quorum", host: "h", log });
+  const settler = new Settler({
+    ...{ forwarder, finished, policy: DEFAULT_POLICY, queueType: "quorum", host: "h", log },
+    onRefused: () => {},
+  });
   const settle = settler.settle.bind(settler);
   settler.settle = async (...args) => {
     await settle(...args);

@@ -3,8 +3,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RabbitmqClient, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { installed, spawn } from "../support/process.ts";
+import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { declareQueue } from "../../src/amqp/declare.ts";
+import { declareQueue, type QueueDeclaration } from "../../src/amqp/declare.ts";
 import { delayQueue } from "../../src/task/topology.ts";
 import { QueueBench } from "./bench.ts";
 
@@ -90,24 +91,107 @@ brokerTest("delay and dead queues may be classic, and dead tasks may expire", as
   await channel.close();
 });
 
-brokerTest("a queue from which tasks would not come back is no delay queue", async () => {
+brokerTest("a delay queue may differ in what does no harm", async () => {
   await using bench = await QueueBench.open(url);
-  // Of another type than wanted, and with a bound: that does no harm.
+  // Of another type than wanted, and with a bound.
   await declareQueue(bench.transport, {
     name: `${bench.name}.delay.50`,
     arguments: { ...delayQueue(bench.name, 50, "classic").arguments, "x-max-length": 1_000 },
   });
-  const stray = { name: `${bench.name}.delay.100`, arguments: { "x-queue-type": "quorum" } };
-  await declareQueue(bench.transport, stray);
   await bench.send("x", { messageId: "t" });
-  await using worker = bench.worker("--backoff", "50ms,100ms", "--", "false");
-  await worker.waitForLog(/waits 0.05 s id=t attempt=1/);
-  await worker.waitForLog(/delay.100".* must have the argument x-.*; trying again .* id=t$/);
-  worker.kill("SIGQUIT");
-  assertEquals((await worker.ended()).code, 131);
-  await waitUntil("the task to be back", async () => await bench.ready() === 1);
-  assertEquals(await bench.ready(stray.name), 0);
+  await using worker = bench.worker(
+    ...["--backoff", "50ms", "--max-tasks", "2", "--", "sh", "-c", "test $TASK_ATTEMPT = 2"],
+  );
+  assertEquals((await worker.ended()).code, 0);
+  assertMatch(worker.stderr.join("\n"), /waits 0.05 s id=t attempt=1[^]*done id=t attempt=2/);
 });
+
+brokerTest("a delay queue that would lose tasks or keep them ends the worker with 73", async () => {
+  const wrongs: [string, QueueDeclaration["arguments"]][] = [
+    ["x-message-ttl", { "x-message-ttl": 60_000 }],
+    ["x-dead-letter-routing-key", { "x-dead-letter-routing-key": "elsewhere" }],
+    ["x-expires", { "x-expires": 3_600_000 }],
+    ["durable", {}],
+  ];
+  for (const [argument, wrong] of wrongs) {
+    await using bench = await QueueBench.open(url);
+    const right = delayQueue(bench.name, 50, "classic");
+    const { name } = right;
+    await declareQueue(
+      bench.transport,
+      { name, arguments: { ...right.arguments, ...wrong } },
+      { durable: argument !== "durable", autoDelete: false },
+    );
+    await bench.send("x", { messageId: "t" });
+    // A supervisor starts it again and again; the task is not to blame, however often.
+    for (let start = 0; start < 4; start++) {
+      await using worker = bench.worker("--backoff", "50ms", "--", "false");
+      const { code, stderr } = await worker.ended();
+      assertEquals(code, 73, argument);
+      assertMatch(
+        stderr,
+        new RegExp(
+          `error: the worker ends: .*"${name}" must be durable, have x-message-ttl=50, have ` +
+            `x-dead-letter-exchange="", have x-dead-letter-routing-key="${bench.name}", have no ` +
+            `x-expires, and is another .*'${argument}'`,
+        ),
+      );
+      assertEquals(stderr.match(/failed \(exit 1\)/g)?.length, 1, "it ran more than once");
+      await waitUntil("the task to be back", async () => await bench.ready() === 1);
+    }
+    assertEquals(await bench.ready(name), 0);
+    const { properties } = (await bench.take())!;
+    assertEquals([properties.messageId, properties.headers?.["task-dead-reason"]], [
+      "t",
+      undefined,
+    ]);
+  }
+});
+
+brokerTest("a worker that acknowledged early keeps a task that no delay queue takes", async () => {
+  await using bench = await QueueBench.open(url);
+  const name = `${bench.name}.delay.50`;
+  await declareQueue(bench.transport, { name, arguments: { "x-queue-type": "quorum" } });
+  await bench.send("x", { messageId: "t" });
+  await using worker = bench.worker("--ack", "early", "--backoff", "50ms", "--", "false");
+  assertEquals((await worker.ended()).code, 73);
+  assertEquals((await bench.arrival(bench.name)).properties.messageId, "t");
+});
+
+brokerTest(
+  "a worker that may not create the queues of failing tasks ends with 77",
+  async () => {
+    const node = await sharedRabbitmq();
+    assert(node instanceof RabbitmqClient);
+    await using bench = await QueueBench.open(url);
+    const user = uniqueName("user");
+    await node.eval(
+      `rabbit_auth_backend_internal:add_user(<<"${user}">>, <<"secret">>, <<"tests">>),
+        rabbit_auth_backend_internal:set_permissions(
+          <<"${user}">>, <<"/">>, <<"^$">>, <<".*">>, <<".*">>, <<"tests">>).`,
+    );
+    const limited = new URL(url.replace("guest:guest", `${user}:secret`));
+    for (const [status, fate] of [["1", "delay.50"], ["65", "dead"]] as const) {
+      for (let start = 0; start < 4; start++) {
+        if (start === 0) await bench.send("x", { messageId: "t" });
+        await using worker = bench.workerIn(
+          { AMQP_URL: limited.href },
+          ...["--backoff", "50ms", "--", "sh", "-c", `exit ${status}`],
+        );
+        const { code, stderr } = await worker.ended();
+        assertEquals(code, 77, stderr);
+        assertMatch(
+          stderr,
+          new RegExp(`the worker ends: .*${bench.name}.${fate}".*ACCESS_REFUSED`),
+        );
+        await waitUntil("the task to be back", async () => await bench.ready() === 1);
+      }
+      assertEquals((await bench.take())?.properties.messageId, "t");
+    }
+    await node.eval(`rabbit_auth_backend_internal:delete_user(<<"${user}">>, <<"tests">>).`);
+  },
+  { only: "rabbitmq", because: "our broker has no permissions" },
+);
 
 brokerTest(
   "an operator's dead-letter policy on the work queue does not disturb retries",

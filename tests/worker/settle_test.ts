@@ -1,0 +1,51 @@
+import { assertEquals } from "@std/assert";
+import { Consumer, type Delivery } from "../../src/amqp/consumer.ts";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import { readHistory } from "../../src/task/headers.ts";
+import { DEFAULT_POLICY } from "../../src/task/retry.ts";
+import { delayQueue } from "../../src/task/topology.ts";
+import { FinishedTasks } from "../../src/worker/finished.ts";
+import { Forwarder } from "../../src/worker/forward.ts";
+import { Settler } from "../../src/worker/settle.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { Mailbox } from "../support/wait.ts";
+import { connectorFor, QueueBench } from "./bench.ts";
+
+const { url } = await sharedNode();
+const log = createLogger({ name: "test", write: () => {} });
+
+brokerTest("a task that finds its delay queue full is not taken for one that crashes", async () => {
+  await using bench = await QueueBench.open(url);
+  const full = delayQueue(bench.name, 60_000, "classic");
+  await declareQueue(bench.transport, {
+    name: full.name,
+    arguments: { ...full.arguments, "x-max-length": 1, "x-overflow": "reject-publish" },
+  });
+  await bench.send("", {}, full.name);
+  await bench.send("x", { messageId: "t" });
+  const forwarder = new Forwarder({ connector: connectorFor(url), log });
+  const settler = new Settler({
+    ...{ forwarder, finished: new FinishedTasks(), policy: DEFAULT_POLICY, queueType: "quorum" },
+    ...{ host: "h", log, onRefused: () => {} },
+  });
+  const deliveries = new Mailbox<Delivery>("delivery");
+  const consumer = new Consumer({
+    ...{ connector: connectorFor(url), prefetch: 1, log },
+    queue: { name: bench.name, type: "quorum", strict: false, create: false },
+    onDelivery: (delivery) => deliveries.put(delivery),
+  });
+  const running = consumer.run();
+  const crashes: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const delivery = await deliveries.next();
+    crashes.push(readHistory(delivery.task).crashes);
+    // Aborted: it is tried once, without the pauses.
+    const decision = { kind: "park", tierMs: 60_000, attempts: 1 } as const;
+    await settler.settle(delivery, decision, AbortSignal.abort());
+  }
+  assertEquals(crashes, [0, 1, 0, 1, 0]);
+  await consumer.close();
+  await running;
+  await forwarder.close();
+});
