@@ -1,5 +1,5 @@
 /** Which tasks have succeeded on this host, kept in a file over restarts. */
-import { EXIT, InputError } from "../errors.ts";
+import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 
@@ -29,12 +29,13 @@ export interface Dedupe {
  *
  * @param ttlMs how long an id is kept
  * @param log told when the file fails later: no reason to run a task that is done once more
- * @throws {InputError} it cannot be used
+ * @throws {ToolError} it cannot be used: 66 not to be opened or written, 65 something else, 75
+ *   locked, or the disk is full
  */
 export async function openDedupe(path: string, ttlMs: number, log: Logger): Promise<Dedupe> {
   const { DatabaseSync } = await import("node:sqlite");
   try {
-    const db = new DatabaseSync(path);
+    const db = new DatabaseSync(asFile(path));
     db.exec(`PRAGMA busy_timeout=${OPEN_BUSY_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
       CREATE TABLE IF NOT EXISTS done (
         queue TEXT NOT NULL,
@@ -69,11 +70,24 @@ export async function openDedupe(path: string, ttlMs: number, log: Logger): Prom
       close: () => db.close(),
     };
   } catch (error) {
-    throw new InputError(
-      `the dedupe file ${JSON.stringify(path)} must be a SQLite database that can be written: ${
-        error instanceof Error ? error.message : error
-      }`,
-      EXIT.badData,
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ToolError(
+      `the dedupe file ${JSON.stringify(path)} must be a SQLite database that can be written: ` +
+        reason,
+      exitCodeFor(reason),
+      { cause: error },
     );
   }
+}
+
+/** SQLite takes some names for something else than files, which would forget everything. */
+function asFile(path: string): string {
+  return path.replace(/^(?=file:|:|$)/, "./");
+}
+
+/** By SQLite's words for its result codes (sqlite3_errstr): not every error has the code itself. */
+function exitCodeFor(reason: string): number {
+  if (/is locked|disk is full|disk I\/O error|out of memory/.test(reason)) return EXIT.temporary;
+  if (/unable to open database file|readonly database/.test(reason)) return EXIT.noInput;
+  return EXIT.badData;
 }
