@@ -172,8 +172,10 @@ export class OutputRouter {
         };
       }
       case "file": {
-        const base = `${this.#mode.directory}/${fileNameOf(id)}.${attempt}`;
-        const files = ["stdout", "stderr"].map((name) => new LazyFile(`${base}.${name}`));
+        const { directory } = this.#mode;
+        const files = ["stdout", "stderr"].map((name) =>
+          new LazyFile(async () => `${directory}/${await fileNameOf(id)}.${attempt}.${name}`)
+        );
         return {
           stdout: (chunk) => files[0]!.write(chunk),
           stderr: keep(tail, (chunk) => files[1]!.write(chunk)),
@@ -206,18 +208,20 @@ function requireWritable(directory: string): void {
 
 /** A file that is created with the first byte; existing ones are appended to. */
 class LazyFile {
-  readonly #path: string;
+  readonly #name: () => Promise<string>;
+  #path = "";
   #file: Deno.FsFile | undefined;
   #fault: string | undefined;
 
-  constructor(path: string) {
-    this.#path = path;
+  /** @param name gives its path, when it is needed */
+  constructor(name: () => Promise<string>) {
+    this.#name = name;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
     if (this.#fault !== undefined) return;
     try {
-      this.#file ??= await Deno.open(this.#path, { append: true, create: true });
+      this.#file ??= await this.#open();
       for (let sent = 0; sent < chunk.length;) {
         sent += await this.#file.write(chunk.subarray(sent));
       }
@@ -228,6 +232,11 @@ class LazyFile {
     }
   }
 
+  async #open(): Promise<Deno.FsFile> {
+    this.#path = await this.#name();
+    return await Deno.open(this.#path, { append: true, create: true });
+  }
+
   /** @returns what went wrong, if anything */
   // deno-lint-ignore require-await
   async close(): Promise<string | undefined> {
@@ -236,10 +245,20 @@ class LazyFile {
   }
 }
 
-/** A name without separators, leading dots or control characters, at most 200 bytes long. */
-function fileNameOf(id: string): string {
+/** Longest name for an id in bytes: systems take 255, with attempt and stream. */
+const MAX_NAME_BYTES = 200;
+
+/**
+ * A name without separators, leading dots or control characters. A long one is cut, and a hash of
+ * the whole takes the place of the rest; no id has a "+" in its name.
+ */
+async function fileNameOf(id: string): Promise<string> {
   const safe = encodeURIComponent(id.toWellFormed()).replace(/^\./, "%2E").replaceAll("*", "%2A");
-  return safe.slice(0, 200);
+  if (safe.length <= MAX_NAME_BYTES) return safe;
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(id)));
+  const hex = Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0"));
+  const suffix = `+${hex.join("")}`;
+  return safe.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
 }
 
 function keep(tail: Tail, next?: Sink): Sink {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertLessOrEqual, assertMatch } from "@std/assert";
 import {
   LinePrefixer,
   OutputRouter,
@@ -6,6 +6,8 @@ import {
   SharedWriter,
   Tail,
 } from "../../src/handlers/output.ts";
+import { tempDir } from "../support/temp.ts";
+import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 
 /** Numbers from 0 to 1 that are the same in every run (Lehmer, modulus 2^31 - 1). */
 function randomNumbers(seed: number): () => number {
@@ -161,3 +163,92 @@ Deno.test("parseOutputMode() reads the four modes and nothing else", () => {
     assertEquals(parseOutputMode(text), undefined);
   }
 });
+
+/** Writes a line for each task, and gives the names of the files that have come. */
+async function namesFor(directory: string, ids: readonly string[]): Promise<string[]> {
+  const faults: string[] = [];
+  const router = new OutputRouter(
+    { kind: "file", directory },
+    new SharedWriter(new SlowTarget()),
+    (fault) => faults.push(fault),
+  );
+  for (const id of ids) {
+    const output = router.open(id, 1);
+    assert(typeof output.stdout === "function");
+    await output.stdout(new TextEncoder().encode("x"));
+    await output.close();
+  }
+  assertEquals(faults, []);
+  return Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
+}
+
+Deno.test("output files have different names for different ids, all in the directory", async () => {
+  await using dir = await tempDir("output-");
+  const odd = [
+    "../x",
+    "..",
+    ".",
+    "a/b",
+    "a%2Fb",
+    "\0",
+    "...",
+    "a\0",
+    "\u00e9",
+    "e\u0301",
+    "\ud83d\ude00",
+  ];
+  // The ends of long ones differ; encoded, one is 765 bytes long.
+  const long = ["x".repeat(254), "\u20ac".repeat(85), "%".repeat(100)].flatMap((start) =>
+    ["1", "2"].map((end) => start.slice(0, 254) + end)
+  );
+  const names = await namesFor(dir.path, [...odd, ...long]);
+  assertEquals(names.length, odd.length + long.length);
+  for (const name of names) {
+    assertLessOrEqual(name.length, 255);
+    assertEquals(Deno.readTextFileSync(dir.file(name)), "x");
+  }
+  // The same again: the same files.
+  assertEquals(await namesFor(dir.path, [...odd, ...long]), names);
+});
+
+Deno.test("a directory for output that vanishes is told once a file, and ends no work", async () => {
+  await using dir = await tempDir("output-");
+  const faults: string[] = [];
+  const router = new OutputRouter(
+    { kind: "file", directory: dir.path },
+    new SharedWriter(new SlowTarget()),
+    (fault) => faults.push(fault),
+  );
+  const output = router.open("t", 1);
+  await Deno.remove(dir.path);
+  assert(typeof output.stdout === "function" && typeof output.stderr === "function");
+  for (let line = 0; line < 3; line++) {
+    await output.stdout(new TextEncoder().encode("out\n"));
+    await output.stderr(new TextEncoder().encode("err\n"));
+  }
+  await output.close();
+  assertEquals(faults.length, 2);
+  assert(faults[0]!.includes(`${dir.path}/t.1.stdout`), faults[0]);
+  assertEquals(output.tail(), "err\n".repeat(3));
+});
+
+(mountMissing ? Deno.test.ignore : Deno.test)(
+  `a disk for output that fills up is told, and ends no work${
+    mountMissing ? ` (ignored: ${mountMissing})` : ""
+  }`,
+  async () => {
+    await using disk = await mountDisk(1);
+    const faults: string[] = [];
+    const router = new OutputRouter(
+      { kind: "file", directory: disk.path },
+      new SharedWriter(new SlowTarget()),
+      (fault) => faults.push(fault),
+    );
+    const output = router.open("t", 1);
+    assert(typeof output.stdout === "function");
+    for (let part = 0; part < 40; part++) await output.stdout(new Uint8Array(65_536));
+    await output.close();
+    assertEquals(faults.length, 1);
+    assertMatch(faults[0]!, /t\.1\.stdout" cannot be written: No space left/);
+  },
+);
