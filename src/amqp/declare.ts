@@ -1,6 +1,6 @@
 /** Makes sure that a queue exists, without quarrelling with the one that is there. */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
-import { ChannelError } from "../errors.ts";
+import { ChannelError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import type { Transport } from "./transport.ts";
 
@@ -95,6 +95,11 @@ export async function ensureDeclared(
       if (!overtaken || attempt === 2) throw error;
     }
   }
+}
+
+/** The queue is not there; one whose node is down is told with the same reply code. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ChannelError && error.exitCode === EXIT.unavailable;
 }
 
 /** Looks a queue up. @throws {ChannelError} missing (404) */

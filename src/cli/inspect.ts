@@ -1,13 +1,13 @@
 /** `worker dead` and `worker queues`: looking at queues instead of working. */
 import { Connector, sleep } from "../amqp/connection.ts";
-import { inspectQueue } from "../amqp/declare.ts";
+import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { ChannelError, EXIT, UsageError } from "../errors.ts";
+import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { DeadLetters, findDead, type Selection } from "../worker/dead.ts";
+import { DeadLetters, type Selection } from "../worker/dead.ts";
 import {
   CONNECTION_FLAGS,
   EXIT_HELP,
@@ -63,12 +63,14 @@ type DeadValues = Values<typeof DEAD_FLAGS>;
 const DEAD_HELP: HelpPage = {
   usage: [
     "worker dead ls [OPTION]...",
-    "worker dead show ID [OPTION]...",
+    "worker dead show [ID] [OPTION]...",
     "worker dead replay [OPTION]...",
     "worker dead purge [OPTION]...",
   ],
-  about: `Lists the tasks in NAME.dead, shows one with its body, puts them back on the queue they
-came from with their attempts at 0, or removes them for good.`,
+  about:
+    `Lists the tasks in NAME.dead, shows them with their bodies, puts them back on the queue they
+came from with their attempts at 0, or removes them for good. All do so with the tasks that --match
+selects; show also with those of an id, which is '' for tasks that have none.`,
   flags: DEAD_FLAGS,
   sections: [URL_HELP, EXIT_HELP],
 };
@@ -94,16 +96,16 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
   const { values, words } = await parseCommandLine(DEAD_FLAGS, args, host.env);
   if (values.help) return said(host, renderHelp(DEAD_HELP));
   const [action, ...rest] = words;
-  const wanted = action === "show" ? 1 : 0;
+  const most = action === "show" ? 1 : 0;
   if (!["ls", "show", "replay", "purge"].includes(action ?? "")) {
     throw new UsageError(
       `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}`,
     );
   }
-  if (rest.length !== wanted) {
+  if (rest.length > most) {
     throw new UsageError(
       `worker dead ${action} takes ${
-        wanted === 1 ? "one id" : "no words"
+        most === 1 ? "one id" : "no words"
       }, and was given ${rest.length}`,
     );
   }
@@ -115,7 +117,7 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
     };
     switch (action) {
       case "show":
-        showTask(host, await findDead(letters, rest[0]!, values.max));
+        await show(host, letters, selection, rest[0]);
         break;
       case "ls":
         await letters.list(selection, (task) => host.print(`${summary(task)}\n`));
@@ -126,11 +128,30 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
       default:
         await purge(host, letters, selection, values);
     }
-    if (action !== "show" && letters.left > 0) {
+    if (letters.left > 0) {
       host.log.warn(`${letters.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
     return EXIT.ok;
   });
+}
+
+/** @throws {TaskError} there is none */
+async function show(
+  host: Host,
+  letters: DeadLetters,
+  selection: Selection,
+  id: string | undefined,
+): Promise<void> {
+  let shown = 0;
+  await letters.list({ ...selection, ...(id === undefined ? {} : { id }) }, async (task) => {
+    if (shown++ > 0) await host.print("----\n");
+    await showTask(host, task);
+  });
+  if (shown > 0 || id === undefined) return;
+  throw new TaskError(
+    `the task to show must be a dead one, and ${JSON.stringify(id)} is none`,
+    EXIT.unavailable,
+  );
 }
 
 async function replay(
@@ -207,7 +228,7 @@ async function table(transport: Transport, names: readonly string[]): Promise<st
       const { messageCount, consumerCount } = await inspectQueue(transport, name);
       rows.push([escapeControls(name), String(messageCount), String(consumerCount)]);
     } catch (error) {
-      if (!(error instanceof ChannelError) || error.replyCode !== 404) throw error;
+      if (!isMissing(error)) throw error;
       if (!/\.(dead|delay\.\d+)$/.test(name)) rows.push([escapeControls(name), "missing", "-"]);
     }
   }
@@ -244,13 +265,13 @@ function summary({ id, body, properties }: Task): string {
   return escapeControls([id || "(no id)", ...facts, `bytes=${body.length}`].join(" "));
 }
 
-function showTask(host: Host, task: Task): void {
+function showTask(host: Host, task: Task): Promise<void> | undefined {
   const { headers = {}, ...properties } = task.properties;
   for (const [name, value] of [...Object.entries(properties), ...Object.entries(headers)]) {
     const text = typeof value === "string" ? value : Deno.inspect(value);
     host.print(`${escapeControls(name)}: ${text.split("\n").map(escapeControls).join("\n    ")}\n`);
   }
-  host.print(
+  return host.print(
     `\n${new TextDecoder().decode(task.body).split("\n").map(escapeControls).join("\n")}\n`,
   );
 }

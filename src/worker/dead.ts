@@ -1,9 +1,7 @@
 /** Looks into the dead queue of a work queue, and takes tasks back out of it. */
-import { deadline } from "../amqp/deadline.ts";
-import { ensureDeclared, inspectQueue } from "../amqp/declare.ts";
+import { ensureDeclared, inspectQueue, isMissing } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { ChannelError, EXIT, TaskError } from "../errors.ts";
 import {
   HEADER,
   originQueue,
@@ -35,6 +33,8 @@ export interface Selection {
   readonly max: number;
   /** Matches the id, the error or the text of the body. */
   readonly match?: RegExp;
+  /** The id itself; empty: those without one. */
+  readonly id?: string;
 }
 
 export interface ReplayOptions extends Selection {
@@ -65,7 +65,10 @@ export class DeadLetters {
     return this.#left;
   }
 
-  /** Calls `onTask` for each dead task selected, oldest first; all stay. */
+  /**
+   * Calls `onTask` for each dead task selected; all stay. The oldest comes first unless somebody has
+   * looked before: RabbitMQ's quorum queues mix up what they are given back.
+   */
   async list(selection: Selection, onTask: (task: Task) => Promise<void> | void): Promise<number> {
     return await this.#visit(selection, async ({ task }) => {
       await onTask(task);
@@ -132,7 +135,7 @@ export class DeadLetters {
    * @returns how many were visited
    */
   async #visit(
-    { max, match }: Selection,
+    selection: Selection,
     visit: (dead: DeadTask) => Promise<boolean>,
   ): Promise<number> {
     const present = await this.#count();
@@ -140,27 +143,31 @@ export class DeadLetters {
     let visited = 0;
     try {
       this.#left = present;
-      while (this.#left > 0 && visited < max) {
+      while (this.#left > 0 && visited < selection.max) {
         const dead = await this.#take(channel);
         // Somebody else may have taken some.
         this.#left = dead === undefined ? 0 : this.#left - 1;
         if (dead === undefined) break;
-        const leaves = matches(dead.task, match) && (visited++, await visit(dead));
-        if (leaves) await channel.basicAck(dead.tag);
+        const leaves = isSelected(dead.task, selection) && (visited++, await visit(dead));
+        if (leaves) await this.#acknowledge(channel, dead);
         else if (deliveries(dead.task) >= RENEW_AT_DELIVERIES) await this.#renew(channel, dead);
       }
       return visited;
     } finally {
-      // Everything still unacknowledged returns to its place. The answer says that it was read.
-      await deadline(channel.close(), 5_000, () => new Error("late")).catch(() => {});
+      // Everything still unacknowledged returns. Without the answer nobody knows what is gone.
+      await this.#transport.request("closing a channel", channel.close());
     }
+  }
+
+  async #acknowledge(channel: Channel, { tag }: DeadTask): Promise<void> {
+    await this.#transport.request("acknowledging a task", channel.basicAck(tag));
   }
 
   async #count(): Promise<number> {
     try {
       return (await inspectQueue(this.#transport, this.#name)).messageCount;
     } catch (error) {
-      if (error instanceof ChannelError && error.replyCode === 404) return 0;
+      if (isMissing(error)) return 0;
       throw error;
     }
   }
@@ -185,7 +192,8 @@ export class DeadLetters {
     };
   }
 
-  async #renew(channel: Channel, { task, tag }: DeadTask): Promise<void> {
+  async #renew(channel: Channel, dead: DeadTask): Promise<void> {
+    const { task } = dead;
     const publisher = await Publisher.open(this.#transport);
     const { attempts } = readHistory(task);
     const origin = originQueue(task.properties) ?? this.#queue;
@@ -195,25 +203,13 @@ export class DeadLetters {
       Date.now(),
     );
     await publisher.publish({ exchange: "", routingKey: this.#name, body: task.body, properties });
-    await channel.basicAck(tag);
+    await this.#acknowledge(channel, dead);
     await publisher.close();
   }
 }
 
-/** Finds one dead task by its id. @throws {TaskError} there is none */
-export async function findDead(letters: DeadLetters, id: string, max: number): Promise<Task> {
-  let found: Task | undefined;
-  await letters.list({ max }, (task) => {
-    if (task.id === id) found ??= task;
-  });
-  if (found !== undefined) return found;
-  throw new TaskError(
-    `the task to show must be among the first ${max} dead ones, and ${JSON.stringify(id)} is not`,
-    EXIT.unavailable,
-  );
-}
-
-function matches(task: Task, match: RegExp | undefined): boolean {
+function isSelected(task: Task, { id, match }: Selection): boolean {
+  if (id !== undefined && task.id !== id) return false;
   if (match === undefined) return true;
   const error = task.properties.headers?.[HEADER.error];
   return match.test(task.id) || (typeof error === "string" && match.test(error)) ||

@@ -1,0 +1,102 @@
+/** `worker dead` on queues that others have filled, use at the same time, or take away. */
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { ToolError } from "../../src/errors.ts";
+import { deadQueue } from "../../src/task/topology.ts";
+import { DeadLetters } from "../../src/worker/dead.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import type { Peer } from "../support/protocol_peer.ts";
+import { ScriptedServer } from "../support/scripted_server.ts";
+import { waitUntil } from "../support/wait.ts";
+import { connectorFor, QueueBench } from "./bench.ts";
+
+const { url } = await sharedNode();
+
+/** Puts tasks into the dead queue of a bench, as a foreign program does. */
+async function fill(bench: QueueBench, ids: readonly (string | undefined)[]): Promise<string> {
+  const queue = deadQueue(bench.name);
+  await declareQueue(bench.transport, queue);
+  const channel = await bench.transport.openChannel();
+  for (const [index, messageId] of ids.entries()) {
+    await channel.basicPublish(
+      "",
+      queue.name,
+      `body ${index + 1}`,
+      messageId === undefined ? {} : { messageId },
+    );
+  }
+  await channel.close();
+  return queue.name;
+}
+
+brokerTest("dead tasks without an id, or with odd ones, are shown by id or by match", async () => {
+  await using bench = await QueueBench.open(url);
+  const odd = "\x1b[2J\n";
+  const queue = await fill(bench, ["same", "same", odd, undefined]);
+  const show = async (...args: string[]) => {
+    await waitUntil("all to be back", async () => await bench.ready(queue) === 4);
+    return await bench.dead("show", ...args);
+  };
+  assertMatch(await show("same"), /\n\nbody 1\n----\n[^]*\n\nbody 2\n$/);
+  assertMatch(await show("same", "--match", "^body 2$"), /^messageId[^]*\n\nbody 2\n$/);
+  assertMatch(await show(odd), /^messageId: .u\{1b\}\[2J\n    \n[^]*\n\nbody 3\n$/);
+  assertMatch(await show(""), /\n\nbody 4\n$/);
+  assertEquals((await show()).match(/^body \d$/gm)?.sort(), [
+    "body 1",
+    "body 2",
+    "body 3",
+    "body 4",
+  ]);
+  await assertRejects(() => show("other"), Error, "exited with 69");
+});
+
+/** Server: answers what opens a channel and looks at the dead queue, with one task in it. */
+async function serveDeadQueue(peer: Peer): Promise<void> {
+  await peer.acceptHandshake();
+  const looking = peer.channel(1);
+  await looking.expect("channel.open");
+  await looking.send("channel.open-ok");
+  const { queue } = await looking.expect("queue.declare");
+  await looking.send("queue.declare-ok", { queue, messageCount: 1, consumerCount: 0 });
+  await looking.expect("channel.close");
+  await looking.send("channel.close-ok");
+}
+
+Deno.test("what a lost connection leaves in doubt is not said to be removed", async () => {
+  await using server = new ScriptedServer(async (peer) => {
+    await serveDeadQueue(peer);
+    const channel = peer.channel(2);
+    await channel.expect("channel.open");
+    await channel.send("channel.open-ok");
+    await channel.expect("basic.get");
+    const envelope = { deliveryTag: 1, exchange: "", routingKey: "q.dead", messageCount: 0 };
+    await channel.content("basic.get-ok", envelope, "x");
+    await channel.expect("basic.ack");
+    await channel.expect("channel.close");
+  });
+  const transport = await connectorFor(server.url).connect();
+  const letters = new DeadLetters(transport, "q");
+  const error = await assertRejects(() => letters.purge({ max: 9 }, () => {}, false), ToolError);
+  assertEquals(error.exitCode, 75);
+  await transport.shutdown();
+});
+
+Deno.test("a dead queue whose node is down is not an empty one", async () => {
+  await using server = new ScriptedServer(async (peer) => {
+    await peer.acceptHandshake();
+    const channel = peer.channel(1);
+    await channel.expect("channel.open");
+    await channel.send("channel.open-ok");
+    await channel.expect("queue.declare");
+    const replyText = "NOT_FOUND - queue 'q.dead' in vhost '/' process is stopped by supervisor";
+    await channel.send("channel.close", { replyCode: 404, replyText, classId: 50, methodId: 10 });
+    await channel.expect("channel.close-ok");
+    await peer.channel(0).expect("connection.close");
+    await peer.channel(0).send("connection.close-ok");
+  });
+  const transport = await connectorFor(server.url).connect();
+  const letters = new DeadLetters(transport, "q");
+  const error = await assertRejects(() => letters.list({ max: 9 }, () => {}), ToolError);
+  assertEquals(error.exitCode, 75);
+  await transport.shutdown();
+});
