@@ -71,9 +71,12 @@ export class ProcessGroups {
     const feeding = options.input.length > 0 ? feed(child.stdin, options.input) : undefined;
     try {
       const { code, signal } = await child.status;
+      const stopped = stop.begun;
+      // From now on it is too late: what it did is done.
+      options.signal.removeEventListener("abort", stop.begin);
       feeding?.abort();
       await within(PIPE_GRACE_MS, Promise.all(pipes.map((pipe) => pipe.ended)));
-      return { code, signal, stopped: stop.begun };
+      return { code, signal, stopped };
     } finally {
       options.signal.removeEventListener("abort", stop.begin);
       stop.end();

@@ -98,5 +98,6 @@ Deno.test("a dead queue whose node is down is not an empty one", async () => {
   const letters = new DeadLetters(transport, "q");
   const error = await assertRejects(() => letters.list({ max: 9 }, () => {}), ToolError);
   assertEquals(error.exitCode, 75);
+  assertMatch(error.message, /"q.dead": .*stopped by supervisor/);
   await transport.shutdown();
 });
