@@ -11,6 +11,11 @@ const KEPT_MS = 3_600_000;
 const MOST = 10_000;
 /** Acknowledgements that may have been under way when a connection was lost. */
 const MOST_ACKED = 256;
+/**
+ * How long before its channel was found dead an acknowledgement may have been sent and not have
+ * arrived, in milliseconds: a silent connection is given up after its heartbeat time.
+ */
+const UNDER_WAY_MS = 60_000;
 /** Larger tasks are not kept for the case that their acknowledgement is lost, in bytes. */
 const MOST_ACKED_BYTES = 64 * 1024;
 
@@ -18,13 +23,13 @@ interface Acked {
   readonly task: Task;
   /** Aborts when the channel ends on which it was acknowledged. */
   readonly lost: AbortSignal;
-  /** performance.now() of the acknowledgement. */
+  /** When it was acknowledged, in milliseconds. */
   readonly since: number;
 }
 
 interface Finished {
   readonly decision: Decision;
-  /** performance.now() when it was remembered. */
+  /** When it was remembered, in milliseconds. */
   readonly since: number;
 }
 
@@ -34,19 +39,36 @@ export class FinishedTasks {
   /** The last ones; a ring. Undefined: used. */
   readonly #acked: (Acked | undefined)[] = [];
   #nextAcked = 0;
+  readonly #now: () => number;
+
+  /** @param now the time in milliseconds; default performance.now */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   /** Tasks without an id cannot be recognised and are not kept. */
   remember(task: Task, decision: Decision): void {
     if (task.id === "") return;
     this.#forgetOld();
-    this.#tasks.set(fingerprint(task), { decision, since: performance.now() });
+    this.#tasks.set(fingerprint(task), { decision, since: this.#now() });
   }
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
   acknowledged(task: Task, lost: AbortSignal): void {
     if (task.id === "" || task.body.length > MOST_ACKED_BYTES) return;
-    this.#acked[this.#nextAcked] = { task, lost, since: performance.now() };
+    this.#acked[this.#nextAcked] = { task, lost, since: this.#now() };
     this.#nextAcked = (this.#nextAcked + 1) % MOST_ACKED;
+  }
+
+  /**
+   * A channel was lost just now. What was acknowledged on it long before has arrived: a task that
+   * looks like it is another one, and has to be done.
+   */
+  channelLost(): void {
+    const arrived = this.#now() - UNDER_WAY_MS;
+    for (const [index, acked] of this.#acked.entries()) {
+      if (acked?.lost.aborted && acked.since < arrived) this.#acked[index] = undefined;
+    }
   }
 
   /** What was decided about a task that has come back, once. */
@@ -63,7 +85,7 @@ export class FinishedTasks {
 
   /** Of tasks that a producer sends again and again, all alike, nobody knows which one came back. */
   #takeAcknowledged(task: Task): boolean {
-    const oldest = performance.now() - KEPT_MS;
+    const oldest = this.#now() - KEPT_MS;
     const alike = this.#acked.flatMap((acked, index) =>
       acked !== undefined && acked.since > oldest && isSameTask(acked.task, task) ? [index] : []
     );
@@ -75,7 +97,7 @@ export class FinishedTasks {
   }
 
   #forgetOld(): void {
-    const oldest = performance.now() - KEPT_MS;
+    const oldest = this.#now() - KEPT_MS;
     for (const [key, { since }] of this.#tasks) {
       if (since > oldest && this.#tasks.size <= MOST) return;
       this.#tasks.delete(key);

@@ -81,6 +81,7 @@ const LAST_CONFIRM_MS = 5_000;
 
 export class Worker {
   readonly #options: WorkerOptions;
+  readonly #finished = new FinishedTasks();
   readonly #forwarder: Forwarder;
   readonly #pool: Pool;
   readonly #consumers: readonly Consumer[];
@@ -95,7 +96,6 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     const { log } = options;
-    const finished = new FinishedTasks();
     const policy = options.retries ?? DEFAULT_POLICY;
     const onUnable = (status: number, reason: string): void => {
       this.#fault ??= reason;
@@ -108,10 +108,10 @@ export class Worker {
       handler: options.handler,
       concurrency: options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
       policy,
-      finished,
+      finished: this.#finished,
       settler: new Settler({
         forwarder: this.#forwarder,
-        finished,
+        finished: this.#finished,
         policy,
         queueType: options.queueType ?? "quorum",
         ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
@@ -259,6 +259,7 @@ export class Worker {
       },
       onLost: (cause) => {
         this.#connectionsLost++;
+        this.#finished.channelLost();
         this.#explain(cause, policy.name);
       },
     });
