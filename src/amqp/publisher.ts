@@ -25,11 +25,16 @@ export interface PublisherOptions {
   readonly queue?: string | undefined;
 }
 
+/** Why nothing can be published on a channel any more. */
+type ChannelEnd = ChannelError | ConnectionError;
+
 /** A publication that the broker has not confirmed yet. */
 interface Pending {
   readonly messageId: string;
   readonly exchange: string;
   readonly routingKey: string;
+  /** Bytes of its body. */
+  readonly size: number;
   /** performance.now() from which the broker could have read it. */
   since: number;
   resolve(): void;
@@ -46,7 +51,7 @@ export class Publisher {
   /** By delivery tag, oldest first. */
   readonly #pending = new Map<number, Pending>();
   #nextTag = 1;
-  #ended: ToolError | undefined;
+  #ended: ChannelEnd | undefined;
   #refused = false;
   /** Runs on when nothing is pending, so that a steady stream does not set one for each task. */
   #timer: Timer | undefined;
@@ -100,8 +105,9 @@ export class Publisher {
    * Waits before sending while the broker blocks publishers or the socket is full.
    *
    * @throws {TaskError} returned (69), refused (75), not confirmed in time (75: it may be on the
-   *   queue), or impossible to encode (65)
-   * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue
+   *   queue), or impossible to encode or to accept (65)
+   * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue, if
+   *   the sentence says so
    */
   async publish(task: Publication): Promise<void> {
     while (this.#transport.blocked !== undefined || this.#transport.congested) {
@@ -119,6 +125,7 @@ export class Publisher {
         messageId,
         exchange: task.exchange.toWellFormed(),
         routingKey: task.routingKey.toWellFormed(),
+        size: task.body.length,
         since: performance.now(),
         resolve,
         reject,
@@ -220,27 +227,43 @@ export class Publisher {
     this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
   }
 
-  #end(error: ToolError): void {
+  #end(error: ChannelEnd): void {
     if (this.#ended !== undefined) return;
-    this.#ended = explain(error);
+    this.#ended = error;
     this.#timer?.cancel();
     const lost = [...this.#pending.values()];
     this.#pending.clear();
-    const doubt = this.#ended instanceof ConnectionError ? inDoubt(this.#ended) : this.#ended;
-    for (const pending of lost) pending.reject(doubt);
+    const refused = refusedOf(lost, error);
+    // First, for those who wait for several and hear of one.
+    refused?.reject(refusal(error));
+    const doubt = inDoubt(error);
+    for (const pending of lost) if (pending !== refused) pending.reject(doubt);
   }
 }
 
-function inDoubt(error: ConnectionError): ConnectionError {
-  const { message, exitCode, fatal } = error;
-  const sentence = `${message}; the task may be on the queue or not`;
-  return new ConnectionError(sentence, exitCode, fatal, { cause: error });
+/**
+ * The publication that the broker closed the channel for, where that can be told: the only one, or
+ * the one that has the size it does not accept.
+ */
+function refusedOf(lost: readonly Pending[], error: ChannelEnd): Pending | undefined {
+  if (!(error instanceof ChannelError) || error.exitCode === EXIT.temporary) return undefined;
+  if (lost.length === 1) return lost[0];
+  const size = /message size (\d+) .*larger than/i.exec(error.replyText)?.[1];
+  return lost.find((pending) => String(pending.size) === size);
 }
 
-/** RabbitMQ closes the channel for a body over its limit; that is the task's fault. */
-function explain(error: ToolError): ToolError {
-  if (error instanceof ChannelError && /message size \d+ .*larger than/i.test(error.replyText)) {
-    return new TaskError(`the broker refused the task: ${error.replyText}`, EXIT.badData);
-  }
-  return error;
+/** What brokers require of a task (406): a body within their limit, headers of their types. */
+function refusal(error: ChannelEnd): ToolError {
+  if (!(error instanceof ChannelError) || error.replyCode !== 406) return error;
+  return new TaskError(`the broker refused the task: ${error.replyText}`, EXIT.badData, {
+    cause: error,
+  });
+}
+
+function inDoubt(error: ChannelEnd): ChannelEnd {
+  const sentence = `${error.message}; the task may be on the queue or not`;
+  const options = { cause: error };
+  return error instanceof ChannelError
+    ? new ChannelError(sentence, error.replyCode, error.replyText, options)
+    : new ConnectionError(sentence, error.exitCode, error.fatal, options);
 }

@@ -56,7 +56,7 @@ export interface ClientIdentity {
 /** Told about the end of a channel or of its consumer; at most one call each. */
 export interface ChannelWatcher {
   /** The broker closed the channel, or the connection has ended. */
-  ended(error: ToolError): void;
+  ended(error: ChannelError | ConnectionError): void;
   /** The broker cancelled the consumer, for instance because its queue was deleted. */
   cancelled?(consumerTag: string): void;
 }

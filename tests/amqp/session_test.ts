@@ -327,6 +327,23 @@ Deno.test("every way a publication can end settles its promise with the right er
           }),
       ],
       [
+        "the broker refused the task: PRECONDITION_FAILED - invalid message: no such header type",
+        EXIT.badData,
+        TaskError,
+        (_, channel) =>
+          channel.send("channel.close", {
+            replyCode: 406,
+            replyText: "PRECONDITION_FAILED - invalid message: no such header type",
+          }),
+      ],
+      [
+        "INTERNAL_ERROR (541); the task may be on the queue or not",
+        EXIT.temporary,
+        ChannelError,
+        (_, channel) =>
+          channel.send("channel.close", { replyCode: 541, replyText: "INTERNAL_ERROR" }),
+      ],
+      [
         "the broker closed the connection to",
         EXIT.temporary,
         ConnectionError,
@@ -375,6 +392,33 @@ Deno.test("a publisher that was refused a task asks for another one; what is pen
   assertEquals((await refused).exitCode, EXIT.temporary);
   assertEquals(publisher.isEnded, true);
   await within("the other task", pending);
+});
+
+Deno.test("a task that the broker closes the channel for is told from those beside it by its size", async () => {
+  const replyText = "PRECONDITION_FAILED - message size 3 is larger than configured max size 2";
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptPublisher(peer);
+    for (let i = 0; i < 3; i++) await channel.expectContent("basic.publish");
+    await channel.send("channel.close", { replyCode: 406, replyText });
+    await letGo(peer);
+  });
+  await using connection = await open(server.url);
+  const publisher = await Publisher.open(connection.transport);
+  const errors = await Promise.all(
+    [1, 3, 2].map((size) =>
+      toolError(publisher.publish({ ...task("q"), body: new Uint8Array(size) }))
+    ),
+  );
+  const doubt = [
+    `the broker closed the channel: ${replyText} (406); the task may be on the queue or not`,
+    EXIT.conflict,
+  ];
+  assertEquals(errors.map(({ message, exitCode }) => [message, exitCode]), [
+    doubt,
+    [`the broker refused the task: ${replyText}`, EXIT.badData],
+    doubt,
+  ]);
+  assertEquals((await toolError(publisher.publish(task("q")))).constructor, ChannelError);
 });
 
 Deno.test("limit 7: each return finds its own task, with message ids, without, and with equal ones", async () => {

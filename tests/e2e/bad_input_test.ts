@@ -4,7 +4,7 @@ import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { Output } from "../support/process.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
-import { look, onChannel } from "./queue_view.ts";
+import { look, onChannel, takeAll } from "./queue_view.ts";
 import { finish, finishInShell, forEachRow, type Tool, type ToolOptions } from "./tools.ts";
 
 interface Row extends ToolOptions {
@@ -480,6 +480,25 @@ brokerTest(
         says: notFound,
       },
     ]);
+  },
+);
+
+brokerTest(
+  "a property that the broker does not accept is bad data (65), and nothing is sent",
+  async () => {
+    const queue = uniqueName("refused");
+    const refused = "the broker refused the task: PRECONDITION_FAILED - ";
+    await checkAll([
+      {
+        args: ["--header", "CC=x"],
+        says: `${refused}invalid message: {unacceptable_type_in_header,"CC",longstr}`,
+      },
+      {
+        args: ["--reply-to", "amq.rabbitmq.reply-to"],
+        says: `${refused}fast reply consumer does not exist`,
+      },
+    ].map((row) => ({ tool: "new_task", url: node.url, queue, code: 65, ...row })));
+    assertEquals(await takeAll(node.url, queue), []);
   },
 );
 
