@@ -88,11 +88,15 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
     throw new UsageError(`${source} ${requirement}, and is ${JSON.stringify(withoutSecret(text))}`);
   }
   function decode(part: string, what: string): string {
+    let decoded: string;
     try {
-      return decodeURIComponent(part);
+      decoded = decodeURIComponent(part);
     } catch {
       return refuse(`must have a percent-encoded ${what}`);
     }
+    // It separates user name and password in the login (RFC 4616).
+    if (decoded.includes("\0")) refuse(`must have a ${what} without NUL`);
+    return decoded;
   }
   function bounded(value: string, what: string): string {
     if (new TextEncoder().encode(value).length > MAX_NAME_BYTES) {

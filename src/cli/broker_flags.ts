@@ -124,18 +124,31 @@ export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy
 
 /** The first line of a file; the rest must be empty. */
 export function readPasswordFile(path: string): string {
-  let content: string;
+  const what = `the password file ${JSON.stringify(path)}`;
+  let bytes: Uint8Array;
   try {
-    content = Deno.readTextFileSync(path);
+    bytes = Deno.readFileSync(path);
   } catch (error) {
-    throw unreadable(`the password file ${JSON.stringify(path)}`, error);
+    throw unreadable(what, error);
+  }
+  const content = decodeText(bytes);
+  if (content === undefined) {
+    throw new InputError(`${what} must be UTF-8 without NUL, and is not`, EXIT.badData);
   }
   const password = content.replace(/\r?\n$/, "");
   if (password !== "" && !/[\r\n]/.test(password)) return password;
   throw new InputError(
-    `the password file ${JSON.stringify(path)} must hold one line, and ${
-      password === "" ? "is empty" : "holds several"
-    }`,
+    `${what} must hold one line, and ${password === "" ? "is empty" : "holds several"}`,
     EXIT.badData,
   );
+}
+
+/** undefined: not UTF-8, or with a NUL, as text of 16 bits a character has. */
+function decodeText(bytes: Uint8Array): string | undefined {
+  if (bytes.includes(0)) return undefined;
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
 }

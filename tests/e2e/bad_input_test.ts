@@ -16,6 +16,7 @@ interface Row extends ToolOptions {
   readonly says: string | RegExp;
 }
 
+const TEXT = new TextEncoder();
 /** In every password here; never to be seen again. */
 const SECRET = "sekret";
 const NOBODY = "amqp://guest:sekret@127.0.0.1:1/";
@@ -235,6 +236,9 @@ Deno.test("an input that cannot be read is refused with 66, one that cannot be u
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.file("two-lines"), "sekret\nsekret\n");
   await Deno.writeTextFile(dir.file("empty"), "");
+  // What PowerShell writes unless told otherwise, and what an editor makes of "s\u00e9kret".
+  await Deno.writeFile(dir.file("utf-16"), TEXT.encode("s\0e\0k\0r\0e\0t\0"));
+  await Deno.writeFile(dir.file("latin-1"), Uint8Array.of(0x73, 0xe9, 0x6b));
   const missing = dir.file("missing");
   await checkAll([
     {
@@ -285,6 +289,11 @@ Deno.test("an input that cannot be read is refused with 66, one that cannot be u
       code: 65,
       says: `the password file "${dir.file("empty")}" must hold one line, and is empty`,
     },
+    ...["utf-16", "latin-1"].map((name) => ({
+      args: ["--password-file", dir.file(name)],
+      code: 65,
+      says: `the password file "${dir.file(name)}" must be UTF-8 without NUL, and is not`,
+    })),
     {
       url: `amqps://u:sekret@127.0.0.1:1/?cacertfile=${missing}`,
       code: 66,
