@@ -2,7 +2,7 @@
 import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
 import type { Endpoint } from "./amqp/url.ts";
 import { EXIT_HELP, readEndpoints, URL_HELP } from "./cli/broker_flags.ts";
-import { type HelpPage, parseCommandLine, renderHelp } from "./cli/flags.ts";
+import { garbled, type HelpPage, isGarbled, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { onSignals } from "./cli/signals.ts";
 import {
@@ -166,6 +166,7 @@ async function chooseWork(
   given: ReadonlySet<string>,
   host: Host,
 ): Promise<Work> {
+  if (words.some(isGarbled)) throw new UsageError(garbled("the command"));
   if (/^amqps?:/.test(words[0] ?? "")) {
     throw new UsageError(
       `the broker is given by --url or AMQP_URL, and ${JSON.stringify(words[0])} stands where a ` +

@@ -216,6 +216,7 @@ export async function parseCommandLine<F extends Flags>(
     const texts = parsed[name] as string[] | undefined;
     if (texts !== undefined && texts.length > 0) {
       given.add(name);
+      if (texts.some(isGarbled)) throw new UsageError(garbled(`--${name}`));
       values[name] = flag.parse(texts, `--${name}`);
       continue;
     }
@@ -228,6 +229,16 @@ export async function parseCommandLine<F extends Flags>(
     given,
     separated: unambiguous.separated,
   };
+}
+
+/** Deno puts U+FFFD where an argument is not UTF-8; the bytes themselves are gone. */
+export function isGarbled(text: string): boolean {
+  return text.includes("\ufffd");
+}
+
+/** What to say of an argument that is garbled. */
+export function garbled(what: string): string {
+  return `${what} must be UTF-8 without U+FFFD, and is not`;
 }
 
 /** What `--help` prints. */

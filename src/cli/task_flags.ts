@@ -3,7 +3,17 @@ import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { parseDuration, parseTime } from "../task/duration.ts";
 import type { TaskProperties } from "../task/task.ts";
-import { duration, type Flag, integer, list, text, toggle, type Values } from "./flags.ts";
+import {
+  duration,
+  type Flag,
+  garbled,
+  integer,
+  isGarbled,
+  list,
+  text,
+  toggle,
+  type Values,
+} from "./flags.ts";
 import { readInput } from "./input.ts";
 
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
@@ -116,11 +126,9 @@ export function readTaskOptions(
     throw new UsageError("--lines sends its tasks at once; --delay and --at are for a single one");
   }
   const path = values.file ?? (dash || values.lines ? "-" : undefined);
-  if (path === undefined && words.some((word) => word.includes("\ufffd"))) {
-    // Deno puts this character where an argument is not UTF-8; the bytes themselves are gone.
+  if (path === undefined && words.some(isGarbled)) {
     throw new InputError(
-      "a task given in words must be UTF-8 without U+FFFD, and is not: send it through stdin " +
-        "or --file",
+      `${garbled("a task given in words")}: send it through stdin or --file`,
       EXIT.badData,
     );
   }

@@ -393,6 +393,23 @@ Deno.test("a variable that is not UTF-8 is refused with 64", async () => {
   }
 });
 
+Deno.test("an option or a command that is not UTF-8 is refused with 64 instead of being changed", async () => {
+  const rows: [Tool, string, string][] = [
+    ["new_task", "--header=k=", "--header"],
+    ["new_task", "--file=", "--file"],
+    ["worker", "--queue=", "--queue"],
+    ["worker", "", "the command"],
+  ];
+  await forEachRow(rows, ([tool, , what]) => `${tool} ${what}`, async ([tool, option, what]) => {
+    const line = `"$@" "${option}$(printf '\\377')"`;
+    const { code, stderr } = await finishInShell(line, tool, [], "amqp://127.0.0.1:1/");
+    assertEquals({ code, stderr }, {
+      code: 64,
+      stderr: `${tool}: ${what} must be UTF-8 without U+FFFD, and is not\n`,
+    });
+  });
+});
+
 brokerTest("of several addresses each says why it refused", async () => {
   await checkAll([{
     url: `amqp://guest:sekret@${at}/,amqp://127.0.0.1:1/`,
