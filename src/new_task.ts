@@ -79,7 +79,10 @@ async function run(host: Host): Promise<number> {
     // One silent host must leave time for the others.
     endpoints: endpoints.map((endpoint) => ({
       ...endpoint,
-      connectionTimeout: Math.min(endpoint.connectionTimeout, values.timeout / endpoints.length),
+      connectionTimeout: Math.min(
+        endpoint.connectionTimeout,
+        Math.ceil(values.timeout / endpoints.length),
+      ),
     })),
     identity: { name: `new_task ${Deno.pid}`, version: VERSION },
     log: host.log,

@@ -410,6 +410,17 @@ Deno.test("an option or a command that is not UTF-8 is refused with 64 instead o
   });
 });
 
+Deno.test("addresses that say nothing share the time, in whole milliseconds", async () => {
+  await using silent = new ScriptedServer((peer) => peer.ended());
+  await checkAll([{
+    tool: "new_task",
+    args: ["--timeout", "100ms"],
+    url: `${silent.url},${silent.url},amqp://127.0.0.1:1/`,
+    code: 75,
+    says: /: no answer within 34 ms; .*: no answer within 34 ms; .*: connection refused$/,
+  }]);
+});
+
 brokerTest("of several addresses each says why it refused", async () => {
   await checkAll([{
     url: `amqp://guest:sekret@${at}/,amqp://127.0.0.1:1/`,
