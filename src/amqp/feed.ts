@@ -140,9 +140,8 @@ export class Feed {
   }
 
   #onRefused(error: unknown): void {
-    const lasting = error instanceof TaskError && !(error instanceof NackError);
-    if (lasting || !(error instanceof ToolError)) this.#fail(error);
-    else this.#trouble = error;
+    if (isPassing(error)) this.#trouble = error;
+    else this.#fail(error);
   }
 
   /** Replaces a link that takes no more tasks, once it is known what became of those it took. */
@@ -159,7 +158,7 @@ export class Feed {
       try {
         return await this.#connect();
       } catch (error) {
-        if (!(error instanceof ToolError) || error.exitCode !== EXIT.temporary) throw error;
+        if (!isPassing(error)) throw error;
         this.#trouble = error;
       }
     }
@@ -203,4 +202,10 @@ export class Feed {
     this.#failure ??= error;
     this.#interrupt(this.#failure);
   }
+}
+
+/** The same tasks may be confirmed over the next link, without anybody changing something. */
+function isPassing(error: unknown): error is ToolError {
+  if (error instanceof TaskError) return error instanceof NackError;
+  return error instanceof ToolError && error.exitCode === EXIT.temporary;
 }

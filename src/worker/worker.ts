@@ -76,6 +76,8 @@ const DEFAULT_GRACE_MS = 25_000;
 const UNLIMITED_TASK_MS = 86_400_000;
 /** From the end of a task's time to its acknowledgement, with ease, in milliseconds. */
 export const ACK_MARGIN_MS = 300_000;
+/** How long a broker that does not answer is waited for when no task is running, in milliseconds. */
+const IDLE_GRACE_MS = 2_000;
 /** How long a copy may still take to be confirmed after the grace is over, in milliseconds. */
 const LAST_CONFIRM_MS = 5_000;
 
@@ -207,6 +209,7 @@ export class Worker {
     const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
     this.#limits.dispose();
     // A broker that does not answer must not make the end later than the tasks do.
+    const patience = this.#pool.running > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
     const graceOver = Promise.withResolvers<void>();
     const stopped = Promise.race([
       graceOver.promise,
@@ -224,7 +227,7 @@ export class Worker {
       this.#pool.interrupt();
       const { stopMs = DEFAULT_STOP_MS } = this.#options;
       closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
-    }, graceMs);
+    }, patience);
     await stopped;
     await this.#pool.idle();
     clearTimeout(interrupting);

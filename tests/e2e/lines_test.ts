@@ -141,3 +141,11 @@ brokerTest("a queue that is missing or goes away ends it with 69", async () => {
   assertEquals(code, 69);
   assertMatch(stderr, /^new_task: .*there is no queue .*; confirmed: 1, and line 2 is the first /);
 });
+
+brokerTest("what the broker refuses for good ends it at once", async () => {
+  const target = { url: node.url, queue: uniqueName("lines-refused") };
+  const args = ["--lines", "--timeout", "1h", "--header", "CC=x"];
+  const { code, stdout, stderr } = await finish("new_task", args, { ...target, stdin: "a\n" });
+  assertEquals([code, stdout], [65, ""]);
+  assertMatch(stderr, /^new_task: the broker refused the task: .*; confirmed: 0, and line 1 is /);
+});
