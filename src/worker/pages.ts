@@ -52,7 +52,7 @@ export class WorkerPages {
     return renderMetrics([
       counters(
         "workqueue_tasks_total",
-        "Tasks by what became of them; returned: to the queue, without a run to its end.",
+        "Tasks by what became of them; delayed: into a delay queue; returned: to their own.",
         "outcome",
         outcomes,
       ),

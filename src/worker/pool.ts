@@ -51,7 +51,7 @@ export interface PoolOptions {
 export interface PoolCounts {
   readonly started: number;
   readonly done: number;
-  readonly retried: number;
+  readonly delayed: number;
   readonly dead: number;
   readonly returned: number;
 }
@@ -60,7 +60,7 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #abort = new AbortController();
   readonly #rules: RunRules;
-  readonly #counts = { started: 0, done: 0, retried: 0, dead: 0, returned: 0 };
+  readonly #counts = { started: 0, done: 0, delayed: 0, dead: 0, returned: 0 };
   /** Taken and not settled yet. */
   readonly #taken = new Chain<Delivery>();
   #draining = false;
@@ -223,7 +223,7 @@ export class Pool {
   #count(decision: Decision): void {
     const counter = {
       ack: "done",
-      park: "retried",
+      park: "delayed",
       bury: "dead",
       requeue: "returned",
       renew: "returned",
