@@ -63,7 +63,7 @@ export class Message {
   readonly position: number;
   /** Milliseconds since the epoch by the clock of `clock.ts`, or 0 for never. */
   readonly expiresAt: number;
-  /** Survives a restart: persistent, in a durable queue. */
+  /** Survives a restart: in a durable queue, and persistent unless that is a quorum queue. */
   readonly durable: boolean;
   /** How often it came back to the queue: quorum queues' x-delivery-count. */
   deliveries = 0;

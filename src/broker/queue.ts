@@ -133,11 +133,16 @@ export class Queue {
   #append(publication: Publication, size: number): Message {
     const priority = Math.min(publication.priority, this.#topPriority);
     const message = this.#laneOf(priority)
-      .append(publication, this.#expiresAt(publication), publication.persistent && this.durable);
+      .append(publication, this.#expiresAt(publication), this.#keeps(publication));
     this.#ready++;
     this.#readyBytes += size;
     if (message.expiresAt !== 0) this.#anyExpires = true;
     return message;
+  }
+
+  /** Whether a message survives a restart: in a quorum queue it does, whatever its delivery mode. */
+  #keeps({ persistent }: Publication): boolean {
+    return this.durable && (persistent || this.arguments.type === "quorum");
   }
 
   #laneOf(priority: number): Lane {

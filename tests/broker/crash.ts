@@ -23,8 +23,8 @@ const QUEUES: Record<string, Record<string, string | number | boolean>> = {
   aging: { "x-message-ttl": 40, ...deadTo("expired") },
   short: { "x-max-length": 20, ...deadTo("overflowed") },
   before: {},
-  rejected: {},
-  tired: {},
+  rejected: { "x-queue-type": "quorum" },
+  tired: { "x-queue-type": "quorum" },
   expired: {},
   overflowed: {},
   after: {},
@@ -121,7 +121,7 @@ function publisher(ledger: Ledger, name: string, random: Random): Client {
       const id = `${name}.${number}`;
       const queue = random.pick(TARGETS);
       const persistent = random.below(10) > 0;
-      ledger.published(id, queue, persistent);
+      ledger.published(id, queue, persistent || isQuorum(queue));
       waiting.push(id);
       const properties = { deliveryMode: persistent ? 2 : 1, priority: random.below(6) };
       await channel.publish({ routingKey: queue }, bodyOf(id, random), properties);
@@ -131,6 +131,11 @@ function publisher(ledger: Ledger, name: string, random: Random): Client {
       }
     }
   };
+}
+
+/** Its messages survive, whatever their delivery mode. */
+function isQuorum(queue: string): boolean {
+  return QUEUES[queue]!["x-queue-type"] === "quorum";
 }
 
 /** Mostly short; some are large enough to be kept on disk alone. */

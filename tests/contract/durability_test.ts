@@ -105,6 +105,9 @@ async function prepare(t: Case): Promise<void> {
   await rejectOne(channel, "dying", false);
   // RabbitMQ does not sync a dead letter by itself; this confirm covers what is in the queue.
   await t.publish(channel, { routingKey: "dead" }, { body: "mark", properties: PERSISTENT });
+  const quorum = { "x-queue-type": "quorum" };
+  await channel.call("queue.declare", { queue: "quorum", durable: true, arguments: quorum });
+  await t.publish(channel, { routingKey: "quorum" }, { body: "transient", properties: TRANSIENT });
   await t.publish(channel, { routingKey: "counted" }, { body: "a", properties: PERSISTENT });
   for (let i = 0; i < 2; i++) await rejectOne(channel, "counted", true);
 
@@ -151,6 +154,11 @@ function checks(broker: BrokerName): [string, Check][] {
         assertEquals([second, large!.length, more], ["persistent 2", 300_000, []]);
       },
     ],
+    ["a quorum queue keeps transient messages too", async (_t, channel) => {
+      await channel.call("basic.consume", { queue: "quorum", noAck: true });
+      const { text, properties } = await channel.expectContent();
+      assertEquals([text, properties.deliveryMode], ["transient", 1]);
+    }],
     ["durable exchanges, bindings and arguments come back", async (t, channel) => {
       await channel.publish({ exchange: "kept.x" }, "routed");
       assertEquals(await t.drain(channel, "bound"), ["routed"]);
