@@ -50,7 +50,6 @@ export interface ChannelSession extends Taker {
   publishes(): void;
   /** Ends a channel outside of any method. */
   fail(channel: number, fault: Fault): void;
-  isClosed(channel: number): boolean;
 }
 
 /**

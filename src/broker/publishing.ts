@@ -72,6 +72,8 @@ export class Publishing {
   #published = 0;
   #confirmed = 0;
   #refused: number[] = [];
+  /** Nothing is confirmed any more: its number may be another channel's by now. */
+  #ended = false;
 
   /** What waits for the commit, in the order of its coming; undefined: no transactions. */
   #held: PendingPublish[] | undefined;
@@ -350,6 +352,7 @@ export class Publishing {
 
   /** Everything published so far is safe: tells the publisher. */
   confirm(): void {
+    if (this.#ended) return;
     for (const refused of this.#refused.splice(0)) {
       this.#confirmUpTo(refused - 1);
       this.#session.send(this.#channel, "basic.nack", {
@@ -364,7 +367,7 @@ export class Publishing {
 
   /** One acknowledgement for all: what was refused is never among them. */
   #confirmUpTo(last: number): void {
-    if (this.#session.isClosed(this.#channel) || last <= this.#confirmed) return;
+    if (last <= this.#confirmed) return;
     const multiple = last > this.#confirmed + 1;
     this.#session.send(this.#channel, "basic.ack", { deliveryTag: last, multiple });
     this.#confirmed = last;
@@ -372,6 +375,7 @@ export class Publishing {
 
   /** The channel is over. */
   end(): void {
+    this.#ended = true;
     this.#giveBack();
   }
 }

@@ -287,10 +287,6 @@ export class Session implements ChannelSession, HeartbeatSession {
     if (method.name === "channel.close") this.send(number, "channel.close-ok", {});
   }
 
-  isClosed(number: number): boolean {
-    return !this.#channels.get(number);
-  }
-
   // -- faults --
 
   fail(number: number, fault: Fault): void {

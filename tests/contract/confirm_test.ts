@@ -1,5 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { PeerChannel } from "../support/protocol_peer.ts";
+import { encodeFrame, encodeHeader, encodeMethod, FRAME } from "../support/methods.ts";
+import { concat } from "../broker/strangers.ts";
 import { contract } from "./contract.ts";
 
 /** Reads confirms until all of `count` publishes have one; gives their outcomes by tag. */
@@ -129,3 +131,25 @@ contract("What no queue takes is confirmed at once, one by one, after its return
     assertEquals(await channel.expect("basic.ack"), { deliveryTag: tag, multiple: false });
   }
 });
+
+contract(
+  "What was published on a channel that is closed is not confirmed on the next one (RabbitMQ ends the connection of who does not wait for channel.close-ok)",
+  async (t) => {
+    const channel = await t.channel();
+    const full = await t.queue(channel, { "x-max-length": 0, "x-overflow": "reject-publish" });
+    const queue = await t.queue(channel);
+    await channel.call("confirm.select");
+    const publish = (routingKey: string) => [
+      encodeFrame(FRAME.method, 1, encodeMethod("basic.publish", { routingKey })),
+      encodeFrame(FRAME.header, 1, encodeHeader(0, { deliveryMode: 2 })),
+    ];
+    const next = ["channel.close", "channel.open", "confirm.select"]
+      .map((name) => encodeFrame(FRAME.method, 1, encodeMethod(name)));
+    await channel.peer.sendBytes(concat([...publish(queue), ...publish(full), ...next]));
+    for (const name of ["channel.close-ok", "channel.open-ok", "confirm.select-ok"]) {
+      await channel.expect(name);
+    }
+    await t.silent(channel, queue);
+  },
+  { only: "broker" },
+);
