@@ -48,18 +48,18 @@ export class DeadLetters {
     this.#schedule();
   }
 
-  /** Publishes what died since the last call. @returns whether there was anything */
-  run(): boolean {
-    if (this.#waiting.length === 0) return false;
-    for (const letter of this.#waiting.splice(0)) {
-      try {
-        this.#send(letter);
-      } catch (error) {
-        // Its message stays stored.
-        this.#onFault(error);
+  /** Publishes what died since the last call, and what dies of that. */
+  run(): void {
+    while (this.#waiting.length > 0) {
+      for (const letter of this.#waiting.splice(0)) {
+        try {
+          this.#send(letter);
+        } catch (error) {
+          // Its message stays stored.
+          this.#onFault(error);
+        }
       }
     }
-    return true;
   }
 
   #send(letter: DeadLetter): void {

@@ -17,10 +17,9 @@ export interface Flushing {
   flush(): void;
 }
 
-/** Work of a turn that comes before its commit, until there is none left. */
+/** Work that belongs to a commit and is done right before it. */
 export interface BeforeCommit {
-  /** @returns whether it did anything */
-  run(): boolean;
+  run(): void;
 }
 
 /** Milliseconds after which a failed commit is tried again. */
@@ -76,7 +75,7 @@ export class Turn {
   /** Commits if anybody waits for it, confirms, sends. */
   end(): void {
     this.#scheduled = false;
-    while (this.#beforeCommit.run()) { /* dead letters make dead letters */ }
+    this.#beforeCommit.run();
     // Deliveries do not wait for the disk: consumers work on them meanwhile.
     this.#flushAll(false);
     if (this.#retry !== undefined) return;
@@ -88,6 +87,8 @@ export class Turn {
   #commit(): void {
     clearTimeout(this.#lazyTimer);
     this.#lazyTimer = undefined;
+    // A timer may come in the middle of a turn.
+    this.#beforeCommit.run();
     const safe = this.#store.commit();
     if (safe) {
       const confirming = this.#confirming;
@@ -125,7 +126,6 @@ export class Turn {
 
   /** Ends the last turn. */
   stop(): void {
-    while (this.#beforeCommit.run()) { /* dead letters make dead letters */ }
     this.#store.forceDelivered();
     this.#commit();
     this.#stopped = true;
