@@ -260,7 +260,7 @@ export class Queue {
   /** Gives up the bytes of a delivered message, if there is no room for those of a transient one. */
   release(message: Message): void {
     message.release();
-    if (message.row !== Row.none) return;
+    if (message.row !== Row.none || message.held) return;
     const { memory, store } = this.#host;
     if (memory.isFull) return store.insert(message);
     message.detach();
