@@ -16,6 +16,8 @@ interface DeadLetter {
   queue: Queue;
   message: Message;
   reason: DeathReason;
+  /** Queues that have it, while others refuse it. */
+  readonly takenBy: Set<Queue>;
 }
 
 export class DeadLetters {
@@ -44,7 +46,7 @@ export class DeadLetters {
   }
 
   add(queue: Queue, message: Message, reason: DeathReason): void {
-    this.#waiting.push({ queue, message, reason });
+    this.#waiting.push({ queue, message, reason, takenBy: new Set() });
     this.#schedule();
   }
 
@@ -85,9 +87,9 @@ export class DeadLetters {
     });
   }
 
-  /** @returns whether a queue took it, and none refused it */
+  /** @returns whether it is in a queue, and in all that it belongs in */
   #publish(letter: DeadLetter, bytes: Uint8Array): boolean {
-    const { queue, reason } = letter;
+    const { queue, reason, takenBy } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return false;
@@ -96,13 +98,12 @@ export class DeadLetters {
     for (const routingKey of keys) {
       vhost.route(exchange, { routingKey, headers: () => headers }, targets);
     }
-    let taken = targets.size > 0;
     for (const target of targets) {
       // A cycle that no consumer took part in would never end.
-      if (reason !== "rejected" && isCycle(target.name, deaths)) continue;
-      if (!target.publish(publication)) taken = false;
+      if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
+      else if (!takenBy.has(target) && target.publish(publication)) takenBy.add(target);
     }
-    return taken;
+    return takenBy.size > 0 && targets.isSubsetOf(takenBy);
   }
 }
 

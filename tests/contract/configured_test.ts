@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
 import { encodeHeader, FRAME } from "../support/methods.ts";
 import { type RabbitmqNode, rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
+import { waitUntil } from "../support/wait.ts";
 import { Case } from "./contract.ts";
 
 interface Configured {
@@ -13,6 +14,12 @@ interface Configured {
   readonly prepare?: (node: RabbitmqNode) => Promise<unknown>;
   readonly test: (t: Case) => Promise<void>;
 }
+
+const AT_LEAST_ONCE = {
+  "x-queue-type": "quorum",
+  "x-dead-letter-strategy": "at-least-once",
+  "x-overflow": "reject-publish",
+};
 
 /** The alarm is the last: nothing can be published after it. */
 const PROMISES: readonly Configured[] = [
@@ -56,6 +63,50 @@ const PROMISES: readonly Configured[] = [
     },
   },
   {
+    promise: "A letter that a queue has taken is not given to it again for another that is full",
+    args: [],
+    async test(t) {
+      const channel = await t.channel();
+      const dlx = await t.exchange(channel, "fanout");
+      const open = await t.queue(channel);
+      const full = await t.queue(channel, { "x-max-length": 1, "x-overflow": "reject-publish" });
+      for (const queue of [open, full]) await channel.call("queue.bind", { queue, exchange: dlx });
+      const queue = await t.queue(channel, { ...AT_LEAST_ONCE, "x-dead-letter-exchange": dlx });
+      await t.fill(channel, full, "first");
+      await t.fill(channel, queue, "a");
+      await channel.send("basic.get", { queue });
+      const { args } = await channel.expectContent("basic.get-ok");
+      await channel.send("basic.reject", { deliveryTag: args.deliveryTag });
+      await channel.call("basic.consume", { queue: open, noAck: true });
+      assertEquals((await channel.expectContent()).text, "a");
+
+      const beside = await channel.peer.open(2);
+      const take = async () => (await t.drain(beside, full))[0];
+      assertEquals(await waitUntil("what filled the queue", take), "first");
+      assertEquals(await waitUntil("the letter", take), "a");
+      await t.silent(channel, open);
+    },
+  },
+  {
+    promise: "A letter that must be kept is not dropped for coming back to its queue",
+    args: [],
+    async test(t) {
+      const channel = await t.channel();
+      const dlx = await t.exchange(channel, "fanout");
+      const queue = await t.queue(channel, { ...AT_LEAST_ONCE, "x-dead-letter-exchange": dlx });
+      await channel.call("queue.bind", { queue, exchange: dlx });
+      const properties = { expiration: "1", deliveryMode: 2 };
+      await t.publish(channel, { routingKey: queue }, { body: "a", properties });
+      const gone = async () => (await t.counts(channel, queue)).ready === 0 || undefined;
+      await waitUntil("the message to expire", gone);
+      const dead = await t.queue(channel);
+      await channel.call("queue.bind", { queue: dead, exchange: dlx });
+      await channel.call("queue.unbind", { queue, exchange: dlx });
+      await channel.call("basic.consume", { queue: dead, noAck: true });
+      assertEquals((await channel.expectContent(undefined, 10_000)).text, "a");
+    },
+  },
+  {
     promise: "An alarm blocks who publishes and tells those who can hear it; others go on",
     args: ["--disk-free-limit", "100000000000000"],
     prepare: (node) => node.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1MB"),
@@ -88,7 +139,8 @@ if (only !== "broker") {
   rabbitmqTest("RabbitMQ: Limits that are configured are kept", async (t) => {
     await using node = await startRabbitmq({
       config: { consumer_timeout: 1000, max_message_size: 1000 },
-      advanced: "[{rabbit, [{channel_tick_interval, 200}]}].",
+      advanced: "[{rabbit, [{channel_tick_interval, 200}, " +
+        "{dead_letter_worker_publisher_confirm_timeout, 500}]}].",
     });
     for (const { promise, prepare, test } of PROMISES) {
       await t.step(promise, async () => {
