@@ -219,7 +219,6 @@ export class Channel {
     this.publishing.end();
     this.#consuming.end();
     this.#settling.end();
-    this.#session.turn.schedule();
   }
 }
 

@@ -32,11 +32,14 @@ type Value = string | number | Uint8Array;
 
 export class Definitions {
   readonly #database: DatabaseSync;
+  readonly #onChange: () => void;
   /** Statements that wait for the commit, in order. */
   #changes: [sql: string, values: Value[]][] = [];
 
-  constructor(database: DatabaseSync) {
+  /** @param onChange told of every change that waits for a commit */
+  constructor(database: DatabaseSync, onChange: () => void) {
     this.#database = database;
+    this.#onChange = onChange;
   }
 
   /** Whether a commit would write anything. */
@@ -47,6 +50,7 @@ export class Definitions {
   /** Runs a statement with the next commit. */
   change(sql: string, ...values: Value[]): void {
     this.#changes.push([sql, values]);
+    this.#onChange();
   }
 
   /** Runs the statements, inside the transaction of the caller. */

@@ -117,6 +117,7 @@ export class Broker implements QueueHost {
     this.store = new Store({
       folder,
       onFailure: (reason) => this.#alarms.setStore(reason),
+      onChange: () => this.#turn.schedule(),
       onDiscard: () => this.#sweep(),
     });
     this.#turn = new Turn(this.store, this.#deadLetters);
@@ -253,7 +254,6 @@ export class Broker implements QueueHost {
 
   deleteQueue(queue: Queue): void {
     this.#vhosts.get(queue.vhost)!.deleteQueue(queue);
-    this.#turn.schedule();
   }
 
   #block(): void {

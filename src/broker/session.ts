@@ -376,7 +376,6 @@ export class Session implements ChannelSession, HeartbeatSession {
     for (const channel of this.#channels.values()) channel?.end();
     this.#channels.clear();
     this.vhost.deleteQueuesOf(this.id);
-    this.turn.schedule();
   }
 
   // -- writing --

@@ -65,7 +65,6 @@ export class Settling {
       }
     }
     this.#consuming.settled(deliveries);
-    this.#session.turn.schedule();
   }
 
   // -- transactions --

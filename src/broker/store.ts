@@ -39,6 +39,8 @@ export interface StoreOptions {
   folder: string | undefined;
   /** Told once when writing fails, with the reason, and once with undefined when it works again. */
   onFailure: (reason: string | undefined) => void;
+  /** Told of every change that waits for a commit. */
+  onChange?: () => void;
   /** Told when there is something to {@link Store.sweep}. */
   onDiscard?: () => void;
 }
@@ -47,6 +49,7 @@ export class Store {
   readonly definitions: Definitions;
   readonly #folder: string | undefined;
   readonly #onFailure: StoreOptions["onFailure"];
+  readonly #onChange: () => void;
   readonly #onDiscard: StoreOptions["onDiscard"];
   readonly #database: DatabaseSync;
   /** What the data file was when it was opened; SQLite goes on with it even when it is deleted. */
@@ -73,11 +76,12 @@ export class Store {
     // SQLite would take such a name for a URI, whose parameters can turn off all that is promised.
     this.#folder = options.folder?.replace(/^file:/, "./file:");
     this.#onFailure = options.onFailure;
+    this.#onChange = options.onChange ?? (() => {});
     this.#onDiscard = options.onDiscard;
     this.#database = openDatabase(this.#pathOf(DATA_FILE));
     this.#inode = this.#inodeOf(DATA_FILE);
     this.#removeScratch();
-    this.definitions = new Definitions(this.#database);
+    this.definitions = new Definitions(this.#database, this.#onChange);
     this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
     this.#upsertLane = this.#database.prepare(
       "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
@@ -176,12 +180,14 @@ export class Store {
   insert(message: Message): void {
     this.#tableOf(message).insert(message);
     if (message.durable) this.#count(message, 1);
+    this.#onChange();
   }
 
   remove(message: Message): void {
     if (message.row === Row.none || message.row === Row.skipped) return;
     this.#tableOf(message).remove(message);
     if (message.durable) this.#count(message, -1);
+    this.#onChange();
   }
 
   #count(message: Message, change: 1 | -1): void {
@@ -192,12 +198,16 @@ export class Store {
 
   /** Writes a changed delivery count with the next commit. */
   update(message: Message): void {
-    if (message.row !== Row.none) this.#tableOf(message).update(message);
+    if (message.row === Row.none) return;
+    this.#tableOf(message).update(message);
+    this.#onChange();
   }
 
   /** Writes changed counters of a lane with the next commit. */
   changed(lane: LaneRecord): void {
-    if (lane.queueId !== 0) this.#changedLanes.add(lane);
+    if (lane.queueId === 0) return;
+    this.#changedLanes.add(lane);
+    this.#onChange();
   }
 
   /**
@@ -286,6 +296,7 @@ export class Store {
     const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES;
     this.#scratch?.messages.discard(lane, first, last, short);
     if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
+    this.#onChange();
     this.#onDiscard?.();
   }
 

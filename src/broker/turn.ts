@@ -53,7 +53,7 @@ export class Turn {
     this.#beforeCommit = beforeCommit;
   }
 
-  /** Ends the turn once everything that is ready to be read has been read. */
+  /** Something has changed: ends the turn once everything that is ready to be read has been read. */
   schedule(): void {
     if (this.#scheduled || this.#stopped) return;
     this.#scheduled = true;
@@ -82,6 +82,9 @@ export class Turn {
     const isAwaited = this.#confirming.size > 0 || this.#flushing.size > 0;
     if (isAwaited || this.#store.isFull) this.#commit();
     else if (this.#store.dirty) this.#lazyTimer ??= setTimeout(() => this.#commit(), LAZY_MS);
+    if (this.#store.hasDelivered) {
+      this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
+    }
   }
 
   #commit(): void {
@@ -98,9 +101,6 @@ export class Turn {
       this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
     }
     this.#flushAll(safe);
-    if (this.#store.hasDelivered) {
-      this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
-    }
   }
 
   #tryAgain(): void {

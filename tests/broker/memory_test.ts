@@ -81,6 +81,19 @@ for (const [kind, properties] of [["persistent", PERSISTENT], ["transient", TRAN
   }
 }
 
+memoryTest("a flood of publishes that nobody wants to be confirmed", async (port) => {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "tasks", durable: true });
+  const count = LOAD_BYTES / 10_000;
+  for (let i = 0; i < count; i++) {
+    await channel.publish({ routingKey: "tasks" }, new Uint8Array(10_000), PERSISTENT);
+  }
+  const { messageCount } = await channel.call("queue.declare", { queue: "tasks", passive: true });
+  assertEquals(messageCount, count);
+  await peer.close();
+});
+
 memoryTest("a backlog of messages of 16 MB, each confirmed before the next", async (port) => {
   const size = 16 * 1024 * 1024;
   const count = Math.ceil(LOAD_BYTES / size);

@@ -1,8 +1,63 @@
-/** One turn of the event loop, without connections. */
+/** What ends a turn of the event loop: nothing that changes waits for somebody to ask. */
 import { assertEquals } from "@std/assert";
-import { Store } from "../../src/broker/store.ts";
+import { Broker } from "../../src/broker/server.ts";
+import { Store, type StoredLane } from "../../src/broker/store.ts";
 import { Turn } from "../../src/broker/turn.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
+import { Log } from "./harness.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+
+/** @param stored what the file says of the queue `tasks`; asking for it is no event in the broker */
+function fileTest(
+  name: string,
+  fn: (channel: PeerChannel, stored: () => StoredLane | undefined) => Promise<void>,
+): void {
+  Deno.test(name, async () => {
+    await using dir = await tempDir();
+    const options = { hosts: ["127.0.0.1"], port: 0, version: "0.0.0", log: new Log() };
+    const broker = await Broker.start({ ...options, folder: dir.path });
+    try {
+      await using peer = await openPeer(broker.port);
+      const channel = await peer.open();
+      await channel.call("queue.declare", { queue: "tasks", durable: true });
+      await fn(channel, () => broker.store.lanes()[0]);
+    } finally {
+      await broker.stop();
+    }
+  });
+}
+
+fileTest(
+  "a publish without confirm is written, though nothing else happens",
+  async (channel, stored) => {
+    await channel.publish({ routingKey: "tasks" }, "work", PERSISTENT);
+    await waitUntil("the message to be in the file", () => stored()?.depth === 1);
+  },
+);
+
+fileTest("what expires is deleted, though nothing else happens", async (channel, stored) => {
+  await channel.call("confirm.select");
+  const properties = { ...PERSISTENT, expiration: "100" };
+  await channel.publish({ routingKey: "tasks" }, "work", properties);
+  await channel.expect("basic.ack");
+  assertEquals(stored()?.depth, 1);
+  await waitUntil("the message to be deleted", () => stored()!.depth === 0);
+});
+
+fileTest(
+  "that a message was delivered is written, though nothing else happens",
+  async (channel, stored) => {
+    await channel.call("confirm.select");
+    await channel.publish({ routingKey: "tasks" }, "work", PERSISTENT);
+    await channel.expect("basic.ack");
+    await channel.call("basic.consume", { queue: "tasks" });
+    await channel.expectContent();
+    await waitUntil("the mark to be in the file", () => stored()!.deliveredTo === 1);
+  },
+);
 
 Deno.test("a commit that a timer makes in the middle of a turn leaves out nothing of it", async () => {
   const store = new Store({ folder: undefined, onFailure: () => {} });
@@ -12,7 +67,7 @@ Deno.test("a commit that a timer makes in the middle of a turn leaves out nothin
   turn.end();
   // The end of the next turn, which would send it, has not come yet.
   letters = 1;
-  await waitUntil("the commit", () => !store.dirty || undefined);
+  await waitUntil("the commit", () => !store.dirty);
   assertEquals(letters, 0);
   turn.stop();
   store.close();
