@@ -1,11 +1,13 @@
 /**
  * kill -9 under load, round after round on the same data: publishers with confirms, consumers that
- * acknowledge, reject and return, transactions, and queues whose messages move by themselves. After
+ * acknowledge, reject and return, transactions, queues whose messages move by themselves, and queues
+ * that are purged, or deleted and declared again, with deliveries of them unacknowledged. After
  * every start the broker's queues are compared with what its clients were told.
  */
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { openPeer, type Peer, type PeerChannel, PeerGone } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
+import { purge, renew } from "./crash_erasers.ts";
 import { Ledger, noVerdict, type Verdict } from "./ledger.ts";
 
 const deadTo = (queue: string) => ({
@@ -22,6 +24,8 @@ const QUEUES: Record<string, Record<string, string | number | boolean>> = {
   counted: { "x-queue-type": "quorum", "x-delivery-limit": 2, ...deadTo("tired") },
   aging: { "x-message-ttl": 40, ...deadTo("expired") },
   short: { "x-max-length": 20, ...deadTo("overflowed") },
+  deep: {},
+  renewed: {},
   before: {},
   rejected: { "x-queue-type": "quorum" },
   tired: { "x-queue-type": "quorum" },
@@ -58,9 +62,11 @@ export async function crash({ rounds, seed, say, args = [] }: CrashOptions): Pro
   for (let round = 1; round <= rounds; round++) {
     await load(broker, ledger, `${round}`, random);
     await broker.start();
+    // It may have been killed between the deletion of a queue and its declaration.
+    await declare(broker.port);
     const found = await readQueues(broker.port);
     ledger.compare(found, verdict, say);
-    ledger.purged(await purge(broker.port));
+    ledger.purged(await empty(broker.port));
   }
   return verdict;
 }
@@ -83,11 +89,13 @@ async function load(
   random: Random,
 ): Promise<void> {
   const enough = ledger.afterConfirms(200 + random.below(8_000));
-  const clients = [
+  const clients: Client[] = [
     ...Array.from({ length: PUBLISHERS }, (_, i) => publisher(ledger, `${round}.${i}`, random)),
     ...CONSUMED.map((queue) => consumer(ledger, queue, random)),
     transactions(ledger, round),
     transient(ledger, round),
+    (peer) => purge(peer, ledger, round, random),
+    (peer) => renew(peer, ledger, round, random),
   ];
   let killed = false;
   const running = clients.map(async (client) => {
@@ -244,7 +252,7 @@ async function readQueue(channel: PeerChannel, queue: string): Promise<string[]>
 }
 
 /** @returns the ids that are gone for ever */
-async function purge(port: number): Promise<string[]> {
+async function empty(port: number): Promise<string[]> {
   await using peer = await openPeer(port);
   const channel = await peer.open();
   const ids: string[] = [];

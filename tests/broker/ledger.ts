@@ -77,6 +77,15 @@ export class Ledger {
     if (entry !== undefined) entry.acked = "sent";
   }
 
+  /** What may be in a queue, as far as it was published there. */
+  idsIn(queue: string): string[] {
+    const ids: string[] = [];
+    for (const [id, entry] of this.#entries) {
+      if (entry.queue === queue && entry.acked !== "settled") ids.push(id);
+    }
+    return ids;
+  }
+
   settled(ids: Iterable<string>): void {
     for (const id of ids) {
       const entry = this.#entries.get(id);
