@@ -58,7 +58,7 @@ function restored(store: Store): Lane {
   return lane;
 }
 
-Deno.test("a lane gives in order what it took, whatever was committed, returned or restored in between", async () => {
+Deno.test("a lane gives in order what it took, whatever was committed, returned, purged or restored in between", async () => {
   const random = new Random(3);
   for (let round = 0; round < 40; round++) {
     await using dir = await tempDir();
@@ -70,12 +70,15 @@ Deno.test("a lane gives in order what it took, whatever was committed, returned 
     let next = 0;
     const numberOf = (message: Message) => Number(textOf(store, message).split(" ")[0]);
     for (let step = 0; step < 200; step++) {
-      const roll = random.below(20);
+      const roll = random.below(22);
       if (roll < 8) {
-        const size = random.below(20) === 0 ? 20_000 : random.below(200);
-        const durable = random.below(3) > 0;
-        lane.append(publication(`${next} `.padEnd(size, "x")), 0, durable);
-        waiting.push(next++);
+        // Sometimes more than are deleted at once when they are purged.
+        for (let count = random.below(30) === 0 ? 300 : 1; count > 0; count--) {
+          const size = random.below(20) === 0 ? 20_000 : random.below(200);
+          const durable = random.below(3) > 0;
+          lane.append(publication(`${next} `.padEnd(size, "x")), 0, durable);
+          waiting.push(next++);
+        }
       } else if (roll < 15) {
         if (lane.peek() === undefined) continue;
         const message = lane.shift();
@@ -90,6 +93,11 @@ Deno.test("a lane gives in order what it took, whatever was committed, returned 
         lane.putBack(out.splice(0));
       } else if (roll < 19) {
         store.commit();
+      } else if (roll < 20) {
+        assertEquals(lane.purge(), waiting.length);
+        waiting = [];
+      } else if (roll < 21) {
+        store.sweep();
       } else {
         const durable = out.filter((message) => message.durable).map(numberOf);
         const transient = new Set(dropTransient(store, lane));
