@@ -55,6 +55,8 @@ export interface History {
   readonly attempts: number;
   /** Deliveries before this one whose worker vanished, as far as anyone counted. */
   readonly crashes: number;
+  /** Those of them that were written down when it was last published anew. */
+  readonly pastCrashes: number;
   /** Milliseconds since 1970. */
   readonly notBefore?: number;
   /** Milliseconds since 1970. */
@@ -91,18 +93,25 @@ export function readHistory(task: Pick<Task, "properties" | "redelivered">): His
 }
 
 /** Of most tasks. */
-const NO_HISTORY: History = { attempts: 0, crashes: 0, replays: 0, counted: false };
+const NO_HISTORY: History = {
+  attempts: 0,
+  crashes: 0,
+  pastCrashes: 0,
+  replays: 0,
+  counted: false,
+};
 
 function historyOf(headers: Readonly<Record<string, Field>>, redelivered: boolean): History {
   const deliveries = [headers["x-acquired-count"], headers["x-delivery-count"]].map(toInteger);
   const counted = deliveries.some((count) => count !== undefined);
-  const vanished = (toInteger(headers[HEADER.crashes]) ?? 0) +
-    (redelivered && !counted ? 1 : 0);
+  const pastCrashes = toInteger(headers[HEADER.crashes]) ?? 0;
+  const vanished = pastCrashes + (redelivered && !counted ? 1 : 0);
   const notBefore = toInteger(headers[HEADER.notBefore]);
   const expiresAt = toInteger(headers[HEADER.expiresAt]);
   return {
     attempts: toInteger(headers[HEADER.attempt]) ?? 0,
     crashes: Math.max(vanished, ...deliveries.map((count) => count ?? 0)),
+    pastCrashes,
     ...(notBefore === undefined ? {} : { notBefore }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
     replays: toInteger(headers[HEADER.replays]) ?? 0,
@@ -140,7 +149,7 @@ export interface Parking {
   readonly crashes?: number;
   readonly error?: string;
   /** Milliseconds since 1970. */
-  readonly notBefore?: number;
+  readonly notBefore?: number | undefined;
 }
 
 /**

@@ -70,17 +70,18 @@ export function admit(
   policy: RetryPolicy,
   now: number,
 ): Admission {
-  const { attempts, crashes, notBefore, expiresAt } = history;
+  const { attempts, crashes, pastCrashes, notBefore, expiresAt } = history;
   if (expiresAt !== undefined && expiresAt <= now) {
     return { kind: "bury", reason: "expired", attempts };
+  }
+  // Nobody has run it yet: whoever had this message and vanished is not to be counted.
+  if (notBefore !== undefined && notBefore - now >= SHORTEST_WAIT_MS) {
+    return park(notBefore - now, { attempts, crashes: pastCrashes }, policy, now);
   }
   if (crashes >= policy.maxCrashes) return { kind: "bury", reason: "crash-loop", attempts };
   // Nobody but this header counts, so the crash has to be written down before the next one.
   if (redelivered && !history.counted) {
     return park(CRASH_PAUSE_MS, { attempts, crashes }, policy, now);
-  }
-  if (notBefore !== undefined && notBefore - now >= SHORTEST_WAIT_MS) {
-    return park(notBefore - now, { attempts, crashes }, policy, now);
   }
   return { kind: "run", attempt: attempts + 1 };
 }

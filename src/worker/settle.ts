@@ -172,10 +172,10 @@ export class Settler {
       }
       case "requeue":
       case "renew": {
-        const { attempts } = readHistory(task);
+        const { attempts, notBefore } = readHistory(task);
         return {
           queue: workQueue(task.queue, queueType),
-          properties: parkedProperties(task, { attempts }, now),
+          properties: parkedProperties(task, { attempts, notBefore }, now),
         };
       }
     }

@@ -2,7 +2,7 @@
 import { assertEquals, assertGreaterOrEqual, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { uniqueName } from "../support/temp.ts";
-import { look, onChannel, takeAll, takeOne } from "./queue_view.ts";
+import { look, onChannel, takeAll, takeOne, waitForReady } from "./queue_view.ts";
 import { finish, send } from "./tools.ts";
 
 const node = await sharedNode();
@@ -59,7 +59,34 @@ brokerTest("a queue that does not give tasks back is no delay queue", async () =
   assertEquals(refused.code, 73);
   assertMatch(
     refused.stderr,
-    /^new_task: the queue ".*\.delay\.1000" must have the argument .*\n$/,
+    /^new_task: the queue ".*\.delay\.1000" must be durable, have x-message-ttl=1000, .*\n$/,
   );
   assertEquals((await look(node.url, `${target.queue}.delay.1000`)).ready, 0);
 });
+
+brokerTest(
+  "a task whose worker vanishes while it waits is not run early, and is no crash",
+  async () => {
+    for (const type of ["classic", "quorum"]) {
+      const target = { url: node.url, queue: uniqueName(`delay-vanished-${type}`) };
+      const dueAt = Date.now() + 100 * 60_000;
+      const headers = { "task-not-before": dueAt };
+      await onChannel(node.url, async (channel) => {
+        await channel.queueDeclare(target.queue, { durable: true }, { "x-queue-type": type });
+        await channel.confirmSelect();
+        await channel.basicPublish("", target.queue, "x", { deliveryMode: 2, headers });
+      });
+      await onChannel(node.url, (channel) => channel.basicGet(target.queue, { noAck: false }));
+      await waitForReady(node.url, target.queue, 1);
+      const args = ["--exit-when-empty", "--max-crashes", "1", "--max-attempts", "1"];
+      const worker = await finish("worker", [...args, "--", "cat"], target);
+      assertEquals([worker.code, worker.stdout], [
+        0,
+        ` [*] Waiting for messages. To exit press CTRL+C\n`,
+      ]);
+      const { properties } = await takeOne(target.url, `${target.queue}.delay.3600000`);
+      assertEquals(properties.headers?.["task-not-before"], dueAt);
+      assertEquals(properties.headers?.["task-crashes"], undefined);
+    }
+  },
+);

@@ -87,6 +87,7 @@ Deno.test("parkedProperties() forgets the wait and the crashes of the attempt be
   assertEquals(readHistory({ properties: waiting, redelivered: false }), {
     attempts: 0,
     crashes: 2,
+    pastCrashes: 2,
     notBefore: NOW + 90_000,
     replays: 0,
     counted: false,
@@ -141,7 +142,7 @@ Deno.test("replayProperties() undoes a death: what the sender gave is left, and 
   });
   assertEquals(originQueue(again), "q");
   const history = readHistory({ properties: again, redelivered: false });
-  assertEquals(history, { attempts: 0, crashes: 0, replays: 1, counted: false });
+  assertEquals(history, { attempts: 0, crashes: 0, pastCrashes: 0, replays: 1, counted: false });
 });
 
 Deno.test("readHistory() takes foreign values that make no sense for absent", () => {
@@ -156,13 +157,18 @@ Deno.test("readHistory() takes foreign values that make no sense for absent", ()
       "x-delivery-count": value,
     };
     const history = readHistory({ properties: { headers }, redelivered: false });
-    assertEquals(history, { attempts: 0, crashes: 0, replays: 0, counted: false }, String(value));
+    assertEquals(
+      history,
+      { attempts: 0, crashes: 0, pastCrashes: 0, replays: 0, counted: false },
+      String(value),
+    );
   }
   assertEquals(readHistory({ properties: {}, redelivered: true }).crashes, 1);
   const headers = { "task-attempt": "2", "task-not-before": BigInt(NOW), "x-delivery-count": 0 };
   assertEquals(readHistory({ properties: { headers }, redelivered: true }), {
     attempts: 2,
     crashes: 0,
+    pastCrashes: 0,
     notBefore: NOW,
     replays: 0,
     counted: true,

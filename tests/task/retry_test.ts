@@ -6,7 +6,7 @@ import { admit, decide, DEFAULT_POLICY, type RetryPolicy } from "../../src/task/
 import { delayTiers } from "../../src/task/topology.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
 
-const FRESH: History = { attempts: 0, crashes: 0, replays: 0, counted: false };
+const FRESH: History = { attempts: 0, crashes: 0, pastCrashes: 0, replays: 0, counted: false };
 const FAILED: Outcome = { kind: "failed", reason: "exit 1", exitCode: 1 };
 const NOW = Date.UTC(2026, 0, 1);
 
@@ -172,6 +172,21 @@ Deno.test("admit() writes crashes down where the broker does not count, and buri
     assertEquals(admit(back, false, DEFAULT_POLICY, NOW), { kind: "run", attempt: 2 });
   }
   assertEquals(ends, ["park", "park", "bury"]);
+});
+
+Deno.test("admit() lets a task wait on, and takes no delivery before its time for a crash", () => {
+  const policy = { ...DEFAULT_POLICY, maxCrashes: 1 };
+  for (const delivered of [{}, { "x-delivery-count": 4 }]) {
+    const headers = { "task-not-before": NOW + 90_000, "task-crashes": 2, ...delivered };
+    const history = readHistory({ properties: { headers }, redelivered: true });
+    assertEquals(admit(history, true, policy, NOW), {
+      kind: "park",
+      tierMs: 60_000,
+      attempts: 0,
+      crashes: 2,
+      notBefore: NOW + 90_000,
+    });
+  }
 });
 
 Deno.test("admit() buries an expired task and parks one that came too early", () => {

@@ -49,3 +49,27 @@ brokerTest("a task that finds its delay queue full is not taken for one that cra
   await running;
   await forwarder.close();
 });
+
+brokerTest("a task that is given back while it waits for its time waits on", async () => {
+  await using bench = await QueueBench.open(url);
+  const headers = { "task-not-before": 4_000_000_000_000, "task-attempt": 2 };
+  await bench.send("x", { messageId: "t", headers });
+  const forwarder = new Forwarder({ connector: connectorFor(url), log });
+  const settler = new Settler({
+    ...{ forwarder, finished: new FinishedTasks(), policy: DEFAULT_POLICY, queueType: "quorum" },
+    ...{ host: "h", log, onRefused: () => {} },
+  });
+  const deliveries = new Mailbox<Delivery>("delivery");
+  const consumer = new Consumer({
+    ...{ connector: connectorFor(url), prefetch: 1, log },
+    queue: { name: bench.name, type: "quorum", strict: false, create: false },
+    onDelivery: (delivery) => deliveries.put(delivery),
+  });
+  const running = consumer.run();
+  await settler.settle(await deliveries.next(), { kind: "renew" }, AbortSignal.abort());
+  const { attempts, notBefore } = readHistory((await deliveries.next()).task);
+  assertEquals([attempts, notBefore], [2, 4_000_000_000_000]);
+  await consumer.close();
+  await running;
+  await forwarder.close();
+});
