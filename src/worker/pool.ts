@@ -171,7 +171,9 @@ export class Pool {
     const { dedupe, finished, handler, pace, policy, settler } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
-    if (remembered !== undefined) return await this.#settle(delivery, remembered);
+    if (remembered !== undefined) { // and counted
+      return await settler.settle(delivery, remembered, this.#abort.signal);
+    }
     if (dedupe?.has(task)) {
       this.#options.log.info("a task has already succeeded on this host and is skipped", {
         id: task.id,
