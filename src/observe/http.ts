@@ -7,6 +7,9 @@ export interface Page {
   readonly body: string;
 }
 
+/** By their paths. */
+type Pages = Readonly<Record<string, () => Page | Promise<Page>>>;
+
 export interface PageServer {
   /** Where it listens: "http://127.0.0.1:9100". */
   readonly url: string;
@@ -20,28 +23,34 @@ export interface PageServer {
  */
 export function servePages(
   { hostname, port }: { readonly hostname: string; readonly port: number },
-  pages: Readonly<Record<string, () => Page | Promise<Page>>>,
+  pages: Pages,
 ): PageServer {
   const server = Deno.serve({ hostname, port, onListen() {} }, async (request) => {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return new Response("only GET is answered\n", {
-        status: 405,
-        headers: { allow: "GET, HEAD" },
-      });
-    }
-    const path = new URL(request.url).pathname;
-    const page = Object.hasOwn(pages, path) ? await pages[path]!() : undefined;
-    if (page === undefined) {
-      return new Response(`there is only ${Object.keys(pages).join(", ")}\n`, { status: 404 });
-    }
-    const { status, type, body } = page;
-    return new Response(body, {
-      status,
-      headers: { "content-type": type, "cache-control": "no-store" },
-    });
+    const { status, type, body } = await answer(request, pages);
+    const headers = {
+      "content-type": type,
+      "cache-control": "no-store",
+      allow: "GET, HEAD",
+      // Each takes a file descriptor, and the server closes none by itself.
+      connection: "close",
+    };
+    return new Response(body, { status, headers });
   });
   const host = server.addr.hostname.includes(":")
     ? `[${server.addr.hostname}]`
     : server.addr.hostname;
   return { url: `http://${host}:${server.addr.port}` };
+}
+
+async function answer({ method, url }: Request, pages: Pages): Promise<Page> {
+  if (method !== "GET" && method !== "HEAD") return refusal(405, "only GET is answered");
+  // The client's Host header is part of it.
+  const path = URL.parse(url)?.pathname;
+  if (path === undefined) return refusal(400, "the Host header and the path must make a URL");
+  if (Object.hasOwn(pages, path)) return await pages[path]!();
+  return refusal(404, `there is only ${Object.keys(pages).join(", ")}`);
+}
+
+function refusal(status: number, sentence: string): Page {
+  return { status, type: "text/plain; charset=utf-8", body: `${sentence}\n` };
 }

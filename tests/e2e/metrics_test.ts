@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { TestProcess } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
-import { uniqueName } from "../support/temp.ts";
+import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { finish, send, start, stop } from "./tools.ts";
 
@@ -26,6 +26,14 @@ async function metric(url: string, name: string): Promise<number> {
   const line = text.split("\n").find((line) => line.startsWith(`${name} `));
   assert(line !== undefined, `${name} is not in:\n${text}`);
   return Number(line.slice(name.length + 1));
+}
+
+/** What is answered to a request with this Host header. */
+async function ask(port: string, host: string): Promise<string> {
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+  const request = `GET /livez HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  await connection.write(new TextEncoder().encode(request));
+  return await new Response(connection.readable).text();
 }
 
 brokerTest("a worker counts what it does, and says when it cannot take tasks", async () => {
@@ -59,6 +67,30 @@ brokerTest("a worker counts what it does, and says when it cannot take tasks", a
   assertEquals((await stop(worker)).code, 0);
 });
 
+brokerTest("a task whose result outlasts its connection is counted once", async () => {
+  await using proxy = await Proxy.start(node.port);
+  await using dir = await tempDir();
+  const target = { url: proxy.url, queue: uniqueName("metrics-orphan") };
+  const direct = { ...target, url: node.url };
+  await send(["--id", "one", "one"], direct);
+  const command = ["--", "sh", "-c", 'echo runs; until [ -e "$0" ]; do sleep 0.02; done'];
+  await using worker = start("worker", ["--metrics", "0", ...command, dir.file("go")], target);
+  const url = await urlOf(worker);
+  await worker.waitForLog(/runs/);
+  proxy.refuse();
+  await proxy.cut();
+  await Deno.writeTextFile(dir.file("go"), "");
+  await worker.waitForLog(/orphaned-result/);
+  proxy.heal();
+  await send(["--id", "two", "two"], direct);
+  await waitUntil("the second task", async () => {
+    return await metric(url, "workqueue_run_duration_seconds_count") === 2 &&
+      await metric(url, "workqueue_tasks_running") === 0;
+  });
+  assertEquals(await metric(url, 'workqueue_tasks_total{outcome="done"}'), 2);
+  assertEquals((await stop(worker)).code, 0);
+});
+
 brokerTest("a worker that was told to stop is not ready while it finishes", async () => {
   const target = { url: node.url, queue: uniqueName("metrics-drain") };
   await send(["."], target);
@@ -83,11 +115,15 @@ brokerTest("other pages, other methods and a port in use are refused", async () 
   assertEquals((await get(`${url}/metrics`, { method: "POST", body: "x" })).status, 405);
   assertEquals((await get(`${url}/livez`, { method: "HEAD" })).status, 200);
   const port = new URL(url).port;
+  assertMatch(await ask(port, "a b:c:d"), /^HTTP\/1\.1 400 .*make a URL\n$/s);
+  assertMatch(await ask(port, "x"), /^HTTP\/1\.1 200 .*alive\n$/s);
   const second = await finish("worker", ["--metrics", port], target);
   assertEquals(second.code, 75);
   assertMatch(
     second.stderr,
     new RegExp(`^worker: cannot serve metrics on 127\\.0\\.0\\.1 port ${port}: .*in use\n$`),
   );
-  assertEquals((await stop(worker)).code, 0);
+  const { code, stderr } = await stop(worker);
+  assertEquals(code, 0);
+  assertMatch(stderr, /^\S+ worker: metrics at \S+\n$/);
 });
