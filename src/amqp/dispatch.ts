@@ -88,10 +88,23 @@ function dispatchMethod(
   if (classId === ClassId.BASIC && methodId === BasicMethod.CANCEL) {
     return receiver.onConsumerCancel(channelId, args);
   }
+  if (classId === ClassId.BASIC && methodId === BasicMethod.NACK) {
+    return onNack(channel, args);
+  }
   if (classId === ClassId.CHANNEL && methodId === ChannelMethod.CLOSE) {
     return receiver.onChannelClose(channelId, args);
   }
   throw outOfTurn(classId, methodId);
+}
+
+/**
+ * The package reads both bits as one number, and RabbitMQ sets the one that means nothing here
+ * (requeue): of all that are refused it would hear of the last.
+ */
+function onNack(channel: AMQPChannel | undefined, args: AMQPView): void {
+  const deliveryTag = args.getUint64(0);
+  const multiple = (args.getUint8(8) & 1) === 1;
+  channel?.publishConfirmed(deliveryTag, multiple, true);
 }
 
 function isForPackage(

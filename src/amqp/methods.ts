@@ -32,7 +32,6 @@ const FROM_BROKER: Readonly<Partial<Record<ClassId, ReadonlySet<number>>>> = {
     BasicMethod.GET_OK,
     BasicMethod.GET_EMPTY,
     BasicMethod.ACK,
-    BasicMethod.NACK,
     BasicMethod.RECOVER_OK,
   ]),
   [ClassId.CONFIRM]: new Set([ConfirmMethod.SELECT_OK]),

@@ -294,7 +294,9 @@ Deno.test("every way a publication can end settles its promise with the right er
         "the broker refused the task (basic.nack)",
         EXIT.temporary,
         NackError,
-        (_, channel) => channel.send("basic.nack", { deliveryTag: 0, multiple: true }),
+        // RabbitMQ sets the other bit, too.
+        (_, channel) =>
+          channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: true }),
       ],
       [
         "the broker did not confirm the task within 300 ms",
