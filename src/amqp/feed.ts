@@ -40,6 +40,8 @@ export class Feed {
   readonly #pending = new Map<number, Publication>();
   #pendingBytes = 0;
   #confirmed = 0;
+  /** Links that ended or were not had since the last confirm. */
+  #failures = 0;
   #link: Link | undefined;
   /** What ends the feed before its source does. */
   #failure: unknown;
@@ -134,6 +136,7 @@ export class Feed {
     if (!this.#pending.delete(number)) return; // sent twice, and confirmed twice
     this.#pendingBytes -= task.body.length;
     this.#confirmed++;
+    this.#failures = 0;
     this.#trouble = undefined;
     this.#lastProgress = performance.now();
     this.#wake();
@@ -153,8 +156,8 @@ export class Feed {
   }
 
   async #connectPatiently(): Promise<void> {
-    for (let attempt = 0; this.#failure === undefined; attempt++) {
-      await pause(backoff(attempt, Math.random()));
+    while (this.#failure === undefined) {
+      await pause(backoff(this.#failures++, Math.random()));
       try {
         return await this.#connect();
       } catch (error) {

@@ -20,6 +20,8 @@ import { readInput } from "./input.ts";
 export const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** AMQP's short strings. */
 const SHORT = { maxBytes: 255 };
+/** Leaves room for "-" and the number of any line. */
+const MAX_LINES_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
 /** What RabbitMQ takes: 32 bits. */
 const MAX_EXPIRATION_MS = 2 ** 32 - 1;
 const WHOLE = /^\d+$/;
@@ -125,6 +127,7 @@ export function readTaskOptions(
   if (values.lines && (values.delay ?? values.at) !== undefined) {
     throw new UsageError("--lines sends its tasks at once; --delay and --at are for a single one");
   }
+  if (values.lines && values.id !== undefined) checkLinesId(values.id);
   const path = values.file ?? (dash || values.lines ? "-" : undefined);
   if (path === undefined && words.some(isGarbled)) {
     throw new InputError(
@@ -150,6 +153,16 @@ export function readTaskOptions(
       ...(values.header.length === 0 ? {} : { headers: Object.fromEntries(values.header) }),
     },
   };
+}
+
+/** @throws {UsageError} */
+function checkLinesId(id: string): void {
+  const bytes = new TextEncoder().encode(id).length;
+  if (bytes <= MAX_LINES_ID_BYTES) return;
+  throw new UsageError(
+    `--id must have at most ${MAX_LINES_ID_BYTES} bytes with --lines, which adds the line's ` +
+      `number, and has ${bytes}`,
+  );
 }
 
 /** The body of a task, and how to show it in one line. */

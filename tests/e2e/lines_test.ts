@@ -1,5 +1,5 @@
 /** new_task --lines: every line of an input as a task. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertLess, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Proxy } from "../support/proxy.ts";
 import { uniqueName } from "../support/temp.ts";
@@ -148,4 +148,38 @@ brokerTest("what the broker refuses for good ends it at once", async () => {
   const { code, stdout, stderr } = await finish("new_task", args, { ...target, stdin: "a\n" });
   assertEquals([code, stdout], [65, ""]);
   assertMatch(stderr, /^new_task: the broker refused the task: .*; confirmed: 0, and line 1 is /);
+});
+
+brokerTest(
+  "a queue that stays full is asked less and less often, and ends it with 75",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const target = { url: proxy.url, queue: uniqueName("lines-full") };
+    await onChannel(node.url, (channel) =>
+      channel.queueDeclare(target.queue, { durable: true }, {
+        "x-max-length": 2,
+        "x-overflow": "reject-publish",
+      }));
+    const { code, stderr } = await finish("new_task", ["--lines"], {
+      ...target,
+      stdin: numbers(9),
+    });
+    assertEquals(code, 75);
+    assertMatch(
+      stderr,
+      /^new_task: .* refused the task .*; confirmed: 2, and line 3 is the first /,
+    );
+    // With pauses that do not grow there would be about twenty.
+    assertLess(proxy.total, 12);
+  },
+);
+
+brokerTest("an id that leaves no room for the numbers of lines is refused at once", async () => {
+  const target = { url: node.url, queue: uniqueName("lines-id") };
+  const options = { ...target, stdin: "a\n" };
+  const long = await finish("new_task", ["--lines", "--id", "i".repeat(239)], options);
+  assertEquals([long.code, long.stdout], [64, ""]);
+  assertMatch(long.stderr, /^new_task: --id must have at most 238 bytes .*, and has 239\n$/);
+  const longest = await finish("new_task", ["--lines", "--id", "i".repeat(238)], options);
+  assertEquals([longest.code, longest.stderr], [0, ""]);
 });
