@@ -144,7 +144,8 @@ async function run(host: Host): Promise<number> {
     status: () => host.log.info("status", worker.describe()),
   });
   try {
-    if (values.metrics) host.log.info(`metrics at ${pages!.serve(values.metrics, worker)}/metrics`);
+    using server = values.metrics && pages!.serve(values.metrics, worker);
+    if (server) host.log.info(`metrics at ${server.url}/metrics`);
     return await worker.run();
   } finally {
     work.kill();

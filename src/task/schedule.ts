@@ -26,7 +26,8 @@ export interface Scheduled {
  * @param dueAt milliseconds since 1970, as is `now`
  * @param type of the delay queue, should it have to be created
  * @returns undefined when it is due
- * @throws {UsageError} the queue's name leaves no room for the delay queue's
+ * @throws {UsageError} the queue's name leaves no room for the delay queue's; or a header would
+ *   have the broker route the task elsewhere meanwhile
  */
 export function schedule(
   task: Pick<Task, "properties" | "queue">,
@@ -40,6 +41,12 @@ export function schedule(
     throw new UsageError(
       `the name of a queue whose tasks wait must have at most ${MAX_QUEUE_NAME_BYTES} bytes, and ` +
         `has ${nameBytes}`,
+    );
+  }
+  for (const name of ["CC", "BCC"]) {
+    if (task.properties.headers?.[name] === undefined) continue;
+    throw new UsageError(
+      `a task that waits must be without the header ${name}, by which brokers send it on at once`,
     );
   }
   // A worker does not wait for the last bit of a wait, so it gets one that may be left out.

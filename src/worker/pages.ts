@@ -1,6 +1,6 @@
 /** What a worker tells those who watch over it: Prometheus, an orchestrator, a load balancer. */
 import { EXIT, reason, ToolError } from "../errors.ts";
-import { type Page, servePages } from "../observe/http.ts";
+import { type Page, type PageServer, servePages } from "../observe/http.ts";
 import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../observe/metrics.ts";
 import type { Worker } from "./worker.ts";
 
@@ -27,16 +27,15 @@ export class WorkerPages {
   }
 
   /**
-   * @returns the URL, without a path
    * @throws {ToolError} nothing can listen at this address
    */
-  serve({ hostname, port }: PagesAddress, worker: Worker): string {
+  serve({ hostname, port }: PagesAddress, worker: Worker): PageServer {
     try {
       return servePages({ hostname, port }, {
         "/metrics": () => ({ status: 200, type: METRICS_TYPE, body: this.#metrics(worker) }),
         "/livez": () => page(200, "alive"),
         "/readyz": () => worker.consuming ? page(200, "ready") : page(503, "takes no tasks now"),
-      }).url;
+      });
     } catch (error) {
       const denied = error instanceof Deno.errors.PermissionDenied;
       throw new ToolError(

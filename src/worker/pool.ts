@@ -172,7 +172,10 @@ export class Pool {
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) { // and counted
-      return await settler.settle(delivery, remembered, this.#abort.signal);
+      await settler.settle(delivery, remembered, this.#abort.signal);
+      return this.#options.log.info("a finished task has come back and is not run again", {
+        id: task.id,
+      });
     }
     if (dedupe?.has(task)) {
       this.#options.log.info("a task has already succeeded on this host and is skipped", {

@@ -28,14 +28,6 @@ async function metric(url: string, name: string): Promise<number> {
   return Number(line.slice(name.length + 1));
 }
 
-/** What is answered to a request with this Host header. */
-async function ask(port: string, host: string): Promise<string> {
-  using connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
-  const request = `GET /livez HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
-  await connection.write(new TextEncoder().encode(request));
-  return await new Response(connection.readable).text();
-}
-
 brokerTest("a worker counts what it does, and says when it cannot take tasks", async () => {
   await using proxy = await Proxy.start(node.port);
   const target = { url: proxy.url, queue: uniqueName("metrics") };
@@ -105,25 +97,15 @@ brokerTest("a worker that was told to stop is not ready while it finishes", asyn
   assertEquals((await worker.ended()).code, 0);
 });
 
-brokerTest("other pages, other methods and a port in use are refused", async () => {
+brokerTest("a port in use is refused", async () => {
   const target = { url: node.url, queue: uniqueName("metrics-refused") };
   await using worker = start("worker", ["--metrics", "0"], target);
-  const url = await urlOf(worker);
-  for (const path of ["/", "/metrics/", "/constructor", "//metrics"]) {
-    assertEquals((await get(`${url}${path}`)).status, 404, path);
-  }
-  assertEquals((await get(`${url}/metrics`, { method: "POST", body: "x" })).status, 405);
-  assertEquals((await get(`${url}/livez`, { method: "HEAD" })).status, 200);
-  const port = new URL(url).port;
-  assertMatch(await ask(port, "a b:c:d"), /^HTTP\/1\.1 400 .*make a URL\n$/s);
-  assertMatch(await ask(port, "x"), /^HTTP\/1\.1 200 .*alive\n$/s);
+  const { port } = new URL(await urlOf(worker));
   const second = await finish("worker", ["--metrics", port], target);
   assertEquals(second.code, 75);
   assertMatch(
     second.stderr,
     new RegExp(`^worker: cannot serve metrics on 127\\.0\\.0\\.1 port ${port}: .*in use\n$`),
   );
-  const { code, stderr } = await stop(worker);
-  assertEquals(code, 0);
-  assertMatch(stderr, /^\S+ worker: metrics at \S+\n$/);
+  assertEquals((await stop(worker)).code, 0);
 });

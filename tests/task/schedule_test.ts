@@ -69,3 +69,11 @@ Deno.test("a queue whose name leaves no room for a delay queue is refused", () =
   const longer = { ...TASK, queue: `${longest.queue}x` };
   assertThrows(() => schedule(longer, NOW + 1, NOW), UsageError, "at most 238 bytes, and has 239");
 });
+
+Deno.test("a header that would send the task elsewhere at once is refused", () => {
+  for (const name of ["CC", "BCC"]) {
+    const properties = { headers: { [name]: ["other"] } };
+    assertThrows(() => schedule({ queue: "q", properties }, NOW + 1, NOW), UsageError, name);
+    assertEquals(schedule({ queue: "q", properties }, NOW, NOW), undefined);
+  }
+});

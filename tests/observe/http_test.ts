@@ -1,0 +1,77 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { type PageServer, servePages } from "../../src/observe/http.ts";
+
+function serve(): PageServer {
+  return servePages({ hostname: "127.0.0.1", port: 0 }, {
+    "/page": () => ({ status: 200, type: "text/plain", body: "\u00e4 page\n" }),
+    "/down": () => ({ status: 503, type: "text/plain", body: "down\n" }),
+  });
+}
+
+function connect({ url }: PageServer): Promise<Deno.TcpConn> {
+  return Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(url).port) });
+}
+
+/** What comes back, to the end of the connection. */
+async function ask(server: PageServer, request: string): Promise<string> {
+  const conn = await connect(server);
+  const answer = new Response(conn.readable).text();
+  const writer = conn.writable.getWriter();
+  await writer.write(new TextEncoder().encode(request));
+  return await answer;
+}
+
+Deno.test("pages are served to any HTTP client", async () => {
+  using server = serve();
+  for (const path of ["/page", "/page?query", "/page#fragment"]) {
+    const response = await fetch(`${server.url}${path}`);
+    assertEquals([response.status, await response.text()], [200, "\u00e4 page\n"]);
+    assertEquals(response.headers.get("content-type"), "text/plain");
+  }
+  const head = await fetch(`${server.url}/page`, { method: "HEAD" });
+  assertEquals([head.headers.get("content-length"), await head.text()], ["8", ""]);
+  const down = await fetch(`${server.url}/down`);
+  assertEquals([down.status, await down.text()], [503, "down\n"]);
+});
+
+Deno.test("other paths and methods are refused", async () => {
+  using server = serve();
+  for (const path of ["/", "/page/", "/constructor", "//page", "/PAGE"]) {
+    const response = await fetch(`${server.url}${path}`);
+    assertEquals([response.status, await response.text()], [404, "there is only /page, /down\n"]);
+  }
+  const post = await fetch(`${server.url}/page`, { method: "POST", body: "x".repeat(100_000) });
+  assertEquals([post.status, post.headers.get("allow")], [405, "GET, HEAD"]);
+  await post.text();
+});
+
+Deno.test("what is no request is answered, however it comes", async () => {
+  using server = serve();
+  const requests: [request: string, status: number][] = [
+    ["GET /page HTTP/1.1\r\nHost: a b:c:d\r\n\r\n", 200],
+    ["GET http://elsewhere/page HTTP/1.1\n\n", 200],
+    ["GET /page HTTP/1.1\r\n\r\nGET /page HTTP/1.1\r\n\r\n", 200],
+    ["\r\n\r\n", 400],
+    ["GET /page\r\n\r\n", 400],
+    ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
+    [`GET /${"x".repeat(20_000)} HTTP/1.1\r\n\r\n`, 400],
+    ["\x16\x03\x01\x00\xff\xfe\r\n\r\n", 400],
+  ];
+  for (const [request, status] of requests) {
+    const answer = await ask(server, request);
+    assertMatch(answer, new RegExp(`^HTTP/1\\.1 ${status} `), request.slice(0, 40));
+    assertEquals(answer.match(/^HTTP/gm)?.length, 1);
+  }
+});
+
+Deno.test("clients that say nothing do not keep others out", async () => {
+  using server = serve();
+  const idle: Deno.TcpConn[] = [];
+  for (let i = 0; i < 100; i++) idle.push(await connect(server));
+  for (let i = 0; i < 3; i++) {
+    assertEquals((await (await fetch(`${server.url}/page`)).text()).length, 7);
+  }
+  // The oldest have been closed.
+  assertEquals(await idle[0]!.read(new Uint8Array(1)), null);
+  for (const conn of idle) conn.close();
+});
