@@ -415,22 +415,19 @@ export class Transport extends AMQPBaseClient {
   #lost(cause: unknown): void {
     const where = redact(this.endpoint);
     const why = cause === undefined ? "the broker closed the socket" : reason(cause);
+    if (this.#opened) {
+      const sentence = `the connection to ${where} was lost: ${why}`;
+      return this.#end(new ConnectionError(sentence, EXIT.temporary, false, { cause }));
+    }
+    // With TLS 1.3 the broker refuses a client's certificate after the handshake, and its reset may
+    // overtake the reason.
+    const hint = this.endpoint.tls
+      ? ", as with a client certificate that is missing or refused"
+      : "";
+    const sentence = `cannot log in at ${where}: ${why} during the handshake${hint}`;
     this.#end(
-      this.#opened
-        ? new ConnectionError(
-          `the connection to ${where} was lost: ${why}`,
-          EXIT.temporary,
-          false,
-          { cause },
-        )
-        // With TLS 1.3 the broker refuses a client's certificate after the handshake.
-        : tlsFault(this.endpoint, cause) ??
-          new ConnectionError(
-            `cannot log in at ${where}: ${why} during the handshake`,
-            EXIT.temporary,
-            false,
-            { cause },
-          ),
+      tlsFault(this.endpoint, cause) ??
+        new ConnectionError(sentence, EXIT.temporary, false, { cause }),
     );
   }
 
