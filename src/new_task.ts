@@ -25,7 +25,11 @@ const FLAGS = {
   ...CONNECTION_FLAGS,
   ...QUEUE_FLAGS,
   ...TASK_FLAGS,
-  timeout: duration({ default: "5s", min: 1, help: "limit for the whole attempt" }),
+  timeout: duration({
+    default: "5s",
+    min: 1,
+    help: "limit for the whole attempt; with --lines, for waiting until something is confirmed",
+  }),
   quiet: toggle({ help: "do not print the line that says what was sent" }),
   help: toggle({ help: "print this page", alone: true }),
   version: toggle({ help: "print the version", alone: true }),

@@ -83,7 +83,8 @@ export const TASK_FLAGS = {
   "content-type": text({
     ...SHORT,
     value: "TYPE",
-    help: "default text/plain for words, application/octet-stream for a file or stdin",
+    help:
+      "default text/plain for words and lines, application/octet-stream for a whole file or stdin",
   }),
   "correlation-id": text({ ...SHORT, value: "ID", help: "correlation id" }),
   "reply-to": text({ ...SHORT, value: "QUEUE", help: "queue for the answer" }),

@@ -2,11 +2,11 @@
 import { UsageError } from "../errors.ts";
 import { type OutputMode, parseOutputMode } from "../handlers/output.ts";
 import { parseExitCodes } from "../handlers/exit_codes.ts";
+import type { ListenAddress } from "../observe/http.ts";
 import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { MAX_QUEUE_NAME_BYTES } from "../task/topology.ts";
-import type { PagesAddress } from "../worker/pages.ts";
 import type { WorkerQueue } from "../worker/worker.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, text, toggle, type Values } from "./flags.ts";
@@ -104,7 +104,7 @@ const output: Flag<OutputMode> = {
   },
 };
 
-const metrics: Flag<PagesAddress | undefined> = {
+const metrics: Flag<ListenAddress | undefined> = {
   value: "[HOST:]PORT",
   help: "serve /metrics, /livez and /readyz over HTTP; from this machine only without a HOST",
   fallback: () => undefined,

@@ -31,6 +31,13 @@ const REASONS: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
+/** Where to listen. */
+export interface ListenAddress {
+  readonly hostname: string;
+  /** 0 for a free one. */
+  readonly port: number;
+}
+
 export interface PageServer extends Disposable {
   /** Where it listens: "http://127.0.0.1:9100". */
   readonly url: string;
@@ -42,10 +49,7 @@ export interface PageServer extends Disposable {
  *
  * @throws {Deno.errors.AddrInUse | Deno.errors.PermissionDenied | Error} it cannot listen there
  */
-export function servePages(
-  { hostname, port }: { readonly hostname: string; readonly port: number },
-  pages: Pages,
-): PageServer {
+export function servePages({ hostname, port }: ListenAddress, pages: Pages): PageServer {
   const listener = Deno.listen({ hostname, port });
   /** Oldest first. */
   const open = new Set<Deno.TcpConn>();

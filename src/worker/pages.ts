@@ -1,17 +1,11 @@
 /** What a worker tells those who watch over it: Prometheus, an orchestrator, a load balancer. */
 import { EXIT, reason, ToolError } from "../errors.ts";
-import { type Page, type PageServer, servePages } from "../observe/http.ts";
+import { type ListenAddress, type Page, type PageServer, servePages } from "../observe/http.ts";
 import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../observe/metrics.ts";
 import type { Worker } from "./worker.ts";
 
 /** Upper bounds in seconds: from a script that looks something up to a video that is encoded. */
 const RUN_BOUNDS_S = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1_800];
-
-export interface PagesAddress {
-  readonly hostname: string;
-  /** 0 for a free one. */
-  readonly port: number;
-}
 
 /**
  * /metrics; /livez, which answers while this process does; /readyz, which says 200 only while the
@@ -29,9 +23,9 @@ export class WorkerPages {
   /**
    * @throws {ToolError} nothing can listen at this address
    */
-  serve({ hostname, port }: PagesAddress, worker: Worker): PageServer {
+  serve(address: ListenAddress, worker: Worker): PageServer {
     try {
-      return servePages({ hostname, port }, {
+      return servePages(address, {
         "/metrics": () => ({ status: 200, type: METRICS_TYPE, body: this.#metrics(worker) }),
         "/livez": () => page(200, "alive"),
         "/readyz": () => worker.consuming ? page(200, "ready") : page(503, "takes no tasks now"),
@@ -39,7 +33,7 @@ export class WorkerPages {
     } catch (error) {
       const denied = error instanceof Deno.errors.PermissionDenied;
       throw new ToolError(
-        `cannot serve metrics on ${hostname} port ${port}: ${reason(error)}`,
+        `cannot serve metrics on ${address.hostname} port ${address.port}: ${reason(error)}`,
         denied ? EXIT.noPermission : EXIT.temporary,
         { cause: error },
       );

@@ -15,6 +15,36 @@ import { connectorFor, QueueBench } from "./bench.ts";
 const { url } = await sharedNode();
 const log = createLogger({ name: "test", write: () => {} });
 
+interface Settling extends AsyncDisposable {
+  /** What comes from the queue, one at a time. */
+  readonly deliveries: Mailbox<Delivery>;
+  readonly settler: Settler;
+}
+
+/** Takes the tasks of a queue that is there; the test settles them. */
+function startSettling(queue: string): Settling {
+  const forwarder = new Forwarder({ connector: connectorFor(url), log });
+  const deliveries = new Mailbox<Delivery>("delivery");
+  const consumer = new Consumer({
+    ...{ connector: connectorFor(url), prefetch: 1, log },
+    queue: { name: queue, type: "quorum", strict: false, create: false },
+    onDelivery: (delivery) => deliveries.put(delivery),
+  });
+  const running = consumer.run();
+  return {
+    deliveries,
+    settler: new Settler({
+      ...{ forwarder, finished: new FinishedTasks(), policy: DEFAULT_POLICY, queueType: "quorum" },
+      ...{ host: "h", log, onRefused: () => {} },
+    }),
+    async [Symbol.asyncDispose]() {
+      await consumer.close();
+      await running;
+      await forwarder.close();
+    },
+  };
+}
+
 brokerTest("a task that finds its delay queue full is not taken for one that crashes", async () => {
   await using bench = await QueueBench.open(url);
   const full = delayQueue(bench.name, 60_000, "classic");
@@ -24,18 +54,8 @@ brokerTest("a task that finds its delay queue full is not taken for one that cra
   });
   await bench.send("", {}, full.name);
   await bench.send("x", { messageId: "t" });
-  const forwarder = new Forwarder({ connector: connectorFor(url), log });
-  const settler = new Settler({
-    ...{ forwarder, finished: new FinishedTasks(), policy: DEFAULT_POLICY, queueType: "quorum" },
-    ...{ host: "h", log, onRefused: () => {} },
-  });
-  const deliveries = new Mailbox<Delivery>("delivery");
-  const consumer = new Consumer({
-    ...{ connector: connectorFor(url), prefetch: 1, log },
-    queue: { name: bench.name, type: "quorum", strict: false, create: false },
-    onDelivery: (delivery) => deliveries.put(delivery),
-  });
-  const running = consumer.run();
+  await using settling = startSettling(bench.name);
+  const { deliveries, settler } = settling;
   const crashes: number[] = [];
   for (let round = 0; round < 5; round++) {
     const delivery = await deliveries.next();
@@ -45,31 +65,15 @@ brokerTest("a task that finds its delay queue full is not taken for one that cra
     await settler.settle(delivery, decision, AbortSignal.abort());
   }
   assertEquals(crashes, [0, 1, 0, 1, 0]);
-  await consumer.close();
-  await running;
-  await forwarder.close();
 });
 
 brokerTest("a task that is given back while it waits for its time waits on", async () => {
   await using bench = await QueueBench.open(url);
   const headers = { "task-not-before": 4_000_000_000_000, "task-attempt": 2 };
   await bench.send("x", { messageId: "t", headers });
-  const forwarder = new Forwarder({ connector: connectorFor(url), log });
-  const settler = new Settler({
-    ...{ forwarder, finished: new FinishedTasks(), policy: DEFAULT_POLICY, queueType: "quorum" },
-    ...{ host: "h", log, onRefused: () => {} },
-  });
-  const deliveries = new Mailbox<Delivery>("delivery");
-  const consumer = new Consumer({
-    ...{ connector: connectorFor(url), prefetch: 1, log },
-    queue: { name: bench.name, type: "quorum", strict: false, create: false },
-    onDelivery: (delivery) => deliveries.put(delivery),
-  });
-  const running = consumer.run();
+  await using settling = startSettling(bench.name);
+  const { deliveries, settler } = settling;
   await settler.settle(await deliveries.next(), { kind: "renew" }, AbortSignal.abort());
   const { attempts, notBefore } = readHistory((await deliveries.next()).task);
   assertEquals([attempts, notBefore], [2, 4_000_000_000_000]);
-  await consumer.close();
-  await running;
-  await forwarder.close();
 });
