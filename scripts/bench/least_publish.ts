@@ -1,8 +1,7 @@
 /**
- * The least that publishing a task can cost on the package's protocol code: its base client on
- * Deno.connect, and no limit, check or sentence about anything. What is left of the time is Deno's
- * own start, the package and the broker: no new_task can be faster, and the bench shows how far it
- * is from that.
+ * About the least that publishing a task can cost on the package's protocol code: its base client on
+ * Deno.connect, step by step, and no limit, check or sentence about anything. Nearly all of its time
+ * is Deno's own start, the package and the broker; the bench shows how far new_task is from that.
  */
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
 import { AMQPView } from "../../src/amqp/view.ts";
