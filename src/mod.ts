@@ -39,7 +39,7 @@ import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import { schedule } from "./task/schedule.ts";
 import type { TaskProperties } from "./task/task.ts";
-import { MAX_QUEUE_NAME_BYTES, type QueueSpec } from "./task/topology.ts";
+import { MAX_QUEUE_NAME_BYTES, queueNameFault, type QueueSpec } from "./task/topology.ts";
 import { ConnectionError, EXIT, reason, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
@@ -96,7 +96,7 @@ export async function publishTasks(
   tasks: readonly NewTask[],
   { signal }: PublishOptions = {},
 ): Promise<string[]> {
-  const queue = requireName("queue", address.queue ?? "task_queue", MAX_NAME_BYTES);
+  const queue = requireQueueName(address.queue);
   const publications = tasks.map((task) => publicationOf(task, queue));
   const transport = await connectorOf(address, "publisher").connect();
   const giveUp = () =>
@@ -196,7 +196,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   checkOptions(options);
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const log = options.log ?? silentLogger();
-  const queue = requireName("queue", options.queue ?? "task_queue", MAX_QUEUE_NAME_BYTES);
+  const queue = requireQueueName(options.queue);
   const worker = new Worker({
     endpoints: parseUrls(options.url, "url", { trust: {} }),
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
@@ -225,6 +225,13 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
   } finally {
     options.signal?.removeEventListener("abort", stop);
   }
+}
+
+/** @throws {UsageError} */
+function requireQueueName(name = "task_queue"): string {
+  const fault = queueNameFault(name, MAX_QUEUE_NAME_BYTES);
+  if (fault === undefined) return name;
+  throw new UsageError(`queue must have a name ${fault.replace("and one", "and")}`);
 }
 
 /** @throws {UsageError} */

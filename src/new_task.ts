@@ -16,6 +16,7 @@ import {
 } from "./cli/broker_flags.ts";
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
+import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
@@ -47,7 +48,7 @@ const HELP: HelpPage = {
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
-  sections: [URL_HELP, EXIT_HELP],
+  sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /**

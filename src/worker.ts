@@ -4,6 +4,7 @@ import type { Endpoint } from "./amqp/url.ts";
 import { EXIT_HELP, readEndpoints, URL_HELP } from "./cli/broker_flags.ts";
 import { garbled, type HelpPage, isGarbled, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
+import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
 import { onSignals } from "./cli/signals.ts";
 import {
   readRetryPolicy,
@@ -65,6 +66,7 @@ one, so that a task can run twice. When the connection is lost, it connects agai
   and stay. SIGUSR1: say on stderr what is running. SIGKILL leaves a running command behind, while
   the broker gives its task to another worker. Under nohup, use setsid: SIGHUP is not ignored.`,
     ],
+    QUEUE_NAMES_HELP,
     URL_HELP,
     EXIT_HELP,
   ],

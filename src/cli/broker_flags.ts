@@ -5,6 +5,7 @@ import { EXIT, InputError, UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import { unreadable } from "./input.ts";
 import type { Host } from "./main.ts";
+import { queue } from "./queue_names.ts";
 
 /** A text with its origin, for errors that are found later than the command line is read. */
 interface Sourced {
@@ -42,14 +43,7 @@ export const CONNECTION_FLAGS = {
 const TLS_FLAGS = ["cacert", "cert", "key", "tls-server-name", "tls-insecure"] as const;
 
 export const QUEUE_FLAGS = {
-  queue: text({
-    value: "NAME",
-    help: "work queue",
-    env: "TASK_QUEUE",
-    default: "task_queue",
-    minBytes: 1,
-    maxBytes: 255,
-  }),
+  queue,
   "queue-type": choice({
     choices: ["quorum", "classic"],
     shown: "quorum",

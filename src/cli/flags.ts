@@ -253,7 +253,9 @@ export interface HelpPage {
 /** Renders a help page, at most 100 columns wide where the texts allow it. */
 export function renderHelp(page: HelpPage): string {
   const rows = Object.entries(page.flags).map(([name, flag]) => [
-    `  --${name}${flag.value === undefined ? "" : ` ${flag.value}`}`,
+    `  ${name === "help" ? "-h, " : ""}--${name}${
+      flag.value === undefined ? "" : ` ${flag.value}`
+    }`,
     flag.help + origin(flag),
   ]);
   const width = 26;
@@ -318,8 +320,10 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
       words.push(...args.slice(i + 1));
       break;
     }
-    const name = arg.slice(2).split("=", 1)[0]!;
-    const flag = arg.startsWith("--") && Object.hasOwn(flags, name) ? flags[name] : undefined;
+    const name = arg === "-h" ? "help" : arg.slice(2).split("=", 1)[0]!;
+    const flag = arg === "-h" || arg.startsWith("--") && Object.hasOwn(flags, name)
+      ? flags[name]
+      : undefined;
     if (flag === undefined) {
       unknown ??= arg.split("=", 1)[0]!;
     } else if (flag.value === undefined) {
@@ -354,7 +358,7 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
 async function unknownOption(given: string, names: readonly string[]): Promise<string> {
   const { closestString } = await import("@std/text/closest-string");
   const { levenshteinDistance } = await import("@std/text/levenshtein-distance");
-  const short = { "-h": "help", "-V": "version", "-v": "version" }[given];
+  const short = { "-V": "version", "-v": "version" }[given];
   if (short !== undefined && names.includes(short)) {
     return `the option ${JSON.stringify(given)} is not known; did you mean --${short}?`;
   }

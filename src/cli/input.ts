@@ -3,6 +3,7 @@ import { EXIT, InputError, reason } from "../errors.ts";
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
 
 /** A file, or stdin for "-", that is being read. */
 export interface Input extends Disposable {
@@ -62,12 +63,13 @@ export async function readInput(path: string, limit: number): Promise<Uint8Array
 export interface Line {
   /** 1 for the first. */
   readonly number: number;
-  /** Without its newline. */
+  /** Without its end: a newline, or a carriage return and a newline. */
   readonly bytes: Uint8Array;
 }
 
 /**
- * Reads the lines of a file, or of stdin for "-". What follows the last newline is a line, too.
+ * Reads the lines of a file, or of stdin for "-". What follows the last newline is a line, too. A
+ * carriage return at the end of a line is no part of it.
  *
  * @param limit of a line in bytes
  * @throws {InputError} unreadable (66), a line longer than the limit (65)
@@ -91,7 +93,7 @@ export async function* readLines(path: string, limit: number): AsyncGenerator<Li
     let start = 0;
     for (let end = filled.indexOf(NEWLINE, used); end >= 0; end = filled.indexOf(NEWLINE, start)) {
       checkLength(end - start);
-      yield { number, bytes: filled.slice(start, end) };
+      yield { number, bytes: withoutReturn(filled.slice(start, end)) };
       number++;
       start = end + 1;
     }
@@ -100,7 +102,12 @@ export async function* readLines(path: string, limit: number): AsyncGenerator<Li
     checkLength(used);
     if (used === bytes.length) bytes = enlarged(bytes, limit);
   }
-  if (used > 0) yield { number, bytes: bytes.slice(0, used) };
+  if (used > 0) yield { number, bytes: withoutReturn(bytes.slice(0, used)) };
+}
+
+/** Windows, and whatever writes for it, ends lines with two characters. */
+function withoutReturn(line: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line;
 }
 
 /** The same bytes with as much room behind them, up to one byte more than the limit. */

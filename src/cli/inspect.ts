@@ -25,6 +25,7 @@ import {
   type Values,
 } from "./flags.ts";
 import { type Host, VERSION } from "./main.ts";
+import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 
@@ -72,7 +73,7 @@ const DEAD_HELP: HelpPage = {
 came from with their attempts at 0, or removes them for good. All do so with the tasks that --match
 selects; show also with those of an id, which is '' for tasks that have none.`,
   flags: DEAD_FLAGS,
-  sections: [URL_HELP, EXIT_HELP],
+  sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 const QUEUES_FLAGS = {
@@ -88,7 +89,7 @@ const QUEUES_HELP: HelpPage = {
   about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
 delay queues and its dead queue. AMQP does not tell how many are unacknowledged.`,
   flags: QUEUES_FLAGS,
-  sections: [URL_HELP, EXIT_HELP],
+  sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /** Runs `worker dead ...`. */

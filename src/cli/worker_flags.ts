@@ -6,10 +6,10 @@ import type { ListenAddress } from "../observe/http.ts";
 import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
-import { MAX_QUEUE_NAME_BYTES } from "../task/topology.ts";
 import type { WorkerQueue } from "../worker/worker.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, text, toggle, type Values } from "./flags.ts";
+import { queues } from "./queue_names.ts";
 
 const MAX_BACKOFF_MS = 2 ** 31 - 1;
 
@@ -27,46 +27,6 @@ const backoff: Flag<readonly number[]> = {
     throw new UsageError(
       `${source} must be times of 1ms to 24d such as 1s,5s,1m, and is ${JSON.stringify(given)}`,
     );
-  },
-};
-
-/** A queue of --queue. */
-export interface QueueShare {
-  readonly name: string;
-  /** Its part of the concurrency, in proportion to those of the others; at least 1. */
-  readonly weight: number;
-}
-
-const queues: Flag<readonly QueueShare[]> = {
-  value: "NAME[,NAME]",
-  help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
-  env: "TASK_QUEUE",
-  shown: "task_queue",
-  fallback: () => [{ name: "task_queue", weight: 1 }],
-  parse: (texts, source) => {
-    const given = texts.at(-1)!;
-    const shares = given.split(",").map((part) => {
-      const match = /^(.+)=(\d{1,5})$/s.exec(part);
-      return { name: match?.[1] ?? part, weight: Number(match?.[2] ?? 1) };
-    });
-    for (const { name, weight } of shares) {
-      const bytes = new TextEncoder().encode(name).length;
-      // Longer ones leave no room for names such as NAME.delay.3600000.
-      if (bytes < 1 || bytes > MAX_QUEUE_NAME_BYTES) {
-        throw new UsageError(
-          `${source} must have names of 1 to ${MAX_QUEUE_NAME_BYTES} bytes, and one has ${bytes}`,
-        );
-      }
-      if (weight < 1) {
-        throw new UsageError(
-          `${source} needs parts of at least 1, and is ${JSON.stringify(given)}`,
-        );
-      }
-    }
-    if (new Set(shares.map(({ name }) => name)).size < shares.length) {
-      throw new UsageError(`${source} needs different names, and is ${JSON.stringify(given)}`);
-    }
-    return shares;
   },
 };
 

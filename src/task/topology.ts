@@ -35,6 +35,19 @@ export const STANDARD_TIERS: readonly number[] = [
 /** Longest name of a work queue in UTF-8 bytes: AMQP allows 255, `.delay.2147483647` needs 17. */
 export const MAX_QUEUE_NAME_BYTES = 238;
 
+/**
+ * What is wrong with a queue's name, or undefined; to be read behind "must have a name" or "names".
+ *
+ * RabbitMQ drops CR and LF where a queue is declared, and not where a task is sent: it would go
+ * astray, and a queue of another name would stay.
+ */
+export function queueNameFault(name: string, maxBytes: number): string | undefined {
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes < 1 || bytes > maxBytes) return `of 1 to ${maxBytes} bytes, and one has ${bytes}`;
+  if (/[\r\n]/.test(name)) return `without a line break, and one is ${JSON.stringify(name)}`;
+  return undefined;
+}
+
 /** Work queue, byte-equal to what RabbitMQ's tutorial programs declare. */
 export function workQueue(name: string, type: QueueType = "quorum"): QueueSpec {
   return { name, arguments: type === "quorum" ? { "x-queue-type": "quorum" } : {} };

@@ -198,6 +198,8 @@ Deno.test("with a switch that stands alone nothing else is looked at", async () 
     assertEquals(await isAlone([wrong, "--help"]), true);
   }
   assertEquals(await isAlone(["--help", "--name"]), true);
+  assertEquals(await isAlone(["--name", "-h"]).catch(() => "refused"), "refused");
+  assertEquals(await isAlone(["-h", "--name"]), true);
   assertEquals((await parseCommandLine(flags, ["--", "--help"], () => "")).values.help, false);
   const command = await parseCommandLine(flags, ["ls", "--help"], () => "", { stopEarly: true });
   assertEquals([command.values.help, command.words], [false, ["ls", "--help"]]);

@@ -44,3 +44,13 @@ Deno.test("a line or a file longer than the limit is refused, one as long is not
     await assertRejects(() => readInput(path, limit), InputError, "and holds more");
   }
 });
+
+Deno.test("a carriage return at the end of a line is no part of it", async () => {
+  await using dir = await tempDir("lines-");
+  const path = `${dir.path}/lines`;
+  await Deno.writeTextFile(path, "a\r\nb\rc\n\r\nd\r\r\n\re\r");
+  assertEquals(await linesOf(path, 100), ["a", "b\rc", "", "d\r", "\re"]);
+  // The buffer ends between the two.
+  await Deno.writeTextFile(path, `${"x".repeat(65_535)}\r\ny\r\n`);
+  assertEquals(await linesOf(path, 100_000), ["x".repeat(65_535), "y"]);
+});

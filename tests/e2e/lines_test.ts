@@ -16,14 +16,14 @@ function numbers(last: number, first = 1): string {
 
 brokerTest("lines come through byte for byte, in their order, with their numbers", async () => {
   const target = { url: node.url, queue: uniqueName("lines") };
-  const stdin = Uint8Array.from([...[0xff, 0, 10], ...[10, 10], ...[97, 13, 10], ...[98, 32]]);
+  const stdin = Uint8Array.from([...[0xff, 0, 10], ...[10, 13, 10], ...[97, 13, 10], ...[98, 32]]);
   const sent = await finish("new_task", ["--lines", "--id", "x", "--type", "t"], {
     ...target,
     stdin,
   });
   assertEquals([sent.code, sent.stdout, sent.stderr], [0, " [x] Sent 3 tasks\n", ""]);
   const tasks = await takeAll(target.url, target.queue);
-  assertEquals(tasks.map((task) => [...bytesOf(task)]), [[0xff, 0], [97, 13], [98, 32]]);
+  assertEquals(tasks.map((task) => [...bytesOf(task)]), [[0xff, 0], [97], [98, 32]]);
   assertEquals(tasks.map(({ properties }) => properties.messageId), ["x-1", "x-4", "x-5"]);
   for (const { properties } of tasks) {
     assertEquals([properties.type, properties.deliveryMode], ["t", 2]);

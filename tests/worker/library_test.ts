@@ -174,12 +174,22 @@ Deno.test("names that AMQP cannot hold are refused before a broker is asked", as
   const handler = () => {};
   const long = "n".repeat(256);
   const rows: [ask: () => Promise<unknown>, sentence: string][] = [
-    [() => publishTasks({ url, queue: "" }, []), "queue must have 1 to 255 bytes, and has 0"],
+    [
+      () => publishTasks({ url, queue: "" }, []),
+      "queue must have a name of 1 to 238 bytes, and has 0",
+    ],
+    [
+      () => publishTasks({ url, queue: "a\nb" }, []),
+      'queue must have a name without a line break, and is "a\\nb"',
+    ],
     [
       () => publishTasks({ url }, [{ body: "x", notBefore: new Date("tomorrow") }]),
       "notBefore must be a date, and is none",
     ],
-    [() => publishTasks({ url, queue: long }, []), "queue must have 1 to 255 bytes, and has 256"],
+    [
+      () => publishTasks({ url, queue: long }, []),
+      "queue must have a name of 1 to 238 bytes, and has 256",
+    ],
     [
       () => publishTasks({ url }, [{ body: "x", id: "" }]),
       "id must have 1 to 255 bytes, and has 0",

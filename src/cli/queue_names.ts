@@ -1,0 +1,103 @@
+/** The one way in which all tools name queues: `NAME[=PART][,NAME[=PART]]...`. */
+import { UsageError } from "../errors.ts";
+import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
+import type { Flag } from "./flags.ts";
+
+/** A queue as the command line or the environment names it. */
+export interface QueueShare {
+  readonly name: string;
+  /** Its part of the concurrency, in proportion to those of the others; at least 1. */
+  readonly weight: number;
+}
+
+/** Where the name comes from when --queue is not given, and what it is when that is not set. */
+const ORIGIN = { env: "TASK_QUEUE", shown: "task_queue" };
+
+/** For the help pages. */
+export const QUEUE_NAMES_HELP: readonly [string, string] = [
+  "Queue names",
+  `  All tools read names alike: NAME[=PART],NAME[=PART]... In a name "," "=" and "\\" are written
+  "\\," "\\=" and "\\\\". Parts and several names are for a worker.`,
+];
+
+/** --queue of a tool that works on several. */
+export const queues: Flag<readonly QueueShare[]> = {
+  ...ORIGIN,
+  value: "NAME[,NAME]",
+  help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
+  fallback: () => [{ name: ORIGIN.shown, weight: 1 }],
+  parse: (texts, source) =>
+    parseQueues(texts.at(-1)!, source).map(({ name, weight = 1 }) => ({
+      name,
+      weight,
+    })),
+};
+
+/** --queue of a tool that has to do with one. */
+export const queue: Flag<string> = {
+  ...ORIGIN,
+  value: "NAME",
+  help: "work queue",
+  fallback: () => ORIGIN.shown,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const [first, ...others] = parseQueues(given, source);
+    if (others.length > 0 || first!.weight !== undefined) {
+      throw new UsageError(
+        `${source} must name one queue here, without a part of a worker's concurrency, and is ` +
+          `${JSON.stringify(given)}; in a name "," and "=" are written "\\," and "\\="`,
+      );
+    }
+    return first!.name;
+  },
+};
+
+/** A text as it stands in a list: a name, and what follows its "=" if there is one. */
+interface Item {
+  name: string;
+  part?: string;
+}
+
+/** @throws {UsageError} */
+function parseQueues(given: string, source: string): { name: string; weight?: number }[] {
+  const shares = split(given, source).map(({ name, part }) => {
+    const fault = queueNameFault(name, MAX_QUEUE_NAME_BYTES);
+    if (fault !== undefined) throw new UsageError(`${source} must have names ${fault}`);
+    if (part === undefined) return { name };
+    if (/^\d{1,5}$/.test(part) && Number(part) >= 1) return { name, weight: Number(part) };
+    throw new UsageError(
+      `${source} must have a part from 1 to 99999 behind "=", and is ${JSON.stringify(given)}; ` +
+        'in a name "=" is written "\\="',
+    );
+  });
+  if (new Set(shares.map(({ name }) => name)).size < shares.length) {
+    throw new UsageError(`${source} needs different names, and is ${JSON.stringify(given)}`);
+  }
+  return shares;
+}
+
+/** Splits at the commas and the equals signs that no backslash takes for the name. */
+function split(given: string, source: string): Item[] {
+  const items: Item[] = [{ name: "" }];
+  for (const [piece] of given.matchAll(/\\.?|[,=]|[^\\,=]+/gsu)) {
+    const item = items.at(-1)!;
+    if (piece === ",") {
+      items.push({ name: "" });
+    } else if (piece === "=" && item.part === undefined) {
+      item.part = "";
+    } else {
+      const text = piece.startsWith("\\") ? unescape(piece, given, source) : piece;
+      if (item.part === undefined) item.name += text;
+      else item.part += text;
+    }
+  }
+  return items;
+}
+
+/** @throws {UsageError} */
+function unescape(piece: string, given: string, source: string): string {
+  if (/^\\[\\,=]$/.test(piece)) return piece.slice(1);
+  throw new UsageError(
+    `${source} must have "\\" in a name written "\\\\", and is ${JSON.stringify(given)}`,
+  );
+}
