@@ -1,7 +1,7 @@
 /** The options that make up a task: its body and its properties. */
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
-import { parseDuration, parseTime } from "../task/duration.ts";
+import { LONGEST_DELAY_MS, parseExpiration, parseTime } from "../task/duration.ts";
 import type { TaskProperties } from "../task/task.ts";
 import {
   duration,
@@ -22,9 +22,6 @@ export const MAX_BODY_BYTES = 512 * 1024 * 1024;
 const SHORT = { maxBytes: 255 };
 /** Leaves room for "-" and the number of any line. */
 const MAX_LINES_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
-/** What RabbitMQ takes: 32 bits. */
-const MAX_EXPIRATION_MS = 2 ** 32 - 1;
-const WHOLE = /^\d+$/;
 
 const expiration: Flag<string | undefined> = {
   value: "TIME",
@@ -32,13 +29,8 @@ const expiration: Flag<string | undefined> = {
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
-    // A bare number is milliseconds here and seconds in parseDuration, so it needs to be whole.
-    const ms = /[a-z]$/.test(given)
-      ? parseDuration(given)
-      : WHOLE.test(given)
-      ? Number(given)
-      : NaN;
-    if (ms !== undefined && ms <= MAX_EXPIRATION_MS) return String(ms);
+    const ms = parseExpiration(given);
+    if (ms !== undefined) return String(ms);
     throw new UsageError(
       `${source} must be a time such as 60000, 500ms or 5m of at most 49 days, and is ${
         JSON.stringify(given)
@@ -46,9 +38,6 @@ const expiration: Flag<string | undefined> = {
     );
   },
 };
-
-/** Ten years: a workday more or less is no matter then. */
-const LONGEST_DELAY_MS = 3_650 * 86_400_000;
 
 const at: Flag<number | undefined> = {
   value: "TIME",

@@ -19,6 +19,22 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(Number(match[1]) * UNIT_MS[match[2] ?? ""]!);
 }
 
+/** Longest wait of a task, in milliseconds. Ten years: a workday more or less is no matter then. */
+export const LONGEST_DELAY_MS = 3_650 * 86_400_000;
+
+/** What RabbitMQ takes: 32 bits. */
+export const MAX_EXPIRATION_MS = 2 ** 32 - 1;
+
+/**
+ * A time to live in milliseconds, or undefined when the text is none or too long: "30s", "5m", where
+ * a bare number is milliseconds, as in AMQP.
+ */
+export function parseExpiration(text: string): number | undefined {
+  // A bare number is seconds in parseDuration, so it needs to be whole here.
+  const ms = /[a-z]$/.test(text) ? parseDuration(text) : /^\d+$/.test(text) ? Number(text) : NaN;
+  return ms !== undefined && ms <= MAX_EXPIRATION_MS ? ms : undefined;
+}
+
 /** A duration for people: the largest unit that shows it in at most one decimal place. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

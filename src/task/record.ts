@@ -1,0 +1,333 @@
+/**
+ * A task as a JSON object: the one grammar for files of records, schedules, HTTP and the library.
+ *
+ *   {"json": {"to": "ann@example.org"}, "queue": "mails", "priority": 5, "delay": "90s"}
+ *
+ * Pure: whoever sends a record knows the time, the default queue and the broker.
+ */
+import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import {
+  LONGEST_DELAY_MS,
+  MAX_EXPIRATION_MS,
+  parseDuration,
+  parseExpiration,
+  parseTime,
+} from "./duration.ts";
+import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
+import { readHeaders } from "./record_headers.ts";
+import { decode, membersOf, parseJson } from "./record_text.ts";
+import type { Field, TaskProperties } from "./task.ts";
+import { MAX_QUEUE_NAME_BYTES } from "./topology.ts";
+
+/** A record as a program writes it. All fields are optional but one of the three bodies. */
+export interface RecordInput {
+  /** Text, sent as UTF-8; the library takes bytes, too. Content type `text/plain`. */
+  readonly body?: string | Uint8Array;
+  /** Bytes. Content type `application/octet-stream`. */
+  readonly body_base64?: string;
+  /** Any value, sent as JSON. Content type `application/json`. */
+  readonly json?: unknown;
+  /** The message id; 1 to 255 bytes. */
+  readonly id?: string;
+  readonly queue?: string;
+  /** 0 to 255. */
+  readonly priority?: number;
+  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly content_type?: string;
+  readonly content_encoding?: string;
+  readonly type?: string;
+  readonly correlation_id?: string;
+  readonly reply_to?: string;
+  /** Milliseconds, or a time such as "30s": dropped when no worker has taken it by then. */
+  readonly expiration?: number | string;
+  /** Seconds, or a time such as "90s": not to be run before so much time has passed. */
+  readonly delay?: number | string;
+  /** RFC 3339 with a zone; the library takes dates, too: not to be run before. */
+  readonly at?: string | Date;
+}
+
+/** What a record says. */
+export interface TaskRecord {
+  readonly body: Uint8Array;
+  /** Without what the sender adds: delivery mode, timestamp, and an id where there is none. */
+  readonly properties: TaskProperties;
+  /** Default: the sender's. */
+  readonly queue?: string;
+  /** Milliseconds from now on; never together with `dueAt`. */
+  readonly delayMs?: number;
+  /** Milliseconds since 1970. */
+  readonly dueAt?: number;
+  /** Values of the fields that only the caller knows, as they are. */
+  readonly extra: ReadonlyMap<string, unknown>;
+}
+
+export interface RecordOptions {
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** Fields that the caller reads itself, such as a schedule's `cron`. */
+  readonly extra?: readonly string[];
+}
+
+export { RecordError } from "./record_error.ts";
+
+const BODIES = ["body", "body_base64", "json"] as const;
+
+/** Properties that are short strings, which hold 255 bytes, and their names in AMQP libraries. */
+const SHORT_STRINGS = [
+  ["id", "messageId"],
+  ["content_type", "contentType"],
+  ["content_encoding", "contentEncoding"],
+  ["type", "type"],
+  ["correlation_id", "correlationId"],
+  ["reply_to", "replyTo"],
+] as const;
+
+const FIELDS: readonly string[] = [
+  ...BODIES,
+  ...SHORT_STRINGS.map(([name]) => name),
+  ...["queue", "priority", "headers", "expiration", "delay", "at"],
+];
+
+const MAX_SHORT_STRING_BYTES = 255;
+/** RabbitMQ's name for the channel that asks; whoever is not asking is refused by the broker. */
+const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
+/** Headers by which brokers send copies to other queues. */
+const COPY_HEADERS: ReadonlySet<string> = new Set(["CC", "BCC"]);
+/**
+ * Reads a record as text, where numbers keep all their digits and no field may be there twice.
+ *
+ * @param source text, or its bytes in UTF-8
+ * @throws {RecordError}
+ */
+export function parseRecord(source: string | Uint8Array, options: RecordOptions): TaskRecord {
+  const text = typeof source === "string" ? source : decode(source);
+  const value = parseJson(text);
+  requireObject("", value);
+  return new RecordReader(value, options, membersOf("", text)).read();
+}
+
+/**
+ * Reads a record that is a value already. A field that is `undefined` is absent.
+ *
+ * @throws {RecordError}
+ */
+export function readRecord(value: unknown, options: RecordOptions): TaskRecord {
+  requireObject("", value);
+  return new RecordReader(value, options).read();
+}
+
+class RecordReader {
+  readonly #fields: ReadonlyMap<string, unknown>;
+  readonly #options: RecordOptions;
+  /** What stands behind each field's name, where the record was text. */
+  readonly #texts: ReadonlyMap<string, string> | undefined;
+
+  constructor(record: object, options: RecordOptions, texts?: ReadonlyMap<string, string>) {
+    this.#fields = new Map(Object.entries(record).filter(([, value]) => value !== undefined));
+    this.#options = options;
+    this.#texts = texts;
+  }
+
+  read(): TaskRecord {
+    const { extra = [] } = this.#options;
+    for (const name of this.#fields.keys()) {
+      if (!FIELDS.includes(name) && !extra.includes(name)) throw unknownField(name, extra);
+    }
+    const { body, contentType } = this.#body();
+    const headers = this.#headers();
+    const wait = this.#wait();
+    const queue = this.#queue(wait !== undefined);
+    this.#checkCopies(headers, wait !== undefined);
+    return {
+      body,
+      properties: {
+        contentType,
+        ...Object.fromEntries(SHORT_STRINGS.flatMap(([name, property]) => {
+          const text = this.#shortString(name, name === "id" ? 1 : 0);
+          return text === undefined ? [] : [[property, text]];
+        })),
+        ...optional("priority", this.#priority()),
+        ...optional("expiration", this.#expiration()),
+        ...optional("headers", headers),
+      },
+      ...optional("queue", queue),
+      ...wait,
+      extra: new Map([...this.#fields].filter(([name]) => extra.includes(name))),
+    };
+  }
+
+  #body(): { body: Uint8Array; contentType: string } {
+    const given = BODIES.filter((name) => this.#fields.has(name));
+    if (given.length !== 1) {
+      const state = given.length === 0 ? "has none" : `has ${given.join(" and ")}`;
+      throw new RecordError("", "have one of body, body_base64 and json", state);
+    }
+    const [name] = given as [typeof BODIES[number]];
+    const value = this.#fields.get(name);
+    if (name === "json") return { body: this.#json(value), contentType: "application/json" };
+    if (name === "body_base64") {
+      return { body: fromBase64(name, value), contentType: "application/octet-stream" };
+    }
+    if (value instanceof Uint8Array) return { body: value, contentType: "text/plain" };
+    return { body: encode(wellFormed(name, value)), contentType: "text/plain" };
+  }
+
+  /** As it was written, so that no digit of a number is lost. */
+  #json(value: unknown): Uint8Array {
+    const written = this.#texts?.get("json");
+    if (written !== undefined) return encode(written.trim());
+    let text: string | undefined;
+    try {
+      text = JSON.stringify(value);
+    } catch (error) {
+      const why = error instanceof RangeError
+        ? "it is nested too deeply"
+        : (error as Error).message;
+      throw new RecordError("json", "be a value that JSON can hold", `is none: ${why}`);
+    }
+    if (text !== undefined) return encode(text);
+    throw new RecordError("json", "be a value that JSON can hold", `is a ${typeof value}`);
+  }
+
+  #headers(): Record<string, Field> | undefined {
+    const value = this.#fields.get("headers");
+    if (value === undefined) return undefined;
+    return readHeaders(value, this.#texts?.get("headers"));
+  }
+
+  /** Brokers close the channel for a list of copies that is none, and with it other tasks' way. */
+  #checkCopies(headers: Record<string, Field> | undefined, waits: boolean): void {
+    for (const name of COPY_HEADERS) {
+      const value = headers !== undefined && Object.hasOwn(headers, name)
+        ? headers[name]
+        : undefined;
+      if (value === undefined) continue;
+      if (waits) {
+        const requirement = "be absent from a task that waits (brokers send it on at once)";
+        throw new RecordError(`headers.${name}`, requirement, `is ${shown(value)}`);
+      }
+      if (Array.isArray(value) && value.every((key) => typeof key === "string")) continue;
+      throw new RecordError(`headers.${name}`, "be a list of routing keys", `is ${shown(value)}`);
+    }
+  }
+
+  #queue(waits: boolean): string | undefined {
+    const most = waits ? MAX_QUEUE_NAME_BYTES : MAX_SHORT_STRING_BYTES;
+    return this.#shortString("queue", 1, most, waits ? " for a task that waits" : "");
+  }
+
+  #shortString(
+    name: string,
+    least = 0,
+    most = MAX_SHORT_STRING_BYTES,
+    where = "",
+  ): string | undefined {
+    const value = this.#fields.get(name);
+    if (value === undefined) return undefined;
+    const text = wellFormed(name, value);
+    const bytes = encode(text).length;
+    if (bytes < least || bytes > most) {
+      throw new RecordError(name, `have ${least} to ${most} bytes${where}`, `has ${bytes}`);
+    }
+    if (name === "reply_to" && text === DIRECT_REPLY_TO) {
+      throw new RecordError(name, "name a queue", `is ${shown(text)}, which is nobody's here`);
+    }
+    return text;
+  }
+
+  #priority(): number | undefined {
+    const value = this.#fields.get("priority");
+    if (value === undefined) return undefined;
+    if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 255) {
+      return value;
+    }
+    throw new RecordError("priority", "be a whole number from 0 to 255", `is ${shown(value)}`);
+  }
+
+  #expiration(): string | undefined {
+    const value = this.#fields.get("expiration");
+    if (value === undefined) return undefined;
+    const ms = typeof value === "string"
+      ? parseExpiration(value)
+      : isWhole(value, MAX_EXPIRATION_MS)
+      ? value
+      : undefined;
+    if (ms !== undefined) return String(ms);
+    const requirement = "be milliseconds, or a time such as 500ms or 5m, of at most 49 days";
+    throw new RecordError("expiration", requirement, `is ${shown(value)}`);
+  }
+
+  #wait(): Pick<TaskRecord, "delayMs" | "dueAt"> | undefined {
+    const delay = this.#fields.get("delay");
+    const at = this.#fields.get("at");
+    if (delay !== undefined && at !== undefined) {
+      throw new RecordError("", "have delay or at, not both", "has both");
+    }
+    if (delay !== undefined) return { delayMs: this.#delayMs(delay) };
+    return at === undefined ? undefined : { dueAt: this.#dueAt(at) };
+  }
+
+  #delayMs(value: unknown): number {
+    const ms = typeof value === "string"
+      ? parseDuration(value)
+      : typeof value === "number" && value >= 0
+      ? Math.round(value * 1_000)
+      : undefined;
+    if (ms !== undefined && ms <= LONGEST_DELAY_MS) return ms;
+    const requirement = "be seconds, or a time such as 90s or 7d, of at most ten years";
+    throw new RecordError("delay", requirement, `is ${shown(value)}`);
+  }
+
+  #dueAt(value: unknown): number {
+    const time = value instanceof Date
+      ? value.getTime()
+      : typeof value === "string"
+      ? parseTime(value)
+      : undefined;
+    if (time !== undefined && time - this.#options.now <= LONGEST_DELAY_MS) return time;
+    throw new RecordError(
+      "at",
+      "be a date, a time and a zone such as 2027-01-31T08:00:00Z, at most ten years from now",
+      `is ${shown(value)}`,
+    );
+  }
+}
+
+function unknownField(name: string, extra: readonly string[]): RecordError {
+  const known = [...FIELDS, ...extra];
+  const nearest = closestString(name, known);
+  const near = levenshteinDistance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3));
+  const hint = near ? `; did you mean ${nearest}?` : "";
+  return new RecordError(
+    "",
+    `have no other fields than ${known.join(", ")}`,
+    `has ${shown(name)}${hint}`,
+  );
+}
+
+/** @throws {RecordError} */
+function fromBase64(path: string, value: unknown): Uint8Array {
+  const text = wellFormed(path, value);
+  let binary: string;
+  try {
+    binary = atob(text);
+  } catch {
+    throw new RecordError(path, "be base64 (A-Z a-z 0-9 + / =)", `is ${shown(text)}`);
+  }
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+function isWhole(value: unknown, most: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= most;
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
+}

@@ -1,0 +1,76 @@
+/** Records as text: JSON, of which no digit and no second field of a name is to be lost. */
+import { RecordError, shown } from "./record_error.ts";
+
+/** @throws {RecordError} */
+export function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new RecordError("", "be UTF-8", "is not");
+  }
+}
+
+/** @throws {RecordError} */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new RecordError("", "be JSON", `is not: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * The members of an object with what stands behind their names.
+ *
+ * @param text JSON, known to be an object
+ * @throws {RecordError} a name is there twice
+ */
+export function membersOf(path: string, text: string): Map<string, string> {
+  const members = new Map<string, string>();
+  let depth = 0;
+  let name: string | undefined;
+  let start = 0;
+  for (let at = 0; at < text.length; at++) {
+    switch (text[at]) {
+      case '"': {
+        const end = endOfString(text, at);
+        if (depth === 1 && name === undefined) name = JSON.parse(text.slice(at, end + 1));
+        at = end;
+        break;
+      }
+      case ":":
+        if (depth === 1) start = at + 1;
+        break;
+      case "{":
+      case "[":
+        depth++;
+        break;
+      case "}":
+      case "]":
+        if (--depth === 0 && name !== undefined) add(name, at);
+        break;
+      case ",":
+        if (depth === 1) {
+          add(name!, at);
+          name = undefined;
+        }
+    }
+  }
+  return members;
+
+  function add(name: string, end: number): void {
+    if (members.has(name)) {
+      throw new RecordError(path, "have each field once", `has ${shown(name)} twice`);
+    }
+    members.set(name, text.slice(start, end));
+  }
+}
+
+/** Index of the quote that ends the string which begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1);; end = text.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (text[end - 1 - escapes] === "\\") escapes++;
+    if (escapes % 2 === 0) return end;
+  }
+}
