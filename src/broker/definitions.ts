@@ -1,6 +1,7 @@
 /** Exchanges, queues, bindings and users in the data file. */
 
 import type { DatabaseSync } from "node:sqlite";
+import { decodeText } from "./bytes.ts";
 
 export interface StoredExchange {
   vhost: string;
@@ -67,19 +68,20 @@ export class Definitions {
     const { vhost, name, type, autoDelete, internal } = exchange;
     this.change(
       "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
-      ...[vhost, name, type, Number(autoDelete), Number(internal), exchange.arguments],
+      ...[bytesOf(vhost), bytesOf(name), type],
+      ...[Number(autoDelete), Number(internal), exchange.arguments],
     );
   }
 
   removeExchange(vhost: string, name: string): void {
-    this.change("DELETE FROM exchange WHERE vhost = ? AND name = ?", vhost, name);
+    this.change("DELETE FROM exchange WHERE vhost = ? AND name = ?", ...[vhost, name].map(bytesOf));
   }
 
   addQueue(queue: StoredQueue): void {
     const { id, vhost, name, autoDelete } = queue;
     this.change(
       "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
-      ...[id, vhost, name, Number(autoDelete), queue.arguments],
+      ...[id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
     );
   }
 
@@ -104,8 +106,8 @@ export class Definitions {
   exchanges(): StoredExchange[] {
     const rows = this.#database.prepare("SELECT * FROM exchange").all();
     return rows.map((row) => ({
-      vhost: row["vhost"] as string,
-      name: row["name"] as string,
+      vhost: textOf(row["vhost"]),
+      name: textOf(row["name"]),
       type: row["type"] as string,
       autoDelete: row["auto_delete"] === 1,
       internal: row["internal"] === 1,
@@ -117,8 +119,8 @@ export class Definitions {
     const rows = this.#database.prepare("SELECT * FROM queue ORDER BY id").all();
     return rows.map((row) => ({
       id: row["id"] as number,
-      vhost: row["vhost"] as string,
-      name: row["name"] as string,
+      vhost: textOf(row["vhost"]),
+      name: textOf(row["name"]),
       autoDelete: row["auto_delete"] === 1,
       arguments: row["arguments"] as Uint8Array,
     }));
@@ -127,11 +129,11 @@ export class Definitions {
   bindings(): StoredBinding[] {
     const rows = this.#database.prepare("SELECT * FROM binding").all();
     return rows.map((row) => ({
-      vhost: row["vhost"] as string,
-      source: row["source"] as string,
+      vhost: textOf(row["vhost"]),
+      source: textOf(row["source"]),
       kind: row["kind"] as "queue" | "exchange",
-      destination: row["destination"] as string,
-      routingKey: row["routing_key"] as string,
+      destination: textOf(row["destination"]),
+      routingKey: textOf(row["routing_key"]),
       arguments: row["arguments"] as Uint8Array,
     }));
   }
@@ -139,7 +141,7 @@ export class Definitions {
   // -- users --
 
   secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(user);
+    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(bytesOf(user));
     return row?.["secret"] as string | undefined;
   }
 
@@ -149,13 +151,24 @@ export class Definitions {
 
   /** Written at once. */
   setSecret(user: string, secret: string): void {
-    this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(user, secret);
+    this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
   }
 }
 
-function bindingKey(
-  binding: StoredBinding,
-): [string, string, string, string, string, Uint8Array] {
+/** Names and keys are stored as bytes: any character may be in them, NUL included. */
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function textOf(bytes: unknown): string {
+  const { length } = bytes as Uint8Array;
+  return decodeText(bytes as Uint8Array, 0, length);
+}
+
+function bindingKey(binding: StoredBinding): Value[] {
   const { vhost, source, kind, destination, routingKey } = binding;
-  return [vhost, source, kind, destination, routingKey, binding.arguments];
+  return [
+    ...[bytesOf(vhost), bytesOf(source), kind, bytesOf(destination), bytesOf(routingKey)],
+    binding.arguments,
+  ];
 }

@@ -100,7 +100,8 @@ export function isExchange(destination: Queue | Exchange): destination is Exchan
 
 function keyOf({ destination, routingKey, argumentBytes }: Binding): string {
   const kind = isExchange(destination) ? "exchange" : "queue";
-  return [kind, destination.name, routingKey, argumentBytes.join(",")].join("\0");
+  // Not joined by a character: any may be in a name.
+  return JSON.stringify([kind, destination.name, routingKey, argumentBytes.join()]);
 }
 
 function createMatcher(type: ExchangeType): Matcher {

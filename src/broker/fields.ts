@@ -17,11 +17,18 @@ export type Field =
   | { type: "long" | "timestamp"; value: bigint }
   | { type: "float" | "double"; value: number }
   | { type: "decimal"; scale: number; value: number }
-  | { type: "longstr"; value: string }
+  | LongString
   | { type: "binary"; value: Uint8Array }
   | { type: "table"; value: Table }
   | { type: "array"; value: Field[] }
   | { type: "void"; value: null };
+
+/** Text, which may be any bytes: those that are no UTF-8 are kept as they came. */
+interface LongString {
+  type: "longstr";
+  value: string;
+  bytes?: Uint8Array;
+}
 
 type IntegerType =
   | "byte"
@@ -119,7 +126,7 @@ function readField(reader: ByteReader, depth: number): Field {
     case "decimal":
       return { type, scale: reader.octet(), value: reader.long() };
     case "longstr":
-      return { type, value: reader.longstr() };
+      return readLongString(reader);
     case "binary":
       return { type, value: reader.bytes(reader.long()) };
     case "table":
@@ -131,6 +138,15 @@ function readField(reader: ByteReader, depth: number): Field {
     default:
       throw new MalformedError(`unknown field type ${octet}`);
   }
+}
+
+const REPLACEMENT = "\ufffd";
+
+function readLongString(reader: ByteReader): LongString {
+  const start = reader.position;
+  const value = reader.longstr();
+  if (!value.includes(REPLACEMENT)) return { type: "longstr", value };
+  return { type: "longstr", value, bytes: reader.since(start + 4) };
 }
 
 export function writeTable(writer: ByteWriter, table: Table): void {
@@ -168,7 +184,9 @@ export function writeField(writer: ByteWriter, field: Field): void {
       writer.octet(field.scale);
       return writer.long(field.value);
     case "longstr":
-      return writer.longstr(field.value);
+      if (field.bytes === undefined) return writer.longstr(field.value);
+      writer.long(field.bytes.length);
+      return writer.append(field.bytes);
     case "binary":
       writer.long(field.value.length);
       return writer.append(field.value);
@@ -227,6 +245,7 @@ export function equalFields(one: Field | undefined, other: Field | undefined): b
     case "array":
     case "binary":
     case "decimal":
+    case "longstr":
       return equalBytes(fieldBytes(one), fieldBytes(other));
     default:
       return one.value === other.value;
@@ -249,7 +268,8 @@ function numberOf(field: Field): number | undefined {
 
 function octetsOf(field: Field): Uint8Array | undefined {
   if (field.type === "binary") return field.value;
-  return field.type === "longstr" ? new TextEncoder().encode(field.value) : undefined;
+  if (field.type !== "longstr") return undefined;
+  return field.bytes ?? new TextEncoder().encode(field.value);
 }
 
 function isFloat(field: Field): boolean {

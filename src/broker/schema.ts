@@ -3,6 +3,9 @@
 import { DatabaseSync } from "node:sqlite";
 import { EXIT, ToolError } from "../errors.ts";
 
+/** "AMQP", which tells our files from other programs'. */
+const APPLICATION_ID = 0x414d5150;
+
 /**
  * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
  * new step. An old file is kept in tests/broker/fixtures for every released version.
@@ -37,9 +40,46 @@ const MIGRATIONS = [
      SELECT lane << 40 | position, expires_at, deliveries, layout, content
      FROM old_message ORDER BY lane, position;
    DROP TABLE old_message;`,
+  // Names and keys are bytes: node:sqlite reads text up to its first NUL only. The text of old files
+  // is whole.
+  `ALTER TABLE exchange RENAME TO old_exchange;
+   ALTER TABLE queue RENAME TO old_queue;
+   ALTER TABLE binding RENAME TO old_binding;
+   ALTER TABLE user RENAME TO old_user;
+   CREATE TABLE exchange(
+     vhost BLOB, name BLOB, type TEXT, auto_delete INTEGER, internal INTEGER, arguments BLOB,
+     PRIMARY KEY(vhost, name)) WITHOUT ROWID;
+   CREATE TABLE queue(
+     id INTEGER PRIMARY KEY, vhost BLOB, name BLOB, auto_delete INTEGER, arguments BLOB,
+     UNIQUE(vhost, name));
+   CREATE TABLE binding(
+     vhost BLOB, source BLOB, kind TEXT, destination BLOB, routing_key BLOB, arguments BLOB,
+     PRIMARY KEY(vhost, source, kind, destination, routing_key, arguments)) WITHOUT ROWID;
+   CREATE TABLE user(name BLOB PRIMARY KEY, secret TEXT) WITHOUT ROWID;
+   INSERT INTO exchange
+     SELECT CAST(vhost AS BLOB), CAST(name AS BLOB), type, auto_delete, internal, arguments
+     FROM old_exchange;
+   INSERT INTO queue
+     SELECT id, CAST(vhost AS BLOB), CAST(name AS BLOB), auto_delete, arguments FROM old_queue;
+   INSERT INTO binding
+     SELECT CAST(vhost AS BLOB), CAST(source AS BLOB), kind, CAST(destination AS BLOB),
+       CAST(routing_key AS BLOB), arguments
+     FROM old_binding;
+   INSERT INTO user SELECT CAST(name AS BLOB), secret FROM old_user;
+   DROP TABLE old_exchange;
+   DROP TABLE old_queue;
+   DROP TABLE old_binding;
+   DROP TABLE old_user;
+   CREATE INDEX lane_of_queue ON lane(queue);
+   -- What the file was when it was written last, while a broker uses it.
+   CREATE TABLE in_use(file TEXT NOT NULL);
+   PRAGMA application_id = ${APPLICATION_ID};`,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** Versions before this one had no application id. */
+const FIRST_WITH_ID = 4;
 
 /** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
 const REASONS: [pattern: RegExp, reason: string][] = [
@@ -90,6 +130,7 @@ export function openDatabase(path: string): DatabaseSync {
     // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
     database.exec("PRAGMA locking_mode = EXCLUSIVE");
     database.exec("PRAGMA busy_timeout = 500");
+    refuseForeign(database);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
     database.exec("PRAGMA wal_autocheckpoint = 4000");
@@ -138,10 +179,35 @@ export function createPrivately(path: string): void {
   }
 }
 
+/** Before the first write: the file may be another program's. */
+function refuseForeign(database: DatabaseSync): void {
+  const version = numberOf(database, "PRAGMA user_version");
+  const id = numberOf(database, "PRAGMA application_id");
+  if (id === APPLICATION_ID || (id === 0 && isOld(database, version))) return;
+  throw new StorageError(
+    "cannot use this data: it is a SQLite file of another program",
+    EXIT.badData,
+  );
+}
+
+/** Whether it is empty, or has the tables of the versions without an application id. */
+function isOld(database: DatabaseSync, version: number): boolean {
+  if (version >= FIRST_WITH_ID) return false;
+  const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+  const names = new Set(tables.map(({ name }) => name));
+  if (version === 0) return names.size === 0;
+  const wanted = ["exchange", "queue", "binding", "lane", "message", "user"];
+  return wanted.every((name) => names.has(name));
+}
+
+function numberOf(database: DatabaseSync, sql: string): number {
+  return Number(Object.values(database.prepare(sql).get()!)[0]);
+}
+
 function migrate(database: DatabaseSync): void {
   // Taking the write lock first makes a second process fail here, before it reads anything.
   database.exec("BEGIN IMMEDIATE");
-  const version = Number(database.prepare("PRAGMA user_version").get()!["user_version"]);
+  const version = numberOf(database, "PRAGMA user_version");
   if (version > SCHEMA_VERSION) {
     database.exec("ROLLBACK");
     throw new StorageError(
@@ -150,6 +216,7 @@ function migrate(database: DatabaseSync): void {
     );
   }
   for (const step of MIGRATIONS.slice(version)) database.exec(step);
-  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  // Without need nothing is written: the disk may be full.
+  if (version < SCHEMA_VERSION) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   database.exec("COMMIT");
 }

@@ -8,12 +8,12 @@ import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { openPeer, type Peer, type PeerChannel, PeerGone } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { purge, renew } from "./crash_erasers.ts";
+import { EXCHANGE, keyOf, nameOf, rename } from "./crash_names.ts";
 import { Ledger, noVerdict, type Verdict } from "./ledger.ts";
 
-const deadTo = (queue: string) => ({
-  "x-dead-letter-exchange": "",
-  "x-dead-letter-routing-key": queue,
-});
+/** A queue whose dead letters go to another one. */
+const DEAD_TO = "x-dead-letter-routing-key";
+const deadTo = (queue: string) => ({ "x-dead-letter-exchange": "", [DEAD_TO]: queue });
 
 /** A message moves from a queue only to one further down: they are read in this order. */
 const QUEUES: Record<string, Record<string, string | number | boolean>> = {
@@ -55,6 +55,7 @@ export interface CrashOptions {
 /** Runs the rounds and counts what was promised and what was broken. */
 export async function crash({ rounds, seed, say, args = [] }: CrashOptions): Promise<Verdict> {
   const random = new Random(seed);
+  rename(seed);
   const verdict = noVerdict();
   const ledger = new Ledger();
   await using broker = await startBroker({ args });
@@ -74,11 +75,16 @@ export async function crash({ rounds, seed, say, args = [] }: CrashOptions): Pro
 async function declare(port: number): Promise<void> {
   await using peer = await openPeer(port);
   const channel = await peer.open();
-  for (const [queue, args] of Object.entries(QUEUES)) {
-    await channel.call("queue.declare", { queue, durable: true, arguments: args });
+  await channel.call("exchange.declare", { exchange: EXCHANGE, type: "direct", durable: true });
+  for (const [name, args] of Object.entries(QUEUES)) {
+    const queue = nameOf(name);
+    const target = args[DEAD_TO];
+    const named = target === undefined ? args : { ...args, [DEAD_TO]: nameOf(`${target}`) };
+    await channel.call("queue.declare", { queue, durable: true, arguments: named });
+    await channel.call("queue.bind", { queue, exchange: EXCHANGE, routingKey: keyOf(name) });
   }
   const limit = { "x-max-length": 1 };
-  await channel.call("queue.declare", { queue: "marks", durable: true, arguments: limit });
+  await channel.call("queue.declare", { queue: nameOf("marks"), durable: true, arguments: limit });
 }
 
 /** One round of load, ended by SIGKILL. */
@@ -132,7 +138,10 @@ function publisher(ledger: Ledger, name: string, random: Random): Client {
       ledger.published(id, queue, persistent || isQuorum(queue));
       waiting.push(id);
       const properties = { deliveryMode: persistent ? 2 : 1, priority: random.below(6) };
-      await channel.publish({ routingKey: queue }, bodyOf(id, random), properties);
+      const target = random.below(2) > 0
+        ? { routingKey: nameOf(queue) }
+        : { exchange: EXCHANGE, routingKey: keyOf(queue) };
+      await channel.publish(target, bodyOf(id, random), properties);
       while (waiting.length >= WINDOW || channel.unread > 0) {
         const { deliveryTag } = await channel.expect("basic.ack");
         for (; confirmed < deliveryTag; confirmed++) ledger.confirmed(waiting.shift()!);
@@ -156,7 +165,7 @@ function consumer(ledger: Ledger, queue: string, random: Random): Client {
     const channel = await peer.open();
     await channel.call("confirm.select");
     await channel.call("basic.qos", { prefetchCount: PREFETCH });
-    await channel.call("basic.consume", { queue });
+    await channel.call("basic.consume", { queue: nameOf(queue) });
     let acked: string[] = [];
     const marks: string[][] = [];
     let confirmed = 0;
@@ -179,7 +188,7 @@ function consumer(ledger: Ledger, queue: string, random: Random): Client {
       if (number % MARK_EVERY > 0) continue;
       marks.push(acked);
       acked = [];
-      await channel.publish({ routingKey: "marks" }, "", { deliveryMode: 2 });
+      await channel.publish({ routingKey: nameOf("marks") }, "", { deliveryMode: 2 });
     }
   };
 }
@@ -196,13 +205,13 @@ function transactions(ledger: Ledger, round: string): Client {
     const channel = await peer.open();
     await channel.call("basic.qos", { prefetchCount: 1 });
     await channel.call("tx.select");
-    await channel.call("basic.consume", { queue: "before" });
+    await channel.call("basic.consume", { queue: nameOf("before") });
     for (let number = 1;; number++) {
       const { text, args } = await channel.expectContent();
       const published = [`${round}.tx.${number}.a`, `${round}.tx.${number}.b`];
       const committed = ledger.transaction(text.trim(), published);
       for (const id of published) {
-        await channel.publish({ routingKey: "after" }, id, { deliveryMode: 2 });
+        await channel.publish({ routingKey: nameOf("after") }, id, { deliveryMode: 2 });
       }
       await channel.send("basic.ack", { deliveryTag: args.deliveryTag });
       await channel.call("tx.commit");
@@ -215,12 +224,12 @@ function transactions(ledger: Ledger, round: string): Client {
 function transient(ledger: Ledger, round: string): Client {
   return async (peer) => {
     const channel = await peer.open();
-    await channel.call("queue.declare", { queue: "transient" });
+    await channel.call("queue.declare", { queue: nameOf("transient") });
     await channel.call("confirm.select");
     for (let number = 1;; number++) {
       const id = `${round}.transient.${number}`;
       ledger.published(id, "transient", false);
-      await channel.publish({ routingKey: "transient" }, id, { deliveryMode: 2 });
+      await channel.publish({ routingKey: nameOf("transient") }, id, { deliveryMode: 2 });
       await channel.expect("basic.ack");
     }
   };
@@ -234,20 +243,23 @@ async function readQueues(port: number): Promise<Map<string, string[]>> {
   for (const queue of Object.keys(QUEUES)) {
     found.set(queue, await readQueue(await peer.open(++number), queue));
   }
-  await (await peer.open(++number)).send("queue.declare", { queue: "transient", passive: true });
-  await peer.channel(number).expectClose(404, /no queue 'transient'/);
+  await (await peer.open(++number)).send("queue.declare", {
+    queue: nameOf("transient"),
+    passive: true,
+  });
+  await peer.channel(number).expectClose(404, /no queue/);
   return found;
 }
 
 async function readQueue(channel: PeerChannel, queue: string): Promise<string[]> {
   const ids: string[] = [];
-  await channel.call("basic.consume", { queue });
-  await channel.send("queue.declare", { queue, passive: true });
+  await channel.call("basic.consume", { queue: nameOf(queue) });
+  await channel.send("queue.declare", { queue: nameOf(queue), passive: true });
   while (true) {
     const { name, args } = await channel.method();
     if (name === "basic.deliver") ids.push((await channel.readContent(args)).text.trim());
     else if (args.messageCount === 0) return ids;
-    else await channel.send("queue.declare", { queue, passive: true });
+    else await channel.send("queue.declare", { queue: nameOf(queue), passive: true });
   }
 }
 
@@ -261,7 +273,7 @@ async function empty(port: number): Promise<string[]> {
     ids.push(...await readQueue(reader, queue));
     // What a reader holds unacknowledged is not purged.
     await reader.call("channel.close");
-    await channel.call("queue.purge", { queue });
+    await channel.call("queue.purge", { queue: nameOf(queue) });
   }
   return ids;
 }

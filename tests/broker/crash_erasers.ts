@@ -1,6 +1,7 @@
 /** Clients of the crash test that empty whole queues, with deliveries of them unacknowledged. */
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import type { Random } from "../support/random.ts";
+import { nameOf } from "./crash_names.ts";
 import type { Ledger } from "./ledger.ts";
 
 /** More than the broker keeps of a queue in memory, and than it deletes at once. */
@@ -25,7 +26,7 @@ export async function purge(
     for (const { id } of await take(channel, "deep")) held.add(id);
     const gone = ledger.idsIn("deep").filter((id) => !held.has(id));
     for (const id of gone) ledger.acked(id);
-    await channel.call("queue.purge", { queue: "deep" });
+    await channel.call("queue.purge", { queue: nameOf("deep") });
     ledger.settled(gone);
   }
 }
@@ -44,12 +45,12 @@ export async function renew(
     const held = await take(channel, "renewed");
     const gone = ledger.idsIn("renewed");
     for (const id of gone) ledger.acked(id);
-    await channel.call("queue.delete", { queue: "renewed" });
+    await channel.call("queue.delete", { queue: nameOf("renewed") });
     ledger.settled(gone);
     for (const { deliveryTag } of held) {
       await channel.send("basic.reject", { deliveryTag, requeue: random.below(2) > 0 });
     }
-    await channel.call("queue.declare", { queue: "renewed", durable: true });
+    await channel.call("queue.declare", { queue: nameOf("renewed"), durable: true });
   }
 }
 
@@ -62,7 +63,7 @@ interface Held {
 async function take(channel: PeerChannel, queue: string): Promise<Held[]> {
   const held: Held[] = [];
   while (held.length < HELD) {
-    await channel.send("basic.get", { queue });
+    await channel.send("basic.get", { queue: nameOf(queue) });
     const { name, args } = await channel.method();
     if (name === "basic.get-empty") break;
     const { text } = await channel.readContent(args);
@@ -96,7 +97,8 @@ class Filler {
       const persistent = i < count * 0.8 && this.random.below(10) > 0;
       this.ledger.published(id, queue, persistent);
       this.#waiting.push(id);
-      await this.channel.publish({ routingKey: queue }, id, { deliveryMode: persistent ? 2 : 1 });
+      const deliveryMode = persistent ? 2 : 1;
+      await this.channel.publish({ routingKey: nameOf(queue) }, id, { deliveryMode });
       while (this.#waiting.length >= WINDOW) await this.#confirm();
     }
     while (this.#waiting.length > 0) await this.#confirm();

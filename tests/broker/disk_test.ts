@@ -306,6 +306,22 @@ Deno.test("a data file of a newer version is refused", async () => {
   );
 });
 
+Deno.test("another program's SQLite file is refused, and not a byte of it changed", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("broker.db");
+  for (const foreign of ["", "PRAGMA user_version = 3", "PRAGMA user_version = 4"]) {
+    const database = new DatabaseSync(path);
+    database.exec(`CREATE TABLE IF NOT EXISTS user(name TEXT); ${foreign}`);
+    database.close();
+    const bytes = await Deno.readFile(path);
+    await using broker = startProcess(["--data", dir.path]);
+    const { code, stderr } = await broker.ended();
+    assertEquals(code, 65);
+    assertEquals(stderr, "broker: cannot use this data: it is a SQLite file of another program\n");
+    assertEquals(await Deno.readFile(path), bytes);
+  }
+});
+
 /** Numbers that a broker gives out of damaged data, as far as it goes. */
 async function salvage(port: number): Promise<number[]> {
   await using peer = await openPeer(port);

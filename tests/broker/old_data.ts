@@ -8,7 +8,7 @@ import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Case } from "../contract/contract.ts";
 import { startBroker } from "../support/embedded.ts";
-import { openPeer } from "../support/protocol_peer.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 
 export const FIXTURES = new URL("fixtures/", import.meta.url).pathname;
 
@@ -36,6 +36,7 @@ async function fill(port: number): Promise<void> {
   for (const [queue, args] of queues) {
     await channel.call("queue.declare", { queue, durable: true, arguments: args });
   }
+  await fillNul(t, channel);
   await channel.call("queue.bind", { queue: "old.work", exchange: "old.x", routingKey: "a.#" });
   await channel.call("queue.bind", { queue: "old.fanout", exchange: "old.y" });
   await channel.call("exchange.bind", { source: "old.x", destination: "old.y", routingKey: "b" });
@@ -48,7 +49,6 @@ async function fill(port: number): Promise<void> {
     { body: BYTES, properties: PERSISTENT },
     { body: new Uint8Array(LONG).fill(0x61), properties: PERSISTENT },
     { body: "", properties: { ...PERSISTENT, expiration: "300000000000" } },
-    { body: "transient" },
   );
   await channel.send("basic.get", { queue: "old.work" });
   const { args } = await channel.expectContent("basic.get-ok");
@@ -62,8 +62,37 @@ async function fill(port: number): Promise<void> {
   await t.publish(channel, { routingKey: "old.purged" }, { body: "after", properties: PERSISTENT });
 }
 
-/** Finds everything of {@link fill} again. */
-export async function check(port: number): Promise<void> {
+/** Names and keys with a NUL, which the files hold whole since ever, and old brokers read cut. */
+const NUL_QUEUES = ["old.nul", "old.nul\0", "old.nul\0\0x"];
+const NUL_KEYS = ["", "\0\0\0\x05", "\0"];
+const FIRST_WITH_NUL = 3;
+
+async function fillNul(t: Case, channel: PeerChannel): Promise<void> {
+  await channel.call("exchange.declare", { exchange: "old\0x", type: "direct", durable: true });
+  for (const [index, queue] of NUL_QUEUES.entries()) {
+    await channel.call("queue.declare", { queue, durable: true });
+    const routingKey = NUL_KEYS[index]!;
+    await channel.call("queue.bind", { queue, exchange: "old\0x", routingKey });
+    await t.publish(channel, { routingKey: queue }, { body: `${index}`, properties: PERSISTENT });
+  }
+}
+
+async function checkNul(t: Case, channel: PeerChannel): Promise<void> {
+  for (const routingKey of NUL_KEYS) {
+    await channel.publish({ exchange: "old\0x", routingKey }, "routed");
+  }
+  for (const [index, queue] of NUL_QUEUES.entries()) {
+    assertEquals(await t.drain(channel, queue), [`${index}`, "routed"]);
+    await channel.call("queue.delete", { queue });
+    await channel.call("queue.declare", { queue, durable: true });
+  }
+}
+
+/**
+ * Finds everything of {@link fill} again.
+ * @param version of the schema, when the file was written
+ */
+export async function check(port: number, version: number): Promise<void> {
   const t = new Case("broker", port);
   await using peer = await openPeer(port);
   const channel = await peer.open();
@@ -91,6 +120,7 @@ export async function check(port: number): Promise<void> {
   await channel.publish({ exchange: "old.x", routingKey: "?" }, "by alternate");
   assertEquals(await t.drain(channel, "old.work"), ["routed"]);
   assertEquals(await t.drain(channel, "old.fanout"), ["by exchange", "by alternate"]);
+  if (version >= FIRST_WITH_NUL) await checkNul(t, channel);
 }
 
 /** Makes the file of the present version, or replaces it. */

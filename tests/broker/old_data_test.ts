@@ -16,7 +16,7 @@ for (const version of versions.sort()) {
     await using broker = await startBroker({
       prepare: (data) => Deno.copyFile(`${FIXTURES}v${version}.db`, `${data}/broker.db`),
     });
-    await check(broker.port);
+    await check(broker.port, version);
     await broker.stop();
     const database = new DatabaseSync(`${broker.data}/broker.db`, { readOnly: true });
     assertEquals(database.prepare("PRAGMA user_version").get()!["user_version"], SCHEMA_VERSION);

@@ -6,6 +6,7 @@ import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { rabbitmqMissing, RabbitmqNode, startRabbitmq } from "../support/rabbitmq.ts";
+import { Typed } from "../support/wire.ts";
 import { type BrokerName, Case } from "./contract.ts";
 
 /** A broker of one test, with its own data. */
@@ -78,6 +79,7 @@ async function prepare(t: Case): Promise<void> {
     durable: true,
     arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
   });
+  await prepareBytes(t, channel);
   await channel.call("queue.declare", { queue: "lost" });
   await channel.call("queue.declare", { queue: "exclusive", durable: true, exclusive: true });
   await channel.call("queue.bind", { queue: "bound", exchange: "kept.y" });
@@ -131,6 +133,22 @@ async function prepare(t: Case): Promise<void> {
   }
 }
 
+/** Names, keys and arguments of bytes that are easily taken for an end, or for text. */
+const NAMES = ["victim", "victim\0", "victim\0\0", "\0", "\u{10ffff}\0\ufeff", "\ufeffvictim"];
+const KEYS = ["", "\0", "\0\0\0\x05", "\0\0\0\x06", "\0\0", "\ufeff"];
+const NO_TEXT = { "x-any": new Typed("S", Uint8Array.of(0, 0xe9, 0xff, 0)) };
+
+async function prepareBytes(t: Case, channel: PeerChannel): Promise<void> {
+  await channel.call("exchange.declare", { exchange: "x\0y", type: "direct", durable: true });
+  for (const [index, queue] of NAMES.entries()) {
+    await channel.call("queue.declare", { queue, durable: true });
+    const routingKey = KEYS[index]!;
+    await channel.call("queue.bind", { queue, exchange: "x\0y", routingKey, arguments: NO_TEXT });
+    const bodies = [1, 2, 3].map((body) => ({ body: `${index}.${body}`, properties: PERSISTENT }));
+    await t.publish(channel, { routingKey: queue }, ...bodies);
+  }
+}
+
 async function rejectOne(channel: PeerChannel, queue: string, requeue: boolean): Promise<void> {
   await channel.send("basic.get", { queue });
   const { args } = await channel.expectContent("basic.get-ok");
@@ -163,6 +181,23 @@ function checks(broker: BrokerName): [string, Check][] {
       await channel.publish({ exchange: "kept.x" }, "routed");
       assertEquals(await t.drain(channel, "bound"), ["routed"]);
       await channel.call("queue.declare", { queue: "limited", durable: true, arguments: LIMITS });
+    }],
+    ["names and keys come back as the bytes that they were", async (t, channel) => {
+      for (const routingKey of KEYS) {
+        await channel.publish({ exchange: "x\0y", routingKey }, "routed");
+      }
+      for (const [index, queue] of NAMES.entries()) {
+        const bodies = [1, 2, 3].map((body) => `${index}.${body}`);
+        assertEquals(await t.drain(channel, queue), [...bodies, "routed"], JSON.stringify(queue));
+        // Unbinding is by key and arguments.
+        const routingKey = KEYS[index]!;
+        const binding = { queue, exchange: "x\0y", routingKey, arguments: NO_TEXT };
+        await channel.call("queue.unbind", binding);
+        await channel.publish({ exchange: "x\0y", routingKey }, "not routed");
+        await channel.call("queue.delete", { queue });
+        await channel.call("queue.declare", { queue, durable: true });
+        assertEquals(await t.drain(channel, queue), []);
+      }
     }],
     ["a transient exchange does not come back", async (_t, channel) => {
       await channel.send("exchange.declare", { exchange: "lost.x", passive: true });
