@@ -214,10 +214,19 @@ export class Channel {
     this.#consuming.silence();
   }
 
-  /** The channel is over: what it holds goes back to the queues. */
+  /**
+   * The channel is over: what it holds goes back to the queues, and only then do its consumers
+   * leave them. The next one would else be served from behind what comes back.
+   */
   end(): void {
+    this.silence();
     this.publishing.end();
+    this.giveBack();
     this.#consuming.end();
+  }
+
+  /** What is held goes back to the queues. */
+  giveBack(): void {
     this.#settling.end();
   }
 }

@@ -38,6 +38,9 @@ export class Consumer {
   }
 }
 
+/** Which of the waiting consumers is the next single active one. */
+export type SingleActive = "by priority" | "in turn";
+
 interface Group {
   readonly priority: number;
   readonly members: Consumer[];
@@ -47,14 +50,16 @@ interface Group {
 
 /** Highest priority first; within a priority everybody in turn. */
 export class ConsumerList {
-  readonly #singleActive: boolean;
+  readonly #single: SingleActive | undefined;
+  /** The one that gets messages, if only one may. */
+  #active: Consumer | undefined;
   #groups: Group[] = [];
   /** In order of arrival. */
   #all: Consumer[] = [];
 
-  /** @param singleActive only the consumer that came first gets messages */
-  constructor(singleActive: boolean) {
-    this.#singleActive = singleActive;
+  /** @param single only one consumer at a time gets messages, until it leaves */
+  constructor(single: SingleActive | undefined) {
+    this.#single = single;
   }
 
   get size(): number {
@@ -71,6 +76,7 @@ export class ConsumerList {
 
   add(consumer: Consumer): void {
     this.#all.push(consumer);
+    if (this.#single !== undefined) this.#active ??= consumer;
     const group = this.#groups.find(({ priority }) => priority === consumer.priority);
     if (group !== undefined) {
       group.members.push(consumer);
@@ -89,14 +95,13 @@ export class ConsumerList {
       if (group.next > index) group.next--;
     }
     this.#groups = this.#groups.filter(({ members }) => members.length > 0);
+    if (consumer !== this.#active) return;
+    this.#active = this.#single === "by priority" ? this.#groups[0]?.members[0] : this.#all[0];
   }
 
   /** The consumer that gets the next message, or undefined when none can take one. */
   next(): Consumer | undefined {
-    if (this.#singleActive) {
-      const active = this.#all[0];
-      return active?.canTake() ? active : undefined;
-    }
+    if (this.#single !== undefined) return this.#active?.canTake() ? this.#active : undefined;
     for (const group of this.#groups) {
       const { members } = group;
       for (let offset = 0; offset < members.length; offset++) {

@@ -79,7 +79,8 @@ export class Queue {
     this.name = identity.name;
     this.vhost = identity.vhost;
     this.arguments = args;
-    this.consumers = new ConsumerList(args.singleActiveConsumer);
+    const single = args.type === "classic" ? "by priority" : "in turn";
+    this.consumers = new ConsumerList(args.singleActiveConsumer ? single : undefined);
     this.#host = host;
     this.#topPriority = args.maxPriority ?? 0;
     this.#watchUse();
@@ -125,8 +126,8 @@ export class Queue {
     const message = this.#append(publication, size);
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready > 0) (message.lane as Lane).keep(message);
-    if (message.expiresAt !== 0) this.#armExpiry();
     this.#dropOverflow();
+    if (message.expiresAt !== 0) this.#armExpiry();
     return true;
   }
 
@@ -165,11 +166,15 @@ export class Queue {
   /** Queues that reject publishes keep what comes back to them. */
   #dropOverflow(): void {
     if (this.arguments.overflow !== "drop-head") return;
+    let dropped = false;
     while (this.#ready > 0 && this.#overflows(0, 0)) {
       const message = this.#take();
-      if (message === undefined) return;
+      if (message === undefined) break;
       this.#die(message, "maxlen");
+      dropped = true;
     }
+    // The new head may live shorter than the timer knows.
+    if (dropped && this.#anyExpires) this.#armExpiry();
   }
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */

@@ -370,9 +370,10 @@ export class Session implements ChannelSession, HeartbeatSession {
     this.#heartbeat.stop();
   }
 
-  /** First no channel takes deliveries any more, then all give back what they hold. */
+  /** First no channel takes deliveries any more, then all give back what they hold, then they end. */
   #endChannels(): void {
     for (const channel of this.#channels.values()) channel?.silence();
+    for (const channel of this.#channels.values()) channel?.giveBack();
     for (const channel of this.#channels.values()) channel?.end();
     this.#channels.clear();
     this.vhost.deleteQueuesOf(this.id);

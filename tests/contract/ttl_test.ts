@@ -142,3 +142,72 @@ contract(
     assertEquals([text, args.messageCount], ["head", 0]);
   },
 );
+
+/** How a message that has a time to live comes to the head of a queue with x-max-length. */
+const ARRIVALS: [how: string, length: number, arrive: (t: Case, queue: string) => Promise<void>][] =
+  [
+    ["it pushed the head out itself", 1, async (t, queue) => {
+      await t.publish(await t.channel(), { routingKey: queue }, { body: "keep" }, BRIEF);
+    }],
+    ["one behind it pushed the head out", 2, async (t, queue) => {
+      const last = { body: "last" };
+      await t.publish(await t.channel(), { routingKey: queue }, { body: "keep" }, BRIEF, last);
+    }],
+    ["the head was pushed out by what came back", 2, async (t, queue) => {
+      const channel = await t.channel();
+      await t.fill(channel, queue, "taken", "keep");
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+      await t.publish(channel, { routingKey: queue }, BRIEF);
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+      await t.fill(channel, queue, "last");
+      await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: true });
+    }],
+    ["the head was taken and acknowledged", 9, async (t, queue) => {
+      const channel = await t.channel();
+      await t.publish(channel, { routingKey: queue }, { body: "keep" }, BRIEF);
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+      await channel.send("basic.ack", { deliveryTag: 1 });
+    }],
+    ["it came back", 9, async (t, queue) => {
+      const channel = await t.channel();
+      await t.publish(channel, { routingKey: queue }, BRIEF, { body: "last" });
+      await channel.send("basic.get", { queue });
+      await channel.expectContent("basic.get-ok");
+      await channel.send("basic.reject", { deliveryTag: 1, requeue: true });
+    }],
+    ["its consumer vanished", 9, async (t, queue) => {
+      const channel = await t.channel();
+      await t.publish(channel, { routingKey: queue }, BRIEF);
+      await channel.call("basic.consume", { queue });
+      await channel.expectContent();
+      channel.peer.cut();
+    }],
+    ["the queue was purged before it came", 9, async (t, queue) => {
+      const channel = await t.channel();
+      const long = { body: "long", properties: { expiration: "90000" } };
+      await t.publish(channel, { routingKey: queue }, long);
+      await channel.call("queue.purge", { queue });
+      await t.publish(channel, { routingKey: queue }, BRIEF);
+    }],
+  ];
+
+const BRIEF = { body: "brief", properties: { expiration: "400" } };
+
+for (const [how, length, arrive] of ARRIVALS) {
+  contract(`A message at the head expires by itself when ${how}`, async (t) => {
+    const channel = await t.channel();
+    const dead = await t.queue(channel);
+    const queue = await t.queue(channel, { "x-max-length": length, ...deadLetterTo(dead) });
+    await arrive(t, queue);
+    await channel.call("basic.consume", { queue: dead, noAck: true });
+    for (;;) {
+      const { text, properties } = await channel.expectContent();
+      if (text === "brief") {
+        return assertEquals(properties.headers!["x-first-death-reason"], "expired");
+      }
+    }
+  });
+}
