@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   console.log(`Broker: ${broker.name} at ${endpoints.map(redact).join(", ")}`);
   console.log(`Queue:  ${queue}\n`);
 
-  const show = new Show({ AMQP_URL: broker.url, TASK_QUEUE: queue });
+  const show = new Show({ AMQP_URL: broker.url, WORK_QUEUE: queue });
   const limit = setTimeout(() => show.fail("took too long"), LIMIT_MS);
   const interrupt = () => show.fail("interrupted");
   Deno.addSignalListener("SIGINT", interrupt);

@@ -1,7 +1,7 @@
 /** `worker`: takes tasks from a queue, does them, and acknowledges each only when it is done. */
 import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
 import type { Endpoint } from "./amqp/url.ts";
-import { EXIT_HELP, readEndpoints, URL_HELP } from "./cli/broker_flags.ts";
+import { EXIT_HELP, readEndpoints, URL_HELP, urlForCommands } from "./cli/broker_flags.ts";
 import { garbled, type HelpPage, isGarbled, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
@@ -41,8 +41,9 @@ one, so that a task can run twice. When the connection is lost, it connects agai
   TASK_MAX_ATTEMPTS, TASK_REDELIVERED, TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY,
   TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP, TASK_DEADLINE (seconds since 1970),
   TASK_META_FILE (everything about the task, as JSON) and TASK_SNOOZE_FILE. TASK_ID stays the same
-  over retries; a task that was sent without an id gets one with its first retry. AMQP_URL and
-  TASK_* of the worker's own environment are left out. Exit status:
+  over retries; a task that was sent without an id gets one with its first retry. AMQP_URL,
+  WORK_QUEUE and TASK_* of the worker's own environment are left out: a command that sends the next
+  task needs --pass-url, and names its queue. Exit status:
     0              done
     64 65 66 76 78 it will never work: to NAME.dead
     79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
@@ -104,7 +105,7 @@ async function run(host: Host): Promise<number> {
   const tutorial = words.length === 0 && values.shell === undefined && values.handler === undefined;
   const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
   warnAboutAckTimeout(values, timeoutMs, endpoints[0]!, host);
-  const work = await chooseWork(values, words, given, host);
+  const work = await chooseWork(values, words, given, endpoints, host);
   const dedupe = values["dedupe-file"] === undefined
     ? undefined
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
@@ -167,6 +168,7 @@ async function chooseWork(
   values: WorkerValues,
   words: readonly string[],
   given: ReadonlySet<string>,
+  endpoints: readonly Endpoint[],
   host: Host,
 ): Promise<Work> {
   if (words.some(isGarbled)) throw new UsageError(garbled("the command"));
@@ -196,9 +198,10 @@ async function chooseWork(
     return { handler: dotsHandler({ print: host.print }), kill() {} };
   }
   const { CommandHandler } = await import("./handlers/command.ts");
+  (await import("./handlers/environment.ts")).dropOwnVariables();
   const command = new CommandHandler({
     ...(values.shell === undefined ? { argv: words } : { shell: values.shell }),
-    env: Deno.env.toObject(),
+    ...(values["pass-url"] ? { url: () => urlForCommands(endpoints) } : {}),
     ...optional("cwd", values.cwd),
     output: values.output,
     exits: {

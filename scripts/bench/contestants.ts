@@ -71,7 +71,7 @@ export async function oneShots(
   url: string,
   queue: string,
 ): Promise<Contestant<number>[]> {
-  const env = { AMQP_URL: url, TASK_QUEUE: queue };
+  const env = { AMQP_URL: url, WORK_QUEUE: queue };
   const deno = [Deno.execPath(), "run", "--quiet"];
   const empty = `${folder}/empty.ts`;
   await Deno.writeTextFile(empty, "");

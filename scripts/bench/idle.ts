@@ -14,7 +14,7 @@ export async function benchIdle(url: string, say: Say): Promise<void> {
   if (installed(`${root}dist/worker`)) programs.push(["dist/worker", `${root}dist/worker`, []]);
   const sizes: number[] = [];
   for (const [, command, args] of programs) {
-    const env = { AMQP_URL: url, TASK_QUEUE: "bench-idle" };
+    const env = { AMQP_URL: url, WORK_QUEUE: "bench-idle" };
     await using worker = spawn(command, { args, env, killOnDispose: true });
     await worker.waitForLine(/Waiting for messages/);
     sizes.push(await residentMemory(worker.pid));

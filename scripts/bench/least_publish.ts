@@ -40,7 +40,7 @@ class LeastClient extends AMQPBaseClient {
 }
 
 const url = new URL(Deno.env.get("AMQP_URL")!);
-const queue = Deno.env.get("TASK_QUEUE")!;
+const queue = Deno.env.get("WORK_QUEUE")!;
 const conn = await Deno.connect({ hostname: url.hostname, port: Number(url.port || 5672) });
 conn.setNoDelay(true);
 const client = new LeastClient(conn, url);

@@ -2,7 +2,7 @@
 import { AMQPClient } from "@cloudamqp/amqp-client";
 
 const connection = await new AMQPClient(Deno.env.get("AMQP_URL")!).connect();
-const queue = Deno.env.get("TASK_QUEUE")!;
+const queue = Deno.env.get("WORK_QUEUE")!;
 const channel = await connection.channel();
 await channel.queueDeclare(queue, { passive: true });
 await channel.confirmSelect();

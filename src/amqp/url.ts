@@ -83,6 +83,31 @@ export function redact(endpoint: Endpoint): string {
   return `${endpoint.tls ? "amqps" : "amqp"}://${user}@${host}:${endpoint.port}${vhost}`;
 }
 
+/**
+ * The URL that `parseUrls` makes this endpoint of, with its secret: for a child that has to reach the
+ * same broker.
+ */
+export function formatUrl(endpoint: Endpoint): string {
+  const { trust } = endpoint;
+  const parameters: Record<string, string | number | undefined> = {
+    heartbeat: endpoint.heartbeat,
+    connection_timeout: endpoint.connectionTimeout,
+    channel_max: endpoint.channelMax,
+    auth_mechanism: endpoint.auth === "PLAIN" ? undefined : "external",
+    name: endpoint.name,
+    cacertfile: trust.cacertfile,
+    certfile: trust.certfile,
+    keyfile: trust.keyfile,
+    server_name_indication: trust.serverName,
+    verify: trust.verify === undefined ? undefined : trust.verify ? "verify_peer" : "verify_none",
+  };
+  const query = Object.entries(parameters)
+    .filter(([key, value]) => value !== undefined && (endpoint.tls || !TLS_KEYS.includes(key)))
+    .map(([key, value]) => `${key}=${encodeURIComponent(value!)}`);
+  const password = encodeURIComponent(endpoint.password);
+  return `${redact(endpoint).replace("@", `:${password}@`)}?${query.join("&")}`;
+}
+
 function parseUrl(text: string, source: string, overrides: EndpointOverrides): Endpoint {
   function refuse(requirement: string): never {
     throw new UsageError(`${source} ${requirement}, and is ${JSON.stringify(withoutSecret(text))}`);

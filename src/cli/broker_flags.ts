@@ -1,6 +1,13 @@
 /** The options by which a tool finds its broker and its queue, the same for all of them. */
 import type { QueuePolicy } from "../amqp/declare.ts";
-import { DEFAULT_URL, type Endpoint, hasPassword, parseUrls, type TlsTrust } from "../amqp/url.ts";
+import {
+  DEFAULT_URL,
+  type Endpoint,
+  formatUrl,
+  hasPassword,
+  parseUrls,
+  type TlsTrust,
+} from "../amqp/url.ts";
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import { unreadable } from "./input.ts";
@@ -104,6 +111,20 @@ export function readEndpoints(
     throw new UsageError(`${source} must have an amqps:// URL for ${names}, and has amqp:// only`);
   }
   return endpoints;
+}
+
+/** AMQP_URL for the commands of this worker, whatever directory they run in. */
+export function urlForCommands(endpoints: readonly Endpoint[]): string {
+  return endpoints.map((endpoint) => {
+    const trust = { ...endpoint.trust } as { -readonly [K in keyof TlsTrust]: TlsTrust[K] };
+    for (const file of ["cacertfile", "certfile", "keyfile"] as const) {
+      const path = trust[file];
+      if (path !== undefined && !/^(?:\/|[a-z]:)/i.test(path)) {
+        trust[file] = `${Deno.cwd()}/${path}`;
+      }
+    }
+    return formatUrl({ ...endpoint, trust });
+  }).join(",");
 }
 
 /** How the work queue is treated. */

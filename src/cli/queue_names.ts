@@ -11,7 +11,7 @@ export interface QueueShare {
 }
 
 /** Where the name comes from when --queue is not given, and what it is when that is not set. */
-const ORIGIN = { env: "TASK_QUEUE", shown: "task_queue" };
+const ORIGIN = { env: "WORK_QUEUE", shown: "task_queue" };
 
 /** For the help pages. */
 export const QUEUE_NAMES_HELP: readonly [string, string] = [

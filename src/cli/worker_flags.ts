@@ -115,6 +115,9 @@ export const WORKER_FLAGS = {
     help: "call the default export of a module for each task (JavaScript; TypeScript under deno)",
   }),
   cwd: text({ value: "DIR", help: "directory that the command runs in" }),
+  "pass-url": toggle({
+    help: "give the command AMQP_URL, password included, so that new_task in it finds this broker",
+  }),
   output,
   "ack-on": exitCodes("exit statuses that mean done, besides 0"),
   "retry-on": exitCodes("exit statuses that mean another attempt"),

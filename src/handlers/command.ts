@@ -10,7 +10,7 @@ import {
   type TaskContext,
 } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
-import { inheritedEnvironment, taskEnvironment, taskMetadata } from "./environment.ts";
+import { taskEnvironment, taskMetadata, withoutOwnVariables } from "./environment.ts";
 import { type ExitOverrides, type ExitRules, exitRules, verdictOf } from "./exit_codes.ts";
 import { findExecutable } from "./lookup.ts";
 import { type OutputMode, OutputRouter, type RunOutput, SharedWriter } from "./output.ts";
@@ -28,8 +28,13 @@ export interface CommandOptions {
    * has to come from "$TASK_ID".
    */
   readonly shell?: string;
-  /** The worker's environment. */
-  readonly env: Record<string, string>;
+  /**
+   * What commands inherit, but for the worker's own variables; default this process's environment
+   * as it is, from which whoever owns it has dropped those.
+   */
+  readonly env?: Record<string, string>;
+  /** AMQP_URL for a command that sends tasks; absent: it gets none. */
+  readonly url?: () => string;
   /** Directory to run in; default the worker's. */
   readonly cwd?: string;
   /** Default `prefix`. */
@@ -53,7 +58,8 @@ export class CommandHandler implements Disposable {
   readonly #options: CommandOptions;
   readonly #argv: readonly string[];
   readonly #rules: ExitRules;
-  readonly #env: Record<string, string>;
+  /** undefined: this process's. */
+  readonly #env: Record<string, string> | undefined;
   readonly #output: OutputRouter;
   readonly #groups = new ProcessGroups();
   readonly #files = new TaskFiles();
@@ -70,7 +76,7 @@ export class CommandHandler implements Disposable {
     this.#options = options;
     this.#argv = options.shell === undefined ? options.argv! : shellArgv(options.shell);
     this.#rules = exitRules(options.exits, options.shell !== undefined);
-    this.#env = inheritedEnvironment(options.env);
+    this.#env = options.env && withoutOwnVariables(options.env);
     const stderr = new SharedWriter(Deno.stderr);
     this.#output = new OutputRouter(options.output ?? { kind: "prefix" }, stderr, options.warn);
     this.#file = this.#findProgram();
@@ -86,7 +92,8 @@ export class CommandHandler implements Disposable {
       const status = await this.#groups.run({
         file: this.#file,
         args: this.#argumentsFor(task, context),
-        env: { ...this.#env, ...taskEnvironment(task, context, files) },
+        env: this.#environment(task, context, files),
+        inheritEnv: this.#env === undefined,
         ...this.#directory(),
         input: task.body,
         stdout: output.stdout,
@@ -140,6 +147,15 @@ export class CommandHandler implements Disposable {
     }
   }
 
+  #environment(task: Task, context: TaskContext, files: RunFiles): Record<string, string> {
+    const url = this.#options.url?.();
+    return {
+      ...this.#env,
+      ...(url === undefined ? {} : { AMQP_URL: url }),
+      ...taskEnvironment(task, context, files),
+    };
+  }
+
   #argumentsFor(task: Task, context: TaskContext): string[] {
     const given = this.#argv.slice(1);
     if (this.#options.shell !== undefined) return given;
@@ -173,7 +189,8 @@ export class CommandHandler implements Disposable {
   }
 
   #findProgram(): string {
-    const path = this.#env.PATH || "/usr/bin:/bin";
+    const path = (this.#env === undefined ? Deno.env.get("PATH") : this.#env.PATH) ||
+      "/usr/bin:/bin";
     return findExecutable(this.#argv[0]!, { path, ...this.#directory() });
   }
 

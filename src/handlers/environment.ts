@@ -9,11 +9,25 @@ const META_SCHEMA = 1;
 /** Longest value of a variable in UTF-16 code units; the system's limit for one is 128 KiB. */
 const MAX_VALUE_LENGTH = 8_192;
 
-/** The environment that commands inherit: the worker's, without the broker's address and TASK_*. */
-export function inheritedEnvironment(env: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).filter(([name]) => name !== "AMQP_URL" && !name.startsWith("TASK_")),
-  );
+/**
+ * Takes from this process's environment what its commands must not inherit: the broker's address,
+ * the worker's queue and TASK_*. What remains they inherit from the system as it is: handed on by
+ * us, a variable that is not UTF-8 would vanish.
+ */
+export function dropOwnVariables(): void {
+  for (const name of Object.keys(Deno.env.toObject())) {
+    if (isOwn(name)) Deno.env.delete(name);
+  }
+}
+
+/** The same for an environment that is given. */
+export function withoutOwnVariables(env: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isOwn(name)));
+}
+
+/** A command that sends tasks must not feed its own worker because it inherited the queue. */
+function isOwn(name: string): boolean {
+  return name === "AMQP_URL" || name === "WORK_QUEUE" || name.startsWith("TASK_");
 }
 
 /**

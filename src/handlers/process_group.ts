@@ -19,8 +19,10 @@ export interface GroupOptions {
   /** Absolute path, or on Windows a name. */
   readonly file: string;
   readonly args: readonly string[];
-  /** The whole environment of the child. */
+  /** Environment of the child. */
   readonly env: Record<string, string>;
+  /** It comes on top of this process's own; default: it is all that the child gets. */
+  readonly inheritEnv?: boolean;
   readonly cwd?: string;
   /** Written to stdin, followed by the end of file. A child that does not read it is not at fault. */
   readonly input: Uint8Array;
@@ -97,7 +99,7 @@ export class ProcessGroups {
     return new Deno.Command(launcher ?? options.file, {
       args: [...args],
       env: options.env,
-      clearEnv: true,
+      clearEnv: !(options.inheritEnv ?? false),
       detached: launcher === undefined && Deno.build.os !== "windows",
       stdin: options.input.length > 0 ? "piped" : "null",
       stdout: typeof options.stdout === "function" ? "piped" : options.stdout,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { DEFAULT_URL, hasPassword, parseUrls, redact } from "../../src/amqp/url.ts";
+import { DEFAULT_URL, formatUrl, hasPassword, parseUrls, redact } from "../../src/amqp/url.ts";
 import { UsageError } from "../../src/errors.ts";
 import { Chance, endpointOf } from "./harness.ts";
 
@@ -250,5 +250,19 @@ Deno.test("a password in a text is noticed, also in the second URL", () => {
   }
   for (const text of ["amqp://u@h", "amqp://h:5672", "amqp://u:@h", "amqp://h/v:w@x", "u:p@h"]) {
     assertEquals(hasPassword(text), false, text);
+  }
+});
+
+Deno.test("an endpoint as a URL gives the same endpoint again", () => {
+  for (
+    const url of [
+      DEFAULT_URL,
+      "amqp://us%40er:p%40ss%2Fw%3A%2C%C3%BC@[::1]:1/v%2Fhost?heartbeat=0&name=a%2Cb",
+      "amqp://u:@h?channel_max=9&connection_timeout=50&auth_mechanism=external",
+      "amqps://u:p@h/?cacertfile=/a%20b&certfile=c&keyfile=k&verify=verify_none" +
+      "&server_name_indication=n",
+    ]
+  ) {
+    assertEquals(endpointOf(formatUrl(endpointOf(url))), endpointOf(url), url);
   }
 });

@@ -61,6 +61,6 @@ Deno.test("what is no list of names, or a list where one is wanted, is refused",
     }
   }
   for (const given of ["high=3,low", "a,b", "tenant=12"]) {
-    assertThrows(() => queue.parse([given], "TASK_QUEUE"), UsageError, "TASK_QUEUE must name one");
+    assertThrows(() => queue.parse([given], "WORK_QUEUE"), UsageError, "WORK_QUEUE must name one");
   }
 });

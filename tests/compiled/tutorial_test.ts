@@ -24,7 +24,7 @@ const DONE = " [x] Done";
 
 brokerTest("compiled new_task and two compiled workers do the tutorial", async () => {
   await using temp = await tempDir();
-  const target = [`AMQP_URL=${node.url}`, `TASK_QUEUE=${uniqueName("compiled")}`];
+  const target = [`AMQP_URL=${node.url}`, `WORK_QUEUE=${uniqueName("compiled")}`];
   await using first = binary("worker", temp.path, target, []);
   await using second = binary("worker", temp.path, target, []);
   const workers = [first, second];

@@ -63,7 +63,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       args: ["--queue", long],
       says: "--queue must have names of 1 to 238 bytes, and one has 256",
     },
-    { queue: long, says: "TASK_QUEUE must have names of 1 to 238 bytes, and one has 256" },
+    { queue: long, says: "WORK_QUEUE must have names of 1 to 238 bytes, and one has 256" },
     { tool: "worker", args: ["--queue"], says: "--queue needs a value (NAME[,NAME])" },
     { args: ["--no-declare=1"], says: "--no-declare is a switch and takes no value" },
     {
@@ -152,7 +152,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       tool: "new_task",
       queue: "high=3,low",
       says:
-        "TASK_QUEUE must name one queue here, without a part of a worker's concurrency, and is " +
+        "WORK_QUEUE must name one queue here, without a part of a worker's concurrency, and is " +
         '"high=3,low"; in a name "," and "=" are written "\\," and "\\="',
     },
     {
@@ -160,7 +160,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       args: ["dead", "ls"],
       queue: "a,b",
       says:
-        "TASK_QUEUE must name one queue here, without a part of a worker's concurrency, and is " +
+        "WORK_QUEUE must name one queue here, without a part of a worker's concurrency, and is " +
         '"a,b"; in a name "," and "=" are written "\\," and "\\="',
     },
     {
@@ -382,7 +382,7 @@ Deno.test("a server that is no AMQP broker is a protocol error", async () => {
 });
 
 Deno.test("a variable that is not UTF-8 is refused with 64", async () => {
-  for (const [tool, name] of [["new_task", "AMQP_URL"], ["worker", "TASK_QUEUE"]] as const) {
+  for (const [tool, name] of [["new_task", "AMQP_URL"], ["worker", "WORK_QUEUE"]] as const) {
     const line = `${name}="$(printf 'amqp://\\377')" "$@"`;
     const { code, stderr } = await finishInShell(line, tool, ["x"], "amqp://127.0.0.1:1/");
     assertEquals({ code, stderr }, {

@@ -172,7 +172,7 @@ Deno.test("new_task may use the network, read files and two variables, and never
     "--no-prompt",
     "--allow-net",
     "--allow-read",
-    "--allow-env=AMQP_URL,TASK_QUEUE",
+    "--allow-env=AMQP_URL,WORK_QUEUE",
   ]);
 });
 

@@ -11,7 +11,7 @@ export type Tool = "new_task" | "worker";
 export interface ToolOptions extends ProcessOptions {
   /** AMQP_URL; absent: the tool sees none. */
   readonly url?: string;
-  /** TASK_QUEUE; absent: the tool sees none. */
+  /** WORK_QUEUE; absent: the tool sees none. */
   readonly queue?: string;
 }
 
@@ -39,7 +39,7 @@ export function start(
   return spawn(command, {
     ...options,
     args: rest,
-    env: { AMQP_URL: url, TASK_QUEUE: queue, ...options.env },
+    env: { AMQP_URL: url, WORK_QUEUE: queue, ...options.env },
   });
 }
 
@@ -68,7 +68,7 @@ export async function finishInShell(
 ): Promise<Output> {
   await using shell = spawn("/bin/sh", {
     args: ["-c", line, "sh", ...commandOf(tool, args)],
-    env: { AMQP_URL: url, TASK_QUEUE: queue },
+    env: { AMQP_URL: url, WORK_QUEUE: queue },
     ...(meanwhile ? { stdin: "open" } : {}),
   });
   if (meanwhile) {

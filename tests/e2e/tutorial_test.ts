@@ -92,7 +92,7 @@ brokerTest(
     const empty = await finish("new_task", ["--url", node.url.replace("guest:guest@", ""), "x"], {
       url: "",
       queue: "",
-      env: { TASK_QUEUE: "" },
+      env: { WORK_QUEUE: "" },
     });
     assertEquals([empty.code, empty.stderr], [0, ""]);
     assertEquals((await takeOne(node.url, "task_queue")).bodyToString(), "x");

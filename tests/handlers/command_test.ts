@@ -196,7 +196,13 @@ Deno.test("snooze files of commands that ended otherwise do not pile up", () => 
 });
 
 Deno.test("a command knows its task from TASK_* and nothing of the worker's own settings", async () => {
-  const env = { ...ENV, AMQP_URL: "amqp://u:secret@h/", TASK_QUEUE: "not this", COLOUR: "blue" };
+  const env = {
+    ...ENV,
+    AMQP_URL: "amqp://u:secret@h/",
+    WORK_QUEUE: "nor this",
+    TASK_QUEUE: "not this",
+    COLOUR: "blue",
+  };
   using bench = new Bench({ argv: ["env"], env });
   await bench.run({
     id: "abc",
@@ -236,7 +242,7 @@ Deno.test("a command knows its task from TASK_* and nothing of the worker's own 
   ) {
     assertStringIncludes(text, `${line}\n`);
   }
-  for (const secret of ["AMQP_URL", "secret", "LD_PRELOAD", "not this"]) {
+  for (const secret of ["AMQP_URL", "secret", "LD_PRELOAD", "not this", "WORK_QUEUE"]) {
     assert(!text.includes(secret), secret);
   }
 });

@@ -86,7 +86,7 @@ export class QueueBench implements AsyncDisposable {
   workerIn(env: Record<string, string>, ...args: string[]): TestProcess {
     return spawnDeno(WORKER, {
       args: ["--queue", this.name, ...args],
-      env: { AMQP_URL: this.url, TASK_QUEUE: undefined, ...env },
+      env: { AMQP_URL: this.url, WORK_QUEUE: undefined, ...env },
     });
   }
 

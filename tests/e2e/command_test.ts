@@ -1,0 +1,64 @@
+/** What a command that a worker runs can rely on. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { tempDir, uniqueName } from "../support/temp.ts";
+import { takeAll } from "./queue_view.ts";
+import { commandOf, finish, finishInShell, send } from "./tools.ts";
+
+const node = await sharedNode();
+
+function freshQueue(name: string): { url: string; queue: string } {
+  return { url: node.url, queue: uniqueName(name) };
+}
+
+/** Arguments of a worker that does what is there and ends; it runs a text of sh. */
+function once(text: string, ...args: string[]): string[] {
+  return ["--exit-when-empty", "--output", "inherit", ...args, "--", "sh", "-c", text, "sh"];
+}
+
+brokerTest("a command sends the next task to the worker's broker with --pass-url", async () => {
+  await using dir = await tempDir("chain-");
+  const password = dir.file("password");
+  await Deno.writeTextFile(password, "guest\n");
+  // Its file is found from another directory, too.
+  const broker = new URL(node.url);
+  broker.password = "wrong";
+  const first = freshQueue("first");
+  const next = uniqueName("next");
+  await send(["one"], first);
+  const args = once('cd / && "$@"', "--pass-url", "--password-file", password);
+  const { code, stderr } = await finish("worker", [
+    ...args,
+    ...commandOf("new_task", ["--queue", next, "two"]),
+  ], { ...first, url: broker.href });
+  assertEquals(code, 0, stderr);
+  const sent = await takeAll(node.url, next);
+  assertEquals(sent.map((task) => task.bodyToString()), ["two"]);
+});
+
+brokerTest("a command sees neither the worker's broker nor its queue", async () => {
+  const target = freshQueue("unseen");
+  await send(["one"], target);
+  const { code, stdout } = await finish("worker", once("env"), target);
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, `TASK_QUEUE=${target.queue}\n`);
+  for (const name of ["AMQP_URL", "WORK_QUEUE", "TASK_COLOUR"]) {
+    assertEquals(stdout.split("\n").filter((line) => line.startsWith(`${name}=`)), [], name);
+  }
+});
+
+brokerTest("a variable that is not UTF-8 reaches commands as it is", async () => {
+  const target = freshQueue("bytes");
+  await send(["one"], target);
+  const line = `LATIN=$(printf 'gr\\374n') TASK_COLOUR=blue exec "$@"`;
+  const command = 'printf %s "$LATIN" | od -An -tx1; echo "[$TASK_COLOUR]"';
+  const { code, stdout } = await finishInShell(
+    line,
+    "worker",
+    once(command),
+    target.url,
+    target.queue,
+  );
+  assertEquals(code, 0);
+  assertEquals(stdout.split("\n").slice(1, 3), [" 67 72 fc 6e", "[]"]);
+});
