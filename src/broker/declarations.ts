@@ -4,6 +4,7 @@
  */
 
 import type { ChannelSession } from "./channel.ts";
+import type { Subject } from "./definitions.ts";
 import { exchangeTypeOf } from "./exchange.ts";
 import { accessRefused, Fault, notFound } from "./faults.ts";
 import type { Arguments, MethodName } from "./methods.ts";
@@ -29,6 +30,14 @@ export class Declarations {
     if (!noWait) this.#session.send(this.#channel, name, args);
   }
 
+  /**
+   * What was asked for may wait for the commit, and the answer with it. Where nothing had to be
+   * changed there is nothing to wait for: on a full disk consumers go on.
+   */
+  #whenSaved(subject: Subject): void {
+    if (!this.#session.vhost.isSaved(subject)) this.#session.mustBeSafe();
+  }
+
   // -- exchanges --
 
   declareExchange(args: Arguments<"exchange.declare">): void {
@@ -41,8 +50,8 @@ export class Declarations {
     } else {
       const { durable, autoDelete, internal } = args;
       const type = exchangeTypeOf(args.type);
-      this.#session.mustBeSafe();
       vhost.declareExchange({ name, type, durable, autoDelete, internal, table: args.arguments });
+      this.#whenSaved({ exchange: name });
     }
     this.#reply(noWait, "exchange.declare-ok", {});
   }
@@ -50,20 +59,22 @@ export class Declarations {
   deleteExchange({ exchange: given, ifUnused, noWait }: Arguments<"exchange.delete">): void {
     const exchange = withoutLineBreaks(given);
     if (exchange === "") throw accessRefused("operation not permitted on the default exchange");
-    this.#session.mustBeSafe();
     this.#session.vhost.deleteExchange(exchange, ifUnused);
+    this.#whenSaved({ exchange });
     this.#reply(noWait, "exchange.delete-ok", {});
   }
 
   bindExchange(args: Arguments<"exchange.bind">): void {
-    this.#session.mustBeSafe();
-    this.#session.vhost.bind(this.#exchangeBinding(args));
+    const request = this.#exchangeBinding(args);
+    this.#session.vhost.bind(request);
+    this.#whenSaved(request);
     this.#reply(args.noWait, "exchange.bind-ok", {});
   }
 
   unbindExchange(args: Arguments<"exchange.unbind">): void {
-    this.#session.mustBeSafe();
-    this.#session.vhost.unbind(this.#exchangeBinding(args));
+    const request = this.#exchangeBinding(args);
+    this.#session.vhost.unbind(request);
+    this.#whenSaved(request);
     this.#reply(args.noWait, "exchange.unbind-ok", {});
   }
 
@@ -117,12 +128,14 @@ export class Declarations {
       throw accessRefused(`queue name '${given}' contains reserved prefix 'amq.*'`);
     }
     if (given === "") refuseServerName(args.arguments);
-    this.#session.mustBeSafe();
     const { durable, exclusive, autoDelete } = args;
     // An exclusive queue cannot outlive its connection, so it is never durable.
     const flags = { durable: durable && !exclusive, exclusive, autoDelete };
     const name = given === "" ? randomName("amq.gen-") : given;
-    return this.#session.vhost.declareQueue(name, flags, args.arguments, this.#session.id);
+    const { vhost, id } = this.#session;
+    const queue = vhost.declareQueue(name, flags, args.arguments, id);
+    this.#whenSaved({ queue: name });
+    return queue;
   }
 
   #declareReplyQueue(queue: string, noWait: boolean): void {
@@ -135,15 +148,15 @@ export class Declarations {
 
   bindQueue(args: Arguments<"queue.bind">): void {
     const request = this.#queueBinding(args);
-    this.#session.mustBeSafe();
     this.#session.vhost.bind(request);
+    this.#whenSaved(request);
     this.#reply(args.noWait, "queue.bind-ok", {});
   }
 
   unbindQueue(args: Arguments<"queue.unbind">): void {
     const request = this.#queueBinding(args);
-    this.#session.mustBeSafe();
     this.#session.vhost.unbind(request);
+    this.#whenSaved(request);
     this.#reply(false, "queue.unbind-ok", {});
   }
 
@@ -175,9 +188,9 @@ export class Declarations {
     if (vhost.findQueue(name) !== undefined) {
       const queue = this.queue(name);
       queue.checkDeletable(ifUnused, ifEmpty);
-      this.#session.mustBeSafe();
       messageCount = vhost.deleteQueue(queue);
     }
+    this.#whenSaved({ queue: name });
     this.#reply(noWait, "queue.delete-ok", { messageCount });
   }
 }

@@ -31,11 +31,19 @@ export interface StoredBinding {
 
 type Value = string | number | Uint8Array;
 
+/** What an answer to a client may be about. */
+export type Subject =
+  | { queue: string }
+  | { exchange: string }
+  | Pick<StoredBinding, "source" | "kind" | "destination">;
+
 export class Definitions {
   readonly #database: DatabaseSync;
   readonly #onChange: () => void;
   /** Statements that wait for the commit, in order. */
   #changes: [sql: string, values: Value[]][] = [];
+  /** What they are about. */
+  #unsaved = new Set<string>();
 
   /** @param onChange told of every change that waits for a commit */
   constructor(database: DatabaseSync, onChange: () => void) {
@@ -48,8 +56,17 @@ export class Definitions {
     return this.#changes.length > 0;
   }
 
+  /** Whether a queue, an exchange or what binds two of them is on disk as it is in memory. */
+  isSaved(vhost: string, subject: Subject): boolean {
+    return !this.#unsaved.has(keyOf(vhost, subject));
+  }
+
+  #touch(vhost: string, subject: Subject): void {
+    this.#unsaved.add(keyOf(vhost, subject));
+  }
+
   /** Runs a statement with the next commit. */
-  change(sql: string, ...values: Value[]): void {
+  #change(sql: string, ...values: Value[]): void {
     this.#changes.push([sql, values]);
     this.#onChange();
   }
@@ -62,11 +79,13 @@ export class Definitions {
   /** The changes are on disk: forget them. */
   settled(): void {
     this.#changes = [];
+    this.#unsaved.clear();
   }
 
   addExchange(exchange: StoredExchange): void {
     const { vhost, name, type, autoDelete, internal } = exchange;
-    this.change(
+    this.#touch(vhost, { exchange: name });
+    this.#change(
       "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
       ...[bytesOf(vhost), bytesOf(name), type],
       ...[Number(autoDelete), Number(internal), exchange.arguments],
@@ -74,29 +93,37 @@ export class Definitions {
   }
 
   removeExchange(vhost: string, name: string): void {
-    this.change("DELETE FROM exchange WHERE vhost = ? AND name = ?", ...[vhost, name].map(bytesOf));
+    this.#touch(vhost, { exchange: name });
+    this.#change(
+      "DELETE FROM exchange WHERE vhost = ? AND name = ?",
+      ...[vhost, name].map(bytesOf),
+    );
   }
 
   addQueue(queue: StoredQueue): void {
     const { id, vhost, name, autoDelete } = queue;
-    this.change(
+    this.#touch(vhost, { queue: name });
+    this.#change(
       "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
       ...[id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
     );
   }
 
   /** The caller has dropped its lanes and discarded their messages. */
-  removeQueue(id: number): void {
-    this.change("DELETE FROM lane WHERE queue = ?", id);
-    this.change("DELETE FROM queue WHERE id = ?", id);
+  removeQueue({ id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">): void {
+    this.#touch(vhost, { queue: name });
+    this.#change("DELETE FROM lane WHERE queue = ?", id);
+    this.#change("DELETE FROM queue WHERE id = ?", id);
   }
 
   addBinding(binding: StoredBinding): void {
-    this.change("INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)", ...bindingKey(binding));
+    this.#touch(binding.vhost, binding);
+    this.#change("INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)", ...bindingKey(binding));
   }
 
   removeBinding(binding: StoredBinding): void {
-    this.change(
+    this.#touch(binding.vhost, binding);
+    this.#change(
       `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
          AND routing_key = ? AND arguments = ?`,
       ...bindingKey(binding),
@@ -153,6 +180,13 @@ export class Definitions {
   setSecret(user: string, secret: string): void {
     this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
   }
+}
+
+function keyOf(vhost: string, subject: Subject): string {
+  if ("queue" in subject) return JSON.stringify(["queue", vhost, subject.queue]);
+  if ("exchange" in subject) return JSON.stringify(["exchange", vhost, subject.exchange]);
+  const { source, kind, destination } = subject;
+  return JSON.stringify(["binding", vhost, source, kind, destination]);
 }
 
 /** Names and keys are stored as bytes: any character may be in them, NUL included. */

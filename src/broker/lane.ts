@@ -109,13 +109,11 @@ export class Lane implements LaneRecord {
       expiresAt,
       durable,
     );
-    if (this.#hasRoom()) {
-      this.#enter(message);
-      if (durable || message.size >= LARGE_BYTES) this.#store.insert(message);
-    } else {
-      this.#countPaged(message, 1);
-      this.#store.insert(message);
-    }
+    // The store first: it may refuse.
+    const hasRoom = this.#hasRoom();
+    if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);
+    if (hasRoom) this.#enter(message);
+    else this.#countPaged(message, 1);
     return message;
   }
 

@@ -435,7 +435,7 @@ export class Queue {
     this.#ready = this.#readyBytes = 0;
     this.#host.deadlines.cancel(this.#expiry);
     this.#host.deadlines.cancel(this.#unusedDeadline);
-    if (this.durable) this.#host.store.definitions.removeQueue(this.identity.id);
+    if (this.durable) this.#host.store.definitions.removeQueue(this.identity);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
       this.consumers.remove(consumer);

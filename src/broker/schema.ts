@@ -78,6 +78,9 @@ const MIGRATIONS = [
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
+/** SQLite would open files in the middle of its work, when there may be no descriptor left. */
+export const NO_TEMPORARY_FILES = "PRAGMA temp_store = MEMORY";
+
 /** Versions before this one had no application id. */
 const FIRST_WITH_ID = 4;
 
@@ -136,6 +139,7 @@ export function openDatabase(path: string): DatabaseSync {
     database.exec("PRAGMA wal_autocheckpoint = 4000");
     database.exec("PRAGMA journal_size_limit = 67108864");
     database.exec("PRAGMA cache_size = -8192");
+    database.exec(NO_TEMPORARY_FILES);
     migrate(database);
     return database;
   } catch (error) {

@@ -136,7 +136,7 @@ export class Broker implements QueueHost {
     }
     this.#restore();
     this.#sweep();
-    after(FIRST_LOOK_MS, () => this.#alarms.look());
+    after(FIRST_LOOK_MS, () => this.#look());
   }
 
   /** The port that was taken. */
@@ -211,7 +211,7 @@ export class Broker implements QueueHost {
         ...{ limits: this.#limits, users: this.#users, vhosts: this.#vhosts },
         ...{ deadlines: this.deadlines, version: this.#options.version, log: this.#options.log },
       });
-      await this.#alarms.look();
+      await this.#look();
       if (login === undefined || this.#stopping) return;
       const session = new Session(this.#nextSessionId++, login, this.#sessionHost());
       this.#sessions.add(session);
@@ -227,6 +227,12 @@ export class Broker implements QueueHost {
       closeQuietly(connection);
       if (this.#connections.size === 0) this.#onLastGone?.();
     }
+  }
+
+  /** What costs time, and is needed before somebody publishes. */
+  #look(): Promise<void> {
+    if (!this.#stopping) this.store.prepareScratch();
+    return this.#alarms.look();
   }
 
   #logFault(error: unknown): void {

@@ -11,7 +11,12 @@ import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from 
 import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "./message.ts";
 import { LAST_LANE, MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
-import { createPrivately, describeStorageError, openDatabase } from "./schema.ts";
+import {
+  createPrivately,
+  describeStorageError,
+  NO_TEMPORARY_FILES,
+  openDatabase,
+} from "./schema.ts";
 
 export const DATA_FILE = "broker.db";
 const SCRATCH_FILE = "scratch.db";
@@ -268,22 +273,41 @@ export class Store {
     return message.durable ? this.#messages : this.#openScratch();
   }
 
+  /**
+   * Opens the scratch file before it is needed: later there may be no file descriptor left. Failing
+   * does no harm before that.
+   */
+  prepareScratch(): void {
+    try {
+      this.#openScratch();
+    } catch {
+      // Tried again with the first message for it.
+    }
+  }
+
   #openScratch(): MessageTable {
-    if (this.#scratch === undefined) {
-      const path = this.#pathOf(SCRATCH_FILE);
-      if (this.#folder !== undefined) createPrivately(path);
-      const database = new Database(path);
+    this.#scratch ??= this.#makeScratch();
+    return this.#scratch.messages;
+  }
+
+  #makeScratch(): { database: DatabaseSync; messages: MessageTable } {
+    const path = this.#pathOf(SCRATCH_FILE);
+    this.#removeScratch();
+    if (this.#folder !== undefined) createPrivately(path);
+    const database = new Database(path);
+    try {
       database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
+      database.exec(NO_TEMPORARY_FILES);
       database.exec(
         `CREATE TABLE message(${MESSAGE_COLUMNS});
          CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
       );
-      this.#scratch = {
-        database,
-        messages: new MessageTable(database, (error) => this.#noteDamage(error)),
-      };
+      const messages = new MessageTable(database, (error) => this.#noteDamage(error));
+      return { database, messages };
+    } catch (error) {
+      database.close();
+      throw error;
     }
-    return this.#scratch.messages;
   }
 
   /**

@@ -22,7 +22,7 @@ import {
 } from "./fields.ts";
 import { Queue, type QueueHost } from "./queue.ts";
 import { comparedArguments, parseQueueArguments, type QueueFlags } from "./queue_arguments.ts";
-import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
+import type { StoredBinding, StoredExchange, StoredQueue, Subject } from "./definitions.ts";
 import type { StoredLane } from "./store.ts";
 
 /** Clients look for it. Nothing is traced. */
@@ -72,6 +72,11 @@ export class VirtualHost {
         }),
       );
     }
+  }
+
+  /** Whether what a client asked about is on disk as it is in memory. */
+  isSaved(subject: Subject): boolean {
+    return this.#host.store.definitions.isSaved(this.name, subject);
   }
 
   // -- restart --

@@ -295,11 +295,23 @@ Deno.test("without file descriptors the broker serves whom it has, and others wh
   });
   const port = await portOf(broker);
   await using witness = await Witness.start(port);
+  await using peer = await openPeer(port);
+  const publisher = await peer.open();
   const crowd = await Promise.all(
     Array.from({ length: 100 }, () => Deno.connect({ hostname: "127.0.0.1", port })),
   );
   await broker.waitForLog(/warn: cannot accept a connection .*Too many open files/);
   await witness.publish();
+  // What is too large for memory goes to a file of its own.
+  await publisher.call("confirm.select");
+  await publisher.call("queue.declare", { queue: "large", exclusive: true });
+  for (let i = 0; i < 3; i++) {
+    await publisher.publish({ routingKey: "large" }, `${i}`.padEnd(20_000));
+    await publisher.expect("basic.ack");
+  }
+  const { messageCount } = await publisher.call("queue.purge", { queue: "large" });
+  assertEquals(messageCount, 3);
+  await peer.close();
   for (const connection of crowd) connection.close();
   await using late = await openPeer(port);
   await late.open(1);
