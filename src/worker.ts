@@ -147,7 +147,7 @@ async function run(host: Host): Promise<number> {
     status: () => host.log.info("status", worker.describe()),
   });
   try {
-    using server = values.metrics && pages!.serve(values.metrics, worker);
+    await using server = values.metrics && await pages!.serve(values.metrics, worker);
     if (server) host.log.info(`metrics at ${server.url}/metrics`);
     return await worker.run();
   } finally {

@@ -1,8 +1,195 @@
 /**
- * A small HTTP/1.1 server for whoever watches a program: an orchestrator, Prometheus, curl. One
- * request a connection, bounded in number, size and time: Deno.serve closes no connection by
- * itself, and clients that keep theirs would take all file descriptors of the program.
+ * The HTTP server under every page and API of the tools: node:http, which closes connections that
+ * are slow or idle, bounded in number here. Deno.serve closes none by itself, and clients that keep
+ * theirs would take all file descriptors of the program. Under Deno before 2.9 node:http stands on
+ * Deno.serve, and has none of these limits.
+ *
+ * node:http is loaded by the first server that is asked for.
  */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { EXIT, reason, ToolError } from "../errors.ts";
+
+export type { IncomingMessage, ServerResponse };
+
+/** Answers one request; called when its headers are there. Must not throw. */
+export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Where to listen. */
+export interface ListenAddress {
+  readonly hostname: string;
+  /** 0 for a free one. */
+  readonly port: number;
+}
+
+export interface HttpLimits {
+  /** At the same time. One more takes the place of the oldest that asks for nothing. */
+  readonly connections: number;
+  /** From the beginning of a connection, or of a request, to the end of its headers; in ms. */
+  readonly headersMs: number;
+  /** From the beginning of a request to the end of its body; in ms. */
+  readonly requestMs: number;
+  /** Between two requests on one connection; in ms. */
+  readonly idleMs: number;
+  /** Without a connection for so long, the server tries whether it still takes any; in ms. */
+  readonly silenceMs: number;
+}
+
+export interface HttpServer extends AsyncDisposable {
+  /** Where it listens: "http://127.0.0.1:9100". */
+  readonly url: string;
+}
+
+/** Request line and headers. */
+const MOST_HEAD_BYTES = 16 * 1024;
+/** How often connections are looked at for being slow, in milliseconds. */
+const CHECK_MS = 1_000;
+
+const PAGE_LIMITS: HttpLimits = {
+  connections: 32,
+  headersMs: 5_000,
+  requestMs: 10_000,
+  idleMs: 5_000,
+  silenceMs: 10_000,
+};
+
+/**
+ * Listens until disposed of; then connections are closed, whatever goes on on them.
+ *
+ * @throws {ToolError} it cannot listen there
+ */
+export async function serveHttp(
+  { hostname, port }: ListenAddress,
+  answer: Answer,
+  limits: HttpLimits,
+): Promise<HttpServer> {
+  const { createServer } = await import("node:http");
+  const server = createServer({
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.requestMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: CHECK_MS,
+    maxHeaderSize: MOST_HEAD_BYTES,
+  });
+  boundConnections(server, limits.connections);
+  server.on("request", answer);
+  server.on("clientError", refuseNoRequest);
+  await listen(server, port, hostname).catch((error) => {
+    throw notListening(error, hostname, port);
+  });
+  const bound = server.address() as { address: string; port: number };
+  const watch = keepListening(server, bound, limits.silenceMs);
+  const host = bound.address.includes(":") ? `[${bound.address}]` : bound.address;
+  return {
+    url: `http://${host}:${bound.port}`,
+    [Symbol.asyncDispose]() {
+      clearInterval(watch);
+      return close(server);
+    },
+  };
+}
+
+function listen(server: Server, port: number, hostname: string): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, hostname, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function notListening(error: unknown, hostname: string, port: number): ToolError {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const why = code === "EADDRINUSE" ? "the port is in use" : reason(error);
+  return new ToolError(
+    `cannot listen on ${hostname} port ${port}: ${why}`,
+    code === "EACCES" ? EXIT.noPermission : EXIT.temporary,
+    { cause: error },
+  );
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+/**
+ * Listens again when connections are not taken any more: in Deno 2.9 a server takes none, for good
+ * and without an event, after the process was out of file descriptors for a moment.
+ *
+ * @returns the timer, to be cleared
+ */
+function keepListening(
+  server: Server,
+  { port, address }: { port: number; address: string },
+  silenceMs: number,
+): ReturnType<typeof setInterval> {
+  /** Whether a connection came since the last look; undefined before the first one ever. */
+  let heard: boolean | undefined;
+  /** Since then one of ours was made. */
+  let tried = false;
+  server.on("connection", () => {
+    heard = true;
+    tried = false;
+  });
+  return setInterval(async () => {
+    if (heard !== false) {
+      heard &&= false;
+    } else if (!tried) {
+      tried = await canConnect(port, address);
+    } else {
+      await close(server);
+      tried = await listen(server, port, address).then(() => false, () => true);
+    }
+  }, silenceMs);
+}
+
+/** Connects, and leaves again. */
+async function canConnect(port: number, address: string): Promise<boolean> {
+  const hostname = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address;
+  try {
+    (await Deno.connect({ hostname, port })).close();
+    return true;
+  } catch {
+    return false; // no file descriptor is left
+  }
+}
+
+function boundConnections(server: Server, most: number): void {
+  /** Oldest first, with the number of requests that are being answered. */
+  const open = new Map<Socket, number>();
+  server.on("connection", (socket) => {
+    open.set(socket, 0);
+    socket.once("close", () => open.delete(socket));
+    if (open.size <= most) return;
+    const idle = [...open].find(([, requests]) => requests === 0)!; // the new one, if no other
+    idle[0].destroy();
+  });
+  server.on("request", ({ socket }, response) => {
+    open.set(socket, (open.get(socket) ?? 0) + 1);
+    response.once("close", () => {
+      const requests = open.get(socket);
+      if (requests !== undefined) open.set(socket, requests - 1);
+    });
+  });
+}
+
+/** What came is no request, or has taken too long. */
+function refuseNoRequest(error: Error & { code?: string }, socket: Socket): void {
+  const [status, sentence] = error.code === "HPE_HEADER_OVERFLOW"
+    ? ["431 Request Header Fields Too Large", "the headers are too long"]
+    : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+    ? ["408 Request Timeout", "the request took too long"]
+    : ["400 Bad Request", "this is no HTTP/1.1 request"];
+  if (!socket.writable) return void socket.destroy();
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: ${sentence.length + 1}\r\n` +
+      `connection: close\r\n\r\n${sentence}\n`,
+  );
+}
 
 /** What is at a path. */
 export interface Page {
@@ -14,147 +201,33 @@ export interface Page {
 /** By their paths. */
 export type Pages = Readonly<Record<string, () => Page>>;
 
-/** Connections at the same time; the oldest makes room for a new one. */
-const MOST_CONNECTIONS = 32;
-/** From the first byte to the last one, in milliseconds. */
-const CONNECTION_MS = 10_000;
-/** Request line and headers. */
-const MOST_HEAD_BYTES = 16 * 1024;
-/** When no connection can be taken (no file descriptor is left), in milliseconds. */
-const PAUSE_MS = 100;
-
-const REASONS: Readonly<Record<number, string>> = {
-  200: "OK",
-  400: "Bad Request",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  503: "Service Unavailable",
-};
-
-/** Where to listen. */
-export interface ListenAddress {
-  readonly hostname: string;
-  /** 0 for a free one. */
-  readonly port: number;
-}
-
-export interface PageServer extends Disposable {
-  /** Where it listens: "http://127.0.0.1:9100". */
-  readonly url: string;
-}
-
 /**
- * Serves pages until disposed, to GET and HEAD. Paths are looked up as they are, without their
- * query.
+ * Serves pages until disposed of, to GET and HEAD: to an orchestrator, Prometheus, curl. Paths are
+ * looked up as they are, without their query.
  *
- * @throws {Deno.errors.AddrInUse | Deno.errors.PermissionDenied | Error} it cannot listen there
+ * @throws {ToolError} it cannot listen there
  */
-export function servePages({ hostname, port }: ListenAddress, pages: Pages): PageServer {
-  const listener = Deno.listen({ hostname, port });
-  /** Oldest first. */
-  const open = new Set<Deno.TcpConn>();
-  const closed = new AbortController();
-  acceptAll(listener, open, pages, closed.signal);
-  const { addr } = listener;
-  const host = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
-  return {
-    url: `http://${host}:${addr.port}`,
-    [Symbol.dispose]() {
-      closed.abort();
-      listener.close();
-      for (const conn of open) closeQuietly(conn);
-    },
-  };
+export function servePages(address: ListenAddress, pages: Pages): Promise<HttpServer> {
+  return serveHttp(address, ({ method, url }, response) => {
+    const { status, type, body } = pageAt(method, url, pages);
+    response.writeHead(status, {
+      "content-type": type,
+      "content-length": new TextEncoder().encode(body).length,
+      "cache-control": "no-store",
+      "connection": "close",
+      ...(status === 405 ? { allow: "GET, HEAD" } : {}),
+    });
+    response.end(method === "HEAD" ? undefined : body);
+  }, PAGE_LIMITS);
 }
 
-async function acceptAll(
-  listener: Deno.TcpListener,
-  open: Set<Deno.TcpConn>,
-  pages: Pages,
-  closed: AbortSignal,
-): Promise<void> {
-  for (;;) {
-    try {
-      const conn = await listener.accept();
-      open.add(conn);
-      serve(conn, pages).finally(() => open.delete(conn));
-      if (open.size > MOST_CONNECTIONS) {
-        const [oldest] = open;
-        open.delete(oldest!);
-        closeQuietly(oldest!);
-      }
-    } catch {
-      if (closed.aborted) return;
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    }
-  }
-}
-
-/** Never rejects: whoever asked may leave at any moment. */
-async function serve(conn: Deno.TcpConn, pages: Pages): Promise<void> {
-  const timer = setTimeout(() => closeQuietly(conn), CONNECTION_MS);
-  try {
-    const head = await readHead(conn);
-    const bytes = new TextEncoder().encode(respond(head, pages));
-    for (let sent = 0; sent < bytes.length;) sent += await conn.write(bytes.subarray(sent));
-    await conn.closeWrite();
-    // Closing with something unread would take the answer back on its way.
-    const rest = new Uint8Array(MOST_HEAD_BYTES);
-    while (await conn.read(rest) !== null) { /* a body, or more requests */ }
-  } catch {
-    // It has left, or its time is over.
-  } finally {
-    clearTimeout(timer);
-    closeQuietly(conn);
-  }
-}
-
-/** The request up to the empty line; what is too long is cut, and no request any more. */
-async function readHead(conn: Deno.TcpConn): Promise<string> {
-  const bytes = new Uint8Array(MOST_HEAD_BYTES);
-  for (let used = 0;;) {
-    const text = new TextDecoder("latin1").decode(bytes.subarray(0, used));
-    if (/\r?\n\r?\n/.test(text)) return text;
-    const n = used === bytes.length ? null : await conn.read(bytes.subarray(used));
-    if (n === null) return "";
-    used += n;
-  }
-}
-
-function respond(head: string, pages: Pages): string {
-  const [, method, path] =
-    /^([A-Z]+) (?:https?:\/\/[^/ ]*)?(\/[^ ?#]*)[^ ]* HTTP\/1\.[01]\r?\n/.exec(head) ?? [];
-  const { status, type, body } = answer(method, path, pages);
-  const { length } = new TextEncoder().encode(body);
-  return [
-    `HTTP/1.1 ${status} ${REASONS[status]}`,
-    `content-type: ${type}`,
-    `content-length: ${length}`,
-    "cache-control: no-store",
-    "connection: close",
-    ...(status === 405 ? ["allow: GET, HEAD"] : []),
-    "",
-    method === "HEAD" ? "" : body,
-  ].join("\r\n");
-}
-
-function answer(method: string | undefined, path: string | undefined, pages: Pages): Page {
-  if (method === undefined || path === undefined) {
-    return refusal(400, "this is no HTTP/1.1 request");
-  }
+function pageAt(method: string | undefined, url: string | undefined, pages: Pages): Page {
   if (method !== "GET" && method !== "HEAD") return refusal(405, "only GET is answered");
-  if (Object.hasOwn(pages, path)) return pages[path]!();
+  const [path] = url!.split(/[?#]/, 1);
+  if (Object.hasOwn(pages, path!)) return pages[path!]!();
   return refusal(404, `there is only ${Object.keys(pages).join(", ")}`);
 }
 
 function refusal(status: number, sentence: string): Page {
   return { status, type: "text/plain; charset=utf-8", body: `${sentence}\n` };
-}
-
-function closeQuietly(conn: Deno.TcpConn): void {
-  try {
-    conn.close();
-  } catch {
-    // It is closed already.
-  }
 }

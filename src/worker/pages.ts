@@ -1,6 +1,5 @@
 /** What a worker tells those who watch over it: Prometheus, an orchestrator, a load balancer. */
-import { EXIT, reason, ToolError } from "../errors.ts";
-import { type ListenAddress, type Page, type PageServer, servePages } from "../observe/http.ts";
+import { type HttpServer, type ListenAddress, type Page, servePages } from "../observe/http.ts";
 import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../observe/metrics.ts";
 import type { Worker } from "./worker.ts";
 
@@ -23,21 +22,12 @@ export class WorkerPages {
   /**
    * @throws {ToolError} nothing can listen at this address
    */
-  serve(address: ListenAddress, worker: Worker): PageServer {
-    try {
-      return servePages(address, {
-        "/metrics": () => ({ status: 200, type: METRICS_TYPE, body: this.#metrics(worker) }),
-        "/livez": () => page(200, "alive"),
-        "/readyz": () => worker.consuming ? page(200, "ready") : page(503, "takes no tasks now"),
-      });
-    } catch (error) {
-      const denied = error instanceof Deno.errors.PermissionDenied;
-      throw new ToolError(
-        `cannot serve metrics on ${address.hostname} port ${address.port}: ${reason(error)}`,
-        denied ? EXIT.noPermission : EXIT.temporary,
-        { cause: error },
-      );
-    }
+  serve(address: ListenAddress, worker: Worker): Promise<HttpServer> {
+    return servePages(address, {
+      "/metrics": () => ({ status: 200, type: METRICS_TYPE, body: this.#metrics(worker) }),
+      "/livez": () => page(200, "alive"),
+      "/readyz": () => worker.consuming ? page(200, "ready") : page(503, "takes no tasks now"),
+    });
   }
 
   #metrics(worker: Worker): string {

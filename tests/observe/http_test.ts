@@ -1,19 +1,21 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { type PageServer, servePages } from "../../src/observe/http.ts";
+import { type HttpServer, serveHttp, servePages } from "../../src/observe/http.ts";
+import { TestProcess } from "../support/process.ts";
+import { waitUntil } from "../support/wait.ts";
 
-function serve(): PageServer {
+function serve(): Promise<HttpServer> {
   return servePages({ hostname: "127.0.0.1", port: 0 }, {
     "/page": () => ({ status: 200, type: "text/plain", body: "\u00e4 page\n" }),
     "/down": () => ({ status: 503, type: "text/plain", body: "down\n" }),
   });
 }
 
-function connect({ url }: PageServer): Promise<Deno.TcpConn> {
+function connect({ url }: HttpServer): Promise<Deno.TcpConn> {
   return Deno.connect({ hostname: "127.0.0.1", port: Number(new URL(url).port) });
 }
 
 /** What comes back, to the end of the connection. */
-async function ask(server: PageServer, request: string): Promise<string> {
+async function ask(server: HttpServer, request: string): Promise<string> {
   const conn = await connect(server);
   const answer = new Response(conn.readable).text();
   const writer = conn.writable.getWriter();
@@ -22,7 +24,7 @@ async function ask(server: PageServer, request: string): Promise<string> {
 }
 
 Deno.test("pages are served to any HTTP client", async () => {
-  using server = serve();
+  await using server = await serve();
   for (const path of ["/page", "/page?query", "/page#fragment"]) {
     const response = await fetch(`${server.url}${path}`);
     assertEquals([response.status, await response.text()], [200, "\u00e4 page\n"]);
@@ -35,7 +37,7 @@ Deno.test("pages are served to any HTTP client", async () => {
 });
 
 Deno.test("other paths and methods are refused", async () => {
-  using server = serve();
+  await using server = await serve();
   for (const path of ["/", "/page/", "/constructor", "//page", "/PAGE"]) {
     const response = await fetch(`${server.url}${path}`);
     assertEquals([response.status, await response.text()], [404, "there is only /page, /down\n"]);
@@ -46,15 +48,14 @@ Deno.test("other paths and methods are refused", async () => {
 });
 
 Deno.test("what is no request is answered, however it comes", async () => {
-  using server = serve();
+  await using server = await serve();
   const requests: [request: string, status: number][] = [
     ["GET /page HTTP/1.1\r\nHost: a b:c:d\r\n\r\n", 200],
-    ["GET http://elsewhere/page HTTP/1.1\n\n", 200],
-    ["GET /page HTTP/1.1\r\n\r\nGET /page HTTP/1.1\r\n\r\n", 200],
-    ["\r\n\r\n", 400],
-    ["GET /page\r\n\r\n", 400],
+    ["GET /page HTTP/1.1\r\n\r\n", 400],
+    ["GET /page HTTP/1.1\r\nHost: a\r\n\r\nGET /page HTTP/1.1\r\nHost: a\r\n\r\n", 200],
+    ["\r\n\r\nx\r\n\r\n", 400],
     ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
-    [`GET /${"x".repeat(20_000)} HTTP/1.1\r\n\r\n`, 400],
+    [`GET /${"x".repeat(20_000)} HTTP/1.1\r\n\r\n`, 431],
     ["\x16\x03\x01\x00\xff\xfe\r\n\r\n", 400],
   ];
   for (const [request, status] of requests) {
@@ -65,7 +66,7 @@ Deno.test("what is no request is answered, however it comes", async () => {
 });
 
 Deno.test("clients that say nothing do not keep others out", async () => {
-  using server = serve();
+  await using server = await serve();
   const idle: Deno.TcpConn[] = [];
   for (let i = 0; i < 100; i++) idle.push(await connect(server));
   for (let i = 0; i < 3; i++) {
@@ -74,4 +75,42 @@ Deno.test("clients that say nothing do not keep others out", async () => {
   // The oldest have been closed.
   assertEquals(await idle[0]!.read(new Uint8Array(1)), null);
   for (const conn of idle) conn.close();
+});
+
+Deno.test({
+  name: "a server that was out of file descriptors takes connections again",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const program = new URL("few_descriptors.ts", import.meta.url).pathname;
+    const limited = 'ulimit -n 40; exec "$0" run -A --no-check "$1"';
+    await using server = new TestProcess("server", "sh", {
+      args: ["-c", limited, Deno.execPath(), program],
+      killOnDispose: true,
+    });
+    const [, port] = await server.waitForLine(/^port (\d+)$/);
+    const address = { hostname: "127.0.0.1", port: Number(port) };
+    const many = await Promise.all(Array.from({ length: 60 }, () => Deno.connect(address)));
+    await server.waitForLine(/^no descriptor left$/);
+    for (const conn of many) conn.close();
+    await waitUntil("an answer", async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/page`, {
+        signal: AbortSignal.timeout(1_000),
+      });
+      return await response.text() === "a page\n";
+    });
+  },
+});
+
+Deno.test("a slow client is told, and its connection closed", async () => {
+  await using server = await serveHttp(
+    { hostname: "127.0.0.1", port: 0 },
+    (request, response) => request.resume().once("end", () => response.end("all")),
+    { connections: 10, headersMs: 200, requestMs: 400, idleMs: 200, silenceMs: 60_000 },
+  );
+  const slow = ["", "GET /pa", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"];
+  for (const answer of await Promise.all(slow.map((begin) => ask(server, begin)))) {
+    assertMatch(answer, /^HTTP\/1\.1 408 /);
+  }
+  const whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  assertMatch(await ask(server, whole), /^HTTP\/1\.1 200 OK(.|\s)*all/); // ends though kept alive
 });
