@@ -1,0 +1,15 @@
+/** Every attack of the siege. A new one: a file with one {@link Attack}, and its line here. */
+import { CONSUMERS } from "./consumers.ts";
+import { CONTENTS } from "./contents.ts";
+import { LETTERS } from "./letters.ts";
+import { ROUTES } from "./routes.ts";
+import { STORMS } from "./storms.ts";
+import type { Attack } from "./siege.ts";
+
+export const ATTACKS: readonly Attack[] = [
+  ...LETTERS,
+  ...ROUTES,
+  ...CONSUMERS,
+  ...CONTENTS,
+  ...STORMS,
+];

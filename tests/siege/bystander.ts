@@ -1,0 +1,60 @@
+/**
+ * Somebody who only wants to do his work: publishes with confirm and gets, from two connections,
+ * every 20 ms, and tells how long the slowest round took. A process of its own, so that what the
+ * attackers compute does not count.
+ *
+ * Usage: deno run -A tests/siege/bystander.ts PORT. It ends when its input ends, and prints a
+ * {@link Report} as one line of JSON.
+ */
+import { openPeer } from "../support/protocol_peer.ts";
+
+/** Milliseconds from one round to the next. */
+const PACE_MS = 20;
+
+/** Milliseconds that the last round may still take. */
+const GRACE_MS = 60_000;
+
+export interface Report {
+  rounds: number;
+  /** Milliseconds. */
+  longest: number;
+  /** Why it could not go on. */
+  error?: string;
+}
+
+async function main(): Promise<void> {
+  const report: Report = { rounds: 0, longest: 0 };
+  let over = false;
+  const input = Deno.stdin.readable.pipeTo(new WritableStream()).then(() => over = true);
+  try {
+    await using publisher = await openPeer(Number(Deno.args[0]));
+    await using consumer = await openPeer(Number(Deno.args[0]));
+    const [out, back] = [await publisher.open(), await consumer.open()];
+    const queue = `bystander-${Deno.pid}`;
+    await out.call("queue.declare", { queue, durable: true });
+    await out.call("confirm.select");
+    print("ready");
+    while (!over) {
+      const start = performance.now();
+      await out.publish({ routingKey: queue }, "work", { deliveryMode: 2 });
+      await out.expect("basic.ack", GRACE_MS);
+      await back.send("basic.get", { queue, noAck: true });
+      await back.expectContent("basic.get-ok", GRACE_MS);
+      const took = performance.now() - start;
+      report.rounds++;
+      report.longest = Math.max(report.longest, took);
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, PACE_MS - took)));
+    }
+    await out.call("queue.delete", { queue });
+  } catch (error) {
+    report.error = (error as Error).message;
+  }
+  print(JSON.stringify(report));
+  await input;
+}
+
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+await main();

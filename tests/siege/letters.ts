@@ -1,0 +1,132 @@
+/** Attacks by what one death causes. */
+import { concat, content, method } from "../broker/strangers.ts";
+import type { Attack, Siege } from "./siege.ts";
+
+/** Publishes of one byte, as one piece. */
+export function publishes(count: number, args: Record<string, unknown>, properties = {}) {
+  const one = concat([method(1, "basic.publish", args), ...content(1, "x", properties)]);
+  return concat(Array(count).fill(one));
+}
+
+/** Fills a queue; returns when all is confirmed. */
+export async function fill(
+  siege: Siege,
+  queue: string,
+  count: number,
+  properties = {},
+): Promise<void> {
+  const peer = await siege.peer();
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  const batch = 1_000;
+  for (let sent = 0; sent < count; sent += batch) {
+    await peer.sendBytes(
+      publishes(Math.min(batch, count - sent), { routingKey: queue }, properties),
+    );
+    const most = Math.min(sent + batch, count);
+    for (let tag = 0; tag < most;) {
+      tag = Math.max(tag, (await channel.expect("basic.ack")).deliveryTag);
+    }
+  }
+  await peer.close();
+}
+
+const DEAD_TO_ALL: Attack = {
+  name: "dead letters that die in ten queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < 10; n++) {
+      await channel.call("queue.declare", {
+        queue: `d${n}`,
+        arguments: { "x-max-length": 0, "x-dead-letter-exchange": "all" },
+      });
+      await channel.call("queue.bind", { queue: `d${n}`, exchange: "all" });
+    }
+    siege.begin();
+    await channel.publish({ exchange: "all" }, "x");
+    await siege.over;
+  },
+};
+
+/** @param args of the queue in which they wait */
+function expiries(name: string, args: Record<string, unknown>, properties = {}): Attack {
+  return {
+    name,
+    async run(siege) {
+      const channel = await (await siege.peer()).open();
+      await channel.call("queue.declare", { queue: "dead", durable: true });
+      await channel.call("queue.declare", {
+        queue: "waiting",
+        durable: true,
+        arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead", ...args },
+      });
+      await fill(siege, "waiting", siege.size(300_000, 30_000), { deliveryMode: 2, ...properties });
+      siege.begin();
+      await siege.over;
+    },
+  };
+}
+
+const MANY_REJECTED: Attack = {
+  name: "a nack of all, into a dead-letter queue",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "dead", durable: true });
+    await channel.call("queue.declare", {
+      queue: "work",
+      durable: true,
+      arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
+    });
+    const count = siege.size(190_000, 20_000);
+    await fill(siege, "work", count, { deliveryMode: 2 });
+    const attacker = await siege.attacker();
+    await attacker.send(
+      method(1, "channel.open"),
+      method(1, "basic.consume", { queue: "work", consumerTag: "c" }),
+    );
+    while (attacker.received < count * 40) await pause(50);
+    siege.begin();
+    await pause(300);
+    await attacker.send(
+      method(1, "basic.nack", { deliveryTag: 0, multiple: true, requeue: false }),
+    );
+    await siege.over;
+  },
+};
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+const CYCLE: Attack = {
+  name: "rejects that come round a ring of queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    for (let n = 0; n < 20; n++) {
+      await channel.call("queue.declare", {
+        queue: `r${n}`,
+        arguments: {
+          "x-dead-letter-exchange": "",
+          "x-dead-letter-routing-key": `r${(n + 1) % 20}`,
+          "x-message-ttl": 0,
+        },
+      });
+    }
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    const piece = publishes(2_000, { routingKey: "r0" });
+    while (!siege.isOver) await attacker.send(piece);
+  },
+};
+
+export const LETTERS: readonly Attack[] = [
+  DEAD_TO_ALL,
+  expiries("a time to live of 300,000 messages ends", { "x-message-ttl": 20_000 }),
+  expiries("a queue of 300,000 messages is unused for too long", { "x-expires": 1_000 }, {
+    expiration: "20000",
+  }),
+  MANY_REJECTED,
+  CYCLE,
+];

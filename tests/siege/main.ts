@@ -1,0 +1,44 @@
+/**
+ * `deno task siege [--seconds N] [NAME]...`: what a bystander waits at most while each attack lasts.
+ * NAME is a part of an attack's name. Ends with 1 when somebody waited too long, the broker took too
+ * much memory, or died.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { ATTACKS } from "./attacks.ts";
+import { besiege, type Result } from "./siege.ts";
+
+/** Milliseconds, and bytes. */
+const MOST_WAIT = 500;
+const MOST_MEMORY = 300 * 1024 * 1024;
+
+const { seconds, short, _: names } = parseArgs(Deno.args, {
+  string: ["seconds"],
+  boolean: ["short"],
+});
+let failures = 0;
+for (const attack of ATTACKS) {
+  if (names.length > 0 && !names.some((name) => attack.name.includes(`${name}`))) continue;
+  const result = await besiege(attack, {
+    duration: Number(seconds ?? 30) * 1000,
+    short: short === true,
+  });
+  const fault = faultOf(result);
+  if (fault !== undefined) failures++;
+  const wait = `${Math.round(result.longest)} ms`.padStart(9);
+  const memory = `${Math.round(result.memory / 1024 / 1024)} MB`.padStart(7);
+  const rounds = `${result.rounds}`.padStart(5);
+  print(`${attack.name.padEnd(44)} ${wait} ${memory} ${rounds} rounds  ${fault ?? ""}`);
+}
+Deno.exit(failures > 0 ? 1 : 0);
+
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function faultOf({ death, error, longest, memory }: Result): string | undefined {
+  if (death !== undefined) return `died: ${death}`;
+  if (error !== undefined) return error;
+  if (longest > MOST_WAIT) return `waited more than ${MOST_WAIT} ms`;
+  if (memory > MOST_MEMORY) return `more than ${MOST_MEMORY / 1024 / 1024} MB`;
+  return undefined;
+}

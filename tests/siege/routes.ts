@@ -1,0 +1,117 @@
+/** Attacks by the way of one message. */
+import { content, method } from "../broker/strangers.ts";
+import { concat } from "../broker/strangers.ts";
+import { publishes } from "./letters.ts";
+import type { Attack } from "./siege.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+
+const FANOUT: Attack = {
+  name: "a fanout to 1,000 queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < siege.size(1_000, 300); n++) {
+      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
+      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
+    }
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    // 472 KB of publishes.
+    await attacker.send(publishes(siege.size(7_800, 2_000), { exchange: "all" }, PERSISTENT));
+    await siege.over;
+  },
+};
+
+const LARGE_FANOUT: Attack = {
+  name: "bodies of 1 MB to 300 queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < 300; n++) {
+      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
+      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
+    }
+    siege.begin();
+    const attacker = await siege.peer();
+    const out = await attacker.open();
+    await out.call("confirm.select");
+    const body = new Uint8Array(1024 * 1024);
+    for (let n = 0; n < 20 && !siege.isOver; n++) {
+      await out.publish({ exchange: "all" }, body, PERSISTENT);
+      await out.expect("basic.ack");
+    }
+    await siege.over;
+  },
+};
+
+/** Patterns of 60 words, and a key that nearly matches them. */
+const TOPIC: Attack = {
+  name: "2,000 topic bindings of 60 words",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "topics", type: "topic" });
+    await channel.call("queue.declare", { queue: "t" });
+    for (let n = 0; n < siege.size(2_000, 500); n++) {
+      const words: string[] = Array.from(
+        { length: 60 },
+        (_, at) => (n >> (at % 11)) & 1 ? "#" : "a",
+      );
+      words[59] = `z${n}`;
+      await channel.call("queue.bind", {
+        queue: "t",
+        exchange: "topics",
+        routingKey: words.join("."),
+      });
+    }
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    for (let n = 0; !siege.isOver; n++) {
+      const routingKey = `${Array(120).fill("a").join(".")}.${n}`;
+      const publish = method(1, "basic.publish", { exchange: "topics", routingKey });
+      await attacker.send(concat(Array(20).fill(concat([publish, ...content(1, "x")]))));
+    }
+  },
+};
+
+const CHAIN: Attack = {
+  name: "a chain of 500 exchanges, each with an alternate",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    for (let n = 0; n < 500; n++) {
+      await channel.call("exchange.declare", {
+        exchange: `e${n}`,
+        type: n % 2 ? "headers" : "fanout",
+        arguments: { "alternate-exchange": `e${n + 1}` },
+      });
+      if (n % 2) continue;
+      if (n > 0) await channel.call("exchange.bind", { source: `e${n}`, destination: `e${n - 1}` });
+    }
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    const headers = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`h${n}`, n]));
+    while (!siege.isOver) await attacker.send(publishes(20, { exchange: "e0" }, { headers }));
+  },
+};
+
+const BINDING: Attack = {
+  name: "binding and unbinding without end",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "b", durable: true });
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    const pairs = Array.from({ length: 500 }, (_, n) => {
+      const args = { queue: "b", exchange: "amq.topic", routingKey: `a.#.${n}`, noWait: true };
+      return concat([method(1, "queue.bind", args), method(1, "queue.unbind", args)]);
+    });
+    const piece = concat(pairs);
+    while (!siege.isOver) await attacker.send(piece);
+  },
+};
+
+export const ROUTES: readonly Attack[] = [FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING];
