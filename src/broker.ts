@@ -1,4 +1,5 @@
 /** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
+import { PasswordFile } from "./amqp/password_file.ts";
 import { Broker, type BrokerOptions } from "./broker/server.ts";
 import { DEFAULT_LIMITS } from "./broker/limits.ts";
 import {
@@ -10,7 +11,6 @@ import {
   toggle,
   type Values,
 } from "./cli/flags.ts";
-import { readPasswordFile } from "./cli/broker_flags.ts";
 import { unreadable } from "./cli/input.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { onSignals } from "./cli/signals.ts";
@@ -148,7 +148,7 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
     throw new UsageError("--user and --password-file need each other, and only one is given");
   }
   if (user !== undefined) {
-    options.user = { name: user, password: readPasswordFile(passwordFile!) };
+    options.user = { name: user, password: new PasswordFile(passwordFile!).read() };
   }
   const tls = readCertificate(values);
   if (tls !== undefined) options.tls = tls;

@@ -1,5 +1,6 @@
 /** Opens the byte stream under an AMQP connection: TCP, or TLS with RabbitMQ's options. */
 import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
+import { type Attempt, isAddress } from "./reach.ts";
 import { type Endpoint, redact, type TlsTrust } from "./url.ts";
 
 /** A connected byte stream. */
@@ -13,29 +14,24 @@ export interface Socket {
 }
 
 /**
- * Connects to an endpoint.
+ * Connects to an endpoint by its name, or by one of its addresses.
  *
- * @param signal gives up: what is half open is closed, and the promise may never settle
+ * @param attempt its signal gives up: what is half open is closed, and the promise may never settle
  * @throws {ConnectionError} unreachable (75), not trusted (75, fatal), without TLS (76, fatal)
  * @throws {InputError} a certificate file cannot be read (66)
  */
-export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
-  if (!endpoint.tls) {
-    const conn = await Deno.connect({ hostname: endpoint.host, port: endpoint.port, signal })
-      .catch((error) => refuse(endpoint, error));
-    conn.setNoDelay(true);
-    conn.setKeepAlive(true);
-    return conn;
-  }
+export async function dial(endpoint: Endpoint, attempt: Attempt): Promise<Socket> {
+  if (!endpoint.tls) return await dialTcp(endpoint, attempt);
   const pem = await readPem(endpoint.trust);
   const { verify = true, serverName } = endpoint.trust;
-  if (!verify || serverName !== undefined) return await dialWithNodeTls(endpoint, pem, signal);
-  const conn = await Deno.connectTls({
-    hostname: endpoint.host,
-    port: endpoint.port,
-    ...(pem.ca === undefined ? {} : { caCerts: [pem.ca] }),
-    ...(pem.cert === undefined ? {} : { cert: pem.cert, key: pem.key! }),
-  }).catch((error) => refuse(endpoint, error));
+  const isName = attempt.host === endpoint.host;
+  if (!verify || serverName !== undefined || (!isName && pem.cert !== undefined)) {
+    return await dialWithNodeTls(endpoint, pem, attempt);
+  }
+  const { signal } = attempt;
+  const conn = await (isName ? connectTls(endpoint, pem) : startTls(endpoint, pem, attempt))
+    .catch((error) => refuse(endpoint, error));
+  attempt.taken ??= (conn.remoteAddr as Deno.NetAddr).hostname;
   let open = true;
   function giveUp(): void {
     if (open) conn.close();
@@ -53,6 +49,33 @@ export async function dial(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
   }
   (conn as unknown as Deno.TcpConn).setNoDelay?.(true);
   return conn;
+}
+
+async function dialTcp(endpoint: Endpoint, attempt: Attempt): Promise<Deno.TcpConn> {
+  const { host: hostname, signal } = attempt;
+  const conn = await Deno.connect({ hostname, port: endpoint.port, signal })
+    .catch((error) => refuse(endpoint, error));
+  attempt.taken = (conn.remoteAddr as Deno.NetAddr).hostname;
+  conn.setNoDelay(true);
+  conn.setKeepAlive(true);
+  return conn;
+}
+
+function connectTls({ host, port }: Endpoint, { ca, cert, key }: Pem): Promise<Deno.TlsConn> {
+  return Deno.connectTls({
+    hostname: host,
+    port,
+    ...(ca === undefined ? {} : { caCerts: [ca] }),
+    ...(cert === undefined ? {} : { cert, key: key! }),
+  });
+}
+
+/** TLS to one address of a name, which the certificate must be for. */
+async function startTls(endpoint: Endpoint, { ca }: Pem, attempt: Attempt): Promise<Deno.TlsConn> {
+  return await Deno.startTls(await dialTcp(endpoint, attempt), {
+    hostname: endpoint.host.replace(/\.$/, ""),
+    ...(ca === undefined ? {} : { caCerts: [ca] }),
+  });
 }
 
 interface Pem {
@@ -130,7 +153,7 @@ function readPemFile(path: string): string {
 async function dialWithNodeTls(
   endpoint: Endpoint,
   pem: Pem,
-  signal: AbortSignal,
+  { host, signal }: Attempt,
 ): Promise<Socket> {
   const [{ connect }, { Readable, Writable }] = await Promise.all([
     import("node:tls"),
@@ -138,9 +161,9 @@ async function dialWithNodeTls(
   ]);
   const { serverName, verify = true } = endpoint.trust;
   const socket = connect({
-    host: endpoint.host,
+    host,
     port: endpoint.port,
-    servername: serverName ?? (/^[\d.]+$|:/.test(endpoint.host) ? "" : endpoint.host),
+    servername: serverName ?? (isAddress(endpoint.host) ? "" : endpoint.host),
     rejectUnauthorized: verify,
     ...pem,
   });
@@ -192,6 +215,7 @@ async function dialWithNodeTls(
 }
 
 function refuse(endpoint: Endpoint, error: unknown): never {
+  if (error instanceof ConnectionError) throw error;
   throw tlsFault(endpoint, error) ??
     new ConnectionError(
       `cannot connect to ${redact(endpoint)}: ${reason(error)}`,

@@ -35,6 +35,8 @@ import {
 } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
+import { withPassword } from "./password_file.ts";
+import { type Attempt, reach } from "./reach.ts";
 import { type Endpoint, redact } from "./url.ts";
 import type { AMQPView } from "./view.ts";
 
@@ -116,29 +118,31 @@ export class Transport extends AMQPBaseClient {
    * @throws {InputError} a certificate file cannot be read
    */
   static async open(endpoint: Endpoint, identity: ClientIdentity): Promise<Transport> {
-    const started = performance.now();
-    function late(): ConnectionError {
-      return new ConnectionError(
-        `cannot connect to ${redact(endpoint)}: no answer within ${endpoint.connectionTimeout} ms`,
-      );
-    }
-    const givenUp = new AbortController();
-    const socket = await deadline(
-      dial(endpoint, givenUp.signal),
-      endpoint.connectionTimeout,
-      () => {
-        givenUp.abort();
-        return late();
-      },
-      (lateSocket) => lateSocket.close(),
+    const known = withPassword(endpoint);
+    return await reach(
+      known,
+      (attempt) => Transport.#openAt(known, attempt, identity),
+      (late) => late.destroy(new ConnectionError("it was opened too late")),
     );
-    const transport = new Transport(endpoint, socket, identity);
-    const left = endpoint.connectionTimeout - (performance.now() - started);
+  }
+
+  static async #openAt(
+    endpoint: Endpoint,
+    attempt: Attempt,
+    identity: ClientIdentity,
+  ): Promise<Transport> {
+    const { signal } = attempt;
+    const transport = new Transport(endpoint, await dial(endpoint, attempt), identity);
+    const giveUp = () => transport.#end(asConnectionError(signal.reason));
+    signal.addEventListener("abort", giveUp);
+    if (signal.aborted) giveUp();
     try {
-      await deadline(transport.connect(), left, late);
+      await transport.connect();
     } catch (error) {
       transport.#end(asConnectionError(error));
       throw error;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
     }
     return transport;
   }
@@ -148,6 +152,7 @@ export class Transport extends AMQPBaseClient {
     const opened = new Promise<AMQPBaseClient>((resolve, reject) => {
       this.connectPromise = [resolve, reject];
     });
+    if (this.#endError !== undefined) return Promise.reject(this.#endError);
     this.#outbox.add(PROTOCOL_HEADER);
     this.#readLoop();
     return opened;

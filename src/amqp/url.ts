@@ -7,6 +7,7 @@
  * not the vhost with the empty name.
  */
 import { UsageError } from "../errors.ts";
+import type { PasswordFile } from "./password_file.ts";
 
 /** One broker address and everything needed to log in there. Holds a secret: print with `redact`. */
 export interface Endpoint {
@@ -16,6 +17,8 @@ export interface Endpoint {
   readonly port: number;
   readonly username: string;
   readonly password: string;
+  /** Holds the password instead; read for every connection. */
+  readonly passwordFile?: PasswordFile;
   readonly vhost: string;
   /** Seconds, offered in connection.tune-ok; 0 turns heartbeats off. */
   readonly heartbeat: number;
@@ -44,7 +47,7 @@ export interface TlsTrust {
 
 /** What the command line adds to or overrides in every URL. */
 export interface EndpointOverrides {
-  readonly password?: string;
+  readonly passwordFile?: PasswordFile | undefined;
   readonly trust?: TlsTrust;
 }
 
@@ -104,7 +107,7 @@ export function formatUrl(endpoint: Endpoint): string {
   const query = Object.entries(parameters)
     .filter(([key, value]) => value !== undefined && (endpoint.tls || !TLS_KEYS.includes(key)))
     .map(([key, value]) => `${key}=${encodeURIComponent(value!)}`);
-  const password = encodeURIComponent(endpoint.password);
+  const password = encodeURIComponent(endpoint.passwordFile?.read() ?? endpoint.password);
   return `${redact(endpoint).replace("@", `:${password}@`)}?${query.join("&")}`;
 }
 
@@ -170,10 +173,10 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
         : decode(colon === -1 ? userinfo : userinfo.slice(0, colon), "user name"),
       "user name",
     ),
-    password: overrides.password ??
-      (userinfo === undefined || colon === -1
-        ? "guest"
-        : decode(userinfo.slice(colon + 1), "password")),
+    password: userinfo === undefined || colon === -1
+      ? "guest"
+      : decode(userinfo.slice(colon + 1), "password"),
+    ...(overrides.passwordFile === undefined ? {} : { passwordFile: overrides.passwordFile }),
     vhost: path === "" ? "/" : bounded(decode(path, "vhost"), "vhost"),
     heartbeat: query.heartbeat ?? DEFAULT_HEARTBEAT_S,
     connectionTimeout: query.connectionTimeout ?? DEFAULT_CONNECTION_TIMEOUT_MS,

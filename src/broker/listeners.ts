@@ -1,5 +1,6 @@
 /** The addresses on which a broker listens: taking them, their URLs, new certificates. */
 
+import { isLocalhost, isLoopback, LOOPBACKS } from "../amqp/loopback.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -17,9 +18,6 @@ export interface ListenerOptions {
   deadlines: Deadlines;
   log: Logger;
 }
-
-/** Both loopbacks: clients that connect to "localhost" may try either first. */
-const LOOPBACKS = ["127.0.0.1", "::1"];
 
 /** On most systems this takes all IPv4 addresses too. */
 const EVERY_ADDRESS = "::";
@@ -135,7 +133,9 @@ function takeAll(options: ListenerOptions): Deno.TcpListener[] {
 }
 
 function takeInto(taken: Deno.TcpListener[], { hosts, port }: ListenerOptions): void {
-  const wanted = [...new Set(hosts ?? LOOPBACKS)];
+  // Clients that connect to "localhost" may try either loopback first.
+  const wanted = [...new Set((hosts ?? ["localhost"]).flatMap(addressesOf))];
+  const named = new Set(hosts);
   const hasEvery = wanted.includes(EVERY_ADDRESS);
   if (hasEvery) wanted.sort((one) => one === EVERY_ADDRESS ? -1 : 0);
   let missing: unknown;
@@ -147,11 +147,15 @@ function takeInto(taken: Deno.TcpListener[], { hosts, port }: ListenerOptions): 
     } catch (error) {
       if (hasEvery && taken.length > 0 && isInUse(error)) continue;
       // A machine may lack one of the loopbacks; what was asked for by name must be there.
-      if (hosts !== undefined || !isMissing(error)) throw error;
+      if (named.has(host) || !isMissing(error)) throw error;
       missing = error;
     }
   }
   if (taken.length === 0) throw missing;
+}
+
+function addressesOf(host: string): readonly string[] {
+  return isLocalhost(host) ? LOOPBACKS : [host];
 }
 
 /** @throws {ToolError} */
@@ -178,9 +182,4 @@ function isMissing(error: unknown): boolean {
   const cause = (error as Error).cause;
   return cause instanceof Deno.errors.AddrNotAvailable ||
     (cause as { code?: string } | undefined)?.code === "EAFNOSUPPORT";
-}
-
-/** @param address with or without brackets */
-export function isLoopback(address: string): boolean {
-  return /^(127\.|::1$|::ffff:127\.)/.test(address.replace(/^\[|\]$/g, ""));
 }

@@ -2,7 +2,7 @@
 
 import type { Definitions } from "./definitions.ts";
 import { FairQueue } from "./fair_queue.ts";
-import { isLoopback } from "./listeners.ts";
+import { isLoopback } from "../amqp/loopback.ts";
 
 /** The login that exists when no user was named; only from this machine. */
 const GUEST = "guest";

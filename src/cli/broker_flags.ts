@@ -1,5 +1,6 @@
 /** The options by which a tool finds its broker and its queue, the same for all of them. */
 import type { QueuePolicy } from "../amqp/declare.ts";
+import { PasswordFile } from "../amqp/password_file.ts";
 import {
   DEFAULT_URL,
   type Endpoint,
@@ -8,9 +9,8 @@ import {
   parseUrls,
   type TlsTrust,
 } from "../amqp/url.ts";
-import { EXIT, InputError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
-import { unreadable } from "./input.ts";
 import type { Host } from "./main.ts";
 import { queue } from "./queue_names.ts";
 
@@ -35,7 +35,7 @@ export const CONNECTION_FLAGS = {
   url,
   "password-file": text({
     value: "PATH",
-    help: "file with the password, instead of the one in the URL",
+    help: "file with the password, instead of the one in the URL; read again for every connection",
   }),
   cacert: text({ value: "PATH", help: "PEM file of the certificate authorities to trust" }),
   cert: text({ value: "PATH", help: "PEM file of the client certificate" }),
@@ -100,10 +100,12 @@ export function readEndpoints(
   if (values.key !== undefined) trust.keyfile = values.key;
   if (values["tls-server-name"] !== undefined) trust.serverName = values["tls-server-name"];
   if (values["tls-insecure"]) trust.verify = false;
-  const passwordFile = values["password-file"];
+  const path = values["password-file"];
+  const passwordFile = path === undefined ? undefined : new PasswordFile(path);
+  passwordFile?.read(); // a mistake is told before anything is tried
   const endpoints = parseUrls(text, source, {
     trust,
-    ...(passwordFile === undefined ? {} : { password: readPasswordFile(passwordFile) }),
+    ...(passwordFile === undefined ? {} : { passwordFile }),
   });
   const forTls = TLS_FLAGS.filter((name) => values[name] !== undefined && values[name] !== false);
   if (forTls.length > 0 && !endpoints.some(({ tls }) => tls)) {
@@ -135,35 +137,4 @@ export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy
     strict: values["queue-type"] !== undefined,
     create: !values["no-declare"],
   };
-}
-
-/** The first line of a file; the rest must be empty. */
-export function readPasswordFile(path: string): string {
-  const what = `the password file ${JSON.stringify(path)}`;
-  let bytes: Uint8Array;
-  try {
-    bytes = Deno.readFileSync(path);
-  } catch (error) {
-    throw unreadable(what, error);
-  }
-  const content = decodeText(bytes);
-  if (content === undefined) {
-    throw new InputError(`${what} must be UTF-8 without NUL, and is not`, EXIT.badData);
-  }
-  const password = content.replace(/\r?\n$/, "");
-  if (password !== "" && !/[\r\n]/.test(password)) return password;
-  throw new InputError(
-    `${what} must hold one line, and ${password === "" ? "is empty" : "holds several"}`,
-    EXIT.badData,
-  );
-}
-
-/** undefined: not UTF-8, or with a NUL, as text of 16 bits a character has. */
-function decodeText(bytes: Uint8Array): string | undefined {
-  if (bytes.includes(0)) return undefined;
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return undefined;
-  }
 }

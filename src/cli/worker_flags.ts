@@ -1,4 +1,5 @@
 /** The options of `worker`, and what they say. */
+import { isLocalhost, LOOPBACKS } from "../amqp/loopback.ts";
 import { UsageError } from "../errors.ts";
 import { type OutputMode, parseOutputMode } from "../handlers/output.ts";
 import { parseExitCodes } from "../handlers/exit_codes.ts";
@@ -72,7 +73,8 @@ const metrics: Flag<ListenAddress | undefined> = {
     const given = texts.at(-1)!;
     const match = /^(?:(\[[0-9a-fA-F:.]+\]|[^:\s]+):)?(\d{1,5})$/.exec(given);
     const port = Number(match?.[2] ?? NaN);
-    const hostname = (match?.[1] ?? "127.0.0.1").replace(/^\[|\]$/g, "");
+    const host = (match?.[1] ?? "localhost").replace(/^\[|\]$/g, "");
+    const hostname = isLocalhost(host) ? LOOPBACKS[0]! : host;
     if (port <= 65_535) return { hostname, port };
     throw new UsageError(
       `${source} must be a port, or an address and a port such as 0.0.0.0:9100 or [::]:9100, and ` +

@@ -7,7 +7,7 @@ import { type Connector, sleep } from "../amqp/connection.ts";
 import { ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { ChannelError, ConnectionError, EXIT, ToolError } from "../errors.ts";
+import { ChannelError, ConnectionError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -66,7 +66,8 @@ export class Forwarder {
       } catch (error) {
         if (!(error instanceof ToolError) || attempt === TRIES || signal.aborted) throw error;
         // It stays so.
-        if (error.exitCode === EXIT.badData || error instanceof QueueRefused) throw error;
+        const unfit = error.exitCode === EXIT.badData && !(error instanceof InputError);
+        if (unfit || error instanceof QueueRefused) throw error;
         const pause = FIRST_PAUSE_MS * 2 ** (attempt - 1);
         this.#options.log.warn(
           `a task cannot be moved to the queue ${JSON.stringify(queue.name)}: ${error.message}; ` +

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { DEFAULT_URL, formatUrl, hasPassword, parseUrls, redact } from "../../src/amqp/url.ts";
+import { PasswordFile } from "../../src/amqp/password_file.ts";
 import { UsageError } from "../../src/errors.ts";
 import { Chance, endpointOf } from "./harness.ts";
 
@@ -128,13 +129,14 @@ Deno.test("commas too many between URLs and around them are no vhost", () => {
 });
 
 Deno.test("the command line's password and certificates win over every URL's", () => {
+  const passwordFile = new PasswordFile("/password");
   const endpoints = parseUrls("amqps://u:old@a?cacertfile=/old&verify=verify_none,amqps://b", "x", {
-    password: "new",
+    passwordFile,
     trust: { cacertfile: "/new" },
   });
-  assertEquals(endpoints.map((e) => [e.password, e.trust]), [
-    ["new", { cacertfile: "/new", verify: false }],
-    ["new", { cacertfile: "/new" }],
+  assertEquals(endpoints.map((e) => [e.passwordFile, e.trust]), [
+    [passwordFile, { cacertfile: "/new", verify: false }],
+    [passwordFile, { cacertfile: "/new" }],
   ]);
 });
 

@@ -48,10 +48,10 @@ export class Proxy implements AsyncDisposable {
     this.#listener = createServer({ noDelay: true }, (client) => this.#join(client));
   }
 
-  /** Listens on a free port. */
-  static async start(target: number): Promise<Proxy> {
+  /** Listens on a free port of 127.0.0.1, or where it is told to. */
+  static async start(target: number, port = 0, hostname = "127.0.0.1"): Promise<Proxy> {
     const proxy = new Proxy(target);
-    proxy.#listener.listen(0, "127.0.0.1");
+    proxy.#listener.listen(port, hostname);
     await once(proxy.#listener, "listening");
     return proxy;
   }

@@ -3,7 +3,7 @@ import { Peer, PeerGone } from "./protocol_peer.ts";
 
 /** A server on a free port that plays a script with each client that connects. */
 export class ScriptedServer implements AsyncDisposable {
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.TcpListener;
   readonly #peers: Peer[] = [];
   readonly #scripts: Promise<void>[] = [];
   readonly #accepting: Promise<void>;
@@ -11,7 +11,12 @@ export class ScriptedServer implements AsyncDisposable {
   #closing = false;
 
   /** @param script its `connection` counts from 1; the connection is cut when the script ends */
-  constructor(script: (peer: Peer, connection: number) => Promise<void>) {
+  constructor(
+    script: (peer: Peer, connection: number) => Promise<void>,
+    hostname = "127.0.0.1",
+    port = 0,
+  ) {
+    this.#listener = Deno.listen({ hostname, port });
     this.#accepting = this.#accept(script);
   }
 

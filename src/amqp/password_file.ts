@@ -1,0 +1,72 @@
+/** A password in a file, which somebody may replace at any time. */
+import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
+import { type Endpoint, redact } from "./url.ts";
+
+export class PasswordFile {
+  readonly path: string;
+  #last: string | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /**
+   * The first line of the file as it is now; the rest must be empty. What is no file, a pipe for
+   * instance, is read only once.
+   *
+   * @throws {InputError} unreadable (66), no password (65)
+   */
+  read(): string {
+    const what = `the password file ${JSON.stringify(this.path)}`;
+    let bytes: Uint8Array;
+    try {
+      if (this.#last !== undefined && !Deno.statSync(this.path).isFile) return this.#last;
+      bytes = Deno.readFileSync(this.path);
+    } catch (error) {
+      const why = error instanceof Deno.errors.NotCapable
+        ? "devices and system files are closed to this program"
+        : reason(error);
+      throw new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
+    }
+    return this.#last = passwordIn(bytes, what);
+  }
+}
+
+/**
+ * The endpoint with the password that is in its file now.
+ *
+ * @throws {ConnectionError} whoever replaces the file may not have finished
+ */
+export function withPassword(endpoint: Endpoint): Endpoint {
+  if (endpoint.passwordFile === undefined) return endpoint;
+  try {
+    return { ...endpoint, password: endpoint.passwordFile.read() };
+  } catch (cause) {
+    const sentence = `cannot log in at ${redact(endpoint)}: ${reason(cause)}`;
+    throw new ConnectionError(sentence, EXIT.temporary, false, { cause });
+  }
+}
+
+/** @throws {InputError} */
+function passwordIn(bytes: Uint8Array, what: string): string {
+  const content = decodeText(bytes);
+  if (content === undefined) {
+    throw new InputError(`${what} must be UTF-8 without NUL, and is not`, EXIT.badData);
+  }
+  const password = content.replace(/\r?\n$/, "");
+  if (password !== "" && !/[\r\n]/.test(password)) return password;
+  throw new InputError(
+    `${what} must hold one line, and ${password === "" ? "is empty" : "holds several"}`,
+    EXIT.badData,
+  );
+}
+
+/** undefined: not UTF-8, or with a NUL, as text of 16 bits a character has. */
+function decodeText(bytes: Uint8Array): string | undefined {
+  if (bytes.includes(0)) return undefined;
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * Gets a connection to an endpoint whose name may have several addresses. Each has a share of the
+ * time; one that is silent for longer is not given up, but the next one is tried beside it.
+ */
+import { ConnectionError, EXIT } from "../errors.ts";
+import { deadline } from "./deadline.ts";
+import { isLocalhost, LOOPBACKS } from "./loopback.ts";
+import { after, type Timer } from "./timer.ts";
+import { type Endpoint, redact } from "./url.ts";
+
+/** A try to connect, as it goes on. */
+export interface Attempt {
+  /** Name or address to connect to. */
+  readonly host: string;
+  /** The address that has taken the connection. Written by whoever connects. */
+  taken?: string;
+  /** Aborts when another attempt has won, or the time is over. */
+  readonly signal: AbortSignal;
+}
+
+type Outcome<T> = { readonly won: T } | { readonly attempt: Attempt; readonly error: unknown };
+
+/** What a name gets of the time before its addresses are looked up one by one. */
+const FIRST_SHARE = 1 / 3;
+
+/**
+ * The first connection that `open` brings about.
+ *
+ * @param open may settle late, or never, when its signal has aborted
+ * @param discard gets what was opened in vain
+ * @throws {ConnectionError} what was said at the address that came furthest, or nobody answered
+ * @throws {ToolError} at once: anything else that `open` throws
+ */
+export async function reach<T>(
+  endpoint: Endpoint,
+  open: (attempt: Attempt) => Promise<T>,
+  discard: (late: T) => void,
+): Promise<T> {
+  const over = new AbortController();
+  try {
+    return await deadline(
+      tryAll(endpoint, open, discard, over.signal),
+      endpoint.connectionTimeout,
+      () =>
+        new ConnectionError(
+          `cannot connect to ${redact(endpoint)}: no answer within ` +
+            `${endpoint.connectionTimeout} ms`,
+        ),
+      discard,
+    );
+  } finally {
+    over.abort(new ConnectionError("another address was faster, or the time is over"));
+  }
+}
+
+async function tryAll<T>(
+  endpoint: Endpoint,
+  open: (attempt: Attempt) => Promise<T>,
+  discard: (late: T) => void,
+  signal: AbortSignal,
+): Promise<T> {
+  const running = new Set<Promise<Outcome<T>>>();
+  let failure: { readonly attempt: Attempt; readonly error: ConnectionError } | undefined;
+  let winner: T | undefined;
+
+  function begin(attempt: Attempt): void {
+    const outcome: Promise<Outcome<T>> = open(attempt).then((won) => ({ won }), (error) => {
+      running.delete(outcome);
+      return { attempt, error };
+    });
+    running.add(outcome);
+  }
+
+  /** Until one has won or failed, or the time is over. */
+  async function watch(ms: number): Promise<void> {
+    const outcome = await firstWithin(running, ms);
+    if (outcome === undefined) return;
+    if ("won" in outcome) {
+      winner = outcome.won;
+      return;
+    }
+    const { attempt, error } = outcome;
+    if (!(error instanceof ConnectionError)) throw error;
+    // That broker has seen the login. Another address is most likely another way to it.
+    if (error.exitCode === EXIT.noPermission) throw error;
+    const further = failure?.attempt.taken === undefined && attempt.taken !== undefined;
+    if (failure === undefined || further) failure = { attempt, error };
+  }
+
+  try {
+    for await (const [attempt, shareMs] of attemptsAt(endpoint, signal, () => !failure)) {
+      if (signal.aborted) break;
+      begin(attempt);
+      await watch(shareMs);
+      if (winner !== undefined) return winner;
+    }
+    while (running.size > 0) {
+      await watch(Infinity);
+      if (winner !== undefined) return winner;
+    }
+    throw failure!.error;
+  } finally {
+    for (const outcome of running) {
+      outcome.then((late) => "won" in late && late.won !== winner && discard(late.won));
+    }
+  }
+}
+
+/**
+ * @param pending nothing has failed yet
+ * @returns attempts, each with the milliseconds after which the next one may begin
+ */
+async function* attemptsAt(
+  { host, connectionTimeout, tls, trust }: Endpoint,
+  signal: AbortSignal,
+  pending: () => boolean,
+): AsyncGenerator<[Attempt, number]> {
+  const isLocal = isLocalhost(host);
+  // Deno shows a client certificate only to a host that it looks up by itself.
+  const byName = !isLocal || (tls && trust.certfile !== undefined);
+  const first: Attempt = { host, signal };
+  if (byName) {
+    yield [first, connectionTimeout * FIRST_SHARE];
+    // The system has tried every address until one took the connection.
+    const refused = !pending() && first.taken === undefined;
+    if (isAddress(host) || (refused && !isLocal)) return;
+  }
+  const addresses = (isLocal ? LOOPBACKS : await lookUp(host))
+    .filter((address) => address !== first.taken);
+  const left = byName ? 1 - FIRST_SHARE : 1;
+  for (const address of addresses) {
+    yield [{ host: address, signal }, connectionTimeout * left / addresses.length];
+  }
+}
+
+/** Whether it is an address, and no name. */
+export function isAddress(host: string): boolean {
+  return /^[\d.]+$|:/.test(host);
+}
+
+/** All addresses that the system knows for a name; none when it cannot tell. */
+async function lookUp(host: string): Promise<string[]> {
+  const { lookup } = await import("node:dns"); // rarely needed, and not for free
+  return await new Promise((resolve) => {
+    lookup(host, { all: true }, (error, found) => {
+      resolve(error ? [] : [...new Set(found.map(({ address }) => address))]);
+    });
+  });
+}
+
+/** The first to resolve, or undefined when none does within so many milliseconds. */
+async function firstWithin<T>(promises: Iterable<Promise<T>>, ms: number): Promise<T | undefined> {
+  if (ms === Infinity) return await Promise.race(promises);
+  let timer: Timer | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = after(ms, () => resolve(undefined));
+  });
+  try {
+    return await Promise.race([...promises, timeout]);
+  } finally {
+    timer?.cancel();
+  }
+}
