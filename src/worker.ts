@@ -48,7 +48,8 @@ one, so that a task can run twice. When the connection is lost, it connects agai
     64 65 66 76 78 it will never work: to NAME.dead
     79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
     255            put it back and end the worker with 75
-    126 127        of --shell: cannot run here; put it back and end the worker
+    126 127        of --shell: cannot run here; put it back and end the worker, as when COMMAND
+                   cannot be executed
     others         failed: another attempt after --backoff, at last to NAME.dead`,
     ],
     [

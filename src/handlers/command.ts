@@ -12,9 +12,10 @@ import {
 import type { Task } from "../task/task.ts";
 import { taskEnvironment, taskMetadata, withoutOwnVariables } from "./environment.ts";
 import { type ExitOverrides, type ExitRules, exitRules, verdictOf } from "./exit_codes.ts";
-import { findExecutable } from "./lookup.ts";
+import { FormatError } from "./executable.ts";
+import { Lookup } from "./lookup.ts";
 import { type OutputMode, OutputRouter, type RunOutput, SharedWriter } from "./output.ts";
-import { type GroupStatus, ProcessGroups } from "./process_group.ts";
+import { type GroupStatus, LaunchError, ProcessGroups } from "./process_group.ts";
 import { type RunFiles, TaskFiles } from "./task_files.ts";
 
 export interface CommandOptions {
@@ -63,8 +64,7 @@ export class CommandHandler implements Disposable {
   readonly #output: OutputRouter;
   readonly #groups = new ProcessGroups();
   readonly #files = new TaskFiles();
-  /** Absolute path of the program. */
-  readonly #file: string;
+  readonly #lookup: Lookup;
   /** Number of the latest run. */
   #run = 0;
 
@@ -79,7 +79,8 @@ export class CommandHandler implements Disposable {
     this.#env = options.env && withoutOwnVariables(options.env);
     const stderr = new SharedWriter(Deno.stderr);
     this.#output = new OutputRouter(options.output ?? { kind: "prefix" }, stderr, options.warn);
-    this.#file = this.#findProgram();
+    this.#lookup = new Lookup({ path: this.#path(), ...this.#directory() });
+    this.#findProgram();
   }
 
   /** The handler. Runs may overlap. */
@@ -88,9 +89,11 @@ export class CommandHandler implements Disposable {
     const run = ++this.#run;
     const output = this.#output.open(task.id || `task-${run}`, context.attempt);
     try {
+      // It may have changed since the last task, and what is found first in PATH, too.
+      const file = this.#findProgram();
       using files = this.#files.create(run, taskMetadata(task, context));
       const status = await this.#groups.run({
-        file: this.#file,
+        file,
         args: this.#argumentsFor(task, context),
         env: this.#environment(task, context, files),
         inheritEnv: this.#env === undefined,
@@ -104,10 +107,10 @@ export class CommandHandler implements Disposable {
       });
       return status.stopped
         ? stoppedOutcome(context.signal, status, output)
-        : this.#outcome(status, output, files);
+        : this.#outcome(file, status, output, files);
     } catch (error) {
       // Nothing of the task's own doing throws: what does is this host's.
-      return unable(this.#programFault() ?? error);
+      return unable(error instanceof LaunchError ? this.#launchFault(error) : error);
     } finally {
       await output.close();
     }
@@ -123,16 +126,20 @@ export class CommandHandler implements Disposable {
     this.#files[Symbol.dispose]();
   }
 
-  #outcome(status: GroupStatus, output: RunOutput, files: RunFiles): Outcome {
+  #outcome(file: string, status: GroupStatus, output: RunOutput, files: RunFiles): Outcome {
     const { code, signal } = status;
     const failure = failureOf(status, output);
+    const fault = this.#lookup.faultOf(file);
+    // Changed since it was looked at, it may have been run as a script of whatever is in it.
+    if (fault instanceof FormatError) return unable(fault);
     if (signal !== null) return { kind: "failed", ...failure };
     switch (verdictOf(code, this.#rules)) {
       case "ack":
         return DONE;
       case "retry": {
-        const fault = MAYBE_UNABLE.has(code) ? this.#programFault() : undefined;
-        return fault === undefined ? { kind: "failed", ...failure } : unable(fault);
+        return fault !== undefined && MAYBE_UNABLE.has(code)
+          ? unable(fault)
+          : { kind: "failed", ...failure };
       }
       case "dead":
         return { kind: "rejected", ...failure };
@@ -179,19 +186,25 @@ export class CommandHandler implements Disposable {
     return fallback;
   }
 
-  #programFault(): ToolError | undefined {
+  /** What we can say of a program that the system does not execute, or else the system's words. */
+  #launchFault({ message, missing }: LaunchError): ToolError {
     try {
-      this.#findProgram();
-      return undefined;
-    } catch (error) {
-      return error as ToolError;
+      const file = this.#findProgram();
+      return new ToolError(
+        `the command must be executable, and ${quote(file)} is not: ${message}`,
+        missing ? EXIT.notFound : EXIT.notExecutable,
+      );
+    } catch (fault) {
+      return fault as ToolError;
     }
   }
 
   #findProgram(): string {
-    const path = (this.#env === undefined ? Deno.env.get("PATH") : this.#env.PATH) ||
-      "/usr/bin:/bin";
-    return findExecutable(this.#argv[0]!, { path, ...this.#directory() });
+    return this.#lookup.find(this.#argv[0]!);
+  }
+
+  #path(): string {
+    return (this.#env === undefined ? Deno.env.get("PATH") : this.#env.PATH) || "/usr/bin:/bin";
   }
 
   #directory(): { cwd?: string } {

@@ -2,6 +2,7 @@
  * A child process that leads a process group of its own, so that a signal reaches its children
  * too, and a Ctrl-C at the worker's terminal does not reach the task.
  */
+import { EXIT, reason } from "../errors.ts";
 
 /** How long the pipes stay open after the leader has exited while a descendant holds them. */
 const PIPE_GRACE_MS = 1_000;
@@ -44,6 +45,15 @@ export interface GroupStatus {
   readonly stopped: boolean;
 }
 
+/** The system does not execute the file; nothing of it has run. */
+export class LaunchError extends Error {
+  override readonly name = "LaunchError";
+  /** @param missing the file, or what it needs to run, is not there */
+  constructor(why: string, readonly missing: boolean, options?: ErrorOptions) {
+    super(why, options);
+  }
+}
+
 /** All groups that one owner has started, so that it can end them at once. */
 export class ProcessGroups {
   readonly #leaders = new Set<number>();
@@ -59,17 +69,32 @@ export class ProcessGroups {
   /**
    * Starts a group and waits until its leader has exited and the pipes are closed.
    *
-   * @throws {Deno.errors.NotFound | Deno.errors.PermissionDenied | Error} when it cannot start
+   * @throws {LaunchError} the file cannot be executed
+   * @throws {Error} this host has no process, memory or file left for it
    */
   async run(options: GroupOptions): Promise<GroupStatus> {
-    const child = this.#spawn(options);
+    // What it cannot execute, the launcher says on stderr, and exits as a command may.
+    const launcher = typeof options.stderr === "function" ? this.#launcher : undefined;
+    const child = this.#start(options, launcher);
     this.#leaders.add(child.pid);
     const stop = new GroupStop(child.pid, options.killAfterMs);
     options.signal.addEventListener("abort", stop.begin, { once: true });
     if (options.signal.aborted) stop.begin();
     const pipes: Pipe[] = [];
     if (typeof options.stdout === "function") pipes.push(new Pipe(child.stdout, options.stdout));
-    if (typeof options.stderr === "function") pipes.push(new Pipe(child.stderr, options.stderr));
+    const complaint = new FirstBytes();
+    if (typeof options.stderr === "function") {
+      const sink = options.stderr;
+      pipes.push(
+        new Pipe(
+          child.stderr,
+          launcher === undefined ? sink : (chunk) => {
+            complaint.add(chunk);
+            return sink(chunk);
+          },
+        ),
+      );
+    }
     const feeding = options.input.length > 0 ? feed(child.stdin, options.input) : undefined;
     try {
       const { code, signal } = await child.status;
@@ -78,6 +103,8 @@ export class ProcessGroups {
       options.signal.removeEventListener("abort", stop.begin);
       feeding?.abort();
       await within(PIPE_GRACE_MS, Promise.all(pipes.map((pipe) => pipe.ended)));
+      const why = launcher && launcherFault(code, complaint.text, options.file);
+      if (why !== undefined) throw new LaunchError(why, code === EXIT.notFound);
       return { code, signal, stopped };
     } finally {
       options.signal.removeEventListener("abort", stop.begin);
@@ -93,8 +120,17 @@ export class ProcessGroups {
     for (const pid of this.#leaders) signalGroup(pid, "SIGKILL");
   }
 
-  #spawn(options: GroupOptions): Deno.ChildProcess {
-    const launcher = this.#launcher;
+  #start(options: GroupOptions, launcher: string | undefined): Deno.ChildProcess {
+    try {
+      return this.#spawn(options, launcher);
+    } catch (error) {
+      const launcherGone = launcher !== undefined && !isFile(launcher);
+      if (launcherGone) return this.#start(options, undefined);
+      throw launchErrorOf(error);
+    }
+  }
+
+  #spawn(options: GroupOptions, launcher: string | undefined): Deno.ChildProcess {
     const args = launcher === undefined ? options.args : [options.file, ...options.args];
     return new Deno.Command(launcher ?? options.file, {
       args: [...args],
@@ -106,6 +142,48 @@ export class ProcessGroups {
       stderr: typeof options.stderr === "function" ? "piped" : options.stderr,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     }).spawn();
+  }
+}
+
+/** Error numbers of a host that is short of something: EAGAIN, ENOMEM, ENFILE, EMFILE. */
+const SHORTAGES: ReadonlySet<number> = new Set([11, 12, 23, 24, 35]);
+
+/** What the system says of a file that it was to execute, or the error as it is. */
+function launchErrorOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const number = Number(/\(os error (\d+)\)/.exec(error.message)?.[1] ?? NaN);
+  const missing = error instanceof Deno.errors.NotFound;
+  if (!missing && (Number.isNaN(number) || SHORTAGES.has(number))) return error;
+  const why = reason(error).replace(/^failed to spawn '.*?': /s, "");
+  return new LaunchError(reason(why), missing, { cause: error });
+}
+
+/**
+ * Why setsid(1) could not execute the file, in its own words: of util-linux "setsid: failed to
+ * execute FILE: Permission denied", of busybox "setsid: can't execute 'FILE': Permission denied".
+ */
+function launcherFault(code: number, stderr: string, file: string): string | undefined {
+  if (code !== EXIT.notExecutable && code !== EXIT.notFound) return undefined;
+  if (!stderr.startsWith("setsid: ") || !stderr.includes(file)) return undefined;
+  const behind = stderr.slice(stderr.lastIndexOf(file) + file.length);
+  const why = /^[^:\n]{0,3}: ([^\n]*)\n$/.exec(behind)?.[1];
+  return why === undefined ? undefined : reason(why);
+}
+
+/** The beginning of a stream, as text; longer than any complaint of a launcher. */
+class FirstBytes {
+  #bytes = new Uint8Array();
+  #length = 0;
+
+  add(chunk: Uint8Array): void {
+    if (this.#length === 0) this.#bytes = new Uint8Array(5_000);
+    const part = chunk.subarray(0, this.#bytes.length - this.#length);
+    this.#bytes.set(part, this.#length);
+    this.#length += part.length;
+  }
+
+  get text(): string {
+    return new TextDecoder().decode(this.#bytes.subarray(0, this.#length));
   }
 }
 

@@ -4,6 +4,7 @@ import { CommandHandler, type CommandOptions } from "../../src/handlers/command.
 import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
+import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { waitUntil } from "../support/wait.ts";
 
 const ENV = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: "/nowhere" };
@@ -342,29 +343,169 @@ Deno.test("a missing or unexecutable command is known before any task", () => {
   Deno.removeSync(directory, { recursive: true });
 });
 
-Deno.test("a file that is no program of this machine is known before any task", () => {
-  const directory = makeDirectory();
+/** Files that no kernel executes, and their exit status; execvp(3) hands most of them to sh. */
+function unexecutables(): [name: string, bytes: Uint8Array<ArrayBuffer>, code: number][] {
   const program = Deno.readFileSync("/bin/true");
+  const text = new TextDecoder("latin1").decode(program);
   const foreign = program.slice();
   foreign[18] = 0xf7; // e_machine 247: BPF, which no kernel executes as a program
-  const files: [string, Uint8Array<ArrayBuffer>, boolean][] = [
-    ["own", program, true],
-    ["foreign", foreign, false],
-    ["cut", program.slice(0, 10), false],
-    ["noise", Uint8Array.of(0x93, 0, 0x1f, 7), false],
-    ["text", new TextEncoder().encode("exit 0\n"), true], // as every shell, with sh
-    ["empty", new Uint8Array(), true],
+  const homeless = program.slice();
+  homeless[text.indexOf("/ld-linux") + 1] = 0x4c; // "/Ld-linux...": its loader
+  const script = (line: string) => new TextEncoder().encode(line);
+  return [
+    ["empty", new Uint8Array(), 126],
+    ["foreign", foreign, 126],
+    ["homeless", homeless, 127],
+    ["cut in its magic number", program.slice(0, 3), 126],
+    ["cut in its header", program.slice(0, 10), 126],
+    ["cut in its table", program.slice(0, 100), 126],
+    ["cut in its code", program.slice(0, program.length >> 1), 126],
+    ["zeros", new Uint8Array(4_096), 126],
+    ["noise", Uint8Array.of(0x93, 0, 0x1f, 7), 126],
+    ["text", script("exit 0\n"), 126],
+    ["bare", script("#!\n"), 126],
+    ["cut in its first line", script("#!/bin/sh"), 126],
+    ["too long", script(`#!/${"x".repeat(300)}\n`), 126],
+    ["itself", script("#!./tool\n"), 126],
+    ["without interpreter", script("#!/no/such/interpreter -x\n"), 127],
+    ["without program", script("#!/usr/bin/env no-such-program-x\n"), 127],
+    ["without program in a line", script("#!/usr/bin/env -S A=b no-such-program-x -u\n"), 127],
+    ["with an empty interpreter", script("#!./empty\n"), 126],
+    ["with an empty program", script("#!/usr/bin/env ./empty\n"), 126],
   ];
-  for (const [name, bytes, good] of files) {
+}
+
+Deno.test("what the system does not execute is known before any task", () => {
+  const directory = makeDirectory();
+  const file = `${directory}/tool`;
+  Deno.writeFileSync(`${directory}/empty`, new Uint8Array(), { mode: 0o755 });
+  for (const [name, bytes, code] of unexecutables()) {
+    Deno.writeFileSync(file, bytes, { mode: 0o755 });
+    const error = assertThrows(() => new Bench({ argv: [file], cwd: directory }), ToolError);
+    assertEquals(error.exitCode, code, `${name}: ${error.message}`);
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("what the system executes is not refused", async () => {
+  const directory = makeDirectory();
+  const script = (line: string) => new TextEncoder().encode(line);
+  const files: [string, Uint8Array<ArrayBuffer>][] = [
+    ["program", Deno.readFileSync("/bin/true")],
+    ["script", script("#!/bin/sh\n")],
+    ["spaced", script("#! \t/bin/sh  -e \nexit 0\n")],
+    ["nested", script("#!./script\n")],
+    ["by env", script("#!/usr/bin/env sh\nexit 0\n")],
+    ["by env in a line", script("#!/usr/bin/env -S A=b sh -e\nexit 0\n")],
+  ];
+  for (const [name, bytes] of files) {
     const file = `${directory}/${name}`;
     Deno.writeFileSync(file, bytes, { mode: 0o755 });
-    if (good) new Bench({ argv: [file] })[Symbol.dispose]();
-    else {
-      const error = assertThrows(() => new Bench({ argv: [file] }), ToolError, "for this machine");
-      assertEquals(error.exitCode, 126, name);
+    using bench = new Bench({ argv: [file], cwd: directory, output: { kind: "null" } });
+    assertEquals(await bench.run(), { kind: "done" }, name);
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("a program that becomes none between two tasks fails no task and is no success", async () => {
+  const directory = makeDirectory();
+  const tool = `${directory}/tool`;
+  const earlier = `${directory}/earlier`;
+  Deno.mkdirSync(earlier);
+  Deno.writeFileSync(`${directory}/empty`, new Uint8Array(), { mode: 0o755 });
+  for (const [name, bytes, code] of unexecutables()) {
+    for (const [argv, place] of [["./tool", tool], ["tool", tool], ["tool", `${earlier}/tool`]]) {
+      Deno.writeTextFileSync(tool, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+      const env = { PATH: `${earlier}:${directory}:${ENV.PATH}` };
+      using bench = new Bench({ argv: [argv!], cwd: directory, env, output: { kind: "null" } });
+      assertEquals(await bench.run(), { kind: "done" });
+      Deno.writeFileSync(place!, bytes, { mode: 0o755 });
+      const outcome = await bench.run();
+      Deno.removeSync(place!);
+      // What only lacks something is passed over where another one is found, as execvp does.
+      const another = place !== tool && (code === 127 || name === "itself");
+      if (another) assertEquals(outcome, { kind: "done" });
+      else {
+        assert(outcome.kind === "unable", `${name} at ${place}: ${JSON.stringify(outcome)}`);
+        assertEquals(outcome.exitCode, code, `${name}: ${outcome.reason}`);
+      }
     }
   }
   Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test("a program that is emptied while a task begins is no success", async () => {
+  const directory = makeDirectory();
+  const tool = `${directory}/tool`;
+  // What runs when the file is read late: nothing but the end of it.
+  Deno.writeTextFileSync(tool, '#!/bin/sh\n: >"$0"\n', { mode: 0o755 });
+  using bench = new Bench({ argv: [tool] });
+  const outcome = await bench.run();
+  assert(outcome.kind === "unable");
+  assertEquals(outcome.exitCode, 126);
+  Deno.removeSync(directory, { recursive: true });
+});
+
+/** Both ways to start a command: by setsid(1), and without it. */
+const WAYS = [{ output: { kind: "null" } }, { output: { kind: "inherit" } }] as const;
+
+Deno.test("what this host cannot execute now costs the task nothing", async () => {
+  const directory = makeDirectory();
+  const tool = `${directory}/tool`;
+  for (const way of WAYS) {
+    Deno.writeFileSync(tool, Deno.readFileSync("/bin/true"), { mode: 0o755 });
+    using bench = new Bench({ argv: [tool], ...way });
+    assertEquals(await bench.run(), { kind: "done" });
+    {
+      using _writer = Deno.openSync(tool, { append: true });
+      const busy = await bench.run();
+      assert(busy.kind === "unable", JSON.stringify(busy));
+      assertEquals(busy.exitCode, 126);
+      assertStringIncludes(busy.reason, `${JSON.stringify(tool)} is not: text file busy`);
+    }
+    assertEquals(await bench.run(), { kind: "done" });
+    using stuffed = new Bench({
+      argv: [tool],
+      env: { ...ENV, STUFFED: "x".repeat(200_000) },
+      ...way,
+    });
+    const tooMuch = await stuffed.run();
+    assert(tooMuch.kind === "unable", JSON.stringify(tooMuch));
+    assertEquals(tooMuch.exitCode, 126);
+    assertStringIncludes(tooMuch.reason, "argument list too long");
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
+Deno.test({
+  name: `a disk that forbids programs costs the task nothing${
+    mountMissing === undefined ? "" : ` (${mountMissing})`
+  }`,
+  ignore: mountMissing !== undefined,
+  fn: async () => {
+    await using disk = await mountDisk(1);
+    const tool = `${disk.path}/tool`;
+    Deno.writeFileSync(tool, Deno.readFileSync("/bin/true"), { mode: 0o755 });
+    for (const way of WAYS) {
+      using bench = new Bench({ argv: [tool], ...way });
+      await disk.remount("exec");
+      assertEquals(await bench.run(), { kind: "done" });
+      await disk.remount("noexec");
+      const outcome = await bench.run();
+      assert(outcome.kind === "unable", JSON.stringify(outcome));
+      assertEquals(outcome.exitCode, 126);
+      assertStringIncludes(outcome.reason, "permission denied");
+    }
+  },
+});
+
+Deno.test("exit statuses 126 and 127 of the command itself are its own", async () => {
+  for (const way of WAYS) {
+    for (const code of ["126", "127"]) {
+      using bench = new Bench({ argv: ["sh", "-c", `echo setsid: no >&2; exit ${code}`], ...way });
+      assertEquals((await bench.run()).kind, "failed");
+    }
+  }
 });
 
 Deno.test("a command that vanishes between two tasks is this host's fault, not the task's", async () => {
