@@ -39,6 +39,8 @@ export interface ChannelSession extends Taker {
   readonly replyTo: ReplyTo;
   /** The client wants to hear when the broker cancels a consumer. */
   readonly cancelNotify: boolean;
+  /** To the client a basic.qos that is not global means the channel, and not consumers to come. */
+  readonly qosForChannel: boolean;
   send<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void;
   /** Whether an answer that nobody asked for at this moment can be written to the outbox. */
   hasRoomForReply(bytes: number): boolean;

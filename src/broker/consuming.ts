@@ -36,6 +36,8 @@ export class Consuming implements ConsumerOwner, Requester {
   #prefetch = 0;
   /** Prefetch of all consumers together; 0 for no limit. */
   #channelPrefetch = 0;
+  /** The client has called it global, which quorum queues do not support. */
+  #globalQos = false;
   /** Counts the turns of the queues under that limit. */
   #firstQueue = 0;
   /** The consumer tag of direct replies, while the client consumes them. */
@@ -73,8 +75,9 @@ export class Consuming implements ConsumerOwner, Requester {
 
   qos({ prefetchSize, prefetchCount, global }: Arguments<"basic.qos">): void {
     if (prefetchSize !== 0) throw notImplemented(`prefetch_size!=0 (${prefetchSize})`);
-    if (global) this.#channelPrefetch = prefetchCount;
+    if (global || this.#session.qosForChannel) this.#channelPrefetch = prefetchCount;
     else this.#prefetch = prefetchCount;
+    if (global) this.#globalQos = prefetchCount > 0;
     this.#send("basic.qos-ok", {});
     this.wake();
   }
@@ -88,7 +91,7 @@ export class Consuming implements ConsumerOwner, Requester {
     if (queue.consumers.hasExclusive || (exclusive && shared)) {
       throw accessRefused(`${queue.title} in exclusive use`);
     }
-    if (this.#channelPrefetch > 0 && queue.arguments.type === "quorum") {
+    if (this.#globalQos && queue.arguments.type === "quorum") {
       throw notImplemented(`${queue.title} does not support global qos`);
     }
     const { priority } = parseConsumerArguments(args.arguments, queue);

@@ -21,6 +21,12 @@ const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];
 /** Bytes, and so at most characters, of a name that can be right. */
 const LONGEST_NAME = 255;
 
+/**
+ * Products of clients that expect basic.qos of every broker but RabbitMQ to be as AMQP says: for
+ * the channel, consumers that run already included. py-amqp is what kombu, and so Celery, is on.
+ */
+const QOS_FOR_CHANNEL = ["py-amqp"];
+
 /** A connection that has shown who it is and where it wants to go. */
 export interface Login {
   readonly connection: Socket;
@@ -34,6 +40,7 @@ export interface Login {
   /** Seconds, or 0 for none. */
   readonly heartbeat: number;
   readonly cancelNotify: boolean;
+  readonly qosForChannel: boolean;
   readonly blockedNotify: boolean;
 }
 
@@ -84,6 +91,8 @@ class Handshake {
   /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
   readonly #until: number;
   #capabilities: Table = new Map();
+  /** What the client says that it is. */
+  #product: string | undefined;
 
   constructor(connection: Socket, host: HandshakeHost) {
     this.#connection = connection;
@@ -111,6 +120,7 @@ class Handshake {
       ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
       ...{ user, vhost, channelMax, frameMax, heartbeat },
       cancelNotify: this.#can("consumer_cancel_notify"),
+      qosForChannel: QOS_FOR_CHANNEL.includes(this.#product ?? ""),
       blockedNotify: this.#can("connection.blocked"),
     };
   }
@@ -139,6 +149,7 @@ class Handshake {
     });
     const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
     this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
+    this.#product = textOf(clientProperties.get("product"));
     if (mechanism !== "PLAIN" && mechanism !== "AMQPLAIN") {
       return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
     }

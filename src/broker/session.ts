@@ -75,6 +75,7 @@ export class Session implements ChannelSession, HeartbeatSession {
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
+  readonly qosForChannel: boolean;
   /** An answer in the outbox is only true once it is on disk. */
   needsCommit = false;
 
@@ -104,6 +105,7 @@ export class Session implements ChannelSession, HeartbeatSession {
     this.vhost = login.vhost;
     this.frameMax = login.frameMax;
     this.cancelNotify = login.cancelNotify;
+    this.qosForChannel = login.qosForChannel;
     this.limits = host.limits;
     this.pending = host.pending;
     this.turn = host.turn;

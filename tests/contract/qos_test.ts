@@ -178,3 +178,33 @@ contract("An acknowledgement makes room when its transaction is committed", asyn
   await t.fill(channel, queue, "d");
   assertEquals((await channel.expectContent()).text, "d");
 });
+
+for (const type of ["classic", "quorum"]) {
+  contract(
+    `To py-amqp a prefetch count holds for the channel, what runs on it included, on a ${type} ` +
+      "queue; it asks RabbitMQ for that with global",
+    async (t) => {
+      const channel = await t.channel({ product: "py-amqp" });
+      const one = await t.queue(channel, { "x-queue-type": type });
+      const two = await t.queue(channel, { "x-queue-type": type });
+      for (const queue of [one, two]) await t.fill(channel, queue, ...SEVEN);
+      await channel.call("basic.qos", { prefetchCount: 2 });
+      await channel.call("basic.consume", { queue: one });
+      assertEquals(await take(channel, 2), ["1", "2"]);
+      await channel.call("basic.consume", { queue: two });
+      await t.silent(channel, two);
+      await channel.send("basic.qos", { prefetchCount: 4 });
+      await channel.expect("basic.qos-ok");
+      assertEquals((await take(channel, 2)).length, 2);
+      await t.silent(channel, two);
+      await channel.send("basic.qos", { prefetchCount: 1 });
+      await channel.expect("basic.qos-ok");
+      await channel.send("basic.ack", { deliveryTag: 3, multiple: true });
+      await t.silent(channel, two);
+      await channel.send("basic.ack", { deliveryTag: 4 });
+      assertEquals((await take(channel, 1)).length, 1);
+      await t.silent(channel, two);
+    },
+    { only: "broker" },
+  );
+}

@@ -45,6 +45,8 @@ export interface HandshakeOptions {
   user?: string;
   password?: string;
   mechanism?: string;
+  /** What the client says that it is. */
+  product?: string;
   /** In place of what `mechanism` makes of user and password. */
   response?: string;
   virtualHost?: string;
@@ -142,7 +144,7 @@ export class Peer implements AsyncDisposable {
     const { user = "guest", password = "guest", mechanism = "PLAIN" } = options;
     await this.channel(0).send("connection.start-ok", {
       clientProperties: {
-        product: "protocol peer",
+        product: options.product ?? "protocol peer",
         capabilities: options.capabilities ?? ALL_CAPABILITIES,
       },
       mechanism,
