@@ -41,3 +41,10 @@ export async function pikaMissing(): Promise<string | undefined> {
   const { code } = await run(PYTHON, { args: ["-c", "import pika"] });
   return code === 0 ? undefined : "python3-pika is not installed";
 }
+
+/** Why Celery cannot run, or undefined. */
+export async function celeryMissing(): Promise<string | undefined> {
+  if (!installed(PYTHON)) return "python3 is not installed";
+  const { code } = await run(PYTHON, { args: ["-c", "import celery"] });
+  return code === 0 ? undefined : "python3-celery is not installed";
+}
