@@ -31,7 +31,8 @@ const HELP: HelpPage = {
   about:
     `Takes tasks from a queue, one at a time unless told otherwise, does them, and acknowledges each
 only when it is done. A worker that is killed loses nothing: the broker gives its tasks to another
-one, so that a task can run twice. When the connection is lost, it connects again, for ever.`,
+one, so that a task can run twice. When the connection is lost, it connects again, for ever unless
+it is to end.`,
   flags: WORKER_FLAGS,
   sections: [
     [
@@ -134,6 +135,8 @@ async function run(host: Host): Promise<number> {
     ...optional("idleTimeoutMs", values["idle-timeout"]),
     ...optional("maxTasks", values["max-tasks"]),
     ...optional("maxRuntimeMs", values["max-runtime"]),
+    ...optional("connectTimeoutMs", values["connect-timeout"]),
+    limitExitCode: values["limit-exit-code"],
     onRun: (ms) => pages?.ran(ms),
     onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
   });

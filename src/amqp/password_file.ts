@@ -30,6 +30,16 @@ export class PasswordFile {
     }
     return this.#last = passwordIn(bytes, what);
   }
+
+  /** The password as it is now, or the last one that could be read. @throws {InputError} there is none */
+  latest(): string {
+    try {
+      return this.read();
+    } catch (error) {
+      if (this.#last === undefined) throw error;
+      return this.#last;
+    }
+  }
 }
 
 /**

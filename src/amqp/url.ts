@@ -107,7 +107,7 @@ export function formatUrl(endpoint: Endpoint): string {
   const query = Object.entries(parameters)
     .filter(([key, value]) => value !== undefined && (endpoint.tls || !TLS_KEYS.includes(key)))
     .map(([key, value]) => `${key}=${encodeURIComponent(value!)}`);
-  const password = encodeURIComponent(endpoint.passwordFile?.read() ?? endpoint.password);
+  const password = encodeURIComponent(endpoint.passwordFile?.latest() ?? endpoint.password);
   return `${redact(endpoint).replace("@", `:${password}@`)}?${query.join("&")}`;
 }
 

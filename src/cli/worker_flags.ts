@@ -174,6 +174,18 @@ export const WORKER_FLAGS = {
   "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),
   "max-tasks": integer({ min: 1, max: 2 ** 31, help: "end after so many tasks" }),
   "max-runtime": duration({ min: 1, help: "end after so long" }),
+  "limit-exit-code": integer({
+    min: 0,
+    max: 255,
+    default: 0,
+    help: "exit status when one of these four has ended it",
+  }),
+  "connect-timeout": duration({
+    min: 1,
+    help:
+      "end with 75 after so long without the broker, and what runs then (default 30s when one of " +
+      "these four is given, else for ever)",
+  }),
   grace: duration({
     default: "25s",
     help: "time to finish running tasks after the first SIGINT or SIGTERM",

@@ -8,12 +8,16 @@ export interface LimitOptions {
   readonly maxTasks?: number;
   /** End after so long, in milliseconds. */
   readonly maxRuntimeMs?: number;
+  /** End after so long without the broker, in milliseconds; what runs then is finished first. */
+  readonly connectTimeoutMs?: number;
   /** Tasks running now, and tasks started so far. */
   readonly activity: () => { readonly running: number; readonly started: number };
   /** Tasks ready on all queues; undefined when a broker cannot be asked. */
   readonly ready: () => Promise<number | undefined>;
-  /** Called once. */
-  readonly onEnd: (why: string) => void;
+  /** Whether tasks may come now. */
+  readonly consuming: () => boolean;
+  /** Called once. `away`: the broker could not be reached, and it is no limit that is reached. */
+  readonly onEnd: (why: string, away: boolean) => void;
 }
 
 /** Without a task for so long, the queues may be empty. */
@@ -26,25 +30,35 @@ export class Limits {
     quiet?: ReturnType<typeof setTimeout>;
     idle?: ReturnType<typeof setTimeout>;
     runtime?: ReturnType<typeof setTimeout>;
+    broker?: ReturnType<typeof setTimeout> | undefined;
   } = {};
+  /** Tasks could come, at least once. */
+  #worked = false;
+  /** The broker has been away for too long. */
+  #overdue = false;
   #ended = false;
 
   constructor(options: LimitOptions) {
     this.#options = options;
     if (options.maxRuntimeMs !== undefined) {
-      this.#timers.runtime = setTimeout(() => this.#end("--max-runtime"), options.maxRuntimeMs);
+      this.#timers.runtime = setTimeout(
+        () => this.#end("--max-runtime", !this.#worked),
+        options.maxRuntimeMs,
+      );
     }
+    this.#watchBroker();
   }
 
-  /** Call it when consumption begins, and whenever a task starts or ends. */
+  /** Call it when consumption begins or ends, and whenever a task starts or ends. */
   changed(): void {
     if (this.#ended) return;
+    this.#watchBroker();
     const { exitWhenEmpty, idleTimeoutMs, maxTasks, activity } = this.#options;
     const { running, started } = activity();
     if (maxTasks !== undefined && started >= maxTasks) return this.#end("--max-tasks");
     clearTimeout(this.#timers.quiet);
     clearTimeout(this.#timers.idle);
-    if (running > 0) return;
+    if (running > 0 || !this.#options.consuming()) return;
     if (exitWhenEmpty) this.#timers.quiet = setTimeout(() => this.#checkEmpty(), QUIET_MS);
     if (idleTimeoutMs !== undefined) {
       this.#timers.idle = setTimeout(() => this.#end("--idle-timeout"), idleTimeoutMs);
@@ -66,9 +80,27 @@ export class Limits {
     else this.#timers.quiet = setTimeout(() => this.#checkEmpty(), QUIET_MS);
   }
 
-  #end(why: string): void {
+  #watchBroker(): void {
+    const { activity, connectTimeoutMs, consuming } = this.#options;
+    if (consuming()) {
+      this.#worked = true;
+      this.#overdue = false;
+      clearTimeout(this.#timers.broker);
+      this.#timers.broker = undefined;
+    } else if (this.#overdue) {
+      if (activity().running === 0) this.#end("--connect-timeout", true);
+    } else if (connectTimeoutMs !== undefined) {
+      this.#timers.broker ??= setTimeout(() => {
+        this.#timers.broker = undefined;
+        this.#overdue = true;
+        this.#watchBroker();
+      }, connectTimeoutMs);
+    }
+  }
+
+  #end(why: string, away = false): void {
     if (this.#ended) return;
     this.dispose();
-    this.#options.onEnd(why);
+    this.#options.onEnd(why, away);
   }
 }

@@ -64,6 +64,13 @@ export interface WorkerOptions {
   readonly idleTimeoutMs?: number;
   readonly maxTasks?: number;
   readonly maxRuntimeMs?: number;
+  /**
+   * How long it may be without its broker, in milliseconds. Default for ever, or 30 s for a worker
+   * that one of the limits above ends.
+   */
+  readonly connectTimeoutMs?: number;
+  /** Status of `run` when a limit ended it; default 0. */
+  readonly limitExitCode?: number;
   /** Called after each run with the milliseconds it took. */
   readonly onRun?: (ms: number) => void;
   /** Called once, when all queues are consumed. */
@@ -72,6 +79,8 @@ export interface WorkerOptions {
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
+/** A worker that is to end soon is started again soon, by cron for instance. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 30_000;
 /** What a broker is asked to wait where tasks have no limit, in milliseconds. */
 const UNLIMITED_TASK_MS = 86_400_000;
 /** From the end of a task's time to its acknowledgement, with ease, in milliseconds. */
@@ -91,6 +100,8 @@ export class Worker {
   #draining: Promise<void> | undefined;
   /** Of what asked for the end first; a limit that is reached leaves it to the tasks that run. */
   #status: number | undefined;
+  /** Of the limit that asked for the end, if one did. */
+  #limitStatus: number | undefined;
   #fault: string | undefined;
   #waitingForReady: number;
   #connectionsLost = 0;
@@ -133,20 +144,26 @@ export class Worker {
       onChange: () => this.#limits.changed(),
       onUnable,
     });
+    this.#waitingForReady = options.queues.length;
+    this.#consumers = options.queues.map((queue) => this.#consumer(queue));
     this.#limits = new Limits({
       exitWhenEmpty: options.exitWhenEmpty ?? false,
       ...(options.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: options.idleTimeoutMs }),
       ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
       ...(options.maxRuntimeMs === undefined ? {} : { maxRuntimeMs: options.maxRuntimeMs }),
       activity: () => ({ running: this.#pool.running, started: this.#pool.counts.started }),
+      ...connectTimeout(options),
       ready: () => this.#ready(),
-      onEnd: (why) => {
+      consuming: () => this.consuming,
+      onEnd: (why, away) => {
+        if (away) {
+          return onUnable(EXIT.temporary, `the broker could not be reached within ${why}`);
+        }
         log.info(`the worker ends by ${why}`);
+        this.#limitStatus = options.limitExitCode;
         this.#end();
       },
     });
-    this.#waitingForReady = options.queues.length;
-    this.#consumers = options.queues.map((queue) => this.#consumer(queue));
   }
 
   /**
@@ -166,7 +183,7 @@ export class Worker {
     }
     await this.#draining;
     await this.#forwarder.close();
-    return this.#status ?? EXIT.ok;
+    return this.#status ?? this.#limitStatus ?? EXIT.ok;
   }
 
   /** Why `run` returned another status than 0. */
@@ -176,7 +193,7 @@ export class Worker {
 
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
   drain(): Promise<void> {
-    this.#status ??= EXIT.ok;
+    if (this.#draining === undefined) this.#status ??= EXIT.ok;
     return this.#end();
   }
 
@@ -264,6 +281,7 @@ export class Worker {
         this.#connectionsLost++;
         this.#finished.channelLost();
         this.#explain(cause, policy.name);
+        this.#limits.changed();
       },
     });
     const intake = new EarlyIntake(consumer, prefetch, run);
@@ -285,4 +303,11 @@ export class Worker {
     const { endpoints, identity, log } = this.#options;
     return new Connector({ endpoints, identity, log });
   }
+}
+
+function connectTimeout(options: WorkerOptions): { readonly connectTimeoutMs?: number } {
+  const { connectTimeoutMs, exitWhenEmpty, idleTimeoutMs, maxTasks, maxRuntimeMs } = options;
+  if (connectTimeoutMs !== undefined) return { connectTimeoutMs };
+  const isToEnd = exitWhenEmpty || (idleTimeoutMs ?? maxTasks ?? maxRuntimeMs) !== undefined;
+  return isToEnd ? { connectTimeoutMs: DEFAULT_CONNECT_TIMEOUT_MS } : {};
 }

@@ -6,7 +6,9 @@ import { DONE } from "../../src/task/handler.ts";
 import { Pace } from "../../src/worker/pace.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { run, spawnDeno, type TestProcess } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
+import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil, within } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
@@ -27,6 +29,67 @@ brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0"
   assertEquals((await timed.ended()).code, 0);
   assertEquals(await bench.ready(), 0);
 });
+
+brokerTest("--limit-exit-code tells an end by a limit from the others", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("", { messageId: "t" });
+  const code = ["--limit-exit-code", "9"];
+  await using limited = bench.worker(...code, "--max-tasks", "1", "--", "true");
+  assertEquals((await limited.ended()).code, 9);
+  await using empty = bench.worker(...code, "--exit-when-empty", "--", "true");
+  assertEquals((await empty.ended()).code, 9);
+  await using asked = bench.worker(...code, "--max-tasks", "1", "--", "true");
+  await asked.waitForLine(/Waiting/);
+  asked.kill("SIGTERM");
+  assertEquals((await asked.ended()).code, 0);
+  await bench.send("", { messageId: "u" });
+  await using stopped = bench.worker(...code, "--max-tasks", "1", "--", "sh", "-c", "exit 255");
+  assertEquals((await stopped.ended()).code, 75);
+});
+
+Deno.test("a worker that is to end does not wait for its broker for ever", async () => {
+  await using silent = new ScriptedServer((peer) => peer.ended());
+  const limits = [["--exit-when-empty"], ["--max-tasks", "1"], ["--idle-timeout", "1s"]];
+  for (const AMQP_URL of ["amqp://127.0.0.1:1", silent.url]) {
+    for (const limit of [...limits, []]) {
+      await using worker = workerAt(AMQP_URL, "--connect-timeout", "300ms", ...limit);
+      const { code, stderr } = await worker.ended();
+      assertEquals(code, 75, stderr);
+      assertStringIncludes(stderr, "the broker could not be reached within --connect-timeout");
+    }
+    await using timed = workerAt(AMQP_URL, "--max-runtime", "300ms", "--limit-exit-code", "9");
+    const { code, stderr } = await timed.ended();
+    assertEquals(code, 75, stderr);
+  }
+});
+
+brokerTest("a broker that goes away is waited for as long, after the task that runs", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(port);
+  await using dir = await tempDir();
+  await bench.send("", { messageId: "t" });
+  await run("mkfifo", { args: [dir.file("go")] });
+  await using worker = bench.workerIn(
+    { AMQP_URL: proxy.url },
+    ...["--exit-when-empty", "--connect-timeout", "200ms", "--"],
+    ...["sh", "-c", `read line < ${dir.file("go")}; echo read $line >&2`],
+  );
+  await waitUntil("the task to run", async () => await bench.ready() === 0);
+  proxy.refuse();
+  await proxy.cut();
+  await worker.waitForLog(/trying again in/);
+  await worker.waitForLog(/trying again in/);
+  await Deno.writeTextFile(dir.file("go"), "it\n");
+  const { code, stderr } = await worker.ended();
+  assertEquals(code, 75, stderr);
+  assertStringIncludes(stderr, "read it");
+});
+
+/** A worker of a broker that nobody else looks at. */
+function workerAt(AMQP_URL: string, ...args: string[]): TestProcess {
+  const entry = new URL("../../src/worker.ts", import.meta.url);
+  return spawnDeno(entry, { args: [...args, "--", "true"], env: { AMQP_URL } });
+}
 
 brokerTest(
   "a command that ends the worker gives the status, though a limit was reached",
