@@ -141,7 +141,7 @@ function publicationOf({ body, id, notBefore, ...task }: NewTask, queue: string)
   if (Number.isNaN(notBefore.getTime())) {
     throw new UsageError("notBefore must be a date, and is none");
   }
-  const scheduled = schedule({ queue, properties }, notBefore.getTime(), Date.now());
+  const scheduled = schedule({ queue, properties }, notBefore.getTime() - Date.now());
   if (scheduled === undefined) return publication;
   const { delayQueue } = scheduled;
   return {

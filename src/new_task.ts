@@ -121,13 +121,13 @@ function said(host: Host, text: string): number {
 /** Where a task goes: to its queue, or to the delay queue in which it waits until it is due. */
 async function destinationOf(
   queue: QueuePolicy,
-  { properties, dueAt }: TaskOptions,
+  { properties, waitMs }: TaskOptions,
 ): Promise<Destination> {
   const direct = { queue, task: { exchange: "", routingKey: queue.name, properties } };
-  if (dueAt === undefined) return direct;
+  if (waitMs === undefined) return direct;
   const { schedule } = await import("./task/schedule.ts");
   const task = { queue: queue.name, properties };
-  const scheduled = schedule(task, dueAt, Date.now(), queue.type);
+  const scheduled = schedule(task, waitMs, queue.type);
   if (scheduled === undefined) return direct;
   const { delayQueue } = scheduled;
   return {

@@ -26,7 +26,10 @@ export interface ConsumerOptions {
   /** Tasks that may be here unacknowledged at the same time; 1 to 65535. */
   readonly prefetch: number;
   readonly log: Logger;
-  /** Called for every task, in order, synchronously. Must not throw. */
+  /**
+   * Called for every task, in order, synchronously. Must not throw. Tasks that were on their way
+   * when the consumer was stopped come before `stop` resolves: `stopped` tells them.
+   */
   readonly onDelivery: (delivery: Delivery) => void;
   /** Called whenever consumption has begun, the first time and after every loss. */
   readonly onReady?: () => void;
@@ -40,6 +43,8 @@ export interface ConsumerOptions {
  */
 export class Delivery {
   readonly task: Task;
+  /** When it came, in performance.now(). */
+  readonly since: number = performance.now();
   readonly #tag: number;
   readonly #consumption: Consumption;
   #settled = false;
@@ -65,7 +70,10 @@ export class Delivery {
     return this.#settle((channel) => channel.basicAck(this.#tag));
   }
 
-  /** Puts it back to its place (basic.nack, requeue). Quorum queues count this one, too. */
+  /**
+   * Puts it back to its place (basic.nack, requeue). Quorum queues count this as they count a crash,
+   * so whoever wants to give a task back asks the settler, which knows what to do about it.
+   */
   release(): boolean {
     return this.#settle((channel) => channel.basicNack(this.#tag, true));
   }
@@ -235,9 +243,7 @@ class Consumption {
       message.deliveryTag,
       this,
     );
-    // It was on its way when the consumer was cancelled.
-    if (this.#draining) delivery.release();
-    else if (this.#early !== undefined) this.#early.push(delivery);
+    if (this.#early !== undefined) this.#early.push(delivery);
     else this.#hand(delivery, options.onDelivery);
   }
 
@@ -311,6 +317,11 @@ export class Consumer {
     }
   }
 
+  /** No more tasks are wanted. */
+  get stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   /** Takes no more tasks; those that are here can still be settled until `close`. */
   async stop(): Promise<void> {
     this.#stopping.abort();
@@ -354,13 +365,9 @@ export class Consumer {
       // It may have changed meanwhile.
       consumption.hold(this.#held);
       onStart();
-      if (this.#stopping.signal.aborted) {
-        await consumption.cancel();
-        consumption.flow((delivery) => delivery.release());
-      } else {
-        this.#options.onReady?.();
-        consumption.flow(this.#options.onDelivery);
-      }
+      if (this.#stopping.signal.aborted) await consumption.cancel();
+      else this.#options.onReady?.();
+      consumption.flow(this.#options.onDelivery);
       return await Promise.race([consumption.ended, this.#closing.promise.then(() => undefined)]);
     } catch (error) {
       if (error instanceof ToolError) return error;

@@ -148,6 +148,15 @@ export function declareQueue(
   );
 }
 
+/** Deletes a queue with what it holds, if it is there. */
+export async function deleteQueue(transport: Transport, name: string): Promise<void> {
+  await onThrowawayChannel(
+    transport,
+    `cannot delete the queue ${JSON.stringify(name)}`,
+    (channel) => transport.request("queue.delete", channel.queueDelete(name)),
+  );
+}
+
 /** An existing queue may differ in anything but the type that was asked for. */
 async function checkType(transport: Transport, queue: QueueDeclaration): Promise<void> {
   const wanted = queue.arguments["x-queue-type"] ?? "classic";

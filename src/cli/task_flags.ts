@@ -87,8 +87,8 @@ export interface TaskOptions {
   /** Every line of it is a task. */
   readonly lines: boolean;
   readonly properties: TaskProperties & { readonly messageId: string };
-  /** Not to be run before; milliseconds since 1970. */
-  readonly dueAt: number | undefined;
+  /** Not to be run before so much time has passed, in milliseconds; by this host's clock of --at. */
+  readonly waitMs: number | undefined;
 }
 
 /**
@@ -129,7 +129,7 @@ export function readTaskOptions(
   return {
     path,
     lines: values.lines,
-    dueAt: values.at ?? (values.delay === undefined ? undefined : Date.now() + values.delay),
+    waitMs: values.at === undefined ? values.delay : values.at - Date.now(),
     properties: {
       contentType: values["content-type"] ?? (textual ? "text/plain" : "application/octet-stream"),
       deliveryMode: 2,

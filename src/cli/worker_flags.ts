@@ -144,8 +144,8 @@ export const WORKER_FLAGS = {
     max: 1_000_000,
     default: DEFAULT_POLICY.maxCrashes,
     help:
-      "deliveries of a task that may end without an answer (a worker vanished, its connection " +
-      "was lost) before it goes to NAME.dead without another run",
+      "starts of a task whose worker may vanish before it goes to NAME.dead without another run; " +
+      "what was delivered and not begun does not count",
   }),
   "delay-queue-type": choice({
     choices: ["quorum", "classic"],

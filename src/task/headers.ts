@@ -10,7 +10,7 @@ import type { Field, Task, TaskProperties } from "./task.ts";
 export const HEADER = {
   /** Attempts made so far; integer. */
   attempt: "task-attempt",
-  /** Deliveries whose worker vanished, where the broker does not count them; integer. */
+  /** Starts whose worker vanished, of which the broker does not know; integer. */
   crashes: "task-crashes",
   /** Why the last attempt failed; text. */
   error: "task-error",
@@ -19,10 +19,13 @@ export const HEADER = {
   /** The exchange and routing key it was first published with, unless it was the default one; text. */
   exchange: "task-exchange",
   routingKey: "task-routing-key",
-  /** Not to be run earlier; integer, milliseconds since 1970. */
-  notBefore: "task-not-before",
-  /** Not to be run later; integer, milliseconds since 1970. Stands in for `expiration`. */
-  expiresAt: "task-expires-at",
+  /** What is left of its wait when it leaves the delay queue it is in; integer, milliseconds. */
+  wait: "task-wait",
+  /**
+   * What is left of its time to live when it leaves the delay queue it is in; integer,
+   * milliseconds. Stands in for `expiration`.
+   */
+  expiresIn: "task-expires-in",
   /** Why it is dead: one of {@linkcode DeadReason}. */
   deadReason: "task-dead-reason",
   /** Exit status of the last command; integer. */
@@ -53,17 +56,18 @@ export type DeadReason = "max-attempts" | "rejected" | "crash-loop" | "expired";
 export interface History {
   /** Attempts made before this delivery. */
   readonly attempts: number;
-  /** Deliveries before this one whose worker vanished, as far as anyone counted. */
+  /** Starts whose worker vanished, as written down when it was last published anew. */
   readonly crashes: number;
-  /** Those of them that were written down when it was last published anew. */
-  readonly pastCrashes: number;
-  /** Milliseconds since 1970. */
-  readonly notBefore?: number;
-  /** Milliseconds since 1970. */
-  readonly expiresAt?: number;
+  /**
+   * Deliveries since then that ended without an answer, or with being given back; begun or not.
+   * Infinity: at least one, and nobody counts (quorum queues do, classic queues do not).
+   */
+  readonly losses: number;
+  /** What is left to wait, in milliseconds. */
+  readonly waitMs?: number;
+  /** What is left of its time to live, in milliseconds. */
+  readonly expiresInMs?: number;
   readonly replays: number;
-  /** The broker counts deliveries (quorum queues do, classic queues do not). */
-  readonly counted: boolean;
 }
 
 /**
@@ -96,26 +100,22 @@ export function readHistory(task: Pick<Task, "properties" | "redelivered">): His
 const NO_HISTORY: History = {
   attempts: 0,
   crashes: 0,
-  pastCrashes: 0,
+  losses: 0,
   replays: 0,
-  counted: false,
 };
 
 function historyOf(headers: Readonly<Record<string, Field>>, redelivered: boolean): History {
   const deliveries = [headers["x-acquired-count"], headers["x-delivery-count"]].map(toInteger);
-  const counted = deliveries.some((count) => count !== undefined);
-  const pastCrashes = toInteger(headers[HEADER.crashes]) ?? 0;
-  const vanished = pastCrashes + (redelivered && !counted ? 1 : 0);
-  const notBefore = toInteger(headers[HEADER.notBefore]);
-  const expiresAt = toInteger(headers[HEADER.expiresAt]);
+  const counts = deliveries.filter((count) => count !== undefined);
+  const waitMs = toInteger(headers[HEADER.wait]);
+  const expiresInMs = toInteger(headers[HEADER.expiresIn]);
   return {
     attempts: toInteger(headers[HEADER.attempt]) ?? 0,
-    crashes: Math.max(vanished, ...deliveries.map((count) => count ?? 0)),
-    pastCrashes,
-    ...(notBefore === undefined ? {} : { notBefore }),
-    ...(expiresAt === undefined ? {} : { expiresAt }),
+    crashes: toInteger(headers[HEADER.crashes]) ?? 0,
+    losses: counts.length > 0 ? Math.max(...counts) : redelivered ? Infinity : 0,
+    ...(waitMs === undefined ? {} : { waitMs }),
+    ...(expiresInMs === undefined ? {} : { expiresInMs }),
     replays: toInteger(headers[HEADER.replays]) ?? 0,
-    counted,
   };
 }
 
@@ -148,28 +148,46 @@ export interface Parking {
   /** Crashes that no broker counts any more once the task is a new message. */
   readonly crashes?: number;
   readonly error?: string;
-  /** Milliseconds since 1970. */
-  readonly notBefore?: number | undefined;
+  /** What is left to wait when it comes back, in milliseconds. */
+  readonly waitMs?: number | undefined;
 }
 
 /**
  * Properties of the copy of a task that is to be run again.
  *
- * @param now milliseconds since 1970
+ * @param passedMs of its time to live, when it comes back
  */
 export function parkedProperties(
   task: CopiedTask,
   parking: Parking,
-  now: number,
+  passedMs: number,
 ): TaskProperties {
-  return copyProperties(task.properties, now, {
+  return copyProperties(task.properties, passedMs, {
     ...route(task),
     [HEADER.originQueue]: task.queue,
     [HEADER.attempt]: parking.attempts,
     [HEADER.crashes]: parking.crashes || undefined,
-    [HEADER.notBefore]: parking.notBefore,
+    [HEADER.wait]: parking.waitMs || undefined,
     ...(parking.error === undefined ? {} : { [HEADER.error]: clip(parking.error) }),
   });
+}
+
+/**
+ * The same for a copy that goes straight to its work queue, where the broker sees to its time to
+ * live.
+ */
+export function renewedProperties(
+  task: CopiedTask,
+  parking: Parking,
+  passedMs: number,
+): TaskProperties {
+  const { headers, ...properties } = parkedProperties(task, parking, passedMs);
+  const { [HEADER.expiresIn]: left, ...rest } = headers ?? {};
+  return {
+    ...properties,
+    headers: rest,
+    ...(left === undefined ? {} : { expiration: String(left) }),
+  };
 }
 
 /** What a dead letter says about its end. */
@@ -193,11 +211,11 @@ export function deadProperties(
   obituary: Obituary,
   now: number,
 ): TaskProperties {
-  return copyProperties(task.properties, now, {
+  return copyProperties(task.properties, 0, {
     ...route(task),
     [HEADER.originQueue]: task.queue,
     [HEADER.attempt]: obituary.attempts,
-    [HEADER.notBefore]: undefined,
+    [HEADER.wait]: undefined,
     [HEADER.deadReason]: obituary.reason,
     [HEADER.exitCode]: obituary.exitCode,
     [HEADER.stderrTail]: obituary.stderrTail || undefined,
@@ -217,8 +235,8 @@ export function replayProperties(properties: TaskProperties, replays: number): T
     [HEADER.attempt]: undefined,
     [HEADER.crashes]: undefined,
     [HEADER.error]: undefined,
-    [HEADER.notBefore]: undefined,
-    [HEADER.expiresAt]: undefined,
+    [HEADER.wait]: undefined,
+    [HEADER.expiresIn]: undefined,
     [HEADER.replays]: replays,
     ...Object.fromEntries(OBITUARY.map((name) => [name, undefined])),
   });
@@ -233,7 +251,7 @@ function route(task: CopiedTask): Record<string, Field> {
 /** A header of `undefined` is removed. */
 function copyProperties(
   properties: TaskProperties,
-  now: number,
+  passedMs: number,
   changes: Record<string, Field>,
 ): TaskProperties {
   // A parked message that expires would surface too early, and only its own user may publish a
@@ -241,9 +259,9 @@ function copyProperties(
   const { expiration, userId, headers: received, ...kept } = properties;
   const headers = new Map(Object.entries(received ?? {}).filter(([name]) => !steers(name)));
   if (userId !== undefined) headers.set(HEADER.userId, userId);
-  const lifetime = toInteger(expiration);
-  if (lifetime !== undefined && !headers.has(HEADER.expiresAt)) {
-    headers.set(HEADER.expiresAt, now + lifetime);
+  const lifetime = toInteger(headers.get(HEADER.expiresIn)) ?? toInteger(expiration);
+  if (lifetime !== undefined) {
+    headers.set(HEADER.expiresIn, Math.max(0, Math.round(lifetime - passedMs)));
   }
   headers.set(HEADER.hops, (toInteger(headers.get(HEADER.hops)) ?? 0) + 1);
   for (const [name, value] of Object.entries(changes)) {

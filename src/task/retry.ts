@@ -1,10 +1,10 @@
 /**
- * What becomes of a task: before it runs (admit) and after (decide). Pure: the time and the random
- * number are arguments.
+ * What becomes of a task: before it runs (admit) and after (decide). Pure: the random number is an
+ * argument, and all times are durations.
  */
 import type { Failure, Outcome } from "./handler.ts";
 import type { DeadReason, History } from "./headers.ts";
-import { beginWait, delayTiers, SHORTEST_WAIT_MS, type Wait } from "./topology.ts";
+import { beginWait, delayTiers, spreadFor, type Wait } from "./topology.ts";
 
 export interface RetryPolicy {
   /** Attempts before a failing task is dead; at least 1. */
@@ -13,7 +13,7 @@ export interface RetryPolicy {
   readonly backoffMs: readonly number[];
   /** Share of the pause that is added at random, so that tasks do not return all at once; 0 to 1. */
   readonly jitter: number;
-  /** Deliveries with vanished workers after which a task is dead without another run. */
+  /** Starts with vanished workers after which a task is dead without another run. */
   readonly maxCrashes: number;
 }
 
@@ -53,35 +53,54 @@ export type Return =
    * Put a copy on the task's own queue, then acknowledge this delivery. For a task that we give
    * back blamelessly, but whose next worker would take our deliveries for crashes.
    */
-  | { readonly kind: "renew" };
+  | { readonly kind: "renew"; readonly crashes?: number };
 
 /** Whether a delivered task may run now; `attempt` is 1 for the first. */
 export type Admission = { readonly kind: "run"; readonly attempt: number } | Park | Bury;
 
 /**
+ * Whether it has to be known how often a task was begun, and this start to be written down before
+ * it runs. A first start is not, because that would cost every task a round trip.
+ */
+export function isSuspect(history: History, policy: RetryPolicy): boolean {
+  return history.losses > 0 || policy.maxCrashes === 1;
+}
+
+/**
+ * How often a worker vanished that had begun this task. What was delivered and not begun is no
+ * crash, though brokers count it.
+ *
+ * @param starts that were written down; undefined where they cannot be: all that was lost counts
+ */
+export function crashesOf(
+  { crashes, losses }: History,
+  starts: number | undefined,
+  policy: RetryPolicy,
+): number {
+  if (starts === undefined) return crashes + (losses === Infinity ? 1 : losses);
+  const first = policy.maxCrashes === 1 ? 0 : 1;
+  return crashes + Math.min(losses, starts + first);
+}
+
+/**
  * Decides what happens to a delivery before its task runs.
  *
- * @param redelivered the broker has delivered it before
- * @param now milliseconds since 1970
+ * @param starts see {@linkcode crashesOf}; 0 for one that is not suspect
  */
 export function admit(
   history: History,
-  redelivered: boolean,
+  starts: number | undefined,
   policy: RetryPolicy,
-  now: number,
 ): Admission {
-  const { attempts, crashes, pastCrashes, notBefore, expiresAt } = history;
-  if (expiresAt !== undefined && expiresAt <= now) {
-    return { kind: "bury", reason: "expired", attempts };
-  }
+  const { attempts, crashes, losses, waitMs, expiresInMs } = history;
+  if (expiresInMs === 0) return { kind: "bury", reason: "expired", attempts };
   // Nobody has run it yet: whoever had this message and vanished is not to be counted.
-  if (notBefore !== undefined && notBefore - now >= SHORTEST_WAIT_MS) {
-    return park(notBefore - now, { attempts, crashes: pastCrashes }, policy, now);
-  }
-  if (crashes >= policy.maxCrashes) return { kind: "bury", reason: "crash-loop", attempts };
+  if (waitMs !== undefined && waitMs > 0) return park(waitMs, { attempts, crashes }, policy);
+  const vanished = crashesOf(history, starts, policy);
+  if (vanished >= policy.maxCrashes) return { kind: "bury", reason: "crash-loop", attempts };
   // Nobody but this header counts, so the crash has to be written down before the next one.
-  if (redelivered && !history.counted) {
-    return park(CRASH_PAUSE_MS, { attempts, crashes }, policy, now);
+  if (starts === undefined && losses === Infinity) {
+    return park(CRASH_PAUSE_MS, { attempts, crashes: vanished }, policy);
   }
   return { kind: "run", attempt: attempts + 1 };
 }
@@ -90,14 +109,14 @@ export function admit(
  * Decides what becomes of a task that has run.
  *
  * @param random from 0 to 1, for the jitter
- * @param now milliseconds since 1970
+ * @param starts see {@linkcode giveBack}
  */
 export function decide(
   outcome: Outcome,
   history: History,
   policy: RetryPolicy,
   random: number,
-  now: number,
+  starts = 0,
 ): Decision {
   const attempts = history.attempts + 1;
   switch (outcome.kind) {
@@ -110,24 +129,28 @@ export function decide(
         return { kind: "bury", reason: "max-attempts", attempts, failure: outcome };
       }
       const pause = outcome.delayMs ?? backoff(attempts, policy);
-      const spread = Math.round(pause * policy.jitter * random);
-      const wait = spread < SHORTEST_WAIT_MS ? pause : pause + spread;
-      return park(wait, { attempts, error: outcome.reason }, policy, now);
+      const most = pause * policy.jitter;
+      const spread = spreadFor(most * random, most, delayTiers(policy.backoffMs));
+      return park(pause + spread, { attempts, error: outcome.reason }, policy);
     }
     case "snoozed":
-      return park(outcome.delayMs, { attempts: history.attempts }, policy, now);
+      return park(outcome.delayMs, { attempts: history.attempts }, policy);
     case "interrupted":
     case "unable":
-      return giveBack(history, policy);
+      return giveBack(history, starts);
   }
 }
 
 /**
  * How a task goes back to its queue that is not to blame. Once it keeps its place; from then on
- * brokers, and we, would count being given back as crashes.
+ * brokers, and foreign workers, would count being given back as crashes.
+ *
+ * @param starts of it that ended with a vanished worker, where they were written down
  */
-export function giveBack(history: History, policy: RetryPolicy): Return {
-  return history.crashes > 0 || policy.maxCrashes === 1 ? { kind: "renew" } : { kind: "requeue" };
+export function giveBack(history: History, starts = 0): Return {
+  const crashes = history.crashes + starts;
+  if (history.losses === 0) return { kind: "requeue" };
+  return { kind: "renew", ...(crashes === 0 ? {} : { crashes }) };
 }
 
 /** The pause after a number of failed attempts, without jitter, in milliseconds. */
@@ -140,7 +163,6 @@ function park(
   waitMs: number,
   rest: Pick<Park, "attempts" | "crashes" | "error">,
   policy: RetryPolicy,
-  now: number,
 ): Park {
-  return { kind: "park", ...beginWait(waitMs, delayTiers(policy.backoffMs), now), ...rest };
+  return { kind: "park", ...beginWait(waitMs, delayTiers(policy.backoffMs)), ...rest };
 }

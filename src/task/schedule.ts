@@ -1,4 +1,4 @@
-/** Tasks that are not to be run before a certain time. */
+/** Tasks that are not to be run before some time has passed. */
 import { UsageError } from "../errors.ts";
 import { parkedProperties } from "./headers.ts";
 import type { Task, TaskProperties } from "./task.ts";
@@ -8,7 +8,6 @@ import {
   MAX_QUEUE_NAME_BYTES,
   type QueueSpec,
   type QueueType,
-  SHORTEST_WAIT_MS,
   STANDARD_TIERS,
 } from "./topology.ts";
 
@@ -20,10 +19,10 @@ export interface Scheduled {
 }
 
 /**
- * Where a task waits that is not to be run before `dueAt`, and its properties there. It is never
- * early, and up to {@linkcode SHORTEST_WAIT_MS} late. Its time to live begins when it is due.
+ * Where a task waits that is not to be run before `waitMs` have passed, and its properties there. It
+ * is never early. Its time to live begins when it is due.
  *
- * @param dueAt milliseconds since 1970, as is `now`
+ * @param waitMs in milliseconds; of a time, what the sender's clock says is left
  * @param type of the delay queue, should it have to be created
  * @returns undefined when it is due
  * @throws {UsageError} the queue's name leaves no room for the delay queue's; or a header would
@@ -31,11 +30,10 @@ export interface Scheduled {
  */
 export function schedule(
   task: Pick<Task, "properties" | "queue">,
-  dueAt: number,
-  now: number,
+  waitMs: number,
   type: QueueType = "quorum",
 ): Scheduled | undefined {
-  if (dueAt <= now) return undefined;
+  if (waitMs <= 0) return undefined;
   const nameBytes = new TextEncoder().encode(task.queue).length;
   if (nameBytes > MAX_QUEUE_NAME_BYTES) {
     throw new UsageError(
@@ -49,11 +47,10 @@ export function schedule(
       `a task that waits must be without the header ${name}, by which brokers send it on at once`,
     );
   }
-  // A worker does not wait for the last bit of a wait, so it gets one that may be left out.
-  const wait = dueAt - now + SHORTEST_WAIT_MS - 1;
-  const { tierMs, ...notBefore } = beginWait(wait, STANDARD_TIERS, now);
+  const { tierMs, leftMs = 0 } = beginWait(waitMs, STANDARD_TIERS);
   return {
     delayQueue: delayQueue(task.queue, tierMs, type),
-    properties: parkedProperties(task, { attempts: 0, ...notBefore }, dueAt),
+    // Each delay queue on the way takes its delay off the time to live.
+    properties: parkedProperties(task, { attempts: 0, waitMs: leftMs }, -leftMs),
   };
 }

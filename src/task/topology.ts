@@ -21,6 +21,11 @@ export interface QueueSpec {
  * a short delay behind a long one would wait for it.
  */
 export const STANDARD_TIERS: readonly number[] = [
+  25,
+  50,
+  100,
+  200,
+  500,
   1_000,
   5_000,
   15_000,
@@ -98,38 +103,72 @@ export function delayTiers(backoffMs: readonly number[]): readonly number[] {
   return [...new Set([...STANDARD_TIERS, ...backoffMs])].sort((a, b) => a - b);
 }
 
-/** What is left of a wait is not waited for below this, in milliseconds. */
-export const SHORTEST_WAIT_MS: number = STANDARD_TIERS[0]!;
+/** A wait may take so much longer than asked to save delay queues on its way, in milliseconds. */
+const LEEWAY_MS = 250;
 
 /** How to begin a wait. */
 export interface Wait {
   /** The delay queue to wait in, by its delay in milliseconds. */
   readonly tierMs: number;
-  /** Set when one queue's delay is not the whole wait; milliseconds since 1970. */
-  readonly notBefore?: number;
+  /** What is to be waited for after that, in milliseconds; absent: nothing. */
+  readonly leftMs?: number;
 }
 
 /**
- * How to begin a wait of `ms` milliseconds.
+ * How to begin a wait. It is a duration, told from one delay queue to the next as what is left of
+ * it: no host's clock is ever compared with another's.
  *
+ * @param ms how long
  * @param tiers ascending, with the standard ones
- * @param now milliseconds since 1970
  */
-export function beginWait(ms: number, tiers: readonly number[], now: number): Wait {
+export function beginWait(ms: number, tiers: readonly number[]): Wait {
   const tierMs = chooseTier(ms, tiers);
-  const more = ms - tierMs >= SHORTEST_WAIT_MS;
-  return { tierMs, ...(more ? { notBefore: now + ms } : {}) };
+  return ms > tierMs ? { tierMs, leftMs: ms - tierMs } : { tierMs };
 }
 
 /**
  * The delay queue to wait in next.
  *
  * @param tiers ascending, with the standard ones
- * @returns the longest delay that does not overshoot `delayMs`; for less than the shortest standard
- *   delay the next longer one, because what is left of a wait is not waited for below that
+ * @returns the shortest delay that is long enough, if it is not much too long, or else the longest
+ *   one that is shorter
  */
 export function chooseTier(delayMs: number, tiers: readonly number[]): number {
-  return delayMs < SHORTEST_WAIT_MS
-    ? tiers.find((tier) => tier >= delayMs)!
-    : tiers.findLast((tier) => tier <= delayMs)!;
+  const enough = tiers.find((tier) => tier >= delayMs);
+  const shorter = tiers.findLast((tier) => tier < delayMs);
+  if (shorter === undefined) return enough!;
+  return enough !== undefined && enough - delayMs <= LEEWAY_MS ? enough : shorter;
+}
+
+/** A random addition is made of at most so many delays, each at least this part of the largest. */
+const SPREAD_PIECES = 6;
+const SPREAD_PARTS = 16;
+
+/**
+ * The largest sum of few delays up to `ms`: what a random addition to a wait comes to, so that it
+ * does not take a task through every queue there is.
+ *
+ * @param mostMs the largest addition there may be
+ */
+export function spreadFor(ms: number, mostMs: number, tiers: readonly number[]): number {
+  let sum = 0;
+  for (let piece = 0; piece < SPREAD_PIECES; piece++) {
+    const tier = tiers.findLast((tier) => tier <= ms - sum);
+    if (tier === undefined || tier < mostMs / SPREAD_PARTS) break;
+    sum += tier;
+  }
+  return sum;
+}
+
+/** How long it is known how often a task was begun after it had been delivered before. */
+const STARTS_KEPT_MS = 86_400_000;
+
+/**
+ * Holds a message for every start of a task that had been delivered before: a broker counts what it
+ * delivered, and this is what of it was begun. It goes with the end of the task, or by itself.
+ *
+ * @param mark tells the task from every other of its queue; at most 10 letters
+ */
+export function startsQueue(queue: string, mark: string): QueueSpec {
+  return { name: `${queue}.start.${mark}`, arguments: { "x-expires": STARTS_KEPT_MS } };
 }

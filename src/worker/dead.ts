@@ -200,7 +200,7 @@ export class DeadLetters {
     const properties: TaskProperties = parkedProperties(
       { properties: task.properties, queue: origin },
       { attempts },
-      Date.now(),
+      0,
     );
     await publisher.publish({ exchange: "", routingKey: this.#name, body: task.body, properties });
     await this.#acknowledge(channel, dead);

@@ -114,7 +114,7 @@ export function isSameTask(one: Task, other: Task): boolean {
  * Tells tasks apart even where a producer gives all of them one id: a wrong match would
  * acknowledge a task that never ran.
  */
-function fingerprint(task: Task): string {
+export function fingerprint(task: Task): string {
   const { properties, body } = task;
   let hash = 0x811c9dc5;
   for (const byte of body) hash = Math.imul(hash ^ byte, 0x01000193);

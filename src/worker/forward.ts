@@ -4,7 +4,7 @@
  * not wait behind that.
  */
 import { type Connector, sleep } from "../amqp/connection.ts";
-import { ensureDeclared } from "../amqp/declare.ts";
+import { declareQueue, deleteQueue, ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { ChannelError, ConnectionError, EXIT, InputError, ToolError } from "../errors.ts";
@@ -22,7 +22,7 @@ interface Line {
   readonly publisher: Publisher;
   /** The declarations of queues by their names. */
   readonly declared: Map<string, Promise<unknown>>;
-  /** The declaration under way: one at a time, because a connection has few channels. */
+  /** What is asked about queues now: one at a time, because a connection has few channels. */
   declaring: Promise<unknown>;
 }
 
@@ -79,6 +79,31 @@ export class Forwarder {
     }
   }
 
+  /** Makes a queue unless it is there. @returns how many messages it holds */
+  async count(queue: QueueSpec): Promise<number> {
+    const line = await this.#open();
+    const counting = inTurn(line, () => declareQueue(line.transport, queue));
+    return (await counting).messageCount;
+  }
+
+  /** Puts an empty message on a queue that is there; resolves when that is confirmed. */
+  async note(queue: QueueSpec): Promise<void> {
+    const { publisher } = await this.#open();
+    const properties = { deliveryMode: 2 };
+    await publisher.publish({
+      exchange: "",
+      routingKey: queue.name,
+      body: new Uint8Array(),
+      properties,
+    });
+  }
+
+  /** Deletes a queue with what it holds. */
+  async remove(queue: QueueSpec): Promise<void> {
+    const line = await this.#open();
+    await inTurn(line, () => deleteQueue(line.transport, queue.name));
+  }
+
   /** Ends the connection. Publications still pending are rejected. */
   async close(): Promise<void> {
     const line = await this.#line?.catch(() => undefined);
@@ -133,16 +158,22 @@ export class Forwarder {
 function declareOnce(line: Line, queue: QueueSpec): Promise<unknown> {
   const known = line.declared.get(queue.name);
   if (known !== undefined) return known;
-  const declaration = line.declaring.catch(() => {})
-    // A broker that blocks answers nothing on this connection, and would be taken for dead.
-    .then(() => line.transport.unblocked())
-    .then(() => ensureDeclared(line.transport, queue))
+  const declaration = inTurn(line, () => ensureDeclared(line.transport, queue))
     .catch((error) => {
       throw refusal(error, [403, 406]);
     });
-  line.declaring = declaration;
   line.declared.set(queue.name, declaration);
   return declaration;
+}
+
+/** Asks for something on a channel of its own, after what was asked for before. */
+function inTurn<T>(line: Line, ask: () => Promise<T>): Promise<T> {
+  const answer = line.declaring.catch(() => {})
+    // A broker that blocks answers nothing on this connection, and would be taken for dead.
+    .then(() => line.transport.unblocked())
+    .then(ask);
+  line.declaring = answer.catch(() => {});
+  return answer;
 }
 
 /** The error as QueueRefused, if it is one of these replies of the broker. */

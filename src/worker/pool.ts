@@ -8,7 +8,14 @@ import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler, Outcome } from "../task/handler.ts";
 import { readHistory } from "../task/headers.ts";
-import { admit, decide, type Decision, giveBack, type RetryPolicy } from "../task/retry.ts";
+import {
+  admit,
+  decide,
+  type Decision,
+  giveBack,
+  isSuspect,
+  type RetryPolicy,
+} from "../task/retry.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { Chain } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
@@ -16,6 +23,7 @@ import { type FinishedTasks, isSameTask } from "./finished.ts";
 import type { Pace } from "./pace.ts";
 import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
+import type { Starts } from "./starts.ts";
 
 export interface PoolOptions {
   readonly handler: Handler;
@@ -23,6 +31,7 @@ export interface PoolOptions {
   readonly concurrency: number;
   readonly policy: RetryPolicy;
   readonly settler: Settler;
+  readonly starts: Starts;
   readonly finished: FinishedTasks;
   readonly log: Logger;
   /** Time for one task in milliseconds; absent: no limit. */
@@ -43,8 +52,11 @@ export interface PoolOptions {
   readonly onRun?: (ms: number) => void;
   /** Called when a task starts or ends, after the counters have changed. */
   readonly onChange?: () => void;
-  /** This host cannot do such work: the worker has to end with that status. */
-  readonly onUnable?: (exitCode: number, reason: string) => void;
+  /**
+   * This host cannot do such work: the worker has to end with that status. Resolves when no more
+   * tasks come: what goes back earlier would return.
+   */
+  readonly onUnable?: (exitCode: number, reason: string) => Promise<void>;
 }
 
 /** Counted since the start. */
@@ -96,15 +108,26 @@ export class Pool {
   /** Runs a task and settles it. Never rejects. */
   async run(delivery: Delivery): Promise<void> {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) await this.#turn(delivery);
+    await this.#hold(delivery, () => {
+      return this.#draining ? this.#giveBack(delivery) : this.#process(delivery);
+    });
+  }
+
+  /** A task that came and is not to be begun. Never rejects. */
+  async giveBack(delivery: Delivery): Promise<void> {
+    await this.#hold(delivery, () => this.#giveBack(delivery));
+  }
+
+  /** Counts a delivery as running until it is settled. */
+  async #hold(delivery: Delivery, settle: () => Promise<void>): Promise<void> {
     if (!delivery.live) return;
     const taken = this.#taken.add(delivery);
     try {
-      if (this.#draining) await this.#giveBack(delivery);
-      else await this.#process(delivery);
+      await settle();
     } catch (error) {
       // A fault of ours: the task must not be lost with it, nor the worker.
       this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
-      delivery.release();
+      await this.#giveBack(delivery).catch(() => {});
     }
     this.#taken.delete(taken);
     this.#wakeTurns();
@@ -168,7 +191,7 @@ export class Pool {
   }
 
   async #process(delivery: Delivery): Promise<void> {
-    const { dedupe, finished, handler, pace, policy, settler } = this.#options;
+    const { dedupe, finished, handler, pace, policy, settler, starts } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) { // and counted
@@ -184,10 +207,24 @@ export class Pool {
       return await this.#settle(delivery, { kind: "ack" });
     }
     const history = readHistory(task);
-    const admission = admit(history, task.redelivered, policy, Date.now());
-    if (admission.kind !== "run") return await this.#settle(delivery, admission);
+    const suspect = isSuspect(history, policy);
+    // Nobody could tell its starts from those of others; its copy gets an id.
+    if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
+    const earlier = suspect ? await starts.count(task) : 0;
+    const admission = admit(history, earlier, policy);
+    if (admission.kind !== "run") {
+      await this.#settle(delivery, admission);
+      if (suspect && admission.kind === "bury") await starts.forget(task);
+      return;
+    }
     if (pace !== undefined) await pace.turn(delivery.lost);
-    if (this.#draining) return await this.#giveBack(delivery);
+    const known = suspect && earlier !== undefined;
+    if (known && !this.#draining && delivery.live) await starts.note(task);
+    if (this.#draining) {
+      await this.#giveBack(delivery, earlier);
+      if (known) await starts.forget(task);
+      return;
+    }
     if (!delivery.live) return;
 
     const early = this.#options.ackEarly === true;
@@ -200,19 +237,22 @@ export class Pool {
     const ms = performance.now() - started;
     this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);
-    const decision = decide(outcome, history, policy, Math.random(), Date.now());
+    const decision = decide(outcome, history, policy, Math.random(), earlier);
     this.#count(decision);
     this.#report(delivery, admission.attempt, outcome, decision, ms);
+    if (outcome.kind === "unable") {
+      await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
+    }
     const settling = settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling !== undefined) await settling;
-    if (outcome.kind === "unable") this.#options.onUnable?.(outcome.exitCode, outcome.reason);
+    if (known) await starts.forget(task);
   }
 
   /** A task that was not begun: it is nobody's fault. */
-  async #giveBack(delivery: Delivery): Promise<void> {
+  async #giveBack(delivery: Delivery, starts = 0): Promise<void> {
     await this.#stopped;
     if (!delivery.live) return;
-    await this.#settle(delivery, giveBack(readHistory(delivery.task), this.#options.policy));
+    await this.#settle(delivery, giveBack(readHistory(delivery.task), starts));
   }
 
   async #settle(delivery: Delivery, decision: Decision): Promise<void> {
@@ -257,7 +297,8 @@ export class Pool {
         return log.info("done", fields);
       case "park": {
         const why = decision.error === undefined ? "waits" : `failed (${decision.error}), waits`;
-        return log.warn(`${why} ${decision.tierMs / 1_000} s`, fields);
+        const waitMs = decision.tierMs + (decision.leftMs ?? 0);
+        return log.warn(`${why} ${waitMs / 1_000} s`, fields);
       }
       case "bury":
         return log.error(`dead (${decision.reason}): ${decision.failure?.reason}`, fields);

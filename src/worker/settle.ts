@@ -6,8 +6,13 @@
 import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
-import { deadProperties, parkedProperties, readHistory } from "../task/headers.ts";
-import { type Decision, giveBack, type RetryPolicy } from "../task/retry.ts";
+import {
+  deadProperties,
+  parkedProperties,
+  readHistory,
+  renewedProperties,
+} from "../task/headers.ts";
+import { type Decision, giveBack } from "../task/retry.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import {
   deadQueue,
@@ -25,7 +30,6 @@ type Moving = Exclude<Decision, { kind: "ack" }>;
 export interface SettlerOptions {
   readonly forwarder: Forwarder;
   readonly finished: FinishedTasks;
-  readonly policy: RetryPolicy;
   /** Type of delay and dead queues that have to be created. */
   readonly queueType: QueueType;
   /** How long dead tasks are kept, in milliseconds; default for ever. */
@@ -35,9 +39,9 @@ export interface SettlerOptions {
   readonly log: Logger;
   /**
    * Tasks that fail cannot be moved before somebody changes something on the broker: the worker has
-   * to end with that status. Called before the task goes back.
+   * to end with that status. Resolves when no more tasks come: what goes back earlier would return.
    */
-  readonly onRefused: (exitCode: number, reason: string) => void;
+  readonly onRefused: (exitCode: number, reason: string) => Promise<void>;
 }
 
 export class Settler {
@@ -74,9 +78,8 @@ export class Settler {
     signal: AbortSignal,
     acked: boolean,
   ): Promise<void> {
-    const { task } = delivery;
     try {
-      await this.#publish(task, decision, signal);
+      await this.#publish(delivery, decision, signal);
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       return await this.#stay(delivery, decision, error, signal, acked);
@@ -94,19 +97,19 @@ export class Settler {
     signal: AbortSignal,
     acked: boolean,
   ): Promise<void> {
-    const { log, onRefused, policy } = this.#options;
+    const { log, onRefused } = this.#options;
     const { task } = delivery;
     const toItsOwn = decision.kind === "requeue" || decision.kind === "renew";
     const lost = toItsOwn && acked;
-    const { queue } = this.#copy(task, decision);
+    const { queue } = this.#copy(delivery, task, decision);
     log.error(
       `a task cannot be moved to the queue ${JSON.stringify(queue.name)} and ${
         lost ? "is lost, because it was acknowledged early" : "goes back to its own"
       }: ${error.message}`,
       { id: task.id },
     );
-    if (error instanceof QueueRefused) onRefused(error.exitCode, error.message);
-    if (!toItsOwn) await this.settle(delivery, giveBack(readHistory(task), policy), signal, acked);
+    if (error instanceof QueueRefused) await onRefused(error.exitCode, error.message);
+    if (!toItsOwn) await this.settle(delivery, giveBack(readHistory(task)), signal, acked);
     else if (!acked) delivery.release();
   }
 
@@ -119,9 +122,10 @@ export class Settler {
    * Publishes the copy. One that cannot be encoded, because our headers find no room beside its
    * own, would come back for ever: it is dead, without its headers.
    */
-  async #publish(task: Task, decision: Moving, signal: AbortSignal): Promise<void> {
+  async #publish(delivery: Delivery, decision: Moving, signal: AbortSignal): Promise<void> {
     const { forwarder, log } = this.#options;
-    const copy = this.#copy(task, decision);
+    const { task } = delivery;
+    const copy = this.#copy(delivery, task, decision);
     try {
       await forwarder.publish(copy.queue, task.body, copy.properties, signal);
     } catch (error) {
@@ -129,7 +133,7 @@ export class Settler {
       log.error(`a task is dead, without its headers: ${error.message}`, { id: task.id });
       const { attempts } = readHistory(task);
       const { headers: _, ...properties } = task.properties;
-      const bare = this.#copy({ ...task, properties }, {
+      const bare = this.#copy(delivery, { ...task, properties }, {
         kind: "bury",
         reason: "rejected",
         attempts: "attempts" in decision ? decision.attempts : attempts,
@@ -149,14 +153,22 @@ export class Settler {
     );
   }
 
-  #copy(task: Task, decision: Moving): { queue: QueueSpec; properties: TaskProperties } {
+  #copy(
+    delivery: Delivery,
+    task: Task,
+    decision: Moving,
+  ): { queue: QueueSpec; properties: TaskProperties } {
     const { queueType, deadTtlMs, host } = this.#options;
-    const now = Date.now();
+    const heldMs = performance.now() - delivery.since;
     switch (decision.kind) {
       case "park":
         return {
           queue: delayQueue(task.queue, decision.tierMs, queueType),
-          properties: parkedProperties(task, decision, now),
+          properties: parkedProperties(
+            task,
+            { ...decision, waitMs: decision.leftMs },
+            heldMs + decision.tierMs,
+          ),
         };
       case "bury": {
         const { reason, attempts, failure } = decision;
@@ -167,15 +179,16 @@ export class Settler {
             attempts,
             host,
             ...(failure === undefined ? {} : { error: failure.reason, ...failure, reason }),
-          }, now),
+          }, Date.now()),
         };
       }
       case "requeue":
       case "renew": {
-        const { attempts, notBefore } = readHistory(task);
+        const { attempts, crashes, waitMs } = readHistory(task);
+        const past = { crashes, ...decision, attempts, waitMs };
         return {
           queue: workQueue(task.queue, queueType),
-          properties: parkedProperties(task, { attempts, notBefore }, now),
+          properties: renewedProperties(task, past, heldMs),
         };
       }
     }

@@ -23,6 +23,7 @@ import { Limits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
+import { Starts } from "./starts.ts";
 
 /** A queue and how many of its tasks may be here at the same time. */
 export interface WorkerQueue {
@@ -98,6 +99,8 @@ export class Worker {
   readonly #consumers: readonly Consumer[];
   readonly #limits: Limits;
   #draining: Promise<void> | undefined;
+  /** No more tasks come, or the grace is over. */
+  #stopped: Promise<unknown> | undefined;
   /** Of what asked for the end first; a limit that is reached leaves it to the tasks that run. */
   #status: number | undefined;
   /** Of the limit that asked for the end, if one did. */
@@ -110,14 +113,16 @@ export class Worker {
     this.#options = options;
     const { log } = options;
     const policy = options.retries ?? DEFAULT_POLICY;
-    const onUnable = (status: number, reason: string): void => {
+    const onUnable = async (status: number, reason: string): Promise<void> => {
       this.#fault ??= reason;
       this.#status ??= status;
       log.error(`the worker ends: ${reason}`);
       this.#end();
+      await this.#stopped;
     };
     this.#forwarder = new Forwarder({ connector: this.#connector(), log });
     this.#pool = new Pool({
+      starts: new Starts(this.#forwarder, log),
       handler: options.handler,
       concurrency: options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
       policy,
@@ -125,7 +130,6 @@ export class Worker {
       settler: new Settler({
         forwarder: this.#forwarder,
         finished: this.#finished,
-        policy,
         queueType: options.queueType ?? "quorum",
         ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
         host: options.hostname,
@@ -157,7 +161,8 @@ export class Worker {
       consuming: () => this.consuming,
       onEnd: (why, away) => {
         if (away) {
-          return onUnable(EXIT.temporary, `the broker could not be reached within ${why}`);
+          onUnable(EXIT.temporary, `the broker could not be reached within ${why}`);
+          return;
         }
         log.info(`the worker ends by ${why}`);
         this.#limitStatus = options.limitExitCode;
@@ -228,7 +233,7 @@ export class Worker {
     // A broker that does not answer must not make the end later than the tasks do.
     const patience = this.#pool.running > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
     const graceOver = Promise.withResolvers<void>();
-    const stopped = Promise.race([
+    const stopped = this.#stopped = Promise.race([
       graceOver.promise,
       Promise.all(this.#consumers.map((consumer) => consumer.stop())),
     ]);
@@ -264,12 +269,14 @@ export class Worker {
   #consumer({ policy, prefetch }: WorkerQueue): Consumer {
     const { log } = this.#options;
     const early = this.#options.ackEarly === true;
-    const run = (delivery: Delivery) => this.#pool.run(delivery);
+    const run = (delivery: Delivery) =>
+      consumer.stopped ? this.#pool.giveBack(delivery) : this.#pool.run(delivery);
     let connections = 0;
     const consumer: Consumer = new Consumer({
       connector: this.#connector(),
       queue: policy,
-      prefetch: early ? 1 : prefetch,
+      // What is not going to be run is better left on the queue.
+      prefetch: early ? 1 : Math.min(prefetch, this.#options.maxTasks ?? prefetch),
       log,
       onDelivery: (delivery) => void (early ? intake.take(delivery) : run(delivery)),
       onReady: () => {

@@ -5,6 +5,7 @@ import {
   originQueue,
   parkedProperties,
   readHistory,
+  renewedProperties,
   replayProperties,
 } from "../../src/task/headers.ts";
 import type { Field, TaskProperties } from "../../src/task/task.ts";
@@ -43,7 +44,7 @@ Deno.test("parkedProperties() keeps what is the sender's and drops what steers b
   const copy = parkedProperties(
     { properties: STALE, queue: "q" },
     { attempts: 2, error: "exit 3" },
-    NOW,
+    1_500,
   );
   assertEquals(copy, {
     contentType: "application/json",
@@ -60,7 +61,7 @@ Deno.test("parkedProperties() keeps what is the sender's and drops what steers b
       "x-tenant": "acme",
       colour: "blue",
       "task-user-id": "alice",
-      "task-expires-at": NOW + 60_000,
+      "task-expires-in": 58_500,
       "task-hops": 1,
       "task-origin-queue": "q",
       "task-attempt": 2,
@@ -69,30 +70,32 @@ Deno.test("parkedProperties() keeps what is the sender's and drops what steers b
   });
 });
 
-Deno.test("parkedProperties() keeps the first expiry over several attempts", () => {
+Deno.test("parkedProperties() carries what is left of the time to live", () => {
   const once = parkedProperties({ properties: { expiration: "1000" }, queue: "q" }, {
     attempts: 1,
-  }, NOW);
-  const twice = parkedProperties({ properties: once, queue: "q" }, { attempts: 2 }, NOW + 500);
-  assertEquals(twice.headers?.["task-expires-at"], NOW + 1_000);
-  assertEquals(readHistory({ properties: twice, redelivered: false }).expiresAt, NOW + 1_000);
+  }, 300);
+  const twice = parkedProperties({ properties: once, queue: "q" }, { attempts: 2 }, 500.4);
+  assertEquals(twice.headers?.["task-expires-in"], 200);
+  const over = parkedProperties({ properties: twice, queue: "q" }, { attempts: 3 }, 201);
+  assertEquals(readHistory({ properties: over, redelivered: false }).expiresInMs, 0);
+  const renewed = renewedProperties({ properties: once, queue: "q" }, { attempts: 1 }, 100);
+  assertEquals([renewed.expiration, renewed.headers?.["task-expires-in"]], ["600", undefined]);
 });
 
 Deno.test("parkedProperties() forgets the wait and the crashes of the attempt before", () => {
   const waiting = parkedProperties({ properties: {}, queue: "q" }, {
     attempts: 0,
     crashes: 2,
-    notBefore: NOW + 90_000,
-  }, NOW);
+    waitMs: 90_000,
+  }, 0);
   assertEquals(readHistory({ properties: waiting, redelivered: false }), {
     attempts: 0,
     crashes: 2,
-    pastCrashes: 2,
-    notBefore: NOW + 90_000,
+    losses: 0,
+    waitMs: 90_000,
     replays: 0,
-    counted: false,
   });
-  const failed = parkedProperties({ properties: waiting, queue: "q" }, { attempts: 1 }, NOW);
+  const failed = parkedProperties({ properties: waiting, queue: "q" }, { attempts: 1 }, 0);
   assertEquals(failed.headers, { "task-hops": 2, "task-origin-queue": "q", "task-attempt": 1 });
 });
 
@@ -142,7 +145,7 @@ Deno.test("replayProperties() undoes a death: what the sender gave is left, and 
   });
   assertEquals(originQueue(again), "q");
   const history = readHistory({ properties: again, redelivered: false });
-  assertEquals(history, { attempts: 0, crashes: 0, pastCrashes: 0, replays: 1, counted: false });
+  assertEquals(history, { attempts: 0, crashes: 0, losses: 0, replays: 1 });
 });
 
 Deno.test("readHistory() takes foreign values that make no sense for absent", () => {
@@ -151,27 +154,26 @@ Deno.test("readHistory() takes foreign values that make no sense for absent", ()
     const headers = {
       "task-attempt": value,
       "task-crashes": value,
-      "task-not-before": value,
-      "task-expires-at": value,
+      "task-wait": value,
+      "task-expires-in": value,
       "task-replays": value,
       "x-delivery-count": value,
     };
     const history = readHistory({ properties: { headers }, redelivered: false });
     assertEquals(
       history,
-      { attempts: 0, crashes: 0, pastCrashes: 0, replays: 0, counted: false },
+      { attempts: 0, crashes: 0, losses: 0, replays: 0 },
       String(value),
     );
   }
-  assertEquals(readHistory({ properties: {}, redelivered: true }).crashes, 1);
-  const headers = { "task-attempt": "2", "task-not-before": BigInt(NOW), "x-delivery-count": 0 };
+  assertEquals(readHistory({ properties: {}, redelivered: true }).losses, Infinity);
+  const headers = { "task-attempt": "2", "task-wait": 5n, "x-delivery-count": 0 };
   assertEquals(readHistory({ properties: { headers }, redelivered: true }), {
     attempts: 2,
     crashes: 0,
-    pastCrashes: 0,
-    notBefore: NOW,
+    losses: 0,
+    waitMs: 5,
     replays: 0,
-    counted: true,
   });
 });
 

@@ -273,7 +273,7 @@ Deno.test("whatever a stranger's record is, it is a task that can be sent, or on
     }
     sent++;
     const { properties, body, queue = "q", delayMs } = task;
-    if (delayMs !== undefined) schedule({ queue, properties }, NOW + delayMs, NOW);
+    if (delayMs !== undefined) schedule({ queue, properties }, delayMs);
     const pieces = new ContentWriter(1, 131_072)
       .publish({ exchange: "", routingKey: queue, body, properties }, properties.messageId ?? "m");
     const [, , header] = framesOf(pieces.flatMap((piece) => [...piece]));

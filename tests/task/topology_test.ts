@@ -6,6 +6,7 @@ import {
   delayTiers,
   MAX_QUEUE_NAME_BYTES,
   STANDARD_TIERS,
+  startsQueue,
   workQueue,
 } from "../../src/task/topology.ts";
 
@@ -53,16 +54,23 @@ Deno.test("the longest work queue name leaves room for every delay queue's name"
   assertEquals(longest.length, 255);
 });
 
-Deno.test("chooseTier() never overshoots by more than the shortest standard delay", () => {
+Deno.test("a longest name leaves room for the queue of a task's starts", () => {
+  const { name } = startsQueue("q".repeat(MAX_QUEUE_NAME_BYTES), "0123456789");
+  assertEquals(name.length, 255);
+});
+
+Deno.test("chooseTier() overshoots by a quarter of a second at most", () => {
   const tiers = delayTiers([2_000, 250, 1_000]);
-  assertEquals(tiers, [250, 1_000, 2_000, ...STANDARD_TIERS.slice(1)]);
+  assertEquals(tiers, [25, 50, 100, 200, 250, 500, 1_000, 2_000, ...STANDARD_TIERS.slice(6)]);
   const cases = [
-    [0, 250],
-    [250, 250],
-    [251, 1_000],
-    [1_000, 1_000],
-    [4_999, 2_000],
+    [0, 25],
+    [26, 50],
+    [251, 500],
+    [749, 500],
+    [750, 1_000],
+    [4_749, 2_000],
+    [4_750, 5_000],
     [1e15, 86_400_000],
   ];
-  for (const [delay, tier] of cases) assertEquals(chooseTier(delay!, tiers), tier);
+  for (const [delay, tier] of cases) assertEquals(chooseTier(delay!, tiers), tier, `${delay}`);
 });

@@ -103,7 +103,9 @@ export class QueueBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const channel = await this.transport.openChannel();
-    const delays = [50, 100, 200, 400, 1000, 5000, 60000].map((ms) => `${this.name}.delay.${ms}`);
+    const delays = [25, 50, 100, 200, 400, 500, 1000, 5000, 60000].map((ms) =>
+      `${this.name}.delay.${ms}`
+    );
     for (const queue of [this.name, `${this.name}.dead`, ...delays]) {
       await channel.queueDelete(queue);
     }

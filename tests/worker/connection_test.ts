@@ -8,6 +8,7 @@ import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Forwarder } from "../../src/worker/forward.ts";
 import { Pool } from "../../src/worker/pool.ts";
 import { Settler } from "../../src/worker/settle.ts";
+import { Starts } from "../../src/worker/starts.ts";
 import { DEFAULT_POLICY } from "../../src/task/retry.ts";
 import { Proxy } from "../support/proxy.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
@@ -54,8 +55,8 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   });
   const settled = new Mailbox<Decision>("settling");
   const settler = new Settler({
-    ...{ forwarder, finished, policy: DEFAULT_POLICY, queueType: "quorum", host: "h", log },
-    onRefused: () => {},
+    ...{ forwarder, finished, queueType: "quorum", host: "h", log },
+    onRefused: () => Promise.resolve(),
   });
   const settle = settler.settle.bind(settler);
   settler.settle = async (...args) => {
@@ -70,6 +71,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
     },
     policy: { ...DEFAULT_POLICY, backoffMs: [60_000], jitter: 0 },
     settler,
+    starts: new Starts(forwarder, log),
     finished,
     log,
     stopMs: 1_000,

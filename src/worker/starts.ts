@@ -1,0 +1,70 @@
+/**
+ * How often tasks were begun that had been delivered before. A broker counts what it delivered: what
+ * lay in a buffer when a worker was killed, what somebody looked at, what was given back. A crash is
+ * a start without an end, so starts are written down on the broker before they happen, each as a
+ * message on a queue of the task's own, which goes with the task's end.
+ */
+import { deadline } from "../amqp/deadline.ts";
+import { reason } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Task } from "../task/task.ts";
+import { startsQueue } from "../task/topology.ts";
+import { fingerprint } from "./finished.ts";
+import type { Forwarder } from "./forward.ts";
+
+/** How long a task waits for that at most, in milliseconds: a broker may block publishers. */
+const PATIENCE_MS = 5_000;
+
+const MARK_LETTERS = 10;
+
+export class Starts {
+  readonly #forwarder: Pick<Forwarder, "count" | "note" | "remove">;
+  readonly #log: Logger;
+  /** Writing down has failed; told once. */
+  #failed = false;
+
+  constructor(forwarder: Pick<Forwarder, "count" | "note" | "remove">, log: Logger) {
+    this.#forwarder = forwarder;
+    this.#log = log;
+  }
+
+  /** Starts of this very message; undefined: nobody can know. Never rejects. */
+  async count(task: Task): Promise<number | undefined> {
+    return await this.#attempt(task, (queue) => this.#forwarder.count(queue));
+  }
+
+  /** A start is about to happen; resolves when that is written down, or cannot be. Never rejects. */
+  async note(task: Task): Promise<void> {
+    await this.#attempt(task, (queue) => this.#forwarder.note(queue));
+  }
+
+  /** It has ended, or was given back. Never rejects. */
+  async forget(task: Task): Promise<void> {
+    await this.#attempt(task, (queue) => this.#forwarder.remove(queue));
+  }
+
+  async #attempt<T>(
+    task: Task,
+    act: (queue: ReturnType<typeof startsQueue>) => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      const queue = startsQueue(task.queue, await markOf(task));
+      return await deadline(act(queue), PATIENCE_MS, () => new Error("the broker does not answer"));
+    } catch (error) {
+      if (!this.#failed) {
+        this.#log.warn(
+          "starts of tasks that were delivered before cannot be written down, so that whatever was " +
+            `delivered counts as a start: ${reason(error)}`,
+        );
+      }
+      this.#failed = true;
+      return undefined;
+    }
+  }
+}
+
+async function markOf(task: Task): Promise<string> {
+  const bytes = new TextEncoder().encode(fingerprint(task));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(hash.subarray(0, MARK_LETTERS), (byte) => (byte % 36).toString(36)).join("");
+}

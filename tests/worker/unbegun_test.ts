@@ -1,0 +1,137 @@
+/** What was delivered to a worker and not begun costs the task nothing, however the worker ends. */
+import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { QueueBench } from "./bench.ts";
+
+const { url } = await sharedNode();
+
+/** Runs that wrote a line when they began. */
+function begun(file: string): string[] {
+  return Deno.readTextFileSync(file).trim().split("\n");
+}
+
+brokerTest(
+  "workers with a limit below their concurrency bury nothing, and lose nothing",
+  async () => {
+    const rows: [body: string, concurrency: string, maxCrashes: string][] = [
+      ["x".repeat(400_000), "10", "3"],
+      // The first start is written down, too.
+      ["x", "50", "1"],
+    ];
+    const tasks = 6;
+    for (const [body, concurrency, maxCrashes] of rows) {
+      await using bench = await QueueBench.open(url);
+      for (let i = 0; i < tasks; i++) await bench.send(body, { messageId: `t${i}` });
+      let done = 0;
+      for (let worker = 0; worker < tasks; worker++) {
+        await using process = bench.worker(
+          ...["--concurrency", concurrency, "--max-tasks", "1", "--max-crashes", maxCrashes],
+          ...["--", "wc", "-c"],
+        );
+        const { code, stderr } = await process.ended();
+        assertEquals(code, 0, stderr);
+        done += stderr.match(/ done /g)?.length ?? 0;
+      }
+      assertEquals(done, tasks);
+      await waitUntil("nothing to be left", async () => await bench.ready() === 0);
+    }
+  },
+);
+
+brokerTest("a limit that is near lets no more tasks come than will be run", async () => {
+  await using bench = await QueueBench.open(url);
+  for (let i = 0; i < 20; i++) await bench.send("x", { messageId: `t${i}` });
+  await using process = bench.worker("--concurrency", "10", "--max-tasks", "3", "--", "true");
+  assertEquals((await process.ended()).code, 0);
+  for (let i = 3; i < 20; i++) {
+    const found = await bench.arrival(bench.name);
+    assertEquals([found.properties.messageId, count(found.properties.headers)], [`t${i}`, 0]);
+  }
+});
+
+/** What brokers say of earlier deliveries. */
+function count(headers: Record<string, unknown> = {}): number {
+  return Number(headers["x-delivery-count"] ?? 0);
+}
+
+brokerTest(
+  "a task that was delivered and not begun survives any number of killed workers",
+  async () => {
+    for (const classic of [false, true]) {
+      await using dir = await tempDir("unbegun-");
+      await using bench = await QueueBench.open(url, classic ? {} : undefined);
+      const log = dir.file("log");
+      await Deno.writeTextFile(log, "");
+      for (const messageId of ["a", "b"]) await bench.send("x", { messageId });
+      // The rate keeps the second task here, unbegun, while the first one kills the worker.
+      const command = 'echo $TASK_ID >>"$LOG"; test $TASK_ID = b || kill -KILL $PPID';
+      for (let crash = 0; crash < 3; crash++) {
+        await using worker = bench.workerIn(
+          { LOG: log },
+          ...["--concurrency", "2", "--rate", "3/h", "--", "sh", "-c", command],
+        );
+        assertEquals((await worker.ended()).signal, "SIGKILL");
+      }
+      await using survivor = bench.workerIn(
+        { LOG: log },
+        "--max-tasks",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        command,
+      );
+      assertEquals((await survivor.ended()).code, 0, classic ? "classic" : "quorum");
+      assertEquals(begun(log), ["a", "a", "a", "b"]);
+      const { properties } = await bench.arrival(`${bench.name}.dead`);
+      assertEquals(properties.messageId, "a");
+      assertEquals(properties.headers?.["task-dead-reason"], "crash-loop");
+    }
+  },
+);
+
+brokerTest("tasks that somebody has only looked at are no crash loops", async () => {
+  await using bench = await QueueBench.open(url);
+  for (const messageId of ["a", "b", undefined]) {
+    await bench.send("x", messageId === undefined ? {} : { messageId });
+  }
+  for (let look = 0; look < 5; look++) {
+    const channel = await bench.transport.openChannel();
+    for (let i = 0; i < 3; i++) await channel.basicGet(bench.name, { noAck: false });
+    await channel.close();
+    await waitUntil("all to be back", async () => await bench.ready() === 3);
+  }
+  await using worker = bench.worker("--max-tasks", "3", "--max-crashes", "1", "--", "true");
+  const { code, stderr } = await worker.ended();
+  assertEquals([code, stderr.match(/ done /g)?.length], [0, 3], stderr);
+});
+
+brokerTest("tasks that fail together come back apart", async () => {
+  await using dir = await tempDir("jitter-");
+  await using bench = await QueueBench.open(url);
+  const log = dir.file("log");
+  for (let i = 0; i < 20; i++) await bench.send("x", { messageId: `t${i}` });
+  const command = 'date +%s%3N >>"$LOG.$TASK_ATTEMPT"; exit 1';
+  await using worker = bench.workerIn(
+    { LOG: log },
+    ...["--concurrency", "20", "--backoff", "5s", "--max-attempts", "2"],
+    ...["--", "sh", "-c", command],
+  );
+  await waitUntil("all to be dead", async () => {
+    try {
+      return await bench.ready(`${bench.name}.dead`) === 20;
+    } catch {
+      return false; // not there yet
+    }
+  });
+  worker.kill();
+  await worker.ended();
+  const [first, second] = [1, 2].map((attempt) => begun(`${log}.${attempt}`).map(Number).sort());
+  const spread = second!.at(-1)! - second![0]!;
+  assertGreaterOrEqual(second![0]! - first![0]!, 5_000);
+  // 20 numbers from 0 to 1 are never all within 0.4 (once in 10^6); never beyond the fifth.
+  assertGreaterOrEqual(spread, 400);
+  assertLessOrEqual(second![0]! - first!.at(-1)!, 6_500);
+});
