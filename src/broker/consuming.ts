@@ -248,8 +248,8 @@ export class Consuming implements ConsumerOwner, Requester {
   end(): void {
     this.#silent = true;
     this.#dropReplies();
-    const consumers = [...this.#consumers.values()];
+    const byQueue = Map.groupBy(this.#consumers.values(), ({ queue }) => queue);
     this.#consumers.clear();
-    for (const consumer of consumers) consumer.queue.removeConsumer(consumer);
+    for (const [queue, consumers] of byQueue) queue.removeConsumers(consumers);
   }
 }

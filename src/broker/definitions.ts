@@ -1,6 +1,6 @@
 /** Exchanges, queues, bindings and users in the data file. */
 
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { decodeText } from "./bytes.ts";
 
 export interface StoredExchange {
@@ -40,6 +40,8 @@ export type Subject =
 export class Definitions {
   readonly #database: DatabaseSync;
   readonly #onChange: () => void;
+  /** By their SQL. */
+  readonly #statements = new Map<string, StatementSync>();
   /** Statements that wait for the commit, in order. */
   #changes: [sql: string, values: Value[]][] = [];
   /** What they are about. */
@@ -54,6 +56,11 @@ export class Definitions {
   /** Whether a commit would write anything. */
   get dirty(): boolean {
     return this.#changes.length > 0;
+  }
+
+  /** Statements that the next commit runs. */
+  get pendingRows(): number {
+    return this.#changes.length;
   }
 
   /** Whether a queue, an exchange or what binds two of them is on disk as it is in memory. */
@@ -73,7 +80,13 @@ export class Definitions {
 
   /** Runs the statements, inside the transaction of the caller. */
   write(): void {
-    for (const [sql, values] of this.#changes) this.#database.prepare(sql).run(...values);
+    for (const [sql, values] of this.#changes) {
+      let statement = this.#statements.get(sql);
+      if (statement === undefined) {
+        this.#statements.set(sql, statement = this.#database.prepare(sql));
+      }
+      statement.run(...values);
+    }
   }
 
   /** The changes are on disk: forget them. */
@@ -109,10 +122,14 @@ export class Definitions {
     );
   }
 
-  /** The caller has dropped its lanes and discarded their messages. */
-  removeQueue({ id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">): void {
+  /** @param lanes the ids of its lanes; the caller has discarded their messages */
+  removeQueue(
+    { id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">,
+    lanes: readonly number[],
+  ): void {
     this.#touch(vhost, { queue: name });
-    this.#change("DELETE FROM lane WHERE queue = ?", id);
+    // By their ids: looking for those of a queue would read all lanes.
+    for (const lane of lanes) this.#change("DELETE FROM lane WHERE id = ?", lane);
     this.#change("DELETE FROM queue WHERE id = ?", id);
   }
 

@@ -402,8 +402,15 @@ export class Queue {
   }
 
   removeConsumer(consumer: Consumer): void {
-    consumer.canceled = true;
-    this.consumers.remove(consumer);
+    this.removeConsumers([consumer]);
+  }
+
+  /** All at once: what is ready is offered to the others only after that. */
+  removeConsumers(consumers: Iterable<Consumer>): void {
+    for (const consumer of consumers) {
+      consumer.canceled = true;
+      this.consumers.remove(consumer);
+    }
     this.#lastUse = now();
     this.#allBusy = false;
     if (this.deleted) return;
@@ -435,7 +442,10 @@ export class Queue {
     this.#ready = this.#readyBytes = 0;
     this.#host.deadlines.cancel(this.#expiry);
     this.#host.deadlines.cancel(this.#unusedDeadline);
-    if (this.durable) this.#host.store.definitions.removeQueue(this.identity);
+    if (this.durable) {
+      const lanes = this.#lanes.flatMap((lane) => lane === undefined ? [] : [lane.id]);
+      this.#host.store.definitions.removeQueue(this.identity, lanes);
+    }
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
       this.consumers.remove(consumer);

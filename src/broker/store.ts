@@ -339,6 +339,7 @@ export class Store {
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
+    if (this.definitions.pendingRows >= ENOUGH_ROWS) return true;
     const tables = [this.#messages, this.#scratch?.messages];
     return tables.some((table) =>
       table !== undefined &&

@@ -1,37 +1,72 @@
-/** Topic patterns: words between dots, `*` for one word, `#` for any number of words. */
+/**
+ * Topic patterns: words between dots, `*` for one word, `#` for any number of words.
+ *
+ * A tree holds what comes before the first `#` of each pattern, so that a publish does not look at
+ * every binding. What comes behind it is matched by itself: between two `#` the earliest place is as
+ * good as any, so nothing is tried twice. The work for a pattern grows with its words times those of
+ * the key, whatever stands in them.
+ */
 
 interface Node<T> {
-  children: Map<string, Node<T>>;
-  values: Set<T>;
-  /** Ends with `#`: takes any further word. */
-  readonly takesAll: boolean;
+  readonly children: Map<string, Node<T>>;
+  /** Of patterns that end here. */
+  readonly values: Set<T>;
+  /** Of patterns that go on with `#` here, by what comes behind it. */
+  readonly tails: Map<string, Tail<T>>;
 }
 
-/** A trie of patterns, so that a publish does not look at every binding. */
+interface Tail<T> {
+  /** Runs of words between one `#` and the next one; the last run must end the key. */
+  readonly runs: readonly (readonly string[])[];
+  /** Words in all runs. */
+  readonly length: number;
+  readonly values: Set<T>;
+}
+
 export class TopicTrie<T> {
-  readonly #root: Node<T> = createNode("");
+  readonly #root: Node<T> = createNode();
 
   add(pattern: string, value: T): void {
+    const { head, tail } = split(pattern);
     let node = this.#root;
-    for (const word of wordsOf(pattern)) {
+    for (const word of head) {
       let child = node.children.get(word);
-      if (child === undefined) node.children.set(word, child = createNode(word));
+      if (child === undefined) node.children.set(word, child = createNode());
       node = child;
     }
-    node.values.add(value);
+    if (tail === undefined) return void node.values.add(value);
+    const key = keyOf(tail);
+    let known = node.tails.get(key);
+    if (known === undefined) node.tails.set(key, known = createTail(tail));
+    known.values.add(value);
   }
 
   remove(pattern: string, value: T): void {
-    removeFrom(this.#root, wordsOf(pattern), 0, value);
+    const { head, tail } = split(pattern);
+    removeFrom(this.#root, head, 0, tail && keyOf(tail), value);
   }
 
   /** Adds the values of all patterns that match `key` to `found`. */
   match(key: string, found: Set<T>): void {
-    let nodes = new Set<Node<T>>();
-    enter(this.#root, nodes);
-    for (const word of wordsOf(key)) nodes = step(nodes, word);
-    for (const { values } of nodes) {
-      for (const value of values) found.add(value);
+    const words = wordsOf(key);
+    let nodes = [this.#root];
+    for (let index = 0; nodes.length > 0; index++) {
+      const next: Node<T>[] = [];
+      const word = words[index];
+      for (const node of nodes) {
+        for (const tail of node.tails.values()) {
+          if (matchesTail(tail, words, index)) addAll(found, tail.values);
+        }
+        if (word === undefined) {
+          addAll(found, node.values);
+          continue;
+        }
+        const child = node.children.get(word);
+        if (child !== undefined) next.push(child);
+        const any = word === "*" ? undefined : node.children.get("*");
+        if (any !== undefined) next.push(any);
+      }
+      nodes = next;
     }
   }
 }
@@ -41,39 +76,86 @@ function wordsOf(key: string): string[] {
   return key === "" ? [] : key.split(".");
 }
 
-function createNode<T>(word: string): Node<T> {
-  return { children: new Map(), values: new Set(), takesAll: word === "#" };
+/** What comes before the first `#`, and behind it. */
+function split(pattern: string): { head: string[]; tail: string[] | undefined } {
+  const words = wordsOf(pattern);
+  const index = words.indexOf("#");
+  if (index < 0) return { head: words, tail: undefined };
+  return { head: words.slice(0, index), tail: words.slice(index + 1) };
 }
 
-function removeFrom<T>(node: Node<T>, words: string[], index: number, value: T): void {
-  if (index === words.length) {
-    node.values.delete(value);
+/** No words and one empty word differ. */
+function keyOf(words: readonly string[]): string {
+  return words.map((word) => `.${word}`).join("");
+}
+
+function createNode<T>(): Node<T> {
+  return { children: new Map(), values: new Set(), tails: new Map() };
+}
+
+function createTail<T>(words: readonly string[]): Tail<T> {
+  const runs: string[][] = [[]];
+  let length = 0;
+  for (const word of words) {
+    if (word === "#") {
+      runs.push([]);
+      continue;
+    }
+    runs.at(-1)!.push(word);
+    length++;
+  }
+  // "#.#" is "#"; only the last run may be empty, when the pattern ends with "#".
+  const last = runs.pop()!;
+  return { runs: [...runs.filter((run) => run.length > 0), last], length, values: new Set() };
+}
+
+function addAll<T>(found: Set<T>, values: Set<T>): void {
+  for (const value of values) found.add(value);
+}
+
+/** Whether the words from an index on match what comes behind a `#`. */
+function matchesTail<T>({ runs, length }: Tail<T>, words: string[], from: number): boolean {
+  if (words.length - from < length) return false;
+  const last = runs.length - 1;
+  const end = words.length - runs[last]!.length;
+  if (!isAt(runs[last]!, words, end)) return false;
+  let at = from;
+  for (let index = 0; index < last; index++) {
+    const run = runs[index]!;
+    while (at + run.length <= end && !isAt(run, words, at)) at++;
+    if (at + run.length > end) return false;
+    at += run.length;
+  }
+  return true;
+}
+
+function isAt(run: readonly string[], words: string[], at: number): boolean {
+  for (let index = 0; index < run.length; index++) {
+    const word = run[index];
+    if (word !== "*" && word !== words[at + index]) return false;
+  }
+  return true;
+}
+
+function removeFrom<T>(
+  node: Node<T>,
+  head: string[],
+  index: number,
+  tail: string | undefined,
+  value: T,
+): void {
+  if (index === head.length) {
+    if (tail === undefined) return void node.values.delete(value);
+    const known = node.tails.get(tail);
+    known?.values.delete(value);
+    if (known?.values.size === 0) node.tails.delete(tail);
     return;
   }
-  const child = node.children.get(words[index]!);
+  const child = node.children.get(head[index]!);
   if (child === undefined) return;
-  removeFrom(child, words, index + 1, value);
-  if (child.children.size === 0 && child.values.size === 0) node.children.delete(words[index]!);
-}
-
-/**
- * The nodes that one more word leads to. All at once: following each `#` by itself would take time
- * exponential in their number.
- */
-function step<T>(nodes: Set<Node<T>>, word: string): Set<Node<T>> {
-  const next = new Set<Node<T>>();
-  for (const node of nodes) {
-    if (node.takesAll) enter(node, next);
-    enter(node.children.get(word), next);
-    enter(node.children.get("*"), next);
-  }
-  return next;
-}
-
-/** Adds a node, and those that it leads to without a word. */
-function enter<T>(node: Node<T> | undefined, nodes: Set<Node<T>>): void {
-  while (node !== undefined && !nodes.has(node)) {
-    nodes.add(node);
-    node = node.children.get("#");
+  removeFrom(child, head, index + 1, tail, value);
+  const { children, values, tails } = child;
+  if (children.size === 0 && values.size === 0 && tails.size === 0) {
+    node.children.delete(head[index]!);
   }
 }

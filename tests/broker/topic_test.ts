@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { TopicTrie } from "../../src/broker/topic.ts";
 import { Random } from "../support/random.ts";
 
@@ -48,4 +48,19 @@ Deno.test("a pattern of nothing but wildcards does not take for ever", () => {
   const found = new Set<number>();
   trie.match(Array(128).fill("a").join("."), found);
   assertEquals([...found], [1, 3]);
+});
+
+Deno.test("2,000 patterns of 60 words with many # are matched in a moment", () => {
+  const trie = new TopicTrie<number>();
+  for (let n = 0; n < 2_000; n++) {
+    const words = Array.from({ length: 60 }, (_, at) => (n >> (at % 11)) & 1 ? "#" : "a");
+    trie.add([...words, `z${n}`].join("."), n);
+  }
+  const found = new Set<number>();
+  const start = performance.now();
+  for (let n = 0; n < 20; n++) trie.match(`${Array(120).fill("a").join(".")}.z${n}`, found);
+  // Following every # took 34 s for 20 keys.
+  assert(performance.now() - start < 5_000);
+  // The first one has no #, and less words than the keys.
+  assertEquals(found.size, 19);
 });

@@ -2,12 +2,11 @@
  * A siege: one attack on a broker process with a small heap, while a bystander goes on with its
  * work on the same broker. What came of it is a {@link Result}.
  */
-import { spawnDeno, type TestProcess } from "../support/process.ts";
+import { spawn, spawnDeno, type TestProcess } from "../support/process.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { brokerCommand, portOf, residentBytes } from "../broker/harness.ts";
 import { concat, LOGIN, sendAll } from "../broker/strangers.ts";
-import { spawn } from "../support/process.ts";
 import type { Report } from "./bystander.ts";
 
 const HEAP_MB = 256;
@@ -158,32 +157,32 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
     killOnDispose: true,
   });
   const siege = new Siege(await portOf(broker), broker.pid, options);
+  await using bystander = spawnDeno(new URL("./bystander.ts", import.meta.url), {
+    args: [`${siege.port}`],
+    stdin: "open",
+    killOnDispose: true,
+  });
+  await bystander.waitForLine(/^ready$/);
   // An attacker whom the broker ends has done his part.
   const attacking = attack.run(siege).catch((error) => error as Error);
   const failed = attacking.then((error) => {
     if (error !== undefined) throw error;
     siege.begin();
   });
-  await Promise.race([siege.begun, failed]);
+  failed.catch(() => {});
   try {
-    const report = await watch(siege, broker);
-    return report;
+    await Promise.race([siege.begun, failed]);
+    await bystander.write("go\n");
+    await siege.last();
+    await bystander.endInput();
+    return await resultOf(bystander, broker);
   } finally {
     await siege.end();
     await attacking;
   }
 }
 
-async function watch(siege: Siege, broker: TestProcess): Promise<Result> {
-  const script = new URL("./bystander.ts", import.meta.url);
-  await using bystander = spawnDeno(script, {
-    args: [`${siege.port}`],
-    stdin: "open",
-    killOnDispose: true,
-  });
-  await bystander.waitForLine(/^ready$|^\{/);
-  await siege.last();
-  await bystander.endInput();
+async function resultOf(bystander: TestProcess, broker: TestProcess): Promise<Result> {
   const [line] = await bystander.waitForLine(/^\{.*\}$/, 90_000);
   const report = JSON.parse(line) as Report;
   if (!broker.running) {
