@@ -37,9 +37,16 @@ export type Subject =
   | { exchange: string }
   | Pick<StoredBinding, "source" | "kind" | "destination">;
 
+export interface DefinitionsHooks {
+  /** Told of every change that waits for a commit. */
+  onChange: () => void;
+  /** Called before what is written at once. */
+  beforeWrite: () => void;
+}
+
 export class Definitions {
   readonly #database: DatabaseSync;
-  readonly #onChange: () => void;
+  readonly #hooks: DefinitionsHooks;
   /** By their SQL. */
   readonly #statements = new Map<string, StatementSync>();
   /** Statements that wait for the commit, in order. */
@@ -47,10 +54,9 @@ export class Definitions {
   /** What they are about. */
   #unsaved = new Set<string>();
 
-  /** @param onChange told of every change that waits for a commit */
-  constructor(database: DatabaseSync, onChange: () => void) {
+  constructor(database: DatabaseSync, hooks: DefinitionsHooks) {
     this.#database = database;
-    this.#onChange = onChange;
+    this.#hooks = hooks;
   }
 
   /** Whether a commit would write anything. */
@@ -75,7 +81,7 @@ export class Definitions {
   /** Runs a statement with the next commit. */
   #change(sql: string, ...values: Value[]): void {
     this.#changes.push([sql, values]);
-    this.#onChange();
+    this.#hooks.onChange();
   }
 
   /** Runs the statements, inside the transaction of the caller. */
@@ -195,6 +201,7 @@ export class Definitions {
 
   /** Written at once. */
   setSecret(user: string, secret: string): void {
+    this.#hooks.beforeWrite();
     this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
   }
 }

@@ -8,13 +8,14 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { checksumOf } from "./checksum.ts";
 import { type LaneRecord, LARGE_BYTES, Message, Row } from "./message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;
 
 /** Bits of a row id that hold the position; those above hold the lane. */
-const POSITION_BITS = 40;
+export const POSITION_BITS = 40;
 
 export const LAST_POSITION = 2 ** POSITION_BITS - 1;
 
@@ -23,7 +24,7 @@ export const LAST_LANE = 2 ** (63 - POSITION_BITS) - 1;
 
 /** The rows of a lane lie together, in the order of their positions. */
 export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL,
-  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL`;
+  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL, checksum INTEGER`;
 
 /** Milliseconds, and rows at most, to delete of given up ranges in one transaction. */
 const SWEEP_MS = 10;
@@ -89,8 +90,9 @@ export class MessageTable {
   constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
     this.#database = database;
     this.#onDamage = onDamage;
-    const values = `(${idOf("?", "?")}, ?, ?, ?, ?)`;
-    const insert = "INSERT INTO message(id, expires_at, deliveries, layout, content) VALUES ";
+    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?)`;
+    const columns = "id, expires_at, deliveries, layout, content, checksum";
+    const insert = `INSERT INTO message(${columns}) VALUES `;
     this.#insertOne = database.prepare(insert + values);
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
     // Not numbered: Deno 2.4 cannot bind "?1". Lane and position, twice.
@@ -431,5 +433,7 @@ function pushValues(values: (number | Uint8Array)[], message: Message): void {
     message.deliveries,
     message.headerLength * 0x10000 + message.addressLength,
     message.bytes!,
+    // The others are not there any more when somebody looks.
+    message.durable ? checksumOf(message.bytes!) : 0,
   );
 }

@@ -70,7 +70,7 @@ const MIGRATIONS = [
    DROP TABLE old_queue;
    DROP TABLE old_binding;
    DROP TABLE old_user;
-   CREATE INDEX lane_of_queue ON lane(queue);
+   ALTER TABLE message ADD COLUMN checksum INTEGER;
    -- What the file was when it was written last, while a broker uses it.
    CREATE TABLE in_use(file TEXT NOT NULL);
    PRAGMA application_id = ${APPLICATION_ID};`,

@@ -120,6 +120,12 @@ export class Broker implements QueueHost {
       onChange: () => this.#turn.schedule(),
       onDiscard: () => this.#sweep(),
     });
+    if (this.store.isCopy) {
+      options.log.warn(
+        "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
+        { folder },
+      );
+    }
     this.#turn = new Turn(this.store, this.#deadLetters);
     this.#alarms = new Alarms({
       folder,
@@ -231,7 +237,7 @@ export class Broker implements QueueHost {
 
   /** What costs time, and is needed before somebody publishes. */
   #look(): Promise<void> {
-    if (!this.#stopping) this.store.prepareScratch();
+    if (!this.#stopping) this.store.prepare();
     return this.#alarms.look();
   }
 

@@ -8,6 +8,7 @@
  */
 
 import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from "node:sqlite";
+import { findDamage, InUse } from "./copied_data.ts";
 import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "./message.ts";
 import { LAST_LANE, MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
@@ -16,7 +17,9 @@ import {
   describeStorageError,
   NO_TEMPORARY_FILES,
   openDatabase,
+  StorageError,
 } from "./schema.ts";
+import { EXIT } from "../errors.ts";
 
 export const DATA_FILE = "broker.db";
 const SCRATCH_FILE = "scratch.db";
@@ -28,6 +31,9 @@ const ENOUGH_BYTES = 1024 * 1024;
 /** Positions, and bytes of messages, that are deleted at once when they are given up. */
 const SHORT_ROWS = 100;
 const SHORT_BYTES = 256 * 1024;
+
+/** Data files that this process has open: the locks on files are between processes. */
+const openFiles = new Set<string>();
 
 export interface StoredLane {
   id: number;
@@ -59,6 +65,7 @@ export class Store {
   readonly #database: DatabaseSync;
   /** What the data file was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
+  readonly #inUse: InUse;
   readonly #messages: MessageTable;
   readonly #upsertLane: StatementSync;
   #scratch: { database: DatabaseSync; messages: MessageTable } | undefined;
@@ -83,10 +90,24 @@ export class Store {
     this.#onFailure = options.onFailure;
     this.#onChange = options.onChange ?? (() => {});
     this.#onDiscard = options.onDiscard;
-    this.#database = openDatabase(this.#pathOf(DATA_FILE));
+    const path = this.#pathOf(DATA_FILE);
+    // Before it is opened: closing a file ends the locks that this process has on it.
+    this.#refuseOpen();
+    this.#database = openDatabase(path);
+    try {
+      this.#inUse = new InUse(this.#database, this.#folder === undefined ? undefined : path);
+      if (this.#inUse.isCopy) refuseDamagedCopy(path, this.#database);
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
     this.#inode = this.#inodeOf(DATA_FILE);
+    if (this.#inode !== undefined) openFiles.add(this.#inode);
     this.#removeScratch();
-    this.definitions = new Definitions(this.#database, this.#onChange);
+    this.definitions = new Definitions(this.#database, {
+      onChange: this.#onChange,
+      beforeWrite: () => this.#inUse.mark(),
+    });
     this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
     this.#upsertLane = this.#database.prepare(
       "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
@@ -274,15 +295,22 @@ export class Store {
   }
 
   /**
-   * Opens the scratch file before it is needed: later there may be no file descriptor left. Failing
-   * does no harm before that.
+   * Does what would come with the first change. Failing does no harm before that.
+   * Later there may be no file descriptor left for the scratch file.
    */
-  prepareScratch(): void {
+  prepare(): void {
     try {
       this.#openScratch();
+      this.#inUse.mark();
     } catch {
-      // Tried again with the first message for it.
+      // The first change tries again.
+      rollback(this.#database);
     }
+  }
+
+  /** The file is a copy of one that was in use, and found to be whole. */
+  get isCopy(): boolean {
+    return this.#inUse.isCopy;
   }
 
   #openScratch(): MessageTable {
@@ -366,6 +394,7 @@ export class Store {
     this.forceDelivered();
     try {
       this.#writeScratch();
+      this.#inUse.mark();
       this.#database.exec("BEGIN IMMEDIATE");
       this.definitions.write();
       this.#messages.write();
@@ -416,6 +445,7 @@ export class Store {
   /** Deletes some rows of purged messages. */
   sweep(): void {
     try {
+      this.#inUse.mark();
       this.#sweep(this.#messages, this.#database);
       if (this.#scratch) this.#sweep(this.#scratch.messages, this.#scratch.database);
       if (!this.#lastCommitFailed) this.#report(this.#damaged);
@@ -437,13 +467,40 @@ export class Store {
   close(): void {
     this.#scratch?.database.close();
     this.#removeScratch();
+    try {
+      this.#inUse.clear();
+    } catch {
+      // The mark stays: the next start finds the same file.
+    }
     this.#database.close();
+    if (this.#inode !== undefined) openFiles.delete(this.#inode);
+  }
+
+  #refuseOpen(): void {
+    const inode = this.#inodeOf(DATA_FILE);
+    if (inode === undefined || !openFiles.has(inode)) return;
+    const path = this.#pathOf(DATA_FILE);
+    throw new StorageError(
+      `cannot use the data file ${path}: another broker of this process is using it`,
+      EXIT.temporary,
+    );
   }
 
   /** The data file is locked meanwhile: nobody else can be using it. */
   #removeScratch(): void {
     if (this.#folder !== undefined) removeFile(this.#pathOf(SCRATCH_FILE));
   }
+}
+
+/** @throws {StorageError} when it was made while the original was written */
+function refuseDamagedCopy(path: string, database: DatabaseSync): void {
+  const damage = findDamage(database);
+  if (damage === undefined) return;
+  throw new StorageError(
+    `cannot use the data file ${path}: it was copied while a broker was using it, and is not whole ` +
+      `(${damage}); end the broker before its folder is copied`,
+    EXIT.badData,
+  );
 }
 
 /** SQLite has rolled back by itself after some errors, a full disk among them. */

@@ -130,6 +130,8 @@ async function makeFixture(): Promise<void> {
   await broker.kill();
   const database = new DatabaseSync(`${broker.data}/broker.db`);
   database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  // It is copied while it is as it was when the broker was killed.
+  database.exec("DELETE FROM in_use");
   const { user_version: version } = database.prepare("PRAGMA user_version").get()!;
   database.close();
   await Deno.copyFile(`${broker.data}/broker.db`, `${FIXTURES}v${version}.db`);

@@ -1,0 +1,100 @@
+/**
+ * Whether the data file is a copy that somebody made while a broker used the original: such a copy
+ * is made of pieces of different moments. While it is used, the file says in itself what file it is;
+ * a copy says the same and is another one. So does what was copied after a crash, or restored from
+ * a snapshot, and that is as good as the original: {@link findDamage} tells them apart.
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import { checksumOf } from "./checksum.ts";
+import { LAST_POSITION, POSITION_BITS } from "./message_table.ts";
+
+/** The mark that a file is in use. */
+export class InUse {
+  readonly #database: DatabaseSync;
+  readonly #path: string | undefined;
+  #isMarked: boolean;
+  /** The file was marked when it was another one. */
+  readonly isCopy: boolean;
+
+  /** @param path of the data file; undefined: it is in memory */
+  constructor(database: DatabaseSync, path: string | undefined) {
+    this.#database = database;
+    this.#path = path;
+    const mark = database.prepare("SELECT file FROM in_use").get()?.["file"] as string | undefined;
+    this.#isMarked = path === undefined || (mark !== undefined && isSame(mark, identityOf(path)));
+    this.isCopy = mark !== undefined && !this.#isMarked;
+  }
+
+  /** Must come before every other change of the file. */
+  mark(): void {
+    if (this.#isMarked) return;
+    this.#database.exec("BEGIN IMMEDIATE");
+    this.#database.exec("DELETE FROM in_use");
+    this.#database.prepare("INSERT INTO in_use VALUES (?)").run(identityOf(this.#path!));
+    this.#database.exec("COMMIT");
+    // Into the file itself: its log may be copied at another time.
+    this.#database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#isMarked = true;
+  }
+
+  /** The last change of the file. */
+  clear(): void {
+    if (!this.#isMarked || this.#path === undefined) return;
+    this.#database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#database.exec("DELETE FROM in_use");
+    this.#isMarked = false;
+  }
+}
+
+/**
+ * When it was made, and its number: not the disk's, which changes when the machine starts again.
+ * Some file systems know no time.
+ */
+function identityOf(path: string): string {
+  const { birthtime, ino } = Deno.statSync(path);
+  return `${birthtime?.getTime() ?? ""} ${ino ?? ""}`;
+}
+
+function isSame(one: string, other: string): boolean {
+  const [born, number] = one.split(" ");
+  const [otherBorn, otherNumber] = other.split(" ");
+  return born !== "" && otherBorn !== "" ? born === otherBorn : number === otherNumber;
+}
+
+/** What shows that the file is not of one moment, in words, or undefined. Reads all of it. */
+export function findDamage(database: DatabaseSync): string | undefined {
+  const { integrity_check: found } = database.prepare("PRAGMA integrity_check(1)").get()!;
+  if (found !== "ok") return `SQLite says ${JSON.stringify(found)}`;
+  return findMiscount(database) ?? findForeignBytes(database);
+}
+
+/** Rows of messages that were given up are not counted. */
+function findMiscount(database: DatabaseSync): string | undefined {
+  const row = database.prepare(
+    `WITH found AS (
+       SELECT id >> ${POSITION_BITS} lane, count(*) depth,
+         sum(length(content) - layout % 65536 - layout / 65536) bytes
+       FROM message
+       WHERE NOT EXISTS (
+         SELECT 1 FROM discarded
+         WHERE lane = message.id >> ${POSITION_BITS}
+           AND message.id & ${LAST_POSITION} BETWEEN first AND last)
+       GROUP BY 1)
+     SELECT coalesce(lane.depth, 0) counted, coalesce(found.depth, 0) there
+     FROM lane FULL JOIN found ON found.lane = lane.id
+     WHERE counted <> there OR coalesce(lane.bytes, 0) <> coalesce(found.bytes, 0)
+     LIMIT 1`,
+  ).get();
+  if (row === undefined) return undefined;
+  return `a queue has ${row["there"]} messages where ${row["counted"]} were counted`;
+}
+
+/** Old rows have no checksum. */
+function findForeignBytes(database: DatabaseSync): string | undefined {
+  const rows = database.prepare("SELECT checksum, content FROM message WHERE checksum NOT NULL");
+  for (const { checksum, content } of rows.iterate()) {
+    if (checksumOf(content as Uint8Array) !== checksum) return "a message has another one's bytes";
+  }
+  return undefined;
+}

@@ -1,0 +1,198 @@
+/** Data that were copied: of a broker that was ended, that was killed, and that went on meanwhile. */
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { Broker } from "../../src/broker/server.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { Log, portOf, startHere, startProcess } from "./harness.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+const COPY = /warn: the data are a copy .* they were checked and are whole/;
+const NOT_WHOLE =
+  /^broker: cannot use the data file .*: it was copied while a broker was using it, and is not whole \(.*\); end the broker before its folder is copied\n$/;
+
+const QUEUES = ["a", "b"];
+
+/** Messages of several pages that say in every byte whose they are. */
+function bodyOf(queue: string): Uint8Array {
+  return new Uint8Array(10_000).fill(queue.charCodeAt(0));
+}
+
+async function fill(channel: PeerChannel, count: number): Promise<void> {
+  for (const queue of QUEUES) {
+    await channel.call("queue.declare", { queue, durable: true });
+    for (let i = 0; i < count; i++) {
+      await channel.publish({ routingKey: queue }, bodyOf(queue), PERSISTENT);
+      await channel.expect("basic.ack");
+    }
+  }
+}
+
+async function takeAll(port: number): Promise<number[]> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  const counts = [];
+  for (const queue of QUEUES) {
+    let count = 0;
+    for (;; count++) {
+      await channel.send("basic.get", { queue, noAck: true });
+      const { name, args } = await channel.method();
+      if (name === "basic.get-empty") break;
+      assertEquals((await channel.readContent(args)).body, bodyOf(queue));
+    }
+    counts.push(count);
+  }
+  await peer.close();
+  return counts;
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for (const { name } of Deno.readDirSync(from)) {
+    await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
+  }
+}
+
+Deno.test("a copy of a broker that was ended is as good as the original", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = await startHere({ folder: dir.file("data") });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await fill(channel, 5);
+  }
+  await copy(dir.file("data"), dir.file("copy"));
+  await using broker = await startHere({ folder: dir.file("copy") });
+  assertEquals(broker.log.lines, []);
+  assertEquals(await takeAll(broker.port), [5, 5]);
+});
+
+Deno.test("a copy of a broker that was killed is checked and used; the original is not checked", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = startProcess(["--data", dir.file("data")]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await fill(channel, 5);
+    broker.kill("SIGKILL");
+    await broker.ended();
+  }
+  await copy(dir.file("data"), dir.file("copy"));
+  for (const folder of ["copy", "data"]) {
+    await using broker = startProcess(["--data", dir.file(folder)]);
+    const port = await portOf(broker);
+    assertEquals(broker.stderr.some((line) => COPY.test(line)), folder === "copy");
+    assertEquals(await takeAll(port), [5, 5]);
+    broker.kill();
+    assertEquals((await broker.ended()).code, 0);
+  }
+});
+
+Deno.test("a copy whose file and log are of different moments is refused", async () => {
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.file("data") });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  await fill(channel, 20);
+  await Deno.mkdir(dir.file("copy"));
+  await Deno.copyFile(dir.file("data/broker.db"), dir.file("copy/broker.db"));
+  // The log is written into the file, and begins anew.
+  await fill(channel, 900);
+  await Deno.copyFile(dir.file("data/broker.db-wal"), dir.file("copy/broker.db-wal"));
+  await using refused = startProcess(["--data", dir.file("copy")]);
+  const { code, stderr } = await refused.ended();
+  assertEquals(code, 65);
+  assertMatch(stderr, NOT_WHOLE);
+});
+
+Deno.test("a copy in which messages have each other's bytes is refused", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = startProcess(["--data", dir.file("data")]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await fill(channel, 2);
+    broker.kill("SIGKILL");
+    await broker.ended();
+  }
+  const database = new DatabaseSync(dir.file("data/broker.db"));
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  database.close();
+  await copy(dir.file("data"), dir.file("copy"));
+  const path = dir.file("copy/broker.db");
+  const bytes = await Deno.readFile(path);
+  // A page in the middle of a body becomes one of another queue's body.
+  for (let at = 0; at < bytes.length; at += 4096) {
+    if (!bytes.subarray(at + 4, at + 4096).every((byte) => byte === 97)) continue;
+    bytes.fill(98, at + 4, at + 4096);
+    break;
+  }
+  await Deno.writeFile(path, bytes);
+  await using refused = startProcess(["--data", dir.file("copy")]);
+  const { code, stderr } = await refused.ended();
+  assertEquals(code, 65);
+  assertMatch(stderr, NOT_WHOLE);
+  assertMatch(stderr, /a message has another one's bytes/);
+});
+
+Deno.test("copies made under load are whole, or refused", async () => {
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.file("data") });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  await fill(channel, 200);
+  let isOver = false;
+  const load = (async () => {
+    await using taker = await openPeer(broker.port);
+    const taking = await taker.open();
+    while (!isOver) {
+      await fill(channel, 20);
+      for (const queue of QUEUES) {
+        for (let i = 0; i < 20; i++) {
+          await taking.send("basic.get", { queue, noAck: true });
+          await taking.expectContent("basic.get-ok");
+        }
+      }
+    }
+    await taker.close();
+  })();
+  for (let number = 0; number < 6; number++) {
+    const folder = dir.file(`copy${number}`);
+    await copy(dir.file("data"), folder);
+    const log = new Log();
+    try {
+      const copied = await Broker.start({
+        ...{ hosts: ["127.0.0.1"], port: 0, version: "0.0.0", log, folder },
+      });
+      assert(log.lines.some((line) => line.startsWith("the data are a copy")), "a copy is told");
+      for (const count of await takeAll(copied.port)) {
+        assert(200 <= count && count <= 220, `${count}`);
+      }
+      await copied.stop();
+    } catch (error) {
+      if (!/not whole/.test((error as Error).message)) throw error;
+    }
+  }
+  isOver = true;
+  await load;
+});
+
+Deno.test("a folder is for one broker, in one process too", async () => {
+  await using dir = await tempDir();
+  await using _broker = await startHere({ folder: dir.path });
+  await assertRejects(
+    () => startHere({ folder: dir.path }),
+    Error,
+    "another broker of this process is using it",
+  );
+  // The refusal has left the first one's lock alone.
+  await using other = startProcess(["--data", dir.path]);
+  const { code, stderr } = await other.ended();
+  assertEquals(code, 75);
+  assertMatch(stderr, /another process is using it/);
+});
