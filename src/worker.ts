@@ -66,7 +66,7 @@ it is to end.`,
       "Signals",
       `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
   Again, or SIGQUIT: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
-  and stay. SIGUSR1: say on stderr what is running. SIGKILL leaves a running command behind, while
+  and stay; SIGCONT: take them again. SIGUSR2: say on stderr what is running. SIGKILL leaves a running command behind, while
   the broker gives its task to another worker. Under nohup, use setsid: SIGHUP is not ignored.`,
     ],
     QUEUE_NAMES_HELP,
@@ -145,10 +145,15 @@ async function run(host: Host): Promise<number> {
     end: () => worker.drain(),
     abort: () => work.kill(),
     quiet: () => {
-      host.log.info("no more tasks until this worker is started again");
-      worker.quiet();
+      if (worker.quiet()) host.log.info("no more tasks until SIGCONT");
     },
-    status: () => host.log.info("status", worker.describe()),
+    resume: () => {
+      if (worker.resume()) host.log.info("takes tasks again");
+    },
+    status: () => {
+      host.log.info("status", worker.describe());
+      for (const run of worker.running()) host.log.info("running", run);
+    },
   });
   try {
     await using server = values.metrics && await pages!.serve(values.metrics, worker);

@@ -260,7 +260,8 @@ export class Consumer {
   readonly #stopping = new AbortController();
   readonly #closing = Promise.withResolvers<void>();
   #current: Consumption | undefined;
-  #held = false;
+  /** Whoever wants no task for now. */
+  readonly #holders = new Set<object>();
   /** A connection on which consumption has not begun yet. */
   #starting: Transport | undefined;
 
@@ -330,18 +331,22 @@ export class Consumer {
   }
 
   /**
-   * Has no task sent until `resume`, whatever happens to the connection. Resolves when none is on
+   * Has no task sent until the same `holder` calls `resume`, whatever happens to the connection. Resolves when none is on
    * its way any more.
    */
-  async hold(): Promise<void> {
-    this.#held = true;
+  async hold(holder: object): Promise<void> {
+    this.#holders.add(holder);
     await this.#current?.hold(true);
   }
 
   /** Has tasks sent again after `hold`. */
-  resume(): void {
-    this.#held = false;
-    this.#current?.hold(false);
+  resume(holder: object): void {
+    this.#holders.delete(holder);
+    this.#current?.hold(this.#held);
+  }
+
+  get #held(): boolean {
+    return this.#holders.size > 0;
   }
 
   /** Ends the connection behind everything settled so far; `run` returns. */

@@ -9,7 +9,9 @@ export interface SignalActions {
   readonly reload?: () => void;
   /** SIGTSTP: no more work, but stay. */
   readonly quiet?: () => void;
-  /** SIGUSR1: say how things are. */
+  /** SIGCONT: take up work again. */
+  readonly resume?: () => void;
+  /** SIGUSR2: say how things are. SIGUSR1 is Deno's own, see inspector.ts. */
   readonly status?: () => void;
 }
 
@@ -52,7 +54,8 @@ export function onSignals(actions: SignalActions): { dispose(): void } {
     });
   }
   if (actions.quiet !== undefined) on("SIGTSTP", actions.quiet);
-  if (actions.status !== undefined) on("SIGUSR1", actions.status);
+  if (actions.resume !== undefined) on("SIGCONT", actions.resume);
+  if (actions.status !== undefined) on("SIGUSR2", actions.status);
   return {
     dispose() {
       for (const remove of removers) remove();

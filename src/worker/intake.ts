@@ -29,8 +29,8 @@ export class EarlyIntake {
 
   /** Never rejects. */
   async take(delivery: Delivery): Promise<void> {
-    if (++this.#running >= this.#most) await this.#consumer.hold();
+    if (++this.#running >= this.#most) await this.#consumer.hold(this);
     await this.#run(delivery);
-    if (this.#running-- === this.#most) this.#consumer.resume();
+    if (this.#running-- === this.#most) this.#consumer.resume(this);
   }
 }

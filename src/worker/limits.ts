@@ -36,22 +36,21 @@ export class Limits {
   #worked = false;
   /** The broker has been away for too long. */
   #overdue = false;
+  #held = false;
   #ended = false;
+  /** When the time for it all is over, in performance.now(). */
+  readonly #endsAt: number;
 
   constructor(options: LimitOptions) {
     this.#options = options;
-    if (options.maxRuntimeMs !== undefined) {
-      this.#timers.runtime = setTimeout(
-        () => this.#end("--max-runtime", !this.#worked),
-        options.maxRuntimeMs,
-      );
-    }
+    this.#endsAt = performance.now() + (options.maxRuntimeMs ?? Infinity);
+    this.#awaitEnd();
     this.#watchBroker();
   }
 
   /** Call it when consumption begins or ends, and whenever a task starts or ends. */
   changed(): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#held) return;
     this.#watchBroker();
     const { exitWhenEmpty, idleTimeoutMs, maxTasks, activity } = this.#options;
     const { running, started } = activity();
@@ -65,17 +64,41 @@ export class Limits {
     }
   }
 
+  /** Ends nothing until `resume`. */
+  hold(): void {
+    this.#held = true;
+    this.#clear();
+  }
+
+  resume(): void {
+    if (this.#ended) return;
+    this.#held = false;
+    this.#awaitEnd();
+    this.changed();
+  }
+
   /** Stops all timers. */
   dispose(): void {
     this.#ended = true;
+    this.#clear();
+  }
+
+  #clear(): void {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
+    this.#timers.broker = undefined;
+  }
+
+  #awaitEnd(): void {
+    if (this.#endsAt === Infinity) return;
+    const ms = Math.max(0, this.#endsAt - performance.now());
+    this.#timers.runtime = setTimeout(() => this.#end("--max-runtime", !this.#worked), ms);
   }
 
   async #checkEmpty(): Promise<void> {
     const { started } = this.#options.activity();
     const ready = await this.#options.ready();
     const now = this.#options.activity();
-    if (this.#ended || now.running > 0 || now.started !== started) return;
+    if (this.#ended || this.#held || now.running > 0 || now.started !== started) return;
     if (ready === 0) this.#end("--exit-when-empty");
     else this.#timers.quiet = setTimeout(() => this.#checkEmpty(), QUIET_MS);
   }

@@ -7,6 +7,7 @@ import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler, Outcome } from "../task/handler.ts";
+import type { Task } from "../task/task.ts";
 import { readHistory } from "../task/headers.ts";
 import {
   admit,
@@ -68,6 +69,14 @@ export interface PoolCounts {
   readonly returned: number;
 }
 
+/** A task that runs. */
+export interface Execution {
+  readonly task: Task;
+  readonly attempt: number;
+  /** In performance.now(). */
+  readonly startedAt: number;
+}
+
 export class Pool {
   readonly #options: PoolOptions;
   readonly #abort = new AbortController();
@@ -75,6 +84,7 @@ export class Pool {
   readonly #counts = { started: 0, done: 0, delayed: 0, dead: 0, returned: 0 };
   /** Taken and not settled yet. */
   readonly #taken = new Chain<Delivery>();
+  readonly #executing = new Chain<Execution>();
   #draining = false;
   #stopped: Promise<unknown> | undefined;
   #idleWaiters: (() => void)[] = [];
@@ -99,6 +109,11 @@ export class Pool {
   /** Tasks taken and not settled yet. */
   get running(): number {
     return this.#taken.size;
+  }
+
+  /** Those of them that run, oldest first. */
+  get executing(): readonly Execution[] {
+    return this.#executing.values();
   }
 
   get counts(): PoolCounts {
@@ -231,10 +246,12 @@ export class Pool {
     if (early && !delivery.ack()) return;
     this.#counts.started++;
     this.#options.onChange?.();
-    const started = performance.now();
+    const startedAt = performance.now();
+    const execution = this.#executing.add({ task, attempt: admission.attempt, startedAt });
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
     const outcome = await execute(handler, task, admission.attempt, this.#rules, lost);
-    const ms = performance.now() - started;
+    const ms = performance.now() - startedAt;
+    this.#executing.delete(execution);
     this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), earlier);

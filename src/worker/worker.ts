@@ -1,7 +1,7 @@
 /**
  * A worker: consumers of its queues, the pool that runs what they bring, and the ways it ends.
  *
- * Running -> quiet (takes no more tasks, stays) -> draining (finishes, then ends). `drain` may come
+ * Running <-> quiet (takes no more tasks, stays) -> draining (finishes, then ends). `drain` may come
  * from a signal, a limit, or a host that cannot do the work; the first cause gives the status.
  */
 import { ackTimeoutRemedy, isAckTimeout } from "../amqp/ack_timeout.ts";
@@ -106,6 +106,7 @@ export class Worker {
   /** Of the limit that asked for the end, if one did. */
   #limitStatus: number | undefined;
   #fault: string | undefined;
+  #quiet = false;
   #waitingForReady: number;
   #connectionsLost = 0;
 
@@ -202,15 +203,35 @@ export class Worker {
     return this.#end();
   }
 
-  /** Takes no more tasks, but stays, with what is running. */
-  async quiet(): Promise<void> {
-    this.#limits.dispose();
-    await Promise.all(this.#consumers.map((consumer) => consumer.stop()));
+  /**
+   * Takes no more tasks until `resume`, but stays, with what is running; no limit ends it meanwhile.
+   *
+   * @returns false when it did not take any
+   */
+  quiet(): boolean {
+    if (this.#quiet || this.#draining !== undefined) return false;
+    this.#quiet = true;
+    this.#limits.hold();
+    for (const consumer of this.#consumers) consumer.hold(this);
+    return true;
+  }
+
+  /**
+   * Takes tasks again.
+   *
+   * @returns false when it was not quiet
+   */
+  resume(): boolean {
+    if (!this.#quiet || this.#draining !== undefined) return false;
+    this.#quiet = false;
+    for (const consumer of this.#consumers) consumer.resume(this);
+    this.#limits.resume();
+    return true;
   }
 
   /** Tasks may come from all its queues. */
   get consuming(): boolean {
-    return this.#consumers.every((consumer) => consumer.consuming);
+    return !this.#quiet && this.#consumers.every((consumer) => consumer.consuming);
   }
 
   /** How often consumption ended, but for the end of the worker. */
@@ -221,6 +242,16 @@ export class Worker {
   /** Facts for people, at this moment. */
   describe(): Readonly<Record<string, number>> {
     return { running: this.#pool.running, ...this.#pool.counts };
+  }
+
+  /** What runs at this moment, for people. */
+  running(): Readonly<Record<string, string | number>>[] {
+    return this.#pool.executing.map(({ task, attempt, startedAt }) => ({
+      id: task.id,
+      queue: task.queue,
+      attempt,
+      seconds: Math.round((performance.now() - startedAt) / 100) / 10,
+    }));
   }
 
   #end(): Promise<void> {

@@ -218,7 +218,7 @@ brokerTest("--on-disconnect kill stops a command whose connection is cut", async
   assertEquals((await worker.ended()).code, 131);
 });
 
-brokerTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are", async () => {
+brokerTest("SIGTSTP takes no more tasks and stays, SIGCONT takes them again", async () => {
   await using bench = await QueueBench.open(url);
   await using worker = bench.worker("--", "true");
   await worker.waitForLine(/Waiting/);
@@ -226,12 +226,63 @@ brokerTest("SIGTSTP takes no more tasks and stays, SIGUSR1 says how things are",
   await worker.waitForLog(/no more tasks until/);
   await waitUntil("the consumer to go", async () => await bench.consumers() === 0);
   await bench.send("x");
-  worker.kill("SIGUSR1");
+  worker.kill("SIGUSR2");
   await worker.waitForLog(/status running=0 started=0 done=0/);
-  assert(worker.running);
+  assertEquals(await bench.ready(), 1);
+  worker.kill("SIGCONT");
+  await worker.waitForLog(/takes tasks again/);
+  await worker.waitForLog(/done .*attempt=1/);
+  // What it was told before counts no more, and again it does not stop the end.
+  worker.kill("SIGTSTP");
+  await worker.waitForLog(/no more tasks until/, undefined, worker.stderr.length);
+  await waitUntil("the consumer to go", async () => await bench.consumers() === 0);
   worker.kill("SIGTERM");
   assertEquals((await worker.ended()).code, 0);
-  assertEquals(await bench.ready(), 1);
+});
+
+brokerTest("SIGCONT takes tasks again on a connection made meanwhile", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  await using worker = bench.worker(
+    ...["--url", proxy.url.replace("guest:guest@", ""), "--max-tasks", "1", "--", "true"],
+  );
+  await worker.waitForLine(/Waiting/);
+  worker.kill("SIGTSTP");
+  await worker.waitForLog(/no more tasks until/);
+  await proxy.cut();
+  await worker.waitForLog(/connected again/);
+  await bench.send("x");
+  assertEquals(await bench.consumers(), 0);
+  worker.kill("SIGCONT");
+  assertEquals((await worker.ended()).code, 0);
+  assertEquals(await bench.ready(), 0);
+});
+
+brokerTest("while it is quiet no limit ends a worker, and then they count again", async () => {
+  await using bench = await QueueBench.open(url);
+  await using worker = bench.worker("--exit-when-empty", "--max-runtime", "1h", "--", "true");
+  await worker.waitForLine(/Waiting/);
+  worker.kill("SIGTSTP");
+  await worker.waitForLog(/no more tasks until/);
+  await waitUntil("the consumer to go", async () => await bench.consumers() === 0);
+  worker.kill("SIGCONT");
+  await worker.waitForLog(/ends by --exit-when-empty/);
+  assertEquals((await worker.ended()).code, 0);
+});
+
+brokerTest("SIGUSR2 says what runs: id, queue, attempt and time", async () => {
+  await using bench = await QueueBench.open(url);
+  await using worker = bench.worker("--concurrency", "2", "--", "sh", "-c", "echo up; sleep 600");
+  for (const messageId of ["one", "two"]) await bench.send("x", { messageId });
+  for (const id of ["one", "two"]) await worker.waitForLog(new RegExp(`${id}.* up$`));
+  worker.kill("SIGUSR2");
+  await worker.waitForLog(/ status running=2 started=2 /);
+  for (const id of ["one", "two"]) {
+    const line = ` running id=${id} queue=${bench.name} attempt=1 seconds=\\d+(\\.\\d)?$`;
+    await worker.waitForLog(new RegExp(line));
+  }
+  worker.kill("SIGQUIT");
+  assertEquals((await worker.ended()).code, 131);
 });
 
 brokerTest("after SIGTSTP a running task outlives its connection", async () => {
