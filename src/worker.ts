@@ -25,6 +25,7 @@ const HELP: HelpPage = {
     "worker [OPTION]... -- COMMAND [ARG]...  (runs a command for each task)",
     "worker [OPTION]... --shell TEXT",
     "worker [OPTION]... --handler FILE",
+    "worker [OPTION]... --post URL           (posts each task to a web application)",
     "worker dead ls|show|replay|purge       (worker dead --help)",
     "worker queues                          (worker queues --help)",
   ],
@@ -61,6 +62,22 @@ it is to end.`,
   whose name is RetryTask may have delayMs. It shares the worker's thread: code that computes for
   half a minute without an await stops the heartbeats, and the broker gives its task to another
   worker; such work is a command's. A compiled worker takes JavaScript only.`,
+    ],
+    [
+      "Web applications",
+      `  --post sends a task as a POST request: its body, Content-Type and Content-Encoding as they are;
+  Task-Id, Task-Queue, Task-Attempt, Task-Max-Attempts, Task-Redelivered, Task-Exchange,
+  Task-Routing-Key, Task-Type, Task-Priority, Task-Correlation-Id, Task-Reply-To, Task-App-Id,
+  Task-Timestamp and Task-Deadline (seconds since 1970), percent-encoded, where it has them;
+  Task-Headers, its headers as JSON, or when that has over 4 KiB its length in
+  Task-Headers-Left-Out; traceparent and tracestate. Redirects are not followed, proxies of the
+  environment not used. Status:
+    2xx                 done
+    408 409 425 429     failed: another attempt after Retry-After or --backoff
+    429 503             with Retry-After: again after that; counts as no attempt
+    other 4xx           it will never work: to NAME.dead, with the first 4 KiB of the answer
+    others, no answer   failed: another attempt, at last to NAME.dead
+  The token and the secret file are read again when they change; every key in the latter signs.`,
     ],
     [
       "Signals",
@@ -104,7 +121,8 @@ async function run(host: Host): Promise<number> {
 
   const endpoints = readEndpoints(values, host);
   const queues = readWorkerQueues(values);
-  const tutorial = words.length === 0 && values.shell === undefined && values.handler === undefined;
+  const tutorial = words.length === 0 &&
+    [values.shell, values.handler, values.post].every((work) => work === undefined);
   const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
   warnAboutAckTimeout(values, timeoutMs, endpoints[0]!, host);
   const work = await chooseWork(values, words, given, endpoints, host);
@@ -189,7 +207,7 @@ async function chooseWork(
   }
   const chosen = [
     ...(words.length > 0 ? ["a command"] : []),
-    ...["shell", "handler"].filter((name) => given.has(name)).map((name) => `--${name}`),
+    ...["shell", "handler", "post"].filter((name) => given.has(name)).map((name) => `--${name}`),
   ];
   if (chosen.length > 1) {
     throw new UsageError(`worker does one kind of work, and was given ${chosen.join(" and ")}`);
@@ -203,6 +221,11 @@ async function chooseWork(
     const log = (message: string, id: string) => host.log.info(message, { id });
     return { handler: functionHandler(work, { log }), kill() {} };
   }
+  const forPost = [...given].find((name) => name.startsWith("post-"));
+  if (values.post === undefined && forPost !== undefined) {
+    throw new UsageError(`--${forPost} is for --post, which is not given`);
+  }
+  if (values.post !== undefined) return await postWork(values, values.post, host);
   if (values.shell === undefined && words.length === 0) {
     return { handler: dotsHandler({ print: host.print }), kill() {} };
   }
@@ -225,6 +248,24 @@ async function chooseWork(
     warn: (message) => host.log.warn(message),
   });
   return { handler: command.handle, kill: () => command[Symbol.dispose]() };
+}
+
+/** @throws {ToolError} */
+async function postWork(values: WorkerValues, url: string, host: Host): Promise<Work> {
+  const { PostHandler } = await import("./handlers/post.ts");
+  const post = await PostHandler.open({
+    url,
+    tls: {
+      ...optional("ca", values["post-cacert"]),
+      ...optional("cert", values["post-cert"]),
+      ...optional("key", values["post-key"]),
+    },
+    ...optional("tokenFile", values["post-token-file"]),
+    ...optional("secretFile", values["post-secret-file"]),
+    userAgent: `worker/${VERSION}`,
+    warn: (message) => host.log.warn(message),
+  });
+  return { handler: post.handle, kill: () => post[Symbol.dispose]() };
 }
 
 function warnAboutAckTimeout(

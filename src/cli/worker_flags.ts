@@ -116,6 +116,19 @@ export const WORKER_FLAGS = {
     value: "FILE",
     help: "call the default export of a module for each task (JavaScript; TypeScript under deno)",
   }),
+  post: text({
+    value: "URL",
+    help:
+      "post each task to http://, https:// or unix:SOCKET:/PATH; {queue} and {type} are replaced",
+  }),
+  "post-token-file": text({ value: "PATH", help: "file with a bearer token for --post" }),
+  "post-secret-file": text({
+    value: "PATH",
+    help: "file of whsec_ keys that sign each request as Standard Webhooks has it",
+  }),
+  "post-cacert": text({ value: "PATH", help: "PEM file of further authorities to trust" }),
+  "post-cert": text({ value: "PATH", help: "PEM file of the client certificate for --post" }),
+  "post-key": text({ value: "PATH", help: "PEM file of its key" }),
   cwd: text({ value: "DIR", help: "directory that the command runs in" }),
   "pass-url": toggle({
     help: "give the command AMQP_URL, password included, so that new_task in it finds this broker",

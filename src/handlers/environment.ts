@@ -99,7 +99,7 @@ function snakeCase(properties: Omit<TaskProperties, "headers">): Record<string, 
 }
 
 /** A table value as JSON has it: big integers as text, bytes as `{"base64": ...}`. */
-function plain(field: Field): unknown {
+export function plain(field: Field): unknown {
   if (typeof field === "bigint") {
     return Number.isSafeInteger(Number(field)) ? Number(field) : String(field);
   }

@@ -1,0 +1,201 @@
+/** `worker --post`: web applications in plain Python and in JavaScript do the work. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { PYTHON } from "../support/foreign.ts";
+import { freePorts } from "../support/ports.ts";
+import { installed, spawn, type TestProcess } from "../support/process.ts";
+import { tempDir, uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { WebApp } from "../support/web_app.ts";
+import { onChannel, takeAll } from "./queue_view.ts";
+import { finish, start, stop } from "./tools.ts";
+
+const node = await sharedNode();
+const APP = new URL("web/app.py", import.meta.url).pathname;
+
+/** A test that needs Python, too. */
+function pythonTest(name: string, fn: () => Promise<void>): void {
+  if (installed(PYTHON)) brokerTest(name, fn);
+  else Deno.test.ignore(`${name} (ignored: ${PYTHON} is not installed)`, fn);
+}
+
+async function startApp(ledger: string, where: string): Promise<TestProcess> {
+  const app = spawn(PYTHON, { args: [APP, ledger, where] });
+  await app.waitForLine(/^ready$/);
+  return app;
+}
+
+/** Publishes tasks whose ids are their keys. */
+async function put(queue: string, tasks: Readonly<Record<string, string>>): Promise<void> {
+  await onChannel(node.url, async (channel) => {
+    await channel.queueDeclare(queue, { durable: true }, { "x-queue-type": "quorum" });
+    await channel.confirmSelect();
+    await Promise.all(
+      Object.entries(tasks).map(([messageId, body]) =>
+        channel.basicPublish("", queue, body, { deliveryMode: 2, messageId, type: "work/now" })
+      ),
+    );
+  });
+}
+
+/** What the application wrote down: id, attempt and path of each task that it has done. */
+async function linesOf(ledger: string): Promise<string[]> {
+  const text = await Deno.readTextFile(ledger).catch(() => "");
+  return text.split("\n").slice(0, -1);
+}
+
+pythonTest(
+  "the statuses of a Python application are outcomes, over TCP and a unix socket",
+  async () => {
+    await using dir = await tempDir("post-");
+    const [port] = freePorts(1);
+    const socket = dir.file("app.sock");
+    for (const [i, where] of [String(port), socket].entries()) {
+      const queue = uniqueName("post");
+      const ledger = dir.file(`ledger-${i}`);
+      await using app = await startApp(ledger, where);
+      await put(queue, {
+        good: "ok",
+        missing: "404",
+        busy: "429",
+        broken: "500",
+        "cut off \u00e9%": "cut",
+        late: "slow",
+      });
+      const base = where === socket ? `unix:${socket}:` : `http://127.0.0.1:${where}`;
+      await using worker = start("worker", [
+        ...["--post", `${base}/tasks/{type}?queue={queue}`, "--concurrency", "6"],
+        ...["--max-attempts", "2", "--backoff", "50ms", "--timeout", "2s"],
+      ], { url: node.url, queue });
+      const path = `/tasks/work%2Fnow?queue=${queue}`;
+      await waitUntil("the tasks to be done", async () => (await linesOf(ledger)).length === 4);
+      assertEquals((await linesOf(ledger)).sort(), [
+        // No attempt was counted while it was told to wait, and the time was kept to.
+        `busy 1 ${path}`,
+        `cut off \u00e9% 1 ${path}`,
+        `cut off \u00e9% 2 ${path}`,
+        `good 1 ${path}`,
+      ]);
+      const dead = await deadTasks(queue, 3);
+      assertEquals(dead, {
+        broken: ["max-attempts", 2, "status 500: cannot do broken", "cannot do broken"],
+        late: ["max-attempts", 2, "timeout", undefined],
+        missing: ["rejected", 1, "status 404: cannot do missing", "cannot do missing"],
+      });
+      await stop(worker);
+      app.kill();
+      await app.ended();
+    }
+  },
+);
+
+/** Reason, attempts, error and the answer's text of the tasks in the dead queue, by id. */
+async function deadTasks(queue: string, count: number): Promise<Record<string, unknown[]>> {
+  const dead: [string, unknown[]][] = [];
+  await waitUntil(`${count} dead tasks`, async () => {
+    for (const { properties } of await takeAll(node.url, `${queue}.dead`)) {
+      const headers = properties.headers!;
+      dead.push([properties.messageId!, [
+        headers["task-dead-reason"],
+        headers["task-attempt"],
+        headers["task-error"],
+        headers["task-stderr-tail"],
+      ]]);
+    }
+    return dead.length >= count;
+  });
+  return Object.fromEntries(dead.sort());
+}
+
+pythonTest("an application that is killed again and again does every task", async () => {
+  await using dir = await tempDir("post-");
+  const queue = uniqueName("post-kills");
+  const ledger = dir.file("ledger");
+  const where = String(freePorts(1)[0]);
+  const tasks = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`t${i}`, "ok"]));
+  await put(queue, tasks);
+  let app = await startApp(ledger, where);
+  await using worker = start("worker", [
+    ...["--post", `http://127.0.0.1:${where}/`, "--concurrency", "4", "--rate", "200/s"],
+    ...["--max-attempts", "1000", "--backoff", "20ms"],
+  ], { url: node.url, queue });
+  for (let kills = 1; kills <= 4; kills++) {
+    const before = (await linesOf(ledger)).length;
+    await waitUntil("work to go on", async () => (await linesOf(ledger)).length >= before + 40);
+    app.kill("SIGKILL");
+    await app.ended();
+    app = await startApp(ledger, where);
+  }
+  const times = new Map<string, number>();
+  await waitUntil("all tasks to be done", async () => {
+    times.clear();
+    for (const line of await linesOf(ledger)) {
+      const [id] = line.split(" ") as [string];
+      times.set(id, (times.get(id) ?? 0) + 1);
+    }
+    return times.size === 400;
+  });
+  await stop(worker);
+  app.kill("SIGKILL");
+  await app.ended();
+  // Done twice is only what was under way, done and not answered yet, when it was killed.
+  const twice = [...times.values()].filter((count) => count > 1).length;
+  assert(twice <= 4 * 4, String(twice));
+  assertEquals((await takeAll(node.url, queue)).length, 0);
+});
+
+brokerTest(
+  "a task is acknowledged after the answer, and goes back when the worker ends",
+  async () => {
+    const queue = uniqueName("post-drain");
+    const waiting = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    await using app = await WebApp.start((_, response) => {
+      response.on("close", () => closed.resolve());
+      waiting.resolve();
+    });
+    await put(queue, { t: "for ever" });
+    await using worker = start(
+      "worker",
+      ["--post", `http://127.0.0.1:${app.port}/`, "--grace", "100ms"],
+      { url: node.url, queue },
+    );
+    await waiting.promise;
+    await stop(worker);
+    await closed.promise;
+    const [task] = await takeAll(node.url, queue);
+    assertEquals([task?.properties.messageId, task?.redelivered], ["t", true]);
+  },
+);
+
+Deno.test("worker --post: what cannot be is refused with one sentence before anything is tried", async () => {
+  const url = "amqp://127.0.0.1:1/";
+  const rows: [string[], number, RegExp][] = [
+    [
+      ["--post", "http://h/", "--", "true"],
+      64,
+      /^worker: worker does one kind of work, and was given a command and --post\n$/,
+    ],
+    [
+      ["--post-token-file", "/nowhere"],
+      64,
+      /^worker: --post-token-file is for --post, which is not given\n$/,
+    ],
+    [["--post", "http://h/{id}"], 64, /^worker: --post may have the places/],
+    [
+      ["--post", "http://h/", "--post-secret-file", "/nowhere"],
+      66,
+      /^worker: cannot read the secret file "\/nowhere": no such file or directory\n$/,
+    ],
+    [
+      ["--post", "https://h/", "--post-cert", "/nowhere"],
+      64,
+      /^worker: a client certificate needs its key/,
+    ],
+  ];
+  for (const [args, status, sentence] of rows) {
+    const { code, stderr } = await finish("worker", args, { url });
+    assertEquals(code, status, stderr);
+    assertMatch(stderr, sentence);
+  }
+});
