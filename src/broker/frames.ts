@@ -20,6 +20,8 @@ const HEADER_BYTES = 7;
 /** Everything of a frame that is not payload. */
 export const FRAME_OVERHEAD = 8;
 
+/** For strangers, of whom there may be many: room for the largest frame that they may send. */
+const LEAST_BUFFER = 8 * 1024;
 const SMALL_BUFFER = 16 * 1024;
 const LARGE_BUFFER = 256 * 1024;
 
@@ -34,10 +36,12 @@ export class FrameError extends Error {
 /** Cuts what a connection sends into frames. The current frame is in the fields, not copied. */
 export class FrameSource {
   readonly #connection: Socket;
-  bytes: Uint8Array = new Uint8Array(SMALL_BUFFER);
+  bytes: Uint8Array = new Uint8Array(LEAST_BUFFER);
   #start = 0;
   #end = 0;
   #quietReads = 0;
+  /** Bytes up to which the buffer grows by itself. */
+  #most = LEAST_BUFFER;
 
   type = 0;
   channel = 0;
@@ -46,6 +50,11 @@ export class FrameSource {
 
   constructor(connection: Socket) {
     this.#connection = connection;
+  }
+
+  /** The connection has logged in: from now on the buffer may grow. */
+  trust(): void {
+    this.#most = LARGE_BUFFER;
   }
 
   /** Reads more. @returns false at the end of the stream */
@@ -67,7 +76,7 @@ export class FrameSource {
     const isQuiet = this.#quietReads >= QUIET_READS && left === 0;
     if (isQuiet && this.bytes.length > SMALL_BUFFER) return this.#move(SMALL_BUFFER);
     if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
-      if (this.bytes.length < LARGE_BUFFER) return this.#move(this.bytes.length * 2);
+      if (this.bytes.length < this.#most) return this.#move(this.bytes.length * 2);
     }
     if (left === this.bytes.length) return this.#move(this.bytes.length * 2);
     if (this.#start === 0) return;

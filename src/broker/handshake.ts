@@ -3,15 +3,16 @@
 import { ByteReader, decodeText, MalformedError } from "./bytes.ts";
 import { now } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
+import { CrowdedError } from "./fair_queue.ts";
 import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
 import { FrameError, FrameSource, FrameType, FrameWriter } from "./frames.ts";
 import { HANDSHAKE_FRAME_MAX, LEAST_FRAME_MAX, type Limits } from "./limits.ts";
 import { type Arguments, decodeArguments, type MethodName, readMethodName } from "./methods.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 import { shorten } from "./reply_codes.ts";
+import type { StrangersLog } from "./strangers_log.ts";
 import type { Users } from "./users.ts";
 import type { VirtualHost } from "./virtual_host.ts";
-import type { Logger } from "../observe/log.ts";
 
 const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 
@@ -50,7 +51,7 @@ export interface HandshakeHost {
   readonly vhosts: Map<string, VirtualHost>;
   readonly deadlines: Deadlines;
   readonly version: string;
-  readonly log: Logger;
+  readonly strangers: StrangersLog;
 }
 
 /** The handshake ended without a login; the peer was told what it is to know. */
@@ -68,7 +69,8 @@ export async function shakeHands(
   host: HandshakeHost,
 ): Promise<Login | undefined> {
   const deadline = host.deadlines.after(host.limits.handshakeMs, () => {
-    host.log.warn("connection closed: the handshake took too long", { peer: peerOf(connection) });
+    const peer = peerOf(connection);
+    host.strangers.warn("connection closed: the handshake took too long", { peer });
     closeQuietly(connection);
   });
   try {
@@ -116,6 +118,7 @@ class Handshake {
     const user = await this.#logIn();
     const { channelMax, frameMax, heartbeat } = await this.#tune();
     const vhost = await this.#open(user);
+    this.#source.trust();
     return {
       ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
       ...{ user, vhost, channelMax, frameMax, heartbeat },
@@ -156,10 +159,18 @@ class Handshake {
     const { user, password } = readCredentials(mechanism, response);
     const address = hostOf(this.#connection);
     const isWanted = () => now() < this.#until;
-    if (await this.#host.users.check({ user, password, address, isWanted })) return user;
-    const shownUser = user.slice(0, LONGEST_NAME);
-    this.#host.log.warn("login refused", { user: shownUser, peer: peerOf(this.#connection) });
+    const since = now();
+    const about = { user: user.slice(0, LONGEST_NAME), peer: peerOf(this.#connection) };
+    try {
+      if (await this.#host.users.check({ user, password, address, isWanted })) return user;
+    } catch (error) {
+      if (!(error instanceof CrowdedError)) throw error;
+      this.#host.strangers.warn("connection closed: too many logins wait to be checked", about);
+      throw new Refused();
+    }
+    this.#host.strangers.warn("login refused", about);
     return await this.#distrust(
+      since,
       `Login was refused using authentication mechanism ${mechanism}. ` +
         `For details see the broker logfile.`,
     );
@@ -188,13 +199,18 @@ class Handshake {
     const { vhost: name } = await this.#expect("connection.open");
     const vhost = this.#host.vhosts.get(name);
     if (vhost !== undefined) return vhost;
-    this.#host.log.warn("login refused: no such vhost", { vhost: name, user });
+    this.#host.strangers.warn("login refused: no such vhost", { vhost: name, user });
     return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
   }
 
-  /** Makes a client that may be guessing wait before it is told. */
-  async #distrust(reason: string): Promise<never> {
-    const held = await this.#hold(this.#host.limits.distrustMs);
+  /**
+   * Makes a client that may be guessing wait before it is told: so long that the time does not show
+   * whether a hash was needed.
+   * @param since when its login came
+   */
+  async #distrust(since: number, reason: string): Promise<never> {
+    const { distrustMs } = this.#host.limits;
+    const held = await this.#hold(distrustMs - (now() - since) % distrustMs);
     if (held && this.#can("authentication_failure_close")) {
       await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
       await held.reading;

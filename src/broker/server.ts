@@ -16,6 +16,7 @@ import { ReplyTo } from "./reply_to.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { storageErrorOf } from "./schema.ts";
 import { Seldom } from "./seldom.ts";
+import { StrangersLog } from "./strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./socket.ts";
 import { DATA_FILE, Store } from "./store.ts";
 import type { Certificate } from "./tls.ts";
@@ -77,6 +78,7 @@ export class Broker implements QueueHost {
   /** Sockets, those in their handshake included. */
   readonly #connections = new Set<Socket>();
   readonly #crowd = new Seldom();
+  readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
   #nextSessionId = 1;
   #stopping = false;
@@ -136,6 +138,7 @@ export class Broker implements QueueHost {
       onStuck: () => this.#block(),
       onClear: () => this.#unblock(),
     });
+    this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store.definitions);
     for (const name of ["/", ...options.vhosts ?? []]) {
       this.#vhosts.set(name, new VirtualHost(name, this));
@@ -215,7 +218,8 @@ export class Broker implements QueueHost {
     try {
       const login = await shakeHands(connection, {
         ...{ limits: this.#limits, users: this.#users, vhosts: this.#vhosts },
-        ...{ deadlines: this.deadlines, version: this.#options.version, log: this.#options.log },
+        ...{ deadlines: this.deadlines, version: this.#options.version },
+        strangers: this.#strangers,
       });
       await this.#look();
       if (login === undefined || this.#stopping) return;
@@ -300,6 +304,7 @@ export class Broker implements QueueHost {
     for (const session of this.#sessions) session.close(reason);
     await this.#whenDisconnected();
     this.#turn.stop();
+    this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();
     clearTimeout(this.#sweeper);

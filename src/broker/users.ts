@@ -1,7 +1,9 @@
 /** Who may log in. Passwords are kept as scrypt hashes only. */
 
+import { now } from "./clock.ts";
 import type { Definitions } from "./definitions.ts";
-import { FairQueue } from "./fair_queue.ts";
+import { CrowdedError, FairQueue } from "./fair_queue.ts";
+import { networkOf } from "./network.ts";
 import { isLoopback } from "../amqp/loopback.ts";
 
 /** The login that exists when no user was named; only from this machine. */
@@ -10,6 +12,18 @@ const GUEST = "guest";
 /** scrypt's cost: 32 MiB and some tens of milliseconds for one guess. */
 const SCRYPT = { N: 32_768, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 const KEY_BYTES = 32;
+
+/** Hashes at a time: they run beside the event loop, and each takes 32 MiB. */
+const HASHES = Math.min(Math.max(navigator.hardwareConcurrency - 1, 2), 4);
+
+/** Hashes that wait, about as many as are done while a client waits for one. */
+const MOST_WAITING = 64;
+
+/** Wrong logins, and networks that sent one, that are remembered. */
+const MOST_WRONG = 4_096;
+
+/** Milliseconds for which a network that sent a wrong login waits behind those that did not. */
+const DISTRUST_MS = 600_000;
 
 /** What a client says who it is. */
 export interface Login {
@@ -21,16 +35,27 @@ export interface Login {
   isWanted: () => boolean;
 }
 
+interface Guess {
+  readonly verdict: Promise<boolean>;
+  /** Who waits for it. */
+  readonly askers: Login[];
+}
+
 export class Users {
   readonly #store: Definitions;
   /**
-   * Digests of passwords that were right, so that not every connection costs a scrypt. The key of
-   * the digests is this process's alone.
+   * Digests of passwords that were right, by user: not every connection costs a hash, and neither
+   * does a wrong guess at a password that is known. The key of the digests is this process's alone.
    */
   readonly #known = new Map<string, string>();
-  readonly #digestKey = crypto.getRandomValues(new Uint8Array(32));
-  /** One hash at a time: guesses wait for each other instead of filling the memory. */
-  readonly #hashing = new FairQueue();
+  /** Digests of logins that were wrong, the oldest first. */
+  readonly #wrong = new Map<string, true>();
+  /** When each network sent its last wrong login, the oldest first; by the clock of `clock.ts`. */
+  readonly #distrusted = new Map<string, number>();
+  /** Hashes under way, by the digest of their login: many clients may come with the same one. */
+  readonly #guesses = new Map<string, Guess>();
+  #digestKey: Promise<CryptoKey> | undefined;
+  readonly #hashing = new FairQueue(HASHES, MOST_WAITING);
 
   constructor(store: Definitions) {
     this.#store = store;
@@ -41,38 +66,85 @@ export class Users {
     const salt = crypto.getRandomValues(new Uint8Array(16));
     const key = await scrypt(password, salt);
     this.#store.setSecret(name, `scrypt$${encode(salt)}$${encode(key)}`);
+    this.#wrong.clear();
     this.#known.set(name, await this.#digest(name, password));
   }
 
-  async check({ user, password, address, isWanted }: Login): Promise<boolean> {
+  /**
+   * An unknown user is refused without a hash: whoever tells a client of a refusal does so no sooner
+   * than a hash takes.
+   * @throws {CrowdedError} when nobody can tell now: too many other guesses wait to be hashed
+   */
+  async check(login: Login): Promise<boolean> {
+    const { user, password, address } = login;
     if (!this.#store.hasUsers) {
       return isLoopback(address) && user === GUEST && password === GUEST;
     }
-    const digest = await this.#digest(user, password);
-    if (this.#known.get(user) === digest) return true;
-    const secret = this.#store.secretOf(user);
-    const [, salt, key] = secret?.split("$") ?? [];
-    const isRight = await this.#hashing.add(address, async () => {
-      if (!isWanted()) return false;
-      // An unknown user costs as much time as a known one.
-      const hash = await scrypt(password, salt === undefined ? new Uint8Array(16) : decode(salt));
-      return key !== undefined && isEqual(hash, decode(key));
-    });
-    if (isRight) this.#known.set(user, digest);
+    const network = networkOf(address);
+    const isRight = await this.#verify(login, await this.#digest(user, password), network);
+    this.#distrusted.delete(network);
+    if (!isRight) remember(this.#distrusted, network, now());
     return isRight;
   }
 
+  async #verify(login: Login, digest: string, network: string): Promise<boolean> {
+    const { user } = login;
+    const secret = this.#store.secretOf(user);
+    if (secret === undefined) return false;
+    const remembered = this.#recall(user, digest);
+    if (remembered !== undefined) return remembered;
+    const underWay = this.#guesses.get(digest);
+    if (underWay !== undefined) {
+      underWay.askers.push(login);
+      return await underWay.verdict;
+    }
+    const askers = [login];
+    const owner = { subject: user, asker: network, isTrusted: !this.#isDistrusted(network) };
+    const verdict = this.#hashing.add(owner, async () => {
+      if (!askers.some(({ isWanted }) => isWanted())) throw new CrowdedError();
+      return this.#recall(user, digest) ?? await this.#hash(login, secret, digest);
+    }).finally(() => this.#guesses.delete(digest));
+    this.#guesses.set(digest, { verdict, askers });
+    return await verdict;
+  }
+
+  /** What is known without a hash. A user has one password: when it is known, others are wrong. */
+  #recall(user: string, digest: string): boolean | undefined {
+    const known = this.#known.get(user);
+    if (known !== undefined) return known === digest;
+    return this.#wrong.has(digest) ? false : undefined;
+  }
+
+  async #hash({ user, password }: Login, secret: string, digest: string): Promise<boolean> {
+    const [, salt, key] = secret.split("$");
+    const isRight = isEqual(await scrypt(password, decode(salt!)), decode(key!));
+    // Unless the password was changed meanwhile.
+    if (this.#store.secretOf(user) !== secret) return isRight;
+    if (isRight) this.#known.set(user, digest);
+    else remember(this.#wrong, digest, true);
+    return isRight;
+  }
+
+  #isDistrusted(network: string): boolean {
+    const since = this.#distrusted.get(network);
+    return since !== undefined && now() - since < DISTRUST_MS;
+  }
+
   async #digest(name: string, password: string): Promise<string> {
-    const key = await crypto.subtle.importKey(
-      "raw",
-      this.#digestKey,
+    const key = await (this.#digestKey ??= crypto.subtle.generateKey(
       { name: "HMAC", hash: "SHA-256" },
       false,
       ["sign"],
-    );
+    ));
     const text = new TextEncoder().encode(`${name}\0${password}`);
     return encode(new Uint8Array(await crypto.subtle.sign("HMAC", key, text)));
   }
+}
+
+/** Puts an entry behind the others, of which the oldest go. */
+function remember<T>(map: Map<string, T>, key: string, value: T): void {
+  map.set(key, value);
+  if (map.size > MOST_WRONG) map.delete(map.keys().next().value!);
 }
 
 /** node:crypto takes time to load, which only a broker with users pays. */

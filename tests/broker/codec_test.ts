@@ -22,7 +22,9 @@ import {
 } from "../../src/broker/methods.ts";
 import { decodeMethod, encodeFrame, encodeHeader, type Properties } from "../support/methods.ts";
 import { Random } from "../support/random.ts";
+
 import { Typed, WireWriter } from "../support/wire.ts";
+import { concat, sendAll } from "./strangers.ts";
 
 const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
 
@@ -273,6 +275,22 @@ Deno.test("the buffer of a connection never grows beyond twice the largest frame
   assert(largest <= 2 * 131_072, `${largest} bytes`);
   client.close();
   server.close();
+});
+
+Deno.test("before the login nothing that a client sends makes its buffer grow", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  using server = await listener.accept();
+  const source = new FrameSource(server);
+  const heartbeats = concat(Array.from({ length: 100_000 }, () => {
+    return encodeFrame(8, 0, new Uint8Array());
+  }));
+  const sending = sendAll(client, heartbeats).then(() => client.closeWrite());
+  const size = source.bytes.length;
+  let frames = 0;
+  while (await source.fill()) while (source.next(4_096)) frames++;
+  await sending;
+  assertEquals([frames, source.bytes.length], [100_000, size]);
 });
 
 Deno.test("the buffer of a connection that became quiet is small again", async () => {

@@ -1,28 +1,69 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { FairQueue } from "../../src/broker/fair_queue.ts";
+import { CrowdedError, FairQueue, type Owner } from "../../src/broker/fair_queue.ts";
 
-Deno.test("whoever has much work does not make others wait for all of it", async () => {
-  const queue = new FairQueue();
-  const order: string[] = [];
-  const work = (owner: string, name: string) =>
-    queue.add(owner, async () => {
-      await Promise.resolve();
-      order.push(name);
+/** Work whose end a test decides, and the order in which it started. */
+class Work {
+  readonly order: string[] = [];
+  readonly #queue: FairQueue;
+  readonly #gate = Promise.withResolvers<void>();
+
+  constructor(width: number, most: number) {
+    this.#queue = new FairQueue(width, most);
+  }
+
+  add(name: string, owner: Partial<Owner> = {}): Promise<string> {
+    const whole = { subject: "s", asker: "a", isTrusted: true, ...owner };
+    const done = this.#queue.add(whole, async () => {
+      this.order.push(name);
+      await this.#gate.promise;
       return name;
     });
-  const first = ["a1", "a2", "a3", "a4"].map((name) => work("a", name));
-  const others = [work("b", "b1"), work("c", "c1"), work("b", "b2")];
-  assertEquals(await Promise.all([...first, ...others]), [
-    ...["a1", "a2", "a3", "a4", "b1", "c1", "b2"],
-  ]);
-  assertEquals(order, ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]);
-  assertEquals(await work("a", "a5"), "a5");
+    done.catch(() => {}); // looked at later
+    return done;
+  }
+
+  go(): void {
+    this.#gate.resolve();
+  }
+}
+
+Deno.test("whoever has much work does not make others wait for all of it", async () => {
+  const work = new Work(1, 100);
+  const a = ["a1", "a2", "a3", "a4"].map((name) => work.add(name, { asker: "a" }));
+  const b = ["b1", "b2"].map((name) => work.add(name, { asker: "b" }));
+  const other = work.add("t1", { subject: "t", asker: "a" });
+  work.go();
+  await Promise.all([...a, ...b, other]);
+  assertEquals(work.order, ["a1", "a2", "t1", "b1", "a3", "b2", "a4"]);
+  assertEquals(await work.add("a5"), "a5");
+});
+
+Deno.test("several pieces of work are done at a time, the others wait", async () => {
+  const work = new Work(2, 100);
+  const all = ["1", "2", "3"].map((name) => work.add(name));
+  assertEquals(work.order, ["1", "2"]);
+  work.go();
+  assertEquals(await Promise.all(all), ["1", "2", "3"]);
+});
+
+Deno.test("those who are trusted go first, and crowds are refused first", async () => {
+  const work = new Work(1, 3);
+  const running = work.add("running");
+  const crowd = ["1", "2", "3"].map((n) => work.add(n, { asker: `x${n}`, isTrusted: false }));
+  const trusted = work.add("trusted", { asker: "y" });
+  const elsewhere = work.add("elsewhere", { subject: "t", asker: "z", isTrusted: false });
+  await assertRejects(() => crowd[2]!, CrowdedError);
+  await assertRejects(() => crowd[1]!, CrowdedError);
+  work.go();
+  await Promise.all([running, crowd[0], trusted, elsewhere]);
+  assertEquals(work.order, ["running", "trusted", "elsewhere", "1"]);
 });
 
 Deno.test("work that fails fails for its owner only", async () => {
-  const queue = new FairQueue();
-  const failing = queue.add("a", () => Promise.reject(new Error("no")));
-  const next = queue.add("a", () => Promise.resolve(1));
+  const queue = new FairQueue(1, 10);
+  const owner = { subject: "s", asker: "a", isTrusted: true };
+  const failing = queue.add(owner, () => Promise.reject(new Error("no")));
+  const next = queue.add(owner, () => Promise.resolve(1));
   await assertRejects(() => failing, Error, "no");
   assertEquals(await next, 1);
 });

@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { Store } from "../../src/broker/store.ts";
+import { type Login, Users } from "../../src/broker/users.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -127,6 +129,72 @@ Deno.test("whoever guesses waits, and nobody waits for him", async () => {
     assertEquals(guesser.channel(0).unread, 0);
     await guesser[Symbol.asyncDispose]();
   }
+});
+
+/** The users of a broker that has not seen any of them log in. */
+async function usersOf(folder: string): Promise<Disposable & { users: Users }> {
+  const broker = await startHere({ folder, user: { name: "ann", password: "secret" } });
+  await broker[Symbol.asyncDispose]();
+  const store = new Store({
+    folder,
+    onFailure: () => {},
+    onChange: () => {},
+    onDiscard: () => {},
+  });
+  return { users: new Users(store.definitions), [Symbol.dispose]: () => store.close() };
+}
+
+function login(password: string, address: string, user = "ann"): Login {
+  return { user, password, address, isWanted: () => true };
+}
+
+Deno.test("a crowd of wrong logins from changing addresses keeps nobody out", async () => {
+  await using dir = await tempDir();
+  using place = await usersOf(dir.path);
+  const { users } = place;
+  const crowd = Array.from({ length: 6 }, (_, n) => `2001:db8:0:${n}::1`);
+  for (const address of crowd) assertEquals(await users.check(login("guess", address)), false);
+  // Each of them goes on from other addresses of its network, more of them than there is room for.
+  const verdicts: string[] = [];
+  const guesses = Array.from({ length: 300 }, async (_, n) => {
+    const address = `2001:db8:0:${n % crowd.length}::${n.toString(16)}`;
+    verdicts.push(await users.check(login(`guess ${n}`, address)).then(String, ({ name }) => name));
+  });
+  const newcomer = "2001:db8:1::1";
+  assertEquals(await users.check(login("secret", newcomer)), true);
+  const hashed = verdicts.filter((verdict) => verdict === "false").length;
+  assert(hashed <= 8, `${hashed} guesses were hashed before`);
+  // From now on a guess costs nothing.
+  assertEquals(await users.check(login("secret", crowd[0]!)), true);
+  for (let n = 0; n < 1_000; n++) {
+    assertEquals(await users.check(login(`guess ${n}`, crowd[0]!)), false);
+    assertEquals(await users.check(login(`guess ${n}`, crowd[0]!, "nobody")), false);
+  }
+  await Promise.all(guesses);
+  assertEquals(verdicts.filter((verdict) => verdict !== "CrowdedError" && verdict !== "false"), []);
+  await users.add("ann", "other");
+  assertEquals(await users.check(login("secret", newcomer)), false);
+  assertEquals(await users.check(login("other", newcomer)), true);
+});
+
+Deno.test("all clients of a user may come at once after a restart", async () => {
+  await using dir = await tempDir();
+  using place = await usersOf(dir.path);
+  const all = Array.from({ length: 500 }, (_, n) => {
+    return place.users.check(login("secret", `192.0.2.${n % 250}`));
+  });
+  assertEquals((await Promise.all(all)).filter((isRight) => !isRight), []);
+});
+
+Deno.test("refused logins are counted in the log instead of written each", async () => {
+  const broker = await startHere({ limits: LIMITS });
+  const { log } = broker;
+  for (let n = 0; n < 30; n++) await expectRefused(broker.port, `stranger ${n}`, "guess");
+  await broker[Symbol.asyncDispose]();
+  const lines = log.lines.filter((line) => line.startsWith("login refused"));
+  assertEquals(lines.length, 11, lines.join("\n"));
+  assertStringIncludes(lines[0]!, '"user":"stranger 0"');
+  assertStringIncludes(lines[10]!, '"more":20');
 });
 
 const namespaces = await canMakeNamespaces();
