@@ -107,7 +107,7 @@ async function run(host: Host): Promise<number> {
   const broker = await Broker.start(readOptions(values, host));
   const ended = Promise.withResolvers<void>();
   const signals = onSignals({
-    end: ended.resolve,
+    end: () => ended.resolve(),
     ...(values["tls-cert"] === undefined
       ? {}
       : { reload: () => renewCertificate(broker, values, host) }),

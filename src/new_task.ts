@@ -29,7 +29,8 @@ const FLAGS = {
   timeout: duration({
     default: "5s",
     min: 1,
-    help: "limit for the whole attempt; with --lines, for waiting until something is confirmed",
+    help: "limit for the whole attempt, but for reading stdin; with --lines, for waiting until " +
+      "something is confirmed",
   }),
   quiet: toggle({ help: "do not print the line that says what was sent" }),
   help: toggle({ help: "print this page", alone: true }),
@@ -101,16 +102,33 @@ async function run(host: Host): Promise<number> {
     if (!values.quiet) host.print(` [x] Sent ${sent} ${sent === 1 ? "task" : "tasks"}\n`);
     return EXIT.ok;
   }
-  const { body, shown } = await readBody(options.path, words);
+  const started = performance.now();
+  const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
+  // Whoever writes to stdin may take his time.
+  const elapsed = options.path === "-" ? 0 : performance.now() - started;
   const task = { ...destination.task, body };
   const transport = await send(connector, endpoints.length, {
     ...destination,
     task,
-    timeout: values.timeout,
+    timeout: values.timeout - elapsed,
   });
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
   return EXIT.ok;
+}
+
+/** @throws {ToolError} a file, which may be a pipe that nobody writes to, takes longer */
+async function readInTime<T>(reading: Promise<T>, { path }: TaskOptions, ms: number): Promise<T> {
+  if (path === undefined || path === "-") return await reading;
+  return await deadline(
+    reading,
+    ms,
+    () =>
+      new ToolError(
+        `cannot read the file ${JSON.stringify(path)} within ${formatDuration(ms)}`,
+        EXIT.temporary,
+      ),
+  );
 }
 
 function said(host: Host, text: string): number {
@@ -272,6 +290,8 @@ function overdue(order: Order, { step, transport }: Progress): ConnectionError {
     ? ""
     : `; the broker blocks publishers: ${transport.blocked}`;
   return new ConnectionError(
-    `cannot send the task within ${formatDuration(order.timeout)}: stopped while ${step}${blocked}`,
+    `cannot send the task within ${
+      formatDuration(Math.ceil(order.timeout))
+    }: stopped while ${step}${blocked}`,
   );
 }

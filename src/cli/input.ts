@@ -5,6 +5,9 @@ const FIRST_BUFFER_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
+/** Of /dev/null on Linux: major 1, minor 3. */
+const NULL_DEVICE = 0x103;
+
 /** A file, or stdin for "-", that is being read. */
 export interface Input extends Disposable {
   /** For errors: "stdin", or `the file "PATH"`. */
@@ -17,17 +20,26 @@ export interface Input extends Disposable {
 export async function openInput(path: string): Promise<Input> {
   const isStdin = path === "-";
   const what = isStdin ? "stdin" : `the file ${JSON.stringify(path)}`;
+  let empty = true;
   const file = isStdin ? Deno.stdin : await Deno.open(path).catch((error) => {
     throw unreadable(what, error);
   });
   return {
     what,
     async read(buffer) {
+      let n: number | null;
       try {
-        return await file.read(buffer);
+        n = await file.read(buffer);
       } catch (error) {
         throw unreadable(what, error);
       }
+      if (n === null && empty && isStdin && await isStdinMissing()) {
+        throw new InputError(
+          "cannot read stdin: it is closed or /dev/null; --file /dev/null is an empty task",
+        );
+      }
+      empty = false;
+      return n;
     },
     [Symbol.dispose]() {
       if (!isStdin) file.close();
@@ -123,4 +135,14 @@ export function unreadable(what: string, error: unknown): InputError {
     ? 'devices and system files are closed to this program; "-" is stdin'
     : reason(error);
   return new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
+}
+
+/**
+ * Nobody gave this process a stdin: its runtime then puts /dev/null in the place, as cron and
+ * systemd do.
+ */
+async function isStdinMissing(): Promise<boolean> {
+  if (Deno.build.os !== "linux") return false;
+  const { fstatSync } = await import("node:fs");
+  return fstatSync(0).rdev === NULL_DEVICE;
 }

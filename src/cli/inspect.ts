@@ -2,7 +2,7 @@
 import { Connector, sleep } from "../amqp/connection.ts";
 import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
-import { EXIT, TaskError, UsageError } from "../errors.ts";
+import { EXIT, TaskError, ToolError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
@@ -206,33 +206,77 @@ export async function runQueues(host: Host, args: readonly string[]): Promise<nu
     ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
     deadQueue(name).name,
   ]);
-  return await connected(values, host, async (transport) => {
-    if (!values.watch) return said(host, await table(transport, names));
+  const board = new Board(connectorOf(values, host), names, host);
+  try {
+    if (!values.watch) {
+      host.print(await board.table());
+      return board.status;
+    }
     const ending = new AbortController();
     const signals = onSignals({ end: () => ending.abort() });
     while (!ending.signal.aborted && !host.unheard) {
-      if (transport.isEnded) throw await transport.ended;
-      const page = await table(transport, names);
+      const page = await board.table();
       await host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
       await sleep(2_000, ending.signal);
     }
     signals.dispose();
     return EXIT.ok;
-  });
+  } finally {
+    await board.close();
+  }
 }
 
-/** Queues that do not exist are left out, except the work queues, which are named first. */
-async function table(transport: Transport, names: readonly string[]): Promise<string> {
-  const rows: string[][] = [["queue", "ready", "consumers"]];
-  for (const name of names) {
+/** Shows queues, also when the broker cannot say anything of some of them. */
+class Board {
+  readonly #connector: Connector;
+  readonly #names: readonly string[];
+  readonly #host: Host;
+  #transport: Transport | undefined;
+  /** Of the first queue that could not be looked at. */
+  status: number = EXIT.ok;
+
+  constructor(connector: Connector, names: readonly string[], host: Host) {
+    this.#connector = connector;
+    this.#names = names;
+    this.#host = host;
+  }
+
+  /** Queues that do not exist are left out, except the work queues, which are named first. */
+  async table(): Promise<string> {
+    const rows: string[][] = [["queue", "ready", "consumers"]];
+    for (const name of this.#names) {
+      const numbers = await this.#look(name);
+      if (numbers !== undefined) rows.push([escapeControls(name), ...numbers]);
+    }
+    return aligned(rows);
+  }
+
+  async close(): Promise<void> {
+    await this.#transport?.shutdown();
+  }
+
+  /** @returns undefined for a queue that is not worth a line */
+  async #look(name: string): Promise<string[] | undefined> {
+    // RabbitMQ 4 ends the connection when the queue's node is down.
+    if (this.#transport === undefined || this.#transport.isEnded) {
+      this.#transport = await this.#connector.connect();
+    }
     try {
-      const { messageCount, consumerCount } = await inspectQueue(transport, name);
-      rows.push([escapeControls(name), String(messageCount), String(consumerCount)]);
+      const { messageCount, consumerCount } = await inspectQueue(this.#transport, name);
+      return [String(messageCount), String(consumerCount)];
     } catch (error) {
-      if (!isMissing(error)) throw error;
-      if (!/\.(dead|delay\.\d+)$/.test(name)) rows.push([escapeControls(name), "missing", "-"]);
+      if (!(error instanceof ToolError)) throw error;
+      if (isMissing(error)) {
+        return /\.(dead|delay\.\d+)$/.test(name) ? undefined : ["missing", "-"];
+      }
+      this.#host.log.warn(error.message);
+      this.status ||= error.exitCode;
+      return ["unavailable", "-"];
     }
   }
+}
+
+function aligned(rows: readonly string[][]): string {
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map(([name, ...numbers]) =>
     [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
@@ -240,17 +284,20 @@ async function table(transport: Transport, names: readonly string[]): Promise<st
   ).join("");
 }
 
+function connectorOf(values: Values<typeof CONNECTION_FLAGS>, host: Host): Connector {
+  return new Connector({
+    endpoints: readEndpoints(values, host),
+    identity: { name: `worker ${Deno.pid}`, version: VERSION },
+    log: host.log,
+  });
+}
+
 async function connected(
   values: Values<typeof CONNECTION_FLAGS>,
   host: Host,
   use: (transport: Transport) => Promise<number>,
 ): Promise<number> {
-  const connector = new Connector({
-    endpoints: readEndpoints(values, host),
-    identity: { name: `worker ${Deno.pid}`, version: VERSION },
-    log: host.log,
-  });
-  const transport = await connector.connect();
+  const transport = await connectorOf(values, host).connect();
   try {
     return await use(transport);
   } finally {

@@ -5,6 +5,7 @@ import { Feed, type Numbered } from "../amqp/feed.ts";
 import { type Publication, Publisher } from "../amqp/publisher.ts";
 import { ToolError } from "../errors.ts";
 import { readLines } from "./input.ts";
+import { onSignals } from "./signals.ts";
 import { MAX_BODY_BYTES } from "./task_flags.ts";
 
 export interface LinesOrder {
@@ -20,10 +21,15 @@ export interface LinesOrder {
 /**
  * Sends the lines; resolves with their number when the broker has confirmed all of them.
  *
- * @throws {ToolError} with the number of the first line that is not confirmed
+ * The first signal to end takes no more lines, and waits for those that are under way.
+ *
+ * @throws {ToolError} with the number of the first line that is not confirmed; or of the one to go
+ *   on from after a signal
  */
 export async function sendLines(connector: Connector, order: LinesOrder): Promise<number> {
   const { queue, timeout } = order;
+  const source = new Endable(tasksOf(order));
+  const signals = onSignals({ end: (status) => source.end(status) });
   const feed = new Feed({
     connector,
     patience: timeout,
@@ -34,7 +40,14 @@ export async function sendLines(connector: Connector, order: LinesOrder): Promis
     },
   });
   try {
-    await feed.send(tasksOf(order));
+    await feed.send(source);
+    if (source.status !== undefined) {
+      throw new ToolError(
+        `ended by a signal; confirmed: ${feed.confirmed}, and line ${source.last + 1} is the one ` +
+          "to go on from",
+        source.status,
+      );
+    }
   } catch (error) {
     const first = feed.firstUnconfirmed;
     if (!(error instanceof ToolError) || first === undefined) throw error;
@@ -44,8 +57,53 @@ export async function sendLines(connector: Connector, order: LinesOrder): Promis
       error.exitCode,
       { cause: error },
     );
+  } finally {
+    signals.dispose();
   }
   return feed.confirmed;
+}
+
+/** Tasks until the input ends, or `end` is called. */
+class Endable implements AsyncIterable<Numbered> {
+  /** Of the call that has ended it before the input did. */
+  status: number | undefined;
+  /** Number of the last one that was taken; 0: none. */
+  last = 0;
+  readonly #tasks: AsyncGenerator<Numbered>;
+  #done = false;
+  /** Ends the wait for the next one. */
+  #wake = () => {};
+
+  constructor(tasks: AsyncGenerator<Numbered>) {
+    this.#tasks = tasks;
+  }
+
+  end(status: number): void {
+    if (!this.#done) this.status = status;
+    this.#wake();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Numbered> {
+    return {
+      next: () => this.#next(),
+      return: () => this.#tasks.return(undefined),
+    };
+  }
+
+  async #next(): Promise<IteratorResult<Numbered>> {
+    const next = this.status === undefined
+      ? await new Promise<IteratorResult<Numbered> | undefined>((resolve, reject) => {
+        this.#wake = () => resolve(undefined);
+        this.#tasks.next().then(resolve, reject);
+      })
+      : undefined;
+    if (next === undefined || next.done) {
+      this.#done = true;
+      return { done: true, value: undefined };
+    }
+    this.last = next.value.number;
+    return next;
+  }
 }
 
 async function* tasksOf({ path, task }: LinesOrder): AsyncGenerator<Numbered> {

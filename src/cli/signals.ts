@@ -1,8 +1,12 @@
 /** What signals ask a program for. */
 
 export interface SignalActions {
-  /** SIGINT, SIGTERM, SIGHUP for the first time: an orderly end. */
-  readonly end: () => void;
+  /**
+   * SIGINT, SIGTERM, SIGHUP for the first time: an orderly end.
+   *
+   * @param status the exit status of a program that the signal ends
+   */
+  readonly end: (status: number) => void;
   /** The second of these, or SIGQUIT: the process ends at once, after this. Must not wait. */
   readonly abort?: () => void;
   /** SIGHUP: read files again. Absent: it ends the program like SIGTERM. */
@@ -50,7 +54,7 @@ export function onSignals(actions: SignalActions): { dispose(): void } {
         Deno.exit(status);
       }
       first = { signal, at: now };
-      actions.end();
+      actions.end(status);
     });
   }
   if (actions.quiet !== undefined) on("SIGTSTP", actions.quiet);

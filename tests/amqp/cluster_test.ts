@@ -1,5 +1,5 @@
 /** A cluster of three nodes loses the leader of the queue while tasks flow. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
 import type { Delivery } from "../../src/amqp/consumer.ts";
 import { ensureQueue } from "../../src/amqp/declare.ts";
@@ -99,6 +99,14 @@ rabbitmqTest(
       { url: cluster.nodes.find((node) => node !== leader)!.url },
     );
     assertEquals(code, EXIT.temporary, stderr);
+    const shown = await finish(
+      "worker",
+      ["queues", "--queue", `${classic.name},${queue.name}`],
+      { url: cluster.nodes.find((node) => node !== leader)!.url },
+    );
+    assertEquals(shown.code, EXIT.temporary, shown.stderr);
+    assertMatch(shown.stdout, new RegExp(`^${classic.name} +unavailable +-$`, "m"));
+    assertMatch(shown.stdout, new RegExp(`^${queue.name} +\\d+ +\\d+$`, "m"));
     const lost = () => [...confirmed].filter((id) => !done.has(id)).length;
     await waitUntil("every confirmed task to be done", () => lost() === 0, ELECTION_MS);
     const twice = [...done.values()].filter((times) => times > 1).length;

@@ -1,10 +1,10 @@
 /** Every mistake of a user is one sentence on stderr, the right status, and nothing sent. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
-import type { Output } from "../support/process.ts";
+import { type Output, run } from "../support/process.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
-import { look, onChannel, takeAll } from "./queue_view.ts";
+import { look, onChannel, takeAll, takeOne } from "./queue_view.ts";
 import { finish, finishInShell, forEachRow, type Tool, type ToolOptions } from "./tools.ts";
 
 interface Row extends ToolOptions {
@@ -318,6 +318,35 @@ Deno.test("an input that cannot be read is refused with 66, one that cannot be u
       says: `the file "${dir.file("two-lines")}" must be PEM, and has no "-----BEGIN" line`,
     },
   ].map((row) => ({ url: NOBODY, ...row }) as Row));
+});
+
+brokerTest("a stdin that is closed is no empty task", async () => {
+  for (const args of [["-"], ["--file", "-"], ["--lines"]]) {
+    for (const line of ['"$@" <&-', '"$@" </dev/null']) {
+      const queue = uniqueName("closed");
+      const { code, stdout, stderr } = await finishInShell(line, "new_task", args, node.url, queue);
+      assertEquals([code, stdout], [66, ""], stderr);
+      assertStringIncludes(stderr, "new_task: cannot read stdin: it is closed or /dev/null");
+    }
+  }
+});
+
+brokerTest("one that is empty is one", async () => {
+  for (const args of [["-"], ["--file", "/dev/null"]]) {
+    const queue = uniqueName("empty");
+    const { code, stderr } = await finishInShell(': | "$@"', "new_task", args, node.url, queue);
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals((await takeOne(node.url, queue)).body ?? new Uint8Array(), new Uint8Array());
+  }
+});
+
+Deno.test("a --file that nobody ends within --timeout is temporary", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("pipe");
+  await run("mkfifo", { args: [path] });
+  const args = ["--timeout", "300ms", "--file", path];
+  const { code, stderr } = await finish("new_task", args, { url: NOBODY });
+  assertEquals([code, stderr], [75, `new_task: cannot read the file "${path}" within 300 ms\n`]);
 });
 
 Deno.test("stdin that is a directory or has no end is refused", async () => {

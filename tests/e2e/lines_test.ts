@@ -183,3 +183,22 @@ brokerTest("an id that leaves no room for the numbers of lines is refused at onc
   const longest = await finish("new_task", ["--lines", "--id", "i".repeat(238)], options);
   assertEquals([longest.code, longest.stderr], [0, ""]);
 });
+
+brokerTest("a signal ends it with what is confirmed and the line to go on from", async () => {
+  const target = { url: node.url, queue: uniqueName("lines-signal") };
+  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    await using sender = start("new_task", ["--lines"], { ...target, stdin: "open" });
+    await sender.write("a\n\nb\nhalf a li");
+    await waitUntil("two tasks", async () => {
+      return (await look(target.url, target.queue).catch(() => undefined))?.ready === 2;
+    });
+    sender.kill(signal);
+    const { code, stdout, stderr } = await sender.ended();
+    assertEquals([code, stdout, stderr], [
+      status,
+      "",
+      "new_task: ended by a signal; confirmed: 2, and line 4 is the one to go on from\n",
+    ]);
+    assertEquals((await takeAll(target.url, target.queue)).length, 2);
+  }
+});
