@@ -2,6 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { decodeText } from "./bytes.ts";
+import type { Attempt, Author } from "./refusals.ts";
 
 export interface StoredExchange {
   vhost: string;
@@ -37,11 +38,22 @@ export type Subject =
   | { exchange: string }
   | Pick<StoredBinding, "source" | "kind" | "destination">;
 
+/** A statement that waits for the commit, and whom and what it is about. */
+interface Change {
+  sql: string;
+  values: Value[];
+  vhost: string;
+  subject: Subject;
+  author: Author | undefined;
+}
+
 export interface DefinitionsHooks {
   /** Told of every change that waits for a commit. */
   onChange: () => void;
   /** Called before what is written at once. */
   beforeWrite: () => void;
+  /** Told what is not stored as it is in memory, and never will be. */
+  onRefused: (vhost: string, subject: Subject) => void;
 }
 
 export class Definitions {
@@ -49,8 +61,10 @@ export class Definitions {
   readonly #hooks: DefinitionsHooks;
   /** By their SQL. */
   readonly #statements = new Map<string, StatementSync>();
+  /** Who asks for what changes now; undefined: the broker itself. Written by the store. */
+  author: Author | undefined;
   /** Statements that wait for the commit, in order. */
-  #changes: [sql: string, values: Value[]][] = [];
+  #changes: Change[] = [];
   /** What they are about. */
   #unsaved = new Set<string>();
 
@@ -74,25 +88,38 @@ export class Definitions {
     return !this.#unsaved.has(keyOf(vhost, subject));
   }
 
-  #touch(vhost: string, subject: Subject): void {
-    this.#unsaved.add(keyOf(vhost, subject));
-  }
-
   /** Runs a statement with the next commit. */
-  #change(sql: string, ...values: Value[]): void {
-    this.#changes.push([sql, values]);
+  #change(vhost: string, subject: Subject, sql: string, ...values: Value[]): void {
+    this.#unsaved.add(keyOf(vhost, subject));
+    this.#changes.push({ sql, values, vhost, subject, author: this.author });
     this.#hooks.onChange();
   }
 
   /** Runs the statements, inside the transaction of the caller. */
   write(): void {
-    for (const [sql, values] of this.#changes) {
-      let statement = this.#statements.get(sql);
-      if (statement === undefined) {
-        this.#statements.set(sql, statement = this.#database.prepare(sql));
-      }
-      statement.run(...values);
+    for (const change of this.#changes) this.#run(change);
+  }
+
+  #run({ sql, values }: Change): void {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      this.#statements.set(sql, statement = this.#database.prepare(sql));
     }
+    statement.run(...values);
+  }
+
+  /**
+   * The same, but for those that are refused.
+   * @param attempt runs a statement
+   */
+  writeSingly(attempt: Attempt): void {
+    this.#changes = this.#changes.filter((change) => {
+      const { vhost, subject, author } = change;
+      return attempt(
+        { author, what: describe(subject), undo: () => this.#hooks.onRefused(vhost, subject) },
+        () => this.#run(change),
+      );
+    });
   }
 
   /** The changes are on disk: forget them. */
@@ -103,8 +130,9 @@ export class Definitions {
 
   addExchange(exchange: StoredExchange): void {
     const { vhost, name, type, autoDelete, internal } = exchange;
-    this.#touch(vhost, { exchange: name });
     this.#change(
+      vhost,
+      { exchange: name },
       "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
       ...[bytesOf(vhost), bytesOf(name), type],
       ...[Number(autoDelete), Number(internal), exchange.arguments],
@@ -112,8 +140,9 @@ export class Definitions {
   }
 
   removeExchange(vhost: string, name: string): void {
-    this.#touch(vhost, { exchange: name });
     this.#change(
+      vhost,
+      { exchange: name },
       "DELETE FROM exchange WHERE vhost = ? AND name = ?",
       ...[vhost, name].map(bytesOf),
     );
@@ -121,8 +150,9 @@ export class Definitions {
 
   addQueue(queue: StoredQueue): void {
     const { id, vhost, name, autoDelete } = queue;
-    this.#touch(vhost, { queue: name });
     this.#change(
+      vhost,
+      { queue: name },
       "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
       ...[id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
     );
@@ -133,20 +163,25 @@ export class Definitions {
     { id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">,
     lanes: readonly number[],
   ): void {
-    this.#touch(vhost, { queue: name });
+    const subject = { queue: name };
     // By their ids: looking for those of a queue would read all lanes.
-    for (const lane of lanes) this.#change("DELETE FROM lane WHERE id = ?", lane);
-    this.#change("DELETE FROM queue WHERE id = ?", id);
+    for (const lane of lanes) this.#change(vhost, subject, "DELETE FROM lane WHERE id = ?", lane);
+    this.#change(vhost, subject, "DELETE FROM queue WHERE id = ?", id);
   }
 
   addBinding(binding: StoredBinding): void {
-    this.#touch(binding.vhost, binding);
-    this.#change("INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)", ...bindingKey(binding));
+    this.#change(
+      binding.vhost,
+      binding,
+      "INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)",
+      ...bindingKey(binding),
+    );
   }
 
   removeBinding(binding: StoredBinding): void {
-    this.#touch(binding.vhost, binding);
     this.#change(
+      binding.vhost,
+      binding,
       `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
          AND routing_key = ? AND arguments = ?`,
       ...bindingKey(binding),
@@ -204,6 +239,12 @@ export class Definitions {
     this.#hooks.beforeWrite();
     this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
   }
+}
+
+function describe(subject: Subject): string {
+  if ("queue" in subject) return `queue ${JSON.stringify(subject.queue)}`;
+  if ("exchange" in subject) return `exchange ${JSON.stringify(subject.exchange)}`;
+  return `the binding of ${JSON.stringify(subject.destination)}`;
 }
 
 function keyOf(vhost: string, subject: Subject): string {

@@ -9,6 +9,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { checksumOf } from "./checksum.ts";
+import type { Attempt, Author } from "./refusals.ts";
 import { type LaneRecord, LARGE_BYTES, Message, Row } from "./message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
@@ -72,6 +73,8 @@ export class MessageTable {
   /** Positions of lanes, by their ids, behind which nothing can be read. */
   readonly #givenUp = new Map<number, number>();
   #inserts: Message[] = [];
+  /** Who published them. */
+  #authors: (Author | undefined)[] = [];
   #insertedBytes = 0;
   /** Positions of stored rows to delete, by lane. */
   #removals = new Map<LaneRecord, number[]>();
@@ -141,9 +144,10 @@ export class MessageTable {
     return this.#insertedBytes;
   }
 
-  insert(message: Message): void {
+  insert(message: Message, author: Author | undefined): void {
     message.row = Row.pending;
     this.#inserts.push(message);
+    this.#authors.push(author);
     this.#insertedBytes += message.size;
   }
 
@@ -172,6 +176,31 @@ export class MessageTable {
    */
   write(): void {
     this.#writeInserts();
+    this.#writeOthers();
+  }
+
+  /**
+   * The same, message by message.
+   * @param attempt runs a statement
+   * @param onRefused told of the messages that are left out
+   */
+  writeSingly(attempt: Attempt, onRefused: (message: Message) => void): void {
+    for (const [index, message] of this.#inserts.entries()) {
+      if (!isWanted(message)) continue;
+      const isWritten = attempt({ author: this.#authors[index], what: "a message" }, () => {
+        const values: (number | Uint8Array)[] = [];
+        pushValues(values, message);
+        this.#insertOne.run(...values);
+      });
+      if (isWritten) continue;
+      message.row = Row.skipped;
+      onRefused(message);
+    }
+    this.#writeOthers();
+  }
+
+  /** What takes nothing from a client but its place. */
+  #writeOthers(): void {
     for (const [lane, positions] of this.#removals) {
       if (!lane.dropped) this.#writeRemovals(lane.id, positions);
     }
@@ -224,6 +253,7 @@ export class MessageTable {
       if (message.row === Row.pending) message.stored();
     }
     this.#inserts = [];
+    this.#authors = [];
     this.#insertedBytes = 0;
     this.#removals.clear();
     this.#removed = 0;

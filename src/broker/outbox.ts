@@ -112,6 +112,16 @@ export class Outbox {
     this.#send().catch(() => this.close());
   }
 
+  /** Forgets what was written since then. */
+  takeBack(): void {
+    const parts = this.#parts.splice(this.#clearedParts);
+    for (const part of parts) {
+      this.#partBytes -= part instanceof FrameWriter ? part.length : part.body.length;
+    }
+    // What is left of the frames was written behind these parts.
+    this.frames.length = parts.length > 0 ? 0 : this.#clearedBytes;
+  }
+
   async #send(): Promise<void> {
     this.#isSending = true;
     while (!this.#closed) {

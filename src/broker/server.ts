@@ -121,6 +121,9 @@ export class Broker implements QueueHost {
       onFailure: (reason) => this.#alarms.setStore(reason),
       onChange: () => this.#turn.schedule(),
       onDiscard: () => this.#sweep(),
+      onRefusal: (what, reason) =>
+        options.log.error("cannot store what a client sent", { what, reason }),
+      onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
     });
     if (this.store.isCopy) {
       options.log.warn(

@@ -141,6 +141,7 @@ export class Session implements ChannelSession, HeartbeatSession {
 
   #readFrames(): void {
     this.#heartbeat.heard();
+    this.turn.author = this;
     try {
       if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
       while (this.#isReading && this.#source.next(this.frameMax)) {
@@ -151,6 +152,8 @@ export class Session implements ChannelSession, HeartbeatSession {
       this.#unreadable = true;
       this.#current = NO_METHOD;
       this.#failConnection(faultOf(error, this.#host.log));
+    } finally {
+      this.turn.author = undefined;
     }
   }
 
@@ -287,6 +290,12 @@ export class Session implements ChannelSession, HeartbeatSession {
     }
     if (method.name === "channel.close-ok") this.#channels.delete(number);
     if (method.name === "channel.close") this.send(number, "channel.close-ok", {});
+  }
+
+  /** What it asked for cannot be stored: no answer that says so may leave. */
+  unstored(reason: string): void {
+    this.outbox.takeBack();
+    this.refuse(new Fault("internal-error", reason));
   }
 
   // -- faults --

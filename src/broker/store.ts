@@ -9,9 +9,10 @@
 
 import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from "node:sqlite";
 import { findDamage, InUse } from "./copied_data.ts";
-import { Definitions } from "./definitions.ts";
+import { Definitions, type Subject } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "./message.ts";
 import { LAST_LANE, MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
+import { type Attempt, type Author, isRefusal, Refusals, type Request } from "./refusals.ts";
 import {
   createPrivately,
   describeStorageError,
@@ -52,6 +53,10 @@ export interface StoreOptions {
   onFailure: (reason: string | undefined) => void;
   /** Told of every change that waits for a commit. */
   onChange?: () => void;
+  /** Told what is refused for its data, and why. */
+  onRefusal?: (what: string, reason: string) => void;
+  /** Told of definitions that are in memory and were refused. */
+  onUnsaved?: (vhost: string, subject: Subject) => void;
   /** Told when there is something to {@link Store.sweep}. */
   onDiscard?: () => void;
 }
@@ -66,6 +71,7 @@ export class Store {
   /** What the data file was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
   readonly #inUse: InUse;
+  readonly #refusals: Refusals;
   readonly #messages: MessageTable;
   readonly #upsertLane: StatementSync;
   #scratch: { database: DatabaseSync; messages: MessageTable } | undefined;
@@ -107,7 +113,9 @@ export class Store {
     this.definitions = new Definitions(this.#database, {
       onChange: this.#onChange,
       beforeWrite: () => this.#inUse.mark(),
+      onRefused: options.onUnsaved ?? (() => {}),
     });
+    this.#refusals = new Refusals(options.onRefusal ?? (() => {}));
     this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
     this.#upsertLane = this.#database.prepare(
       "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
@@ -161,6 +169,11 @@ export class Store {
     return this.#nextQueueId++;
   }
 
+  /** Who asks for what comes next; undefined: the broker itself. */
+  set author(author: Author | undefined) {
+    this.definitions.author = author;
+  }
+
   // -- lanes --
 
   lanes(): StoredLane[] {
@@ -204,7 +217,7 @@ export class Store {
   // -- messages --
 
   insert(message: Message): void {
-    this.#tableOf(message).insert(message);
+    this.#tableOf(message).insert(message, this.definitions.author);
     if (message.durable) this.#count(message, 1);
     this.#onChange();
   }
@@ -395,11 +408,7 @@ export class Store {
     try {
       this.#writeScratch();
       this.#inUse.mark();
-      this.#database.exec("BEGIN IMMEDIATE");
-      this.definitions.write();
-      this.#messages.write();
-      this.#writeLanes();
-      this.#database.exec("COMMIT");
+      this.#writeTransaction();
     } catch (error) {
       rollback(this.#database);
       this.#lastCommitFailed = true;
@@ -411,21 +420,62 @@ export class Store {
     this.#changedLanes.clear();
     this.#lastCommitFailed = false;
     this.#report(this.#damaged);
+    this.#refusals.tell();
     return true;
+  }
+
+  #writeTransaction(): void {
+    const database = this.#database;
+    const attempt: Attempt = (request, run) => this.#attempt(database, request, run);
+    try {
+      database.exec("BEGIN IMMEDIATE");
+      this.definitions.write();
+      this.#messages.write();
+    } catch (error) {
+      rollback(database);
+      if (!isRefusal(error)) throw error;
+      database.exec("BEGIN IMMEDIATE");
+      this.definitions.writeSingly(attempt);
+      this.#messages.writeSingly(attempt, (message) => this.#count(message, -1));
+    }
+    this.#writeLanes();
+    database.exec("COMMIT");
   }
 
   #writeScratch(): void {
     if (!this.#scratch?.messages.dirty) return;
     const { database, messages } = this.#scratch;
-    database.exec("BEGIN");
+    const attempt: Attempt = (request, run) => this.#attempt(database, request, run);
     try {
+      database.exec("BEGIN");
       messages.write();
-      database.exec("COMMIT");
     } catch (error) {
       rollback(database);
-      throw error;
+      if (!isRefusal(error)) throw error;
+      database.exec("BEGIN");
+      messages.writeSingly(attempt, () => {});
+    }
+    try {
+      database.exec("COMMIT");
+    } finally {
+      rollback(database);
     }
     messages.settled();
+  }
+
+  #attempt(database: DatabaseSync, request: Request, run: () => void): boolean {
+    database.exec("SAVEPOINT attempt");
+    try {
+      run();
+      return true;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      database.exec("ROLLBACK TO attempt");
+      this.#refusals.add(request, error);
+      return false;
+    } finally {
+      if (database.isTransaction) database.exec("RELEASE attempt");
+    }
   }
 
   #writeLanes(): void {

@@ -3,6 +3,7 @@
  * Nothing leaves the process before what it depends on is on disk.
  */
 
+import type { Author } from "./refusals.ts";
 import type { Store } from "./store.ts";
 
 /** A channel with publishes to confirm. */
@@ -51,6 +52,11 @@ export class Turn {
   constructor(store: Store, beforeCommit: BeforeCommit) {
     this.#store = store;
     this.#beforeCommit = beforeCommit;
+  }
+
+  /** Whose requests are worked off from now on; undefined: nobody's. */
+  set author(author: Author | undefined) {
+    this.#store.author = author;
   }
 
   /** Something has changed: ends the turn once everything that is ready to be read has been read. */

@@ -79,6 +79,27 @@ export class VirtualHost {
     return this.#host.store.definitions.isSaved(this.name, subject);
   }
 
+  /** What the store has refused is not there either. */
+  forget(subject: Subject): void {
+    if ("queue" in subject) {
+      const queue = this.#queues.get(subject.queue);
+      if (queue !== undefined) this.deleteQueue(queue);
+    } else if ("exchange" in subject) {
+      const exchange = this.#exchanges.get(subject.exchange);
+      if (exchange !== undefined) this.#dropExchange(exchange);
+    } else this.#unbindFrom(subject);
+  }
+
+  #unbindFrom(
+    { source, kind, destination: name }: Exclude<Subject, { queue: string } | { exchange: string }>,
+  ): void {
+    const destination = (kind === "queue" ? this.#queues : this.#exchanges).get(name);
+    if (destination === undefined) return;
+    for (const binding of [...this.#bindingsTo.get(destination) ?? []]) {
+      if (binding.source.name === source) this.#removeBinding(binding);
+    }
+  }
+
   // -- restart --
 
   restoreExchange(stored: StoredExchange): void {
