@@ -18,7 +18,16 @@ interface Assembling {
   returned?: IncomingMessage;
 }
 
-type IncomingMessage = AMQPMessage & { _rawBytes: Uint8Array | null; bodyPos: number };
+type IncomingMessage = AMQPMessage & {
+  _rawBytes: Uint8Array | null;
+  bodyPos: number;
+  receivedProperties?: Uint8Array;
+};
+
+/** The properties of a message as bytes, where all of them could be read. */
+export function receivedProperties(message: AMQPMessage): Uint8Array | undefined {
+  return (message as IncomingMessage).receivedProperties;
+}
 
 /** @throws {ConnectionError | RangeError} not a content header, or out of turn */
 export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
@@ -29,6 +38,12 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
   const header = readContentHeader(view);
   message.bodySize = header.bodySize;
   message.properties = header.properties;
+  const offset = header.propertiesOffset;
+  if (offset !== undefined && message.deliveryTag !== undefined) {
+    // A copy: the read buffer is overwritten by the next read.
+    message.receivedProperties = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+      .slice(offset);
+  }
   message._rawBytes = new Uint8Array(header.bodySize);
   message.bodyPos = 0;
   if (header.bodySize === 0) channel.onMessageReady(message);

@@ -10,6 +10,7 @@ import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
+import { receivedProperties } from "./assembly.ts";
 import type { Connector } from "./connection.ts";
 import { deadline } from "./deadline.ts";
 import { ensureQueue, inspectQueue, type QueuePolicy } from "./declare.ts";
@@ -235,6 +236,7 @@ class Consumption {
         id: properties.messageId ?? "",
         body: message.body ?? NOTHING,
         properties,
+        receivedProperties: receivedProperties(message),
         queue: this.#queue,
         exchange: message.exchange,
         routingKey: message.routingKey,

@@ -3,6 +3,7 @@ import { BasicMethod, ClassId, Type } from "@cloudamqp/amqp-client/amqp-frame";
 import { AMQPView } from "./view.ts";
 import { EXIT, TaskError } from "../errors.ts";
 import type { Field, TaskProperties } from "../task/task.ts";
+import { type Original, writeCopy } from "./received_properties.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, protocolError } from "./frame_buffer.ts";
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
@@ -26,11 +27,15 @@ export interface Publication {
   readonly body: Uint8Array;
   /** A random message id is added where there is none: returns are told apart by it. */
   readonly properties: TaskProperties;
+  /** What it is a copy of: properties and headers that are the same are sent as its bytes. */
+  readonly original?: Original | undefined;
 }
 
 export interface ContentHeader {
   readonly bodySize: number;
   readonly properties: TaskProperties;
+  /** Where they begin in the frame's payload; undefined where not all could be read. */
+  readonly propertiesOffset: number | undefined;
 }
 
 /**
@@ -54,12 +59,13 @@ export function readContentHeader(view: AMQPView): ContentHeader {
       const [properties] = readable.getProperties(PROPERTIES_OFFSET);
       // One that no date can hold (microseconds for seconds, say) means nothing to anybody.
       if (Number.isNaN(properties.timestamp?.getTime())) delete properties.timestamp;
-      return { bodySize, properties };
+      const whole = attempt === view;
+      return { bodySize, properties, propertiesOffset: whole ? PROPERTIES_OFFSET : undefined };
     } catch {
       // The next attempt asks for less.
     }
   }
-  return { bodySize, properties: {} };
+  return { bodySize, properties: {}, propertiesOffset: undefined };
 }
 
 /** The same content header with an empty headers table. */
@@ -172,10 +178,13 @@ export class ContentWriter {
       ? task.properties
       : { ...task.properties, messageId };
     let end = payload + 12;
-    end += view.setProperties(end, {
-      ...properties,
-      ...(properties.headers === undefined ? {} : { headers: encodable(properties.headers) }),
-    });
+    const { receivedProperties } = task.original ?? {};
+    end += receivedProperties === undefined
+      ? view.setProperties(end, {
+        ...properties,
+        ...(properties.headers === undefined ? {} : { headers: encodable(properties.headers) }),
+      })
+      : writeCopy(view, end, properties, { ...task.original!, receivedProperties }, encodable);
     if (end - start + 1 > this.#frameMax) throw new RangeError(this.#tooLarge());
     this.#writeFrameStart(start, Type.HEADER, end - payload);
     view.setUint8(end++, FRAME_END);

@@ -17,8 +17,10 @@ import {
 } from "./broker_flags.ts";
 import {
   type Flag,
+  garbled,
   type HelpPage,
   integer,
+  isGarbled,
   parseCommandLine,
   renderHelp,
   toggle,
@@ -64,14 +66,15 @@ type DeadValues = Values<typeof DEAD_FLAGS>;
 const DEAD_HELP: HelpPage = {
   usage: [
     "worker dead ls [OPTION]...",
-    "worker dead show [ID] [OPTION]...",
-    "worker dead replay [OPTION]...",
-    "worker dead purge [OPTION]...",
+    "worker dead show [ID]... [OPTION]...",
+    "worker dead replay [ID]... [OPTION]...",
+    "worker dead purge [ID]... [OPTION]...",
   ],
   about:
     `Lists the tasks in NAME.dead, shows them with their bodies, puts them back on the queue they
 came from with their attempts at 0, or removes them for good. All do so with the tasks that --match
-selects; show also with those of an id, which is '' for tasks that have none.`,
+selects, which looks at id, error and body; all but ls with those of exactly the ids given, which is
+'' for tasks that have none.`,
   flags: DEAD_FLAGS,
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
@@ -96,63 +99,72 @@ delay queues and its dead queue. AMQP does not tell how many are unacknowledged.
 export async function runDead(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(DEAD_FLAGS, args, host.env);
   if (values.help) return said(host, renderHelp(DEAD_HELP));
-  const [action, ...rest] = words;
-  const most = action === "show" ? 1 : 0;
+  const [action, ...ids] = words;
   if (!["ls", "show", "replay", "purge"].includes(action ?? "")) {
     throw new UsageError(
       `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}`,
     );
   }
-  if (rest.length > most) {
-    throw new UsageError(
-      `worker dead ${action} takes ${
-        most === 1 ? "one id" : "no words"
-      }, and was given ${rest.length}`,
-    );
+  if (action === "ls" && ids.length > 0) {
+    throw new UsageError(`worker dead ls takes no words, and was given ${ids.length}`);
   }
+  const unreadable = ids.find(isGarbled);
+  if (unreadable !== undefined) throw new UsageError(`${garbled("an id")}: use --match`);
   return await connected(values, host, async (transport) => {
     const letters = new DeadLetters(transport, values.queue);
+    const missing = new Set(ids);
     const selection = {
       max: values.max,
       ...(values.match === undefined ? {} : { match: values.match }),
+      ...(ids.length === 0 ? {} : { ids: new Set(ids) }),
     };
+    const seen = ({ id }: Task) => missing.delete(id);
     switch (action) {
       case "show":
-        await show(host, letters, selection, rest[0]);
+        await show(host, letters, selection, seen);
         break;
       case "ls":
         await letters.list(selection, (task) => host.print(`${summary(task)}\n`));
         break;
       case "replay":
-        await replay(host, letters, selection, values);
+        await replay(host, letters, selection, values, seen);
         break;
       default:
-        await purge(host, letters, selection, values);
+        await purge(host, letters, selection, values, seen);
     }
     if (letters.left > 0) {
       host.log.warn(`${letters.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
+    requireNone(missing, action!, values);
     return EXIT.ok;
   });
 }
 
-/** @throws {TaskError} there is none */
+/** @throws {TaskError} some of the ids are of no dead task */
+function requireNone(missing: ReadonlySet<string>, action: string, { match }: DeadValues): void {
+  if (missing.size === 0) return;
+  const names = [...missing].map((id) => JSON.stringify(id)).join(", ");
+  throw new TaskError(
+    `a task to ${action} must be a dead one${
+      match === undefined ? "" : " that --match selects"
+    }, ` +
+      `and ${missing.size === 1 ? `${names} is none` : `these are none: ${names}`}`,
+    EXIT.unavailable,
+  );
+}
+
 async function show(
   host: Host,
   letters: DeadLetters,
   selection: Selection,
-  id: string | undefined,
+  seen: (task: Task) => void,
 ): Promise<void> {
   let shown = 0;
-  await letters.list({ ...selection, ...(id === undefined ? {} : { id }) }, async (task) => {
+  await letters.list(selection, async (task) => {
+    seen(task);
     if (shown++ > 0) await host.print("----\n");
     await showTask(host, task);
   });
-  if (shown > 0 || id === undefined) return;
-  throw new TaskError(
-    `the task to show must be a dead one, and ${JSON.stringify(id)} is none`,
-    EXIT.unavailable,
-  );
 }
 
 async function replay(
@@ -160,6 +172,7 @@ async function replay(
   letters: DeadLetters,
   selection: Selection,
   values: DeadValues,
+  seen: (task: Task) => void,
 ): Promise<void> {
   const verb = values["dry-run"] ? "would replay" : "replayed";
   const count = await letters.replay({
@@ -167,12 +180,14 @@ async function replay(
     dryRun: values["dry-run"],
     maxReplays: values["max-replays"],
     queueType: values["delay-queue-type"],
-    onTask: (task, fate) =>
-      host.print(
+    onTask: (task, fate) => {
+      seen(task);
+      return host.print(
         fate === "kept"
           ? `kept, replayed ${values["max-replays"]} times already: ${summary(task)}\n`
           : `${verb} ${summary(task)}\n`,
-      ),
+      );
+    },
   });
   host.print(`${verb} ${count}\n`);
 }
@@ -182,11 +197,15 @@ async function purge(
   letters: DeadLetters,
   selection: Selection,
   values: DeadValues,
+  seen: (task: Task) => void,
 ): Promise<void> {
   const verb = values["dry-run"] ? "would remove" : "removed";
   const count = await letters.purge(
     selection,
-    (task) => host.print(`${verb} ${summary(task)}\n`),
+    (task) => {
+      seen(task);
+      return host.print(`${verb} ${summary(task)}\n`);
+    },
     values["dry-run"],
   );
   host.print(`${verb} ${count}\n`);

@@ -1,4 +1,5 @@
 /** The handler that runs a command for each task. */
+import { idBytes } from "../amqp/received_properties.ts";
 import { EXIT, reason, ToolError } from "../errors.ts";
 import { parseDuration } from "../task/duration.ts";
 import {
@@ -87,7 +88,9 @@ export class CommandHandler implements Disposable {
   readonly handle: Handler = async (task, context) => {
     if (context.signal.aborted) return INTERRUPTED;
     const run = ++this.#run;
-    const output = this.#output.open(task.id || `task-${run}`, context.attempt);
+    const output = task.id === ""
+      ? this.#output.open(`task-${run}`, context.attempt)
+      : this.#output.open(task.id, context.attempt, idBytes(task));
     try {
       // It may have changed since the last task, and what is found first in PATH, too.
       const file = this.#findProgram();

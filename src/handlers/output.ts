@@ -149,8 +149,15 @@ export class OutputRouter {
     this.#report = report;
   }
 
-  /** @param id the task's id, or something else that tells its output from another's */
-  open(id: string, attempt: number): RunOutput {
+  /**
+   * @param id the task's id, or something else that tells its output from another's
+   * @param bytes the same, for the names of files; two that look alike may differ
+   */
+  open(
+    id: string,
+    attempt: number,
+    bytes: Uint8Array = new TextEncoder().encode(id),
+  ): RunOutput {
     const tail = new Tail();
     const text = () => tail.text();
     switch (this.#mode.kind) {
@@ -174,7 +181,7 @@ export class OutputRouter {
       case "file": {
         const { directory } = this.#mode;
         const files = ["stdout", "stderr"].map((name) =>
-          new LazyFile(async () => `${directory}/${await fileNameOf(id)}.${attempt}.${name}`)
+          new LazyFile(async () => `${directory}/${await fileNameOf(bytes)}.${attempt}.${name}`)
         );
         return {
           stdout: (chunk) => files[0]!.write(chunk),
@@ -252,10 +259,13 @@ const MAX_NAME_BYTES = 200;
  * A name without separators, leading dots or control characters. A long one is cut, and a hash of
  * the whole takes the place of the rest; no id has a "+" in its name.
  */
-async function fileNameOf(id: string): Promise<string> {
-  const safe = encodeURIComponent(id.toWellFormed()).replace(/^\./, "%2E").replaceAll("*", "%2A");
+async function fileNameOf(id: Uint8Array): Promise<string> {
+  const safe = Array.from(id, (byte) => String.fromCharCode(byte)).join("")
+    .replace(/[^A-Za-z0-9_.!~'()-]|^\./g, (byte) => {
+      return `%${byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase()}`;
+    });
   if (safe.length <= MAX_NAME_BYTES) return safe;
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(id)));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", id.slice()));
   const hex = Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0"));
   const suffix = `+${hex.join("")}`;
   return safe.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;

@@ -24,6 +24,8 @@ export interface Task {
   /** Exactly the bytes that were sent. Owned by the handler; nobody writes to it. */
   readonly body: Uint8Array;
   readonly properties: TaskProperties;
+  /** The same as bytes of AMQP, for copies; absent where they could not be read. */
+  readonly receivedProperties?: Uint8Array | undefined;
   /** The queue it was taken from. */
   readonly queue: string;
   /** The exchange and routing key it was published with. */

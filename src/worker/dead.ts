@@ -1,4 +1,5 @@
 /** Looks into the dead queue of a work queue, and takes tasks back out of it. */
+import { receivedProperties } from "../amqp/assembly.ts";
 import { ensureDeclared, inspectQueue, isMissing } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
@@ -33,8 +34,8 @@ export interface Selection {
   readonly max: number;
   /** Matches the id, the error or the text of the body. */
   readonly match?: RegExp;
-  /** The id itself; empty: those without one. */
-  readonly id?: string;
+  /** Exactly these ids; "": those without one. */
+  readonly ids?: ReadonlySet<string>;
 }
 
 export interface ReplayOptions extends Selection {
@@ -108,6 +109,7 @@ export class DeadLetters {
         routingKey: target,
         body: task.body,
         properties: replayProperties(task.properties, replays + 1),
+        original: task,
       });
       await options.onTask(task, "replayed");
       return true;
@@ -184,6 +186,7 @@ export class DeadLetters {
         id: message.properties.messageId ?? "",
         body: message.body ?? new Uint8Array(),
         properties: message.properties,
+        receivedProperties: receivedProperties(message),
         queue: this.#name,
         exchange: message.exchange,
         routingKey: message.routingKey,
@@ -202,14 +205,20 @@ export class DeadLetters {
       { attempts },
       0,
     );
-    await publisher.publish({ exchange: "", routingKey: this.#name, body: task.body, properties });
+    await publisher.publish({
+      exchange: "",
+      routingKey: this.#name,
+      body: task.body,
+      properties,
+      original: task,
+    });
     await this.#acknowledge(channel, dead);
     await publisher.close();
   }
 }
 
-function isSelected(task: Task, { id, match }: Selection): boolean {
-  if (id !== undefined && task.id !== id) return false;
+function isSelected(task: Task, { ids, match }: Selection): boolean {
+  if (ids !== undefined && !ids.has(task.id)) return false;
   if (match === undefined) return true;
   const error = task.properties.headers?.[HEADER.error];
   return match.test(task.id) || (typeof error === "string" && match.test(error)) ||

@@ -3,6 +3,7 @@
  * acknowledgement. The broker delivers them again; what was decided then is done without a second
  * run, if they come back to this worker.
  */
+import { idBytes } from "../amqp/received_properties.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";
@@ -121,6 +122,8 @@ export function fingerprint(task: Task): string {
   return JSON.stringify([
     task.queue,
     task.id,
+    // Two that are not UTF-8 may look alike.
+    task.id.includes("\ufffd") ? String(idBytes(task)) : "",
     String(properties.headers?.[HEADER.hops] ?? 0),
     String(properties.headers?.[HEADER.attempt] ?? 0),
     properties.timestamp?.getTime() ?? 0,

@@ -6,6 +6,7 @@
 import { type Connector, sleep } from "../amqp/connection.ts";
 import { declareQueue, deleteQueue, ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
+import type { Original } from "../amqp/received_properties.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { ChannelError, ConnectionError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -49,6 +50,7 @@ export class Forwarder {
    * confirmed it.
    *
    * @param signal ends the pauses between tries, and with them the tries
+   * @param original see {@linkcode Publication.original}
    * @throws {QueueRefused} at once: the queue that is there is none for such tasks (73), or a
    *   permission is missing (77)
    * @throws {ToolError} after several tries: the copy may be on the queue or not; at once when it
@@ -59,10 +61,11 @@ export class Forwarder {
     body: Uint8Array,
     properties: TaskProperties,
     signal: AbortSignal,
+    original?: Original,
   ): Promise<void> {
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#publishOnce(queue, body, properties);
+        return await this.#publishOnce(queue, body, properties, original);
       } catch (error) {
         if (!(error instanceof ToolError) || attempt === TRIES || signal.aborted) throw error;
         // It stays so.
@@ -115,11 +118,18 @@ export class Forwarder {
     queue: QueueSpec,
     body: Uint8Array,
     properties: TaskProperties,
+    original: Original | undefined,
   ): Promise<void> {
     const line = await this.#open();
     try {
       await declareOnce(line, queue);
-      await line.publisher.publish({ exchange: "", routingKey: queue.name, body, properties });
+      await line.publisher.publish({
+        exchange: "",
+        routingKey: queue.name,
+        body,
+        properties,
+        original,
+      });
     } catch (error) {
       // Returned: somebody deleted the queue.
       line.declared.delete(queue.name);

@@ -3,6 +3,7 @@
  * confirmed before the delivery is acknowledged: a power cut between the two duplicates the task
  * and never loses it.
  */
+import { sleep } from "../amqp/connection.ts";
 import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -23,6 +24,13 @@ import {
 } from "../task/topology.ts";
 import type { FinishedTasks } from "./finished.ts";
 import { type Forwarder, QueueRefused } from "./forward.ts";
+
+/**
+ * How long the first task that cannot be moved is kept before it goes back, doubled for each that
+ * follows, up to four minutes.
+ */
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_DOUBLINGS = 8;
 
 /** A decision that puts a copy somewhere. */
 type Moving = Exclude<Decision, { kind: "ack" }>;
@@ -46,6 +54,8 @@ export interface SettlerOptions {
 
 export class Settler {
   readonly #options: SettlerOptions;
+  /** Tasks in a row that could not be moved. */
+  #stuck = 0;
 
   constructor(options: SettlerOptions) {
     this.#options = options;
@@ -84,6 +94,7 @@ export class Settler {
       if (!(error instanceof ToolError)) throw error;
       return await this.#stay(delivery, decision, error, signal, acked);
     }
+    this.#stuck = 0;
     // The copy is safe; if the channel has died meanwhile, the original comes back and must not
     // run, nor be copied, again.
     if (!acked) this.#acknowledge(delivery);
@@ -108,7 +119,10 @@ export class Settler {
       }: ${error.message}`,
       { id: task.id },
     );
-    if (error instanceof QueueRefused) await onRefused(error.exitCode, error.message);
+    // Else it would come back at once, again and again.
+    const pause = FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS);
+    if (!(error instanceof QueueRefused)) await sleep(pause, signal);
+    else await onRefused(error.exitCode, error.message);
     if (!toItsOwn) await this.settle(delivery, giveBack(readHistory(task)), signal, acked);
     else if (!acked) delivery.release();
   }
@@ -127,7 +141,7 @@ export class Settler {
     const { task } = delivery;
     const copy = this.#copy(delivery, task, decision);
     try {
-      await forwarder.publish(copy.queue, task.body, copy.properties, signal);
+      await forwarder.publish(copy.queue, task.body, copy.properties, signal, task);
     } catch (error) {
       if (!(error instanceof ToolError) || error.exitCode !== EXIT.badData) throw error;
       log.error(`a task is dead, without its headers: ${error.message}`, { id: task.id });
@@ -139,7 +153,7 @@ export class Settler {
         attempts: "attempts" in decision ? decision.attempts : attempts,
         failure: { reason: error.message },
       });
-      await forwarder.publish(bare.queue, task.body, bare.properties, signal);
+      await forwarder.publish(bare.queue, task.body, bare.properties, signal, task);
     }
   }
 

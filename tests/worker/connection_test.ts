@@ -4,6 +4,7 @@ import { createLogger } from "../../src/observe/log.ts";
 import type { Decision } from "../../src/task/retry.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
 import type { QueueSpec } from "../../src/task/topology.ts";
+import type { Original } from "../../src/amqp/received_properties.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Forwarder } from "../../src/worker/forward.ts";
 import { Pool } from "../../src/worker/pool.ts";
@@ -35,8 +36,9 @@ class CuttingForwarder extends Forwarder {
     body: Uint8Array,
     properties: TaskProperties,
     signal: AbortSignal,
+    original?: Original,
   ): Promise<void> {
-    await super.publish(queue, body, properties, signal);
+    await super.publish(queue, body, properties, signal, original);
     if (this.#cuts-- > 0) await this.#cut();
   }
 }

@@ -50,6 +50,32 @@ brokerTest("dead tasks without an id, or with odd ones, are shown by id or by ma
   await assertRejects(() => show("other"), Error, "exited with 69");
 });
 
+brokerTest("dead tasks are replayed and removed by exactly their ids", async () => {
+  await using bench = await QueueBench.open(url);
+  const queue = await fill(bench, ["order-1", "order-10", "x", "y", undefined]);
+  await bench.send("about order-1", { messageId: "other" }, queue);
+  const left = (count: number) =>
+    waitUntil(`${count} to be left`, async () => await bench.ready(queue) === count);
+  assertMatch(await bench.dead("replay", "order-1", "--dry-run"), /would replay 1\n$/);
+  await left(6);
+  assertMatch(await bench.dead("replay", "order-1", "y"), /replayed 2\n$/);
+  await left(4);
+  const replayed = [await bench.take(), await bench.take()];
+  assertEquals(replayed.map((task) => task?.properties.messageId), ["order-1", "y"]);
+  assertMatch(await bench.dead("purge", "order-10", ""), /removed 2\n$/);
+  await left(2);
+  for (const action of ["show", "replay", "purge"]) {
+    await assertRejects(
+      () => bench.dead(action, "order-1", "z"),
+      Error,
+      `a task to ${action} must be a dead one, and these are none: "order-1", "z"`,
+    );
+    await left(2);
+  }
+  await assertRejects(() => bench.dead("ls", "x"), Error, "takes no words");
+  await assertRejects(() => bench.dead("purge", "x", "--match", "order"), Error, "--match selects");
+});
+
 /** Server: answers what opens a channel and looks at the dead queue, with one task in it. */
 async function serveDeadQueue(peer: Peer): Promise<void> {
   await peer.acceptHandshake();

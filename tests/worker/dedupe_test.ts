@@ -56,3 +56,73 @@ Deno.test("a dedupe file of any name keeps its ids", async () => {
     Deno.chdir(before);
   }
 });
+
+/** Clocks that a test sets. */
+function testClocks(wall: number) {
+  return {
+    time: { wall, monotonic: 0 },
+    wall() {
+      return this.time.wall;
+    },
+    monotonic() {
+      return this.time.monotonic;
+    },
+  };
+}
+
+Deno.test("ids are kept when the host's clock is set, and for no longer than asked otherwise", async () => {
+  await using dir = await tempDir("dedupe-");
+  const path = dir.file("done.db");
+  const clocks = testClocks(60_000); // A board that begins in 1970 ...
+  const first = await openDedupe(path, DAY_MS, log, clocks);
+  first.add(task);
+  clocks.time.wall = Date.UTC(2026, 0, 1); // ... hears what time it is ...
+  assertEquals(first.has(task), true);
+  first.add({ ...task, id: "u" });
+  first.close();
+  clocks.time.wall += 50 * 365 * DAY_MS; // ... is told nonsense, and corrected.
+  for (const wall of [clocks.time.wall, 0, Date.UTC(2026, 0, 1)]) {
+    clocks.time.wall = wall;
+    const again = await openDedupe(path, DAY_MS, log, clocks);
+    assertEquals([again.has(task), again.has({ ...task, id: "u" })], [true, true]);
+    again.close();
+  }
+  const last = await openDedupe(path, DAY_MS, log, clocks);
+  clocks.time.monotonic += DAY_MS;
+  assertEquals(last.has(task), false);
+  last.close();
+});
+
+Deno.test("ids of a worker that runs for seconds now and then do not stay for ever", async () => {
+  await using dir = await tempDir("dedupe-");
+  const path = dir.file("done.db");
+  const clocks = testClocks(Date.UTC(2026, 0, 1));
+  const first = await openDedupe(path, DAY_MS, log, clocks);
+  first.add(task);
+  first.close();
+  for (let hour = 1; hour <= 24; hour++) {
+    clocks.time.wall += 3_600_000;
+    const again = await openDedupe(path, DAY_MS, log, clocks);
+    assertEquals(again.has(task), hour < 24, `hour ${hour}`);
+    again.close();
+  }
+});
+
+Deno.test("ids are told apart byte for byte", async () => {
+  await using dir = await tempDir("dedupe-");
+  const dedupe = await openDedupe(dir.file("done.db"), DAY_MS, log);
+  /** A task whose id is these bytes, as it comes from a broker. */
+  function taskOf(...id: number[]): Task {
+    return {
+      ...task,
+      id: new TextDecoder().decode(new Uint8Array(id)),
+      receivedProperties: new Uint8Array([0x00, 0x80, id.length, ...id]),
+    };
+  }
+  dedupe.add(taskOf(0, 0, 0, 0xc8));
+  assertEquals(dedupe.has(taskOf(0, 0, 0, 0xc8)), true);
+  for (const other of [[0, 0, 0, 0xc9], [0, 0, 0, 0xef, 0xbf, 0xbd], [0], [0, 0, 0, 0]]) {
+    assertEquals(dedupe.has(taskOf(...other)), false, String(other));
+  }
+  dedupe.close();
+});

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Consumer, type Delivery } from "../../src/amqp/consumer.ts";
 import { declareQueue } from "../../src/amqp/declare.ts";
+import { EXIT, TaskError } from "../../src/errors.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { readHistory } from "../../src/task/headers.ts";
 import { delayQueue } from "../../src/task/topology.ts";
@@ -21,8 +22,10 @@ interface Settling extends AsyncDisposable {
 }
 
 /** Takes the tasks of a queue that is there; the test settles them. */
-function startSettling(queue: string): Settling {
-  const forwarder = new Forwarder({ connector: connectorFor(url), log });
+function startSettling(
+  queue: string,
+  forwarder = new Forwarder({ connector: connectorFor(url), log }),
+): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
     ...{ connector: connectorFor(url), prefetch: 1, log },
@@ -75,4 +78,30 @@ brokerTest("a task that is given back while it waits for its time waits on", asy
   await settler.settle(await deliveries.next(), { kind: "renew" }, AbortSignal.abort());
   const { attempts, waitMs } = readHistory((await deliveries.next()).task);
   assertEquals([attempts, waitMs], [2, 4_000]);
+});
+
+/** Stands for a broker that does not take a task, whatever is tried. */
+class RefusingForwarder extends Forwarder {
+  override publish(): Promise<void> {
+    return Promise.reject(new TaskError("it is refused", EXIT.badData));
+  }
+}
+
+brokerTest("a task that nothing takes is kept for a while before it goes back", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("x", { messageId: "t" });
+  const forwarder = new RefusingForwarder({ connector: connectorFor(url), log });
+  await using settling = startSettling(bench.name, forwarder);
+  const { deliveries, settler } = settling;
+  const giveUp = new AbortController();
+  let settled = false;
+  const decision = { kind: "park", tierMs: 60_000, attempts: 1 } as const;
+  const settlement = settler.settle(await deliveries.next(), decision, giveUp.signal)!
+    .then(() => settled = true);
+  // Going back at once it would have come again by now.
+  for (let look = 0; look < 5; look++) assertEquals(await bench.ready(), 0);
+  assertEquals(settled, false);
+  giveUp.abort();
+  await settlement;
+  assertEquals((await deliveries.next()).task.id, "t");
 });
