@@ -90,7 +90,8 @@ guest with password guest, from this machine only.`,
     [
       "Signals",
       `  SIGTERM, SIGINT end it: the last commit is finished, clients are told. SIGHUP does the same
-  without TLS; with TLS it reads certificate and key again, for new connections.`,
+  without TLS; with TLS it reads certificate and key again, for new connections. SIGUSR1 ends it at
+  once, lest Deno opens a debugger.`,
     ],
   ] as const,
 };

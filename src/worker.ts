@@ -82,7 +82,7 @@ it is to end.`,
     [
       "Signals",
       `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
-  Again, or SIGQUIT: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
+  Again, or SIGQUIT, SIGUSR1: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
   and stay; SIGCONT: take them again. SIGUSR2: say on stderr what is running. SIGKILL leaves a running command behind, while
   the broker gives its task to another worker. Under nohup, use setsid: SIGHUP is not ignored.`,
     ],

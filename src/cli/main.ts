@@ -1,6 +1,7 @@
 /** What every binary does around its story: output, errors as sentences, exit status. */
 import { EXIT, reason, ToolError, UsageError } from "../errors.ts";
 import { createLogger, escapeControls, type Logger } from "../observe/log.ts";
+import { guardInspector } from "./inspector.ts";
 import { Output } from "./output.ts";
 import config from "../../deno.json" with { type: "json" };
 
@@ -57,6 +58,7 @@ export async function runMain(name: string, run: (host: Host) => Promise<number>
     host.lastWords(`${name}: ${describe(event.error)}\n`);
     Deno.exit(EXIT.internal);
   });
+  guardInspector((sentence) => host.lastWords(`${name}: ${sentence}\n`));
   let status: number;
   try {
     status = await run(host);
