@@ -21,6 +21,7 @@ import {
 import type { Outbox } from "./outbox.ts";
 import { Publishing } from "./publishing.ts";
 import type { ReplyTo } from "./reply_to.ts";
+import type { Work } from "./scheduler.ts";
 import { Settling } from "./settling.ts";
 import type { Turn } from "./turn.ts";
 import type { VirtualHost } from "./virtual_host.ts";
@@ -50,6 +51,11 @@ export interface ChannelSession extends Taker {
   mustBeSafe(): void;
   /** A publish begins: while an alarm is on, its content is not read. */
   publishes(): void;
+  /**
+   * The method that is being done cannot be done at once: `then` does it, after the work, unless its
+   * channel ends before. The connection's next frame waits.
+   */
+  finishFirst(channel: number, work: Work, then: () => void): void;
   /** Ends a channel outside of any method. */
   fail(channel: number, fault: Fault): void;
 }

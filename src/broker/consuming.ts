@@ -180,7 +180,8 @@ export class Consuming implements ConsumerOwner, Requester {
     queue.release(message);
   }
 
-  get({ queue: name, noAck }: Arguments<"basic.get">): void {
+  get(args: Arguments<"basic.get">): void {
+    const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
     const { size } = this.unacked;
     if (!noAck && size >= this.#session.limits.unacked) {
@@ -190,6 +191,10 @@ export class Consuming implements ConsumerOwner, Requester {
     }
     const taken = queue.get();
     if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
+    if (taken === "busy") {
+      const settle = { work: () => queue.isDying };
+      return this.#session.finishFirst(this.#channel, settle, () => this.get(args));
+    }
     const { message, bytes } = taken;
     const tag = ++this.#deliveryTag;
     const { classId, methodId } = idsOf("basic.get-ok");

@@ -7,6 +7,7 @@ import { type Field, integerOf, type Table, tableOf, textOf } from "./fields.ts"
 import type { Message, Publication } from "./message.ts";
 import { addressOf, readAddress } from "./address.ts";
 import type { DeathReason, Queue } from "./queue.ts";
+import type { Slice, Work } from "./scheduler.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
 /** Milliseconds after which a letter is tried again whose target was missing or full. */
@@ -20,17 +21,30 @@ interface DeadLetter {
   readonly takenBy: Set<Queue>;
 }
 
-export class DeadLetters {
+interface Level {
+  letters: DeadLetter[];
+  /** Index of the first one that is not sent. */
+  next: number;
+}
+
+/**
+ * The letters that wait. What dies of sending one is sent before the next: so those that wait are
+ * few, even where each death causes ten others, and come in the order of their deaths.
+ */
+export class DeadLetters implements Work {
   readonly #vhosts: Map<string, VirtualHost>;
   readonly #deadlines: Deadlines;
   readonly #schedule: () => void;
   readonly #onFault: (error: unknown) => void;
-  #waiting: DeadLetter[] = [];
+  /** What died of its own, and what died of the letters sent before; the last is the next. */
+  #levels: Level[] = [{ letters: [], next: 0 }];
+  /** What the letter that is being sent has caused. */
+  #caused: DeadLetter[] | undefined;
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
   #stuck: DeadLetter[] = [];
 
   /**
-   * @param schedule asks for a turn of the event loop that calls {@link run}
+   * @param schedule asks for a turn of the event loop that calls {@link work}
    * @param onFault told of a letter that cannot be made
    */
   constructor(
@@ -46,33 +60,60 @@ export class DeadLetters {
   }
 
   add(queue: Queue, message: Message, reason: DeathReason): void {
-    this.#waiting.push({ queue, message, reason, takenBy: new Set() });
+    queue.dying++;
+    this.#push({ queue, message, reason, takenBy: new Set() });
+  }
+
+  #push(letter: DeadLetter): void {
+    if (this.#caused !== undefined) return void this.#caused.push(letter);
+    this.#levels[0]!.letters.push(letter);
     this.#schedule();
   }
 
-  /** Publishes what died since the last call, and what dies of that. */
-  run(): void {
-    while (this.#waiting.length > 0) {
-      for (const letter of this.#waiting.splice(0)) {
-        try {
-          this.#send(letter);
-        } catch (error) {
-          // Its message stays stored.
-          this.#onFault(error);
-        }
+  get isEmpty(): boolean {
+    return this.#levels.length === 1 && this.#levels[0]!.letters.length === 0;
+  }
+
+  /** Publishes what died so far, and what dies of that. */
+  work(slice: Slice): boolean {
+    for (;;) {
+      const letter = this.#next();
+      if (letter === undefined) return false;
+      const caused: DeadLetter[] = this.#caused = [];
+      try {
+        this.#send(letter);
+      } catch (error) {
+        // Its message stays stored.
+        this.#onFault(error);
       }
+      this.#caused = undefined;
+      letter.queue.dying--;
+      if (caused.length > 0) this.#levels.push({ letters: caused, next: 0 });
+      if (slice.isOver) return !this.isEmpty;
+    }
+  }
+
+  #next(): DeadLetter | undefined {
+    for (;;) {
+      const level = this.#levels.at(-1)!;
+      const letter = level.letters[level.next++];
+      if (letter !== undefined) return letter;
+      level.letters = [];
+      level.next = 0;
+      if (this.#levels.length === 1) return undefined;
+      this.#levels.pop();
     }
   }
 
   #send(letter: DeadLetter): void {
     const { queue, message } = letter;
-    // What died before its queue went was published before that; this one was stuck.
-    if (!queue.deleted) {
-      const bytes = queue.bytesOf(message);
-      if (bytes === undefined) return;
+    // What is stored goes with its queue.
+    const bytes = queue.deleted ? message.bytes : queue.bytesOf(message);
+    if (bytes !== null && bytes !== undefined) {
       const taken = this.#publish(letter, bytes);
-      if (!taken && queue.arguments.deadLetterAtLeastOnce) return this.#keep(letter);
-    }
+      const isKept = !taken && queue.arguments.deadLetterAtLeastOnce && !queue.deleted;
+      if (isKept) return this.#keep(letter);
+    } else if (!queue.deleted) return;
     queue.bury(message);
   }
 
@@ -81,9 +122,11 @@ export class DeadLetters {
     letter.queue.release(letter.message);
     if (this.#stuck.push(letter) > 1) return;
     this.#deadlines.after(RETRY_MS, () => {
-      for (const stuck of this.#stuck) stuck.queue.stuck--;
-      this.#waiting.push(...this.#stuck.splice(0));
-      this.#schedule();
+      for (const stuck of this.#stuck.splice(0)) {
+        stuck.queue.stuck--;
+        stuck.queue.dying++;
+        this.#push(stuck);
+      }
     });
   }
 

@@ -13,6 +13,13 @@ export interface Deadline {
 /** setTimeout counts in 31 bits; later deadlines wait in several steps. */
 const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 
+/** Milliseconds: this late is very late, and then sockets are read for so long before. */
+const LATE_MS = 500;
+const PATIENCE_MS = 100;
+
+/** Milliseconds that deadlines which are due take in one go. */
+const MOST_MS = 10;
+
 export class Deadlines {
   readonly #onFault: (error: unknown) => void;
   /** A binary heap: the earliest deadline first. */
@@ -22,6 +29,8 @@ export class Deadlines {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires, in milliseconds since the epoch; Infinity: there is none. */
   #wakesAt = Infinity;
+  /** The deadlines that are due wait for the sockets to be read. */
+  #isLate = false;
   #stopped = false;
 
   /** @param onFault told of what a deadline throws; the others are kept */
@@ -38,7 +47,7 @@ export class Deadlines {
   add(at: number, run: () => void): Deadline {
     const deadline: Deadline = { at, run, canceled: false };
     this.#push(deadline);
-    if (at < this.#wakesAt) this.#sleep();
+    if (at < this.#wakesAt && !this.#isLate) this.#sleep();
     return deadline;
   }
 
@@ -66,18 +75,26 @@ export class Deadlines {
   #sleep(): void {
     clearTimeout(this.#timer);
     const next = this.#heap[0];
-    this.#wakesAt = next?.at ?? Infinity;
+    this.#wakesAt = next === undefined ? Infinity : Math.max(next.at, now());
     if (next === undefined || this.#stopped) return;
     const delay = Math.min(Math.max(next.at - now(), 0), LONGEST_SLEEP_MS);
     this.#timer = setTimeout(() => this.#wake(), delay);
   }
 
   #wake(): void {
-    this.#wakesAt = Infinity;
     const time = now();
-    const due: Deadline[] = [];
-    while (this.#heap[0] !== undefined && this.#heap[0].at <= time) due.push(this.#pop());
-    for (const deadline of due) {
+    // We were stopped, or very busy: what was sent meanwhile is read before anybody is taken for
+    // silent.
+    this.#isLate = !this.#stopped && time - this.#wakesAt > LATE_MS;
+    if (this.#isLate) {
+      this.#wakesAt = time + PATIENCE_MS;
+      this.#timer = setTimeout(() => this.#wake(), PATIENCE_MS);
+      return;
+    }
+    this.#wakesAt = Infinity;
+    const start = performance.now();
+    while (this.#heap[0] !== undefined && this.#heap[0].at <= time) {
+      const deadline = this.#pop();
       if (deadline.canceled) this.#canceled = Math.max(0, this.#canceled - 1);
       else if (!this.#stopped) {
         // Running it now means that canceling it later must not count it as still in the heap.
@@ -88,6 +105,7 @@ export class Deadlines {
           this.#onFault(error);
         }
       }
+      if (performance.now() - start > MOST_MS) break;
     }
     this.#sleep();
   }

@@ -5,6 +5,7 @@
 
 import type { ChannelSession } from "./channel.ts";
 import type { Subject } from "./definitions.ts";
+import { now } from "./clock.ts";
 import { exchangeTypeOf } from "./exchange.ts";
 import { accessRefused, Fault, notFound } from "./faults.ts";
 import type { Arguments, MethodName } from "./methods.ts";
@@ -13,6 +14,9 @@ import type { Queue } from "./queue.ts";
 import { refuseServerName } from "./queue_arguments.ts";
 import { REPLY_TO } from "./reply_to.ts";
 import type { BindingRequest } from "./virtual_host.ts";
+
+/** Milliseconds that the end of a queue waits for dead letters of it to be sent. */
+const LETTERS_MS = 1_000;
 
 export class Declarations {
   readonly #session: ChannelSession;
@@ -181,13 +185,20 @@ export class Declarations {
   }
 
   /** Deleting a queue that does not exist is fine. */
-  deleteQueue({ queue: given, ifUnused, ifEmpty, noWait }: Arguments<"queue.delete">): void {
+  deleteQueue(args: Arguments<"queue.delete">, until = now() + LETTERS_MS): void {
+    const { queue: given, ifUnused, ifEmpty, noWait } = args;
     const { vhost } = this.#session;
     const name = withoutLineBreaks(this.#expand(given));
     let messageCount = 0;
     if (vhost.findQueue(name) !== undefined) {
       const queue = this.queue(name);
       queue.checkDeletable(ifUnused, ifEmpty);
+      if (queue.dying > 0 && now() < until) {
+        // What has died before is still stored in it.
+        const settle = { work: () => queue.dying > 0 && now() < until };
+        return this.#session
+          .finishFirst(this.#channel, settle, () => this.deleteQueue(args, until));
+      }
       messageCount = vhost.deleteQueue(queue);
     }
     this.#whenSaved({ queue: name });

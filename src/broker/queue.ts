@@ -13,6 +13,7 @@ import type { Table } from "./fields.ts";
 import { Lane, type MemoryUse } from "./lane.ts";
 import { Message, type Publication, Row } from "./message.ts";
 import type { QueueArguments, QueueFlags } from "./queue_arguments.ts";
+import type { Scheduler, Slice, Work } from "./scheduler.ts";
 import type { Store, StoredLane } from "./store.ts";
 
 /** Why a message died, as x-death names it. */
@@ -23,6 +24,7 @@ export interface QueueHost {
   readonly store: Store;
   readonly memory: MemoryUse;
   readonly deadlines: Deadlines;
+  readonly scheduler: Scheduler;
   /** Takes a dead message; it must call {@link Queue.bury} when the message is dealt with. */
   deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
   /** Publishes the dead letters so far: what changes next must not change where they go. */
@@ -31,13 +33,22 @@ export interface QueueHost {
   deleteQueue(queue: Queue): void;
 }
 
-/** Messages that expire in one go before others get their turn. */
-const EXPIRE_AT_ONCE = 1_000;
+/** Dead letters of a queue that may wait to be sent before more of its messages expire. */
+const MOST_DYING = 1_000;
+
+/** Messages whose time is over that somebody takes away who wants the one behind them. */
+const MOST_SKIPPED = 100;
 
 /** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
 const STUCK_MS = 1_000;
 
 const EXPIRE_AFTER_START_MS = 500;
+
+/** A message that basic.get took. */
+export interface Taken {
+  readonly message: Message;
+  readonly bytes: Uint8Array;
+}
 
 export interface QueueIdentity extends QueueFlags {
   /** Row id, or 0 for a queue that does not survive a restart. */
@@ -49,7 +60,7 @@ export interface QueueIdentity extends QueueFlags {
   table: Table;
 }
 
-export class Queue {
+export class Queue implements Work {
   readonly name: string;
   readonly vhost: string;
   readonly identity: QueueIdentity;
@@ -58,6 +69,8 @@ export class Queue {
   deleted = false;
   /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
   stuck = 0;
+  /** Dead letters that wait to be sent, and are stored here until then. Written by the dead letters. */
+  dying = 0;
 
   readonly #host: QueueHost;
   /** By priority; a queue without priorities has one lane. */
@@ -71,6 +84,8 @@ export class Queue {
   /** A message with a time to live has been seen. */
   #anyExpires = false;
   #unusedDeadline: Deadline | undefined;
+  /** Nobody used it for too long: it is deleted when everything has expired that is to expire. */
+  #isUnused = false;
   /** Milliseconds since the epoch. */
   #lastUse = now();
 
@@ -200,6 +215,7 @@ export class Queue {
       }
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
+      if (message === "busy") return this.#host.scheduler.add(this);
       const bytes = this.bytesOf(message);
       if (bytes !== undefined) consumer.owner.deliver(consumer, message, bytes);
     }
@@ -211,11 +227,12 @@ export class Queue {
     if (this.#ready > 0) this.deliver();
   }
 
-  /** Takes one message for basic.get. */
-  get(): { message: Message; bytes: Uint8Array } | undefined {
+  /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */
+  get(): Taken | "busy" | undefined {
     this.#lastUse = now();
     for (;;) {
       const message = this.#takeLive(undefined);
+      if (message === "busy") return message;
       // The answer says how many are left: not those whose time is over.
       if (this.#anyExpires) this.#expire();
       if (message === undefined) return undefined;
@@ -224,8 +241,13 @@ export class Queue {
     }
   }
 
-  #takeLive(fresh: Message | undefined): Message | undefined {
-    for (;;) {
+  /** Whether so many dead letters wait that no more should die. */
+  get isDying(): boolean {
+    return this.dying >= MOST_DYING && !this.#host.store.failing;
+  }
+
+  #takeLive(fresh: Message | undefined): Message | "busy" | undefined {
+    for (let skipped = 0; skipped < MOST_SKIPPED; skipped++) {
       const message = this.#take();
       if (message === undefined) return undefined;
       if (message.expiresAt === 0 || message.expiresAt > now() || message === fresh) {
@@ -236,6 +258,7 @@ export class Queue {
       }
       this.#die(message, "expired");
     }
+    return "busy";
   }
 
   #take(): Message | undefined {
@@ -354,25 +377,38 @@ export class Queue {
   #expire(): void {
     this.#host.deadlines.cancel(this.#expiry);
     this.#expiry = undefined;
-    if (this.deleted) return;
-    // Dead letters that cannot be written would collect in memory.
-    const { failing } = this.#host.store;
-    this.#expireHeads(failing ? 0 : EXPIRE_AT_ONCE - this.stuck);
-    if (failing || this.stuck > 0) {
-      this.#expiry = this.#host.deadlines.after(STUCK_MS, () => this.#expire());
-    } else this.#armExpiry();
+    this.#host.scheduler.start(this);
   }
 
-  #expireHeads(most: number): void {
+  /** What is over expires, piece by piece; then a queue that nobody uses goes. */
+  work(slice: Slice): boolean {
+    if (this.deleted) return false;
+    // Dead letters that cannot be written would collect in memory.
+    const { failing } = this.#host.store;
     const time = now();
-    let left = most;
-    for (const lane of this.#lanes) {
-      for (; left > 0; left--) {
-        const head = lane?.peek();
-        if (head === undefined || head.expiresAt === 0 || head.expiresAt > time) break;
-        this.#die(this.#shift(lane!), "expired");
-      }
+    while (!failing && this.dying + this.stuck < MOST_DYING && this.#expireHead(time)) {
+      if (slice.isOver) return true;
     }
+    if (this.dying >= MOST_DYING || (this.#isUnused && this.dying > 0)) return true;
+    if (failing || this.stuck > 0) {
+      this.#host.deadlines.cancel(this.#expiry);
+      this.#expiry = this.#host.deadlines.after(STUCK_MS, () => this.#expire());
+      if (failing) return false;
+    } else this.#armExpiry();
+    if (this.#isUnused) this.#endUnused();
+    else this.deliver();
+    return false;
+  }
+
+  /** @returns whether there was a message whose time is over */
+  #expireHead(time: number): boolean {
+    for (const lane of this.#lanes) {
+      const head = lane?.peek();
+      if (head === undefined || head.expiresAt === 0 || head.expiresAt > time) continue;
+      this.#die(this.#shift(lane!), "expired");
+      return true;
+    }
+    return false;
   }
 
   /** Deletes the queue when nobody has used it for `x-expires`. */
@@ -384,9 +420,17 @@ export class Queue {
       if (this.consumers.size > 0) this.#lastUse = now();
       if (this.#lastUse + expires > now()) return this.#watchUse();
       // Their time was over before the queue's; the loop may have been late for both.
-      this.#expireHeads(Infinity);
-      this.#host.deleteQueue(this);
+      this.#isUnused = true;
+      this.#expire();
     });
+  }
+
+  /** Unless somebody came while its messages expired. */
+  #endUnused(): void {
+    this.#isUnused = false;
+    const isUsed = this.consumers.size > 0 || this.#lastUse + this.arguments.expires! > now();
+    if (isUsed) this.#watchUse();
+    else this.#host.deleteQueue(this);
   }
 
   /** Somebody declared the queue again. */

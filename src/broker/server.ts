@@ -15,6 +15,7 @@ import type { Message } from "./message.ts";
 import { ReplyTo } from "./reply_to.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { storageErrorOf } from "./schema.ts";
+import { Scheduler } from "./scheduler.ts";
 import { Seldom } from "./seldom.ts";
 import { StrangersLog } from "./strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./socket.ts";
@@ -52,6 +53,13 @@ const SWEEP_RETRY_MS = 1_000;
 /** Milliseconds from the start to the first look at the disk, unless somebody connects before. */
 const FIRST_LOOK_MS = 200;
 
+/**
+ * Milliseconds for the dead letters so far before a queue, an exchange or a binding goes, which then
+ * takes them another way; and at the end, before which the rest stays stored.
+ */
+const SETTLE_MS = 5;
+const LAST_LETTERS_MS = 500;
+
 /** Milliseconds that clients have to agree to our end. */
 const SHUTDOWN_MS = 2_000;
 
@@ -60,6 +68,7 @@ export class Broker implements QueueHost {
   readonly store: Store;
   readonly memory: MemoryUse;
   readonly deadlines = new Deadlines((error) => this.#logFault(error));
+  readonly scheduler = new Scheduler((error) => this.#logFault(error));
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
   readonly #pending: Budget;
@@ -131,7 +140,8 @@ export class Broker implements QueueHost {
         { folder },
       );
     }
-    this.#turn = new Turn(this.store, this.#deadLetters);
+    // The letters of a turn go into its commit, as far as there is time.
+    this.#turn = new Turn(this.store, { run: () => this.#sendLetters() });
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
@@ -256,6 +266,7 @@ export class Broker implements QueueHost {
   #sessionHost(): SessionHost {
     return {
       ...{ limits: this.#limits, turn: this.#turn, deadlines: this.deadlines },
+      scheduler: this.scheduler,
       pending: this.#pending,
       ...{ replyTo: this.#replyTo, alarms: this.#alarms, log: this.#options.log },
     };
@@ -268,7 +279,11 @@ export class Broker implements QueueHost {
   }
 
   settleDeadLetters(): void {
-    this.#deadLetters.run();
+    this.scheduler.rush(this.#deadLetters, SETTLE_MS);
+  }
+
+  #sendLetters(): void {
+    if (!this.#deadLetters.isEmpty) this.scheduler.start(this.#deadLetters);
   }
 
   deleteQueue(queue: Queue): void {
@@ -306,6 +321,8 @@ export class Broker implements QueueHost {
     );
     for (const session of this.#sessions) session.close(reason);
     await this.#whenDisconnected();
+    this.scheduler.stop();
+    this.scheduler.rush(this.#deadLetters, LAST_LETTERS_MS);
     this.#turn.stop();
     this.#strangers.end();
     this.deadlines.stop();

@@ -28,6 +28,7 @@ import { Outbox } from "./outbox.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import { isConnectionLoss } from "./socket.ts";
+import type { Scheduler, Slice, Work } from "./scheduler.ts";
 import type { Turn } from "./turn.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import type { Logger } from "../observe/log.ts";
@@ -47,7 +48,16 @@ export interface SessionHost {
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly alarms: Alarms;
+  readonly scheduler: Scheduler;
   readonly log: Logger;
+}
+
+/** A method that is being done piece by piece. */
+interface Unfinished {
+  readonly work: Work;
+  readonly then: () => void;
+  readonly channel: number;
+  readonly current: typeof NO_METHOD;
 }
 
 const NO_METHOD = { classId: 0, methodId: 0 };
@@ -63,7 +73,7 @@ type State = typeof STATES[number];
  * connection.close and wait for close-ok; leaving, when we sent close-ok and wait for the client to
  * close the socket; ended.
  */
-export class Session implements ChannelSession, HeartbeatSession {
+export class Session implements ChannelSession, HeartbeatSession, Work {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
@@ -96,6 +106,10 @@ export class Session implements ChannelSession, HeartbeatSession {
   #isPublisher = false;
   /** The stream lost its frames: whatever still comes is ignored. */
   #unreadable = false;
+  /** What the next frame waits for. */
+  #unfinished: Unfinished | undefined;
+  /** Told when everything that has arrived was taken. */
+  #whenDone: (() => void) | undefined;
   /** Bytes of answers that were written although much waited already. */
   #lateReplies = 0;
 
@@ -126,7 +140,10 @@ export class Session implements ChannelSession, HeartbeatSession {
   async run(): Promise<void> {
     try {
       for (;;) {
-        this.#readFrames();
+        this.#heartbeat.heard();
+        if (!this.#host.scheduler.start(this)) {
+          await new Promise<void>((resolve) => this.#whenDone = resolve);
+        }
         // Frames may be left in the buffer, with no byte behind them to wake us.
         if (this.#backpressure.mustWait) await this.#backpressure.whenOff();
         else if (this.#state === "ended" || !await this.#source.fill()) break;
@@ -139,22 +156,54 @@ export class Session implements ChannelSession, HeartbeatSession {
     }
   }
 
-  #readFrames(): void {
+  /** Takes what has arrived. */
+  work(slice: Slice): boolean {
+    // What it sends meanwhile waits for us.
     this.#heartbeat.heard();
     this.turn.author = this;
+    const hasMore = this.#readFrames(slice);
+    this.turn.author = undefined;
+    if (!hasMore) this.#whenDone?.();
+    return hasMore;
+  }
+
+  /** @returns whether there may be more */
+  #readFrames(slice: Slice): boolean {
     try {
-      if (this.#unreadable || this.#state === "leaving") return this.#source.discard();
+      if (this.#unfinished !== undefined && this.#goOn(this.#unfinished, slice)) return true;
+      if (this.#unreadable || this.#state === "leaving") {
+        this.#source.discard();
+        return false;
+      }
       while (this.#isReading && this.#source.next(this.frameMax)) {
         if (this.#lacksMemory()) this.#source.stepBack();
         else this.#frame();
+        if (slice.isOver || this.#unfinished !== undefined) return true;
       }
     } catch (error) {
       this.#unreadable = true;
       this.#current = NO_METHOD;
       this.#failConnection(faultOf(error, this.#host.log));
-    } finally {
-      this.turn.author = undefined;
     }
+    return false;
+  }
+
+  /** @returns whether it is not done yet */
+  #goOn({ work, then, channel, current }: Unfinished, slice: Slice): boolean {
+    if (this.#channels.get(channel) && work.work(slice)) return true;
+    this.#unfinished = undefined;
+    if (!this.#channels.get(channel)) return false;
+    this.#current = current;
+    try {
+      then();
+    } catch (error) {
+      this.#fail(channel, this.#faultOf(error));
+    }
+    return false;
+  }
+
+  finishFirst(channel: number, work: Work, then: () => void): void {
+    this.#unfinished = { work, then, channel, current: this.#current };
   }
 
   get #isReading(): boolean {

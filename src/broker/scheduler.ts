@@ -1,0 +1,144 @@
+/**
+ * All work that is cut in pieces: what connections send, what expires, dead letters. Whoever has
+ * more to do than fits into a slice goes on in his next turn.
+ *
+ * Work that has just come is done at once, a slice of it. What is left waits; a round gives each
+ * that waits a slice in turn, until the time of the round is over. Then sockets are looked at, the
+ * changes become a commit, and the next round begins where this one ended. So what a newcomer waits
+ * for is a round and a commit, whoever else has work and however much.
+ *
+ * A slice ends between two pieces only: a piece is what must be whole, such as one publish with all
+ * its copies, or one dead letter with the removal of its source. What is not done yet keeps its
+ * source, and a power cut between two commits finds either.
+ */
+
+/** Something that may take long. */
+export interface Work {
+  /**
+   * Does pieces of it until the slice is over, at least one.
+   * @returns whether there is more
+   */
+  work(slice: Slice): boolean;
+}
+
+export interface Slice {
+  /** Asked after each piece. */
+  readonly isOver: boolean;
+}
+
+/** Milliseconds of one work in its turn. */
+const SLICE_MS = 2;
+
+/** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
+const ROUND_MS = 15;
+
+/** Small pieces between two looks at the clock. */
+const PIECES = 4;
+
+export class Scheduler implements Slice {
+  readonly #onFault: (error: unknown) => void;
+  /** What came when the newcomers' time was over, and what has had a slice; each in turn. */
+  readonly #fresh = new Set<Work>();
+  readonly #waiting = new Set<Work>();
+  /** Milliseconds that newcomers have used since the last round. */
+  #freshUsed = 0;
+  #sliceEnd = 0;
+  #pieces = 0;
+  #round: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+
+  /** @param onFault told what a work throws; it is not done any more */
+  constructor(onFault: (error: unknown) => void) {
+    this.#onFault = onFault;
+  }
+
+  get isOver(): boolean {
+    return ++this.#pieces % PIECES === 0 && performance.now() >= this.#sliceEnd;
+  }
+
+  /**
+   * Begins a work at once if there is time.
+   * @returns whether it is done; else it goes on by itself
+   */
+  start(work: Work): boolean {
+    if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
+    if (this.#freshUsed < ROUND_MS) {
+      const start = performance.now();
+      const isDone = !this.#run(work, start);
+      this.#freshUsed += performance.now() - start;
+      if (isDone) return true;
+      this.#waiting.add(work);
+    } else this.#fresh.add(work);
+    this.#arm();
+    return false;
+  }
+
+  /** Work for later turns. */
+  add(work: Work): void {
+    if (this.#fresh.has(work)) return;
+    this.#waiting.add(work);
+    this.#arm();
+  }
+
+  /** Does as much of a work as fits into some milliseconds, now. */
+  rush(work: Work, ms: number): void {
+    const end = performance.now() + ms;
+    const slice = {
+      get isOver(): boolean {
+        return performance.now() >= end;
+      },
+    };
+    while (work.work(slice) && !slice.isOver);
+  }
+
+  /** @returns whether there is more */
+  #run(work: Work, start: number): boolean {
+    // A work may start another one.
+    const [end, pieces] = [this.#sliceEnd, this.#pieces];
+    this.#sliceEnd = start + SLICE_MS;
+    this.#pieces = 0;
+    try {
+      return work.work(this);
+    } catch (error) {
+      this.#onFault(error);
+      return false;
+    } finally {
+      this.#sliceEnd = end;
+      this.#pieces = pieces;
+    }
+  }
+
+  /** A timer, and no immediate: of those Deno runs many before it looks at a socket. */
+  #arm(): void {
+    if (!this.#stopped) this.#round ??= setTimeout(() => this.#doRound(), 0);
+  }
+
+  #doRound(): void {
+    this.#round = undefined;
+    this.#freshUsed = this.#takeTurns(this.#fresh);
+    this.#takeTurns(this.#waiting);
+    if (this.#fresh.size + this.#waiting.size > 0) this.#arm();
+  }
+
+  /** @returns milliseconds that it took */
+  #takeTurns(works: Set<Work>): number {
+    const start = performance.now();
+    let time = start;
+    for (const work of works) {
+      works.delete(work);
+      // Behind all others, and still met by this loop if there is time.
+      if (this.#run(work, time)) this.#waiting.add(work);
+      time = performance.now();
+      if (time - start >= ROUND_MS) break;
+    }
+    return time - start;
+  }
+
+  /** Nothing is begun any more. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#round);
+    this.#fresh.clear();
+    this.#waiting.clear();
+  }
+}
