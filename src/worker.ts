@@ -38,8 +38,9 @@ it is to end.`,
   sections: [
     [
       "Commands",
-      `  The task's body is on stdin. {id}, {queue} and {attempt} in the arguments are replaced. The
-  environment has TASK_ID, TASK_QUEUE, TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT,
+      `  The task's body is on stdin. {id}, {queue} and {attempt} in the arguments are replaced; {{id}}
+  stands for {id} itself. A task whose id begins with "-" does not become an option: where {id}
+  begins an argument before "--", it goes to NAME.dead. The environment has TASK_ID, TASK_QUEUE, TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT,
   TASK_MAX_ATTEMPTS, TASK_REDELIVERED, TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY,
   TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP, TASK_DEADLINE (seconds since 1970),
   TASK_META_FILE (everything about the task, as JSON) and TASK_SNOOZE_FILE. TASK_ID stays the same
@@ -82,9 +83,10 @@ it is to end.`,
     [
       "Signals",
       `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
-  Again, or SIGQUIT, SIGUSR1: end at once, with 128 plus the signal's number. SIGTSTP: take no more tasks
-  and stay; SIGCONT: take them again. SIGUSR2: say on stderr what is running. SIGKILL leaves a running command behind, while
-  the broker gives its task to another worker. Under nohup, use setsid: SIGHUP is not ignored.`,
+  Again, or SIGQUIT, SIGUSR1: end at once, with 128 plus the signal's number. SIGTSTP: take no more
+  tasks and stay; SIGCONT: take them again. SIGUSR2: say on stderr what is running. SIGKILL leaves a
+  running command behind, while the broker gives its task to another worker. Under nohup, use
+  setsid: SIGHUP is not ignored.`,
     ],
     QUEUE_NAMES_HELP,
     URL_HELP,

@@ -21,7 +21,8 @@ export function guardInspector(say: (sentence: string) => void): void {
   const listen = () =>
     Deno.addSignalListener("SIGUSR1", () => {
       say("SIGUSR1 ends it, lest Deno opens a debugger to everybody on this machine");
-      Deno.exit(EXIT_SIGUSR1);
+      // After the other listeners, which end what runs.
+      queueMicrotask(() => Deno.exit(EXIT_SIGUSR1));
     });
   Deno.unrefTimer(setTimeout(listen, DELAY_MS));
 }

@@ -57,6 +57,8 @@ export function onSignals(actions: SignalActions): { dispose(): void } {
       actions.end(status);
     });
   }
+  // inspector.ts ends the process.
+  if (actions.abort !== undefined) on("SIGUSR1", actions.abort);
   if (actions.quiet !== undefined) on("SIGTSTP", actions.quiet);
   if (actions.resume !== undefined) on("SIGCONT", actions.resume);
   if (actions.status !== undefined) on("SIGUSR2", actions.status);

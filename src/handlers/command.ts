@@ -22,7 +22,7 @@ import { type RunFiles, TaskFiles } from "./task_files.ts";
 export interface CommandOptions {
   /**
    * Program and arguments, run without a shell. `{id}`, `{queue}` and `{attempt}` in the arguments
-   * are replaced.
+   * are replaced; `{{id}}` stands for `{id}`.
    */
   readonly argv?: readonly string[];
   /**
@@ -48,6 +48,8 @@ export interface CommandOptions {
   readonly snoozeMs?: number;
   /** Descendants that outlive the command are not killed. */
   readonly leaveOrphans?: boolean;
+  /** Where the files of tasks are; default TMPDIR. */
+  readonly temporary?: string;
   /** Told what goes wrong beside the task itself. */
   readonly warn: (message: string) => void;
 }
@@ -64,7 +66,7 @@ export class CommandHandler implements Disposable {
   readonly #env: Record<string, string> | undefined;
   readonly #output: OutputRouter;
   readonly #groups = new ProcessGroups();
-  readonly #files = new TaskFiles();
+  readonly #files: TaskFiles;
   readonly #lookup: Lookup;
   /** Number of the latest run. */
   #run = 0;
@@ -78,6 +80,7 @@ export class CommandHandler implements Disposable {
     this.#argv = options.shell === undefined ? options.argv! : shellArgv(options.shell);
     this.#rules = exitRules(options.exits, options.shell !== undefined);
     this.#env = options.env && withoutOwnVariables(options.env);
+    this.#files = new TaskFiles(options.temporary);
     const stderr = new SharedWriter(Deno.stderr);
     this.#output = new OutputRouter(options.output ?? { kind: "prefix" }, stderr, options.warn);
     this.#lookup = new Lookup({ path: this.#path(), ...this.#directory() });
@@ -94,10 +97,12 @@ export class CommandHandler implements Disposable {
     try {
       // It may have changed since the last task, and what is found first in PATH, too.
       const file = this.#findProgram();
+      const args = this.#argumentsFor(task, context);
+      if (args === undefined) return optionLike(task.id);
       using files = this.#files.create(run, taskMetadata(task, context));
       const status = await this.#groups.run({
         file,
-        args: this.#argumentsFor(task, context),
+        args,
         env: this.#environment(task, context, files),
         inheritEnv: this.#env === undefined,
         ...this.#directory(),
@@ -166,17 +171,23 @@ export class CommandHandler implements Disposable {
     };
   }
 
-  #argumentsFor(task: Task, context: TaskContext): string[] {
+  /** undefined: the id, which is a stranger's text, would be an option of the command. */
+  #argumentsFor(task: Task, context: TaskContext): string[] | undefined {
     const given = this.#argv.slice(1);
     if (this.#options.shell !== undefined) return given;
+    // No argument can hold a NUL character.
+    const id = task.id.replaceAll("\0", "");
+    const options = given.slice(0, (given.indexOf("--") + 1 || given.length + 1) - 1);
+    if (id.startsWith("-") && options.some((argument) => argument.startsWith("{id}"))) {
+      return undefined;
+    }
     const values: Record<string, string> = {
-      "{id}": task.id,
-      "{queue}": task.queue,
+      "{id}": id,
+      "{queue}": task.queue.replaceAll("\0", ""),
       "{attempt}": String(context.attempt),
     };
     return given.map((argument) =>
-      // No argument can hold a NUL character.
-      argument.replace(/\{(?:id|queue|attempt)\}/g, (name) => values[name]!.replaceAll("\0", ""))
+      argument.replace(PLACEHOLDER, (name, bare) => bare ?? values[name]!)
     );
   }
 
@@ -217,6 +228,15 @@ export class CommandHandler implements Disposable {
 
 /** What a launcher exits with when the program has vanished, and what the program itself may. */
 const MAYBE_UNABLE: ReadonlySet<number> = new Set([EXIT.notExecutable, EXIT.notFound]);
+
+/** `{{id}}`, the escape, of which the inner part is kept; or `{id}`. */
+const PLACEHOLDER = /\{(\{(?:id|queue|attempt)\})\}|\{(?:id|queue|attempt)\}/g;
+
+/** The outcome of a task that would hand an option to the command. */
+function optionLike(id: string): Outcome {
+  const why = `the id ${quote(id)} would be an option of the command; "--" before {id} allows it`;
+  return { kind: "rejected", reason: "option-like id", stderrTail: why };
+}
 
 function shellArgv(text: string): string[] {
   return Deno.build.os === "windows" ? ["cmd", "/d", "/s", "/c", text] : ["/bin/sh", "-c", text];

@@ -9,28 +9,44 @@ const MAX_SNOOZE_BYTES = 64;
 
 /** Makes and removes the files. The directory comes with the first run. */
 export class TaskFiles implements Disposable {
-  #directory: string | undefined;
+  readonly #parent: string;
+  #directory: OwnDirectory | undefined;
+
+  /** @param parent where the directory is made; default TMPDIR */
+  constructor(parent = temporaryDirectory()) {
+    this.#parent = parent;
+  }
 
   /**
    * @param run a number that no other run of this worker has
-   * @throws when the temporary directory cannot be written
+   * @throws {ToolError} when the temporary directory cannot be written
    */
   create(run: number, metadata: string): RunFiles {
+    this.#directory ??= new OwnDirectory(this.#parent);
     try {
-      this.#directory ??= makeDirectory();
-      if (run % SWEEP_EVERY === 0) sweep(this.#directory);
-      return new RunFiles(this.#directory, run, metadata);
+      return this.#create(run, metadata);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound) || this.#directory === undefined) throw error;
-      // Somebody tidied the temporary directory while the worker was idle.
-      this.#directory = makeDirectory();
-      return new RunFiles(this.#directory, run, metadata);
+      if (!(error instanceof Deno.errors.NotFound)) throw unwritable(this.#directory.path, error);
+    }
+    // Somebody tidied the temporary directory while the worker was idle.
+    this.#directory[Symbol.dispose]();
+    this.#directory = new OwnDirectory(this.#parent);
+    try {
+      return this.#create(run, metadata);
+    } catch (error) {
+      throw unwritable(this.#directory.path, error);
     }
   }
 
   [Symbol.dispose](): void {
-    if (this.#directory !== undefined) remove(this.#directory, true);
+    this.#directory?.[Symbol.dispose]();
     this.#directory = undefined;
+  }
+
+  #create(run: number, metadata: string): RunFiles {
+    const { path } = this.#directory!;
+    if (run % SWEEP_EVERY === 0) sweep(path);
+    return new RunFiles(path, run, metadata);
   }
 }
 
@@ -44,7 +60,12 @@ export class RunFiles implements Disposable {
   constructor(directory: string, run: number, metadata: string) {
     this.meta = `${directory}/${run}.json`;
     this.snooze = `${directory}/${run}.snooze`;
-    Deno.writeTextFileSync(this.meta, metadata, { mode: 0o600, createNew: true });
+    try {
+      Deno.writeTextFileSync(this.meta, metadata, { mode: 0o600, createNew: true });
+    } catch (error) {
+      remove(this.meta); // a part of it
+      throw error;
+    }
   }
 
   /** What the command wrote to the snooze file, if it did; the file goes. */
@@ -69,18 +90,84 @@ export class RunFiles implements Disposable {
   }
 }
 
-/** @throws {ToolError} */
-function makeDirectory(): string {
-  try {
-    return Deno.makeTempDirSync({ prefix: "worker-" });
-  } catch (error) {
-    throw new ToolError(
-      "a folder for the files of tasks must be made in TMPDIR or /tmp, and cannot be made: " +
-        reason(error),
-      EXIT.temporary,
-      { cause: error },
-    );
+/** What the names of the directories begin with. */
+const PREFIX = "worker-";
+
+/**
+ * A directory that is locked while its owner lives. The lock goes with the process, however that
+ * ends: what is not locked was left behind by one that was killed, and goes when another begins.
+ */
+class OwnDirectory implements Disposable {
+  readonly path: string;
+  /** Holds the lock; undefined where directories cannot be locked. */
+  readonly #lock: Deno.FsFile | undefined;
+
+  /** @throws {ToolError} */
+  constructor(parent: string) {
+    try {
+      for (;;) {
+        this.path = Deno.makeTempDirSync({ dir: parent, prefix: PREFIX });
+        this.#lock = lock(this.path);
+        // Somebody who collects what is left behind was faster than the lock.
+        if (this.#lock === undefined || exists(this.path)) break;
+        this.#lock.close();
+      }
+    } catch (error) {
+      throw unwritable(parent, error);
+    }
+    if (this.#lock !== undefined) collect(parent, this.path);
   }
+
+  [Symbol.dispose](): void {
+    remove(this.path, true);
+    this.#lock?.close();
+  }
+}
+
+function temporaryDirectory(): string {
+  if (Deno.build.os === "windows") return Deno.env.get("TEMP") || Deno.env.get("TMP") || ".";
+  return Deno.env.get("TMPDIR") || "/tmp";
+}
+
+/** Waits for the lock; whoever has it is about to remove the directory. */
+function lock(path: string): Deno.FsFile | undefined {
+  if (Deno.build.os === "windows") return undefined;
+  try {
+    const file = Deno.openSync(path);
+    file.lockSync(true);
+    return file;
+  } catch {
+    return undefined; // no such locks on this disk, or the directory is gone already
+  }
+}
+
+/** Removes the directories of workers that are gone. Deno has what it takes since 2.9. */
+function collect(parent: string, own: string): void {
+  if (!("tryLockSync" in Deno.FsFile.prototype)) return;
+  try {
+    const { uid } = Deno.lstatSync(own);
+    for (const { isDirectory, name } of Deno.readDirSync(parent)) {
+      const path = `${parent}/${name}`;
+      if (!isDirectory || !name.startsWith(PREFIX) || path === own) continue;
+      if (Deno.lstatSync(path).uid === uid) collectOne(path);
+    }
+  } catch {
+    // Another day: a name that has just vanished, or a directory that may not be read.
+  }
+}
+
+function collectOne(path: string): void {
+  using directory = Deno.openSync(path);
+  if (directory.tryLockSync(true)) remove(path, true);
+}
+
+function unwritable(path: string, error: unknown): ToolError {
+  return new ToolError(
+    `the files of a task must be written to ${JSON.stringify(path)}, and cannot be: ` +
+      reason(error),
+    EXIT.temporary,
+    { cause: error },
+  );
 }
 
 /** Removes the snooze files of runs that are over. */
@@ -97,5 +184,13 @@ function remove(path: string, recursive = false): void {
     Deno.removeSync(path, { recursive });
   } catch {
     // Not there, or not ours any more: what is left holds nothing that is needed.
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
   }
 }

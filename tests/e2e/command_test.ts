@@ -2,8 +2,9 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
-import { takeAll } from "./queue_view.ts";
-import { commandOf, finish, finishInShell, send } from "./tools.ts";
+import { waitUntil } from "../support/wait.ts";
+import { takeAll, waitForReady } from "./queue_view.ts";
+import { commandOf, finish, finishInShell, send, start } from "./tools.ts";
 
 const node = await sharedNode();
 
@@ -61,4 +62,26 @@ brokerTest("a variable that is not UTF-8 reaches commands as it is", async () =>
   );
   assertEquals(code, 0);
   assertEquals(stdout.split("\n").slice(1, 3), [" 67 72 fc 6e", "[]"]);
+});
+
+brokerTest("signals that end a worker at once end its command, too", async () => {
+  for (const [signal, status] of [["SIGQUIT", 131], ["SIGUSR1", 138]] as const) {
+    const target = freshQueue("abrupt");
+    await send(["one"], target);
+    await using worker = start("worker", ["--", "sh", "-c", "echo is $$; sleep 600"], target);
+    const [, pid] = await worker.waitForLog(/is (\d+)$/);
+    await waitUntil("the worker to end", () => {
+      worker.kill(signal);
+      return !worker.running;
+    });
+    assertEquals((await worker.ended()).code, status);
+    await waitUntil("the command to end", () => {
+      try {
+        return / Z /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+      } catch {
+        return true;
+      }
+    });
+    await waitForReady(node.url, target.queue, 1);
+  }
 });

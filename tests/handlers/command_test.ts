@@ -304,13 +304,81 @@ Deno.test("a temporary directory that somebody removed is made again", async () 
   assertEquals(await bench.run(), { kind: "done" });
 });
 
+Deno.test("the directory of a worker that was killed goes with the next one, that of a live one stays", () => {
+  const parent = makeDirectory();
+  Deno.mkdirSync(`${parent}/worker-left/deep`, { recursive: true });
+  Deno.mkdirSync(`${parent}/other-left`);
+  Deno.writeTextFileSync(`${parent}/worker-file`, "");
+  Deno.symlinkSync("other-left", `${parent}/worker-link`);
+  {
+    using live = new TaskFiles(parent);
+    using one = live.create(1, "{}");
+    using next = new TaskFiles(parent);
+    using two = next.create(1, "{}");
+    const names = Array.from(Deno.readDirSync(parent), ({ name }) => `${parent}/${name}`).sort();
+    const directories = [one, two].map(({ meta }) => meta.replace(/\/[^/]*$/, ""));
+    const others = ["other-left", "worker-file", "worker-link"].map((name) => `${parent}/${name}`);
+    assertEquals(names, [...directories, ...others].sort());
+  }
+  assertEquals([...Deno.readDirSync(parent)].length, 3);
+  Deno.removeSync(parent, { recursive: true });
+});
+
+Deno.test({
+  name: `a full TMPDIR is named, and costs the task nothing${
+    mountMissing === undefined ? "" : ` (${mountMissing})`
+  }`,
+  ignore: mountMissing !== undefined,
+  fn: async () => {
+    await using disk = await mountDisk(1);
+    const options = { argv: ["true"], temporary: disk.path, output: { kind: "null" } } as const;
+    using bench = new Bench(options);
+    assertEquals(await bench.run(), { kind: "done" });
+    assertThrows(() => Deno.writeFileSync(`${disk.path}/full`, new Uint8Array(2 ** 21)));
+    using late = new Bench(options);
+    for (const one of [bench, late]) {
+      const outcome = await one.run();
+      assert(outcome.kind === "unable");
+      assertEquals(outcome.exitCode, 75);
+      assertMatch(outcome.reason, new RegExp(`written to "${disk.path}.*: no space left`));
+    }
+  },
+});
+
 Deno.test("arguments are passed as they are, with {id}, {queue} and {attempt} replaced", async () => {
   const argv = ["printf", "[%s]", "{id}", "a{queue}b", "{attempt}", "$HOME `x` 'y", "{body}", ""];
   using bench = new Bench({ argv });
-  await bench.run({ id: "-n $& \0x" });
+  await bench.run({ id: "n $& \0x" });
   const file = [...Deno.readDirSync(bench.directory)][0]!.name;
   const text = Deno.readTextFileSync(`${bench.directory}/${file}`);
-  assertEquals(text, "[-n $& x][aqb][1][$HOME `x` 'y][{body}][]");
+  assertEquals(text, "[n $& x][aqb][1][$HOME `x` 'y][{body}][]");
+});
+
+Deno.test("a placeholder in two pairs of braces stands for itself", async () => {
+  const given = ["{{id}}", "{ {id} }", "x{{queue}}{queue}", "{{{id}}}", "{{a}}", "{{id}", "{id}}"];
+  using bench = new Bench({ argv: ["printf", "[%s]", ...given] });
+  await bench.run();
+  assertEquals(bench.text("stdout"), "[{id}][{ t-1 }][x{queue}q][{{id}}][{{a}}][{t-1][t-1}]");
+});
+
+Deno.test("an id never becomes an option of the command", async () => {
+  const rows: [args: string[], printed: string | undefined][] = [
+    [["{id}"], undefined],
+    [["a", "{id}.txt"], undefined],
+    [["--", "{id}"], "[--][-rf]"],
+    [["{queue}", "--", "{id}"], "[q][--][-rf]"],
+    [["--name={id}", "./{id}", "{{id}}"], "[--name=-rf][./-rf][{id}]"],
+  ];
+  for (const [args, printed] of rows) {
+    using bench = new Bench({ argv: ["sh", "-c", 'printf "[%s]" "$@"', "sh", ...args] });
+    const outcome = await bench.run({ id: "-rf" });
+    if (printed !== undefined) assertEquals(bench.text("stdout", "-rf"), printed);
+    else {
+      assert(outcome.kind === "rejected");
+      assertEquals(outcome.reason, "option-like id");
+      assertStringIncludes(outcome.stderrTail!, '"--" before {id} allows it');
+    }
+  }
 });
 
 Deno.test("a shell text has its values from variables; nothing is replaced in it", async () => {
