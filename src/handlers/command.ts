@@ -104,6 +104,7 @@ export class CommandHandler implements Disposable {
         file,
         args,
         env: this.#environment(task, context, files),
+        mark: `TASK_META_FILE=${files.meta}`,
         inheritEnv: this.#env === undefined,
         ...this.#directory(),
         input: task.body,
@@ -126,7 +127,8 @@ export class CommandHandler implements Disposable {
 
   /** SIGKILL to everything that runs, for a worker that has to end at once. */
   killAll(): void {
-    this.#groups.killAll();
+    const { prefix } = this.#files;
+    this.#groups.killAll(prefix && `TASK_META_FILE=${prefix}`);
   }
 
   [Symbol.dispose](): void {

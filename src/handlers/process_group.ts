@@ -3,6 +3,7 @@
  * too, and a Ctrl-C at the worker's terminal does not reach the task.
  */
 import { EXIT, reason } from "../errors.ts";
+import { signalStrays } from "./strays.ts";
 
 /** How long the pipes stay open after the leader has exited while a descendant holds them. */
 const PIPE_GRACE_MS = 1_000;
@@ -22,6 +23,8 @@ export interface GroupOptions {
   readonly args: readonly string[];
   /** Environment of the child. */
   readonly env: Record<string, string>;
+  /** "NAME=VALUE" out of `env` that no other run has: what leaves the group is found by it. */
+  readonly mark?: string;
   /** It comes on top of this process's own; default: it is all that the child gets. */
   readonly inheritEnv?: boolean;
   readonly cwd?: string;
@@ -77,7 +80,7 @@ export class ProcessGroups {
     const launcher = typeof options.stderr === "function" ? this.#launcher : undefined;
     const child = this.#start(options, launcher);
     this.#leaders.add(child.pid);
-    const stop = new GroupStop(child.pid, options.killAfterMs);
+    const stop = new GroupStop(child.pid, options.killAfterMs, options.mark);
     options.signal.addEventListener("abort", stop.begin, { once: true });
     if (options.signal.aborted) stop.begin();
     const pipes: Pipe[] = [];
@@ -111,12 +114,20 @@ export class ProcessGroups {
       stop.end();
       if (!options.leaveOrphans) signalGroup(child.pid, "SIGKILL", true);
       this.#leaders.delete(child.pid);
+      if (stop.begun && !options.leaveOrphans && options.mark !== undefined) {
+        await signalStrays(options.mark, "KILL");
+      }
       await Promise.all(pipes.map((pipe) => pipe.close()));
     }
   }
 
-  /** SIGKILL to every group, at once. Their runs end as they do for any signal. */
-  killAll(): void {
+  /**
+   * SIGKILL to every group, at once. Their runs end as they do for any signal.
+   *
+   * @param marks the beginning of the marks of all
+   */
+  killAll(marks?: string): void {
+    if (this.#leaders.size > 0 && marks !== undefined) void signalStrays(marks, "KILL");
     for (const pid of this.#leaders) signalGroup(pid, "SIGKILL");
   }
 
@@ -217,16 +228,19 @@ class GroupStop {
   begun = false;
   readonly #pid: number;
   readonly #killAfterMs: number;
+  readonly #mark: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(pid: number, killAfterMs: number) {
+  constructor(pid: number, killAfterMs: number, mark: string | undefined) {
     this.#pid = pid;
+    this.#mark = mark;
     this.#killAfterMs = killAfterMs;
   }
 
   readonly begin: () => void = () => {
     this.begun = true;
     signalGroup(this.#pid, "SIGTERM");
+    if (this.#mark !== undefined) void signalStrays(this.#mark, "TERM", this.#pid);
     // A stopped process cannot act on SIGTERM.
     if (Deno.build.os !== "windows") signalGroup(this.#pid, "SIGCONT");
     this.#timer = setTimeout(() => signalGroup(this.#pid, "SIGKILL"), this.#killAfterMs);

@@ -38,6 +38,11 @@ export class TaskFiles implements Disposable {
     }
   }
 
+  /** What every RunFiles' `meta` begins with; undefined before the first. */
+  get prefix(): string | undefined {
+    return this.#directory && `${this.#directory.path}/`;
+  }
+
   [Symbol.dispose](): void {
     this.#directory?.[Symbol.dispose]();
     this.#directory = undefined;

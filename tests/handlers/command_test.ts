@@ -657,6 +657,39 @@ Deno.test("a timeout ends the whole group: a child that ignores TERM, and its ch
   for (const pid of pids) await assertGone(pid);
 });
 
+Deno.test("a command is told once to stop", async () => {
+  const controller = new AbortController();
+  const script = `trap 'echo told' TERM; echo ready >&2; sleep 600 & wait; sleep 600 & wait`;
+  using bench = sh(script, { killAfterMs: 1_000 });
+  const running = bench.run({}, controller.signal);
+  await lineOf(`${bench.directory}/t-1.1.stderr`);
+  controller.abort(new DOMException("over", "TimeoutError"));
+  assertEquals((await running).kind, "failed");
+  assertEquals(bench.text("stdout"), "told\n");
+});
+
+Deno.test({
+  name: "a timeout ends what has left the group, too, and nothing of another task",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    const controller = new AbortController();
+    const script = `setsid sh -c 'trap "" TERM; echo $$; sleep 600; sleep 600' & sleep 600; wait`;
+    using bench = sh(script);
+    const other = bench.run({ id: "other" });
+    const running = bench.run({ id: "late" }, controller.signal);
+    const [stray, stays] = await Promise.all(
+      ["late", "other"].map((id) => lineOf(`${bench.directory}/${id}.1.stdout`)),
+    );
+    controller.abort(new DOMException("25m are over", "TimeoutError"));
+    assertEquals((await running).kind, "failed");
+    await assertGone(Number(stray));
+    assertEquals(isAlive(Number(stays)), true);
+    bench.handler.killAll();
+    await other;
+    await assertGone(Number(stays));
+  },
+});
+
 Deno.test("a command that heeds TERM has time to tidy up, and the timeout stands", async () => {
   const controller = new AbortController();
   using bench = sh(`trap 'echo tidied; exit 0' TERM; echo ready >&2; sleep 600 & wait; exit 1`);
