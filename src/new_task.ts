@@ -249,14 +249,15 @@ async function openPublisher(
   queue: QueuePolicy,
   delayQueue: QueueSpec | undefined,
 ): Promise<Publisher> {
-  const { name, create, strict } = queue;
+  const { name, create } = queue;
+  const particular = queue.strict || queue.arguments !== undefined;
   if (delayQueue !== undefined) {
     await ensureQueue(transport, queue); // the task would wait for nothing
     if (create) await ensureDeclared(transport, delayQueue);
     return await Publisher.open(transport);
   }
-  if (!create && !strict) return await Publisher.open(transport);
-  if (!strict) {
+  if (!create && !particular) return await Publisher.open(transport);
+  if (!particular) {
     try {
       return await Publisher.open(transport, { queue: name });
     } catch (error) {

@@ -26,6 +26,8 @@ export interface ConsumerOptions {
   readonly queue: QueuePolicy;
   /** Tasks that may be here unacknowledged at the same time; 1 to 65535. */
   readonly prefetch: number;
+  /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
+  readonly priority?: number | undefined;
   readonly log: Logger;
   /**
    * Called for every task, in order, synchronously. Must not throw. Tasks that were on their way
@@ -94,6 +96,8 @@ class Consumption {
   readonly transport: Transport;
   readonly channel: AMQPChannel;
   readonly #queue: string;
+  /** Of basic.consume. */
+  readonly #args: Record<string, number> = {};
   /** Resolves with the cause; never rejects. */
   readonly ended: Promise<ToolError>;
   #resolveEnded!: (error: ToolError) => void;
@@ -111,10 +115,11 @@ class Consumption {
   /** Came before consume-ok was seen; handed on by `flow`. */
   #early: Delivery[] | undefined = [];
 
-  constructor(transport: Transport, channel: AMQPChannel, queue: string) {
+  constructor(transport: Transport, channel: AMQPChannel, options: ConsumerOptions) {
     this.transport = transport;
     this.channel = channel;
-    this.#queue = queue;
+    this.#queue = options.queue.name;
+    if (options.priority !== undefined) this.#args = { "x-priority": options.priority };
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
   }
 
@@ -125,7 +130,7 @@ class Consumption {
   ): Promise<Consumption> {
     await ensureQueue(transport, options.queue);
     const channel = await transport.openChannel();
-    const consumption = new Consumption(transport, channel, options.queue.name);
+    const consumption = new Consumption(transport, channel, options);
     consumption.#held = held;
     transport.watch(channel, {
       ended: (error) => consumption.#end(error),
@@ -218,7 +223,7 @@ class Consumption {
   async #consume(): Promise<void> {
     const { tag } = await this.transport.request(
       "basic.consume",
-      this.channel.basicConsume(this.#queue, { noAck: false }, () => {}),
+      this.channel.basicConsume(this.#queue, { noAck: false, args: this.#args }, () => {}),
     );
     this.#tag = tag;
   }

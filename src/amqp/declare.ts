@@ -26,6 +26,8 @@ export interface QueuePolicy {
   readonly name: string;
   /** Type for a queue that has to be created. */
   readonly type: QueueType;
+  /** Further arguments; an existing queue without them is a conflict. Default none. */
+  readonly arguments?: Readonly<Record<string, Field>>;
   /** The user asked for this type: an existing queue of another one is a conflict. */
   readonly strict: boolean;
   /** false: the queue must be there already. */
@@ -48,11 +50,17 @@ function queueArguments(type: QueueType): Record<string, Field> {
  * @throws {ChannelError} missing and not to be created (404), of another type (406), no permission
  */
 export async function ensureQueue(transport: Transport, policy: QueuePolicy): Promise<QueueState> {
-  const declaration = { name: policy.name, arguments: queueArguments(policy.type) };
+  const wanted = policy.arguments ?? {};
+  const declaration = {
+    name: policy.name,
+    arguments: { ...queueArguments(policy.type), ...wanted },
+    essential: Object.keys(wanted),
+  };
   for (let attempt = 1;; attempt++) {
     try {
       const state = await inspectQueue(transport, policy.name);
       if (policy.strict) await checkType(transport, declaration);
+      if (declaration.essential.length > 0) await checkEssentials(transport, declaration);
       return state;
     } catch (error) {
       if (!(error instanceof ChannelError) || error.replyCode !== 404 || !policy.create) {
@@ -221,8 +229,9 @@ async function* differences(
       return;
     } catch (refusal) {
       if (!(refusal instanceof ChannelError) || refusal.replyCode !== 406) throw refusal;
-      const { argument, value } = readDifference(refusal.replyText) ?? {};
-      if (argument === undefined || value === undefined || known.has(argument)) {
+      const { argument, value, absent } = readDifference(refusal.replyText) ?? {};
+      const unwritable = value === undefined && !absent;
+      if (argument === undefined || unwritable || known.has(argument)) {
         yield { argument, isLast: true, refusal };
         return;
       }
@@ -230,7 +239,8 @@ async function* differences(
       known.add(argument);
       if (argument === "durable") durable = value === true;
       else if (argument === "auto_delete") autoDelete = value === true;
-      else args = { ...args, [argument]: value };
+      else if (value !== undefined) args = { ...args, [argument]: value };
+      else args = Object.fromEntries(Object.entries(args).filter(([name]) => name !== argument));
     }
   }
 }
@@ -238,16 +248,19 @@ async function* differences(
 /**
  * What a refused declaration (RabbitMQ's rabbit_misc:assert_field_equivalence) says of the queue
  * that is there: "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but
- * current is the value '10' of type 'signedint'". `value` is undefined where it cannot be written.
+ * current is the value '10' of type 'signedint'". `value` is undefined where it cannot be written,
+ * and where there is none.
  */
-function readDifference(text: string): { argument: string; value: Field } | undefined {
+function readDifference(
+  text: string,
+): { argument: string; value: Field; absent?: boolean } | undefined {
   const match = text.match(
     /inequivalent arg '([^']+)' .* but current is (?:'(\w+)'|the value '(.*)' of type '(\w+)'|none)/s,
   );
   if (match === null) return undefined;
   const [, argument, flag, value, type] = match as [string, string, string?, string?, string?];
   if (flag !== undefined) return { argument, value: flag === "true" };
-  if (value === undefined) return { argument, value: undefined };
+  if (value === undefined) return { argument, value: undefined, absent: true };
   if (type === "longstr") return { argument, value };
   if (type === "bool") return { argument, value: value === "true" };
   return { argument, value: /^-?\d+$/.test(value) ? Number(value) : undefined };

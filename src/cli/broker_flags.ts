@@ -12,6 +12,7 @@ import {
 import { UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import type { Host } from "./main.ts";
+import { queueArguments, tableOf } from "./queue_arguments.ts";
 import { queue } from "./queue_names.ts";
 
 /** A text with its origin, for errors that are found later than the command line is read. */
@@ -56,6 +57,7 @@ export const QUEUE_FLAGS = {
     shown: "quorum",
     help: "type for a queue that does not exist yet; when given, an existing one must be of it",
   }),
+  "queue-arg": queueArguments,
   "no-declare": toggle({ help: "do not create the queue; it must be there" }),
 };
 
@@ -129,11 +131,14 @@ export function urlForCommands(endpoints: readonly Endpoint[]): string {
   }).join(",");
 }
 
-/** How the work queue is treated. */
+/** How the work queue is treated. @throws {UsageError} */
 export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy {
+  const type = values["queue-type"] ?? "quorum";
+  const args = tableOf(values["queue-arg"], type);
   return {
     name: values.queue,
-    type: values["queue-type"] ?? "quorum",
+    type,
+    ...(Object.keys(args).length === 0 ? {} : { arguments: args }),
     strict: values["queue-type"] !== undefined,
     create: !values["no-declare"],
   };

@@ -31,6 +31,23 @@ const backoff: Flag<readonly number[]> = {
   },
 };
 
+/** AMQP's 32 bits. */
+const consumerPriority: Flag<number | undefined> = {
+  value: "N",
+  help:
+    "tasks go to workers of a lower one only when those of a higher one are busy; standby workers " +
+    "have =-1 (default 0)",
+  fallback: () => undefined,
+  parse: (texts, source) => {
+    const given = texts.at(-1)!;
+    const priority = Number(given);
+    if (/^-?\d{1,10}$/.test(given) && priority === (priority | 0)) return priority;
+    throw new UsageError(
+      `${source} must be a whole number of 32 bits, and is ${JSON.stringify(given)}`,
+    );
+  },
+};
+
 /** A task waits for its turn unacknowledged, and brokers do not wait for ever. */
 const LOWEST_RATE_PER_HOUR = 3;
 
@@ -108,6 +125,7 @@ export const WORKER_FLAGS = {
     default: 1,
     help: "tasks at the same time; the broker sends no more than these (prefetch)",
   }),
+  "consumer-priority": consumerPriority,
   shell: text({
     value: "TEXT",
     help: "run a shell text for each task instead of a command; nothing in it is replaced",

@@ -72,6 +72,8 @@ export interface WorkerOptions {
   readonly connectTimeoutMs?: number;
   /** Status of `run` when a limit ended it; default 0. */
   readonly limitExitCode?: number;
+  /** Tasks go to workers of a lower one only when those of a higher one are busy; default 0. */
+  readonly consumerPriority?: number;
   /** Called after each run with the milliseconds it took. */
   readonly onRun?: (ms: number) => void;
   /** Called once, when all queues are consumed. */
@@ -308,6 +310,7 @@ export class Worker {
       queue: policy,
       // What is not going to be run is better left on the queue.
       prefetch: early ? 1 : Math.min(prefetch, this.#options.maxTasks ?? prefetch),
+      priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => void (early ? intake.take(delivery) : run(delivery)),
       onReady: () => {
