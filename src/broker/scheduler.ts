@@ -3,7 +3,8 @@
  * more to do than fits into a slice goes on in his next turn.
  *
  * Work that has just come is done at once, a slice of it. What is left waits; a round gives each
- * that waits a slice in turn, until the time of the round is over. Then sockets are looked at, the
+ * that waits a slice in turn, until the time of the round is over, or enough has
+ * changed. Then sockets are looked at, the
  * changes become a commit, and the next round begins where this one ended. So what a newcomer waits
  * for is a round and a commit, whoever else has work and however much.
  *
@@ -37,6 +38,7 @@ const PIECES = 4;
 
 export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
+  readonly #isFull: () => boolean;
   /** What came when the newcomers' time was over, and what has had a slice; each in turn. */
   readonly #fresh = new Set<Work>();
   readonly #waiting = new Set<Work>();
@@ -47,13 +49,18 @@ export class Scheduler implements Slice {
   #round: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
-  /** @param onFault told what a work throws; it is not done any more */
-  constructor(onFault: (error: unknown) => void) {
+  /**
+   * @param onFault told what a work throws; it is not done any more
+   * @param isFull whether there is no more room for what changes, before the next commit
+   */
+  constructor(onFault: (error: unknown) => void, isFull: () => boolean) {
     this.#onFault = onFault;
+    this.#isFull = isFull;
   }
 
   get isOver(): boolean {
-    return ++this.#pieces % PIECES === 0 && performance.now() >= this.#sliceEnd;
+    if (++this.#pieces % PIECES !== 0) return false;
+    return performance.now() >= this.#sliceEnd || this.#isFull();
   }
 
   /**
@@ -62,7 +69,7 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#freshUsed < ROUND_MS) {
+    if (this.#freshUsed < ROUND_MS && !this.#isFull()) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
       this.#freshUsed += performance.now() - start;
@@ -129,7 +136,7 @@ export class Scheduler implements Slice {
       // Behind all others, and still met by this loop if there is time.
       if (this.#run(work, time)) this.#waiting.add(work);
       time = performance.now();
-      if (time - start >= ROUND_MS) break;
+      if (time - start >= ROUND_MS || this.#isFull()) break;
     }
     return time - start;
   }

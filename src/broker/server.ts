@@ -68,7 +68,10 @@ export class Broker implements QueueHost {
   readonly store: Store;
   readonly memory: MemoryUse;
   readonly deadlines = new Deadlines((error) => this.#logFault(error));
-  readonly scheduler = new Scheduler((error) => this.#logFault(error));
+  readonly scheduler = new Scheduler(
+    (error) => this.#logFault(error),
+    () => this.store.isFull && !this.store.failing,
+  );
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
   readonly #pending: Budget;
