@@ -74,6 +74,9 @@ const FLAGS = {
   version: toggle({ help: "show the version", alone: true }),
 };
 
+/** Bytes of other contents that a connection may have under way besides the largest message. */
+const ROOM_BYTES = 16 * 1024 * 1024;
+
 const HELP = {
   usage: ["broker [OPTION]..."],
   about: `A work queue broker for one machine: AMQP 0-9-1 for any client, kept in one SQLite file.
@@ -134,7 +137,10 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
     limits: {
       connections: values["max-connections"],
       messageBytes: values["max-message-size"],
-      pendingBytes: Math.max(DEFAULT_LIMITS.pendingBytes, 2 * values["max-message-size"]),
+      pendingBytes: Math.max(
+        DEFAULT_LIMITS.pendingBytes,
+        values["max-message-size"] + ROOM_BYTES,
+      ),
       heartbeat: values.heartbeat,
       consumerTimeoutMs: values["consumer-timeout"] * 1_000,
       diskFreeBytes: values["disk-free-limit"],

@@ -12,7 +12,7 @@ export interface Limits {
   messageBytes: number;
   /** Deliveries of one channel that wait for an acknowledgement. */
   unacked: number;
-  /** Bytes of contents and transactions that all connections have under way. */
+  /** Bytes of contents and transactions that one connection has under way. */
   pendingBytes: number;
   /** Time for the handshake, TLS included. */
   handshakeMs: number;
@@ -36,7 +36,7 @@ export const DEFAULT_LIMITS: Limits = {
   heartbeat: 60,
   messageBytes: 134_217_728,
   unacked: 200_000,
-  pendingBytes: 268_435_456,
+  pendingBytes: 150_994_944,
   handshakeMs: 10_000,
   distrustMs: 500,
   silenceMs: 3_000,

@@ -214,11 +214,11 @@ export class Session implements ChannelSession, HeartbeatSession, Work {
   /** Whether the frame is content for which there is no memory now. */
   #lacksMemory(): boolean {
     if (!this.pending.isTight || this.#state !== "running") return false;
-    const { type, channel } = this.#source;
+    const { type, channel, payloadStart, payloadEnd } = this.#source;
     if (type === FrameType.method || !this.#channels.get(channel)?.publishing.isReceiving) {
       return false;
     }
-    return this.#backpressure.isStarved = !this.pending.admits(this);
+    return this.#backpressure.isStarved = !this.pending.admits(this, payloadEnd - payloadStart);
   }
 
   #frame(): void {
