@@ -2,8 +2,10 @@
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
 import { LETTERS } from "./letters.ts";
+import { LOGINS } from "./logins.ts";
 import { ROUTES } from "./routes.ts";
 import { STORMS } from "./storms.ts";
+import { TURNS } from "./turns.ts";
 import type { Attack } from "./siege.ts";
 
 export const ATTACKS: readonly Attack[] = [
@@ -12,4 +14,6 @@ export const ATTACKS: readonly Attack[] = [
   ...CONSUMERS,
   ...CONTENTS,
   ...STORMS,
+  ...LOGINS,
+  ...TURNS,
 ];

@@ -4,8 +4,8 @@
  */
 import { spawn, spawnDeno, type TestProcess } from "../support/process.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
-import { tempDir } from "../support/temp.ts";
-import { brokerCommand, portOf, residentBytes } from "../broker/harness.ts";
+import { type TempDir, tempDir } from "../support/temp.ts";
+import { brokerCommand, portOf, residentBytes, startHere } from "../broker/harness.ts";
 import { concat, LOGIN, sendAll } from "../broker/strangers.ts";
 import type { Report } from "./bystander.ts";
 
@@ -15,6 +15,8 @@ export interface Attack {
   readonly name: string;
   /** Further arguments of the broker. */
   readonly args?: readonly string[];
+  /** The broker has these users, guest with password guest among them; only guest has logged in. */
+  readonly users?: readonly string[];
   /**
    * Prepares, calls {@link Siege.begin}, and attacks until {@link Siege.isOver}, or once. What it
    * leaves open is closed for it.
@@ -150,7 +152,8 @@ export class Siege {
 export async function besiege(attack: Attack, options: SiegeOptions): Promise<Result> {
   await using dir = await tempDir();
   const [command, flag, ...rest] = brokerCommand([
-    ...["--port", "0", "--data", dir.path, ...attack.args ?? []],
+    ...["--port", "0", "--data", dir.file("data"), ...attack.args ?? []],
+    ...attack.users === undefined ? [] : await addUsers(dir, attack.users),
   ]);
   await using broker = spawn(command, {
     args: [flag!, `--v8-flags=--max-old-space-size=${HEAP_MB}`, ...rest],
@@ -180,6 +183,16 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
     await siege.end();
     await attacking;
   }
+}
+
+/** @returns the arguments with which guest is added */
+async function addUsers(dir: TempDir, users: readonly string[]): Promise<string[]> {
+  for (const name of users) {
+    const user = { name, password: name };
+    await using _broker = await startHere({ folder: dir.file("data"), user });
+  }
+  await Deno.writeTextFile(dir.file("password"), "guest");
+  return ["--user", "guest", "--password-file", dir.file("password")];
 }
 
 async function resultOf(bystander: TestProcess, broker: TestProcess): Promise<Result> {
