@@ -7,8 +7,9 @@ import type { Queue } from "./queue.ts";
 export interface ConsumerOwner {
   /** The id of its connection: exclusive queues belong to one. */
   readonly connectionId: number;
-  /** Whether the channel and its connection can take one more delivery that wants an ack. */
-  canTake(noAck: boolean): boolean;
+  /** Whether the channel and its connection can take one more delivery for this consumer. If not,
+   * its queue hears when they can. */
+  canTake(consumer: Consumer): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
   deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void;
   /** The queue is gone: basic.cancel. */
@@ -34,7 +35,7 @@ export class Consumer {
   canTake(): boolean {
     if (this.canceled) return false;
     if (this.prefetch > 0 && this.unacked >= this.prefetch && !this.noAck) return false;
-    return this.owner.canTake(this.noAck);
+    return this.owner.canTake(this);
   }
 }
 

@@ -38,8 +38,8 @@ export class Consuming implements ConsumerOwner, Requester {
   #channelPrefetch = 0;
   /** The client has called it global, which quorum queues do not support. */
   #globalQos = false;
-  /** Counts the turns of the queues under that limit. */
-  #firstQueue = 0;
+  /** Queues that found no room here since they were last told of some, in turn. */
+  readonly #refused = new Set<Queue>();
   /** The consumer tag of direct replies, while the client consumes them. */
   #replyTag: string | undefined;
   #silent = false;
@@ -128,26 +128,48 @@ export class Consuming implements ConsumerOwner, Requester {
 
   // -- delivering --
 
-  canTake(noAck: boolean): boolean {
-    if (this.#silent || !this.#session.outbox.askForRoom()) return false;
+  canTake({ queue, noAck }: Consumer): boolean {
+    if (this.#silent) return false;
+    if (this.#hasRoom && (noAck || !this.#isFull)) return true;
+    this.#refused.add(queue);
+    return false;
+  }
+
+  get #hasRoom(): boolean {
     // The limit of the channel holds no-ack consumers back as well, though they do not count.
     if (this.#channelPrefetch > 0 && this.unacked.consumed >= this.#channelPrefetch) return false;
-    return noAck || this.unacked.size < this.#session.limits.unacked;
+    return this.#session.outbox.askForRoom();
+  }
+
+  get #isFull(): boolean {
+    return this.unacked.size >= this.#session.limits.unacked;
   }
 
   /** These were settled: there may be room for others. */
   settled(deliveries: Delivery[]): void {
-    if (this.#channelPrefetch > 0) this.wake();
-    else wakeQueues(deliveries);
+    if (this.#channelPrefetch === 0) {
+      wakeQueues(deliveries);
+      if (this.#refused.size === 0) return;
+    } else {
+      // One queue could use up the limit of the channel every time: others are first.
+      for (const { queue } of deliveries) this.#refused.add(queue);
+    }
+    this.#wakeRefused(() => this.#hasRoom && !this.#isFull);
   }
 
   /** Its consumers may be able to take messages again. */
   wake(): void {
-    const queues = [...new Set([...this.#consumers.values()].map(({ queue }) => queue))];
-    if (this.#channelPrefetch === 0) return queues.forEach((queue) => queue.wake());
-    // One queue could use up the limit of the channel every time: each gets its turn to be first.
-    const first = this.#firstQueue++;
-    queues.forEach((_, index) => queues[(first + index) % queues.length]!.wake());
+    this.#wakeRefused(() => true);
+  }
+
+  /** Wakes those that were refused so far, in turn; not again those that are refused meanwhile. */
+  #wakeRefused(goesOn: () => boolean): void {
+    let left = this.#refused.size;
+    for (const queue of this.#refused) {
+      if (left-- === 0 || !goesOn()) return;
+      this.#refused.delete(queue);
+      queue.wake();
+    }
   }
 
   deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void {

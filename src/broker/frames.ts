@@ -40,6 +40,8 @@ export class FrameSource {
   #start = 0;
   #end = 0;
   #quietReads = 0;
+  /** Bytes that were read. Written here only. */
+  received = 0;
   /** Bytes up to which the buffer grows by itself. */
   #most = LEAST_BUFFER;
 
@@ -63,6 +65,7 @@ export class FrameSource {
     const count = await this.#connection.read(this.bytes.subarray(this.#end));
     if (count === null) return false;
     this.#end += count;
+    this.received += count;
     this.#quietReads = count < SMALL_BUFFER ? this.#quietReads + 1 : 0;
     return true;
   }

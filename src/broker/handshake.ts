@@ -6,7 +6,7 @@ import type { Deadlines } from "./deadlines.ts";
 import { CrowdedError } from "./fair_queue.ts";
 import { type Field, readTable, type Table, tableOf, textOf } from "./fields.ts";
 import { FrameError, FrameSource, FrameType, FrameWriter } from "./frames.ts";
-import { HANDSHAKE_FRAME_MAX, LEAST_FRAME_MAX, type Limits } from "./limits.ts";
+import { HANDSHAKE_BYTES, HANDSHAKE_FRAME_MAX, LEAST_FRAME_MAX, type Limits } from "./limits.ts";
 import { type Arguments, decodeArguments, type MethodName, readMethodName } from "./methods.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 import { shorten } from "./reply_codes.ts";
@@ -219,7 +219,8 @@ class Handshake {
   }
 
   /**
-   * Lets a peer wait that is not trusted. What it sends meanwhile is not looked at.
+   * Lets a peer wait that is not trusted. What it sends meanwhile is not looked at, and if it is much
+   * not even read.
    * @returns the read that is under way, or undefined when the peer has left
    */
   async #hold(ms: number): Promise<{ reading: Promise<boolean> } | undefined> {
@@ -228,6 +229,7 @@ class Handshake {
     try {
       for (;;) {
         this.#source.discard();
+        if (this.#source.received > 2 * HANDSHAKE_BYTES) return void await waited;
         const reading = this.#source.fill();
         reading.catch(() => {}); // the socket may be closed under it
         const isPresent = await Promise.race([waited, reading]);
@@ -271,6 +273,7 @@ class Handshake {
 
   async #fill(): Promise<void> {
     if (!await this.#source.fill()) throw new Refused();
+    if (this.#source.received > HANDSHAKE_BYTES) throw new Unexpected();
   }
 
   /** Reads frames up to the next method, which must be this one. */

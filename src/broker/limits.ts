@@ -48,5 +48,8 @@ export const DEFAULT_LIMITS: Limits = {
 /** Largest frame of a client that has not logged in: of those there may be many. */
 export const HANDSHAKE_FRAME_MAX = 4_096;
 
+/** Bytes that a client may send before its login is done, heartbeats included. */
+export const HANDSHAKE_BYTES = 65_536;
+
 /** The smallest frame_max that AMQP allows a client to ask for. */
 export const LEAST_FRAME_MAX = 4_096;
