@@ -74,7 +74,10 @@ function findMiscount(database: DatabaseSync): string | undefined {
   const row = database.prepare(
     `WITH found AS (
        SELECT id >> ${POSITION_BITS} lane, count(*) depth,
-         sum(length(content) - layout % 65536 - layout / 65536) bytes
+         sum(coalesce(
+           (SELECT length(content) FROM shared WHERE shared.id = message.shared),
+           length(content)
+         ) - layout % 65536 - layout / 65536) bytes
        FROM message
        WHERE NOT EXISTS (
          SELECT 1 FROM discarded
@@ -92,7 +95,10 @@ function findMiscount(database: DatabaseSync): string | undefined {
 
 /** Old rows have no checksum. */
 function findForeignBytes(database: DatabaseSync): string | undefined {
-  const rows = database.prepare("SELECT checksum, content FROM message WHERE checksum NOT NULL");
+  const rows = database.prepare(
+    `SELECT checksum, content FROM message WHERE checksum NOT NULL AND shared IS NULL
+     UNION ALL SELECT checksum, content FROM shared`,
+  );
   for (const { checksum, content } of rows.iterate()) {
     if (checksumOf(content as Uint8Array) !== checksum) return "a message has another one's bytes";
   }

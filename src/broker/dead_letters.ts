@@ -4,7 +4,7 @@ import { ByteWriter } from "./bytes.ts";
 import { ContentHeader } from "./content_header.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { type Field, integerOf, type Table, tableOf, textOf } from "./fields.ts";
-import type { Message, Publication } from "./message.ts";
+import { type Message, type Publication, share } from "./message.ts";
 import { addressOf, readAddress } from "./address.ts";
 import type { DeathReason, Queue } from "./queue.ts";
 import type { Slice, Work } from "./scheduler.ts";
@@ -141,6 +141,7 @@ export class DeadLetters implements Work {
     for (const routingKey of keys) {
       vhost.route(exchange, { routingKey, headers: () => headers }, targets);
     }
+    if (targets.size > 1) share(publication);
     for (const target of targets) {
       // A cycle that no consumer took part in would never end.
       if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
@@ -187,7 +188,7 @@ function rewrite({ queue, message, reason }: DeadLetter, bytes: Uint8Array): Rew
   const addressLength = writer.length;
   writer.append(changed);
   writer.append(bytes.subarray(headerEnd));
-  const publication = {
+  const publication: Publication = {
     bytes: writer.copy(),
     addressLength,
     headerLength: changed.length,

@@ -35,11 +35,15 @@ export class MemoryUse {
   }
 
   add(message: Message): void {
-    this.bytes += weightOf(message);
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && sharing.messages++ > 0;
+    this.bytes += isCounted ? OVERHEAD_BYTES : weightOf(message);
   }
 
   remove(message: Message): void {
-    this.bytes -= weightOf(message);
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && --sharing.messages > 0;
+    this.bytes -= isCounted ? OVERHEAD_BYTES : weightOf(message);
   }
 }
 
@@ -109,6 +113,7 @@ export class Lane implements LaneRecord {
       expiresAt,
       durable,
     );
+    message.sharing = publication.sharing;
     // The store first: it may refuse.
     const hasRoom = this.#hasRoom();
     if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);

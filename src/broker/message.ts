@@ -33,6 +33,14 @@ export interface Publication extends Content {
   priority: number;
   /** Milliseconds, or undefined. */
   expiration: number | undefined;
+  /** Set when it goes to several queues. */
+  sharing?: Sharing;
+}
+
+/** A content that several queues have: its bytes count once. */
+export interface Sharing {
+  /** How many messages in memory have it. Written by the memory of the queues. */
+  messages: number;
 }
 
 /** The counters of a lane, written with its messages. A lane holds one priority of one queue. */
@@ -73,6 +81,8 @@ export class Message {
   released = false;
   /** Counted among those that are delivered and only in memory. Written by the queue. */
   held = false;
+  /** Undefined: nobody else has these bytes. */
+  sharing: Sharing | undefined = undefined;
 
   constructor(
     lane: LaneRecord,
@@ -116,4 +126,11 @@ export class Message {
       this.bytes = this.bytes.slice();
     }
   }
+}
+
+/** Prepares a publication for several queues, which will have the same bytes. */
+export function share(publication: Publication): void {
+  const { bytes } = publication;
+  if (bytes.length < bytes.buffer.byteLength) publication.bytes = bytes.slice();
+  publication.sharing = { messages: 0 };
 }

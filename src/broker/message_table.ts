@@ -25,7 +25,14 @@ export const LAST_LANE = 2 ** (63 - POSITION_BITS) - 1;
 
 /** The rows of a lane lie together, in the order of their positions. */
 export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL,
-  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL, checksum INTEGER`;
+  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL, checksum INTEGER,
+  shared INTEGER`;
+
+/** Bytes from which on a content that several messages have is written once. */
+const SHARED_FROM = 512;
+
+/** In the row of a message whose content is shared. */
+const NO_BYTES = new Uint8Array();
 
 /** Milliseconds, and rows at most, to delete of given up ranges in one transaction. */
 const SWEEP_MS = 10;
@@ -38,6 +45,11 @@ const MOST_UNREADABLE = 20_000;
 function idOf(lane: string, position: string): string {
   return `(${lane} << ${POSITION_BITS} | ${position})`;
 }
+
+type Value = number | Uint8Array | null;
+
+/** Values of a row, its id being two. */
+const COLUMNS = 8;
 
 interface Range {
   lane: number;
@@ -62,6 +74,7 @@ export class MessageTable {
   readonly #database: DatabaseSync;
   readonly #insertMany: StatementSync;
   readonly #insertOne: StatementSync;
+  readonly #insertShared: StatementSync;
   readonly #delete: StatementSync;
   readonly #deleteSome: StatementSync;
   readonly #update: StatementSync;
@@ -72,6 +85,8 @@ export class MessageTable {
   readonly #onDamage: (error: unknown) => void;
   /** Positions of lanes, by their ids, behind which nothing can be read. */
   readonly #givenUp = new Map<number, number>();
+  /** The highest id of a shared content so far. */
+  #lastShared: number;
   #inserts: Message[] = [];
   /** Who published them. */
   #authors: (Author | undefined)[] = [];
@@ -93,8 +108,8 @@ export class MessageTable {
   constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
     this.#database = database;
     this.#onDamage = onDamage;
-    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?)`;
-    const columns = "id, expires_at, deliveries, layout, content, checksum";
+    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`;
+    const columns = "id, expires_at, deliveries, layout, content, checksum, shared";
     const insert = `INSERT INTO message(${columns}) VALUES `;
     this.#insertOne = database.prepare(insert + values);
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
@@ -115,9 +130,25 @@ export class MessageTable {
          json_group_array(id & ${LAST_POSITION}) positions, json_group_array(size) sizes,
          json_group_array(layout) layouts, json_group_array(expires_at) expiries,
          json_group_array(deliveries) deliveries
-       FROM (SELECT *, length(content) size FROM message WHERE ${range} ORDER BY id LIMIT ?)`,
+       FROM (
+         SELECT id, layout, expires_at, deliveries,
+           CASE WHEN shared IS NULL THEN content
+             ELSE (SELECT content FROM shared WHERE shared.id = message.shared) END content,
+           CASE WHEN shared IS NULL THEN length(content)
+             ELSE (SELECT length(content) FROM shared WHERE shared.id = message.shared) END size
+         FROM message WHERE ${range} ORDER BY id LIMIT ?)`,
     );
-    this.#load = database.prepare(`SELECT content FROM message WHERE id = ${idOf("?", "?")}`);
+    this.#load = database.prepare(
+      `SELECT coalesce(shared.content, message.content) content
+       FROM message LEFT JOIN shared ON shared.id = message.shared
+       WHERE message.id = ${idOf("?", "?")}`,
+    );
+    this.#insertShared = database.prepare(
+      "INSERT INTO shared(id, copies, checksum, content) VALUES (?, ?, ?, ?)",
+    );
+    this.#lastShared = Number(
+      database.prepare("SELECT max(id) last FROM shared").get()!["last"] ?? 0,
+    );
     this.#last = database.prepare(
       `SELECT id & ${LAST_POSITION} position FROM message WHERE ${range} ORDER BY id DESC LIMIT 1`,
     );
@@ -146,9 +177,10 @@ export class MessageTable {
 
   insert(message: Message, author: Author | undefined): void {
     message.row = Row.pending;
+    const isCopy = this.#inserts.at(-1)?.bytes === message.bytes;
     this.#inserts.push(message);
     this.#authors.push(author);
-    this.#insertedBytes += message.size;
+    if (!isCopy) this.#insertedBytes += message.size;
   }
 
   remove(message: Message): void {
@@ -188,8 +220,8 @@ export class MessageTable {
     for (const [index, message] of this.#inserts.entries()) {
       if (!isWanted(message)) continue;
       const isWritten = attempt({ author: this.#authors[index], what: "a message" }, () => {
-        const values: (number | Uint8Array)[] = [];
-        pushValues(values, message);
+        const values: Value[] = [];
+        pushValues(values, message, null);
         this.#insertOne.run(...values);
       });
       if (isWritten) continue;
@@ -217,19 +249,32 @@ export class MessageTable {
 
   #writeInserts(): void {
     const messages = this.#inserts.filter(isWanted);
-    let index = 0;
-    for (; index + INSERT_ROWS <= messages.length; index += INSERT_ROWS) {
-      const values: (number | Uint8Array)[] = [];
-      for (let offset = 0; offset < INSERT_ROWS; offset++) {
-        pushValues(values, messages[index + offset]!);
+    let values: Value[] = [];
+    let shared: number | null = null;
+    for (const [index, message] of messages.entries()) {
+      const { bytes } = message;
+      // The copies of one publish stand behind one another.
+      if (index === 0 || messages[index - 1]!.bytes !== bytes) {
+        shared = this.#share(messages, index);
       }
+      pushValues(values, message, shared);
+      if (values.length < INSERT_ROWS * COLUMNS) continue;
       this.#insertMany.run(...values);
+      values = [];
     }
-    for (; index < messages.length; index++) {
-      const values: (number | Uint8Array)[] = [];
-      pushValues(values, messages[index]!);
-      this.#insertOne.run(...values);
+    for (let at = 0; at < values.length; at += COLUMNS) {
+      this.#insertOne.run(...values.slice(at, at + COLUMNS));
     }
+  }
+
+  /** @returns the id of a content, if others behind the message have the same and it is not small */
+  #share(messages: Message[], index: number): number | null {
+    const { bytes, size } = messages[index]!;
+    if (size < SHARED_FROM || messages[index + 1]?.bytes !== bytes) return null;
+    let end = index + 1;
+    while (messages[end]?.bytes === bytes) end++;
+    this.#insertShared.run(++this.#lastShared, end - index, checksumOf(bytes!), bytes!);
+    return this.#lastShared;
   }
 
   /** Consecutive positions become one range. */
@@ -455,15 +500,16 @@ function isWanted(message: Message): boolean {
   return message.row === Row.pending && !message.lane.dropped;
 }
 
-function pushValues(values: (number | Uint8Array)[], message: Message): void {
+function pushValues(values: Value[], message: Message, shared: number | null): void {
   values.push(
     message.lane.id,
     message.position,
     message.expiresAt,
     message.deliveries,
     message.headerLength * 0x10000 + message.addressLength,
-    message.bytes!,
+    shared === null ? message.bytes! : NO_BYTES,
     // The others are not there any more when somebody looks.
-    message.durable ? checksumOf(message.bytes!) : 0,
+    message.durable && shared === null ? checksumOf(message.bytes!) : 0,
+    shared,
   );
 }

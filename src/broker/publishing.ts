@@ -12,7 +12,7 @@ import type { Exchange } from "./exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "./faults.ts";
 import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
 import { type Table, textOf } from "./fields.ts";
-import type { Publication } from "./message.ts";
+import { type Publication, share } from "./message.ts";
 import { BASIC_CLASS, idsOf } from "./methods.ts";
 import type { Queue } from "./queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
@@ -273,6 +273,7 @@ export class Publishing {
       if (target.mandatory) this.#return(publication);
       return "unrouted";
     }
+    if (queues.length > 1) share(publication);
     let accepted = true;
     for (const queue of queues) {
       if (!queue.publish(publication)) accepted = false;

@@ -7,6 +7,18 @@ import { EXIT, ToolError } from "../errors.ts";
 const APPLICATION_ID = 0x414d5150;
 
 /**
+ * Contents that several messages have; with the last of them they go. `message.shared` is the row's
+ * id, and NULL for a message that has its own content.
+ */
+export const SHARED_TABLE = `CREATE TABLE shared(
+     id INTEGER PRIMARY KEY, copies INTEGER NOT NULL, checksum INTEGER NOT NULL,
+     content BLOB NOT NULL);
+   CREATE TRIGGER message_gone AFTER DELETE ON message WHEN OLD.shared IS NOT NULL BEGIN
+     UPDATE shared SET copies = copies - 1 WHERE id = OLD.shared;
+     DELETE FROM shared WHERE id = OLD.shared AND copies <= 0;
+   END`;
+
+/**
  * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
  * new step. An old file is kept in tests/broker/fixtures for every released version.
  */
@@ -74,6 +86,8 @@ const MIGRATIONS = [
    -- What the file was when it was written last, while a broker uses it.
    CREATE TABLE in_use(file TEXT NOT NULL);
    PRAGMA application_id = ${APPLICATION_ID};`,
+  `ALTER TABLE message ADD COLUMN shared INTEGER;
+   ${SHARED_TABLE};`,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

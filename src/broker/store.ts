@@ -18,6 +18,7 @@ import {
   describeStorageError,
   NO_TEMPORARY_FILES,
   openDatabase,
+  SHARED_TABLE,
   StorageError,
 } from "./schema.ts";
 import { EXIT } from "../errors.ts";
@@ -341,6 +342,7 @@ export class Store {
       database.exec(NO_TEMPORARY_FILES);
       database.exec(
         `CREATE TABLE message(${MESSAGE_COLUMNS});
+         ${SHARED_TABLE};
          CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
       );
       const messages = new MessageTable(database, (error) => this.#noteDamage(error));
