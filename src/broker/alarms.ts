@@ -23,6 +23,8 @@ export interface AlarmOptions {
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
   onStuck: () => void;
+  /** The disk is almost full. */
+  onLow: () => void;
   /** All alarms are over. */
   onClear: () => void;
 }
@@ -91,6 +93,7 @@ export class Alarms {
         free,
         needed: diskFreeBytes,
       });
+      this.#options.onLow();
     }
     this.#change(() => this.#disk = low ? "low on disk" : undefined);
     const soonest = (free - diskFreeBytes) / FASTEST;

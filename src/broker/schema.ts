@@ -115,6 +115,10 @@ export function describeStorageError(error: unknown): string {
   return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
 }
 
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && /is full/.test(error.message);
+}
+
 /** The data file cannot be used. */
 export class StorageError extends ToolError {
   override readonly name = "StorageError";

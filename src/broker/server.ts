@@ -152,6 +152,7 @@ export class Broker implements QueueHost {
       isInPlace: () => this.store.isInPlace,
       log: options.log,
       onStuck: () => this.#block(),
+      onLow: () => this.store.makeRoom(),
       onClear: () => this.#unblock(),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);

@@ -7,24 +7,24 @@
  * the start and at the end.
  */
 
-import { type DatabaseSync, DatabaseSync as Database, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { findDamage, InUse } from "./copied_data.ts";
 import { Definitions, type Subject } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "./message.ts";
-import { LAST_LANE, MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
-import { type Attempt, type Author, isRefusal, Refusals, type Request } from "./refusals.ts";
-import {
-  createPrivately,
-  describeStorageError,
-  NO_TEMPORARY_FILES,
-  openDatabase,
-  SHARED_TABLE,
-  StorageError,
-} from "./schema.ts";
+import { LAST_LANE, MessageTable } from "./message_table.ts";
+import { type Author, Refusals } from "./refusals.ts";
+import { Reserve } from "./reserve.ts";
+import { describeStorageError, isDiskFull, openDatabase, StorageError } from "./schema.ts";
+import { Scratch } from "./scratch.ts";
+import { rollback, runTransaction } from "./transaction.ts";
 import { EXIT } from "../errors.ts";
 
 export const DATA_FILE = "broker.db";
 const SCRATCH_FILE = "scratch.db";
+const RESERVE_FILE = "reserve";
+
+/** Milliseconds between two tries to get the reserve back. */
+const RESERVE_RETRY_MS = 1_000;
 
 /** Changes, and bytes of messages, that do not wait for company any more. */
 const ENOUGH_ROWS = 2_000;
@@ -75,7 +75,9 @@ export class Store {
   readonly #refusals: Refusals;
   readonly #messages: MessageTable;
   readonly #upsertLane: StatementSync;
-  #scratch: { database: DatabaseSync; messages: MessageTable } | undefined;
+  readonly #scratch: Scratch;
+  readonly #reserve: Reserve;
+  #reserveTimer: ReturnType<typeof setTimeout> | undefined;
   #changedLanes = new Set<LaneRecord>();
   #deliveredLanes = new Set<LaneRecord>();
   #failing = false;
@@ -110,14 +112,18 @@ export class Store {
     }
     this.#inode = this.#inodeOf(DATA_FILE);
     if (this.#inode !== undefined) openFiles.add(this.#inode);
-    this.#removeScratch();
     this.definitions = new Definitions(this.#database, {
       onChange: this.#onChange,
       beforeWrite: () => this.#inUse.mark(),
       onRefused: options.onUnsaved ?? (() => {}),
     });
     this.#refusals = new Refusals(options.onRefusal ?? (() => {}));
-    this.#messages = new MessageTable(this.#database, (error) => this.#noteDamage(error));
+    const onDamage = (error: unknown) => this.#noteDamage(error);
+    this.#reserve = new Reserve(
+      this.#folder === undefined ? undefined : this.#pathOf(RESERVE_FILE),
+    );
+    this.#scratch = new Scratch(this.#pathOf(SCRATCH_FILE), this.#refusals, onDamage);
+    this.#messages = new MessageTable(this.#database, onDamage);
     this.#upsertLane = this.#database.prepare(
       "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
         "VALUES (?, ?, ?, ?, ?, ?)",
@@ -209,7 +215,7 @@ export class Store {
   /** A lane and all that it ever held is gone. */
   dropLane(lane: LaneRecord, lastPosition: number, bytes: number): void {
     this.discard(lane, 1, lastPosition, bytes);
-    const tables = [this.#messages, this.#scratch?.messages];
+    const tables = [this.#messages, this.#scratch.messages];
     const left = tables.some((table) => table?.hasDiscardedOf(lane.id));
     if (left) this.#droppedLaneIds.add(lane.id);
     else this.#laneIds.delete(lane.id);
@@ -298,14 +304,15 @@ export class Store {
 
   #read(lane: LaneRecord, after: number, limit: number): Message[] {
     const durable = lane.id > 0 ? this.#messages.read(lane, after, limit, true) : [];
-    if (this.#scratch === undefined) return durable;
-    return durable.concat(this.#scratch.messages.read(lane, after, limit, false))
+    const scratch = this.#scratch.messages;
+    if (scratch === undefined) return durable;
+    return durable.concat(scratch.read(lane, after, limit, false))
       .sort((one, other) => one.position - other.position)
       .slice(0, limit);
   }
 
   #tableOf(message: Message): MessageTable {
-    return message.durable ? this.#messages : this.#openScratch();
+    return message.durable ? this.#messages : this.#scratch.open();
   }
 
   /**
@@ -314,8 +321,9 @@ export class Store {
    */
   prepare(): void {
     try {
-      this.#openScratch();
+      this.#scratch.open();
       this.#inUse.mark();
+      this.#reserve.take(this.reusableBytes);
     } catch {
       // The first change tries again.
       rollback(this.#database);
@@ -327,32 +335,6 @@ export class Store {
     return this.#inUse.isCopy;
   }
 
-  #openScratch(): MessageTable {
-    this.#scratch ??= this.#makeScratch();
-    return this.#scratch.messages;
-  }
-
-  #makeScratch(): { database: DatabaseSync; messages: MessageTable } {
-    const path = this.#pathOf(SCRATCH_FILE);
-    this.#removeScratch();
-    if (this.#folder !== undefined) createPrivately(path);
-    const database = new Database(path);
-    try {
-      database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
-      database.exec(NO_TEMPORARY_FILES);
-      database.exec(
-        `CREATE TABLE message(${MESSAGE_COLUMNS});
-         ${SHARED_TABLE};
-         CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
-      );
-      const messages = new MessageTable(database, (error) => this.#noteDamage(error));
-      return { database, messages };
-    } catch (error) {
-      database.close();
-      throw error;
-    }
-  }
-
   /**
    * Gives up all rows of a lane between two positions. They are deleted piece by piece, if they are
    * not few.
@@ -361,7 +343,7 @@ export class Store {
   discard(lane: LaneRecord, first: number, last: number, bytes: number): void {
     if (first > last) return;
     const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES;
-    this.#scratch?.messages.discard(lane, first, last, short);
+    this.#scratch.messages?.discard(lane, first, last, short);
     if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
     this.#onChange();
     this.#onDiscard?.();
@@ -369,7 +351,7 @@ export class Store {
 
   /** Whether rows of purged messages are left. */
   get hasDiscarded(): boolean {
-    return this.#messages.hasDiscarded || (this.#scratch?.messages.hasDiscarded ?? false);
+    return this.#messages.hasDiscarded || (this.#scratch.messages?.hasDiscarded ?? false);
   }
 
   // -- commit --
@@ -377,13 +359,13 @@ export class Store {
   /** Whether a commit would write anything. */
   get dirty(): boolean {
     return this.#messages.dirty || this.definitions.dirty || this.#changedLanes.size > 0 ||
-      (this.#scratch?.messages.dirty ?? false);
+      (this.#scratch.messages?.dirty ?? false);
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
     if (this.definitions.pendingRows >= ENOUGH_ROWS) return true;
-    const tables = [this.#messages, this.#scratch?.messages];
+    const tables = [this.#messages, this.#scratch.messages];
     return tables.some((table) =>
       table !== undefined &&
       (table.pendingRows >= ENOUGH_ROWS || table.pendingBytes >= ENOUGH_BYTES)
@@ -407,12 +389,8 @@ export class Store {
   commit(): boolean {
     if (!this.dirty) return true;
     this.forceDelivered();
-    try {
-      this.#writeScratch();
-      this.#inUse.mark();
-      this.#writeTransaction();
-    } catch (error) {
-      rollback(this.#database);
+    const error = this.#writeWithRoom();
+    if (error !== undefined) {
       this.#lastCommitFailed = true;
       this.#report(describeStorageError(error));
       return false;
@@ -421,63 +399,72 @@ export class Store {
     this.definitions.settled();
     this.#changedLanes.clear();
     this.#lastCommitFailed = false;
-    this.#report(this.#damaged);
+    this.#reportState();
     this.#refusals.tell();
     return true;
   }
 
-  #writeTransaction(): void {
-    const database = this.#database;
-    const attempt: Attempt = (request, run) => this.#attempt(database, request, run);
-    try {
-      database.exec("BEGIN IMMEDIATE");
-      this.definitions.write();
-      this.#messages.write();
-    } catch (error) {
-      rollback(database);
-      if (!isRefusal(error)) throw error;
-      database.exec("BEGIN IMMEDIATE");
-      this.definitions.writeSingly(attempt);
-      this.#messages.writeSingly(attempt, (message) => this.#count(message, -1));
-    }
-    this.#writeLanes();
-    database.exec("COMMIT");
+  /** @returns why it failed */
+  #writeWithRoom(): unknown {
+    let error = this.#write();
+    // What the log holds may find its place in the file, and then its room is used again.
+    if (isDiskFull(error) && this.#emptyLog("RESTART")) error = this.#write();
+    if (isDiskFull(error) && this.#reserve.release()) error = this.#write();
+    return error;
   }
 
-  #writeScratch(): void {
-    if (!this.#scratch?.messages.dirty) return;
-    const { database, messages } = this.#scratch;
-    const attempt: Attempt = (request, run) => this.#attempt(database, request, run);
+  #write(): unknown {
     try {
-      database.exec("BEGIN");
-      messages.write();
+      this.#scratch.write();
+      this.#inUse.mark();
+      this.#writeTransaction();
+      return undefined;
     } catch (error) {
-      rollback(database);
-      if (!isRefusal(error)) throw error;
-      database.exec("BEGIN");
-      messages.writeSingly(attempt, () => {});
+      rollback(this.#database);
+      return error;
     }
-    try {
-      database.exec("COMMIT");
-    } finally {
-      rollback(database);
-    }
-    messages.settled();
   }
 
-  #attempt(database: DatabaseSync, request: Request, run: () => void): boolean {
-    database.exec("SAVEPOINT attempt");
+  /** @returns whether all of the log is in the file */
+  #emptyLog(mode: "RESTART" | "TRUNCATE"): boolean {
     try {
-      run();
-      return true;
-    } catch (error) {
-      if (!isRefusal(error)) throw error;
-      database.exec("ROLLBACK TO attempt");
-      this.#refusals.add(request, error);
+      return this.#number(`PRAGMA wal_checkpoint(${mode})`) === 0;
+    } catch {
       return false;
-    } finally {
-      if (database.isTransaction) database.exec("RELEASE attempt");
     }
+  }
+
+  /** Publishers wait for the reserve, once it had to be given up. */
+  #reportState(): void {
+    clearTimeout(this.#reserveTimer);
+    const isMissing = this.#reserve.isReleased && !this.#restoreReserve();
+    if (isMissing) this.#reserveTimer = setTimeout(() => this.#reportState(), RESERVE_RETRY_MS);
+    if (this.#lastCommitFailed) return;
+    this.#report(this.#damaged ?? (isMissing ? "the disk is full" : undefined));
+  }
+
+  #restoreReserve(): boolean {
+    const take = () => this.#reserve.take(this.reusableBytes);
+    return take() || (this.#emptyLog("TRUNCATE") && take());
+  }
+
+  /** The disk is almost full: gives all that is stored its place while there is one. */
+  makeRoom(): void {
+    this.#emptyLog("TRUNCATE");
+  }
+
+  #writeTransaction(): void {
+    runTransaction(this.#database, this.#refusals, {
+      all: () => {
+        this.definitions.write();
+        this.#messages.write();
+      },
+      singly: (attempt) => {
+        this.definitions.writeSingly(attempt);
+        this.#messages.writeSingly(attempt, (message) => this.#count(message, -1));
+      },
+      last: () => this.#writeLanes(),
+    });
   }
 
   #writeLanes(): void {
@@ -499,8 +486,9 @@ export class Store {
     try {
       this.#inUse.mark();
       this.#sweep(this.#messages, this.#database);
-      if (this.#scratch) this.#sweep(this.#scratch.messages, this.#scratch.database);
-      if (!this.#lastCommitFailed) this.#report(this.#damaged);
+      const { messages, database } = this.#scratch;
+      if (messages !== undefined) this.#sweep(messages, database!);
+      this.#reportState();
     } catch (error) {
       this.#report(describeStorageError(error));
     }
@@ -517,8 +505,9 @@ export class Store {
   }
 
   close(): void {
-    this.#scratch?.database.close();
-    this.#removeScratch();
+    clearTimeout(this.#reserveTimer);
+    this.#scratch.close();
+    this.#reserve.end();
     try {
       this.#inUse.clear();
     } catch {
@@ -537,11 +526,6 @@ export class Store {
       EXIT.temporary,
     );
   }
-
-  /** The data file is locked meanwhile: nobody else can be using it. */
-  #removeScratch(): void {
-    if (this.#folder !== undefined) removeFile(this.#pathOf(SCRATCH_FILE));
-  }
 }
 
 /** @throws {StorageError} when it was made while the original was written */
@@ -553,17 +537,4 @@ function refuseDamagedCopy(path: string, database: DatabaseSync): void {
       `(${damage}); end the broker before its folder is copied`,
     EXIT.badData,
   );
-}
-
-/** SQLite has rolled back by itself after some errors, a full disk among them. */
-function rollback(database: DatabaseSync): void {
-  if (database.isTransaction) database.exec("ROLLBACK");
-}
-
-function removeFile(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }

@@ -87,10 +87,16 @@ export class Turn {
     if (this.#retry !== undefined) return;
     const isAwaited = this.#confirming.size > 0 || this.#flushing.size > 0;
     if (isAwaited || this.#store.isFull) this.#commit();
-    else if (this.#store.dirty) this.#lazyTimer ??= setTimeout(() => this.#commit(), LAZY_MS);
+    else if (this.#store.dirty) this.#waitForCompany();
     if (this.#store.hasDelivered) {
       this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
     }
+  }
+
+  /** Longer while the disk is full: few large commits take less of it than many small ones. */
+  #waitForCompany(): void {
+    const ms = this.#store.isStuck ? RETRY_MS : LAZY_MS;
+    this.#lazyTimer ??= setTimeout(() => this.#commit(), ms);
   }
 
   #commit(): void {

@@ -96,29 +96,36 @@ diskTest("a full disk blocks publishers until there is room, and loses nothing",
   await end(broker);
 });
 
-diskTest("on a full disk consumers declare what exists", async (disk) => {
-  // Another program fills it, for good.
-  await using broker = startOn(disk, 0);
-  const client = await publisher(await portOf(broker));
-  await using _peer = client.peer;
-  await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
-  await client.channel.expect("basic.ack");
-  await Deno.writeFile(`${disk.path}/ballast`, new Uint8Array(20_000_000)).catch(() => {});
-  const { sent } = await fillUp(client);
-  await client.control.expect("connection.blocked");
+diskTest(
+  "on a full disk consumers declare what exists, and publishers go on when all is consumed",
+  async (disk) => {
+    // Another program fills it, for good.
+    await using broker = startOn(disk, 0);
+    const client = await publisher(await portOf(broker));
+    await using _peer = client.peer;
+    await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+    await client.channel.expect("basic.ack");
+    await Deno.writeFile(`${disk.path}/ballast`, new Uint8Array(20_000_000)).catch(() => {});
+    const { sent } = await fillUp(client);
+    await client.control.expect("connection.blocked");
 
-  await using reader = await openPeer(await portOf(broker));
-  const channel = await reader.open();
-  const binding = { queue: "tasks", exchange: "amq.direct" };
-  await channel.call("queue.declare", { queue: "tasks", durable: true });
-  await channel.call("queue.declare", { queue: "own", exclusive: true });
-  await channel.call("queue.bind", { ...binding, queue: "own" });
-  await channel.call("queue.unbind", binding);
-  assertEquals(await drain(channel), [0, ...upTo(sent)]);
-  await reader.close();
-  broker.kill("SIGKILL");
-  await broker.ended();
-});
+    await using reader = await openPeer(await portOf(broker));
+    const channel = await reader.open();
+    const binding = { queue: "tasks", exchange: "amq.direct" };
+    await channel.call("queue.declare", { queue: "tasks", durable: true });
+    await channel.call("queue.declare", { queue: "own", exclusive: true });
+    await channel.call("queue.bind", { ...binding, queue: "own" });
+    await channel.call("queue.unbind", binding);
+    assertEquals(await drain(channel), [0, ...upTo(sent)]);
+    await client.control.expect("connection.unblocked");
+    await client.channel.expect("basic.ack");
+    await client.channel.publish({ routingKey: "tasks" }, "again", PERSISTENT);
+    await client.channel.expect("basic.ack");
+    await client.peer.close();
+    await reader.close();
+    await end(broker);
+  },
+);
 
 diskTest(
   "kill -9 on a full disk: what was confirmed is there with the next start",

@@ -1,0 +1,88 @@
+/**
+ * Transient messages for which memory has no room, in a file that is removed at the start and at the
+ * end. Not synced: nothing in it outlives the process.
+ */
+
+import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
+import { MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
+import type { Refusals } from "./refusals.ts";
+import { createPrivately, NO_TEMPORARY_FILES, SHARED_TABLE } from "./schema.ts";
+import { runTransaction } from "./transaction.ts";
+
+export class Scratch {
+  readonly #path: string;
+  readonly #refusals: Refusals;
+  readonly #onDamage: (error: unknown) => void;
+  #database: DatabaseSync | undefined;
+  #messages: MessageTable | undefined;
+
+  /**
+   * @param path `:memory:` for none
+   * @param onDamage told why rows cannot be read
+   */
+  constructor(path: string, refusals: Refusals, onDamage: (error: unknown) => void) {
+    this.#path = path;
+    this.#refusals = refusals;
+    this.#onDamage = onDamage;
+    this.#remove();
+  }
+
+  /** Undefined until it is opened. */
+  get messages(): MessageTable | undefined {
+    return this.#messages;
+  }
+
+  get database(): DatabaseSync | undefined {
+    return this.#database;
+  }
+
+  open(): MessageTable {
+    return this.#messages ??= this.#create();
+  }
+
+  #create(): MessageTable {
+    this.#remove();
+    if (this.#path !== ":memory:") createPrivately(this.#path);
+    const database = new Database(this.#path);
+    try {
+      database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
+      database.exec(NO_TEMPORARY_FILES);
+      database.exec(
+        `CREATE TABLE message(${MESSAGE_COLUMNS});
+         ${SHARED_TABLE};
+         CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
+      );
+      const messages = new MessageTable(database, this.#onDamage);
+      this.#database = database;
+      return messages;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  write(): void {
+    const messages = this.#messages;
+    if (!messages?.dirty) return;
+    runTransaction(this.#database!, this.#refusals, {
+      all: () => messages.write(),
+      singly: (attempt) => messages.writeSingly(attempt, () => {}),
+    });
+    messages.settled();
+  }
+
+  close(): void {
+    this.#database?.close();
+    this.#remove();
+  }
+
+  /** The data file is locked meanwhile: nobody else can be using it. */
+  #remove(): void {
+    if (this.#path === ":memory:") return;
+    try {
+      Deno.removeSync(this.#path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}

@@ -1,0 +1,57 @@
+/** One transaction of a database, without those statements that are refused for their data. */
+
+import type { DatabaseSync } from "node:sqlite";
+import { type Attempt, isRefusal, type Refusals, type Request } from "./refusals.ts";
+
+export interface Work {
+  /** Runs the statements. */
+  all(): void;
+  /** The same, one by one, when one of them was refused. */
+  singly(attempt: Attempt): void;
+  /** Runs the last ones. */
+  last?(): void;
+}
+
+export function runTransaction(database: DatabaseSync, refusals: Refusals, work: Work): void {
+  const attempt: Attempt = (request, run) => attemptOne(database, refusals, request, run);
+  try {
+    database.exec("BEGIN IMMEDIATE");
+    try {
+      work.all();
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      database.exec("ROLLBACK");
+      database.exec("BEGIN IMMEDIATE");
+      work.singly(attempt);
+    }
+    work.last?.();
+    database.exec("COMMIT");
+  } finally {
+    rollback(database);
+  }
+}
+
+function attemptOne(
+  database: DatabaseSync,
+  refusals: Refusals,
+  request: Request,
+  run: () => void,
+): boolean {
+  database.exec("SAVEPOINT attempt");
+  try {
+    run();
+    return true;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    database.exec("ROLLBACK TO attempt");
+    refusals.add(request, error);
+    return false;
+  } finally {
+    if (database.isTransaction) database.exec("RELEASE attempt");
+  }
+}
+
+/** SQLite has rolled back by itself after some errors, a full disk among them. */
+export function rollback(database: DatabaseSync): void {
+  if (database.isTransaction) database.exec("ROLLBACK");
+}
