@@ -156,6 +156,7 @@ async function run(host: Host): Promise<number> {
     ...optional("maxTasks", values["max-tasks"]),
     ...optional("maxRuntimeMs", values["max-runtime"]),
     ...optional("connectTimeoutMs", values["connect-timeout"]),
+    ...(values.strict ? { strictPlaces: values.concurrency } : {}),
     ...optional("consumerPriority", values["consumer-priority"]),
     limitExitCode: values["limit-exit-code"],
     onRun: (ms) => pages?.ran(ms),

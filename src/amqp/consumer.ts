@@ -207,6 +207,19 @@ class Consumption {
     await this.#change();
   }
 
+  /** Asks for one task (basic.get), which is handed on as any other. Never rejects. */
+  async pull(options: ConsumerOptions): Promise<void> {
+    this.#changes = this.#changes.then(async () => {
+      if (this.#isEnded || this.#draining) return;
+      const message = await this.transport.request(
+        "basic.get",
+        this.channel.basicGet(this.#queue, { noAck: false }),
+      );
+      if (message !== null) this.#onMessage(message, options);
+    }).catch(() => {}); // as below
+    await this.#changes;
+  }
+
   #change(): Promise<void> {
     this.#changes = this.#changes.then(() => this.#changeNow())
       .catch(() => {}); // the channel has ended, or its next request will find out
@@ -350,6 +363,15 @@ export class Consumer {
   resume(holder: object): void {
     this.#holders.delete(holder);
     this.#current?.hold(this.#held);
+  }
+
+  /**
+   * Asks for one task, though `holder` holds; resolves when it was handed on, or there is none now.
+   * Never rejects.
+   */
+  async pull(holder: object): Promise<void> {
+    const others = [...this.#holders].some((other) => other !== holder);
+    if (!others && this.consuming) await this.#current!.pull(this.#options);
   }
 
   get #held(): boolean {

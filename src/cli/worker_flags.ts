@@ -125,6 +125,9 @@ export const WORKER_FLAGS = {
     default: 1,
     help: "tasks at the same time; the broker sends no more than these (prefetch)",
   }),
+  strict: toggle({
+    help: "serve the queues in their order: one only when those before it are empty",
+  }),
   "consumer-priority": consumerPriority,
   shell: text({
     value: "TEXT",
@@ -230,6 +233,17 @@ export type WorkerValues = Values<typeof WORKER_FLAGS>;
 /** The queues with the concurrency shared out by weight, at least 1 each. @throws {UsageError} */
 export function readWorkerQueues(values: WorkerValues): WorkerQueue[] {
   const queues = values.queue;
+  if (values.strict) {
+    if (queues.some(({ weight }) => weight !== 1)) {
+      throw new UsageError(
+        "with --strict the queues have no parts of the concurrency, and one has",
+      );
+    }
+    return queues.map(({ name }) => ({
+      policy: readQueuePolicy({ ...values, queue: name }),
+      prefetch: 1,
+    }));
+  }
   if (values.concurrency < queues.length) {
     throw new UsageError(
       `--concurrency must be at least the number of queues, ${queues.length}, and is ${values.concurrency}`,

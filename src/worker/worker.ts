@@ -24,6 +24,7 @@ import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
+import { StrictIntake } from "./strict.ts";
 
 /** A queue and how many of its tasks may be here at the same time. */
 export interface WorkerQueue {
@@ -38,6 +39,8 @@ export interface WorkerOptions {
   readonly queues: readonly WorkerQueue[];
   readonly handler: Handler;
   readonly log: Logger;
+  /** The queues are served in strict order, with so many tasks at the same time. */
+  readonly strictPlaces?: number;
   /** Default {@linkcode DEFAULT_POLICY}. */
   readonly retries?: RetryPolicy;
   /** Type of delay and dead queues that have to be created; default quorum. */
@@ -99,6 +102,7 @@ export class Worker {
   readonly #forwarder: Forwarder;
   readonly #pool: Pool;
   readonly #consumers: readonly Consumer[];
+  readonly #strict: StrictIntake | undefined;
   readonly #limits: Limits;
   #draining: Promise<void> | undefined;
   /** No more tasks come, or the grace is over. */
@@ -127,7 +131,8 @@ export class Worker {
     this.#pool = new Pool({
       starts: new Starts(this.#forwarder, log),
       handler: options.handler,
-      concurrency: options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
+      concurrency: options.strictPlaces ??
+        options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
       policy,
       finished: this.#finished,
       settler: new Settler({
@@ -152,7 +157,8 @@ export class Worker {
       onUnable,
     });
     this.#waitingForReady = options.queues.length;
-    this.#consumers = options.queues.map((queue) => this.#consumer(queue));
+    this.#consumers = options.queues.map((queue, i) => this.#consumer(queue, i));
+    this.#strict = this.#strictIntake();
     this.#limits = new Limits({
       exitWhenEmpty: options.exitWhenEmpty ?? false,
       ...(options.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: options.idleTimeoutMs }),
@@ -299,11 +305,27 @@ export class Worker {
     return sum;
   }
 
-  #consumer({ policy, prefetch }: WorkerQueue): Consumer {
+  #strictIntake(): StrictIntake | undefined {
+    const { maxTasks = Infinity, strictPlaces } = this.#options;
+    if (strictPlaces === undefined) return undefined;
+    return new StrictIntake({
+      consumers: this.#consumers,
+      places: Math.min(strictPlaces, maxTasks),
+      run: (delivery) => this.#run(delivery),
+      giveBack: (delivery) => this.#pool.giveBack(delivery),
+    });
+  }
+
+  #run(delivery: Delivery): Promise<void> {
+    const stopped = this.#consumers.some((consumer) => consumer.stopped);
+    return stopped ? this.#pool.giveBack(delivery) : this.#pool.run(delivery);
+  }
+
+  /** @param index of the queue, in order */
+  #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
     const { log } = this.#options;
     const early = this.#options.ackEarly === true;
-    const run = (delivery: Delivery) =>
-      consumer.stopped ? this.#pool.giveBack(delivery) : this.#pool.run(delivery);
+    const run = (delivery: Delivery) => this.#run(delivery);
     let connections = 0;
     const consumer: Consumer = new Consumer({
       connector: this.#connector(),
@@ -312,10 +334,15 @@ export class Worker {
       prefetch: early ? 1 : Math.min(prefetch, this.#options.maxTasks ?? prefetch),
       priority: this.#options.consumerPriority,
       log,
-      onDelivery: (delivery) => void (early ? intake.take(delivery) : run(delivery)),
+      onDelivery: (delivery) => {
+        if (this.#strict !== undefined) this.#strict.take(index, delivery);
+        else if (early) intake.take(delivery);
+        else run(delivery);
+      },
       onReady: () => {
         if (connections++ > 0) log.info("connected again");
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
+        if (this.#waitingForReady === 0) this.#strict?.look();
         this.#limits.changed();
       },
       onLost: (cause) => {
