@@ -71,14 +71,13 @@ export class Alarms {
   async #checkDisk(): Promise<void> {
     const { folder, isInPlace, log } = this.#options;
     if (!isInPlace()) return this.#setGone();
-    // Loading it costs as much as all the rest of the start.
-    const { statfs } = await import("node:fs/promises");
     try {
-      const { bavail, bsize } = await statfs(folder!);
-      if (!this.#stopped) this.#setFree(bavail * bsize);
+      const free = await freeBytes(folder!);
+      if (!this.#stopped) this.#setFree(free);
     } catch (error) {
       if (this.#stopped) return;
       log.warn("cannot see how full the disk is", { error: (error as Error).message });
+      if (this.#disk === GONE) this.#change(() => this.#disk = undefined);
       this.#checkAfter(MOST_MS);
     }
   }
@@ -122,4 +121,14 @@ export class Alarms {
     this.#stopped = true;
     clearTimeout(this.#timer);
   }
+}
+
+/** What the disk of a folder has left for this user. */
+async function freeBytes(folder: string): Promise<number> {
+  // Loading it costs as much as all the rest of the start. Deno 2.4 has no statfs in
+  // node:fs/promises.
+  const { statfs } = await import("node:fs");
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  statfs(folder, (error, disk) => error ? reject(error) : resolve(disk.bavail * disk.bsize));
+  return await promise;
 }

@@ -7,6 +7,7 @@ import { spawn } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { commandOf, finish } from "../e2e/tools.ts";
 import { endpointOf, IDENTITY, open, toolError } from "./harness.ts";
 
@@ -74,9 +75,12 @@ Deno.test("when all addresses are silent, the sentence names the whole time", as
   assertEquals([first.connections, second.connections], [1, 1]);
 });
 
+const folder = await tempDir("hosts-");
+globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recursive: true }));
+
 /** Starts a program where the file of hosts, and nothing else, is another. */
 async function spawnWithHosts(hosts: string, args: readonly string[], url?: string) {
-  const dir = await tempDir("hosts-");
+  const dir = await tempDir("hosts-", folder.path);
   await Deno.writeTextFile(dir.file("hosts"), hosts);
   await Deno.writeTextFile(dir.file("resolv.conf"), "nameserver 127.0.0.1\n");
   const script = `mount --bind "$0/hosts" /etc/hosts &&
@@ -116,9 +120,7 @@ hostsTest(`all addresses of any name are tried${hostsMissing}`, async () => {
 hostsTest(`our broker listens on localhost without them${hostsMissing}`, async () => {
   await using dir = await tempDir();
   const args = ["--listen", "localhost", "--port", "0", "--data", dir.file("data")];
-  const entry = new URL("../../src/broker.ts", import.meta.url).pathname;
-  const command = [Deno.execPath(), "run", "--quiet", "-A", entry, ...args];
-  await using broker = await spawnWithHosts("", command);
+  await using broker = await spawnWithHosts("", toolCommand("broker", args));
   await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:\d+ and amqp:\/\/\[::1\]:\d+/);
   broker.kill("SIGTERM");
   assertEquals((await broker.ended()).code, 0);

@@ -1,5 +1,4 @@
 /** The broker as its users run it, with exactly the permissions of its task, and parts of it. */
-import { permissionsOf } from "../../scripts/compile.ts";
 import { Broker, type BrokerOptions } from "../../src/broker/server.ts";
 import type { Logger } from "../../src/observe/log.ts";
 import {
@@ -9,12 +8,11 @@ import {
   spawn,
   type TestProcess,
 } from "../support/process.ts";
+import { toolCommand } from "../support/tools.ts";
 
-const entry = new URL("../../src/broker.ts", import.meta.url).pathname;
-
-/** The command line that runs the broker from source. */
+/** The command line that runs the broker. */
 export function brokerCommand(args: readonly string[]): [string, ...string[]] {
-  return [Deno.execPath(), "run", "--quiet", ...permissionsOf("broker"), entry, ...args];
+  return toolCommand("broker", args);
 }
 
 /** Starts the broker on a free port, in memory unless `args` say otherwise; `await using` it. */

@@ -11,6 +11,7 @@ import {
 import { spawn } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir } from "../support/temp.ts";
+import { byThisDeno } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { brokerCommand, portOf, startHere, startProcess } from "./harness.ts";
 import { concat, LOGIN, method, residentBytes, sendAll, Witness } from "./strangers.ts";
@@ -352,7 +353,7 @@ Deno.test("a peer that asks and never reads costs a few megabytes, and is droppe
   await waitUntil("some to be taken", async () => await ready() < count);
   const taken = count - await ready();
   assert(taken < 10, `${taken} of ${count} messages were put into the socket's way`);
-  if (before !== undefined) {
+  if (before !== undefined && byThisDeno) { // Deno 2.4 frees garbage later
     const grown = residentBytes(broker)! - before;
     assert(grown < 60 * MB, `grown by ${grown} bytes`);
   }

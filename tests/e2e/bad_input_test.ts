@@ -4,6 +4,7 @@ import { brokerTest, sharedNode } from "../support/broker.ts";
 import { type Output, run } from "../support/process.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
+import { byThisDeno } from "../support/tools.ts";
 import { look, onChannel, takeAll, takeOne } from "./queue_view.ts";
 import { finish, finishInShell, forEachRow, type Tool, type ToolOptions } from "./tools.ts";
 
@@ -340,14 +341,22 @@ brokerTest("one that is empty is one", async () => {
   }
 });
 
-Deno.test("a --file that nobody ends within --timeout is temporary", async () => {
+// Deno 2.4 opens a named pipe while nothing else can happen.
+Deno.test({
+  name: "a --file that nobody ends within --timeout is temporary" +
+    (byThisDeno ? "" : " (ignored: not with Deno 2.4)"),
+  ignore: !byThisDeno,
+  fn: fileWithoutEnd,
+});
+
+async function fileWithoutEnd(): Promise<void> {
   await using dir = await tempDir();
   const path = dir.file("pipe");
   await run("mkfifo", { args: [path] });
   const args = ["--timeout", "300ms", "--file", path];
   const { code, stderr } = await finish("new_task", args, { url: NOBODY });
   assertEquals([code, stderr], [75, `new_task: cannot read the file "${path}" within 300 ms\n`]);
-});
+}
 
 Deno.test("stdin that is a directory or has no end is refused", async () => {
   const [directory, endless] = await Promise.all(
@@ -431,6 +440,7 @@ Deno.test("an option or a command that is not UTF-8 is refused with 64 instead o
   await forEachRow(rows, ([tool, , what]) => `${tool} ${what}`, async ([tool, option, what]) => {
     const line = `"$@" "${option}$(printf '\\377')"`;
     const { code, stderr } = await finishInShell(line, tool, [], "amqp://127.0.0.1:1/");
+    if (code === 101 && !byThisDeno) return; // Deno 2.4 itself ends so
     assertEquals({ code, stderr }, {
       code: 64,
       stderr: `${tool}: ${what} must be UTF-8 without U+FFFD, and is not\n`,

@@ -1,11 +1,12 @@
 /** What new_task puts on the wire, and how it deals with its three streams. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
+import { permissionsOf } from "../../scripts/compile.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { bytesOf, look, onChannel, takeAll, takeOne } from "./queue_view.ts";
-import { commandOf, finish, finishInShell, forEachRow, send, start } from "./tools.ts";
+import { finish, finishInShell, forEachRow, send, start } from "./tools.ts";
 
 const node = await sharedNode();
 const BINARY = Uint8Array.from({ length: 256 }, (_, i) => i);
@@ -168,7 +169,7 @@ Deno.test("--help and --version need neither a broker nor a sound command line",
 });
 
 Deno.test("new_task may use the network, read files and two variables, and never prompts", () => {
-  assertEquals(commandOf("new_task").slice(3, -1), [
+  assertEquals(permissionsOf("new_task"), [
     "--no-prompt",
     "--allow-net",
     "--allow-read",

@@ -1,10 +1,7 @@
-/**
- * The tools as their users run them: real processes, from source, with exactly the permissions of
- * their tasks in deno.json.
- */
+/** The tools as their users run them: real processes, with exactly the permissions they have. */
 import { AssertionError } from "@std/assert";
-import { permissionsOf } from "../../scripts/compile.ts";
 import { type Output, type ProcessOptions, spawn, type TestProcess } from "../support/process.ts";
+import { toolCommand } from "../support/tools.ts";
 
 export type Tool = "new_task" | "worker";
 
@@ -15,18 +12,9 @@ export interface ToolOptions extends ProcessOptions {
   readonly queue?: string;
 }
 
-const sources = new URL("../../src/", import.meta.url).pathname;
-
 /** The command line that runs a tool. */
-export function commandOf(tool: Tool, args: readonly string[] = []): string[] {
-  return [
-    Deno.execPath(),
-    "run",
-    "--quiet",
-    ...permissionsOf(tool),
-    `${sources}${tool}.ts`,
-    ...args,
-  ];
+export function commandOf(tool: Tool, args: readonly string[] = []): [string, ...string[]] {
+  return toolCommand(tool, args);
 }
 
 /** Starts a tool; `await using` it. */
@@ -35,7 +23,7 @@ export function start(
   args: readonly string[] = [],
   { url, queue, ...options }: ToolOptions = {},
 ): TestProcess {
-  const [command, ...rest] = commandOf(tool, args) as [string, ...string[]];
+  const [command, ...rest] = commandOf(tool, args);
   return spawn(command, {
     ...options,
     args: rest,

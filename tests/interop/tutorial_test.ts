@@ -3,10 +3,10 @@
  * makers' programs: declared as today's tutorials do (quorum) and as the older ones did (classic).
  */
 import { assertEquals } from "@std/assert";
-import { permissionsOf } from "../../scripts/compile.ts";
 import { brokerMissing, virtualHost } from "../support/broker.ts";
 import { type Output, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { type Command, type Peer, preparePeers, type QueueType } from "./peers.ts";
 import { Place } from "./place.ts";
@@ -29,7 +29,6 @@ const RECEIVED = " [x] Received ";
 const folder = await tempDir("interop-");
 globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recursive: true }));
 const peers = await preparePeers(folder.path);
-const root = new URL("../../", import.meta.url).pathname;
 
 const place = new Place(await virtualHost());
 
@@ -94,13 +93,10 @@ async function sharing(place: Place, peer: Peer, type: QueueType): Promise<void>
   assertEquals((await place.look()).ready, 0);
 }
 
-/** One of our tools, run from source with the permissions that its task in deno.json gives. */
+/** One of our tools. */
 function ours(tool: "new_task" | "worker", url: string, ...args: string[]): Command {
-  return {
-    command: Deno.execPath(),
-    args: ["run", "--quiet", ...permissionsOf(tool), `${root}src/${tool}.ts`, ...args],
-    env: { AMQP_URL: url },
-  };
+  const [command, ...rest] = toolCommand(tool, args);
+  return { command, args: rest, env: { AMQP_URL: url } };
 }
 
 function start({ command, args, env }: Command, options = {}): TestProcess {

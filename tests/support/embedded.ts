@@ -1,10 +1,8 @@
 /** This project's broker as a process of its own, for tests that run against any broker. */
 import { LeashedProcess } from "./leash.ts";
 import { removeDir } from "./temp.ts";
+import { toolCommand } from "./tools.ts";
 import { waitUntil, within } from "./wait.ts";
-
-const ENTRY = new URL("../../src/broker.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 export interface BrokerOptions {
   /** Further flags. */
@@ -53,7 +51,7 @@ export class EmbeddedBroker implements AsyncDisposable {
     const args = ["--port", `${this.#port}`, "--data", this.data, ...this.#args];
     const broker = new LeashedProcess(
       "broker",
-      [Deno.execPath(), "run", "--quiet", "-A", "--config", CONFIG, ENTRY, ...args],
+      toolCommand("broker", args),
       { env: { ...Deno.env.toObject(), NO_COLOR: "1" }, log: `${this.#dir}/broker.log` },
     );
     this.#process = broker;

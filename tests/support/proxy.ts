@@ -4,7 +4,7 @@
  * future, until changed. On node:net because Deno's own sockets cannot send an RST.
  */
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, Socket } from "node:net";
 import { Mailbox } from "./wait.ts";
 
 export type Direction = "toServer" | "toClient";
@@ -115,7 +115,7 @@ export class Proxy implements AsyncDisposable {
 
   /** Ends all connections with an RST, as a crashed host or an impatient firewall does. */
   async cut(): Promise<void> {
-    await this.#endAll((socket) => socket.resetAndDestroy());
+    await this.#endAll(reset);
   }
 
   /** Ends all connections with a FIN. */
@@ -143,7 +143,7 @@ export class Proxy implements AsyncDisposable {
   #join(client: Socket): void {
     client.on("error", () => {}); // the pump ends by it
     if (this.#refusing) {
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     const server = connect({ host: "127.0.0.1", port: this.#target, noDelay: true });
@@ -170,8 +170,8 @@ export class Proxy implements AsyncDisposable {
         faults.bytesLeft -= passing.length;
         if (!to.write(passing) && !to.destroyed) await once(to, "drain");
         if (faults.bytesLeft <= 0) {
-          to.end(() => to.resetAndDestroy());
-          from.resetAndDestroy();
+          to.end(() => reset(to));
+          reset(from);
           return;
         }
       }
@@ -194,6 +194,14 @@ export class Proxy implements AsyncDisposable {
       this.#pauses.add(resume);
     });
   }
+}
+
+/** Whether this Deno can end a connection with an RST; Deno 2.4 cannot, and sends a FIN. */
+export const canReset: boolean = "resetAndDestroy" in Socket.prototype;
+
+function reset(socket: Socket): void {
+  if (canReset) socket.resetAndDestroy();
+  else socket.destroy();
 }
 
 function directions(direction: Direction | undefined): readonly Direction[] {

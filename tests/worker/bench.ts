@@ -7,11 +7,10 @@ import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
 import { workQueue } from "../../src/task/topology.ts";
-import { spawnDeno, type TestProcess } from "../support/process.ts";
+import { spawn, type TestProcess } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
-
-const WORKER = new URL("../../src/worker.ts", import.meta.url);
 
 /** A task as it lies on a queue. */
 export interface Found {
@@ -84,16 +83,18 @@ export class QueueBench implements AsyncDisposable {
 
   /** The same with more in its environment. */
   workerIn(env: Record<string, string>, ...args: string[]): TestProcess {
-    return spawnDeno(WORKER, {
-      args: ["--queue", this.name, ...args],
+    const [command, ...rest] = toolCommand("worker", ["--queue", this.name, ...args]);
+    return spawn(command, {
+      args: rest,
       env: { AMQP_URL: this.url, WORK_QUEUE: undefined, ...env },
     });
   }
 
   /** Runs `worker dead ...` for this queue and gives its output. */
   async dead(...args: string[]): Promise<string> {
-    await using process = spawnDeno(WORKER, {
-      args: ["dead", ...args, "--queue", this.name],
+    const [command, ...rest] = toolCommand("worker", ["dead", ...args, "--queue", this.name]);
+    await using process = spawn(command, {
+      args: rest,
       env: { AMQP_URL: this.url },
     });
     const { code, stdout, stderr } = await process.ended();

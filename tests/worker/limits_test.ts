@@ -6,10 +6,11 @@ import { DONE } from "../../src/task/handler.ts";
 import { Pace } from "../../src/worker/pace.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
-import { run, spawnDeno, type TestProcess } from "../support/process.ts";
+import { run, spawn, type TestProcess } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil, within } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
 
@@ -87,8 +88,8 @@ brokerTest("a broker that goes away is waited for as long, after the task that r
 
 /** A worker of a broker that nobody else looks at. */
 function workerAt(AMQP_URL: string, ...args: string[]): TestProcess {
-  const entry = new URL("../../src/worker.ts", import.meta.url);
-  return spawnDeno(entry, { args: [...args, "--", "true"], env: { AMQP_URL } });
+  const [command, ...rest] = toolCommand("worker", [...args, "--", "true"]);
+  return spawn(command, { args: rest, env: { AMQP_URL } });
 }
 
 brokerTest(

@@ -4,6 +4,7 @@ import { RabbitmqClient, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { installed, spawn } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { declareQueue, type QueueDeclaration } from "../../src/amqp/declare.ts";
 import { delayQueue } from "../../src/task/topology.ts";
@@ -226,9 +227,8 @@ const noScript = installed("script") ? undefined : "script(1) is not installed";
   `worker queues --watch refreshes on a terminal${noScript ? ` (ignored: ${noScript})` : ""}`,
   async () => {
     await using bench = await QueueBench.open(url);
-    const worker = new URL("../../src/worker.ts", import.meta.url).pathname;
     // exec: a shell that waits would end by the Ctrl-C itself, with 130.
-    const command = ["exec", Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue"];
+    const command = ["exec", ...toolCommand("worker", ["queues", "--watch", "--queue"])];
     await using terminal = spawn("script", {
       args: ["-qec", `${command.join(" ")} ${bench.name}`, "/dev/null"],
       env: { AMQP_URL: url },
@@ -246,8 +246,7 @@ const noScript = installed("script") ? undefined : "script(1) is not installed";
 
 brokerTest("worker queues --watch ends when nobody reads it any more", async () => {
   await using bench = await QueueBench.open(url);
-  const worker = new URL("../../src/worker.ts", import.meta.url).pathname;
-  const watch = [Deno.execPath(), "run", "-qA", worker, "queues", "--watch", "--queue", bench.name];
+  const watch = toolCommand("worker", ["queues", "--watch", "--queue", bench.name]);
   await using pipe = spawn("sh", {
     args: ["-c", `${watch.join(" ")} | head -n 1`],
     env: { AMQP_URL: url },

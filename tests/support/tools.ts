@@ -1,0 +1,38 @@
+/**
+ * Where the tools under test come from: their sources, run by this Deno with exactly the
+ * permissions of their tasks in deno.json; or by the one that TEST_DENO names; or, with
+ * TEST_TOOLS=compiled, the binaries in dist/, which `deno task compile` makes.
+ */
+import { permissionsOf } from "../../scripts/compile.ts";
+
+export type ToolName = "new_task" | "worker" | "broker";
+export type ToolsKind = "source" | "compiled";
+
+const root = new URL("../../", import.meta.url).pathname;
+
+/** What this run is about. */
+export const toolsKind: ToolsKind = chooseKind();
+
+/** Whether the tools are run by the Deno that runs the tests. */
+export const byThisDeno: boolean = toolsKind === "source" && !Deno.env.get("TEST_DENO");
+
+/** The command line that runs a tool. */
+export function toolCommand(name: ToolName, args: readonly string[] = []): [string, ...string[]] {
+  if (toolsKind === "compiled") return [`${root}dist/${name}`, ...args];
+  const flags = ["--quiet", "--config", `${root}deno.json`, ...permissionsOf(name)];
+  return [
+    Deno.env.get("TEST_DENO") || Deno.execPath(),
+    "run",
+    ...flags,
+    `${root}src/${name}.ts`,
+    ...args,
+  ];
+}
+
+function chooseKind(): ToolsKind {
+  const wanted = Deno.env.get("TEST_TOOLS") || "source";
+  if (wanted !== "source" && wanted !== "compiled") {
+    throw new Error(`TEST_TOOLS must be source or compiled, and is ${wanted}`);
+  }
+  return wanted;
+}
