@@ -155,6 +155,7 @@ async function run(host: Host): Promise<number> {
     ...optional("idleTimeoutMs", values["idle-timeout"]),
     ...optional("maxTasks", values["max-tasks"]),
     ...optional("maxRuntimeMs", values["max-runtime"]),
+    ...optional("maxMemoryBytes", values["max-memory"]),
     ...optional("connectTimeoutMs", values["connect-timeout"]),
     ...(values.strict ? { strictPlaces: values.concurrency } : {}),
     ...optional("consumerPriority", values["consumer-priority"]),

@@ -127,6 +127,26 @@ export function integer(
   };
 }
 
+/** An option with a size in bytes, as systemd writes them: "300M" is 300 times 1024 squared. */
+export function size(spec: Described & { min: number }): Flag<number | undefined> {
+  return {
+    ...base(spec),
+    value: spec.value ?? "SIZE",
+    fallback: () => undefined,
+    parse: (texts, source) => {
+      const given = texts.at(-1)!;
+      const [, digits, unit] = /^(\d{1,12})([KMG]?)$/i.exec(given) ?? [];
+      const bytes = Number(digits ?? NaN) * 1_024 ** " KMG".indexOf((unit || " ").toUpperCase());
+      if (bytes >= spec.min) return bytes;
+      throw new UsageError(
+        `${source} must be a number of bytes such as 300M or 1G of at least ${spec.min}, and is ${
+          JSON.stringify(given)
+        }`,
+      );
+    },
+  };
+}
+
 /** An option with a duration ("500ms", "5s", "25m"; a bare number is seconds), in milliseconds. */
 export function duration(
   spec: Described & { default: string; min?: number; max?: number },

@@ -9,7 +9,7 @@ import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import type { WorkerQueue } from "../worker/worker.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
-import { choice, duration, type Flag, integer, text, toggle, type Values } from "./flags.ts";
+import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
 import { queues } from "./queue_names.ts";
 
 const MAX_BACKOFF_MS = 2 ** 31 - 1;
@@ -219,6 +219,12 @@ export const WORKER_FLAGS = {
     help:
       "end with 75 after so long without the broker, and what runs then (default 30s when one of " +
       "these four is given, else for ever)",
+  }),
+  "max-memory": size({
+    min: 2 ** 20,
+    help:
+      "end when the worker takes more than this, such as 300M, and what runs then is finished; " +
+      "with 75, for a supervisor to start it again, or --limit-exit-code",
   }),
   grace: duration({
     default: "25s",

@@ -1,3 +1,12 @@
+/** What ends a worker. */
+export type Limit =
+  | "--exit-when-empty"
+  | "--idle-timeout"
+  | "--max-tasks"
+  | "--max-runtime"
+  | "--max-memory"
+  | "--connect-timeout";
+
 /** When a worker ends by itself. */
 export interface LimitOptions {
   /** End when the queues are empty. */
@@ -8,6 +17,8 @@ export interface LimitOptions {
   readonly maxTasks?: number;
   /** End after so long, in milliseconds. */
   readonly maxRuntimeMs?: number;
+  /** End when this program takes more memory, in bytes; not before its first task. */
+  readonly maxMemoryBytes?: number;
   /** End after so long without the broker, in milliseconds; what runs then is finished first. */
   readonly connectTimeoutMs?: number;
   /** Tasks running now, and tasks started so far. */
@@ -17,11 +28,14 @@ export interface LimitOptions {
   /** Whether tasks may come now. */
   readonly consuming: () => boolean;
   /** Called once. `away`: the broker could not be reached, and it is no limit that is reached. */
-  readonly onEnd: (why: string, away: boolean) => void;
+  readonly onEnd: (why: Limit, away: boolean) => void;
 }
 
 /** Without a task for so long, the queues may be empty. */
 const QUIET_MS = 1_000;
+
+/** A task that runs for long must not take all memory meanwhile. */
+const MEMORY_LOOK_MS = 1_000;
 
 /** Ends a worker that has done enough. `changed` is called whenever a task starts or ends. */
 export class Limits {
@@ -30,6 +44,7 @@ export class Limits {
     quiet?: ReturnType<typeof setTimeout>;
     idle?: ReturnType<typeof setTimeout>;
     runtime?: ReturnType<typeof setTimeout>;
+    memory?: ReturnType<typeof setTimeout>;
     broker?: ReturnType<typeof setTimeout> | undefined;
   } = {};
   /** Tasks could come, at least once. */
@@ -45,6 +60,7 @@ export class Limits {
     this.#options = options;
     this.#endsAt = performance.now() + (options.maxRuntimeMs ?? Infinity);
     this.#awaitEnd();
+    this.#watchMemory();
     this.#watchBroker();
   }
 
@@ -55,6 +71,7 @@ export class Limits {
     const { exitWhenEmpty, idleTimeoutMs, maxTasks, activity } = this.#options;
     const { running, started } = activity();
     if (maxTasks !== undefined && started >= maxTasks) return this.#end("--max-tasks");
+    if (this.#tooBig()) return this.#end("--max-memory");
     clearTimeout(this.#timers.quiet);
     clearTimeout(this.#timers.idle);
     if (running > 0 || !this.#options.consuming()) return;
@@ -74,6 +91,7 @@ export class Limits {
     if (this.#ended) return;
     this.#held = false;
     this.#awaitEnd();
+    this.#watchMemory();
     this.changed();
   }
 
@@ -92,6 +110,21 @@ export class Limits {
     if (this.#endsAt === Infinity) return;
     const ms = Math.max(0, this.#endsAt - performance.now());
     this.#timers.runtime = setTimeout(() => this.#end("--max-runtime", !this.#worked), ms);
+  }
+
+  #watchMemory(): void {
+    if (this.#options.maxMemoryBytes === undefined) return;
+    this.#timers.memory = setTimeout(() => {
+      if (this.#tooBig()) this.#end("--max-memory");
+      else this.#watchMemory();
+    }, MEMORY_LOOK_MS);
+  }
+
+  /** A limit below what every worker takes still lets each life do one task. */
+  #tooBig(): boolean {
+    const { activity, maxMemoryBytes } = this.#options;
+    if (maxMemoryBytes === undefined || activity().started === 0) return false;
+    return Deno.memoryUsage().rss > maxMemoryBytes;
   }
 
   async #checkEmpty(): Promise<void> {
@@ -121,7 +154,7 @@ export class Limits {
     }
   }
 
-  #end(why: string, away = false): void {
+  #end(why: Limit, away = false): void {
     if (this.#ended) return;
     this.dispose();
     this.#options.onEnd(why, away);

@@ -68,6 +68,7 @@ export interface WorkerOptions {
   readonly idleTimeoutMs?: number;
   readonly maxTasks?: number;
   readonly maxRuntimeMs?: number;
+  readonly maxMemoryBytes?: number;
   /**
    * How long it may be without its broker, in milliseconds. Default for ever, or 30 s for a worker
    * that one of the limits above ends.
@@ -105,6 +106,8 @@ export class Worker {
   readonly #strict: StrictIntake | undefined;
   readonly #limits: Limits;
   #draining: Promise<void> | undefined;
+  /** Starts the grace of what still runs; undefined: nothing ends, or all has ended. */
+  #hurry: (() => void) | undefined;
   /** No more tasks come, or the grace is over. */
   #stopped: Promise<unknown> | undefined;
   /** Of what asked for the end first; a limit that is reached leaves it to the tasks that run. */
@@ -164,6 +167,7 @@ export class Worker {
       ...(options.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: options.idleTimeoutMs }),
       ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
       ...(options.maxRuntimeMs === undefined ? {} : { maxRuntimeMs: options.maxRuntimeMs }),
+      ...(options.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: options.maxMemoryBytes }),
       activity: () => ({ running: this.#pool.running, started: this.#pool.counts.started }),
       ...connectTimeout(options),
       ready: () => this.#ready(),
@@ -175,7 +179,9 @@ export class Worker {
         }
         log.info(`the worker ends by ${why}`);
         this.#limitStatus = options.limitExitCode;
-        this.#end();
+        if (why === "--max-memory") this.#limitStatus ||= EXIT.temporary;
+        // These say how much is done, and not how long it may take.
+        this.#end(why === "--max-tasks" || why === "--max-memory");
       },
     });
   }
@@ -208,7 +214,9 @@ export class Worker {
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
   drain(): Promise<void> {
     if (this.#draining === undefined) this.#status ??= EXIT.ok;
-    return this.#end();
+    const drained = this.#end();
+    this.#hurry?.();
+    return drained;
   }
 
   /**
@@ -262,35 +270,41 @@ export class Worker {
     }));
   }
 
-  #end(): Promise<void> {
-    return this.#draining ??= this.#drain();
+  /** @param patiently what runs takes the time it needs, until somebody calls `drain` */
+  #end(patiently = false): Promise<void> {
+    return this.#draining ??= this.#drain(patiently);
   }
 
-  async #drain(): Promise<void> {
+  async #drain(patiently: boolean): Promise<void> {
     const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
     this.#limits.dispose();
-    // A broker that does not answer must not make the end later than the tasks do.
-    const patience = this.#pool.running > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
     const graceOver = Promise.withResolvers<void>();
     const stopped = this.#stopped = Promise.race([
       graceOver.promise,
       Promise.all(this.#consumers.map((consumer) => consumer.stop())),
     ]);
     this.#pool.drain(stopped);
-    if (this.#pool.running > 0) {
-      log.info(
-        `no more tasks; waiting up to ${graceMs / 1000} s for ${this.#pool.running} running`,
-      );
-    }
+    let interrupting: ReturnType<typeof setTimeout> | undefined;
     let closing: ReturnType<typeof setTimeout> | undefined;
-    const interrupting = setTimeout(() => {
-      graceOver.resolve();
-      this.#pool.interrupt();
-      const { stopMs = DEFAULT_STOP_MS } = this.#options;
-      closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
-    }, patience);
+    this.#hurry = () => {
+      // A broker that does not answer must not make the end later than the tasks do.
+      const patience = this.#pool.running > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
+      interrupting ??= setTimeout(() => {
+        graceOver.resolve();
+        this.#pool.interrupt();
+        const { stopMs = DEFAULT_STOP_MS } = this.#options;
+        closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
+      }, patience);
+    };
+    if (this.#pool.running > 0) {
+      const limit = patiently ? "" : `up to ${graceMs / 1000} s `;
+      log.info(`no more tasks; waiting ${limit}for ${this.#pool.running} running`);
+    }
+    if (!patiently || this.#pool.running === 0) this.#hurry();
+    else this.#pool.idle().then(() => this.#hurry?.());
     await stopped;
     await this.#pool.idle();
+    this.#hurry = undefined;
     clearTimeout(interrupting);
     clearTimeout(closing);
     await Promise.all(this.#consumers.map((consumer) => consumer.close()));

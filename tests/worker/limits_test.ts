@@ -31,6 +31,60 @@ brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0"
   assertEquals(await bench.ready(), 0);
 });
 
+brokerTest(
+  "the last task of --max-tasks takes its time, until a signal asks for the end",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using dir = await tempDir("last-");
+    const wait = `echo begun; until [ -e ${dir.path}/go ]; do sleep 0.02; done`;
+    const args = ["--max-tasks", "1", "--grace", "0", "--", "sh", "-c", wait];
+    await bench.send("", { messageId: "a" });
+    await using asked = bench.worker(...args);
+    await asked.waitForLog(/begun/);
+    asked.kill("SIGTERM");
+    assertEquals((await asked.ended()).code, 0);
+    assertEquals(await bench.ready(), 1);
+    await using patient = bench.worker(...args);
+    await patient.waitForLog(/no more tasks; waiting for 1 running/);
+    await patient.waitForLog(/begun/);
+    await Deno.writeTextFile(dir.file("go"), "");
+    const { code, stderr } = await patient.ended();
+    assertEquals([code, /done id=a/.test(stderr)], [0, true], stderr);
+    assertEquals(await bench.ready(), 0);
+  },
+);
+
+brokerTest(
+  "--max-memory finishes what runs, and ends for a supervisor to start it again",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using dir = await tempDir("memory-");
+    const handler = dir.file("grow.js");
+    await Deno.writeTextFile(
+      handler,
+      `const kept = [];
+    export default async (task, { log }) => {
+      if (task.id === "big") kept.push(new Uint8Array(400 << 20).fill(1));
+      log("begun");
+      while (task.id === "big" && !(await Deno.stat("${dir.path}/go").catch(() => false)));
+    };`,
+    );
+    for (const messageId of ["small", "big", "left"]) await bench.send("", { messageId });
+    await using worker = bench.worker("--max-memory", "400M", "--grace", "0", "--handler", handler);
+    await worker.waitForLog(/ends by --max-memory/);
+    await Deno.writeTextFile(dir.file("go"), "");
+    const { code, stderr } = await worker.ended();
+    assertEquals(code, 75, stderr);
+    assertEquals(stderr.split("\n").filter((line) => / done id=/.test(line)).length, 2, stderr);
+    assertEquals(await bench.ready(), 1);
+    await using told = bench.worker(
+      ...["--max-memory", "1M", "--limit-exit-code", "9", "--", "true"],
+    );
+    assertEquals((await told.ended()).code, 9);
+    assertEquals(await bench.ready(), 0);
+  },
+);
+
 brokerTest("--limit-exit-code tells an end by a limit from the others", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("", { messageId: "t" });
@@ -114,8 +168,8 @@ brokerTest("a folder for temporary files that is not there ends the worker with 
   assertEquals(code, 75, stderr);
   assertStringIncludes(
     stderr,
-    `the worker ends: a folder for the files of tasks must be made in TMPDIR or /tmp, and ` +
-      "cannot be made: no such file or directory\n",
+    `the worker ends: the files of a task must be written to ${JSON.stringify(missing)}, and ` +
+      "cannot be: no such file or directory\n",
   );
   await waitUntil("the task to be back", async () => await bench.ready() === 1);
 });
