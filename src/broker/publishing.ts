@@ -12,7 +12,7 @@ import type { Exchange } from "./exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "./faults.ts";
 import { FRAME_OVERHEAD, FrameType } from "./frames.ts";
 import { type Table, textOf } from "./fields.ts";
-import { type Publication, share } from "./message.ts";
+import { LARGE_BYTES, type Publication, share } from "./message.ts";
 import { BASIC_CLASS, idsOf } from "./methods.ts";
 import type { Queue } from "./queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
@@ -271,6 +271,7 @@ export class Publishing {
     const queues = this.#routeOf(publication, target, copies, exchange);
     if (queues.length === 0) {
       if (target.mandatory) this.#return(publication);
+      else free(publication);
       return "unrouted";
     }
     if (queues.length > 1) share(publication);
@@ -378,6 +379,13 @@ export class Publishing {
   end(): void {
     this.#ended = true;
     this.#giveBack();
+  }
+}
+
+/** Gives back the memory of a large content that nobody has: it could be long until others do. */
+function free({ bytes }: Publication): void {
+  if (bytes.length >= LARGE_BYTES && bytes.length === bytes.buffer.byteLength) {
+    (bytes.buffer as ArrayBuffer).transfer(0);
   }
 }
 

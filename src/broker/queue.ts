@@ -39,6 +39,10 @@ const MOST_DYING = 1_000;
 /** Messages whose time is over that somebody takes away who wants the one behind them. */
 const MOST_SKIPPED = 100;
 
+/** Messages after which the clock is looked at, and milliseconds after which others have their turn. */
+const DELIVERED_AT_ONCE = 64;
+const DELIVER_MS = 3;
+
 /** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
 const STUCK_MS = 1_000;
 
@@ -207,7 +211,11 @@ export class Queue implements Work {
    * @param fresh a message of this moment: it is delivered even if it lives no longer than that
    */
   deliver(fresh?: Message): void {
-    while (this.#ready > 0 && !this.#allBusy) {
+    const start = performance.now();
+    for (let count = 1; this.#ready > 0 && !this.#allBusy; count++) {
+      if (count % DELIVERED_AT_ONCE === 0 && performance.now() - start > DELIVER_MS) {
+        return this.#host.scheduler.add(this);
+      }
       const consumer = this.consumers.next();
       if (consumer === undefined) {
         this.#allBusy = true;

@@ -23,7 +23,7 @@ export interface Work {
 }
 
 export interface Slice {
-  /** Asked after each piece. */
+  /** Asked after each piece, or after a few that take next to no time. */
   readonly isOver: boolean;
 }
 
@@ -32,9 +32,6 @@ const SLICE_MS = 2;
 
 /** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
 const ROUND_MS = 15;
-
-/** Small pieces between two looks at the clock. */
-const PIECES = 4;
 
 export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
@@ -45,7 +42,6 @@ export class Scheduler implements Slice {
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
   #sliceEnd = 0;
-  #pieces = 0;
   #round: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
@@ -59,7 +55,6 @@ export class Scheduler implements Slice {
   }
 
   get isOver(): boolean {
-    if (++this.#pieces % PIECES !== 0) return false;
     return performance.now() >= this.#sliceEnd || this.#isFull();
   }
 
@@ -101,9 +96,8 @@ export class Scheduler implements Slice {
   /** @returns whether there is more */
   #run(work: Work, start: number): boolean {
     // A work may start another one.
-    const [end, pieces] = [this.#sliceEnd, this.#pieces];
+    const end = this.#sliceEnd;
     this.#sliceEnd = start + SLICE_MS;
-    this.#pieces = 0;
     try {
       return work.work(this);
     } catch (error) {
@@ -111,7 +105,6 @@ export class Scheduler implements Slice {
       return false;
     } finally {
       this.#sliceEnd = end;
-      this.#pieces = pieces;
     }
   }
 

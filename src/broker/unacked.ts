@@ -92,7 +92,8 @@ export class Unacked {
 
   /** Takes back what {@link take} gave out. */
   restore(deliveries: Delivery[]): void {
-    const all = [...deliveries, ...this.takeAll()].sort((one, other) => one.tag - other.tag);
+    const all = deliveries.concat(this.takeAll());
+    all.sort((one, other) => one.tag - other.tag);
     for (const delivery of all) this.#byTag.set(delivery.tag, delivery);
   }
 
