@@ -1,0 +1,113 @@
+/** What is cut in pieces: others have their turn, and the pieces make a whole. */
+import { assert, assertEquals } from "@std/assert";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { portOf, startHere, startProcess } from "./harness.ts";
+import { concat, content, method } from "./strangers.ts";
+
+async function countOf(channel: PeerChannel, queue: string): Promise<number> {
+  return (await channel.call("queue.declare", { queue, passive: true })).messageCount;
+}
+
+function publishes(queue: string, from: number, to: number, properties = {}): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let n = from; n < to; n++) {
+    parts.push(
+      method(1, "basic.publish", { routingKey: queue }),
+      ...content(1, `${n}`, properties),
+    );
+  }
+  return concat(parts);
+}
+
+Deno.test("a client that sent its heartbeats while the broker was stopped is still connected", async () => {
+  await using broker = startProcess([]);
+  await using peer = await openPeer(await portOf(broker), { heartbeat: 1 });
+  const channel = await peer.open();
+  broker.kill("SIGSTOP");
+  try {
+    for (let n = 0; n < 8; n++) {
+      await peer.sendHeartbeat();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  } finally {
+    broker.kill("SIGCONT");
+  }
+  await channel.call("queue.declare", { queue: "q" });
+});
+
+Deno.test("what expires in pieces is dead-lettered once each and in order", async () => {
+  const count = 20_000;
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "dead", durable: true });
+  const args = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" };
+  await channel.call("queue.declare", { queue: "ttl", durable: true, arguments: args });
+  await peer.sendBytes(publishes("ttl", 0, count, { deliveryMode: 2, expiration: "500" }));
+  await waitUntil("all to expire", async () => await countOf(channel, "dead") === count);
+  assertEquals(await countOf(channel, "ttl"), 0);
+  await channel.call("basic.consume", { queue: "dead", noAck: true });
+  for (let n = 0; n < count; n++) assertEquals((await channel.expectContent()).text, `${n}`);
+});
+
+Deno.test("a nack of many is dead-lettered piece by piece, and what comes after it on the channel after it", async () => {
+  const count = 20_000;
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "dead" });
+  await channel.call("queue.declare", {
+    queue: "work",
+    arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
+  });
+  await peer.sendBytes(publishes("work", 0, count));
+  await channel.call("basic.consume", { queue: "work" });
+  for (let n = 0; n < count; n++) await channel.expectContent();
+  await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: false });
+  // The queue goes when its dead have left it.
+  await channel.send("queue.delete", { queue: "work" });
+  await channel.expect("basic.cancel");
+  assertEquals((await channel.expect("queue.delete-ok")).messageCount, 0);
+  assertEquals(await countOf(channel, "dead"), count);
+});
+
+Deno.test("one publish that dies ten times ten times does not stop the others, nor the end", async () => {
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+  for (let n = 0; n < 10; n++) {
+    await channel.call("queue.declare", {
+      queue: `d${n}`,
+      arguments: { "x-max-length": 0, "x-dead-letter-exchange": "all" },
+    });
+    await channel.call("queue.bind", { queue: `d${n}`, exchange: "all" });
+  }
+  const start = performance.now();
+  await channel.publish({ exchange: "all" }, "x");
+  for (let n = 0; n < 20; n++) assertEquals(await countOf(channel, "d1"), 0);
+  await channel.call("queue.delete", { queue: "d1" });
+  // It took more than 40 s.
+  assert(performance.now() - start < 10_000);
+});
+
+Deno.test("a small message does not wait for large contents that are under way", async () => {
+  await using broker = await startHere();
+  await using greedy = await openPeer(broker.port);
+  await greedy.open();
+  const [header, piece] = content(1, "x".repeat(120_000));
+  await greedy.sendBytes(method(1, "basic.publish", { routingKey: "q" }));
+  const large = header!.slice();
+  new DataView(large.buffer).setBigUint64(7 + 4, 100_000_000n);
+  await greedy.sendBytes(large);
+  for (let n = 0; n < 500; n++) await greedy.sendBytes(piece!);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "q" });
+  await channel.call("confirm.select");
+  await channel.publish({ routingKey: "q" }, "small");
+  await channel.expect("basic.ack");
+});
