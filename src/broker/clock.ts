@@ -3,9 +3,27 @@
  * began, and what has passed since. Deadlines, heartbeats and times to live follow it, so that a
  * machine whose clock is set back or forward neither stops nor ends anything.
  *
- * What is stored is in this clock too. After a restart it is what the machine's clock then says: a
- * message that waits lives shorter or longer by what that was set meanwhile.
+ * What is stored is a time of the machine's clock, as far as this process knows it: see
+ * {@link isClockSet}. A board without a battery starts with a wrong one, and is set right later.
  */
 export function now(): number {
   return Math.floor(performance.timeOrigin + performance.now());
+}
+
+/** Milliseconds by which the machine's clock may differ before that counts as set. */
+const SLACK_MS = 500;
+
+let shift = 0;
+
+/** Milliseconds that the machine's clock is ahead of {@link now}, as last seen. */
+export function clockShift(): number {
+  return shift;
+}
+
+/** Looks at the machine's clock. @returns whether it was set since the last look */
+export function isClockSet(): boolean {
+  const ahead = Date.now() - now();
+  if (Math.abs(ahead - shift) < SLACK_MS) return false;
+  shift = Math.abs(ahead) < SLACK_MS ? 0 : ahead;
+  return true;
 }

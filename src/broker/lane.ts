@@ -3,6 +3,7 @@
  * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
  */
 
+import { clockShift } from "./clock.ts";
 import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "./message.ts";
 import { LAST_POSITION } from "./message_table.ts";
 import type { Store } from "./store.ts";
@@ -89,11 +90,28 @@ export class Lane implements LaneRecord {
     this.bytes = this.#pagedBytes = this.#pagedDurableBytes = bytes;
     this.deliveredTo = deliveredTo;
     this.#restoredDelivered = deliveredTo;
-    this.#next = Math.max(lastPosition, deliveredTo) + 1;
+    this.#restored = Math.max(lastPosition, deliveredTo);
+    this.#next = this.#restored + 1;
   }
 
   /** Messages up to here may have been delivered before the restart. */
   #restoredDelivered = 0;
+  /** Messages up to here come from a former process. */
+  #restored = 0;
+  /** From which position on messages were stored with which shift of the clock; before that: 0. */
+  #shifts: { from: number; shift: number }[] = [];
+
+  /** When a message expires, by `now`; 0 for never. Former processes' follow the machine's clock. */
+  expiryOf({ expiresAt, position }: Message): number {
+    if (expiresAt === 0) return 0;
+    if (position <= this.#restored) return expiresAt - clockShift();
+    return expiresAt - (this.#shifts.findLast(({ from }) => from <= position)?.shift ?? 0);
+  }
+
+  #noteShift(): void {
+    const shift = clockShift();
+    if (shift !== (this.#shifts.at(-1)?.shift ?? 0)) this.#shifts.push({ from: this.#next, shift });
+  }
 
   get length(): number {
     return this.#window.length - this.#head + this.#returned.length + this.#paged;
@@ -102,6 +120,7 @@ export class Lane implements LaneRecord {
   /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
   append(publication: Publication, expiresAt: number, durable: boolean): Message {
     if (this.#next > LAST_POSITION / 2) this.#startOver();
+    if (expiresAt !== 0) this.#noteShift();
     const { bytes, addressLength, headerLength } = publication;
     const message = new Message(
       this,
@@ -126,7 +145,12 @@ export class Lane implements LaneRecord {
   #startOver(): void {
     if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
     this.#next = 1;
-    this.#last = this.deliveredTo = this.#restoredDelivered = 0;
+    this.#last =
+      this.deliveredTo =
+      this.#restoredDelivered =
+      this.#restored =
+        0;
+    this.#shifts = [];
   }
 
   #countPaged(message: Message, change: 1 | -1): void {

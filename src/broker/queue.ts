@@ -5,7 +5,7 @@
  * {@link Queue.ack}, {@link Queue.requeue} or {@link Queue.reject}), or gone.
  */
 
-import { now } from "./clock.ts";
+import { clockShift, now } from "./clock.ts";
 import { type Consumer, ConsumerList } from "./consumer.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import { preconditionFailed } from "./faults.ts";
@@ -173,7 +173,7 @@ export class Queue implements Work {
   #expiresAt({ expiration }: Publication): number {
     const { messageTtl } = this.arguments;
     const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
-    return ttl === Infinity ? 0 : now() + ttl;
+    return ttl === Infinity ? 0 : now() + clockShift() + ttl;
   }
 
   #overflows(more: number, moreBytes: number): boolean {
@@ -258,7 +258,7 @@ export class Queue implements Work {
     for (let skipped = 0; skipped < MOST_SKIPPED; skipped++) {
       const message = this.#take();
       if (message === undefined) return undefined;
-      if (message.expiresAt === 0 || message.expiresAt > now() || message === fresh) {
+      if (message.expiresAt === 0 || message === fresh || this.#expiryOf(message) > now()) {
         // The next one may live shorter than the timer knows.
         if (this.#anyExpires) this.#armExpiry();
         (message.lane as Lane).delivered(message);
@@ -370,11 +370,21 @@ export class Queue implements Work {
 
   // -- time --
 
+  #expiryOf(message: Message): number {
+    return (message.lane as Lane).expiryOf(message);
+  }
+
+  /** The machine's clock was set. */
+  clockSet(): void {
+    if (this.#anyExpires) this.#expire();
+  }
+
   /** Wakes up when the first message expires. Only heads of lanes expire, as in RabbitMQ. */
   #armExpiry(): void {
     let first = Infinity;
     for (const lane of this.#lanes) {
-      const expiresAt = lane?.peek()?.expiresAt ?? 0;
+      const head = lane?.peek();
+      const expiresAt = head === undefined ? 0 : this.#expiryOf(head);
       if (expiresAt !== 0) first = Math.min(first, expiresAt);
     }
     if (first === Infinity || (this.#expiry !== undefined && this.#expiry.at <= first)) return;
@@ -412,7 +422,7 @@ export class Queue implements Work {
   #expireHead(time: number): boolean {
     for (const lane of this.#lanes) {
       const head = lane?.peek();
-      if (head === undefined || head.expiresAt === 0 || head.expiresAt > time) continue;
+      if (head === undefined || head.expiresAt === 0 || this.#expiryOf(head) > time) continue;
       this.#die(this.#shift(lane!), "expired");
       return true;
     }

@@ -2,6 +2,7 @@
 
 import { Alarms } from "./alarms.ts";
 import { Budget } from "./budget.ts";
+import { clockShift, isClockSet } from "./clock.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Fault } from "./faults.ts";
@@ -60,6 +61,9 @@ const FIRST_LOOK_MS = 200;
 const SETTLE_MS = 5;
 const LAST_LETTERS_MS = 500;
 
+/** Milliseconds between two looks at the machine's clock. */
+const CLOCK_MS = 1_000;
+
 /** Milliseconds that clients have to agree to our end. */
 const SHUTDOWN_MS = 2_000;
 
@@ -96,6 +100,7 @@ export class Broker implements QueueHost {
   #stopping = false;
   #onLastGone: (() => void) | undefined;
   #sweeper: ReturnType<typeof setTimeout> | undefined;
+  #clockTimer: ReturnType<typeof setInterval> | undefined;
 
   /**
    * Opens the data and starts to listen.
@@ -163,6 +168,9 @@ export class Broker implements QueueHost {
     this.#restore();
     this.#sweep();
     after(FIRST_LOOK_MS, () => this.#look());
+    isClockSet();
+    this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS);
+    Deno.unrefTimer(this.#clockTimer);
   }
 
   /** The port that was taken. */
@@ -262,6 +270,12 @@ export class Broker implements QueueHost {
     return this.#alarms.look();
   }
 
+  #lookAtClock(): void {
+    if (!isClockSet()) return;
+    this.#options.log.info("the machine's clock was set", { ms: clockShift() });
+    for (const vhost of this.#vhosts.values()) vhost.clockSet();
+  }
+
   #logFault(error: unknown): void {
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
     this.#options.log.error("a fault in the broker", { error: text });
@@ -332,6 +346,7 @@ export class Broker implements QueueHost {
     this.deadlines.stop();
     this.#alarms.stop();
     clearTimeout(this.#sweeper);
+    clearInterval(this.#clockTimer);
     this.store.close();
   }
 

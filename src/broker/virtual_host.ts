@@ -100,6 +100,11 @@ export class VirtualHost {
     }
   }
 
+  /** The machine's clock was set. */
+  clockSet(): void {
+    for (const queue of this.#queues.values()) queue.clockSet();
+  }
+
   // -- restart --
 
   restoreExchange(stored: StoredExchange): void {

@@ -1,6 +1,7 @@
 /** Time that does not pass evenly: a loop that was busy for long, a clock that somebody sets. */
 import { assertEquals } from "@std/assert";
-import { openPeer } from "../support/protocol_peer.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { startHere } from "./harness.ts";
 
@@ -69,3 +70,47 @@ for (const [name, hours] of [["back", -1], ["forward", 1]] as const) {
     }
   });
 }
+
+Deno.test("what was stored before the start follows a clock that is set right after it", async () => {
+  await using dir = await tempDir();
+  const hour = 3_600_000;
+  const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" };
+  const delayed = { expiration: `${hour}`, deliveryMode: 2 };
+  const publish = async (channel: PeerChannel, body: string) => {
+    await channel.call("confirm.select");
+    await channel.publish({ routingKey: "waiting" }, body, delayed);
+    await channel.expect("basic.ack");
+  };
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "waiting", durable: true, arguments: letters });
+    await channel.call("queue.declare", { queue: "dead", durable: true });
+    await publish(channel, "stored");
+  }
+  const before = Date.now;
+  try {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await publish(channel, "before it was set");
+    Date.now = () => before() + hour;
+    const consumer = await peer.open(2);
+    await consumer.call("basic.consume", { queue: "dead", noAck: true });
+    assertEquals((await consumer.expectContent()).text, "stored");
+    await publish(await peer.open(3), "after it was set");
+    const { messageCount } = await channel.call("queue.declare", {
+      ...{ queue: "waiting", passive: true },
+    });
+    assertEquals(messageCount, 2);
+  } finally {
+    Date.now = before;
+  }
+  // This process's clock is behind again: only the time of the one stored last is an hour off.
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const waiting = await channel.call("queue.declare", { queue: "waiting", passive: true });
+  assertEquals(waiting.messageCount, 2);
+});
