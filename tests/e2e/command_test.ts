@@ -85,3 +85,43 @@ brokerTest("signals that end a worker at once end its command, too", async () =>
     await waitForReady(node.url, target.queue, 1);
   }
 });
+
+brokerTest(
+  "what is no program, or cannot be executed now, ends the worker and no task",
+  async () => {
+    await using dir = await tempDir("unable-");
+    const target = freshQueue("unable");
+    const job = dir.file("job");
+    const worker = (...args: string[]) =>
+      finish("worker", ["--exit-when-empty", "--max-attempts", "1", ...args], target);
+    await finish("new_task", ["--lines"], { ...target, stdin: "1\n2\n3\n" });
+
+    // Before the first task: a copy that a full disk has cut off.
+    await Deno.writeTextFile(job, "", { mode: 0o755 });
+    const empty = await worker("--", job);
+    assertEquals(empty.code, 126);
+    assertStringIncludes(empty.stderr, "it is empty");
+
+    // Between two tasks: the first one empties the file behind it.
+    const run =
+      `#!/bin/sh\ncat >>${dir.path}/done; mv ${job} ${job}.old; : >${job}; chmod +x ${job}\n`;
+    await Deno.writeTextFile(job, run, { mode: 0o755 });
+    await Deno.writeTextFile(`${dir.path}/done`, "");
+    const changed = await worker("--concurrency", "1", "--", job);
+    assertEquals(changed.code, 126, changed.stderr);
+    await waitForReady(node.url, target.queue, 3);
+
+    // While somebody writes it; with setsid(1), and without.
+    await Deno.copyFile("/bin/true", job);
+    for (const output of ["prefix", "inherit"]) {
+      using _writer = await Deno.open(job, { append: true });
+      const busy = await worker("--output", output, "--concurrency", "2", "--", job);
+      assertEquals(busy.code, 126, busy.stderr);
+      assertStringIncludes(busy.stderr, "text file busy");
+    }
+    await waitForReady(node.url, target.queue, 3);
+    const good = await worker("--", job);
+    assertEquals(good.code, 0, good.stderr);
+    assertEquals(good.stderr.split("\n").filter((line) => / done id=/.test(line)).length, 3);
+  },
+);
