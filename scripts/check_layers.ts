@@ -1,7 +1,7 @@
 /**
  * Checks the direction of imports in src/. They only go down,
  *
- *   entries (src/*.ts) > cli > worker, broker, handlers > amqp > task, observe > errors
+ *   entries (src/*.ts) > cli > worker, broker, handlers, front > amqp > task, observe > errors
  *
  * and never sideways between folders of one level. `new_task` and `worker` reach no broker code,
  * and load node:sqlite only when an option asks for it.
@@ -29,6 +29,7 @@ const LEVELS: ReadonlyMap<string, number> = new Map([
   ["worker", 3],
   ["broker", 3],
   ["handlers", 3],
+  ["front", 3],
   ["amqp", 2],
   ["task", 1],
   ["observe", 1],

@@ -33,7 +33,9 @@ export const EXIT = {
 
 /** Base of every error that is worth a sentence to the user instead of a stack trace. */
 export class ToolError extends Error {
+  /** Tells errors of its kind without their class. */
   override readonly name: string = "ToolError";
+  /** Of any kind; `exitCode` is what a binary ends with when this error ends it. */
   constructor(message: string, readonly exitCode: number, options?: ErrorOptions) {
     super(message, options);
   }
@@ -41,7 +43,9 @@ export class ToolError extends Error {
 
 /** The command line or the environment asks for something impossible. Nothing was started. */
 export class UsageError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "UsageError";
+  /** The message says what is required, and what is given. */
   constructor(message: string, options?: ErrorOptions) {
     super(message, EXIT.usage, options);
   }
@@ -49,6 +53,7 @@ export class UsageError extends ToolError {
 
 /** An input (file, stdin, password file) cannot be read or used. Nothing was sent. */
 export class InputError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "InputError";
   constructor(
     message: string,
@@ -61,13 +66,17 @@ export class InputError extends ToolError {
 
 /** One task was refused by the broker or could not be encoded. The channel lives on. */
 export class TaskError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "TaskError";
 }
 
 /** The broker closed a channel (reply codes 3xx and 4xx). The connection lives on. */
 export class ChannelError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "ChannelError";
   /**
+   * As the broker put it.
+   *
    * @param replyCode AMQP reply code, or 0 when the channel ended for a reason of ours
    * @param replyText the broker's words
    */
@@ -90,8 +99,11 @@ export class NackError extends TaskError {
 
 /** A connection could not be made or has ended; everything on it is settled as lost. */
 export class ConnectionError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "ConnectionError";
   /**
+   * Temporary unless told otherwise.
+   *
    * @param fatal trying the same endpoint again cannot help before somebody changes something
    *   (login refused, vhost missing, certificate not trusted)
    */

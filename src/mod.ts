@@ -10,6 +10,14 @@
  * ]);
  * ```
  *
+ * @example Publish tasks for as long as a web application lives
+ * ```ts
+ * import { openTasks } from "@workqueue/tools";
+ *
+ * await using tasks = await openTasks({ url: Deno.env.get("AMQP_URL")!, queue: "mails" });
+ * console.log(await tasks.publish({ json: { to: "someone@example.org" }, priority: 5 }));
+ * ```
+ *
  * @example Work on tasks until the queue is empty
  * ```ts
  * import { RejectTask, runWorker } from "@workqueue/tools";
@@ -35,6 +43,7 @@ import type { Transport } from "./amqp/transport.ts";
 import { parseUrls } from "./amqp/url.ts";
 import { VERSION } from "./cli/main.ts";
 import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
+import { LivingTasks, type Tasks } from "./front/tasks.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import { schedule } from "./task/schedule.ts";
@@ -51,9 +60,12 @@ export {
   RetryTask,
 } from "./handlers/module.ts";
 export { ChannelError, ConnectionError, TaskError, ToolError, UsageError } from "./errors.ts";
-export type { Logger } from "./observe/log.ts";
+export type { PublishRecordOptions, Tasks } from "./front/tasks.ts";
+export { RecordError, type RecordInput } from "./task/record.ts";
+export type { Fields, Logger } from "./observe/log.ts";
 export type { RetryPolicy } from "./task/retry.ts";
-export type { TaskProperties } from "./task/task.ts";
+export type { TaskContext } from "./task/handler.ts";
+export type { Task, TaskProperties } from "./task/task.ts";
 
 /** AMQP's short strings. */
 const MAX_NAME_BYTES = 255;
@@ -74,11 +86,13 @@ export interface NewTask {
   readonly body: string | Uint8Array;
   /** Stays the same over retries; default a random UUID. */
   readonly id?: string;
+  /** The other properties that it is sent with. */
   readonly properties?: TaskProperties;
   /** Not to be run before; until then it waits in a delay queue. Default: at once. */
   readonly notBefore?: Date;
 }
 
+/** What `publishTasks` may be told. */
 export interface PublishOptions {
   /** Aborted: gives up. Without it, a broker that blocks publishers is waited for. */
   readonly signal?: AbortSignal;
@@ -113,6 +127,26 @@ export async function publishTasks(
     signal?.removeEventListener("abort", giveUp);
     await transport.shutdown();
   }
+}
+
+/** Where `openTasks` publishes to, and for how long it tries. */
+export interface OpenTasksOptions extends QueueAddress {
+  /** From `publish` to the confirm, in milliseconds; default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Opens a queue to publish to for as long as a program lives, over one connection that is made
+ * again when it is lost. `close()` it, or declare it with `await using`.
+ *
+ * @throws {UsageError} an option is none
+ * @throws {ToolError} it cannot be reached, or its queue not be made
+ */
+export async function openTasks(options: OpenTasksOptions): Promise<Tasks> {
+  const { timeoutMs = 30_000 } = options;
+  requireWhole("timeoutMs", timeoutMs, 1, LONGEST_MS);
+  const queue = requireQueueName(options.queue);
+  return await LivingTasks.open({ connector: connectorOf(options, "publisher"), queue, timeoutMs });
 }
 
 /** A task as it is sent. */
@@ -162,7 +196,9 @@ async function declareDelayQueues(
   }
 }
 
+/** What `runWorker` works on, with what, and until when. */
 export interface RunWorkerOptions extends QueueAddress {
+  /** Does the work of one task. */
   readonly handler: HandlerFunction;
   /** Tasks at the same time; default 1. */
   readonly concurrency?: number;

@@ -42,15 +42,18 @@ export type HandlerFunction = (task: HandlerTask, context: HandlerContext) => un
  * `Object.assign(new Error("bad order"), { name: "RejectTask" })`.
  */
 export class RejectTask extends Error {
+  /** What it is recognised by. */
   override readonly name = "RejectTask";
 }
 
 /** Thrown by a function: try again. Recognised by its name, as {@linkcode RejectTask} is. */
 export class RetryTask extends Error {
+  /** What it is recognised by. */
   override readonly name = "RetryTask";
   /** The pause in milliseconds, up to a hundred years; default the worker's backoff. */
   readonly delayMs: number | undefined;
 
+  /** The message says why it failed this time. */
   constructor(message: string, options: ErrorOptions & { readonly delayMs?: number } = {}) {
     super(message, options);
     this.delayMs = options.delayMs;

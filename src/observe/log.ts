@@ -10,9 +10,13 @@ export type Fields = Readonly<Record<string, string | number | boolean | undefin
 
 /** Where log lines go. Passed as an argument, never imported as a singleton. */
 export interface Logger {
+  /** What only helps to find a fault of the program. */
   debug(message: string, fields?: Fields): void;
+  /** What went as it should. */
   info(message: string, fields?: Fields): void;
+  /** What did not, and needs nobody. */
   warn(message: string, fields?: Fields): void;
+  /** What somebody has to look at. */
   error(message: string, fields?: Fields): void;
 }
 

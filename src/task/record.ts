@@ -30,14 +30,21 @@ export interface RecordInput {
   readonly json?: unknown;
   /** The message id; 1 to 255 bytes. */
   readonly id?: string;
+  /** The work queue; default the sender's. */
   readonly queue?: string;
-  /** 0 to 255. */
+  /** 0 to 255, for queues that have priorities. */
   readonly priority?: number;
+  /** Text, numbers, true, false, null, and lists and objects of them, at most 32 deep. */
   readonly headers?: Readonly<Record<string, unknown>>;
+  /** Instead of the one that follows from the body; as all texts below, of at most 255 bytes. */
   readonly content_type?: string;
+  /** Such as "gzip"; nobody but the handler looks at it. */
   readonly content_encoding?: string;
+  /** What kind of work it is. */
   readonly type?: string;
+  /** What an answer to it will bear. */
   readonly correlation_id?: string;
+  /** The queue for its answer. */
   readonly reply_to?: string;
   /** Milliseconds, or a time such as "30s": dropped when no worker has taken it by then. */
   readonly expiration?: number | string;
@@ -94,6 +101,7 @@ const MAX_SHORT_STRING_BYTES = 255;
 const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 /** Headers by which brokers send copies to other queues. */
 const COPY_HEADERS: ReadonlySet<string> = new Set(["CC", "BCC"]);
+
 /**
  * Reads a record as text, where numbers keep all their digits and no field may be there twice.
  *
@@ -229,6 +237,9 @@ class RecordReader {
     const bytes = encode(text).length;
     if (bytes < least || bytes > most) {
       throw new RecordError(name, `have ${least} to ${most} bytes${where}`, `has ${bytes}`);
+    }
+    if (name === "queue" && /[\r\n]/.test(text)) {
+      throw new RecordError(name, "be without a line break", `is ${shown(text)}`);
     }
     if (name === "reply_to" && text === DIRECT_REPLY_TO) {
       throw new RecordError(name, "name a queue", `is ${shown(text)}, which is nobody's here`);

@@ -6,8 +6,9 @@ const MOST_SHOWN = 60;
 
 /** A record that cannot be sent: which field, what it must be, and what it is. */
 export class RecordError extends ToolError {
+  /** Tells errors of its kind without their class. */
   override readonly name = "RecordError";
-  /** @param field its name, as "headers.size"; "" for the record itself */
+  /** `field` is its name, as "headers.size"; "" for the record itself. */
   constructor(readonly field: string, requirement: string, state: string) {
     super(`${field || "a record"} must ${requirement}, and ${state}`, EXIT.badData);
   }

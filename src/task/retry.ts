@@ -6,6 +6,7 @@ import type { Failure, Outcome } from "./handler.ts";
 import type { DeadReason, History } from "./headers.ts";
 import { beginWait, delayTiers, spreadFor, type Wait } from "./topology.ts";
 
+/** When a failed task is tried again, and when it is dead. */
 export interface RetryPolicy {
   /** Attempts before a failing task is dead; at least 1. */
   readonly maxAttempts: number;

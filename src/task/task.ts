@@ -23,13 +23,15 @@ export interface Task {
   readonly id: string;
   /** Exactly the bytes that were sent. Owned by the handler; nobody writes to it. */
   readonly body: Uint8Array;
+  /** As they came, headers included. */
   readonly properties: TaskProperties;
   /** The same as bytes of AMQP, for copies; absent where they could not be read. */
   readonly receivedProperties?: Uint8Array | undefined;
   /** The queue it was taken from. */
   readonly queue: string;
-  /** The exchange and routing key it was published with. */
+  /** The exchange it was published with; "" for the default one. */
   readonly exchange: string;
+  /** The routing key it was published with. */
   readonly routingKey: string;
   /** The broker has delivered it before, to us or to another worker. */
   readonly redelivered: boolean;

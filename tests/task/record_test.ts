@@ -101,6 +101,7 @@ Deno.test("a record that is none is told in one sentence: field, requirement, va
     [`{"body":"a","id":"${"\u00e9".repeat(128)}"}`, "id must have 1 to 255 bytes, and has 256"],
     ['{"body":"a","id":5}', "id must be text, and is 5"],
     ['{"body":"a","id":"\\ud800"}', "id must be Unicode text, and has half a surrogate pair"],
+    ['{"body":"a","queue":"a\\nb"}', 'queue must be without a line break, and is "a\\nb"'],
     ['{"body":"a","queue":""}', "queue must have 1 to 255 bytes, and has 0"],
     [
       `{"body":"a","delay":1,"queue":"${"q".repeat(239)}"}`,

@@ -145,7 +145,7 @@ brokerTest("the library's examples run as they are written", async () => {
   const source = await Deno.readTextFile(new URL("../../src/mod.ts", import.meta.url));
   const examples = [...source.matchAll(/```ts\n([^]*?) \* ```/g)]
     .map(([, code]) => code!.replaceAll(/^ \* ?/gm, "").replaceAll('"mails"', `"${bench.name}"`));
-  assertEquals(examples.length, 2);
+  assertEquals(examples.length, 3);
   for (const code of examples) {
     const file = await Deno.makeTempFile({
       dir: new URL("../../", import.meta.url).pathname,
@@ -198,7 +198,10 @@ Deno.test("names that AMQP cannot hold are refused before a broker is asked", as
       () => publishTasks({ url }, [{ body: "x", id: long }]),
       "id must have 1 to 255 bytes, and has 256",
     ],
-    [() => runWorker({ url, handler, queue: "" }), "queue must have 1 to 238 bytes, and has 0"],
+    [
+      () => runWorker({ url, handler, queue: "" }),
+      "queue must have a name of 1 to 238 bytes, and has 0",
+    ],
   ];
   for (const [ask, sentence] of rows) {
     const error = await assertRejects(ask, UsageError);

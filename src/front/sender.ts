@@ -1,0 +1,301 @@
+/**
+ * Sends single tasks for as long as a program lives: one connection, opened again when it is lost,
+ * on which whatever was not confirmed is sent again, with the same id.
+ */
+import type { Connector } from "../amqp/connection.ts";
+import { ensureDeclared, ensureQueue, type QueuePolicy } from "../amqp/declare.ts";
+import { type Publication, Publisher } from "../amqp/publisher.ts";
+import { after, pause, type Timer } from "../amqp/timer.ts";
+import type { Transport } from "../amqp/transport.ts";
+import { ConnectionError, EXIT, NackError, reason, TaskError, ToolError } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
+import type { QueueSpec } from "../task/topology.ts";
+
+export interface SenderOptions {
+  readonly connector: Connector;
+  /** How long a task may take from `send` to its confirm, in milliseconds. */
+  readonly timeoutMs: number;
+  /** What may be on its way at a time; more is refused. */
+  readonly most: { readonly tasks: number; readonly bytes: number };
+}
+
+/** A task and what has to be there for it. */
+export interface Outgoing {
+  readonly publication: Publication;
+  readonly queue: QueuePolicy;
+  /** Where it waits for its time. */
+  readonly delayQueue?: QueueSpec | undefined;
+}
+
+/** What a connection is used for: replaced whole when it is lost. */
+interface Line {
+  readonly transport: Transport;
+  readonly publisher: Publisher;
+  /** Queues that are known to be there, by their names. */
+  readonly declared: Map<string, Promise<void>>;
+  /** What is asked about queues now: one at a time, because a connection has few channels. */
+  declaring: Promise<void>;
+}
+
+/** Pauses after a task that was refused or lost, in milliseconds; the last one repeats. */
+const PAUSES_MS = [20, 100, 500, 2_000];
+
+export class Sender {
+  readonly #options: SenderOptions;
+  #line: Promise<Line> | undefined;
+  #tasks = 0;
+  #bytes = 0;
+  #closed: Promise<void> | undefined;
+  /** Those under way, oldest first, and the timer for the first one's end. */
+  readonly #attempts = new Set<Attempt>();
+  #timer: Timer | undefined;
+  /** Wakes who waits until fewer are on their way. */
+  #wakes: (() => void)[] = [];
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  /** Tasks on their way. */
+  get tasks(): number {
+    return this.#tasks;
+  }
+
+  /** Bytes of their bodies. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Connects, and makes a queue that is missing. @throws {ToolError} */
+  async prepare(queue: QueuePolicy): Promise<void> {
+    const line = await this.#open();
+    await declareOnce(line, queue.name, () => ensureQueue(line.transport, queue));
+  }
+
+  /**
+   * Sends a task; resolves when the broker has confirmed it.
+   *
+   * @throws {ToolError} too much is on its way (75), it was not confirmed in time or the signal
+   *   aborted (75: it may be on the queue or not), or nobody can send it like this
+   */
+  async send(task: Outgoing, signal?: AbortSignal): Promise<void> {
+    const { body } = task.publication;
+    this.#admit(body.length);
+    const attempt = new Attempt(this.#options.timeoutMs, signal);
+    this.#attempts.add(attempt);
+    this.#watch();
+    try {
+      await this.#sendUntil(task, attempt);
+    } finally {
+      attempt.end();
+      this.#attempts.delete(attempt);
+      this.#tasks--;
+      this.#bytes -= body.length;
+      for (const wake of this.#wakes.splice(0)) wake();
+    }
+  }
+
+  /** Resolves when less is on its way than there was. */
+  async settled(): Promise<void> {
+    if (this.#tasks > 0) await new Promise<void>((resolve) => this.#wakes.push(resolve));
+  }
+
+  /** Waits for what is on its way, and takes nothing more. */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    while (this.#tasks > 0) await this.settled();
+    this.#timer?.cancel();
+    const line = await this.#line?.catch(() => undefined);
+    await line?.transport.shutdown();
+  }
+
+  /** @throws {ToolError} */
+  #admit(bytes: number): void {
+    const { most } = this.#options;
+    if (this.#closed !== undefined) throw new TaskError("the queue was closed", EXIT.temporary);
+    // A body over the limit is taken when it is alone.
+    if (this.#tasks >= most.tasks || (this.#tasks > 0 && this.#bytes + bytes > most.bytes)) {
+      throw new TaskError(
+        `at most ${most.tasks} tasks and ${most.bytes} bytes may wait for their confirm, and ` +
+          `${this.#tasks} tasks of ${this.#bytes} bytes do`,
+        EXIT.temporary,
+      );
+    }
+    this.#tasks++;
+    this.#bytes += bytes;
+  }
+
+  async #sendUntil(task: Outgoing, attempt: Attempt): Promise<void> {
+    for (let failures = 0;; failures++) {
+      let line: Line | undefined;
+      try {
+        line = await attempt.unlessOver(this.#open());
+        return await attempt.unlessOver(publishOn(line, task, attempt));
+      } catch (error) {
+        const queue = task.delayQueue?.name ?? task.queue.name;
+        const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
+        // Somebody may have deleted the queue after it was looked up.
+        const again = isPassing(error) || (returned && line?.declared.delete(queue) === true);
+        if (attempt.isOver || !again || !(error instanceof ToolError)) throw error;
+        attempt.trouble = error;
+        await attempt.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
+      }
+    }
+  }
+
+  /** One timer for all: a steady stream does not set one for each task. */
+  #watch(): void {
+    const [oldest] = this.#attempts;
+    if (oldest === undefined || this.#timer !== undefined) return;
+    this.#timer = after(oldest.endsAt - performance.now(), () => {
+      this.#timer = undefined;
+      const now = performance.now();
+      for (const attempt of this.#attempts) {
+        if (attempt.endsAt > now) break;
+        attempt.timeOut();
+        this.#attempts.delete(attempt);
+      }
+      this.#watch();
+    });
+  }
+
+  /** The open connection, or a new one when there is none or it has ended. */
+  async #open(): Promise<Line> {
+    const current = this.#line;
+    if (current !== undefined) {
+      const line = await current;
+      if (!line.publisher.isEnded) return line;
+      // Whoever else has waited for it may have begun a new one already.
+      if (this.#line !== current) return await this.#open();
+      this.#line = line.transport.isEnded ? this.#connect() : this.#renew(line);
+    } else this.#line = this.#connect();
+    const opening = this.#line;
+    opening.catch(() => {
+      if (this.#line === opening) this.#line = undefined;
+    });
+    return await opening;
+  }
+
+  async #connect(): Promise<Line> {
+    const transport = await this.#options.connector.connect();
+    return await this.#lineOn(transport, { declared: new Map(), declaring: Promise.resolve() });
+  }
+
+  /** Another channel, for one that refuses tasks; what was sent on the old one settles there. */
+  #renew({ transport, declared, declaring }: Line): Promise<Line> {
+    return this.#lineOn(transport, { declared, declaring });
+  }
+
+  async #lineOn(
+    transport: Transport,
+    known: Pick<Line, "declared" | "declaring">,
+  ): Promise<Line> {
+    try {
+      const confirmTimeout = this.#options.timeoutMs;
+      return {
+        ...known,
+        transport,
+        publisher: await Publisher.open(transport, { confirmTimeout }),
+      };
+    } catch (error) {
+      transport.destroy(new ConnectionError("no channel for publishing"));
+      throw error;
+    }
+  }
+}
+
+/** The time of one task, and what has gone wrong in it. */
+class Attempt {
+  /** What failed last; for the sentence when the time is over. */
+  trouble: ToolError | undefined;
+  /** As performance.now(). */
+  readonly endsAt: number;
+  readonly #ms: number;
+  readonly #over = Promise.withResolvers<never>();
+  readonly #signal: AbortSignal | undefined;
+  #isOver = false;
+
+  constructor(ms: number, signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    this.#over.promise.catch(() => {});
+    this.#ms = ms;
+    this.endsAt = performance.now() + ms;
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  unlessOver<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#over.promise]);
+  }
+
+  timeOut(): void {
+    this.#fail(`within ${formatDuration(this.#ms)}`);
+  }
+
+  end(): void {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
+
+  readonly #onAbort = () => this.#fail(`until it was given up (${reason(this.#signal!.reason)})`);
+
+  #fail(when: string): void {
+    this.#isOver = true;
+    const why = this.trouble === undefined ? "" : `: ${this.trouble.message}`;
+    this.#over.reject(
+      new ConnectionError(
+        `the task was not confirmed ${when}, and may be on the queue or not${why}`,
+      ),
+    );
+  }
+}
+
+async function publishOn(
+  line: Line,
+  { publication, queue, delayQueue }: Outgoing,
+  attempt: Attempt,
+): Promise<void> {
+  const { transport, publisher } = line;
+  await declareOnce(line, queue.name, () => ensureQueue(transport, queue));
+  if (delayQueue !== undefined) {
+    await declareOnce(line, delayQueue.name, () => ensureDeclared(transport, delayQueue));
+  }
+  while (!transport.isEnded && (transport.blocked !== undefined || transport.congested)) {
+    await (transport.blocked === undefined ? transport.drained() : transport.unblocked());
+  }
+  // Whoever was told that it is over must not find it sent afterwards.
+  if (attempt.isOver) return;
+  try {
+    await publisher.publish(publication);
+  } finally {
+    if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
+  }
+}
+
+/** Asks for a queue, once for all tasks of a connection, and after what was asked for before. */
+function declareOnce(line: Line, name: string, ask: () => Promise<unknown>): Promise<void> {
+  const known = line.declared.get(name);
+  if (known !== undefined) return known;
+  const declaration = line.declaring.then(async () => {
+    // A broker that blocks answers nothing on this connection, and would be taken for dead.
+    await line.transport.unblocked();
+    await ask();
+  });
+  line.declaring = declaration.catch(() => {
+    line.declared.delete(name);
+  });
+  line.declared.set(name, declaration);
+  return declaration;
+}
+
+/** The same task may be confirmed when it is sent again, without anybody changing something. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof TaskError) return error instanceof NackError;
+  return error instanceof ToolError && error.exitCode === EXIT.temporary;
+}

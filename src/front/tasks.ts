@@ -1,0 +1,232 @@
+/** A queue that a program publishes to for as long as it lives. */
+import type { Connector } from "../amqp/connection.ts";
+import type { QueuePolicy } from "../amqp/declare.ts";
+import { EXIT, reason, TaskError, ToolError } from "../errors.ts";
+import { readRecord, type RecordInput } from "../task/record.ts";
+import { schedule } from "../task/schedule.ts";
+import { type Outgoing, Sender } from "./sender.ts";
+
+/** What `publishMany` sends at a time. */
+const WINDOW = { tasks: 1_000, bytes: 16 * 1024 * 1024 };
+
+/** What may wait for its confirm at a time. */
+const MOST = { tasks: 10_000, bytes: 64 * 1024 * 1024 };
+
+/** What `publish` and `publishMany` may be told. */
+export interface PublishRecordOptions {
+  /** Aborted: gives up, and rejects. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A queue to publish to: one connection, made again when it is lost. What was not confirmed by then
+ * is sent again with the same id, so that it may be on the queue twice.
+ */
+export interface Tasks extends AsyncDisposable {
+  /**
+   * Publishes a task; resolves with its id when the broker has confirmed it.
+   *
+   * @throws {RecordError} the record is none
+   * @throws {ToolError} it was not confirmed in time, and may be on the queue or not; too much waits
+   *   for its confirm already (10,000 tasks or 64 MiB); or the broker refuses such tasks
+   */
+  publish(record: RecordInput, options?: PublishRecordOptions): Promise<string>;
+
+  /**
+   * Publishes every task that a source gives, which is asked for more only as they are confirmed;
+   * resolves with their number.
+   *
+   * @throws {ToolError} with the place of the first one that is not confirmed; the source is asked
+   *   for no more, and what was on its way has ended
+   */
+  publishMany(
+    records: Iterable<RecordInput> | AsyncIterable<RecordInput>,
+    options?: PublishRecordOptions,
+  ): Promise<number>;
+
+  /** Waits for what is on its way, at most for its time, and disconnects. */
+  close(): Promise<void>;
+}
+
+export interface TasksOptions {
+  readonly connector: Connector;
+  /** Of records that name no queue. */
+  readonly queue: string;
+  /** From `publish` to the confirm, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export class LivingTasks implements Tasks {
+  readonly #queue: string;
+  readonly #sender: Sender;
+
+  private constructor(options: TasksOptions) {
+    this.#queue = options.queue;
+    this.#sender = new Sender({ ...options, most: MOST });
+  }
+
+  /**
+   * Connects, and makes the queue when it is missing.
+   *
+   * @throws {ToolError}
+   */
+  static async open(options: TasksOptions): Promise<LivingTasks> {
+    const tasks = new LivingTasks(options);
+    try {
+      await tasks.#sender.prepare(policyOf(options.queue));
+    } catch (error) {
+      await tasks.close();
+      throw error;
+    }
+    return tasks;
+  }
+
+  async publish(record: RecordInput, { signal }: PublishRecordOptions = {}): Promise<string> {
+    const { id, task } = this.#outgoing(record);
+    await this.#sender.send(task, signal);
+    return id;
+  }
+
+  async publishMany(
+    records: Iterable<RecordInput> | AsyncIterable<RecordInput>,
+    { signal }: PublishRecordOptions = {},
+  ): Promise<number> {
+    const window = new Window();
+    const giveUp = () =>
+      window.fail(
+        window.places,
+        new TaskError(`publishing was given up: ${reason(signal!.reason)}`, EXIT.temporary),
+      );
+    signal?.addEventListener("abort", giveUp);
+    if (signal?.aborted) giveUp();
+    const source = Symbol.asyncIterator in records
+      ? records[Symbol.asyncIterator]()
+      : records[Symbol.iterator]();
+    try {
+      while (!window.failed) {
+        const next = await window.unlessFailed(source.next());
+        if (next === undefined || next.done) break;
+        const { task } = this.#outgoing(next.value);
+        const size = task.publication.body.length;
+        while (window.isFull(size) && !window.failed) await window.turn();
+        if (!window.failed) window.add(size, this.#sendPatiently(task, window, signal));
+      }
+    } catch (error) {
+      window.fail(window.places, error);
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+      // It may be waiting for input that never comes.
+      if (window.failed) Promise.resolve(source.return?.()).catch(() => {});
+    }
+    while (window.tasks > 0) await window.turn();
+    if (!window.failed) return window.confirmed;
+    const { place, error } = window.first!;
+    if (!(error instanceof ToolError)) throw error;
+    throw new ToolError(
+      `record ${place + 1} is the first that is not confirmed: ${error.message}`,
+      error.exitCode,
+      { cause: error },
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#sender.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** The program's other tasks may take all the room. */
+  async #sendPatiently(task: Outgoing, window: Window, signal?: AbortSignal): Promise<void> {
+    while (
+      this.#sender.tasks >= MOST.tasks ||
+      (this.#sender.tasks > 0 && this.#sender.bytes + task.publication.body.length > MOST.bytes)
+    ) {
+      if (window.failed) throw new TaskError("it was not sent", EXIT.temporary);
+      await this.#sender.settled();
+    }
+    await this.#sender.send(task, signal);
+  }
+
+  /** @throws {RecordError | UsageError} */
+  #outgoing(record: RecordInput): { id: string; task: Outgoing } {
+    const now = Date.now();
+    const { body, properties, queue = this.#queue, delayMs, dueAt } = readRecord(record, { now });
+    const id = properties.messageId ?? crypto.randomUUID();
+    const whole = {
+      ...properties,
+      messageId: id,
+      deliveryMode: 2,
+      timestamp: new Date(now),
+    };
+    const waitMs = delayMs ?? (dueAt === undefined ? 0 : dueAt - now);
+    const scheduled = schedule({ queue, properties: whole }, waitMs);
+    const publication = scheduled === undefined
+      ? { exchange: "", routingKey: queue, body, properties: whole }
+      : {
+        exchange: "",
+        routingKey: scheduled.delayQueue.name,
+        body,
+        properties: scheduled.properties,
+      };
+    const task = { publication, queue: policyOf(queue), delayQueue: scheduled?.delayQueue };
+    return { id, task };
+  }
+}
+
+/** What is on its way of one source, and how it went. */
+class Window {
+  /** Records that the source gave. */
+  places = 0;
+  tasks = 0;
+  confirmed = 0;
+  /** The first in the source's order that was not confirmed. */
+  first: { readonly place: number; readonly error: unknown } | undefined;
+  #bytes = 0;
+  #wake: () => void = () => {};
+
+  get failed(): boolean {
+    return this.first !== undefined;
+  }
+
+  isFull(bytes: number): boolean {
+    return this.tasks >= WINDOW.tasks || (this.tasks > 0 && this.#bytes + bytes > WINDOW.bytes);
+  }
+
+  /** Waits until something has ended. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+
+  /** The promise's value, or undefined when something has failed before. */
+  async unlessFailed<T>(promise: T | Promise<T>): Promise<T | undefined> {
+    if (!(promise instanceof Promise)) return promise;
+    let value: { of: T } | undefined;
+    const arrived = promise.then((of) => {
+      value = { of };
+    });
+    while (value === undefined && !this.failed) await Promise.race([arrived, this.turn()]);
+    return value?.of;
+  }
+
+  add(bytes: number, sending: Promise<void>): void {
+    const place = this.places++;
+    this.tasks++;
+    this.#bytes += bytes;
+    sending.then(() => this.confirmed++, (error) => this.fail(place, error)).finally(() => {
+      this.tasks--;
+      this.#bytes -= bytes;
+      this.#wake();
+    });
+  }
+
+  fail(place: number, error: unknown): void {
+    if (this.first === undefined || place < this.first.place) this.first = { place, error };
+    this.#wake();
+  }
+}
+
+function policyOf(name: string): QueuePolicy {
+  return { name, type: "quorum", strict: false, create: true };
+}
