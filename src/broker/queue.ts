@@ -335,6 +335,8 @@ export class Queue implements Work {
       }
     }
     this.#armExpiry();
+    // A quorum queue looks at its limit once its consumers have had what they can take.
+    if (this.arguments.type === "classic") this.#dropOverflow();
     this.deliver();
     this.#dropOverflow();
   }

@@ -118,3 +118,31 @@ contract("A quorum queue drops from the head too", async (t) => {
   await waitUntil("two to be dropped", async () => (await t.counts(channel, queue)).ready === 2);
   assertEquals(await t.drain(channel, queue), ["c", "d"]);
 });
+
+for (const type of ["classic", "quorum"]) {
+  const order = type === "classic" ? "before" : "after";
+  contract(
+    `What comes back to a full ${type} queue pushes out its head ${order} a consumer is served`,
+    async (t) => {
+      const channel = await t.channel();
+      const dead = await t.queue(channel);
+      const queue = await t.queue(channel, {
+        ...{ "x-queue-type": type, "x-max-length": 1 },
+        ...{ "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead },
+      });
+      const holder = await t.channel();
+      await holder.call("basic.consume", { queue, consumerTag: "c" });
+      await t.fill(channel, queue, "a");
+      await holder.expectContent();
+      await t.fill(channel, queue, "b");
+      await holder.expectContent();
+      await holder.call("basic.cancel", { consumerTag: "c" });
+      const consumer = await t.channel();
+      await consumer.call("basic.qos", { prefetchCount: 1 });
+      await consumer.call("basic.consume", { queue });
+      await holder.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: true });
+      const served = (await consumer.expectContent()).text;
+      assertEquals(served, type === "classic" ? "b" : "a");
+    },
+  );
+}
