@@ -7,6 +7,8 @@ import { waitUntil, within } from "./wait.ts";
 export interface BrokerOptions {
   /** Further flags. */
   args?: readonly string[];
+  /** Added to its environment. */
+  env?: Readonly<Record<string, string>>;
   /** Data to start on: given the folder, which is there and empty. */
   prepare?: (data: string) => Promise<void>;
 }
@@ -15,11 +17,13 @@ export interface BrokerOptions {
 export class EmbeddedBroker implements AsyncDisposable {
   readonly #dir: string;
   readonly #args: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
   #process: LeashedProcess | undefined;
   #port = 0;
 
   /** Use `startBroker`. */
-  constructor(dir: string, args: readonly string[]) {
+  constructor(dir: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    this.#env = env;
     this.#dir = dir;
     this.#args = args;
   }
@@ -52,7 +56,10 @@ export class EmbeddedBroker implements AsyncDisposable {
     const broker = new LeashedProcess(
       "broker",
       toolCommand("broker", args),
-      { env: { ...Deno.env.toObject(), NO_COLOR: "1" }, log: `${this.#dir}/broker.log` },
+      {
+        env: { ...Deno.env.toObject(), NO_COLOR: "1", ...this.#env },
+        log: `${this.#dir}/broker.log`,
+      },
     );
     this.#process = broker;
     const url = await waitUntil("the broker to be ready", async () => {
@@ -100,7 +107,7 @@ export class EmbeddedBroker implements AsyncDisposable {
 export async function startBroker(options: BrokerOptions = {}): Promise<EmbeddedBroker> {
   const parent = Deno.env.get("TEST_RUN_DIR");
   const dir = await Deno.makeTempDir({ prefix: "broker-", ...(parent ? { dir: parent } : {}) });
-  const broker = new EmbeddedBroker(dir, options.args ?? []);
+  const broker = new EmbeddedBroker(dir, options.args ?? [], options.env);
   try {
     if (options.prepare !== undefined) {
       await Deno.mkdir(broker.data);
