@@ -142,7 +142,8 @@ class Churn {
     }
     const { code, stderr } = output;
     // A signal that comes before its listener is there, or the second one.
-    const expected = code === 0 || signals.length > 0 && code > 128;
+    const away = code === 75 && /could not be reached within --max-runtime/.test(stderr);
+    const expected = code === 0 || away || signals.length > 0 && code > 128;
     if (!expected || /fault in this program/.test(stderr)) {
       this.faults.push(`${name} (${args.join(" ")} ${signals}) ended with ${code}: ${stderr}`);
       this.damages.push({ what: "worker", worker: name, from, to: Date.now() });
@@ -244,7 +245,7 @@ function judge(
       // Each was begun, and its worker killed or cut.
       return reason !== "crash-loop" || count(task, "none") < MAX_CRASHES - 1;
     })
-  ).map(([task, reasons]) => `${task} (${reasons})`);
+  ).map(([task, reasons]) => `${task} (${reasons}): ${JSON.stringify(byTask.get(task) ?? [])}`);
   const deaths = new Map([...dead].map(([task, reasons]) => [task, reasons.length]));
   const repeated = unexplained({ runs, deaths, damages, concurrency: MOST_PREFETCH });
   const loops = [...dead.values()].flat().filter((reason) => reason === "crash-loop").length;
@@ -254,7 +255,8 @@ function judge(
       `untried ${untried.length}, repeated without reason ${repeated.length}, ` +
       `workers that ended wrongly ${faults.length}; ${runs.length} runs, ${damages.length} damages`,
   );
-  for (const [what, found] of Object.entries({ lost, untried, repeated, faults })) {
+  const told = repeated.map((task) => `${task}: ${JSON.stringify(byTask.get(task))}`);
+  for (const [what, found] of Object.entries({ lost, untried, repeated: told, faults })) {
     if (found.length > 0) console.log(`churn: ${what}: ${found.slice(0, 20).join("\n")}`);
   }
   return lost.length + untried.length + repeated.length + faults.length;

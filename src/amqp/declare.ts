@@ -156,6 +156,15 @@ export function declareQueue(
   );
 }
 
+/** Takes the first message off a queue, if there is one. */
+export async function dropMessage(transport: Transport, name: string): Promise<void> {
+  await onThrowawayChannel(
+    transport,
+    `cannot take a message off the queue ${JSON.stringify(name)}`,
+    (channel) => transport.request("basic.get", channel.basicGet(name, { noAck: true })),
+  );
+}
+
 /** Deletes a queue with what it holds, if it is there. */
 export async function deleteQueue(transport: Transport, name: string): Promise<void> {
   await onThrowawayChannel(

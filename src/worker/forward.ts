@@ -4,7 +4,7 @@
  * not wait behind that.
  */
 import { type Connector, sleep } from "../amqp/connection.ts";
-import { declareQueue, deleteQueue, ensureDeclared } from "../amqp/declare.ts";
+import { declareQueue, deleteQueue, dropMessage, ensureDeclared } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Original } from "../amqp/received_properties.ts";
 import type { Transport } from "../amqp/transport.ts";
@@ -89,16 +89,28 @@ export class Forwarder {
     return (await counting).messageCount;
   }
 
-  /** Puts an empty message on a queue that is there; resolves when that is confirmed. */
+  /** Puts an empty message on a queue that was there; resolves when that is confirmed. */
   async note(queue: QueueSpec): Promise<void> {
-    const { publisher } = await this.#open();
-    const properties = { deliveryMode: 2 };
-    await publisher.publish({
+    const note = {
       exchange: "",
       routingKey: queue.name,
       body: new Uint8Array(),
-      properties,
-    });
+      properties: { deliveryMode: 2 },
+    };
+    const { publisher } = await this.#open();
+    try {
+      await publisher.publish(note);
+    } catch (error) {
+      if (!(error instanceof ToolError) || error.exitCode !== EXIT.unavailable) throw error;
+      await this.count(queue);
+      await publisher.publish(note);
+    }
+  }
+
+  /** Takes a message off a queue, if there is one. */
+  async takeBack(queue: QueueSpec): Promise<void> {
+    const line = await this.#open();
+    await inTurn(line, () => dropMessage(line.transport, queue.name));
   }
 
   /** Deletes a queue with what it holds. */

@@ -3,6 +3,7 @@
  * them in bounds: it starts anew with every connection, while a task whose connection was lost
  * still runs, and it does not count what was acknowledged early.
  */
+import { sleep } from "../amqp/connection.ts";
 import type { Delivery } from "../amqp/consumer.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -25,6 +26,9 @@ import type { Pace } from "./pace.ts";
 import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
 import type { Starts } from "./starts.ts";
+
+/** From the suspicion of a crash loop to the second look at it, in milliseconds. */
+const SECOND_LOOK_MS = 3_000;
 
 export interface PoolOptions {
   readonly handler: Handler;
@@ -225,8 +229,14 @@ export class Pool {
     const suspect = isSuspect(history, policy);
     // Nobody could tell its starts from those of others; its copy gets an id.
     if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
-    const earlier = suspect ? await starts.count(task) : 0;
-    const admission = admit(history, earlier, policy);
+    let earlier = suspect ? await starts.count(task) : 0;
+    let admission = admit(history, earlier, policy);
+    if (admission.kind === "bury" && admission.reason === "crash-loop") {
+      // A worker that lives takes its start back when it notices that its connection is lost.
+      await sleep(SECOND_LOOK_MS, delivery.lost);
+      earlier = await starts.count(task);
+      admission = admit(history, earlier, policy);
+    }
     if (admission.kind !== "run") {
       await this.#settle(delivery, admission);
       if (suspect && admission.kind === "bury") await starts.forget(task);
@@ -240,7 +250,13 @@ export class Pool {
       if (known) await starts.forget(task);
       return;
     }
-    if (!delivery.live) return;
+    if (!delivery.live) {
+      if (known) await starts.takeBack(task);
+      return;
+    }
+    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
+    const onLost = () => void starts.takeBack(task);
+    if (known) delivery.lost.addEventListener("abort", onLost);
 
     const early = this.#options.ackEarly === true;
     if (early && !delivery.ack()) return;
@@ -251,6 +267,7 @@ export class Pool {
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
     const outcome = await execute(handler, task, admission.attempt, this.#rules, lost);
     const ms = performance.now() - startedAt;
+    if (known) delivery.lost.removeEventListener("abort", onLost);
     this.#executing.delete(execution);
     this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);

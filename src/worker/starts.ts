@@ -18,12 +18,12 @@ const PATIENCE_MS = 5_000;
 const MARK_LETTERS = 10;
 
 export class Starts {
-  readonly #forwarder: Pick<Forwarder, "count" | "note" | "remove">;
+  readonly #forwarder: Pick<Forwarder, "count" | "note" | "takeBack" | "remove">;
   readonly #log: Logger;
   /** Writing down has failed; told once. */
   #failed = false;
 
-  constructor(forwarder: Pick<Forwarder, "count" | "note" | "remove">, log: Logger) {
+  constructor(forwarder: Pick<Forwarder, "count" | "note" | "takeBack" | "remove">, log: Logger) {
     this.#forwarder = forwarder;
     this.#log = log;
   }
@@ -36,6 +36,14 @@ export class Starts {
   /** A start is about to happen; resolves when that is written down, or cannot be. Never rejects. */
   async note(task: Task): Promise<void> {
     await this.#attempt(task, (queue) => this.#forwarder.note(queue));
+  }
+
+  /**
+   * One start that was written down was none, or is of a worker that still lives and has only lost
+   * its connection. Never rejects.
+   */
+  async takeBack(task: Task): Promise<void> {
+    await this.#attempt(task, (queue) => this.#forwarder.takeBack(queue));
   }
 
   /** It has ended, or was given back. Never rejects. */
