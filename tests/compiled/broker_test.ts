@@ -1,5 +1,5 @@
 /** The compiled broker by itself, with the compiled tools as its clients. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { installed, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { binary, dist } from "./binary.ts";
@@ -29,6 +29,15 @@ Deno.test("compiled broker, new_task and worker need nothing else; a task outliv
   second.kill("SIGTERM");
   assertEquals((await second.ended()).code, 0);
   assertEquals(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), []);
+});
+
+Deno.test("the compiled programs keep the names that a fault would be reported with", async () => {
+  for (const name of ["new_task", "worker", "broker"]) {
+    const bytes = await Deno.readFile(`${dist}${name}`);
+    // The program is at the end.
+    const text = new TextDecoder("latin1").decode(bytes.subarray(-4_000_000));
+    assert(text.includes("function runMain("), name);
+  }
 });
 
 const canBeNobody = Deno.uid() === 0 && installed("setpriv");

@@ -89,7 +89,6 @@ brokerTest("a file or stdin is sent byte for byte, as octets", async () => {
     { args: ["-"], stdin: BINARY, body: BINARY },
     { args: ["--file", "-"], stdin: BINARY, body: BINARY },
     { args: ["--file=-"], stdin: new Uint8Array(), body: new Uint8Array() },
-    { args: ["-"], body: new Uint8Array() },
   ];
   await forEachRow(rows, ({ args }) => args.join(" "), async ({ args, stdin, body }) => {
     const target = { url: node.url, queue: uniqueName("bytes") };
