@@ -88,6 +88,7 @@ export class DeadLetters implements Work {
       }
       this.#caused = undefined;
       letter.queue.dying--;
+      letter.queue.sentLetters++;
       if (caused.length > 0) this.#levels.push({ letters: caused, next: 0 });
       if (slice.isOver) return !this.isEmpty;
     }

@@ -12,10 +12,11 @@ import type { Arguments, MethodName } from "./methods.ts";
 import { randomName, withoutLineBreaks } from "./names.ts";
 import type { Queue } from "./queue.ts";
 import { refuseServerName } from "./queue_arguments.ts";
+import type { Work } from "./scheduler.ts";
 import { REPLY_TO } from "./reply_to.ts";
 import type { BindingRequest } from "./virtual_host.ts";
 
-/** Milliseconds that the end of a queue waits for dead letters of it to be sent. */
+/** Milliseconds that the end of a queue waits for the next one of its dead letters to be sent. */
 const LETTERS_MS = 1_000;
 
 export class Declarations {
@@ -184,8 +185,11 @@ export class Declarations {
     this.#reply(noWait, "queue.purge-ok", { messageCount: found.purge() });
   }
 
-  /** Deleting a queue that does not exist is fine. */
-  deleteQueue(args: Arguments<"queue.delete">, until = now() + LETTERS_MS): void {
+  /**
+   * Deleting a queue that does not exist is fine.
+   * @param isSettled the dead letters of the queue, as it was when this was asked for, are sent
+   */
+  deleteQueue(args: Arguments<"queue.delete">, isSettled = false): void {
     const { queue: given, ifUnused, ifEmpty, noWait } = args;
     const { vhost } = this.#session;
     const name = withoutLineBreaks(this.#expand(given));
@@ -193,15 +197,32 @@ export class Declarations {
     if (vhost.findQueue(name) !== undefined) {
       const queue = this.queue(name);
       queue.checkDeletable(ifUnused, ifEmpty);
-      if (queue.dying > 0 && now() < until) {
-        // What has died before is still stored in it.
-        const settle = { work: () => queue.dying > 0 && now() < until };
+      if (queue.dying > 0 && !isSettled) {
         return this.#session
-          .finishFirst(this.#channel, settle, () => this.deleteQueue(args, until));
+          .finishFirst(this.#channel, settling(queue), () => this.deleteQueue(args, true));
       }
       messageCount = vhost.deleteQueue(queue);
     }
     this.#whenSaved({ queue: name });
     this.#reply(noWait, "queue.delete-ok", { messageCount });
   }
+}
+
+/**
+ * Waits for the dead letters of a queue that have died so far, as they are still stored in it; but
+ * not for those that stand behind very many of other queues.
+ */
+function settling(queue: Queue): Work {
+  const end = queue.sentLetters + queue.dying;
+  let sent = queue.sentLetters;
+  let since = now();
+  return {
+    work: () => {
+      if (queue.sentLetters > sent) {
+        sent = queue.sentLetters;
+        since = now();
+      }
+      return queue.dying > 0 && sent < end && now() - since < LETTERS_MS;
+    },
+  };
 }

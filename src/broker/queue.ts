@@ -75,6 +75,8 @@ export class Queue implements Work {
   stuck = 0;
   /** Dead letters that wait to be sent, and are stored here until then. Written by the dead letters. */
   dying = 0;
+  /** How many were sent so far. Written by the dead letters. */
+  sentLetters = 0;
 
   readonly #host: QueueHost;
   /** By priority; a queue without priorities has one lane. */
