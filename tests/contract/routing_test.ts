@@ -197,3 +197,26 @@ contract("A headers exchange compares numbers by value and texts by octets", asy
   }
   assertEquals(await t.drain(channel, queue), ["same", "double", "time", "octets"]);
 });
+
+contract("Several # in a topic pattern match wherever their words come in order", async (t) => {
+  const rows: [pattern: string, matching: string][] = [
+    ["#.a.#.b.#", "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b"],
+    ["#.a.*.b", "a.a.b.b a.x.b x.a.a.b"],
+    ["a.#.#.b", "a.b a.a.b.b a.x.b a.b.a.b"],
+    ["#.*.#", "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b a b.a"],
+    ["*.#.*", "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b b.a"],
+    ["#.b.#.a", "a.b.a b.a"],
+  ];
+  const keys = "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b a b.a".split(" ");
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "topic");
+  for (const [routingKey, matching] of rows) {
+    const queue = await t.queue(channel);
+    await channel.call("queue.bind", { queue, exchange, routingKey });
+    for (const key of [...keys, ""]) {
+      await t.publish(channel, { exchange, routingKey: key }, { body: key });
+    }
+    assertEquals((await t.drain(channel, queue)).join(" "), matching, routingKey);
+    await channel.call("queue.unbind", { queue, exchange, routingKey });
+  }
+});
