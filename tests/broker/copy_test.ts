@@ -1,8 +1,10 @@
 /** Data that were copied: of a broker that was ended, that was killed, and that went on meanwhile. */
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { checksumOf } from "../../src/broker/checksum.ts";
 import { Broker } from "../../src/broker/server.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
 import { Log, portOf, startHere, startProcess } from "./harness.ts";
 
@@ -195,4 +197,26 @@ Deno.test("a folder is for one broker, in one process too", async () => {
   const { code, stderr } = await other.ended();
   assertEquals(code, 75);
   assertMatch(stderr, /another process is using it/);
+});
+
+Deno.test("a checksum tells apart what differs in a byte, a length or an order", () => {
+  const random = new Random(1);
+  for (let length = 1; length < 100; length++) {
+    const bytes = Uint8Array.from({ length }, () => random.below(256));
+    // Wherever it lies in its buffer.
+    const shifted = new Uint8Array(length + 3);
+    shifted.set(bytes, 3);
+    assertEquals(checksumOf(shifted.subarray(3)), checksumOf(bytes));
+    const others = new Set([checksumOf(bytes), checksumOf(shifted), checksumOf(bytes.subarray(1))]);
+    for (let at = 0; at < length; at++) {
+      others.add(checksumOf(bytes.with(at, bytes[at]! ^ (1 + random.below(255)))));
+    }
+    assertEquals(others.size, length + 3);
+  }
+  const words = new Uint32Array([1, 2, 3, 4, 5, 6, 7, 8]);
+  const swapped = new Uint32Array([5, 2, 3, 4, 1, 6, 7, 8]);
+  assertNotEquals(
+    checksumOf(new Uint8Array(words.buffer)),
+    checksumOf(new Uint8Array(swapped.buffer)),
+  );
 });
