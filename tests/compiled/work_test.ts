@@ -76,3 +76,14 @@ brokerTest("compiled worker lists and replays the dead, and shows its queues", a
   await using queues = start(temp.path, "queues", "--queue", bench.name);
   assertMatch((await queues.ended()).stdout, new RegExp(`^${bench.name} +1 +0$`, "m"));
 });
+
+brokerTest("compiled worker ends by SIGUSR1 and opens no debugger", async () => {
+  await using temp = await tempDir();
+  await using bench = await QueueBench.open(url);
+  await using process = start(temp.path, "--queue", bench.name, "--", "true");
+  await process.waitForLine(/Waiting/);
+  process.kill("SIGUSR1");
+  const { code, stderr } = await process.ended();
+  assertEquals(code, 138, stderr);
+  assertEquals(stderr.includes("Debugger listening"), false);
+});
