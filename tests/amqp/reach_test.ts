@@ -9,6 +9,8 @@ import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
 import { commandOf, finish } from "../e2e/tools.ts";
+import { portOf, startProcess } from "../broker/harness.ts";
+import { makeCertificates } from "./certificates.ts";
 import { endpointOf, IDENTITY, open, toolError } from "./harness.ts";
 
 const node = await sharedNode();
@@ -73,6 +75,23 @@ Deno.test("when all addresses are silent, the sentence names the whole time", as
   const error = await toolError(Transport.open(endpointOf(url), IDENTITY));
   assertMatch(error.message, /^cannot connect to .*: no answer within 400 ms$/);
   assertEquals([first.connections, second.connections], [1, 1]);
+});
+
+Deno.test("with TLS, too, and the certificate must be for the name at every address", async () => {
+  await using dir = await tempDir();
+  const { ca, client, server } = await makeCertificates(dir.path);
+  await using broker = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);
+  await using silent = silence();
+  await using _behind = await Proxy.start(await portOf(broker), silent.port, "::1");
+  const urlOf = (host: string, port: number) =>
+    `amqps://guest:guest@${host}:${port}/?connection_timeout=4000&cacertfile=${ca}`;
+  await using _plain = await open(urlOf("localhost", silent.port));
+  const pair = `&certfile=${client.cert}&keyfile=${client.key}`;
+  await using _paired = await open(urlOf("localhost", silent.port) + pair);
+  assertEquals(silent.connections, 2);
+  await using direct = await Proxy.start(await portOf(broker));
+  const other = endpointOf(urlOf("other.localhost", direct.port));
+  assertMatch((await toolError(Transport.open(other, IDENTITY))).message, /certificate/i);
 });
 
 const folder = await tempDir("hosts-");
