@@ -61,11 +61,17 @@ export class Users {
     this.#store = store;
   }
 
-  /** Adds a user or changes a password. With any user there is no guest. */
+  /**
+   * Adds a user or changes a password. With any user there is no guest. Nothing is written when it
+   * is there with this password: the disk may be full.
+   */
   async add(name: string, password: string): Promise<void> {
-    const salt = crypto.getRandomValues(new Uint8Array(16));
-    const key = await scrypt(password, salt);
-    this.#store.setSecret(name, `scrypt$${encode(salt)}$${encode(key)}`);
+    const secret = this.#store.secretOf(name);
+    if (secret === undefined || !await isPasswordOf(secret, password)) {
+      const salt = crypto.getRandomValues(new Uint8Array(16));
+      const key = await scrypt(password, salt);
+      this.#store.setSecret(name, `scrypt$${encode(salt)}$${encode(key)}`);
+    }
     this.#wrong.clear();
     this.#known.set(name, await this.#digest(name, password));
   }
@@ -116,8 +122,7 @@ export class Users {
   }
 
   async #hash({ user, password }: Login, secret: string, digest: string): Promise<boolean> {
-    const [, salt, key] = secret.split("$");
-    const isRight = isEqual(await scrypt(password, decode(salt!)), decode(key!));
+    const isRight = await isPasswordOf(secret, password);
     // Unless the password was changed meanwhile.
     if (this.#store.secretOf(user) !== secret) return isRight;
     if (isRight) this.#known.set(user, digest);
@@ -145,6 +150,11 @@ export class Users {
 function remember<T>(map: Map<string, T>, key: string, value: T): void {
   map.set(key, value);
   if (map.size > MOST_WRONG) map.delete(map.keys().next().value!);
+}
+
+async function isPasswordOf(secret: string, password: string): Promise<boolean> {
+  const [, salt, key] = secret.split("$");
+  return isEqual(await scrypt(password, decode(salt!)), decode(key!));
 }
 
 /** node:crypto takes time to load, which only a broker with users pays. */

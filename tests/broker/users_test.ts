@@ -235,3 +235,14 @@ function amqplain(table: Record<string, unknown>): string {
   writer.table(table);
   return new TextDecoder().decode(writer.take().subarray(4));
 }
+
+Deno.test("naming a user again with the same password writes nothing", async () => {
+  const store = new Store({ folder: undefined, onFailure: () => {} });
+  await new Users(store.definitions).add("ann", "one");
+  const secret = store.definitions.secretOf("ann");
+  await new Users(store.definitions).add("ann", "one");
+  assertEquals(store.definitions.secretOf("ann"), secret);
+  await new Users(store.definitions).add("ann", "two");
+  assert(store.definitions.secretOf("ann") !== secret);
+  store.close();
+});
