@@ -229,7 +229,7 @@ class Handshake {
     try {
       for (;;) {
         this.#source.discard();
-        if (this.#source.received > 2 * HANDSHAKE_BYTES) return void await waited;
+        if (this.#source.received > 4 * HANDSHAKE_BYTES) return void await waited;
         const reading = this.#source.fill();
         reading.catch(() => {}); // the socket may be closed under it
         const isPresent = await Promise.race([waited, reading]);

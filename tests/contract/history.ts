@@ -82,7 +82,10 @@ export class Author {
       const deliveries = held(seat);
       if (deliveries.length === 0) return undefined;
       const how = random.pick(["ack", "ack", "requeue", "requeue", "reject"] as const);
-      return { do: how, seat, tag: random.pick(deliveries).tag, multiple: this.#chance(30) };
+      // RabbitMQ buries those of a queue with priorities by priority, and not as they were taken.
+      const inOrder = how !== "reject" || !this.queues.some((table) => "x-max-priority" in table);
+      const multiple = this.#chance(30) && inOrder;
+      return { do: how, seat, tag: random.pick(deliveries).tag, multiple };
     }
     if (roll < 85) return this.#consume(seat, queue);
     if (roll < 88) {
