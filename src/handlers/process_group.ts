@@ -171,13 +171,14 @@ function launchErrorOf(error: unknown): unknown {
 
 /**
  * Why setsid(1) could not execute the file, in its own words: of util-linux "setsid: failed to
- * execute FILE: Permission denied", of busybox "setsid: can't execute 'FILE': Permission denied".
+ * execute FILE: Permission denied", of busybox "setsid: can't execute 'FILE': Permission denied", and
+ * in the user's language.
  */
 function launcherFault(code: number, stderr: string, file: string): string | undefined {
   if (code !== EXIT.notExecutable && code !== EXIT.notFound) return undefined;
   if (!stderr.startsWith("setsid: ") || !stderr.includes(file)) return undefined;
   const behind = stderr.slice(stderr.lastIndexOf(file) + file.length);
-  const why = /^[^:\n]{0,3}: ([^\n]*)\n$/.exec(behind)?.[1];
+  const why = /^[^:\n]*: ([^\n]*)\n$/.exec(behind)?.[1];
   return why === undefined ? undefined : reason(why);
 }
 
