@@ -4,9 +4,9 @@
  */
 import type { Connector } from "../amqp/connection.ts";
 import { ensureDeclared, ensureQueue, type QueuePolicy } from "../amqp/declare.ts";
-import { type Publication, Publisher } from "../amqp/publisher.ts";
+import { declareOnce, type Line, PublishingLine } from "../amqp/line.ts";
+import type { Publication } from "../amqp/publisher.ts";
 import { after, pause, type Timer } from "../amqp/timer.ts";
-import type { Transport } from "../amqp/transport.ts";
 import { ConnectionError, EXIT, NackError, reason, TaskError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -27,22 +27,12 @@ export interface Outgoing {
   readonly delayQueue?: QueueSpec | undefined;
 }
 
-/** What a connection is used for: replaced whole when it is lost. */
-interface Line {
-  readonly transport: Transport;
-  readonly publisher: Publisher;
-  /** Queues that are known to be there, by their names. */
-  readonly declared: Map<string, Promise<void>>;
-  /** What is asked about queues now: one at a time, because a connection has few channels. */
-  declaring: Promise<void>;
-}
-
 /** Pauses after a task that was refused or lost, in milliseconds; the last one repeats. */
 const PAUSES_MS = [20, 100, 500, 2_000];
 
 export class Sender {
   readonly #options: SenderOptions;
-  #line: Promise<Line> | undefined;
+  readonly #line: PublishingLine;
   #tasks = 0;
   #bytes = 0;
   #closed: Promise<void> | undefined;
@@ -54,6 +44,8 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
+    // The time of a task is over before.
+    this.#line = new PublishingLine(options.connector, { confirmTimeout: 2 * options.timeoutMs });
   }
 
   /** Tasks on their way. */
@@ -68,7 +60,7 @@ export class Sender {
 
   /** Connects, and makes a queue that is missing. @throws {ToolError} */
   async prepare(queue: QueuePolicy): Promise<void> {
-    const line = await this.#open();
+    const line = await this.#line.open();
     await declareOnce(line, queue.name, () => ensureQueue(line.transport, queue));
   }
 
@@ -108,8 +100,7 @@ export class Sender {
   async #close(): Promise<void> {
     while (this.#tasks > 0) await this.settled();
     this.#timer?.cancel();
-    const line = await this.#line?.catch(() => undefined);
-    await line?.transport.shutdown();
+    await this.#line.close();
   }
 
   /** @throws {ToolError} */
@@ -132,7 +123,7 @@ export class Sender {
     for (let failures = 0;; failures++) {
       let line: Line | undefined;
       try {
-        line = await attempt.unlessOver(this.#open());
+        line = await attempt.unlessOver(this.#line.open());
         return await attempt.unlessOver(publishOn(line, task, attempt));
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
@@ -160,50 +151,6 @@ export class Sender {
       }
       this.#watch();
     });
-  }
-
-  /** The open connection, or a new one when there is none or it has ended. */
-  async #open(): Promise<Line> {
-    const current = this.#line;
-    if (current !== undefined) {
-      const line = await current;
-      if (!line.publisher.isEnded) return line;
-      // Whoever else has waited for it may have begun a new one already.
-      if (this.#line !== current) return await this.#open();
-      this.#line = line.transport.isEnded ? this.#connect() : this.#renew(line);
-    } else this.#line = this.#connect();
-    const opening = this.#line;
-    opening.catch(() => {
-      if (this.#line === opening) this.#line = undefined;
-    });
-    return await opening;
-  }
-
-  async #connect(): Promise<Line> {
-    const transport = await this.#options.connector.connect();
-    return await this.#lineOn(transport, { declared: new Map(), declaring: Promise.resolve() });
-  }
-
-  /** Another channel, for one that refuses tasks; what was sent on the old one settles there. */
-  #renew({ transport, declared, declaring }: Line): Promise<Line> {
-    return this.#lineOn(transport, { declared, declaring });
-  }
-
-  async #lineOn(
-    transport: Transport,
-    known: Pick<Line, "declared" | "declaring">,
-  ): Promise<Line> {
-    try {
-      const confirmTimeout = this.#options.timeoutMs;
-      return {
-        ...known,
-        transport,
-        publisher: await Publisher.open(transport, { confirmTimeout }),
-      };
-    } catch (error) {
-      transport.destroy(new ConnectionError("no channel for publishing"));
-      throw error;
-    }
   }
 }
 
@@ -276,22 +223,6 @@ async function publishOn(
   } finally {
     if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
   }
-}
-
-/** Asks for a queue, once for all tasks of a connection, and after what was asked for before. */
-function declareOnce(line: Line, name: string, ask: () => Promise<unknown>): Promise<void> {
-  const known = line.declared.get(name);
-  if (known !== undefined) return known;
-  const declaration = line.declaring.then(async () => {
-    // A broker that blocks answers nothing on this connection, and would be taken for dead.
-    await line.transport.unblocked();
-    await ask();
-  });
-  line.declaring = declaration.catch(() => {
-    line.declared.delete(name);
-  });
-  line.declared.set(name, declaration);
-  return declaration;
 }
 
 /** The same task may be confirmed when it is sent again, without anybody changing something. */

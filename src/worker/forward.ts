@@ -5,10 +5,9 @@
  */
 import { type Connector, sleep } from "../amqp/connection.ts";
 import { declareQueue, deleteQueue, dropMessage, ensureDeclared } from "../amqp/declare.ts";
-import { Publisher } from "../amqp/publisher.ts";
+import { declareOnce, inTurn, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Original } from "../amqp/received_properties.ts";
-import type { Transport } from "../amqp/transport.ts";
-import { ChannelError, ConnectionError, EXIT, InputError, ToolError } from "../errors.ts";
+import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -16,16 +15,6 @@ import type { QueueSpec } from "../task/topology.ts";
 /** Attempts before a copy is given up, and the pause after the first, doubled each time. */
 const TRIES = 5;
 const FIRST_PAUSE_MS = 1_000;
-
-/** An open connection with what is known on it. */
-interface Line {
-  readonly transport: Transport;
-  readonly publisher: Publisher;
-  /** The declarations of queues by their names. */
-  readonly declared: Map<string, Promise<unknown>>;
-  /** What is asked about queues now: one at a time, because a connection has few channels. */
-  declaring: Promise<unknown>;
-}
 
 /** No copy gets to a queue before somebody changes something on the broker. */
 export class QueueRefused extends ToolError {
@@ -39,10 +28,11 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  #line: Promise<Line> | undefined;
+  readonly #line: PublishingLine;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
+    this.#line = new PublishingLine(options.connector);
   }
 
   /**
@@ -84,7 +74,7 @@ export class Forwarder {
 
   /** Makes a queue unless it is there. @returns how many messages it holds */
   async count(queue: QueueSpec): Promise<number> {
-    const line = await this.#open();
+    const line = await this.#line.open();
     const counting = inTurn(line, () => declareQueue(line.transport, queue));
     return (await counting).messageCount;
   }
@@ -97,7 +87,7 @@ export class Forwarder {
       body: new Uint8Array(),
       properties: { deliveryMode: 2 },
     };
-    const { publisher } = await this.#open();
+    const { publisher } = await this.#line.open();
     try {
       await publisher.publish(note);
     } catch (error) {
@@ -109,21 +99,19 @@ export class Forwarder {
 
   /** Takes a message off a queue, if there is one. */
   async takeBack(queue: QueueSpec): Promise<void> {
-    const line = await this.#open();
+    const line = await this.#line.open();
     await inTurn(line, () => dropMessage(line.transport, queue.name));
   }
 
   /** Deletes a queue with what it holds. */
   async remove(queue: QueueSpec): Promise<void> {
-    const line = await this.#open();
+    const line = await this.#line.open();
     await inTurn(line, () => deleteQueue(line.transport, queue.name));
   }
 
   /** Ends the connection. Publications still pending are rejected. */
-  async close(): Promise<void> {
-    const line = await this.#line?.catch(() => undefined);
-    this.#line = undefined;
-    await line?.transport.shutdown();
+  close(): Promise<void> {
+    return this.#line.close();
   }
 
   async #publishOnce(
@@ -132,9 +120,9 @@ export class Forwarder {
     properties: TaskProperties,
     original: Original | undefined,
   ): Promise<void> {
-    const line = await this.#open();
+    const line = await this.#line.open();
     try {
-      await declareOnce(line, queue);
+      await declareOnce(line, queue.name, () => declare(line, queue));
       await line.publisher.publish({
         exchange: "",
         routingKey: queue.name,
@@ -149,53 +137,6 @@ export class Forwarder {
       throw refusal(error, [403]);
     }
   }
-
-  /** The open connection, or a new one when there is none or it has ended. */
-  async #open(): Promise<Line> {
-    const line = await this.#line?.catch(() => undefined);
-    if (line !== undefined && !line.publisher.isEnded) return line;
-    line?.transport.destroy(new ConnectionError("the channel for publishing was closed"));
-    // Whoever else has waited for the same connection may have begun a new one already.
-    if (this.#line === undefined || line !== undefined) this.#line = this.#connect();
-    const opening = this.#line;
-    opening.catch(() => {
-      if (this.#line === opening) this.#line = undefined;
-    });
-    return opening;
-  }
-
-  async #connect(): Promise<Line> {
-    const transport = await this.#options.connector.connect();
-    try {
-      const publisher = await Publisher.open(transport);
-      return { transport, publisher, declared: new Map(), declaring: Promise.resolve() };
-    } catch (error) {
-      transport.destroy(new ConnectionError("no channel for publishing"));
-      throw error;
-    }
-  }
-}
-
-/** Declares a queue, once for all tasks that fail at the same time. */
-function declareOnce(line: Line, queue: QueueSpec): Promise<unknown> {
-  const known = line.declared.get(queue.name);
-  if (known !== undefined) return known;
-  const declaration = inTurn(line, () => ensureDeclared(line.transport, queue))
-    .catch((error) => {
-      throw refusal(error, [403, 406]);
-    });
-  line.declared.set(queue.name, declaration);
-  return declaration;
-}
-
-/** Asks for something on a channel of its own, after what was asked for before. */
-function inTurn<T>(line: Line, ask: () => Promise<T>): Promise<T> {
-  const answer = line.declaring.catch(() => {})
-    // A broker that blocks answers nothing on this connection, and would be taken for dead.
-    .then(() => line.transport.unblocked())
-    .then(ask);
-  line.declaring = answer.catch(() => {});
-  return answer;
 }
 
 /** The error as QueueRefused, if it is one of these replies of the broker. */
@@ -203,4 +144,13 @@ function refusal(error: unknown, replyCodes: readonly number[]): unknown {
   return error instanceof ChannelError && replyCodes.includes(error.replyCode)
     ? new QueueRefused(error.message, error.exitCode, { cause: error })
     : error;
+}
+
+/** @throws {QueueRefused} what is there is no such queue, or a permission is missing */
+async function declare({ transport }: Line, queue: QueueSpec): Promise<void> {
+  try {
+    await ensureDeclared(transport, queue);
+  } catch (error) {
+    throw refusal(error, [403, 406]);
+  }
 }

@@ -1,0 +1,71 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { Connector } from "../../src/amqp/connection.ts";
+import { declareOnce, PublishingLine } from "../../src/amqp/line.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { Proxy } from "../support/proxy.ts";
+import { waitUntil, within } from "../support/wait.ts";
+
+const node = await sharedNode();
+
+function lineTo(proxy: Proxy): PublishingLine {
+  const connector = new Connector({
+    endpoints: parseUrls(proxy.url + new URL(node.url).pathname.slice(1), "url", { trust: {} }),
+    identity: { name: "test", version: "0" },
+    log: createLogger({ name: "test", write: () => {} }),
+  });
+  return new PublishingLine(connector);
+}
+
+brokerTest(
+  "all who wait when a connection is lost get the same new one, and none stays open",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const line = lineTo(proxy);
+    const { transport } = await line.open();
+    await proxy.cut();
+    await waitUntil("the loss to be noticed", () => transport.isEnded);
+    const opened = Promise.all(Array.from({ length: 20 }, () => line.open()));
+    assertEquals(new Set(await within("the new one", opened)).size, 1);
+    await line.close();
+    await waitUntil("the connections to be closed", () => proxy.open === 0);
+    assertEquals(proxy.total, 2);
+  },
+);
+
+brokerTest(
+  "all who wait for a connection that cannot be made are told, and the next one tries again",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    proxy.refuse();
+    const line = lineTo(proxy);
+    const refused = Array.from({ length: 20 }, () => assertRejects(() => line.open()));
+    await within("the refusals", Promise.all(refused));
+    proxy.heal();
+    await line.open();
+    await line.close();
+  },
+);
+
+brokerTest(
+  "a channel that ended is replaced on its connection, which knows its queues still",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const line = lineTo(proxy);
+    const first = await line.open();
+    let asked = 0;
+    const ask = () => Promise.resolve(asked++);
+    await declareOnce(first, "q", ask);
+    await first.publisher.close();
+    const second = await line.open();
+    assertEquals([second.transport === first.transport, second === first], [true, false]);
+    await declareOnce(second, "q", ask);
+    assertEquals([asked, proxy.total], [1, 1]);
+    // A failure is no knowledge.
+    await assertRejects(() => declareOnce(second, "r", () => Promise.reject(new Error("no"))));
+    await declareOnce(second, "r", ask);
+    assertEquals(asked, 2);
+    await line.close();
+  },
+);
