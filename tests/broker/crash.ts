@@ -238,42 +238,77 @@ function transient(ledger: Ledger, round: string): Client {
 /** Ids by queue. Nothing is acknowledged, and nothing can move on after it was read. */
 async function readQueues(port: number): Promise<Map<string, string[]>> {
   await using peer = await openPeer(port);
-  const found = new Map<string, string[]>();
-  let number = 0;
-  for (const queue of Object.keys(QUEUES)) {
-    found.set(queue, await readQueue(await peer.open(++number), queue));
-  }
-  await (await peer.open(++number)).send("queue.declare", {
-    queue: nameOf("transient"),
-    passive: true,
-  });
-  await peer.channel(number).expectClose(404, /no queue/);
-  return found;
+  const readers = await openReaders(peer, Object.keys(QUEUES));
+  await readAll(readers);
+  const probe = await peer.open(readers.length + 1);
+  await probe.send("queue.declare", { queue: nameOf("transient"), passive: true });
+  await probe.expectClose(404, /no queue/);
+  return new Map(readers.map(({ queue, ids }) => [queue, ids]));
 }
 
-async function readQueue(channel: PeerChannel, queue: string): Promise<string[]> {
-  const ids: string[] = [];
-  await channel.call("basic.consume", { queue: nameOf(queue) });
-  await channel.send("queue.declare", { queue: nameOf(queue), passive: true });
-  while (true) {
-    const { name, args } = await channel.method();
-    if (name === "basic.deliver") ids.push((await channel.readContent(args)).text.trim());
-    else if (args.messageCount === 0) return ids;
-    else await channel.send("queue.declare", { queue: nameOf(queue), passive: true });
+async function openReaders(peer: Peer, queues: string[]): Promise<Reader[]> {
+  const readers: Reader[] = [];
+  for (const queue of queues) {
+    const channel = await peer.open(readers.length + 1);
+    await channel.call("basic.consume", { queue: nameOf(queue), consumerTag: "reader" });
+    readers.push(new Reader(queue, channel));
+  }
+  return readers;
+}
+
+/** Dead letters move piece by piece, and nobody can see those that are on their way. */
+const QUIET_ROUNDS = 5;
+
+async function readAll(readers: Reader[]): Promise<void> {
+  for (let quiet = 0; quiet < QUIET_ROUNDS;) {
+    quiet++;
+    for (const reader of readers) if (await reader.read()) quiet = 0;
+  }
+}
+
+/** Consumes a queue without acknowledging. */
+class Reader {
+  readonly ids: string[] = [];
+
+  constructor(readonly queue: string, readonly channel: PeerChannel) {}
+
+  /** Takes what is there. @returns whether there was something */
+  async read(): Promise<boolean> {
+    const before = this.ids.length;
+    let left: number;
+    do {
+      await this.channel.send("queue.declare", { queue: nameOf(this.queue), passive: true });
+      left = (await this.#until("queue.declare-ok")).messageCount;
+    } while (left > 0);
+    return this.ids.length > before;
+  }
+
+  /** Ends, and takes what was read away for ever. */
+  async take(): Promise<void> {
+    await this.channel.send("basic.cancel", { consumerTag: "reader" });
+    await this.#until("basic.cancel-ok");
+    await this.channel.send("basic.ack", { deliveryTag: 0, multiple: true });
+    await this.channel.call("channel.close");
+  }
+
+  async #until(wanted: string) {
+    for (;;) {
+      const { name, args } = await this.channel.method();
+      if (name === wanted) return args;
+      if (name !== "basic.deliver") throw new Error(`Expected ${wanted}, got ${name}`);
+      this.ids.push((await this.channel.readContent(args)).text.trim());
+    }
   }
 }
 
 /** @returns the ids that are gone for ever */
 async function empty(port: number): Promise<string[]> {
   await using peer = await openPeer(port);
-  const channel = await peer.open();
-  const ids: string[] = [];
-  for (const [index, queue] of PURGED.entries()) {
-    const reader = await peer.open(index + 2);
-    ids.push(...await readQueue(reader, queue));
-    // What a reader holds unacknowledged is not purged.
-    await reader.call("channel.close");
-    await channel.call("queue.purge", { queue: nameOf(queue) });
-  }
-  return ids;
+  const readers = await openReaders(peer, PURGED);
+  await readAll(readers);
+  for (const reader of readers) await reader.take();
+  // Its answer comes after the commit of the acknowledgements.
+  const channel = await peer.open(readers.length + 1);
+  await channel.call("queue.purge", { queue: nameOf("marks") });
+  return readers.flatMap(({ ids }) => ids);
 }
