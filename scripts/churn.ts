@@ -77,7 +77,8 @@ function chooseEnding(random: Random): Ending {
     () => ({ args: ["--exit-when-empty"] }),
     () => ({ afterMs, signals: [random.pick<Deno.Signal>(["SIGTERM", "SIGINT", "SIGHUP"])] }),
     () => ({ afterMs, signals: ["SIGTERM"], args: ["--grace", "50ms"] }),
-    () => ({ afterMs, signals: ["SIGTSTP", "SIGTERM"] }),
+    // Before a worker has a listener for it, SIGTSTP stops the process.
+    () => ({ afterMs, signals: ["SIGTSTP", "SIGTERM", "SIGCONT"] }),
     () => ({ afterMs, signals: ["SIGTERM", "SIGTERM"] }),
     () => ({ afterMs, signals: ["SIGQUIT"] }),
     () => ({ afterMs, signals: ["SIGKILL"] }),
@@ -137,7 +138,7 @@ class Churn {
     if (!await over(ended, LIFE_MS)) process.kill("SIGTERM");
     const output = await ended;
     if (output instanceof Error) {
-      this.faults.push(`${name} did not end: ${output.message}`);
+      this.faults.push(`${name} (${args.join(" ")} ${signals}) did not end: ${output.message}`);
       return;
     }
     const { code, stderr } = output;
