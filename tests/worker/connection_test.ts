@@ -13,7 +13,9 @@ import { Starts } from "../../src/worker/starts.ts";
 import { DEFAULT_POLICY } from "../../src/task/retry.ts";
 import { Proxy } from "../support/proxy.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { Mailbox, waitUntil } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
 
@@ -366,11 +368,8 @@ brokerTest(
     await using failing = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
     await failing.ended();
     await bench.send("y");
-    const { spawnDeno } = await import("../support/process.ts");
-    await using shown = spawnDeno(new URL("../../src/worker.ts", import.meta.url), {
-      args: ["queues", "--queue", bench.name],
-      env: { AMQP_URL: url },
-    });
+    const [command, ...args] = toolCommand("worker", ["queues", "--queue", bench.name]);
+    await using shown = spawn(command, { args, env: { AMQP_URL: url } });
     const { stdout, code } = await shown.ended();
     assertEquals(code, 0);
     assertMatch(stdout, new RegExp(`${bench.name} +1 +0\n${bench.name}.dead +1 +0\n$`));
