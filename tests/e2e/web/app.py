@@ -3,7 +3,8 @@
 usage: app.py LEDGER (PORT | SOCKET)
 
 Writes a line to LEDGER for each task that is done, before it answers. The body says what to answer:
-"ok", "404", "429" (with Retry-After on the first attempt), "500", "cut", "slow".
+"ok"; "404"; "429" (once, with Retry-After); "500"; "flaky" (500 at the first attempt); "cut" (in the
+middle of the answer, at the first attempt); "slow" (never); "hang" (never at the first attempt).
 """
 
 import http.server
@@ -29,9 +30,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if body == "429" and task not in told_to_wait:
             told_to_wait.add(task)
             return self.answer(429, "not now", {"Retry-After": "1"})
+        if body == "flaky" and attempt == "1":
+            return self.answer(500, "not this time")
         if body in ("404", "500"):
             return self.answer(int(body), "cannot do " + task)
-        if body == "slow":
+        if body == "slow" or body == "hang" and attempt == "1":
             time.sleep(600)
         with lock:
             ledger.write("%s %s %s\n" % (task, attempt, self.path))
