@@ -31,6 +31,14 @@ export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT N
 /** Bytes from which on a content that several messages have is written once. */
 const SHARED_FROM = 512;
 
+/** It costs every deletion something, so it is there only while contents are shared. */
+const COUNT_COPIES = `CREATE TRIGGER IF NOT EXISTS message_gone
+  AFTER DELETE ON message WHEN OLD.shared IS NOT NULL BEGIN
+    UPDATE shared SET copies = copies - 1 WHERE id = OLD.shared;
+    DELETE FROM shared WHERE id = OLD.shared AND copies <= 0;
+  END`;
+const COUNT_NO_COPIES = "DROP TRIGGER IF EXISTS message_gone";
+
 /** In the row of a message whose content is shared. */
 const NO_BYTES = new Uint8Array();
 
@@ -75,6 +83,7 @@ export class MessageTable {
   readonly #insertMany: StatementSync;
   readonly #insertOne: StatementSync;
   readonly #insertShared: StatementSync;
+  readonly #anyShared: StatementSync;
   readonly #delete: StatementSync;
   readonly #deleteSome: StatementSync;
   readonly #update: StatementSync;
@@ -85,6 +94,10 @@ export class MessageTable {
   readonly #onDamage: (error: unknown) => void;
   /** Positions of lanes, by their ids, behind which nothing can be read. */
   readonly #givenUp = new Map<number, number>();
+  /** Contents may be shared, and then their copies are counted by {@link COUNT_COPIES}. */
+  #isSharing: boolean;
+  /** This transaction has made sure of that. */
+  #isCounting = false;
   /** The highest id of a shared content so far. */
   #lastShared: number;
   #inserts: Message[] = [];
@@ -146,6 +159,8 @@ export class MessageTable {
     this.#insertShared = database.prepare(
       "INSERT INTO shared(id, copies, checksum, content) VALUES (?, ?, ?, ?)",
     );
+    this.#anyShared = database.prepare("SELECT 1 FROM shared LIMIT 1");
+    this.#isSharing = true;
     this.#lastShared = Number(
       database.prepare("SELECT max(id) last FROM shared").get()!["last"] ?? 0,
     );
@@ -207,6 +222,11 @@ export class MessageTable {
    * stays so until {@link settled}, and can be written again after a rollback.
    */
   write(): void {
+    this.#isCounting = false;
+    if (this.#isSharing && this.#anyShared.get() === undefined) {
+      this.#database.exec(COUNT_NO_COPIES);
+      this.#isSharing = false;
+    }
     this.#writeInserts();
     this.#writeOthers();
   }
@@ -271,6 +291,9 @@ export class MessageTable {
   #share(messages: Message[], index: number): number | null {
     const { bytes, size } = messages[index]!;
     if (size < SHARED_FROM || messages[index + 1]?.bytes !== bytes) return null;
+    // Once in each transaction: a rollback may have taken it away.
+    if (!this.#isCounting) this.#database.exec(COUNT_COPIES);
+    this.#isCounting = this.#isSharing = true;
     let end = index + 1;
     while (messages[end]?.bytes === bytes) end++;
     this.#insertShared.run(++this.#lastShared, end - index, checksumOf(bytes!), bytes!);

@@ -213,10 +213,12 @@ export class Queue implements Work {
    * @param fresh a message of this moment: it is delivered even if it lives no longer than that
    */
   deliver(fresh?: Message): void {
-    const start = performance.now();
+    let end = Infinity;
     for (let count = 1; this.#ready > 0 && !this.#allBusy; count++) {
-      if (count % DELIVERED_AT_ONCE === 0 && performance.now() - start > DELIVER_MS) {
-        return this.#host.scheduler.add(this);
+      if (count % DELIVERED_AT_ONCE === 0) {
+        const time = performance.now();
+        if (time > end) return this.#host.scheduler.add(this);
+        if (end === Infinity) end = time + DELIVER_MS;
       }
       const consumer = this.consumers.next();
       if (consumer === undefined) {

@@ -12,11 +12,7 @@ const APPLICATION_ID = 0x414d5150;
  */
 export const SHARED_TABLE = `CREATE TABLE shared(
      id INTEGER PRIMARY KEY, copies INTEGER NOT NULL, checksum INTEGER NOT NULL,
-     content BLOB NOT NULL);
-   CREATE TRIGGER message_gone AFTER DELETE ON message WHEN OLD.shared IS NOT NULL BEGIN
-     UPDATE shared SET copies = copies - 1 WHERE id = OLD.shared;
-     DELETE FROM shared WHERE id = OLD.shared AND copies <= 0;
-   END`;
+     content BLOB NOT NULL)`;
 
 /**
  * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a

@@ -53,7 +53,7 @@ export interface SessionHost {
 }
 
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
-const LIGHT_FRAMES = 8;
+const LIGHT_FRAMES = 24;
 
 /** A method that is being done piece by piece. */
 interface Unfinished {

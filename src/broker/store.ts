@@ -364,12 +364,8 @@ export class Store {
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
-    if (this.definitions.pendingRows >= ENOUGH_ROWS) return true;
-    const tables = [this.#messages, this.#scratch.messages];
-    return tables.some((table) =>
-      table !== undefined &&
-      (table.pendingRows >= ENOUGH_ROWS || table.pendingBytes >= ENOUGH_BYTES)
-    );
+    return this.definitions.pendingRows >= ENOUGH_ROWS || isEnough(this.#messages) ||
+      (this.#scratch.messages !== undefined && isEnough(this.#scratch.messages));
   }
 
   /** The file cannot be written now, or is damaged. */
@@ -537,4 +533,8 @@ function refuseDamagedCopy(path: string, database: DatabaseSync): void {
       `(${damage}); end the broker before its folder is copied`,
     EXIT.badData,
   );
+}
+
+function isEnough({ pendingRows, pendingBytes }: MessageTable): boolean {
+  return pendingRows >= ENOUGH_ROWS || pendingBytes >= ENOUGH_BYTES;
 }
