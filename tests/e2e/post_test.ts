@@ -50,7 +50,7 @@ pythonTest(
     await using dir = await tempDir("post-");
     const [port] = freePorts(1);
     const socket = dir.file("app.sock");
-    for (const [i, where] of [String(port), socket].entries()) {
+    await Promise.all([String(port), socket].map(async (where, i) => {
       const queue = uniqueName("post");
       const ledger = dir.file(`ledger-${i}`);
       await using app = await startApp(ledger, where);
@@ -65,7 +65,7 @@ pythonTest(
       const base = where === socket ? `unix:${socket}:` : `http://127.0.0.1:${where}`;
       await using worker = start("worker", [
         ...["--post", `${base}/tasks/{type}?queue={queue}`, "--concurrency", "6"],
-        ...["--max-attempts", "2", "--backoff", "50ms", "--timeout", "2s"],
+        ...["--max-attempts", "2", "--backoff", "50ms", "--timeout", "5s"],
       ], { url: node.url, queue });
       const path = `/tasks/work%2Fnow?queue=${queue}`;
       await waitUntil("the tasks to be done", async () => (await linesOf(ledger)).length === 4);
@@ -85,7 +85,7 @@ pythonTest(
       await stop(worker);
       app.kill();
       await app.ended();
-    }
+    }));
   },
 );
 
