@@ -7,6 +7,7 @@ import { ensureDeclared, ensureQueue, type QueuePolicy } from "../amqp/declare.t
 import { declareOnce, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import { after, pause, type Timer } from "../amqp/timer.ts";
+import type { Transport } from "../amqp/transport.ts";
 import { ConnectionError, EXIT, NackError, reason, TaskError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { QueueSpec } from "../task/topology.ts";
@@ -39,6 +40,9 @@ export class Sender {
   /** Those under way, oldest first, and the timer for the first one's end. */
   readonly #attempts = new Set<Attempt>();
   #timer: Timer | undefined;
+  /** Those that wait until a connection takes tasks, and which one tells them. */
+  readonly #waiting = new Set<() => void>();
+  #awaited: Transport | undefined;
   /** Wakes who waits until fewer are on their way. */
   #wakes: (() => void)[] = [];
 
@@ -124,7 +128,7 @@ export class Sender {
       let line: Line | undefined;
       try {
         line = await attempt.unlessOver(this.#line.open());
-        return await attempt.unlessOver(publishOn(line, task, attempt));
+        return await attempt.unlessOver(this.#publishOn(line, task, attempt));
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
         const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
@@ -135,6 +139,57 @@ export class Sender {
         await attempt.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
       }
     }
+  }
+
+  async #publishOn(
+    line: Line,
+    { publication, queue, delayQueue }: Outgoing,
+    attempt: Attempt,
+  ): Promise<void> {
+    const { transport, publisher } = line;
+    await this.#roomOn(transport, attempt);
+    if (attempt.isOver) return;
+    await declareOnce(line, queue.name, () => ensureQueue(transport, queue));
+    if (delayQueue !== undefined) {
+      await declareOnce(line, delayQueue.name, () => ensureDeclared(transport, delayQueue));
+    }
+    await this.#roomOn(transport, attempt);
+    // Whoever was told that it is over must not find it sent afterwards.
+    if (attempt.isOver) return;
+    try {
+      await publisher.publish(publication);
+    } finally {
+      if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
+    }
+  }
+
+  /**
+   * Waits until a connection takes tasks, or has ended, or the time of the task is over. A broker may
+   * block for days: whoever gives up leaves nothing behind.
+   */
+  async #roomOn(transport: Transport, attempt: Attempt): Promise<void> {
+    while (isFull(transport) && !attempt.isOver) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+        attempt.whenOver(() => {
+          this.#waiting.delete(resolve);
+          resolve();
+        });
+        this.#wakeWith(transport);
+      });
+    }
+  }
+
+  #wakeWith(transport: Transport): void {
+    if (this.#awaited === transport) return;
+    this.#awaited = transport;
+    const free = transport.blocked === undefined ? transport.drained() : transport.unblocked();
+    free.then(() => {
+      if (this.#awaited === transport) this.#awaited = undefined;
+      const waiting = [...this.#waiting];
+      this.#waiting.clear();
+      for (const wake of waiting) wake();
+    });
   }
 
   /** One timer for all: a steady stream does not set one for each task. */
@@ -164,6 +219,7 @@ class Attempt {
   readonly #over = Promise.withResolvers<never>();
   readonly #signal: AbortSignal | undefined;
   #isOver = false;
+  #whenOver: () => void = () => {};
 
   constructor(ms: number, signal: AbortSignal | undefined) {
     this.#signal = signal;
@@ -182,6 +238,11 @@ class Attempt {
     return Promise.race([promise, this.#over.promise]);
   }
 
+  /** Calls back when the time is over; only the last one. */
+  whenOver(callback: () => void): void {
+    this.#whenOver = callback;
+  }
+
   timeOut(): void {
     this.#fail(`within ${formatDuration(this.#ms)}`);
   }
@@ -194,6 +255,7 @@ class Attempt {
 
   #fail(when: string): void {
     this.#isOver = true;
+    this.#whenOver();
     const why = this.trouble === undefined ? "" : `: ${this.trouble.message}`;
     this.#over.reject(
       new ConnectionError(
@@ -203,26 +265,8 @@ class Attempt {
   }
 }
 
-async function publishOn(
-  line: Line,
-  { publication, queue, delayQueue }: Outgoing,
-  attempt: Attempt,
-): Promise<void> {
-  const { transport, publisher } = line;
-  await declareOnce(line, queue.name, () => ensureQueue(transport, queue));
-  if (delayQueue !== undefined) {
-    await declareOnce(line, delayQueue.name, () => ensureDeclared(transport, delayQueue));
-  }
-  while (!transport.isEnded && (transport.blocked !== undefined || transport.congested)) {
-    await (transport.blocked === undefined ? transport.drained() : transport.unblocked());
-  }
-  // Whoever was told that it is over must not find it sent afterwards.
-  if (attempt.isOver) return;
-  try {
-    await publisher.publish(publication);
-  } finally {
-    if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
-  }
+function isFull(transport: Transport): boolean {
+  return !transport.isEnded && (transport.blocked !== undefined || transport.congested);
 }
 
 /** The same task may be confirmed when it is sent again, without anybody changing something. */

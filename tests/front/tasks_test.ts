@@ -203,6 +203,23 @@ brokerTest(
   },
 );
 
+Deno.test("what a broker that blocks does not take in time is not kept", async () => {
+  await using broker = await startBroker({ args: ["--disk-free-limit", "100000000000000"] });
+  const tasks = await openTasks({ url: broker.url, queue: "blocked", timeoutMs: 10 });
+  try {
+    for (let i = 0; i < 200; i++) {
+      const body = new Uint8Array(1024 * 1024).fill(i);
+      await assertRejects(() =>
+        tasks.publish({ body, queue: i % 2 ? "blocked" : `other-${i % 8}` })
+      );
+    }
+    const { external } = Deno.memoryUsage();
+    assert(external < 100 * 1024 * 1024, String(external));
+  } finally {
+    await tasks.close();
+  }
+});
+
 brokerTest("close() waits for what is on its way", async () => {
   const { url } = node;
   const queue = uniqueName("tasks-close");
