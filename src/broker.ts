@@ -1,7 +1,7 @@
 /** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
 import { PasswordFile } from "./amqp/password_file.ts";
 import { Broker, type BrokerOptions } from "./broker/server.ts";
-import { DEFAULT_LIMITS } from "./broker/limits.ts";
+import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
 import {
   integer,
   list,

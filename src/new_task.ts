@@ -1,10 +1,10 @@
 /** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
 import { Connector } from "./amqp/connection.ts";
-import { deadline } from "./amqp/deadline.ts";
+import { deadline } from "./time/deadline.ts";
 import { ensureDeclared, ensureQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
-import { pause } from "./amqp/timer.ts";
+import { pause } from "./time/timer.ts";
 import { redact } from "./amqp/url.ts";
 import {
   CONNECTION_FLAGS,

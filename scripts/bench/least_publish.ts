@@ -4,7 +4,7 @@
  * is Deno's own start, the package and the broker; the bench shows how far new_task is from that.
  */
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
-import { AMQPView } from "../../src/amqp/view.ts";
+import { AMQPView } from "../../src/amqp/client/view.ts";
 
 class LeastClient extends AMQPBaseClient {
   readonly #conn: Deno.TcpConn;

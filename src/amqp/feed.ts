@@ -6,8 +6,8 @@
 import { ConnectionError, EXIT, NackError, TaskError, ToolError } from "../errors.ts";
 import { backoff, type Connector } from "./connection.ts";
 import type { Publication, Publisher } from "./publisher.ts";
-import { deadline } from "./deadline.ts";
-import { after, pause, type Timer } from "./timer.ts";
+import { deadline } from "../time/deadline.ts";
+import { after, pause, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
 
 /** Unconfirmed at a time. */

@@ -1,6 +1,6 @@
 /** The client's side of connection.start and connection.tune, which the package does not cover. */
 import { ClassId, ConnectionMethod, Type, Writer } from "@cloudamqp/amqp-client/amqp-frame";
-import { AMQPView } from "./view.ts";
+import { AMQPView } from "./client/view.ts";
 import { ConnectionError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import { protocolError } from "./frame_buffer.ts";

@@ -1,5 +1,5 @@
 /** Signs of life in both directions (section 4.2.7). */
-import { after, type Timer } from "./timer.ts";
+import { after, type Timer } from "../time/timer.ts";
 
 export interface HeartbeatOptions {
   /** Milliseconds agreed with the broker; not 0. */

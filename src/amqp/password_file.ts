@@ -1,6 +1,5 @@
 /** A password in a file, which somebody may replace at any time. */
-import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
-import { type Endpoint, redact } from "./url.ts";
+import { EXIT, InputError, reason } from "../errors.ts";
 
 export class PasswordFile {
   readonly path: string;
@@ -39,21 +38,6 @@ export class PasswordFile {
       if (this.#last === undefined) throw error;
       return this.#last;
     }
-  }
-}
-
-/**
- * The endpoint with the password that is in its file now.
- *
- * @throws {ConnectionError} whoever replaces the file may not have finished
- */
-export function withPassword(endpoint: Endpoint): Endpoint {
-  if (endpoint.passwordFile === undefined) return endpoint;
-  try {
-    return { ...endpoint, password: endpoint.passwordFile.read() };
-  } catch (cause) {
-    const sentence = `cannot log in at ${redact(endpoint)}: ${reason(cause)}`;
-    throw new ConnectionError(sentence, EXIT.temporary, false, { cause });
   }
 }
 

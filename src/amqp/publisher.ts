@@ -12,11 +12,11 @@ import {
   TaskError,
   type ToolError,
 } from "../errors.ts";
-import { ContentWriter, type Publication } from "./content.ts";
-import { after, type Timer } from "./timer.ts";
+import { ContentWriter, type Publication } from "./client/content.ts";
+import { after, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
 
-export type { Publication } from "./content.ts";
+export type { Publication } from "./client/content.ts";
 
 export interface PublisherOptions {
   /** How long a confirm may take, in milliseconds; default 30,000. */

@@ -3,9 +3,9 @@
  * time; one that is silent for longer is not given up, but the next one is tried beside it.
  */
 import { ConnectionError, EXIT } from "../errors.ts";
-import { deadline } from "./deadline.ts";
+import { deadline } from "../time/deadline.ts";
 import { isLocalhost, LOOPBACKS } from "./loopback.ts";
-import { after, type Timer } from "./timer.ts";
+import { after, type Timer } from "../time/timer.ts";
 import { type Endpoint, redact } from "./url.ts";
 
 /** A try to connect, as it goes on. */

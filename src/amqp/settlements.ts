@@ -6,7 +6,7 @@
  * would run again. (rabbit_fifo_client's soft limit; seen on 3.10 with 150 acknowledgements at once,
  * of which 117 were lost.) Settlements are not answered over AMQP, so only time tells.
  */
-import { pause } from "./timer.ts";
+import { pause } from "../time/timer.ts";
 
 /** Settlements that may be unanswered without any being held back. */
 const SENT_ON_AT_ONCE = 32;

@@ -18,9 +18,9 @@ import {
   reason,
   ToolError,
 } from "../errors.ts";
-import { deadline } from "./deadline.ts";
+import { deadline } from "../time/deadline.ts";
 import { dial, type Socket, tlsFault } from "./dial.ts";
-import { dispatch, type FrameReceiver, outOfTurn } from "./dispatch.ts";
+import { dispatch, type FrameReceiver, outOfTurn } from "./client/dispatch.ts";
 import { FrameBuffer, protocolError } from "./frame_buffer.ts";
 import {
   agree,
@@ -35,10 +35,9 @@ import {
 } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
-import { withPassword } from "./password_file.ts";
 import { type Attempt, reach } from "./reach.ts";
-import { type Endpoint, redact } from "./url.ts";
-import type { AMQPView } from "./view.ts";
+import { type Endpoint, redact, withPassword } from "./url.ts";
+import type { AMQPView } from "./client/view.ts";
 
 const FRAME_MAX_BYTES = 131072;
 /** How long the broker may take to answer a method, in milliseconds. */

@@ -6,7 +6,7 @@
  * with one exception that users expect: a trailing slash alone (`amqp://host/`) is the vhost "/",
  * not the vhost with the empty name.
  */
-import { UsageError } from "../errors.ts";
+import { ConnectionError, EXIT, reason, UsageError } from "../errors.ts";
 import type { PasswordFile } from "./password_file.ts";
 
 /** One broker address and everything needed to log in there. Holds a secret: print with `redact`. */
@@ -306,4 +306,19 @@ function withoutSecret(text: string): string {
   const tail = text.slice(scheme.length + userinfo.length);
   const plain = /^(?:\[[0-9a-f:.%]*\]|[^:?#]*)(?::\d*(?=[/?#]|$))?(?:\/[^:?#]*)?/i.exec(tail)![0];
   return scheme + user + plain + (plain.length < tail.length ? "..." : "");
+}
+
+/**
+ * The endpoint with the password that is in its file now.
+ *
+ * @throws {ConnectionError} whoever replaces the file may not have finished
+ */
+export function withPassword(endpoint: Endpoint): Endpoint {
+  if (endpoint.passwordFile === undefined) return endpoint;
+  try {
+    return { ...endpoint, password: endpoint.passwordFile.read() };
+  } catch (cause) {
+    const sentence = `cannot log in at ${redact(endpoint)}: ${reason(cause)}`;
+    throw new ConnectionError(sentence, EXIT.temporary, false, { cause });
+  }
 }

@@ -1,31 +1,31 @@
 /** The broker as a whole: what it is made of, its listeners, its start and its end. */
 
-import { Alarms } from "./alarms.ts";
-import { Budget } from "./budget.ts";
-import { clockShift, isClockSet } from "./clock.ts";
-import { DeadLetters } from "./dead_letters.ts";
-import { Deadlines } from "./deadlines.ts";
-import { Fault } from "./faults.ts";
-import { createFolder } from "./folder.ts";
-import { shakeHands } from "./handshake.ts";
-import { MemoryUse } from "./lane.ts";
-import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
-import { Listeners } from "./listeners.ts";
-import type { DeathReason, Queue, QueueHost } from "./queue.ts";
-import type { Message } from "./message.ts";
-import { ReplyTo } from "./reply_to.ts";
-import { Session, type SessionHost } from "./session.ts";
-import { storageErrorOf } from "./schema.ts";
-import { Scheduler } from "./scheduler.ts";
-import { Seldom } from "./seldom.ts";
-import { StrangersLog } from "./strangers_log.ts";
-import { closeQuietly, isConnectionLoss, type Socket } from "./socket.ts";
-import { DATA_FILE, Store } from "./store.ts";
-import type { Certificate } from "./tls.ts";
-import { Turn } from "./turn.ts";
-import { Users } from "./users.ts";
-import { VirtualHost } from "./virtual_host.ts";
-import { after } from "../amqp/timer.ts";
+import { Alarms } from "./store/alarms.ts";
+import { Budget } from "./channel/budget.ts";
+import { clockShift, isClockSet } from "../time/clock.ts";
+import { DeadLetters } from "./routing/dead_letters.ts";
+import { Deadlines } from "../time/deadlines.ts";
+import { Fault } from "./wire/faults.ts";
+import { createFolder } from "./store/folder.ts";
+import { shakeHands } from "./connection/handshake.ts";
+import { MemoryUse } from "./queue/lane.ts";
+import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
+import { Listeners } from "./net/listeners.ts";
+import type { DeathReason, Queue, QueueHost } from "./queue/queue.ts";
+import type { Message } from "./message/message.ts";
+import { ReplyTo } from "./channel/reply_to.ts";
+import { Session, type SessionHost } from "./connection/session.ts";
+import { storageErrorOf } from "./store/schema.ts";
+import { Scheduler } from "../time/scheduler.ts";
+import { Seldom } from "./net/throttled_warning.ts";
+import { StrangersLog } from "./net/strangers_log.ts";
+import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
+import { DATA_FILE, Store } from "./store/store.ts";
+import type { Certificate } from "./net/tls.ts";
+import { Turn } from "./store/group_commit.ts";
+import { Users } from "./login/users.ts";
+import { VirtualHost } from "./routing/virtual_host.ts";
+import { after } from "../time/timer.ts";
 import type { Logger } from "../observe/log.ts";
 
 export interface BrokerOptions {

@@ -1,6 +1,6 @@
 /** stdout and stderr without waiting: whoever reads them may stop reading and must not stop us. */
 
-import { after } from "../amqp/timer.ts";
+import { after } from "../time/timer.ts";
 import { type Target, writeSome } from "../observe/write.ts";
 
 /** Text that may wait before its writers are asked to pause, in bytes. */

@@ -1,5 +1,5 @@
 /** The handler that runs a command for each task. */
-import { idBytes } from "../amqp/received_properties.ts";
+import { idBytes } from "../amqp/client/received_properties.ts";
 import { EXIT, reason, ToolError } from "../errors.ts";
 import { parseDuration } from "../task/duration.ts";
 import {

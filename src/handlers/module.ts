@@ -1,5 +1,5 @@
 /** The handler that calls a function of the user's, from a module on disk or given directly. */
-import { deadline } from "../amqp/deadline.ts";
+import { deadline } from "../time/deadline.ts";
 import { EXIT, InputError, reason } from "../errors.ts";
 import {
   DONE,

@@ -1,5 +1,5 @@
 /** Looks into the dead queue of a work queue, and takes tasks back out of it. */
-import { receivedProperties } from "../amqp/assembly.ts";
+import { receivedProperties } from "../amqp/client/assembly.ts";
 import { ensureDeclared, inspectQueue, isMissing } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";

@@ -1,5 +1,5 @@
 /** Which tasks have succeeded on this host, kept in a file over restarts. */
-import { idBytes } from "../amqp/received_properties.ts";
+import { idBytes } from "../amqp/client/received_properties.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";

@@ -3,7 +3,7 @@
  * acknowledgement. The broker delivers them again; what was decided then is done without a second
  * run, if they come back to this worker.
  */
-import { idBytes } from "../amqp/received_properties.ts";
+import { idBytes } from "../amqp/client/received_properties.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";

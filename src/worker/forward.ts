@@ -6,7 +6,7 @@
 import { type Connector, sleep } from "../amqp/connection.ts";
 import { declareQueue, deleteQueue, dropMessage, ensureDeclared } from "../amqp/declare.ts";
 import { declareOnce, inTurn, type Line, PublishingLine } from "../amqp/line.ts";
-import type { Original } from "../amqp/received_properties.ts";
+import type { Original } from "../amqp/client/received_properties.ts";
 import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";

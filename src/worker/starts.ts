@@ -4,7 +4,7 @@
  * a start without an end, so starts are written down on the broker before they happen, each as a
  * message on a queue of the task's own, which goes with the task's end.
  */
-import { deadline } from "../amqp/deadline.ts";
+import { deadline } from "../time/deadline.ts";
 import { reason } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";

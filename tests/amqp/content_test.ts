@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { ContentWriter, readContentHeader } from "../../src/amqp/content.ts";
-import { AMQPView } from "../../src/amqp/view.ts";
+import { ContentWriter, readContentHeader } from "../../src/amqp/client/content.ts";
+import { AMQPView } from "../../src/amqp/client/view.ts";
 import { ConnectionError, EXIT, TaskError } from "../../src/errors.ts";
 import type { Field, TaskProperties } from "../../src/task/task.ts";
 import {

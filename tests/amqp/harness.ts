@@ -2,7 +2,7 @@
 import { assert } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
 import { Consumer, type ConsumerOptions, type Delivery } from "../../src/amqp/consumer.ts";
-import type { Publication } from "../../src/amqp/content.ts";
+import type { Publication } from "../../src/amqp/client/content.ts";
 import type { QueuePolicy } from "../../src/amqp/declare.ts";
 import { type ClientIdentity, Transport } from "../../src/amqp/transport.ts";
 import { type Endpoint, parseUrls } from "../../src/amqp/url.ts";

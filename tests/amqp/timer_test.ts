@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { run } from "../support/process.ts";
 
-const timer = new URL("../../src/amqp/timer.ts", import.meta.url).href;
+const timer = new URL("../../src/time/timer.ts", import.meta.url).href;
 
 Deno.test("after() calls back, and a cancelled one neither does nor keeps the process alive", async () => {
   const { stdout, code } = await run(Deno.execPath(), {

@@ -1,9 +1,9 @@
 /** Properties of the codec: what goes in comes out, and nothing but a refusal comes of damage. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
-import { ByteReader, ByteWriter, MalformedError } from "../../src/broker/bytes.ts";
-import { ContentHeader } from "../../src/broker/content_header.ts";
-import { deliveredHeader } from "../../src/broker/delivery_count.ts";
+import { ByteReader, ByteWriter, MalformedError } from "../../src/broker/wire/bytes.ts";
+import { ContentHeader } from "../../src/broker/message/content_header.ts";
+import { deliveredHeader } from "../../src/broker/message/delivery_count.ts";
 import {
   encodeTable,
   type Field,
@@ -11,15 +11,16 @@ import {
   readTable,
   type Table,
   writeField,
-} from "../../src/broker/fields.ts";
-import { FrameError, FrameSource, FrameWriter } from "../../src/broker/frames.ts";
+} from "../../src/broker/wire/fields.ts";
+import { FrameError, FrameSource } from "../../src/broker/net/inbox.ts";
+import { FrameWriter } from "../../src/broker/wire/frames.ts";
 import {
   decodeArguments,
   encodeMethod,
   METHOD_NAMES,
   type MethodName,
   readMethodName,
-} from "../../src/broker/methods.ts";
+} from "../../src/broker/wire/methods.ts";
 import { decodeMethod, encodeFrame, encodeHeader, type Properties } from "../support/methods.ts";
 import { Random } from "../support/random.ts";
 

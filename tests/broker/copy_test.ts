@@ -1,7 +1,7 @@
 /** Data that were copied: of a broker that was ended, that was killed, and that went on meanwhile. */
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { checksumOf } from "../../src/broker/checksum.ts";
+import { checksumOf } from "../../src/broker/store/checksum.ts";
 import { Broker } from "../../src/broker/server.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";

@@ -1,8 +1,8 @@
 /** Backlogs that memory never holds. The files are written by the store itself, which is faster. */
 import { assertEquals, assertLess } from "@std/assert";
-import { encodeTable, type Field } from "../../src/broker/fields.ts";
-import { Lane, MemoryUse } from "../../src/broker/lane.ts";
-import { Store } from "../../src/broker/store.ts";
+import { encodeTable, type Field } from "../../src/broker/wire/fields.ts";
+import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
+import { Store } from "../../src/broker/store/store.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { portOf, residentBytes, startProcess } from "./harness.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
-import { Outbox } from "../../src/broker/outbox.ts";
+import { Outbox } from "../../src/broker/net/outbox.ts";
 
 /** Beyond what the kernel buffers for one connection of this machine. */
 const MORE_THAN_FITS = 32 * 1024 * 1024;

@@ -1,10 +1,10 @@
 /** The store under a lane, without a broker around it. */
 import { assertEquals, assertLess } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { Lane, MemoryUse } from "../../src/broker/lane.ts";
-import type { Message, Publication } from "../../src/broker/message.ts";
-import { LAST_LANE, LAST_POSITION } from "../../src/broker/message_table.ts";
-import { Store } from "../../src/broker/store.ts";
+import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
+import type { Message, Publication } from "../../src/broker/message/message.ts";
+import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_table.ts";
+import { Store } from "../../src/broker/store/store.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { TopicTrie } from "../../src/broker/topic.ts";
+import { TopicTrie } from "../../src/broker/routing/topic.ts";
 import { Random } from "../support/random.ts";
 
 const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));

@@ -1,8 +1,8 @@
 /** What ends a turn of the event loop: nothing that changes waits for somebody to ask. */
 import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/server.ts";
-import { Store, type StoredLane } from "../../src/broker/store.ts";
-import { Turn } from "../../src/broker/turn.ts";
+import { Store, type StoredLane } from "../../src/broker/store/store.ts";
+import { Turn } from "../../src/broker/store/group_commit.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";

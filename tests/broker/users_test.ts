@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { Store } from "../../src/broker/store.ts";
-import { type Login, Users } from "../../src/broker/users.ts";
+import { Store } from "../../src/broker/store/store.ts";
+import { type Login, Users } from "../../src/broker/login/users.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";

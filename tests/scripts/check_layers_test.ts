@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { findViolations, type Import, readImports } from "../../scripts/check_layers.ts";
+import { type Import, readImports } from "../../scripts/layers/imports.ts";
+import { draw, housesOf } from "../../scripts/layers/picture.ts";
+import { findLongFiles, findViolations, MOST_LINES } from "../../scripts/layers/rules.ts";
 
 const project = new URL("../../", import.meta.url);
 
@@ -18,9 +20,38 @@ Deno.test("findViolations() accepts every import that goes down", () => {
       imports("src/amqp/url.ts", "npm:/some/package"),
       imports("src/cli/main.ts", "deno.json"),
       imports("src/task/task.ts", "src/errors.ts"),
+      imports("src/broker/server.ts", "src/broker/wire/names.ts"),
+      imports("src/broker/channel/channel.ts", "src/broker/queue/queue.ts"),
+      imports("src/broker/channel/channel.ts", "src/broker/channel/publishing.ts"),
+      imports("src/broker/wire/frames.ts", "src/time/clock.ts"),
     ]),
     [],
   );
+});
+
+Deno.test("findViolations() finds a circle, of types alone and through other files too", () => {
+  const circle = [
+    imports("src/task/a.ts", "src/task/b.ts"),
+    imports("src/task/b.ts", "src/task/c.ts", { typeOnly: true }),
+    imports("src/task/c.ts", "src/task/a.ts", { dynamic: true }),
+    imports("src/task/d.ts", "src/task/a.ts"),
+  ];
+  assertEquals(findViolations(circle), [
+    "these files import each other in a circle: " +
+    "src/task/a.ts > src/task/b.ts > src/task/c.ts > src/task/a.ts",
+  ]);
+  assertEquals(findViolations(circle.slice(1)), []);
+});
+
+Deno.test("findLongFiles() tells the length that is too much", () => {
+  assertEquals(findLongFiles(new Map([["src/a.ts", MOST_LINES], ["src/b.ts", MOST_LINES + 1]])), [
+    `src/b.ts must have at most ${MOST_LINES} lines, and has ${MOST_LINES + 1}`,
+  ]);
+});
+
+Deno.test("the picture of the floors shows the imports of today (deno task layers --draw)", async () => {
+  const picture = await Deno.readTextFile(new URL("docs/floors.svg", project));
+  assertEquals(draw(housesOf(await readImports(project))), picture);
 });
 
 for (
@@ -34,6 +65,9 @@ for (
     ["src/new_task.ts", "src/worker.ts"],
     ["src/cli/main.ts", "scripts/bench.ts"],
     ["src/misc/things.ts", "src/errors.ts"],
+    ["src/broker/wire/frames.ts", "src/broker/net/socket.ts"],
+    ["src/broker/queue/queue.ts", "src/broker/server.ts"],
+    ["src/broker/cellar/barrel.ts", "src/broker/wire/names.ts"],
   ] as const
 ) {
   Deno.test(`findViolations() refuses that ${from} imports ${to}`, () => {
@@ -46,12 +80,12 @@ for (
 Deno.test("findViolations() shows the way from a client to broker code", () => {
   const violations = findViolations([
     imports("src/new_task.ts", "src/amqp/publisher.ts"),
-    imports("src/amqp/publisher.ts", "src/broker/store.ts"),
+    imports("src/amqp/publisher.ts", "src/broker/store/store.ts"),
   ]);
   assertStringIncludes(
     violations.join("\n"),
-    "src/new_task.ts must not reach src/broker/store.ts: " +
-      "src/new_task.ts > src/amqp/publisher.ts > src/broker/store.ts",
+    "src/new_task.ts must not reach src/broker/store/store.ts: " +
+      "src/new_task.ts > src/amqp/publisher.ts > src/broker/store/store.ts",
   );
 });
 
@@ -59,7 +93,7 @@ Deno.test("findViolations() lets a client load SQLite lazily, broker code not ev
   const sqlite = imports("src/worker.ts", "node:sqlite");
   assertEquals(findViolations([sqlite]).length, 1);
   assertEquals(findViolations([{ ...sqlite, dynamic: true }]), []);
-  const store = imports("src/worker.ts", "src/broker/store.ts", { dynamic: true });
+  const store = imports("src/worker.ts", "src/broker/store/store.ts", { dynamic: true });
   assertEquals(findViolations([store]).length, 1);
   assertEquals(findViolations([{ ...store, typeOnly: true }]), []);
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { ContentWriter, readContentHeader } from "../../src/amqp/content.ts";
-import { AMQPView } from "../../src/amqp/view.ts";
+import { ContentWriter, readContentHeader } from "../../src/amqp/client/content.ts";
+import { AMQPView } from "../../src/amqp/client/view.ts";
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../../src/task/record.ts";
 import { schedule } from "../../src/task/schedule.ts";
 import { Random } from "../support/random.ts";

@@ -4,7 +4,7 @@ import { createLogger } from "../../src/observe/log.ts";
 import type { Decision } from "../../src/task/retry.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
 import type { QueueSpec } from "../../src/task/topology.ts";
-import type { Original } from "../../src/amqp/received_properties.ts";
+import type { Original } from "../../src/amqp/client/received_properties.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Forwarder } from "../../src/worker/forward.ts";
 import { Pool } from "../../src/worker/pool.ts";

@@ -1,0 +1,133 @@
+/**
+ * The floors of src/, and what breaks their order. An import goes down to a lower floor or stays in
+ * its room; rooms of one floor know nothing of each other. No chain of imports comes back to where
+ * it began, imports of types counted.
+ */
+import type { Import } from "./imports.ts";
+
+/** Names of rooms, the top floor first. */
+export type Floors = readonly (readonly string[])[];
+
+/** The folders of src/. Its own files are entries, but for errors.ts. */
+export const FLOORS: Floors = [
+  ["entry"],
+  ["cli"],
+  ["front", "web"],
+  ["worker", "broker", "handlers"],
+  ["amqp"],
+  ["task", "observe"],
+  ["time"],
+  ["errors"],
+];
+
+/** Folders that have floors of their own: of their folders and of the files beside those. */
+export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
+  ["broker", [
+    ["server.ts"],
+    ["connection"],
+    ["channel"],
+    ["routing"],
+    ["queue", "login"],
+    ["store"],
+    ["net", "message"],
+    ["wire"],
+  ]],
+]);
+
+/** Lines from which on a file of src/ is two things. */
+export const MOST_LINES = 550;
+
+/** What an entry must not reach; `lazily` tells whether `await import()` may. */
+const UNREACHABLE: readonly { from: string; to: RegExp; lazily: boolean }[] = [
+  { from: "src/new_task.ts", to: /^src\/broker\b/, lazily: false },
+  { from: "src/worker.ts", to: /^src\/broker\b/, lazily: false },
+  { from: "src/new_task.ts", to: /^node:sqlite$/, lazily: true },
+  { from: "src/worker.ts", to: /^node:sqlite$/, lazily: true },
+  { from: "src/worker.ts", to: /^node:http$/, lazily: true },
+];
+
+/** The sentences to print, one for each import that breaks a rule; none when all is well. */
+export function findViolations(imports: readonly Import[]): string[] {
+  return [
+    ...imports.flatMap(checkDirection),
+    ...UNREACHABLE.flatMap(checkReach),
+    ...findCircles(imports),
+  ];
+
+  function checkReach(rule: typeof UNREACHABLE[number]): string[] {
+    const way = findWay(imports, rule.from, rule.to, !rule.lazily);
+    return way ? [`${rule.from} must not reach ${way.at(-1)}: ${way.join(" > ")}`] : [];
+  }
+}
+
+/** @param lines the number of lines of every file of src/ */
+export function findLongFiles(lines: ReadonlyMap<string, number>): string[] {
+  return [...lines].filter(([, count]) => count > MOST_LINES)
+    .map(([file, count]) => `${file} must have at most ${MOST_LINES} lines, and has ${count}`);
+}
+
+/** The room of a file: ["amqp"], or ["broker", "queue"] in a folder with floors of its own. */
+export function roomOf(path: string): [outer: string, inner?: string] {
+  const [, first, second] = path.split("/") as [string, string, string?];
+  if (second === undefined) return [first === "errors.ts" ? "errors" : "entry"];
+  return INNER_FLOORS.has(first) ? [first, second] : [first];
+}
+
+function checkDirection({ from, to, line }: Import): string[] {
+  if (!from.startsWith("src/") || to.includes(":") || to === "deno.json") return [];
+  const begin = `${from}:${line} imports ${to}: `;
+  if (!to.startsWith("src/")) return [`${begin}src/ must stand without the rest of the project`];
+  const [source, innerSource] = roomOf(from);
+  const [target, innerTarget] = roomOf(to);
+  if (source !== target || source === "entry") {
+    return compare(FLOORS, "src", source, target).map((reason) => begin + reason);
+  }
+  if (innerSource === undefined || innerSource === innerTarget) return [];
+  return compare(INNER_FLOORS.get(source)!, `src/${source}`, innerSource, innerTarget!)
+    .map((reason) => begin + reason);
+}
+
+function compare(floors: Floors, folder: string, source: string, target: string): string[] {
+  const floorOf = (room: string) => floors.findIndex((rooms) => rooms.includes(room));
+  const unknown = [source, target].find((room) => floorOf(room) === -1);
+  if (unknown !== undefined) {
+    return [`${folder}/${unknown} has no floor in scripts/layers/rules.ts`];
+  }
+  return floorOf(source) < floorOf(target) ? [] : [`${source} must not import ${target}`];
+}
+
+/** One sentence for each group of files that reach each other. */
+function findCircles(imports: readonly Import[]): string[] {
+  const inside = imports.filter(({ from, to }) => from.startsWith("src/") && to.startsWith("src/"));
+  const circles: string[] = [];
+  const told = new Set<string>();
+  for (const { from, to } of inside) {
+    if (told.has(from)) continue;
+    const back = findWay(inside, to, (file) => file === from, true, true);
+    if (back === undefined) continue;
+    for (const file of back) told.add(file);
+    circles.push(`these files import each other in a circle: ${[from, ...back].join(" > ")}`);
+  }
+  return circles;
+}
+
+/** The shortest chain of imports from a file to one that matches; or nothing. */
+function findWay(
+  imports: readonly Import[],
+  from: string,
+  to: RegExp | ((file: string) => boolean),
+  followDynamic: boolean,
+  followTypes = false,
+): string[] | undefined {
+  const matches = to instanceof RegExp ? (file: string) => to.test(file) : to;
+  const ways = new Map([[from, [from]]]);
+  for (const [file, way] of ways) {
+    if (matches(file)) return way;
+    for (const next of imports) {
+      if (next.from !== file || ways.has(next.to)) continue;
+      if (next.typeOnly && !followTypes || next.dynamic && !followDynamic) continue;
+      ways.set(next.to, [...way, next.to]);
+    }
+  }
+  return undefined;
+}

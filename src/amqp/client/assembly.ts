@@ -1,0 +1,86 @@
+/**
+ * Puts incoming content together on a channel: a method (basic.deliver, basic.return), its header,
+ * its body frames (section 4.2.6). The package would read a body that nobody announced as frames.
+ */
+import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
+import { readContentHeader } from "./content.ts";
+import { protocolError } from "../frame_buffer.ts";
+import type { AMQPView } from "./view.ts";
+
+/**
+ * What the package keeps on a channel between a method and the end of its content; it leaves these
+ * fields out of its published types.
+ */
+interface Assembling {
+  delivery?: IncomingMessage;
+  getMessage?: IncomingMessage;
+  returned?: IncomingMessage;
+}
+
+type IncomingMessage = AMQPMessage & {
+  _rawBytes: Uint8Array | null;
+  bodyPos: number;
+  receivedProperties?: Uint8Array;
+};
+
+/** The properties of a message as bytes, where all of them could be read. */
+export function receivedProperties(message: AMQPMessage): Uint8Array | undefined {
+  return (message as IncomingMessage).receivedProperties;
+}
+
+/** @throws {ConnectionError | RangeError} not a content header, or out of turn */
+export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
+  const message = current(channel);
+  if (message === undefined || message._rawBytes) {
+    throw protocolError("a content header must follow its method, and came alone");
+  }
+  const header = readContentHeader(view);
+  message.bodySize = header.bodySize;
+  message.properties = header.properties;
+  const offset = header.propertiesOffset;
+  if (offset !== undefined && message.deliveryTag !== undefined) {
+    // A copy: the read buffer is overwritten by the next read.
+    message.receivedProperties = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+      .slice(offset);
+  }
+  message._rawBytes = new Uint8Array(header.bodySize);
+  message.bodyPos = 0;
+  if (header.bodySize === 0) channel.onMessageReady(message);
+}
+
+/**
+ * @param part belongs to the read buffer
+ * @throws {ConnectionError} nobody announced it, or not so much of it
+ */
+export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
+  const message = current(channel);
+  if (!message?._rawBytes) {
+    throw protocolError("a body frame must follow its content header, and came alone");
+  }
+  const total = message.bodyPos + part.length;
+  if (total > message.bodySize!) {
+    throw protocolError(
+      `a body of ${message.bodySize} bytes was announced, and at least ${total} arrived`,
+    );
+  }
+  message._rawBytes.set(part, message.bodyPos);
+  message.bodyPos = total;
+  if (total === message.bodySize) channel.onMessageReady(message);
+}
+
+/** A new method must not come before the content of the last one is complete. */
+export function requireWhole(channel: AMQPChannel): void {
+  const message = current(channel);
+  if (message === undefined) return;
+  throw protocolError(
+    message._rawBytes
+      ? `a body of ${message.bodySize} bytes was announced, and ended after ${message.bodyPos}`
+      : "a content header must follow its method, and did not come",
+  );
+}
+
+function current(channel: AMQPChannel): IncomingMessage | undefined {
+  const { delivery, getMessage, returned } = channel as unknown as Assembling;
+  return delivery ?? getMessage ?? returned;
+}

@@ -1,0 +1,229 @@
+/** Content as frames: the header frame with its properties, and body frames (section 4.2.6). */
+import { BasicMethod, ClassId, Type } from "@cloudamqp/amqp-client/amqp-frame";
+import { AMQPView } from "./view.ts";
+import { EXIT, TaskError } from "../../errors.ts";
+import type { Field, TaskProperties } from "../../task/task.ts";
+import { type Original, writeCopy } from "./received_properties.ts";
+import { FRAME_END, FRAME_HEADER_BYTES, protocolError } from "../frame_buffer.ts";
+
+/** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
+const MAX_BODY_BYTES = 512 * 1024 * 1024;
+/** Bodies up to this size, and no larger than a frame, are sent in one piece with their header. */
+const INLINE_BODY_BYTES = 4096;
+/** Pieces up to this size may be overwritten by the next task: who sends them copies them. */
+const SHARED_PIECE_BYTES = 8192;
+/** Behind class, weight and body size (section 4.2.6.1). */
+const PROPERTIES_OFFSET = 12;
+/** Room for basic.publish with the longest names. */
+const METHOD_FRAME_BYTES = 600;
+const BODY_END = new Uint8Array([FRAME_END]);
+
+/** A task on its way to a broker. */
+export interface Publication {
+  /** "" is the default exchange, which routes to the queue named by the routing key. */
+  readonly exchange: string;
+  readonly routingKey: string;
+  /** Must not change before the promise of `publish` settles. */
+  readonly body: Uint8Array;
+  /** A random message id is added where there is none: returns are told apart by it. */
+  readonly properties: TaskProperties;
+  /** What it is a copy of: properties and headers that are the same are sent as its bytes. */
+  readonly original?: Original | undefined;
+}
+
+export interface ContentHeader {
+  readonly bodySize: number;
+  readonly properties: TaskProperties;
+  /** Where they begin in the frame's payload; undefined where not all could be read. */
+  readonly propertiesOffset: number | undefined;
+}
+
+/**
+ * Reads the payload of a content header frame.
+ *
+ * Headers that cannot be read (a field type that nobody specified) become empty ones, and if that
+ * does not help, all properties do: one odd task must not end the connection of every worker it is
+ * delivered to in turn.
+ *
+ * @throws {ConnectionError} the announced body is too large
+ * @throws {RangeError} the frame is too short
+ */
+export function readContentHeader(view: AMQPView): ContentHeader {
+  const bodySize = Number(view.getBigUint64(4));
+  if (bodySize > MAX_BODY_BYTES) {
+    throw protocolError(`a body must be at most ${MAX_BODY_BYTES} bytes, and one has ${bodySize}`);
+  }
+  for (const attempt of [view, withoutHeaders]) {
+    try {
+      const readable = typeof attempt === "function" ? attempt(view) : attempt;
+      const [properties] = readable.getProperties(PROPERTIES_OFFSET);
+      // One that no date can hold (microseconds for seconds, say) means nothing to anybody.
+      if (Number.isNaN(properties.timestamp?.getTime())) delete properties.timestamp;
+      const whole = attempt === view;
+      return { bodySize, properties, propertiesOffset: whole ? PROPERTIES_OFFSET : undefined };
+    } catch {
+      // The next attempt asks for less.
+    }
+  }
+  return { bodySize, properties: {}, propertiesOffset: undefined };
+}
+
+/** The same content header with an empty headers table. */
+function withoutHeaders(view: AMQPView): AMQPView {
+  const flags = view.getUint16(PROPERTIES_OFFSET);
+  let table = PROPERTIES_OFFSET + 2;
+  if ((flags & 0x8000) !== 0) table += view.getShortString(table)[1]; // content-type
+  if ((flags & 0x4000) !== 0) table += view.getShortString(table)[1]; // content-encoding
+  const rest = table + 4 + view.getUint32(table);
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  const shorter = new Uint8Array(table + 4 + bytes.length - rest);
+  shorter.set(bytes.subarray(0, table));
+  shorter.set(bytes.subarray(rest), table + 4);
+  return new AMQPView(shorter.buffer);
+}
+
+/** Encodes basic.publish with its content for one channel. */
+export class ContentWriter {
+  readonly #channelId: number;
+  readonly #frameMax: number;
+  readonly #inlineMax: number;
+  /** Method and header frame, and the body when it fits; overwritten by every task. */
+  readonly #scratch: AMQPView;
+  readonly #bytes: Uint8Array;
+
+  /** @param frameMax bytes of a whole frame, as agreed with the broker */
+  constructor(channelId: number, frameMax: number) {
+    this.#channelId = channelId;
+    this.#frameMax = frameMax;
+    this.#inlineMax = Math.min(INLINE_BODY_BYTES, frameMax - FRAME_HEADER_BYTES - 1);
+    this.#scratch = new AMQPView(new ArrayBuffer(METHOD_FRAME_BYTES + 2 * frameMax));
+    this.#bytes = new Uint8Array(this.#scratch.buffer);
+  }
+
+  /**
+   * The bytes to send, in order, without a copy of a large body. A first piece of at most 8 KiB is
+   * only good until the next call, and copied by whoever sends it.
+   *
+   * @throws {TaskError} a name is too long, timestamp or priority are none, or the properties do not fit
+   *   into one frame
+   */
+  publish(task: Publication, messageId: string): Uint8Array[] {
+    const { timestamp, priority = 0 } = task.properties;
+    if (Number.isNaN(timestamp?.getTime())) {
+      throw new TaskError("the timestamp of a task must be a date, and is none", EXIT.badData);
+    }
+    if (!Number.isInteger(priority) || priority < 0 || priority > 255) {
+      throw new TaskError(
+        `the priority of a task must be a whole number from 0 to 255, and is ${priority}`,
+        EXIT.badData,
+      );
+    }
+    let end: number;
+    try {
+      end = this.#writeMethod(task.exchange, task.routingKey);
+      end = this.#writeHeader(end, task, messageId);
+    } catch (error) {
+      throw new TaskError(
+        error instanceof RangeError
+          ? this.#tooLarge()
+          : `the task cannot be encoded: ${(error as Error).message}`,
+        EXIT.badData,
+        { cause: error },
+      );
+    }
+    const { body } = task;
+    if (body.length === 0) return [this.#encoded(end)];
+    if (body.length <= this.#inlineMax) {
+      end = this.#writeFrameStart(end, Type.BODY, body.length);
+      this.#bytes.set(body, end);
+      end += body.length;
+      this.#bytes[end++] = FRAME_END;
+      return [this.#encoded(end)];
+    }
+    const pieces: Uint8Array[] = [this.#bytes.slice(0, end)];
+    const most = this.#frameMax - FRAME_HEADER_BYTES - 1;
+    for (let position = 0; position < body.length; position += most) {
+      const part = body.subarray(position, position + most);
+      this.#writeFrameStart(0, Type.BODY, part.length);
+      pieces.push(this.#bytes.slice(0, FRAME_HEADER_BYTES), part, BODY_END);
+    }
+    return pieces;
+  }
+
+  #encoded(end: number): Uint8Array {
+    return end <= SHARED_PIECE_BYTES ? this.#bytes.subarray(0, end) : this.#bytes.slice(0, end);
+  }
+
+  #writeMethod(exchange: string, routingKey: string): number {
+    const view = this.#scratch;
+    view.setUint16(FRAME_HEADER_BYTES, ClassId.BASIC);
+    view.setUint16(FRAME_HEADER_BYTES + 2, BasicMethod.PUBLISH);
+    view.setUint16(FRAME_HEADER_BYTES + 4, 0);
+    let end = FRAME_HEADER_BYTES + 6;
+    end += view.setShortString(end, exchange);
+    end += view.setShortString(end, routingKey);
+    view.setUint8(end++, 1); // mandatory
+    this.#writeFrameStart(0, Type.METHOD, end - FRAME_HEADER_BYTES);
+    view.setUint8(end++, FRAME_END);
+    return end;
+  }
+
+  #writeHeader(start: number, task: Publication, messageId: string): number {
+    const view = this.#scratch;
+    const payload = start + FRAME_HEADER_BYTES;
+    view.setUint16(payload, ClassId.BASIC);
+    view.setUint16(payload + 2, 0);
+    view.setBigUint64(payload + 4, BigInt(task.body.length));
+    const properties = task.properties.messageId === messageId
+      ? task.properties
+      : { ...task.properties, messageId };
+    let end = payload + 12;
+    const { receivedProperties } = task.original ?? {};
+    end += receivedProperties === undefined
+      ? view.setProperties(end, {
+        ...properties,
+        ...(properties.headers === undefined ? {} : { headers: encodable(properties.headers) }),
+      })
+      : writeCopy(view, end, properties, { ...task.original!, receivedProperties }, encodable);
+    if (end - start + 1 > this.#frameMax) throw new RangeError(this.#tooLarge());
+    this.#writeFrameStart(start, Type.HEADER, end - payload);
+    view.setUint8(end++, FRAME_END);
+    return end;
+  }
+
+  #writeFrameStart(start: number, type: Type, size: number): number {
+    this.#scratch.setUint8(start, type);
+    this.#scratch.setUint16(start + 1, this.#channelId);
+    this.#scratch.setUint32(start + 3, size);
+    return start + FRAME_HEADER_BYTES;
+  }
+
+  #tooLarge(): string {
+    return "the headers and other properties of a task must fit into one frame of " +
+      `${this.#frameMax} bytes, and they do not`;
+  }
+}
+
+/**
+ * The same table in values that the package writes without loss: it cuts whole numbers beyond 32
+ * bits, so those become 64-bit integers; what does not fit into 64 bits becomes a string.
+ */
+function encodable(table: Record<string, Field>): Record<string, Field> {
+  return Object.fromEntries(Object.entries(table).map(([key, field]) => [key, mapped(field)]));
+}
+
+function mapped(value: Field): Field {
+  if (typeof value === "number") {
+    if (!Number.isInteger(value)) return value;
+    if (value >= -(2 ** 31) && value < 2 ** 31) return value;
+    return mapped(BigInt(value));
+  }
+  if (typeof value === "bigint") {
+    return BigInt.asIntN(64, value) === value ? value : String(value);
+  }
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value;
+  if (Array.isArray(value)) return value.map(mapped);
+  return encodable(value as Record<string, Field>);
+}

@@ -1,0 +1,182 @@
+/**
+ * Memory for contents and transactions that are not complete; shared by all connections.
+ *
+ * A connection takes as its bytes arrive. When all is taken, connections are not read any more as
+ * soon as they send content, but for one at a time, the first, which may go on until it holds
+ * nothing: so the others get on in the end, however many have begun. Those that hold next to nothing
+ * go on too, out of a reserve: small messages do not wait for large ones. A first one for which
+ * others wait is refused when it sends too little, whatever it sends, and when it takes too long.
+ */
+
+import { now } from "../../time/clock.ts";
+import type { Deadlines } from "../../time/deadlines.ts";
+import { Fault } from "../wire/faults.ts";
+
+/** A connection, as the budget sees it. */
+export interface Taker {
+  /** It is not read, for a reason of ours: that it gets nowhere is not its fault. */
+  readonly isBlocked: boolean;
+  /** It may try again. */
+  goOn(): void;
+  /** It holds what others wait for, and does not get on. */
+  refuse(fault: Fault): void;
+}
+
+/** What all together may take before there is a first one. */
+const SHARED_BYTES = 48 * 1024 * 1024;
+
+/** What a connection may hold to count as small, and what small ones may take beyond the rest. */
+const SMALL_BYTES = 128 * 1024;
+const RESERVE_BYTES = 16 * 1024 * 1024;
+
+/** Others wait for a first one that sends so many bytes in so many milliseconds, for so long. */
+const PATIENCE_MS = 10_000;
+const PROGRESS_BYTES = 64 * 1024;
+const MOST_MS = 120_000;
+
+/** Bytes of a frame: what a waiting connection wants at least. */
+const STEP_BYTES = 131_072;
+
+export class Budget {
+  /** What one connection may take. */
+  readonly limit: number;
+  readonly #shared: number;
+  readonly #deadlines: Deadlines;
+  /** Bytes, and those of them that each connection has; nobody has 0. */
+  #taken = 0;
+  readonly #takenBy = new Map<Taker, number>();
+  /** In the order of their coming. */
+  readonly #waiting = new Set<Taker>();
+  /** Who may go on although all is taken. */
+  #first: Taker | undefined;
+  /** Since when others wait for it, and when it had last sent enough; in milliseconds since the epoch,
+   * by the clock of `clock.ts`. */
+  #waitedSince = 0;
+  #firstProgress = 0;
+  /** Bytes that it has sent since then. */
+  #firstBytes = 0;
+  #isWatching = false;
+
+  constructor(limit: number, deadlines: Deadlines) {
+    this.limit = limit;
+    this.#shared = Math.min(limit, SHARED_BYTES);
+    this.#deadlines = deadlines;
+  }
+
+  /** Whether connections have to ask before they go on with content. */
+  get isTight(): boolean {
+    return this.#taken >= this.#shared || this.#first !== undefined;
+  }
+
+  /**
+   * Whether a connection may go on with content. If not, it waits, and hears when to ask again.
+   * @param bytes of the content that it has sent
+   */
+  admits(taker: Taker, bytes: number): boolean {
+    if (this.#first === taker) {
+      this.#progress(bytes);
+      return true;
+    }
+    if (this.#taken < this.#shared || this.#isSmall(taker)) return true;
+    if (this.#first === undefined) {
+      this.#first = taker;
+      this.#watch();
+      return true;
+    }
+    if (this.#waiting.size === 0) this.#beginWaiting();
+    this.#waiting.add(taker);
+    return false;
+  }
+
+  #isSmall(taker: Taker): boolean {
+    const others = this.#first === undefined ? 0 : this.#takenBy.get(this.#first) ?? 0;
+    return (this.#takenBy.get(taker) ?? 0) < SMALL_BYTES &&
+      this.#taken - others < this.#shared + RESERVE_BYTES;
+  }
+
+  #progress(bytes: number): void {
+    this.#firstBytes += bytes;
+    if (this.#firstBytes < PROGRESS_BYTES) return;
+    this.#firstBytes = 0;
+    this.#firstProgress = now();
+  }
+
+  #beginWaiting(): void {
+    this.#firstBytes = 0;
+    this.#firstProgress = this.#waitedSince = now();
+  }
+
+  /** @throws {Fault} resource-error when one connection wants more than there is for all */
+  take(taker: Taker, bytes: number): void {
+    const taken = (this.#takenBy.get(taker) ?? 0) + bytes;
+    if (taken > this.limit) {
+      throw new Fault(
+        "resource-error",
+        `contents under way take ${taken} bytes, one connection may take ${this.limit}`,
+      );
+    }
+    this.#takenBy.set(taker, taken);
+    this.#taken += bytes;
+  }
+
+  giveBack(taker: Taker, bytes: number): void {
+    const left = (this.#takenBy.get(taker) ?? 0) - bytes;
+    this.#taken -= bytes;
+    if (left > 0) this.#takenBy.set(taker, left);
+    else {
+      this.#takenBy.delete(taker);
+      if (this.#first === taker) this.#first = undefined;
+    }
+    this.#wake();
+  }
+
+  /** The connection is over; it has given back everything. */
+  leave(taker: Taker): void {
+    this.#waiting.delete(taker);
+    if (this.#first === taker) this.#first = undefined;
+    // It may have been told to go on and not come to it.
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#waiting.size === 0) return;
+    let room = this.#shared - this.#taken;
+    if (room <= 0 && this.#first === undefined) room = 1;
+    for (const taker of this.#waiting) {
+      if (room <= 0) return;
+      room -= STEP_BYTES;
+      this.#waiting.delete(taker);
+      taker.goOn();
+    }
+  }
+
+  #watch(): void {
+    this.#beginWaiting();
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    this.#deadlines.after(PATIENCE_MS, () => this.#check());
+  }
+
+  #check(): void {
+    this.#isWatching = false;
+    const first = this.#first;
+    if (first === undefined) return;
+    if (this.#waiting.size === 0 || first.isBlocked) return this.#watch();
+    const isLate = now() - this.#firstProgress >= PATIENCE_MS;
+    if (!isLate && now() - this.#waitedSince < MOST_MS) {
+      this.#isWatching = true;
+      this.#deadlines.after(PATIENCE_MS / 2, () => this.#check());
+      return;
+    }
+    const reason = isLate
+      ? `sent less than ${PROGRESS_BYTES} bytes in ${PATIENCE_MS} ms`
+      : `made others wait for ${MOST_MS} ms`;
+    first.refuse(
+      new Fault(
+        "resource-error",
+        `contents under way take ${this.#taken} bytes, all connections together may take ` +
+          `${this.#shared}, and this one has ${reason}`,
+      ),
+    );
+  }
+}

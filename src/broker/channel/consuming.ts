@@ -1,0 +1,282 @@
+/**
+ * What a channel consumes: its consumers and their limits, the messages that are written to the
+ * client, whether pushed (basic.deliver), asked for (basic.get) or direct replies.
+ *
+ * States: consuming > silent, from which nothing is delivered any more.
+ */
+
+import type { ChannelHost } from "./host.ts";
+import { now } from "../../time/clock.ts";
+import { Consumer, type ConsumerOwner } from "./consumer.ts";
+import { parseConsumerArguments } from "./consumer_arguments.ts";
+import { fitHeader } from "../routing/dead_letters.ts";
+import type { Declarations } from "./declarations.ts";
+import { deliveredHeader } from "../message/delivery_count.ts";
+import { accessRefused, notAllowed, notImplemented, preconditionFailed } from "../wire/faults.ts";
+import { FRAME_OVERHEAD } from "../wire/frames.ts";
+import type { Message } from "../message/message.ts";
+import { type Arguments, idsOf, type MethodName } from "../wire/methods.ts";
+import { randomName } from "../wire/names.ts";
+import type { Publishing } from "./publishing.ts";
+import type { Queue } from "../queue/queue.ts";
+import { REPLY_TO, type Requester } from "./reply_to.ts";
+import { type Delivery, Unacked, wakeQueues } from "./unacked.ts";
+
+export class Consuming implements ConsumerOwner, Requester {
+  readonly #session: ChannelHost;
+  readonly #channel: number;
+  readonly #declarations: Declarations;
+  readonly #publishing: Publishing;
+  readonly unacked: Unacked;
+  /** By consumer tag. */
+  readonly #consumers = new Map<string, Consumer>();
+  /** The tag of the last message that was delivered on the channel. */
+  #deliveryTag = 0;
+  /** Prefetch of consumers to come; 0 for no limit. */
+  #prefetch = 0;
+  /** Prefetch of all consumers together; 0 for no limit. */
+  #channelPrefetch = 0;
+  /** The client has called it global, which quorum queues do not support. */
+  #globalQos = false;
+  /** Queues that found no room here since they were last told of some, in turn. */
+  readonly #refused = new Set<Queue>();
+  /** The consumer tag of direct replies, while the client consumes them. */
+  #replyTag: string | undefined;
+  #silent = false;
+
+  /** @param publishing is told under which name answers reach this channel */
+  constructor(
+    session: ChannelHost,
+    channel: number,
+    declarations: Declarations,
+    publishing: Publishing,
+  ) {
+    this.#session = session;
+    this.#channel = channel;
+    this.#declarations = declarations;
+    this.#publishing = publishing;
+    this.unacked = new Unacked(session, channel);
+  }
+
+  get connectionId(): number {
+    return this.#session.id;
+  }
+
+  #send<N extends MethodName>(name: N, args: Arguments<N>): void {
+    this.#session.send(this.#channel, name, args);
+  }
+
+  /** Answers, unless the client does not want to wait. */
+  #reply<N extends MethodName>(noWait: boolean, name: N, args: Arguments<N>): void {
+    if (!noWait) this.#send(name, args);
+  }
+
+  // -- consumers --
+
+  qos({ prefetchSize, prefetchCount, global }: Arguments<"basic.qos">): void {
+    if (prefetchSize !== 0) throw notImplemented(`prefetch_size!=0 (${prefetchSize})`);
+    if (global || this.#session.qosForChannel) this.#channelPrefetch = prefetchCount;
+    else this.#prefetch = prefetchCount;
+    if (global) this.#globalQos = prefetchCount > 0;
+    this.#send("basic.qos-ok", {});
+    this.wake();
+  }
+
+  consume(args: Arguments<"basic.consume">): void {
+    const { noAck, exclusive, noWait } = args;
+    if (args.queue === REPLY_TO) return this.#consumeReplies(args);
+    const queue = this.#declarations.queue(args.queue);
+    const tag = this.#newTag(args.consumerTag);
+    const shared = queue.consumers.size > 0 || queue.arguments.singleActiveConsumer;
+    if (queue.consumers.hasExclusive || (exclusive && shared)) {
+      throw accessRefused(`${queue.title} in exclusive use`);
+    }
+    if (this.#globalQos && queue.arguments.type === "quorum") {
+      throw notImplemented(`${queue.title} does not support global qos`);
+    }
+    const { priority } = parseConsumerArguments(args.arguments, queue);
+    const consumer = new Consumer(this, queue, tag, noAck, exclusive, priority, this.#prefetch);
+    this.#consumers.set(tag, consumer);
+    queue.addConsumer(consumer);
+    this.#reply(noWait, "basic.consume-ok", { consumerTag: tag });
+    queue.deliver();
+  }
+
+  #newTag(given: string): string {
+    if (given === "") return randomName("amq.ctag-");
+    if (this.#consumers.has(given) || given === this.#replyTag) {
+      throw notAllowed(`attempt to reuse consumer tag '${given}'`);
+    }
+    return given;
+  }
+
+  /** Canceling a consumer that does not exist is fine. */
+  cancel({ consumerTag, noWait }: Arguments<"basic.cancel">): void {
+    const consumer = this.#consumers.get(consumerTag);
+    this.#consumers.delete(consumerTag);
+    if (consumerTag === this.#replyTag) this.#dropReplies();
+    this.#reply(noWait, "basic.cancel-ok", { consumerTag });
+    consumer?.queue.removeConsumer(consumer);
+  }
+
+  cancelConsumer(consumer: Consumer): void {
+    if (this.#consumers.get(consumer.tag) !== consumer) return;
+    this.#consumers.delete(consumer.tag);
+    if (!this.#session.cancelNotify || this.#silent) return;
+    this.#send("basic.cancel", { consumerTag: consumer.tag, noWait: true });
+  }
+
+  // -- delivering --
+
+  canTake({ queue, noAck }: Consumer): boolean {
+    if (this.#silent) return false;
+    if (this.#hasRoom && (noAck || !this.#isFull)) return true;
+    this.#refused.add(queue);
+    return false;
+  }
+
+  get #hasRoom(): boolean {
+    // The limit of the channel holds no-ack consumers back as well, though they do not count.
+    if (this.#channelPrefetch > 0 && this.unacked.consumed >= this.#channelPrefetch) return false;
+    return this.#session.outbox.askForRoom();
+  }
+
+  get #isFull(): boolean {
+    return this.unacked.size >= this.#session.limits.unacked;
+  }
+
+  /** These were settled: there may be room for others. */
+  settled(deliveries: Delivery[]): void {
+    if (this.#channelPrefetch === 0) {
+      wakeQueues(deliveries);
+      if (this.#refused.size === 0) return;
+    } else {
+      // One queue could use up the limit of the channel every time: others are first.
+      for (const { queue } of deliveries) this.#refused.add(queue);
+    }
+    this.#wakeRefused(() => this.#hasRoom && !this.#isFull);
+  }
+
+  /** Its consumers may be able to take messages again. */
+  wake(): void {
+    this.#wakeRefused(() => true);
+  }
+
+  /** Wakes those that were refused so far, in turn; not again those that are refused meanwhile. */
+  #wakeRefused(goesOn: () => boolean): void {
+    let left = this.#refused.size;
+    for (const queue of this.#refused) {
+      if (left-- === 0 || !goesOn()) return;
+      this.#refused.delete(queue);
+      queue.wake();
+    }
+  }
+
+  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void {
+    const { queue } = consumer;
+    const { outbox } = this.#session;
+    const address = bytes.subarray(0, message.addressLength);
+    const tag = ++this.#deliveryTag;
+    outbox.frames.deliver(this.#channel, consumer.tag, tag, message.redelivered, address);
+    this.#writeContent(queue, message, bytes, false);
+    if (consumer.noAck) queue.ack(message);
+    else this.#track(tag, message, queue, consumer);
+  }
+
+  #writeContent(queue: Queue, message: Message, bytes: Uint8Array, always: boolean): void {
+    const { addressLength, headerLength, deliveries } = message;
+    const { outbox, frameMax } = this.#session;
+    const headerEnd = addressLength + headerLength;
+    const counted = queue.arguments.type === "quorum" && (always || deliveries > 0);
+    let header = counted
+      ? deliveredHeader(bytes, addressLength, headerEnd, deliveries)
+      : bytes.subarray(addressLength, headerEnd);
+    const most = frameMax - FRAME_OVERHEAD;
+    if (header.length > most) header = fitHeader(header, most);
+    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    this.#session.touch();
+  }
+
+  #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
+    this.unacked.add({ tag, message, queue, consumer, at: now() });
+    queue.release(message);
+  }
+
+  get(args: Arguments<"basic.get">): void {
+    const { queue: name, noAck } = args;
+    const queue = this.#declarations.queue(name);
+    const { size } = this.unacked;
+    if (!noAck && size >= this.#session.limits.unacked) {
+      throw preconditionFailed(
+        `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
+      );
+    }
+    const taken = queue.get();
+    if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
+    if (taken === "busy") {
+      const settle = { work: () => queue.isDying };
+      return this.#session.finishFirst(this.#channel, settle, () => this.get(args));
+    }
+    const { message, bytes } = taken;
+    const tag = ++this.#deliveryTag;
+    const { classId, methodId } = idsOf("basic.get-ok");
+    this.#session.outbox.frames.addressed(
+      this.#channel,
+      classId * 0x10000 + methodId,
+      (writer) => {
+        writer.longlong(tag);
+        writer.octet(message.redelivered ? 1 : 0);
+      },
+      bytes.subarray(0, message.addressLength),
+      queue.readyCount,
+    );
+    this.#writeContent(queue, message, bytes, true);
+    if (noAck) queue.ack(message);
+    else this.#track(tag, message, queue, undefined);
+  }
+
+  // -- direct replies --
+
+  #consumeReplies({ noAck, noWait, consumerTag }: Arguments<"basic.consume">): void {
+    if (!noAck) throw preconditionFailed("reply consumer cannot acknowledge");
+    if (this.#replyTag !== undefined) throw preconditionFailed("reply consumer already set");
+    this.#replyTag = this.#newTag(consumerTag);
+    this.#publishing.replyName = this.#session.replyTo.add(this);
+    this.#reply(noWait, "basic.consume-ok", { consumerTag: this.#replyTag });
+  }
+
+  #dropReplies(): void {
+    if (this.#publishing.replyName !== undefined) {
+      this.#session.replyTo.remove(this.#publishing.replyName);
+    }
+    this.#publishing.replyName = this.#replyTag = undefined;
+  }
+
+  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): boolean {
+    const { outbox, frameMax } = this.#session;
+    if (!this.#session.hasRoomForReply(bytes.length)) return false;
+    const headerEnd = addressLength + headerLength;
+    const address = bytes.subarray(0, addressLength);
+    outbox.frames.deliver(this.#channel, this.#replyTag!, ++this.#deliveryTag, false, address);
+    const header = bytes.subarray(addressLength, headerEnd);
+    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    this.#session.touch();
+    return true;
+  }
+
+  // -- ending --
+
+  /** Nothing is delivered here any more. */
+  silence(): void {
+    this.#silent = true;
+  }
+
+  /** The channel is over. What it has not settled stays in {@link unacked}. */
+  end(): void {
+    this.#silent = true;
+    this.#dropReplies();
+    const byQueue = Map.groupBy(this.#consumers.values(), ({ queue }) => queue);
+    this.#consumers.clear();
+    for (const [queue, consumers] of byQueue) queue.removeConsumers(consumers);
+  }
+}

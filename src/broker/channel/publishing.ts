@@ -1,0 +1,472 @@
+/**
+ * What a channel publishes: the content is put together from its frames, checked, held while its
+ * transaction is open, routed, returned when nobody wants it, confirmed when it is safe.
+ *
+ * Stages of a publish: method > header > body > complete, which is method again. An empty body is
+ * complete with its header.
+ */
+
+import { ByteReader, ByteWriter, MalformedError } from "../wire/bytes.ts";
+import { ContentHeader } from "../message/content_header.ts";
+import type { Exchange } from "../routing/exchange.ts";
+import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
+import { FRAME_OVERHEAD, FrameType } from "../wire/frames.ts";
+import { type Table, textOf } from "../wire/fields.ts";
+import { LARGE_BYTES, type Publication, share } from "../message/message.ts";
+import { BASIC_CLASS, idsOf } from "../wire/methods.ts";
+import type { Queue } from "../queue/queue.ts";
+import { REPLY_TO } from "./reply_to.ts";
+import type { ChannelHost } from "./host.ts";
+import { takeBytes } from "../message/content_memory.ts";
+
+/** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
+interface Target {
+  /** The payload of the method frame. */
+  method: Uint8Array;
+  address: Uint8Array;
+  exchange: string;
+  routingKey: string;
+  mandatory: boolean;
+  /** Queues found when the virtual host had this version. */
+  route: Queue[];
+  routeVersion: number;
+}
+
+/** A checked publish that waits for its transaction. */
+export interface PendingPublish {
+  publication: Publication;
+  target: Target;
+  copies: string[];
+}
+
+/** Bytes of a body that are set aside before they arrive. */
+const TRUSTED_BYTES = 128 * 1024;
+
+/** Bytes of memory that a publish in a transaction takes besides its content, about. */
+const PENDING_OVERHEAD_BYTES = 300;
+
+/** Two bytes of a reserved field before the address, in the payload of basic.publish. */
+const ADDRESS_AT = 6;
+
+export class Publishing {
+  readonly #session: ChannelHost;
+  readonly #channel: number;
+  readonly #header = new ContentHeader();
+  #target: Target | undefined;
+  #stage: "method" | "header" | "body" = "method";
+
+  /** The content that is being received: address, header payload, body. */
+  #content: Uint8Array = new Uint8Array();
+  /** Bytes of it that are there, and that there will be. */
+  #length = 0;
+  #total = 0;
+  /** Bytes of the header's payload in it. */
+  #headerLength = 0;
+  /** Bytes of the budget for what is under way. */
+  #taken = 0;
+
+  /** Whether publishes are numbered, to be confirmed. Written by the channel. */
+  confirming = false;
+  /** Numbers: of the last publish, of the last one the client was told about, and in order of
+   * those between them that a queue refused. */
+  #published = 0;
+  #confirmed = 0;
+  #refused: number[] = [];
+  /** Nothing is confirmed any more: its number may be another channel's by now. */
+  #ended = false;
+
+  /** What waits for the commit, in the order of its coming; undefined: no transactions. */
+  #held: PendingPublish[] | undefined;
+  /** The routing key of answers to this channel, if it asks for any. Written by what the channel
+   * consumes. */
+  replyName: string | undefined;
+
+  constructor(session: ChannelHost, channel: number) {
+    this.#session = session;
+    this.#channel = channel;
+  }
+
+  /** Whether a content header or body must come next. */
+  get isReceiving(): boolean {
+    return this.#stage !== "method";
+  }
+
+  /** @throws {Fault} unexpected-frame */
+  expect(type: number): void {
+    if (this.#stage === "method") {
+      if (type === FrameType.method) return;
+      throw unexpected("expected method frame, got non method frame instead");
+    }
+    if (this.#stage === "header" && type !== FrameType.header) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
+    if (this.#stage === "body" && type !== FrameType.body) {
+      throw unexpected("expected content body, got non content body frame instead");
+    }
+  }
+
+  // -- receiving --
+
+  /** basic.publish: a method frame's payload. */
+  receiveMethod(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#target === undefined || !isSame(this.#target.method, bytes, start, end)) {
+      this.#target = parseTarget(bytes.slice(start, end));
+    }
+    this.#stage = "header";
+    this.#session.publishes();
+  }
+
+  receiveHeader(bytes: Uint8Array, start: number, end: number): void {
+    const reader = new ByteReader(bytes, start, end);
+    const classId = reader.short();
+    const weight = reader.short();
+    if (weight !== 0) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
+    if (classId !== BASIC_CLASS) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, ` +
+          `got one for class ${classId} instead`,
+      );
+    }
+    const bodySize = reader.longlong();
+    this.#checkSize(bodySize);
+    const { address } = this.#target!;
+    this.#headerLength = end - start;
+    const before = address.length + this.#headerLength;
+    this.#total = before + bodySize;
+    const size = Math.min(this.#total, before + TRUSTED_BYTES);
+    this.#take(size);
+    this.#content = takeBytes(size);
+    this.#content.set(address);
+    this.#content.set(bytes.subarray(start, end), address.length);
+    this.#length = before;
+    this.#stage = "body";
+    if (bodySize === 0) this.#complete();
+  }
+
+  #checkSize(bodySize: number): void {
+    const { messageBytes } = this.#session.limits;
+    if (bodySize <= messageBytes) return;
+    this.#stage = "method";
+    throw preconditionFailed(
+      `message size ${bodySize} is larger than configured max size ${messageBytes}`,
+    );
+  }
+
+  receiveBody(bytes: Uint8Array, start: number, end: number): void {
+    const length = this.#length + end - start;
+    if (length > this.#total) {
+      throw unexpected("expected content body, got non content body frame instead");
+    }
+    if (length > this.#content.length) this.#grow(length);
+    this.#content.set(bytes.subarray(start, end), this.#length);
+    this.#length = length;
+    if (length === this.#total) this.#complete();
+  }
+
+  #grow(length: number): void {
+    const size = Math.min(this.#total, Math.max(length, this.#content.length * 2));
+    this.#take(size - this.#content.length);
+    // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
+    this.#content = new Uint8Array((this.#content.buffer as ArrayBuffer).transfer(size));
+  }
+
+  #take(bytes: number): void {
+    this.#session.pending.take(this.#session, bytes);
+    this.#taken += bytes;
+  }
+
+  #giveBack(): void {
+    this.#session.pending.giveBack(this.#session, this.#taken);
+    this.#taken = 0;
+  }
+
+  // -- publishing --
+
+  #complete(): void {
+    this.#stage = "method";
+    const target = this.#target!;
+    const addressLength = target.address.length;
+    const header = this.#header
+      .scan(this.#content, addressLength, addressLength + this.#headerLength);
+    const exchange = this.#exchangeOf(target);
+    const publication: Publication = {
+      bytes: this.#content,
+      addressLength,
+      headerLength: this.#headerLength,
+      persistent: header.octet("deliveryMode") === 2,
+      priority: header.octet("priority") ?? 0,
+      expiration: expirationOf(header.text("expiration")),
+    };
+    checkProperties(header, this.#session.user);
+    const copies = header.hasCopies ? this.#takeCopies(publication) : [];
+    if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
+    if (this.#held !== undefined) {
+      this.#take(PENDING_OVERHEAD_BYTES);
+      this.#held.push({ publication, target, copies });
+      return;
+    }
+    this.#giveBack();
+    const number = this.confirming ? ++this.#published : 0;
+    const result = this.#publish(publication, target, copies, exchange);
+    if (!this.confirming) return;
+    // What no queue got has no commit to wait for.
+    if (result === "unrouted" && this.#confirmed === number - 1) return this.#confirmUpTo(number);
+    if (result === "refused") this.#refused.push(number);
+    this.#session.turn.confirm(this);
+  }
+
+  // -- transactions --
+
+  /** From now on everything is held until the client commits. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** What was held, to be committed or forgotten. The next transaction begins. */
+  takeHeld(): PendingPublish[] {
+    const held = this.#held!;
+    this.#held = [];
+    this.#giveBack();
+    return held;
+  }
+
+  /** Publishes what was held. @returns false when a queue refused something */
+  commit(publishes: PendingPublish[]): boolean {
+    const { vhost } = this.#session;
+    let accepted = true;
+    for (const { publication, target, copies } of publishes) {
+      const exchange = vhost.findExchange(target.exchange);
+      if (exchange === undefined) continue;
+      if (this.#publish(publication, target, copies, exchange) === "refused") accepted = false;
+    }
+    return accepted;
+  }
+
+  // -- routing --
+
+  #exchangeOf({ exchange: name }: Target): Exchange {
+    const exchange = this.#session.vhost.exchange(name);
+    if (exchange.identity.internal) {
+      throw accessRefused(`cannot publish to internal ${exchange.title}`);
+    }
+    return exchange;
+  }
+
+  #publish(
+    publication: Publication,
+    target: Target,
+    copies: string[],
+    exchange: Exchange,
+  ): "accepted" | "refused" | "unrouted" {
+    if (target.exchange === "" && target.routingKey.startsWith(REPLY_TO)) {
+      this.#reply(publication, target);
+      return "unrouted";
+    }
+    const queues = this.#routeOf(publication, target, copies, exchange);
+    if (queues.length === 0) {
+      if (target.mandatory) this.#return(publication);
+      else free(publication);
+      return "unrouted";
+    }
+    if (queues.length > 1) share(publication);
+    let accepted = true;
+    for (const queue of queues) {
+      if (!queue.publish(publication)) accepted = false;
+    }
+    return accepted ? "accepted" : "refused";
+  }
+
+  #routeOf(
+    publication: Publication,
+    target: Target,
+    copies: string[],
+    exchange: Exchange,
+  ): Queue[] {
+    const { vhost } = this.#session;
+    if (copies.length === 0 && target.routeVersion === vhost.version) return target.route;
+    let looksAtHeaders = false;
+    const headers = () => {
+      looksAtHeaders = true;
+      return headersOf(publication);
+    };
+    const found = new Set<Queue>();
+    for (const routingKey of [target.routingKey, ...copies]) {
+      vhost.route(exchange, { routingKey, headers }, found);
+    }
+    const route = [...found];
+    if (copies.length === 0 && !looksAtHeaders) {
+      target.route = route;
+      target.routeVersion = vhost.version;
+    }
+    return route;
+  }
+
+  #reply(publication: Publication, target: Target): void {
+    const requester = this.#session.replyTo.find(target.routingKey);
+    const { bytes, addressLength, headerLength } = publication;
+    const taken = requester?.deliverReply(bytes, addressLength, headerLength) ?? false;
+    if (!taken && target.mandatory) this.#return(publication);
+  }
+
+  #return({ bytes, addressLength, headerLength }: Publication): void {
+    const { outbox, frameMax } = this.#session;
+    const { classId, methodId } = idsOf("basic.return");
+    const headerEnd = addressLength + headerLength;
+    outbox.frames.addressed(
+      this.#channel,
+      classId * 0x10000 + methodId,
+      writeNoRoute,
+      bytes.subarray(0, addressLength),
+      undefined,
+    );
+    const header = bytes.subarray(addressLength, headerEnd);
+    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    this.#session.touch();
+  }
+
+  /** Further routing keys of the sender. BCC is not shown to receivers. */
+  #takeCopies(publication: Publication): string[] {
+    const headers = this.#header.headers();
+    const keys = ["CC", "BCC"].flatMap((name) => copiesIn(headers, name));
+    if (headers.has("BCC")) replaceHeader(publication, this.#header.rewrite({ drop: ["BCC"] }));
+    this.#header.scan(
+      publication.bytes,
+      publication.addressLength,
+      publication.addressLength + publication.headerLength,
+    );
+    return keys;
+  }
+
+  #nameReplies(publication: Publication): void {
+    if (this.replyName === undefined) {
+      throw preconditionFailed("fast reply consumer does not exist");
+    }
+    replaceHeader(publication, this.#header.rewrite({ replyTo: this.replyName }));
+  }
+
+  // -- confirming --
+
+  /** Everything published so far is safe: tells the publisher. */
+  confirm(): void {
+    if (this.#ended) return;
+    for (const refused of this.#refused.splice(0)) {
+      this.#confirmUpTo(refused - 1);
+      this.#session.send(this.#channel, "basic.nack", {
+        deliveryTag: refused,
+        multiple: false,
+        requeue: true, // means nothing to a publisher; RabbitMQ sends it so
+      });
+      this.#confirmed = refused;
+    }
+    this.#confirmUpTo(this.#published);
+  }
+
+  /** One acknowledgement for all: what was refused is never among them. */
+  #confirmUpTo(last: number): void {
+    if (last <= this.#confirmed) return;
+    const multiple = last > this.#confirmed + 1;
+    this.#session.send(this.#channel, "basic.ack", { deliveryTag: last, multiple });
+    this.#confirmed = last;
+  }
+
+  /** The channel is over. */
+  end(): void {
+    this.#ended = true;
+    this.#giveBack();
+  }
+}
+
+/** Gives back the memory of a large content that nobody has: it could be long until others do. */
+function free({ bytes }: Publication): void {
+  if (bytes.length >= LARGE_BYTES && bytes.length === bytes.buffer.byteLength) {
+    (bytes.buffer as ArrayBuffer).transfer(0);
+  }
+}
+
+function writeNoRoute(writer: ByteWriter): void {
+  writer.short(312);
+  writer.shortstr("NO_ROUTE");
+}
+
+function unexpected(message: string): Fault {
+  return new Fault("unexpected-frame", message);
+}
+
+function isSame(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  if (known.length !== end - start) return false;
+  for (let index = 0; index < known.length; index++) {
+    if (known[index] !== bytes[start + index]) return false;
+  }
+  return true;
+}
+
+function parseTarget(method: Uint8Array): Target {
+  const reader = new ByteReader(method, ADDRESS_AT);
+  const exchange = reader.looseShortstr();
+  const routingKey = reader.looseShortstr();
+  const address = method.slice(ADDRESS_AT, reader.position);
+  const bits = reader.octet();
+  if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
+  if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
+  const mandatory = (bits & 1) !== 0;
+  return { method, address, exchange, routingKey, mandatory, route: [], routeVersion: -1 };
+}
+
+/** @param user who is logged in @throws {Fault} precondition-failed */
+function checkProperties(header: ContentHeader, user: string): void {
+  const deliveryMode = header.octet("deliveryMode") ?? 1;
+  if (deliveryMode !== 1 && deliveryMode !== 2) {
+    throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
+  }
+  const userId = header.text("userId");
+  if (userId !== undefined && userId !== user) {
+    throw preconditionFailed(
+      `user_id property set to '${userId}' but authenticated user was '${user}'`,
+    );
+  }
+}
+
+/** @throws {Fault} precondition-failed */
+function expirationOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^(\+?\d+|-0+)$/.test(text) && Number(text) <= 315_360_000_000) return Math.abs(Number(text));
+  throw preconditionFailed(`invalid expiration '${text}': ${expirationReason(text)}`);
+}
+
+function expirationReason(text: string): string {
+  if (/^-\d+$/.test(text)) return `{value_negative,${text}}`;
+  if (/^\d+$/.test(text)) return `{value_too_large,${text}}`;
+  const digits = /^[+-]?\d+/.exec(text)?.[0] ?? "";
+  return digits === "" ? "no_integer" : `{leftover_string,"${text.slice(digits.length)}"}`;
+}
+
+function headersOf({ bytes, addressLength, headerLength }: Publication): Table {
+  return new ContentHeader().scan(bytes, addressLength, addressLength + headerLength).headers();
+}
+
+function copiesIn(headers: Table, name: string): string[] {
+  const field = headers.get(name);
+  if (field === undefined) return [];
+  if (field.type !== "array") {
+    throw preconditionFailed(
+      `invalid message: {unacceptable_type_in_header,"${name}",${field.type}}`,
+    );
+  }
+  return field.value.map(textOf).filter((key) => key !== undefined);
+}
+
+function replaceHeader(publication: Publication, header: Uint8Array): void {
+  const { bytes, addressLength, headerLength } = publication;
+  const writer = new ByteWriter(bytes.length + FRAME_OVERHEAD + header.length);
+  writer.append(bytes.subarray(0, addressLength));
+  writer.append(header);
+  writer.append(bytes.subarray(addressLength + headerLength));
+  publication.bytes = writer.copy();
+  publication.headerLength = header.length;
+}

@@ -1,0 +1,75 @@
+/**
+ * Why a connection is not read for a while. What its client sends meanwhile waits in the socket.
+ *
+ * States: off <> on, while there is a reason, > lifted, when the connection is to end: what the
+ * client still has to say is read then.
+ */
+
+import type { Outbox } from "../net/outbox.ts";
+
+export class Backpressure {
+  readonly #outbox: Outbox;
+  /** An alarm is on, and the client publishes. */
+  #blocked = false;
+  /** Memory is short, and content is what comes next. */
+  #starved = false;
+  #lifted = false;
+  /** Wakes who waits in {@link whenOff}. */
+  #resume: (() => void) | undefined;
+
+  /** @param outbox its being overfull is the third reason: the client does not read its answers */
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
+  }
+
+  get isOn(): boolean {
+    return !this.#lifted && (this.#blocked || this.#starved || this.#outbox.isOverfull);
+  }
+
+  /** Somebody waits in {@link whenOff}. */
+  get isWaiting(): boolean {
+    return this.#resume !== undefined;
+  }
+
+  get isBlocked(): boolean {
+    return this.#blocked;
+  }
+
+  set isBlocked(blocked: boolean) {
+    this.#blocked = blocked;
+    this.check();
+  }
+
+  get isStarved(): boolean {
+    return this.#starved;
+  }
+
+  set isStarved(starved: boolean) {
+    this.#starved = starved;
+    this.check();
+  }
+
+  /** For good. */
+  lift(): void {
+    this.#lifted = true;
+    this.check();
+  }
+
+  /** The outbox may have drained. */
+  check(): void {
+    if (this.isWaiting && !this.mustWait) this.#resume!();
+  }
+
+  /** Whether to wait instead of reading. A closed outbox never drains: reading then shows the end. */
+  get mustWait(): boolean {
+    return this.isOn && !this.#outbox.isClosed;
+  }
+
+  /** Resolves when it is off, or the outbox is closed. For one at a time. */
+  async whenOff(): Promise<void> {
+    while (this.mustWait) {
+      await new Promise<void>((resolve) => this.#resume = resolve);
+    }
+    this.#resume = undefined;
+  }
+}

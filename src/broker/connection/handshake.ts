@@ -1,0 +1,386 @@
+/** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
+
+import { ByteReader, decodeText, MalformedError } from "../wire/bytes.ts";
+import { now } from "../../time/clock.ts";
+import type { Deadlines } from "../../time/deadlines.ts";
+import { CrowdedError } from "../login/fair_queue.ts";
+import { type Field, readTable, type Table, tableOf, textOf } from "../wire/fields.ts";
+import { FrameError, FrameSource } from "../net/inbox.ts";
+import { FrameType, FrameWriter } from "../wire/frames.ts";
+import {
+  HANDSHAKE_BYTES,
+  HANDSHAKE_FRAME_MAX,
+  LEAST_FRAME_MAX,
+  type Limits,
+} from "../net/limits.ts";
+import {
+  type Arguments,
+  decodeArguments,
+  type MethodName,
+  readMethodName,
+} from "../wire/methods.ts";
+import { closeQuietly, type Socket } from "../net/socket.ts";
+import { shorten } from "./reply_codes.ts";
+import type { StrangersLog } from "../net/strangers_log.ts";
+import type { Users } from "../login/users.ts";
+import type { VirtualHost } from "../routing/virtual_host.ts";
+
+const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
+
+/** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */
+const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];
+
+/** Bytes, and so at most characters, of a name that can be right. */
+const LONGEST_NAME = 255;
+
+/**
+ * Products of clients that expect basic.qos of every broker but RabbitMQ to be as AMQP says: for
+ * the channel, consumers that run already included. py-amqp is what kombu, and so Celery, is on.
+ */
+const QOS_FOR_CHANNEL = ["py-amqp"];
+
+/** A connection that has shown who it is and where it wants to go. */
+export interface Login {
+  readonly connection: Socket;
+  readonly source: FrameSource;
+  /** For logs. */
+  readonly peer: string;
+  readonly user: string;
+  readonly vhost: VirtualHost;
+  readonly channelMax: number;
+  readonly frameMax: number;
+  /** Seconds, or 0 for none. */
+  readonly heartbeat: number;
+  readonly cancelNotify: boolean;
+  readonly qosForChannel: boolean;
+  readonly blockedNotify: boolean;
+}
+
+export interface HandshakeHost {
+  readonly limits: Limits;
+  readonly users: Users;
+  readonly vhosts: Map<string, VirtualHost>;
+  readonly deadlines: Deadlines;
+  readonly version: string;
+  readonly strangers: StrangersLog;
+}
+
+/** The handshake ended without a login; the peer was told what it is to know. */
+class Refused extends Error {}
+
+/** The peer does not speak the protocol. */
+class Unexpected extends Error {}
+
+/**
+ * Leads a new connection through the handshake.
+ * @returns the login, or undefined when the connection was refused and can be closed
+ */
+export async function shakeHands(
+  connection: Socket,
+  host: HandshakeHost,
+): Promise<Login | undefined> {
+  const deadline = host.deadlines.after(host.limits.handshakeMs, () => {
+    const peer = peerOf(connection);
+    host.strangers.warn("connection closed: the handshake took too long", { peer });
+    closeQuietly(connection);
+  });
+  try {
+    return await new Handshake(connection, host).run();
+  } finally {
+    host.deadlines.cancel(deadline);
+  }
+}
+
+/** What the peer sent is not the protocol, or not at this point of it. */
+function isUnexpected(error: unknown): boolean {
+  return error instanceof Unexpected || error instanceof MalformedError ||
+    error instanceof FrameError;
+}
+
+class Handshake {
+  readonly #connection: Socket;
+  readonly #host: HandshakeHost;
+  readonly #source: FrameSource;
+  /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
+  readonly #until: number;
+  #capabilities: Table = new Map();
+  /** What the client says that it is. */
+  #product: string | undefined;
+
+  constructor(connection: Socket, host: HandshakeHost) {
+    this.#connection = connection;
+    this.#host = host;
+    this.#source = new FrameSource(connection);
+    this.#until = now() + host.limits.handshakeMs;
+  }
+
+  async run(): Promise<Login | undefined> {
+    try {
+      return await this.#steps();
+    } catch (error) {
+      if (isUnexpected(error)) await this.#hold(this.#host.limits.silenceMs);
+      else if (!(error instanceof Refused)) throw error;
+      return undefined;
+    }
+  }
+
+  async #steps(): Promise<Login> {
+    await this.#protocolHeader();
+    const user = await this.#logIn();
+    const { channelMax, frameMax, heartbeat } = await this.#tune();
+    const vhost = await this.#open(user);
+    this.#source.trust();
+    return {
+      ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
+      ...{ user, vhost, channelMax, frameMax, heartbeat },
+      cancelNotify: this.#can("consumer_cancel_notify"),
+      qosForChannel: QOS_FOR_CHANNEL.includes(this.#product ?? ""),
+      blockedNotify: this.#can("connection.blocked"),
+    };
+  }
+
+  #can(capability: string): boolean {
+    const field = this.#capabilities.get(capability);
+    return field?.type === "bool" && field.value;
+  }
+
+  async #protocolHeader(): Promise<void> {
+    let header: Uint8Array | undefined;
+    while ((header = this.#source.protocolHeader()) === undefined) await this.#fill();
+    const isAmqp = header.subarray(0, 4).every((byte, index) => byte === PROTOCOL_HEADER[index]);
+    if (isAmqp && SPOKEN.includes(header.subarray(4).join(","))) return;
+    await this.#write(PROTOCOL_HEADER);
+    throw new Refused();
+  }
+
+  async #logIn(): Promise<string> {
+    await this.#send("connection.start", {
+      versionMajor: 0,
+      versionMinor: 9,
+      serverProperties: serverProperties(this.#host.version),
+      mechanisms: "PLAIN AMQPLAIN",
+      locales: "en_US",
+    });
+    const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
+    this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
+    this.#product = textOf(clientProperties.get("product"));
+    if (mechanism !== "PLAIN" && mechanism !== "AMQPLAIN") {
+      return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
+    }
+    const { user, password } = readCredentials(mechanism, response);
+    const address = hostOf(this.#connection);
+    const isWanted = () => now() < this.#until;
+    const since = now();
+    const about = { user: user.slice(0, LONGEST_NAME), peer: peerOf(this.#connection) };
+    try {
+      if (await this.#host.users.check({ user, password, address, isWanted })) return user;
+    } catch (error) {
+      if (!(error instanceof CrowdedError)) throw error;
+      this.#host.strangers.warn("connection closed: too many logins wait to be checked", about);
+      throw new Refused();
+    }
+    this.#host.strangers.warn("login refused", about);
+    return await this.#distrust(
+      since,
+      `Login was refused using authentication mechanism ${mechanism}. ` +
+        `For details see the broker logfile.`,
+    );
+  }
+
+  async #tune(): Promise<Arguments<"connection.tune-ok">> {
+    const { channels, frameMax, heartbeat } = this.#host.limits;
+    await this.#send("connection.tune", { channelMax: channels, frameMax, heartbeat });
+    const chosen = await this.#expect("connection.tune-ok");
+    await this.#checkLimit("channel_max", chosen.channelMax, 1, channels);
+    await this.#checkLimit("frame_max", chosen.frameMax, LEAST_FRAME_MAX, frameMax);
+    return chosen;
+  }
+
+  /** 0 means no limit, which is more than we offered. */
+  async #checkLimit(name: string, value: number, least: number, most: number): Promise<void> {
+    if (value >= least && value <= most) return;
+    const reason = value > most || value === 0
+      ? `negotiated ${name} = ${value}${value === 0 ? " (no limit)" : ""} is higher than the ` +
+        `maximum allowed value (${most})`
+      : `negotiated ${name} = ${value} is lower than the minimum allowed value (${least})`;
+    await this.#refuse(530, "NOT_ALLOWED", reason, 31);
+  }
+
+  async #open(user: string): Promise<VirtualHost> {
+    const { vhost: name } = await this.#expect("connection.open");
+    const vhost = this.#host.vhosts.get(name);
+    if (vhost !== undefined) return vhost;
+    this.#host.strangers.warn("login refused: no such vhost", { vhost: name, user });
+    return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
+  }
+
+  /**
+   * Makes a client that may be guessing wait before it is told: so long that the time does not show
+   * whether a hash was needed.
+   * @param since when its login came
+   */
+  async #distrust(since: number, reason: string): Promise<never> {
+    const { distrustMs } = this.#host.limits;
+    const held = await this.#hold(distrustMs - (now() - since) % distrustMs);
+    if (held && this.#can("authentication_failure_close")) {
+      await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
+      await held.reading;
+    }
+    throw new Refused(reason);
+  }
+
+  /**
+   * Lets a peer wait that is not trusted. What it sends meanwhile is not looked at, and if it is much
+   * not even read.
+   * @returns the read that is under way, or undefined when the peer has left
+   */
+  async #hold(ms: number): Promise<{ reading: Promise<boolean> } | undefined> {
+    const { promise: waited, resolve } = Promise.withResolvers<void>();
+    const over = this.#host.deadlines.after(ms, resolve);
+    try {
+      for (;;) {
+        this.#source.discard();
+        if (this.#source.received > 4 * HANDSHAKE_BYTES) return void await waited;
+        const reading = this.#source.fill();
+        reading.catch(() => {}); // the socket may be closed under it
+        const isPresent = await Promise.race([waited, reading]);
+        if (isPresent === undefined) return { reading };
+        if (!isPresent) return undefined;
+      }
+    } finally {
+      this.#host.deadlines.cancel(over);
+    }
+  }
+
+  /** Says why, and leaves the client some time to read it. */
+  async #refuse(replyCode: number, name: string, reason: string, methodId = 0): Promise<never> {
+    await this.#sendClose(replyCode, name, reason, methodId);
+    await this.#expect("connection.close-ok").catch(() => undefined);
+    throw new Refused(reason);
+  }
+
+  async #sendClose(
+    replyCode: number,
+    name: string,
+    reason: string,
+    methodId: number,
+  ): Promise<void> {
+    const replyText = shorten(`${name} - ${reason}`);
+    const classId = methodId === 0 ? 0 : 10;
+    await this.#send("connection.close", { replyCode, replyText, classId, methodId });
+  }
+
+  async #send<N extends MethodName>(name: N, args: Arguments<N>): Promise<void> {
+    const frames = new FrameWriter();
+    frames.method(0, name, args);
+    await this.#write(frames.copy());
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) {
+      sent += await this.#connection.write(bytes.subarray(sent));
+    }
+  }
+
+  async #fill(): Promise<void> {
+    if (!await this.#source.fill()) throw new Refused();
+    if (this.#source.received > HANDSHAKE_BYTES) throw new Unexpected();
+  }
+
+  /** Reads frames up to the next method, which must be this one. */
+  async #expect<N extends MethodName>(name: N): Promise<Arguments<N>> {
+    for (;;) {
+      while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
+      const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
+      if (type === FrameType.heartbeat) continue;
+      if (type !== FrameType.method || channel !== 0) throw new Unexpected();
+      const reader = new ByteReader(bytes, payloadStart, payloadEnd);
+      const received = readMethodName(reader);
+      if (received === name) return decodeArguments(name, reader).args as Arguments<N>;
+      if (received === "connection.close") {
+        await this.#send("connection.close-ok", {});
+        throw new Refused();
+      }
+      throw new Unexpected();
+    }
+  }
+}
+
+interface Credentials {
+  user: string;
+  password: string;
+}
+
+/** @throws {MalformedError} when the response is not of the mechanism's form */
+function readCredentials(mechanism: "PLAIN" | "AMQPLAIN", response: Uint8Array): Credentials {
+  return mechanism === "PLAIN" ? readPlain(response) : readAmqPlain(response);
+}
+
+/** RFC 4616, without an authorization identity. */
+function readPlain(response: Uint8Array): Credentials {
+  const [identity, user, password, ...more] = decodeText(response, 0, response.length).split("\0");
+  if (identity !== "" || password === undefined || more.length > 0) {
+    throw new MalformedError("a PLAIN response that is not NUL user NUL password");
+  }
+  return { user: user!, password };
+}
+
+function readAmqPlain(response: Uint8Array): Credentials {
+  const table = readLogin(response);
+  const [user, password] = [textOf(table.get("LOGIN")), textOf(table.get("PASSWORD"))];
+  if (user === undefined || password === undefined) {
+    throw new MalformedError("an AMQPLAIN response without LOGIN and PASSWORD as texts");
+  }
+  return { user, password };
+}
+
+/** AMQPLAIN sends a table without its length. */
+function readLogin(response: Uint8Array): Table {
+  const table = new Uint8Array(response.length + 4);
+  new DataView(table.buffer).setUint32(0, response.length);
+  table.set(response, 4);
+  return readTable(new ByteReader(table));
+}
+
+function serverProperties(version: string): Table {
+  const capabilities = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+  ];
+  const texts: [string, string][] = [
+    ["product", "workqueue broker"],
+    ["version", version],
+    ["platform", `Deno ${Deno.version.deno}`],
+    ["information", "An embedded AMQP 0-9-1 broker for one machine"],
+  ];
+  return new Map<string, Field>([
+    ...texts.map(([name, value]): [string, Field] => [name, { type: "longstr", value }]),
+    [
+      "capabilities",
+      {
+        type: "table",
+        value: new Map(
+          capabilities.map((name): [string, Field] => [name, { type: "bool", value: true }]),
+        ),
+      },
+    ],
+  ]);
+}
+
+/** The address of a peer for logs. */
+function peerOf(connection: Socket): string {
+  const address = connection.remoteAddr;
+  return address.transport === "tcp" ? `${address.hostname}:${address.port}` : address.transport;
+}
+
+function hostOf(connection: Socket): string {
+  const address = connection.remoteAddr;
+  return address.transport === "tcp" ? address.hostname : "";
+}

@@ -1,0 +1,260 @@
+/**
+ * The payload of a content header frame (AMQP 0-9-1 section 4.2.6.1): class, weight, body size,
+ * property flags, properties.
+ *
+ * A message keeps these bytes as its publisher sent them, so that everything in them arrives
+ * unchanged. Here they are checked, looked into, and rewritten around what stays as it is.
+ */
+
+import { ByteReader, ByteWriter, decodeText, MalformedError, readLong } from "../wire/bytes.ts";
+import { MAX_DEPTH, readTable, type Table, writeField } from "../wire/fields.ts";
+
+/** The properties in wire order; the first has the highest flag bit. */
+const PROPERTIES = [
+  "contentType",
+  "contentEncoding",
+  "headers",
+  "deliveryMode",
+  "priority",
+  "correlationId",
+  "replyTo",
+  "expiration",
+  "messageId",
+  "timestamp",
+  "type",
+  "userId",
+  "appId",
+  "clusterId",
+] as const;
+
+export type PropertyName = (typeof PROPERTIES)[number];
+
+const INDEX = Object.fromEntries(PROPERTIES.map((name, index) => [name, index])) as Record<
+  PropertyName,
+  number
+>;
+
+const FLAGS_AT = 12;
+const PROPERTIES_AT = 14;
+
+/** Where the properties lie in a header payload. One object is used again for every publish. */
+export class ContentHeader {
+  /** The bytes last scanned. Only valid until the next {@link scan}. */
+  #bytes: Uint8Array = new Uint8Array();
+  readonly #starts = new Int32Array(PROPERTIES.length);
+  readonly #ends = new Int32Array(PROPERTIES.length);
+  #start = 0;
+
+  bodySize = 0;
+  /** Whether the headers name further routing keys (CC, BCC). */
+  hasCopies = false;
+
+  /**
+   * Checks a header payload from its first to its last byte.
+   * @throws {MalformedError} when it does not parse
+   */
+  scan(bytes: Uint8Array, start: number, end: number): this {
+    if (end - start < PROPERTIES_AT) throw new MalformedError("a content header is too short");
+    this.#bytes = bytes;
+    this.#start = start;
+    this.bodySize = readLong(bytes, start + 4) * 0x1_0000_0000 + readLong(bytes, start + 8);
+    this.hasCopies = false;
+    const flags = bytes[start + FLAGS_AT]! * 256 + bytes[start + FLAGS_AT + 1]!;
+    if ((flags & 3) !== 0) throw new MalformedError("a content header has unknown properties");
+    let position = start + PROPERTIES_AT;
+    for (let index = 0; index < PROPERTIES.length; index++) {
+      this.#starts[index] = position;
+      if ((flags & (0x8000 >> index)) !== 0) position = this.#skip(index, position, end);
+      this.#ends[index] = position;
+    }
+    if (position !== end) throw new MalformedError("a content header does not end where it says");
+    return this;
+  }
+
+  #skip(index: number, position: number, end: number): number {
+    const bytes = this.#bytes;
+    switch (PROPERTIES[index]) {
+      case "headers":
+        return this.#skipHeaders(position, end);
+      case "deliveryMode":
+      case "priority":
+        return checked(position + 1, end);
+      case "timestamp":
+        return checked(position + 8, end);
+      default:
+        return checked(position + 1 + (bytes[position] ?? 0), end);
+    }
+  }
+
+  #skipHeaders(position: number, end: number): number {
+    const bytes = this.#bytes;
+    const tableEnd = lengthEnd(bytes, position, end);
+    position += 4;
+    while (position < tableEnd) {
+      const nameEnd = checked(position + 1 + bytes[position]!, tableEnd);
+      if (isCopiesName(bytes, position)) this.hasCopies = true;
+      position = skipField(bytes, nameEnd, tableEnd, 1);
+    }
+    return tableEnd;
+  }
+
+  has(name: PropertyName): boolean {
+    return this.#ends[INDEX[name]]! > this.#starts[INDEX[name]]!;
+  }
+
+  /** A short string property, or undefined when it is absent. */
+  text(name: PropertyName): string | undefined {
+    const start = this.#starts[INDEX[name]]!;
+    const end = this.#ends[INDEX[name]]!;
+    return end > start ? decodeText(this.#bytes, start + 1, end) : undefined;
+  }
+
+  /** `delivery-mode` or `priority`, or undefined when it is absent. */
+  octet(name: "deliveryMode" | "priority"): number | undefined {
+    return this.has(name) ? this.#bytes[this.#starts[INDEX[name]]!] : undefined;
+  }
+
+  headers(): Table {
+    if (!this.has("headers")) return new Map();
+    return readTable(
+      new ByteReader(this.#bytes, this.#starts[INDEX.headers], this.#ends[INDEX.headers]),
+    );
+  }
+
+  /**
+   * A copy of the scanned payload with some properties changed. What is not named in `changes`
+   * keeps its bytes.
+   */
+  rewrite(changes: HeaderChanges): Uint8Array {
+    const writer = new ByteWriter(512);
+    writer.append(this.#bytes.subarray(this.#start, this.#start + FLAGS_AT));
+    writer.short(0);
+    let flags = 0;
+    for (let index = 0; index < PROPERTIES.length; index++) {
+      const before = writer.length;
+      this.#rewriteProperty(writer, index, changes);
+      if (writer.length > before) flags |= 0x8000 >> index;
+    }
+    writer.bytes[FLAGS_AT] = flags >> 8;
+    writer.bytes[FLAGS_AT + 1] = flags & 255;
+    return writer.copy();
+  }
+
+  #rewriteProperty(writer: ByteWriter, index: number, changes: HeaderChanges): void {
+    const name = PROPERTIES[index]!;
+    if (name === "expiration" && changes.dropExpiration) return;
+    if (name === "replyTo" && changes.replyTo !== undefined) {
+      return writer.shortstr(changes.replyTo);
+    }
+    if (name === "headers" && (changes.drop || changes.set)) {
+      return this.#rewriteHeaders(writer, changes.drop ?? [], changes.set ?? new Map());
+    }
+    writer.append(this.#bytes.subarray(this.#starts[index], this.#ends[index]));
+  }
+
+  #rewriteHeaders(writer: ByteWriter, drop: string[], set: Table): void {
+    const lengthAt = writer.length;
+    writer.long(0);
+    let position = this.#starts[INDEX.headers]! + 4;
+    const end = this.#ends[INDEX.headers]!;
+    while (position < end) {
+      const nameEnd = position + 1 + this.#bytes[position]!;
+      const name = decodeText(this.#bytes, position + 1, nameEnd);
+      const fieldEnd = skipField(this.#bytes, nameEnd, end, 1);
+      if (!drop.includes(name) && !set.has(name)) {
+        writer.append(this.#bytes.subarray(position, fieldEnd));
+      }
+      position = fieldEnd;
+    }
+    for (const [name, field] of set) {
+      writer.shortstr(name);
+      writeField(writer, field);
+    }
+    writer.patchLong(lengthAt, writer.length - lengthAt - 4);
+    const empty = writer.length === lengthAt + 4;
+    if (empty && !this.has("headers")) writer.length = lengthAt;
+  }
+}
+
+export interface HeaderChanges {
+  replyTo?: string;
+  dropExpiration?: boolean;
+  /** Names of headers to leave out. */
+  drop?: string[];
+  /** Headers to add or to replace. */
+  set?: Table;
+}
+
+function checked(position: number, end: number): number {
+  if (position > end) throw new MalformedError("a property is longer than its frame");
+  return position;
+}
+
+/** The end of something that begins with its length in four bytes. */
+function lengthEnd(bytes: Uint8Array, position: number, end: number): number {
+  return checked(checked(position + 4, end) + readLong(bytes, position), end);
+}
+
+/** Checks one field value and returns the position after it. */
+function skipField(bytes: Uint8Array, position: number, end: number, depth: number): number {
+  checked(position + 1, end);
+  switch (String.fromCharCode(bytes[position++]!)) {
+    case "V":
+      return position;
+    case "t":
+    case "b":
+    case "B":
+      return checked(position + 1, end);
+    case "s":
+    case "u":
+      return checked(position + 2, end);
+    case "I":
+    case "i":
+    case "f":
+      return checked(position + 4, end);
+    case "D":
+      return checked(position + 5, end);
+    case "l":
+    case "L":
+    case "d":
+    case "T":
+      return checked(position + 8, end);
+    case "S":
+    case "x":
+      return lengthEnd(bytes, position, end);
+    case "F":
+      return skipNested(bytes, position, end, depth, true);
+    case "A":
+      return skipNested(bytes, position, end, depth, false);
+    default:
+      throw new MalformedError(`unknown field type ${bytes[position - 1]}`);
+  }
+}
+
+function skipNested(
+  bytes: Uint8Array,
+  position: number,
+  end: number,
+  depth: number,
+  named: boolean,
+): number {
+  if (depth > MAX_DEPTH) throw new MalformedError(`tables nest deeper than ${MAX_DEPTH}`);
+  const nestedEnd = lengthEnd(bytes, position, end);
+  position += 4;
+  while (position < nestedEnd) {
+    if (named) position = checked(position + 1 + bytes[position]!, nestedEnd);
+    position = skipField(bytes, position, nestedEnd, depth + 1);
+  }
+  return nestedEnd;
+}
+
+const C = 67;
+const B = 66;
+
+/** Whether the header at `position` is called CC or BCC. */
+function isCopiesName(bytes: Uint8Array, position: number): boolean {
+  const length = bytes[position];
+  if (length === 2) return bytes[position + 1] === C && bytes[position + 2] === C;
+  return length === 3 && bytes[position + 1] === B && bytes[position + 2] === C &&
+    bytes[position + 3] === C;
+}

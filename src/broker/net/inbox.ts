@@ -1,0 +1,143 @@
+/** What a connection has sent, as frames. */
+
+import type { Socket } from "./socket.ts";
+import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../wire/frames.ts";
+
+/** For strangers, of whom there may be many: room for the largest frame that they may send. */
+const LEAST_BUFFER = 8 * 1024;
+const SMALL_BUFFER = 16 * 1024;
+const LARGE_BUFFER = 256 * 1024;
+
+/** Reads that would have fitted into a small buffer, after which a grown one is given up. */
+const QUIET_READS = 4;
+
+/** A frame that cannot be read: the stream cannot be continued. */
+export class FrameError extends Error {
+  override readonly name = "FrameError";
+}
+
+/** Cuts what a connection sends into frames. The current frame is in the fields, not copied. */
+export class FrameSource {
+  readonly #connection: Socket;
+  bytes: Uint8Array = new Uint8Array(LEAST_BUFFER);
+  #start = 0;
+  #end = 0;
+  #quietReads = 0;
+  /** Bytes that were read. Written here only. */
+  received = 0;
+  /** Bytes up to which the buffer grows by itself. */
+  #most = LEAST_BUFFER;
+
+  type = 0;
+  channel = 0;
+  payloadStart = 0;
+  payloadEnd = 0;
+
+  constructor(connection: Socket) {
+    this.#connection = connection;
+  }
+
+  /** The connection has logged in: from now on the buffer may grow. */
+  trust(): void {
+    this.#most = LARGE_BUFFER;
+  }
+
+  /** Reads more. @returns false at the end of the stream */
+  async fill(): Promise<boolean> {
+    this.#makeRoom();
+    const count = await this.#connection.read(this.bytes.subarray(this.#end));
+    if (count === null) return false;
+    this.#end += count;
+    this.received += count;
+    this.#quietReads = count < SMALL_BUFFER ? this.#quietReads + 1 : 0;
+    return true;
+  }
+
+  /**
+   * A buffer that came back full grows, so that a busy connection needs fewer reads, until the
+   * connection is quiet.
+   */
+  #makeRoom(): void {
+    const left = this.#end - this.#start;
+    const isQuiet = this.#quietReads >= QUIET_READS && left === 0;
+    if (isQuiet && this.bytes.length > SMALL_BUFFER) return this.#move(SMALL_BUFFER);
+    if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
+      if (this.bytes.length < this.#most) return this.#move(this.bytes.length * 2);
+    }
+    if (left === this.bytes.length) return this.#move(this.bytes.length * 2);
+    if (this.#start === 0) return;
+    this.bytes.copyWithin(0, this.#start, this.#end);
+    this.#start = 0;
+    this.#end = left;
+  }
+
+  #move(capacity: number): void {
+    const moved = new Uint8Array(capacity);
+    moved.set(this.bytes.subarray(this.#start, this.#end));
+    this.bytes = moved;
+    this.#end -= this.#start;
+    this.#start = 0;
+  }
+
+  /** The first eight bytes of a connection, or undefined while they are not all there. */
+  protocolHeader(): Uint8Array | undefined {
+    if (this.#end - this.#start < 8) return undefined;
+    this.#start += 8;
+    return this.bytes.slice(this.#start - 8, this.#start);
+  }
+
+  /**
+   * Steps to the next complete frame.
+   * @param frameMax the negotiated limit. RabbitMQ's reader allows 8 bytes more, which some clients
+   *   need: they count the limit as payload
+   * @returns false when it is not all there yet
+   * @throws {FrameError} when it is too long or does not end as frames end
+   */
+  next(frameMax: number): boolean {
+    const { bytes } = this;
+    const start = this.#start;
+    if (this.#end - start < FRAME_HEADER_BYTES) return false;
+    const size = ((bytes[start + 3]! << 24) | (bytes[start + 4]! << 16) |
+      (bytes[start + 5]! << 8) | bytes[start + 6]!) >>> 0;
+    this.type = bytes[start]!;
+    this.channel = bytes[start + 1]! * 256 + bytes[start + 2]!;
+    if (size > frameMax) {
+      this.payloadStart = this.payloadEnd = start;
+      this.#start = this.#end;
+      throw this.error(`{frame_too_large,${size},${frameMax - FRAME_OVERHEAD}}`);
+    }
+    const payloadStart = start + FRAME_HEADER_BYTES;
+    const end = payloadStart + size;
+    if (this.#end <= end) return false;
+    this.payloadStart = payloadStart;
+    this.payloadEnd = end;
+    if (bytes[end] !== FRAME_END) {
+      this.#start = this.#end;
+      throw this.error(`{invalid_frame_end_marker,${bytes[end]}}`);
+    }
+    this.#start = end + 1;
+    return true;
+  }
+
+  /** Leaves the current frame for the next call of {@link next}. */
+  stepBack(): void {
+    this.#start = this.payloadStart - FRAME_HEADER_BYTES;
+  }
+
+  /** The current frame in an error text, as RabbitMQ prints it. */
+  get snippet(): string {
+    const length = this.payloadEnd - this.payloadStart;
+    const shown = this.bytes.subarray(this.payloadStart, this.payloadStart + Math.min(length, 16));
+    const which = length <= 16 ? "all" : "first 16";
+    return `type ${this.type}, ${which} octets = <<${shown.join(",")}>>`;
+  }
+
+  error(reason: string): FrameError {
+    return new FrameError(`${this.snippet}: ${reason}`);
+  }
+
+  /** Forgets what was read: after a bad frame nobody knows where the next one begins. */
+  discard(): void {
+    this.#start = this.#end = 0;
+  }
+}

@@ -1,0 +1,185 @@
+/** The addresses on which a broker listens: taking them, their URLs, new certificates. */
+
+import { isLocalhost, isLoopback, LOOPBACKS } from "../../amqp/loopback.ts";
+import { EXIT, ToolError } from "../../errors.ts";
+import type { Logger } from "../../observe/log.ts";
+import type { Deadlines } from "../../time/deadlines.ts";
+import { Seldom } from "./throttled_warning.ts";
+import { closeQuietly, type Socket } from "./socket.ts";
+import { type Certificate, TlsGate } from "./tls.ts";
+
+export interface ListenerOptions {
+  /** Addresses or names; undefined for both loopbacks, as far as the machine has them. */
+  hosts: readonly string[] | undefined;
+  /** 0 for a free one, the same for all addresses. */
+  port: number;
+  /** Absent: without TLS. */
+  tls: Certificate | undefined;
+  deadlines: Deadlines;
+  log: Logger;
+}
+
+/** On most systems this takes all IPv4 addresses too. */
+const EVERY_ADDRESS = "::";
+
+/** Free ports that are tried until one is free on every address. */
+const MOST_TRIES = 20;
+
+/** Milliseconds to wait when no connection can be accepted (no file descriptor is left). */
+const PAUSE_MS = 100;
+
+export class Listeners {
+  readonly #options: ListenerOptions;
+  readonly #onConnection: (socket: Socket) => void;
+  readonly #tls: TlsGate | undefined;
+  readonly #listeners: Deno.TcpListener[];
+  readonly #shortage = new Seldom();
+  #closed = false;
+
+  /**
+   * Takes the addresses and accepts connections from then on.
+   * @throws {ToolError} when an address or the certificate cannot be used
+   */
+  constructor(options: ListenerOptions, onConnection: (socket: Socket) => void) {
+    this.#options = options;
+    this.#onConnection = onConnection;
+    this.#tls = options.tls && new TlsGate(options.tls, options.deadlines);
+    try {
+      this.#listeners = takeAll(options);
+    } catch (error) {
+      this.#tls?.close();
+      throw error;
+    }
+    for (const listener of this.#listeners) this.#accept(listener);
+  }
+
+  get port(): number {
+    return this.#listeners[0]!.addr.port;
+  }
+
+  /** Where clients connect to. */
+  get urls(): string[] {
+    const scheme = this.#tls === undefined ? "amqp" : "amqps";
+    return this.#listeners.map((listener) => {
+      const { hostname, port } = listener.addr;
+      return `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+    });
+  }
+
+  /** Whether other machines can connect. */
+  get isOpen(): boolean {
+    return this.#listeners.some((listener) => !isLoopback(listener.addr.hostname));
+  }
+
+  /**
+   * New connections get another certificate.
+   * @throws {ToolError} when it cannot be used; the former one stays
+   */
+  renew(certificate: Certificate): void {
+    this.#tls?.renew(certificate);
+  }
+
+  /** Nobody is accepted any more. */
+  close(): void {
+    this.#closed = true;
+    for (const listener of this.#listeners) listener.close();
+    this.#tls?.close();
+  }
+
+  async #accept(listener: Deno.TcpListener): Promise<void> {
+    const { deadlines, log } = this.#options;
+    while (!this.#closed) {
+      try {
+        this.#open(await listener.accept());
+      } catch (error) {
+        if (this.#closed) return;
+        this.#shortage.happened((times) => {
+          log.warn("cannot accept a connection", { error: (error as Error).message, times });
+        });
+        // Trying again at once would be a busy loop.
+        await new Promise<void>((resolve) => deadlines.after(PAUSE_MS, resolve));
+      }
+    }
+  }
+
+  async #open(connection: Deno.TcpConn): Promise<void> {
+    try {
+      connection.setNoDelay();
+      const socket = this.#tls === undefined ? connection : await this.#tls.open(connection);
+      this.#onConnection(socket);
+    } catch (error) {
+      closeQuietly(connection);
+      if (this.#closed) return;
+      this.#shortage.happened((times) => {
+        const facts = { error: (error as Error).message, times };
+        this.#options.log.warn("cannot open a connection", facts);
+      });
+    }
+  }
+}
+
+function takeAll(options: ListenerOptions): Deno.TcpListener[] {
+  for (let tries = 1;; tries++) {
+    const taken: Deno.TcpListener[] = [];
+    try {
+      takeInto(taken, options);
+      return taken;
+    } catch (error) {
+      for (const listener of taken) listener.close();
+      const unlucky = taken.length > 0 && options.port === 0 && isInUse(error);
+      if (!unlucky || tries === MOST_TRIES) throw error;
+    }
+  }
+}
+
+function takeInto(taken: Deno.TcpListener[], { hosts, port }: ListenerOptions): void {
+  // Clients that connect to "localhost" may try either loopback first.
+  const wanted = [...new Set((hosts ?? ["localhost"]).flatMap(addressesOf))];
+  const named = new Set(hosts);
+  const hasEvery = wanted.includes(EVERY_ADDRESS);
+  if (hasEvery) wanted.sort((one) => one === EVERY_ADDRESS ? -1 : 0);
+  let missing: unknown;
+  for (const host of wanted) {
+    try {
+      const listener = takeOne(host, port);
+      taken.push(listener);
+      port = listener.addr.port;
+    } catch (error) {
+      if (hasEvery && taken.length > 0 && isInUse(error)) continue;
+      // A machine may lack one of the loopbacks; what was asked for by name must be there.
+      if (named.has(host) || !isMissing(error)) throw error;
+      missing = error;
+    }
+  }
+  if (taken.length === 0) throw missing;
+}
+
+function addressesOf(host: string): readonly string[] {
+  return isLocalhost(host) ? LOOPBACKS : [host];
+}
+
+/** @throws {ToolError} */
+function takeOne(hostname: string, port: number): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (error) {
+    const why = (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+    const denied = error instanceof Deno.errors.PermissionDenied;
+    throw new ToolError(
+      `cannot listen on ${hostname} port ${port}: ${why}`,
+      denied ? EXIT.noPermission : EXIT.temporary,
+      { cause: error },
+    );
+  }
+}
+
+function isInUse(error: unknown): boolean {
+  return (error as Error).cause instanceof Deno.errors.AddrInUse;
+}
+
+/** The machine has no such address, or no IPv6 at all. */
+function isMissing(error: unknown): boolean {
+  const cause = (error as Error).cause;
+  return cause instanceof Deno.errors.AddrNotAvailable ||
+    (cause as { code?: string } | undefined)?.code === "EAFNOSUPPORT";
+}

@@ -1,0 +1,290 @@
+/**
+ * The ready messages of one priority of one queue, in order. Memory holds the head of the lane; what
+ * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
+ */
+
+import { clockShift } from "../../time/clock.ts";
+import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "../message/message.ts";
+import { LAST_POSITION } from "../store/message_table.ts";
+import type { Store } from "../store/store.ts";
+
+/** Most messages and bytes of a lane that wait in memory. */
+const WINDOW_MESSAGES = 2_048;
+const WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** Rows, and about how many bytes of memory for them, read from the store at once. */
+const BATCH_MESSAGES = 512;
+const BATCH_BYTES = 2 * 1024 * 1024;
+/** The bytes when memory is full: each of many queues may have such a batch. */
+const SCANT_BATCH_BYTES = 4 * 1024;
+
+/** Bytes that a message in memory takes besides its own, about. */
+const OVERHEAD_BYTES = 800;
+
+/** Bytes of memory that a message takes, about. Large ones stay in the store. */
+function weightOf(message: Message): number {
+  return message.size < LARGE_BYTES ? OVERHEAD_BYTES + message.size : OVERHEAD_BYTES;
+}
+
+/** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
+export class MemoryUse {
+  bytes = 0;
+  constructor(readonly limit: number) {}
+
+  get isFull(): boolean {
+    return this.bytes >= this.limit;
+  }
+
+  add(message: Message): void {
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && sharing.messages++ > 0;
+    this.bytes += isCounted ? OVERHEAD_BYTES : weightOf(message);
+  }
+
+  remove(message: Message): void {
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && --sharing.messages > 0;
+    this.bytes -= isCounted ? OVERHEAD_BYTES : weightOf(message);
+  }
+}
+
+export class Lane implements LaneRecord {
+  readonly id: number;
+  readonly priority: number;
+  readonly queueId: number;
+  depth = 0;
+  bytes = 0;
+  deliveredTo = 0;
+  dropped = false;
+
+  readonly #store: Store;
+  readonly #memory: MemoryUse;
+  /** Messages in order of position; those before `#head` are gone. */
+  #window: (Message | undefined)[] = [];
+  #head = 0;
+  #windowBytes = 0;
+  /** Messages that came back, the earliest last. All lie before the window. */
+  #returned: Message[] = [];
+  /** Messages that wait in the store, all behind the window: how many, and their bytes. */
+  #paged = 0;
+  #pagedBytes = 0;
+  /** Those among them that survive a restart. */
+  #pagedDurable = 0;
+  #pagedDurableBytes = 0;
+  /** The last position that was ever in memory: the paged ones come after it. */
+  #last = 0;
+  #next = 1;
+
+  /** @param queueId row id of a durable queue, or 0 */
+  constructor(store: Store, memory: MemoryUse, queueId: number, priority: number, id?: number) {
+    this.#store = store;
+    this.#memory = memory;
+    this.queueId = queueId;
+    this.priority = priority;
+    this.id = id ?? store.takeLaneId(queueId !== 0);
+  }
+
+  /** Takes over what a former process stored: everything is paged. */
+  restore(depth: number, bytes: number, deliveredTo: number, lastPosition: number): void {
+    this.depth = this.#paged = this.#pagedDurable = depth;
+    this.bytes = this.#pagedBytes = this.#pagedDurableBytes = bytes;
+    this.deliveredTo = deliveredTo;
+    this.#restoredDelivered = deliveredTo;
+    this.#restored = Math.max(lastPosition, deliveredTo);
+    this.#next = this.#restored + 1;
+  }
+
+  /** Messages up to here may have been delivered before the restart. */
+  #restoredDelivered = 0;
+  /** Messages up to here come from a former process. */
+  #restored = 0;
+  /** From which position on messages were stored with which shift of the clock; before that: 0. */
+  #shifts: { from: number; shift: number }[] = [];
+
+  /** When a message expires, by `now`; 0 for never. Former processes' follow the machine's clock. */
+  expiryOf({ expiresAt, position }: Message): number {
+    if (expiresAt === 0) return 0;
+    if (position <= this.#restored) return expiresAt - clockShift();
+    return expiresAt - (this.#shifts.findLast(({ from }) => from <= position)?.shift ?? 0);
+  }
+
+  #noteShift(): void {
+    const shift = clockShift();
+    if (shift !== (this.#shifts.at(-1)?.shift ?? 0)) this.#shifts.push({ from: this.#next, shift });
+  }
+
+  get length(): number {
+    return this.#window.length - this.#head + this.#returned.length + this.#paged;
+  }
+
+  /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
+  append(publication: Publication, expiresAt: number, durable: boolean): Message {
+    if (this.#next > LAST_POSITION / 2) this.#startOver();
+    if (expiresAt !== 0) this.#noteShift();
+    const { bytes, addressLength, headerLength } = publication;
+    const message = new Message(
+      this,
+      this.#next++,
+      bytes,
+      bytes.length,
+      addressLength,
+      headerLength,
+      expiresAt,
+      durable,
+    );
+    message.sharing = publication.sharing;
+    // The store first: it may refuse.
+    const hasRoom = this.#hasRoom();
+    if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);
+    if (hasRoom) this.#enter(message);
+    else this.#countPaged(message, 1);
+    return message;
+  }
+
+  /** Counts from 1 again, once nothing of the lane is left that was counted before. */
+  #startOver(): void {
+    if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
+    this.#next = 1;
+    this.#last =
+      this.deliveredTo =
+      this.#restoredDelivered =
+      this.#restored =
+        0;
+    this.#shifts = [];
+  }
+
+  #countPaged(message: Message, change: 1 | -1): void {
+    this.#paged += change;
+    this.#pagedBytes += change * message.bodyLength;
+    if (!message.durable) return;
+    this.#pagedDurable += change;
+    this.#pagedDurableBytes += change * message.bodyLength;
+  }
+
+  #hasRoom(): boolean {
+    if (this.#paged > 0) return false;
+    const waiting = this.#window.length - this.#head;
+    return waiting === 0 ||
+      (waiting < WINDOW_MESSAGES && this.#windowBytes < WINDOW_BYTES &&
+        !this.#memory.isFull);
+  }
+
+  #enter(message: Message): void {
+    this.#last = message.position;
+    this.#window.push(message);
+    this.#windowBytes += weightOf(message);
+    this.#memory.add(message);
+  }
+
+  /** The message just appended will wait. */
+  keep(message: Message): void {
+    if (this.#window[this.#window.length - 1] === message) message.detach();
+  }
+
+  /** The next message, or undefined when there is none or the store cannot be read now. */
+  peek(): Message | undefined {
+    if (this.#returned.length > 0) return this.#returned[this.#returned.length - 1];
+    if (this.#head === this.#window.length) this.#fill();
+    return this.#window[this.#head];
+  }
+
+  /** Takes the message that {@link peek} showed. */
+  shift(): Message {
+    if (this.#returned.length > 0) return this.#returned.pop()!;
+    const message = this.#window[this.#head]!;
+    this.#window[this.#head++] = undefined;
+    this.#windowBytes -= weightOf(message);
+    this.#memory.remove(message);
+    if (this.#head === this.#window.length) {
+      this.#window.length = this.#head = 0;
+    } else if (this.#head > WINDOW_MESSAGES) {
+      this.#window = this.#window.slice(this.#head);
+      this.#head = 0;
+    }
+    return message;
+  }
+
+  /** Notes that a message leaves for a consumer. */
+  delivered(message: Message): void {
+    if (message.position <= this.deliveredTo) return;
+    this.deliveredTo = message.position;
+    if (this.queueId !== 0) this.#store.delivered(this);
+  }
+
+  /** Puts messages back where they were. Their order does not matter. */
+  putBack(messages: Message[]): void {
+    const returned = this.#returned;
+    if (messages.length === 1) return this.#putBackOne(messages[0]!);
+    for (const message of messages) returned.push(message);
+    returned.sort((one, other) => other.position - one.position);
+  }
+
+  #putBackOne(message: Message): void {
+    const returned = this.#returned;
+    let low = 0;
+    let high = returned.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (returned[middle]!.position > message.position) low = middle + 1;
+      else high = middle;
+    }
+    returned.splice(low, 0, message);
+  }
+
+  #fill(): void {
+    if (this.#paged === 0) return;
+    const average = OVERHEAD_BYTES + this.#pagedBytes / this.#paged;
+    const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
+    const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
+    for (const message of this.#store.read(this, this.#last, limit)) {
+      if (message.position <= this.#restoredDelivered) message.redelivered = true;
+      this.#countPaged(message, -1);
+      this.#enter(message);
+    }
+  }
+
+  /** Removes all ready messages and returns how many they were. */
+  purge(): number {
+    const count = this.length;
+    const { bytes } = this;
+    for (const message of this.#returned) this.#store.remove(message);
+    for (let index = this.#head; index < this.#window.length; index++) {
+      this.#memory.remove(this.#window[index]!);
+      this.#store.remove(this.#window[index]!);
+    }
+    if (this.#paged > 0) {
+      this.#store.discard(this, this.#last + 1, this.#next - 1, bytes + this.#pagedBytes);
+      this.depth -= this.#pagedDurable;
+      this.bytes -= this.#pagedDurableBytes;
+      this.#store.changed(this);
+    }
+    this.#window = [];
+    this.#returned = [];
+    this.#head =
+      this.#windowBytes =
+      this.#paged =
+      this.#pagedBytes =
+        0;
+    this.#pagedDurable = this.#pagedDurableBytes = 0;
+    this.#last = this.#next - 1;
+    return count;
+  }
+
+  /** Bytes of all ready messages. */
+  #size(): number {
+    let bytes = this.#pagedBytes;
+    for (const { size } of this.#returned) bytes += size;
+    for (let index = this.#head; index < this.#window.length; index++) {
+      bytes += this.#window[index]!.size;
+    }
+    return bytes;
+  }
+
+  /** The queue is gone: forgets everything, in the store too. */
+  drop(): void {
+    const bytes = Math.max(this.#size(), this.bytes);
+    this.purge();
+    this.dropped = true;
+    this.#store.dropLane(this, this.#next - 1, bytes);
+  }
+}

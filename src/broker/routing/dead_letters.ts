@@ -1,0 +1,304 @@
+/** Dead letters: where a message goes that its queue gives up, and what is written on it. */
+
+import { ByteWriter } from "../wire/bytes.ts";
+import { ContentHeader } from "../message/content_header.ts";
+import type { Deadlines } from "../../time/deadlines.ts";
+import { type Field, integerOf, type Table, tableOf, textOf } from "../wire/fields.ts";
+import { type Message, type Publication, share } from "../message/message.ts";
+import { addressOf, readAddress } from "../message/address.ts";
+import type { DeathReason, Queue } from "../queue/queue.ts";
+import type { Slice, Work } from "../../time/scheduler.ts";
+import type { VirtualHost } from "./virtual_host.ts";
+
+/** Milliseconds after which a letter is tried again whose target was missing or full. */
+const RETRY_MS = 1_000;
+
+interface DeadLetter {
+  queue: Queue;
+  message: Message;
+  reason: DeathReason;
+  /** Queues that have it, while others refuse it. */
+  readonly takenBy: Set<Queue>;
+}
+
+interface Level {
+  letters: DeadLetter[];
+  /** Index of the first one that is not sent. */
+  next: number;
+}
+
+/**
+ * The letters that wait. What dies of sending one is sent before the next: so those that wait are
+ * few, even where each death causes ten others, and come in the order of their deaths.
+ */
+export class DeadLetters implements Work {
+  readonly #vhosts: Map<string, VirtualHost>;
+  readonly #deadlines: Deadlines;
+  readonly #schedule: () => void;
+  readonly #onFault: (error: unknown) => void;
+  /** What died of its own, and what died of the letters sent before; the last is the next. */
+  #levels: Level[] = [{ letters: [], next: 0 }];
+  /** What the letter that is being sent has caused. */
+  #caused: DeadLetter[] | undefined;
+  /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
+  #stuck: DeadLetter[] = [];
+
+  /**
+   * @param schedule asks for a turn of the event loop that calls {@link work}
+   * @param onFault told of a letter that cannot be made
+   */
+  constructor(
+    vhosts: Map<string, VirtualHost>,
+    deadlines: Deadlines,
+    schedule: () => void,
+    onFault: (error: unknown) => void,
+  ) {
+    this.#onFault = onFault;
+    this.#vhosts = vhosts;
+    this.#deadlines = deadlines;
+    this.#schedule = schedule;
+  }
+
+  add(queue: Queue, message: Message, reason: DeathReason): void {
+    queue.dying++;
+    this.#push({ queue, message, reason, takenBy: new Set() });
+  }
+
+  #push(letter: DeadLetter): void {
+    if (this.#caused !== undefined) return void this.#caused.push(letter);
+    this.#levels[0]!.letters.push(letter);
+    this.#schedule();
+  }
+
+  get isEmpty(): boolean {
+    return this.#levels.length === 1 && this.#levels[0]!.letters.length === 0;
+  }
+
+  /** Publishes what died so far, and what dies of that. */
+  work(slice: Slice): boolean {
+    for (;;) {
+      const letter = this.#next();
+      if (letter === undefined) return false;
+      const caused: DeadLetter[] = this.#caused = [];
+      try {
+        this.#send(letter);
+      } catch (error) {
+        // Its message stays stored.
+        this.#onFault(error);
+      }
+      this.#caused = undefined;
+      letter.queue.dying--;
+      letter.queue.sentLetters++;
+      if (caused.length > 0) this.#levels.push({ letters: caused, next: 0 });
+      if (slice.isOver) return !this.isEmpty;
+    }
+  }
+
+  #next(): DeadLetter | undefined {
+    for (;;) {
+      const level = this.#levels.at(-1)!;
+      const letter = level.letters[level.next++];
+      if (letter !== undefined) return letter;
+      level.letters = [];
+      level.next = 0;
+      if (this.#levels.length === 1) return undefined;
+      this.#levels.pop();
+    }
+  }
+
+  #send(letter: DeadLetter): void {
+    const { queue, message } = letter;
+    // What is stored goes with its queue.
+    const bytes = queue.deleted ? message.bytes : queue.bytesOf(message);
+    if (bytes !== null && bytes !== undefined) {
+      const taken = this.#publish(letter, bytes);
+      const isKept = !taken && queue.arguments.deadLetterAtLeastOnce && !queue.deleted;
+      if (isKept) return this.#keep(letter);
+    } else if (!queue.deleted) return;
+    queue.bury(message);
+  }
+
+  #keep(letter: DeadLetter): void {
+    letter.queue.stuck++;
+    letter.queue.release(letter.message);
+    if (this.#stuck.push(letter) > 1) return;
+    this.#deadlines.after(RETRY_MS, () => {
+      for (const stuck of this.#stuck.splice(0)) {
+        stuck.queue.stuck--;
+        stuck.queue.dying++;
+        this.#push(stuck);
+      }
+    });
+  }
+
+  /** @returns whether it is in a queue, and in all that it belongs in */
+  #publish(letter: DeadLetter, bytes: Uint8Array): boolean {
+    const { queue, reason, takenBy } = letter;
+    const vhost = this.#vhosts.get(queue.vhost)!;
+    const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
+    if (exchange === undefined) return false;
+    const { publication, keys, headers, deaths } = rewrite(letter, bytes);
+    const targets = new Set<Queue>();
+    for (const routingKey of keys) {
+      vhost.route(exchange, { routingKey, headers: () => headers }, targets);
+    }
+    if (targets.size > 1) share(publication);
+    for (const target of targets) {
+      // A cycle that no consumer took part in would never end.
+      if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
+      else if (!takenBy.has(target) && target.publish(publication)) takenBy.add(target);
+    }
+    return takenBy.size > 0 && targets.isSubsetOf(takenBy);
+  }
+}
+
+/** What a dead message is published as, and what routes it. */
+interface Rewritten {
+  readonly publication: Publication;
+  /** Routing keys; the first one is the address's. */
+  readonly keys: string[];
+  /** As they were before this death. */
+  readonly headers: Table;
+  /** The entries of x-death, this one included. */
+  readonly deaths: Field[];
+}
+
+/** Notes the death in the headers of a message and gives it its new address. */
+function rewrite({ queue, message, reason }: DeadLetter, bytes: Uint8Array): Rewritten {
+  const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
+  const headerEnd = message.addressLength + message.headerLength;
+  const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
+  const address = readAddress(bytes);
+  const headers = header.headers();
+  const routingKeys = [address.routingKey, ...copiesOf(headers)];
+  const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
+  const deaths = recordDeath(headers, {
+    queue: queue.name,
+    reason,
+    exchange: address.exchange,
+    routingKeys,
+    expiration: header.text("expiration"),
+  });
+  const changed = header.rewrite({
+    dropExpiration: true,
+    set: deathHeaders(headers, deaths),
+    drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
+  });
+  const writer = new ByteWriter(bytes.length + 512);
+  writer.append(addressOf(deadLetterExchange!, keys[0]!));
+  const addressLength = writer.length;
+  writer.append(changed);
+  writer.append(bytes.subarray(headerEnd));
+  const publication: Publication = {
+    bytes: writer.copy(),
+    addressLength,
+    headerLength: changed.length,
+    persistent: header.octet("deliveryMode") === 2,
+    priority: header.octet("priority") ?? 0,
+    expiration: undefined,
+  };
+  return { publication, keys, headers, deaths };
+}
+
+/** Further routing keys that a publisher named in the CC header. */
+function copiesOf(headers: Table): string[] {
+  const copies = headers.get("CC");
+  if (copies?.type !== "array") return [];
+  return copies.value.map(textOf).filter((key) => key !== undefined);
+}
+
+interface Death {
+  queue: string;
+  reason: DeathReason;
+  exchange: string;
+  routingKeys: string[];
+  expiration: string | undefined;
+}
+
+/** The x-death array with one more death: the latest first, one entry per queue and reason. */
+function recordDeath(headers: Table, death: Death): Field[] {
+  const deaths = deathsIn(headers);
+  const index = deaths.findIndex((entry) => {
+    const table = tableOf(entry);
+    return textOf(table?.get("queue")) === death.queue &&
+      textOf(table?.get("reason")) === death.reason;
+  });
+  if (index < 0) return [{ type: "table", value: newEntry(death) }, ...deaths];
+  const entry = new Map(tableOf(deaths[index])!);
+  entry.set("count", { type: "long", value: BigInt(integerOf(entry.get("count")) ?? 0) + 1n });
+  return [{ type: "table", value: entry }, ...deaths.filter((_, other) => other !== index)];
+}
+
+/**
+ * The deaths that a message brings along. Old brokers wrote an entry without a count for every
+ * single death: those of one queue and reason become one.
+ */
+function deathsIn(headers: Table): Field[] {
+  const field = headers.get("x-death");
+  if (field?.type !== "array") return [];
+  const tables = field.value.map(tableOf).filter((table) => table !== undefined);
+  const groups = Map.groupBy(
+    tables,
+    (table) => JSON.stringify([textOf(table.get("queue")), textOf(table.get("reason"))]),
+  );
+  return Array.from(groups.values(), ([first, ...others]) => {
+    const count: Field = { type: "long", value: BigInt(others.length + 1) };
+    return { type: "table", value: new Map([["count", count], ...first!]) };
+  });
+}
+
+function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
+  const entry: Table = new Map([
+    ["count", { type: "long", value: 1n }],
+    ["reason", { type: "longstr", value: reason }],
+    ["queue", { type: "longstr", value: queue }],
+    ["time", { type: "timestamp", value: BigInt(Math.floor(Date.now() / 1000)) }],
+    ["exchange", { type: "longstr", value: exchange }],
+    [
+      "routing-keys",
+      { type: "array", value: routingKeys.map((value) => ({ type: "longstr", value })) },
+    ],
+  ]);
+  if (expiration !== undefined) {
+    entry.set("original-expiration", { type: "longstr", value: expiration });
+  }
+  return entry;
+}
+
+/**
+ * A content header that fits into one frame of a consumer, as far as its history allows: a header
+ * cannot be cut, and strict clients end the connection over a longer frame. The oldest deaths go
+ * first.
+ */
+export function fitHeader(payload: Uint8Array, most: number): Uint8Array {
+  const header = new ContentHeader().scan(payload, 0, payload.length);
+  const deaths = deathsIn(header.headers());
+  let fitting = payload;
+  while (fitting.length > most && deaths.length > 1) {
+    deaths.pop();
+    fitting = header.rewrite({ set: new Map([["x-death", { type: "array", value: deaths }]]) });
+  }
+  return fitting;
+}
+
+/** x-death, and the three headers that remember the first death. */
+function deathHeaders(headers: Table, deaths: Field[]): Table {
+  const changed: Table = new Map([["x-death", { type: "array", value: deaths }]]);
+  if (headers.has("x-death")) return changed;
+  const first = tableOf(deaths[deaths.length - 1]);
+  for (const name of ["reason", "queue", "exchange"]) {
+    const value = textOf(first?.get(name));
+    if (value !== undefined) changed.set(`x-first-death-${name}`, { type: "longstr", value });
+  }
+  return changed;
+}
+
+/** RabbitMQ's rule: it has died in this queue before, and nobody rejected it since. */
+function isCycle(queue: string, deaths: Field[]): boolean {
+  const index = deaths.findIndex((entry) => textOf(tableOf(entry)?.get("queue")) === queue);
+  if (index < 0) return false;
+  return deaths.slice(0, index + 1).every((entry) => {
+    const table = tableOf(entry);
+    return table !== undefined && textOf(table.get("reason")) !== "rejected";
+  });
+}

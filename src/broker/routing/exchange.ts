@@ -1,0 +1,238 @@
+/** Exchanges: how each type finds the bindings that a message matches. */
+
+import { Fault, preconditionFailed } from "../wire/faults.ts";
+import { describeField, equalValues, type Field, type Table, textOf } from "../wire/fields.ts";
+import type { Queue } from "../queue/queue.ts";
+import { TopicTrie } from "./topic.ts";
+
+const EXCHANGE_TYPES = ["direct", "fanout", "topic", "headers"] as const;
+type ExchangeType = (typeof EXCHANGE_TYPES)[number];
+
+export interface Binding {
+  readonly source: Exchange;
+  readonly destination: Queue | Exchange;
+  readonly routingKey: string;
+  readonly arguments: Table;
+  /** The encoded arguments: what makes two bindings the same. */
+  readonly argumentBytes: Uint8Array;
+}
+
+/** What routing looks at. Headers are only parsed when a headers exchange asks. */
+export interface Routable {
+  routingKey: string;
+  headers: () => Table;
+}
+
+interface Matcher {
+  add(binding: Binding): void;
+  remove(binding: Binding): void;
+  match(message: Routable, found: Set<Binding>): void;
+}
+
+export interface ExchangeIdentity {
+  vhost: string;
+  name: string;
+  type: ExchangeType;
+  durable: boolean;
+  autoDelete: boolean;
+  internal: boolean;
+  table: Table;
+}
+
+export class Exchange {
+  readonly name: string;
+  readonly identity: ExchangeIdentity;
+  /** Where messages go that no binding matches. */
+  readonly alternate: string | undefined;
+  readonly #matcher: Matcher;
+  readonly #bindings = new Map<string, Binding>();
+  deleted = false;
+
+  constructor(identity: ExchangeIdentity) {
+    this.name = identity.name;
+    this.identity = identity;
+    this.alternate = textOf(identity.table.get("alternate-exchange"));
+    this.#matcher = createMatcher(identity.type);
+  }
+
+  /** As error texts name it. */
+  get title(): string {
+    return `exchange '${this.name}' in vhost '${this.identity.vhost}'`;
+  }
+
+  get isUsed(): boolean {
+    return this.#bindings.size > 0;
+  }
+
+  bindings(): IterableIterator<Binding> {
+    return this.#bindings.values();
+  }
+
+  /** @returns whether it is new */
+  add(binding: Binding): boolean {
+    const key = keyOf(binding);
+    if (this.#bindings.has(key)) return false;
+    this.#bindings.set(key, binding);
+    this.#matcher.add(binding);
+    return true;
+  }
+
+  /** The binding between the same, with the same key and arguments. */
+  find(like: Binding): Binding | undefined {
+    return this.#bindings.get(keyOf(like));
+  }
+
+  remove(binding: Binding): void {
+    this.#bindings.delete(keyOf(binding));
+    this.#matcher.remove(binding);
+  }
+
+  match(message: Routable): Set<Binding> {
+    const found = new Set<Binding>();
+    this.#matcher.match(message, found);
+    return found;
+  }
+}
+
+export function isExchange(destination: Queue | Exchange): destination is Exchange {
+  return destination instanceof Exchange;
+}
+
+function keyOf({ destination, routingKey, argumentBytes }: Binding): string {
+  const kind = isExchange(destination) ? "exchange" : "queue";
+  // Not joined by a character: any may be in a name.
+  return JSON.stringify([kind, destination.name, routingKey, argumentBytes.join()]);
+}
+
+function createMatcher(type: ExchangeType): Matcher {
+  switch (type) {
+    case "direct":
+      return new DirectMatcher();
+    case "fanout":
+      return new FanoutMatcher();
+    case "topic":
+      return new TopicMatcher();
+    case "headers":
+      return new HeadersMatcher();
+  }
+}
+
+class DirectMatcher implements Matcher {
+  readonly #byKey = new Map<string, Set<Binding>>();
+
+  add(binding: Binding): void {
+    const bindings = this.#byKey.get(binding.routingKey);
+    if (bindings === undefined) this.#byKey.set(binding.routingKey, new Set([binding]));
+    else bindings.add(binding);
+  }
+
+  remove(binding: Binding): void {
+    const bindings = this.#byKey.get(binding.routingKey);
+    bindings?.delete(binding);
+    if (bindings?.size === 0) this.#byKey.delete(binding.routingKey);
+  }
+
+  match({ routingKey }: Routable, found: Set<Binding>): void {
+    for (const binding of this.#byKey.get(routingKey) ?? []) found.add(binding);
+  }
+}
+
+class FanoutMatcher implements Matcher {
+  readonly #all = new Set<Binding>();
+
+  add(binding: Binding): void {
+    this.#all.add(binding);
+  }
+
+  remove(binding: Binding): void {
+    this.#all.delete(binding);
+  }
+
+  match(_message: Routable, found: Set<Binding>): void {
+    for (const binding of this.#all) found.add(binding);
+  }
+}
+
+class TopicMatcher implements Matcher {
+  readonly #trie = new TopicTrie<Binding>();
+
+  add(binding: Binding): void {
+    this.#trie.add(binding.routingKey, binding);
+  }
+
+  remove(binding: Binding): void {
+    this.#trie.remove(binding.routingKey, binding);
+  }
+
+  match({ routingKey }: Routable, found: Set<Binding>): void {
+    this.#trie.match(routingKey, found);
+  }
+}
+
+class HeadersMatcher implements Matcher {
+  readonly #all = new Set<Binding>();
+
+  add(binding: Binding): void {
+    this.#all.add(binding);
+  }
+
+  remove(binding: Binding): void {
+    this.#all.delete(binding);
+  }
+
+  match(message: Routable, found: Set<Binding>): void {
+    if (this.#all.size === 0) return;
+    const headers = message.headers();
+    for (const binding of this.#all) {
+      if (matchesHeaders(binding.arguments, headers)) found.add(binding);
+    }
+  }
+}
+
+const HEADER_MATCHES = ["all", "any", "all-with-x", "any-with-x"];
+
+/** @throws {Fault} precondition-failed when the arguments of a headers binding make no sense */
+export function checkHeadersBinding(table: Table): void {
+  const match = table.get("x-match");
+  if (match === undefined) return;
+  if (match.type !== "longstr") {
+    throw preconditionFailed(
+      `Invalid x-match field type ${match.type} (value ${describeField(match)}); expected longstr`,
+    );
+  }
+  if (HEADER_MATCHES.includes(match.value)) return;
+  throw preconditionFailed(
+    `Invalid x-match field value <<"${match.value}">>; expected all, any, all-with-x, or any-with-x`,
+  );
+}
+
+function matchesHeaders(wanted: Table, headers: Table): boolean {
+  const match = textOf(wanted.get("x-match")) ?? "all";
+  const all = match.startsWith("all");
+  const withX = match.endsWith("-with-x");
+  for (const [name, field] of wanted) {
+    if (name === "x-match" || (!withX && name.startsWith("x-"))) continue;
+    if (matchesHeader(field, headers.get(name)) !== all) return !all;
+  }
+  return all;
+}
+
+/** A void field in a binding asks only that the header is there. */
+function matchesHeader(wanted: Field, header: Field | undefined): boolean {
+  if (header === undefined) return false;
+  return wanted.type === "void" || equalValues(wanted, header);
+}
+
+/**
+ * RabbitMQ calls a type invalid, and not unknown, when it is a word of its own: an atom of the
+ * Erlang VM. These are the ones that clients are tested with.
+ */
+const WORDS_OF_RABBITMQ = ["", "none", "undefined", "unknown", "invalid", "error", "test", "foo"];
+
+/** @throws {Fault} command-invalid, as RabbitMQ 3.10 answers a type that it does not know */
+export function exchangeTypeOf(type: string): ExchangeType {
+  const known = EXCHANGE_TYPES.find((name) => name === type);
+  if (known !== undefined) return known;
+  const adjective = WORDS_OF_RABBITMQ.includes(type) ? "invalid" : "unknown";
+  throw new Fault("command-invalid", `${adjective} exchange type '${type}'`);
+}

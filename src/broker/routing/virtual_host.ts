@@ -1,0 +1,470 @@
+/** A virtual host: its exchanges, queues and bindings by name, and the way of a message to queues. */
+
+import { ByteReader } from "../wire/bytes.ts";
+import {
+  type Binding,
+  checkHeadersBinding,
+  Exchange,
+  type ExchangeIdentity,
+  exchangeTypeOf,
+  isExchange,
+  type Routable,
+} from "./exchange.ts";
+import { accessRefused, Fault, notFound, preconditionFailed } from "../wire/faults.ts";
+import {
+  describeField,
+  encodeTable,
+  equalFields,
+  type Field,
+  readTable,
+  type Table,
+  textOf,
+} from "../wire/fields.ts";
+import { Queue, type QueueHost } from "../queue/queue.ts";
+import { comparedArguments, parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
+import type { StoredBinding, StoredExchange, StoredQueue, Subject } from "../store/definitions.ts";
+import type { StoredLane } from "../store/store.ts";
+
+/** Clients look for it. Nothing is traced. */
+const TRACE = "amq.rabbitmq.trace";
+
+const BUILT_IN: [name: string, type: ExchangeIdentity["type"]][] = [
+  ["", "direct"],
+  ["amq.direct", "direct"],
+  ["amq.fanout", "fanout"],
+  ["amq.topic", "topic"],
+  ["amq.headers", "headers"],
+  ["amq.match", "headers"],
+  [TRACE, "topic"],
+];
+
+export interface BindingRequest {
+  source: string;
+  destination: string;
+  kind: "queue" | "exchange";
+  routingKey: string;
+  arguments: Table;
+  /** The connection that asks: exclusive queues are closed to others. */
+  connectionId: number;
+}
+
+export class VirtualHost {
+  readonly name: string;
+  readonly #host: QueueHost;
+  readonly #exchanges = new Map<string, Exchange>();
+  readonly #queues = new Map<string, Queue>();
+  /** Exclusive queues by their connection. */
+  readonly #exclusive = new Map<number, Set<Queue>>();
+  /** Bindings by what they lead to. */
+  readonly #bindingsTo = new Map<Queue | Exchange, Set<Binding>>();
+  /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
+  version = 0;
+
+  constructor(name: string, host: QueueHost) {
+    this.name = name;
+    this.#host = host;
+    for (const [exchange, type] of BUILT_IN) {
+      this.#exchanges.set(
+        exchange,
+        new Exchange({
+          ...{ vhost: name, name: exchange, type, durable: true },
+          ...{ autoDelete: false, internal: exchange === TRACE, table: new Map() },
+        }),
+      );
+    }
+  }
+
+  /** Whether what a client asked about is on disk as it is in memory. */
+  isSaved(subject: Subject): boolean {
+    return this.#host.store.definitions.isSaved(this.name, subject);
+  }
+
+  /** What the store has refused is not there either. */
+  forget(subject: Subject): void {
+    if ("queue" in subject) {
+      const queue = this.#queues.get(subject.queue);
+      if (queue !== undefined) this.deleteQueue(queue);
+    } else if ("exchange" in subject) {
+      const exchange = this.#exchanges.get(subject.exchange);
+      if (exchange !== undefined) this.#dropExchange(exchange);
+    } else this.#unbindFrom(subject);
+  }
+
+  #unbindFrom(
+    { source, kind, destination: name }: Exclude<Subject, { queue: string } | { exchange: string }>,
+  ): void {
+    const destination = (kind === "queue" ? this.#queues : this.#exchanges).get(name);
+    if (destination === undefined) return;
+    for (const binding of [...this.#bindingsTo.get(destination) ?? []]) {
+      if (binding.source.name === source) this.#removeBinding(binding);
+    }
+  }
+
+  /** The machine's clock was set. */
+  clockSet(): void {
+    for (const queue of this.#queues.values()) queue.clockSet();
+  }
+
+  // -- restart --
+
+  restoreExchange(stored: StoredExchange): void {
+    this.#exchanges.set(
+      stored.name,
+      new Exchange({
+        ...{ vhost: this.name, name: stored.name, type: exchangeTypeOf(stored.type) },
+        ...{ durable: true, autoDelete: stored.autoDelete, internal: stored.internal },
+        table: readTable(new ByteReader(stored.arguments)),
+      }),
+    );
+  }
+
+  restoreQueue(stored: StoredQueue, lanes: StoredLane[]): void {
+    const table = readTable(new ByteReader(stored.arguments));
+    const flags = { durable: true, exclusive: false, autoDelete: stored.autoDelete };
+    const args = parseQueueArguments(table, flags, this.#queueTitle(stored.name));
+    const queue = new Queue(
+      { ...flags, id: stored.id, vhost: this.name, name: stored.name, ownerId: undefined, table },
+      args,
+      this.#host,
+    );
+    this.#queues.set(stored.name, queue);
+    for (const lane of lanes) queue.restore(lane);
+  }
+
+  restoreBinding(stored: StoredBinding): void {
+    const source = this.#exchanges.get(stored.source);
+    const destinations = stored.kind === "queue" ? this.#queues : this.#exchanges;
+    const destination = destinations.get(stored.destination);
+    if (source === undefined || destination === undefined) return;
+    this.#addBinding({
+      ...{ source, destination, routingKey: stored.routingKey, argumentBytes: stored.arguments },
+      arguments: readTable(new ByteReader(stored.arguments)),
+    });
+  }
+
+  // -- exchanges --
+
+  /** @throws {Fault} not-found */
+  exchange(name: string): Exchange {
+    const exchange = this.#exchanges.get(name);
+    if (exchange === undefined) throw notFound(`exchange '${name}' in vhost '${this.name}'`);
+    return exchange;
+  }
+
+  findExchange(name: string): Exchange | undefined {
+    return this.#exchanges.get(name);
+  }
+
+  /** @throws {Fault} when the name is reserved or an unequal exchange has it */
+  declareExchange(wanted: Omit<ExchangeIdentity, "vhost">): void {
+    const existing = this.#exchanges.get(wanted.name);
+    if (existing !== undefined) return assertSameExchange(existing, wanted);
+    if (wanted.name.startsWith("amq.")) {
+      throw accessRefused(`exchange name '${wanted.name}' contains reserved prefix 'amq.*'`);
+    }
+    const alternate = wanted.table.get("alternate-exchange");
+    if (alternate !== undefined && alternate.type !== "longstr") {
+      throw preconditionFailed(
+        `invalid type '${alternate.type}' for arg 'alternate-exchange' in ` +
+          `exchange '${wanted.name}' in vhost '${this.name}'`,
+      );
+    }
+    const exchange = new Exchange({ ...wanted, vhost: this.name });
+    this.#exchanges.set(wanted.name, exchange);
+    this.version++;
+    if (wanted.durable) {
+      this.#host.store.definitions.addExchange({
+        ...{ vhost: this.name, name: wanted.name, type: wanted.type },
+        ...{ autoDelete: wanted.autoDelete, internal: wanted.internal },
+        arguments: encodeTable(wanted.table),
+      });
+    }
+  }
+
+  /** Deleting what does not exist is fine. @throws {Fault} */
+  deleteExchange(name: string, ifUnused: boolean): void {
+    if (name.startsWith("amq.")) {
+      throw accessRefused(
+        `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
+      );
+    }
+    const exchange = this.#exchanges.get(name);
+    if (exchange === undefined) return;
+    if (ifUnused && exchange.isUsed) throw preconditionFailed(`${exchange.title} in use`);
+    this.#dropExchange(exchange);
+  }
+
+  #dropExchange(exchange: Exchange): void {
+    this.#host.settleDeadLetters();
+    exchange.deleted = true;
+    this.#exchanges.delete(exchange.name);
+    if (exchange.identity.durable) {
+      this.#host.store.definitions.removeExchange(this.name, exchange.name);
+    }
+    for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
+    this.#unbindAll(exchange);
+    this.version++;
+  }
+
+  // -- queues --
+
+  #queueTitle(name: string): string {
+    return `queue '${name}' in vhost '${this.name}'`;
+  }
+
+  findQueue(name: string): Queue | undefined {
+    return this.#queues.get(name);
+  }
+
+  /** The connection is over, and with it its exclusive queues. */
+  deleteQueuesOf(connectionId: number): void {
+    for (const queue of [...this.#exclusive.get(connectionId) ?? []]) this.deleteQueue(queue);
+  }
+
+  /** @throws {Fault} not-found, or resource-locked when it belongs to another connection */
+  queue(name: string, connectionId: number): Queue {
+    const queue = this.#existingQueue(name);
+    assertOpen(queue, connectionId);
+    return queue;
+  }
+
+  #existingQueue(name: string): Queue {
+    const queue = this.#queues.get(name);
+    if (queue === undefined) throw notFound(this.#queueTitle(name));
+    return queue;
+  }
+
+  /**
+   * Finds or creates a queue.
+   * @throws {Fault} when the name is reserved, the arguments are wrong or differ from those of the
+   *   queue that has the name
+   */
+  declareQueue(name: string, flags: QueueFlags, table: Table, connectionId: number): Queue {
+    const existing = this.#queues.get(name);
+    const ownerId = flags.exclusive ? connectionId : undefined;
+    if (existing !== undefined) {
+      if (existing.identity.ownerId !== ownerId) throw locked(existing);
+      assertSameQueue(existing, flags, table);
+      existing.used();
+      return existing;
+    }
+    const args = parseQueueArguments(table, flags, this.#queueTitle(name));
+    const { store } = this.#host;
+    const stored = flags.durable && !flags.exclusive && store.durable;
+    const id = stored ? store.nextQueueId() : 0;
+    const queue = new Queue(
+      { ...flags, id, vhost: this.name, name, ownerId, table },
+      args,
+      this.#host,
+    );
+    this.#queues.set(name, queue);
+    if (ownerId !== undefined) {
+      const others = this.#exclusive.get(ownerId);
+      if (others === undefined) this.#exclusive.set(ownerId, new Set([queue]));
+      else others.add(queue);
+    }
+    this.version++;
+    if (stored) {
+      const { autoDelete } = flags;
+      store.definitions.addQueue({
+        id,
+        vhost: this.name,
+        name,
+        autoDelete,
+        arguments: encodeTable(table),
+      });
+    }
+    return queue;
+  }
+
+  /** @returns how many ready messages went with it */
+  deleteQueue(queue: Queue): number {
+    if (queue.deleted) return 0;
+    this.#host.settleDeadLetters();
+    this.#queues.delete(queue.name);
+    const { ownerId } = queue.identity;
+    const others = ownerId === undefined ? undefined : this.#exclusive.get(ownerId);
+    if (others?.delete(queue) && others.size === 0) this.#exclusive.delete(ownerId!);
+    this.#unbindAll(queue);
+    this.version++;
+    return queue.drop();
+  }
+
+  // -- bindings --
+
+  /** @throws {Fault} not-found, resource-locked, access-refused */
+  bind(request: BindingRequest): void {
+    const binding = this.#resolve(request);
+    assertOpen(binding.destination, request.connectionId);
+    if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
+    if (!this.#addBinding(binding)) return;
+    if (this.#isDurable(binding)) this.#host.store.definitions.addBinding(this.#stored(binding));
+  }
+
+  /** Removing a binding that does not exist is fine. @throws {Fault} */
+  unbind(request: BindingRequest): void {
+    const binding = this.#findBinding(request);
+    if (binding === undefined) return;
+    assertOpen(binding.destination, request.connectionId);
+    this.#host.settleDeadLetters();
+    this.#removeBinding(binding);
+  }
+
+  #findBinding(request: BindingRequest): Binding | undefined {
+    refuseDefault(request);
+    const destinations = request.kind === "queue" ? this.#queues : this.#exchanges;
+    if (!this.#exchanges.has(request.source)) return undefined;
+    if (!destinations.has(request.destination)) return undefined;
+    const like = this.#resolve(request);
+    return like.source.find(like);
+  }
+
+  #resolve(request: BindingRequest): Binding {
+    refuseDefault(request);
+    const { routingKey, arguments: table } = request;
+    const source = this.exchange(request.source);
+    const destination = request.kind === "queue"
+      ? this.#existingQueue(request.destination)
+      : this.exchange(request.destination);
+    const argumentBytes = encodeTable(table);
+    return { source, destination, routingKey, arguments: table, argumentBytes };
+  }
+
+  #addBinding(binding: Binding): boolean {
+    if (!binding.source.add(binding)) return false;
+    const bindings = this.#bindingsTo.get(binding.destination);
+    if (bindings === undefined) this.#bindingsTo.set(binding.destination, new Set([binding]));
+    else bindings.add(binding);
+    this.version++;
+    return true;
+  }
+
+  #unbindAll(destination: Queue | Exchange): void {
+    for (const binding of this.#bindingsTo.get(destination) ?? []) this.#removeBinding(binding);
+    this.#bindingsTo.delete(destination);
+  }
+
+  #removeBinding(binding: Binding): void {
+    binding.source.remove(binding);
+    this.#forget(binding);
+  }
+
+  /** An auto-delete exchange goes with its last binding. */
+  #forget(binding: Binding): void {
+    const { source, destination } = binding;
+    this.#bindingsTo.get(destination)?.delete(binding);
+    this.version++;
+    if (this.#isDurable(binding)) this.#host.store.definitions.removeBinding(this.#stored(binding));
+    if (source.identity.autoDelete && !source.isUsed && !source.deleted) this.#dropExchange(source);
+  }
+
+  #isDurable({ source, destination }: Binding): boolean {
+    const durable = isExchange(destination) ? destination.identity.durable : destination.durable;
+    return source.identity.durable && durable;
+  }
+
+  #stored(binding: Binding): StoredBinding {
+    return {
+      vhost: this.name,
+      source: binding.source.name,
+      kind: isExchange(binding.destination) ? "exchange" : "queue",
+      destination: binding.destination.name,
+      routingKey: binding.routingKey,
+      arguments: binding.argumentBytes,
+    };
+  }
+
+  // -- routing --
+
+  /** Adds the queues to which an exchange leads a message to `found`. */
+  route(exchange: Exchange, message: Routable, found: Set<Queue>): void {
+    // Each exchange once, those that are added meanwhile too: bindings may form chains and cycles.
+    const visited = new Set([exchange]);
+    for (const current of visited) {
+      if (current.name === "") {
+        const queue = this.#queues.get(message.routingKey);
+        if (queue !== undefined) found.add(queue);
+        continue;
+      }
+      const bindings = current.match(message);
+      for (const { destination } of bindings) {
+        if (isExchange(destination)) visited.add(destination);
+        else found.add(destination);
+      }
+      if (bindings.size > 0 || current.alternate === undefined) continue;
+      const alternate = this.#exchanges.get(current.alternate);
+      if (alternate !== undefined) visited.add(alternate);
+    }
+  }
+}
+
+function refuseDefault({ kind, source, destination }: BindingRequest): void {
+  if (source !== "" && (kind === "queue" || destination !== "")) return;
+  throw accessRefused("operation not permitted on the default exchange");
+}
+
+/** An exclusive queue is open to its own connection. @throws {Fault} resource-locked */
+function assertOpen(destination: Queue | Exchange, connectionId: number): void {
+  if (isExchange(destination)) return;
+  const { ownerId } = destination.identity;
+  if (ownerId !== undefined && ownerId !== connectionId) throw locked(destination);
+}
+
+function locked(queue: Queue): Fault {
+  return new Fault(
+    "resource-locked",
+    `cannot obtain exclusive access to locked ${queue.title}. It could be originally declared on ` +
+      `another connection or the exclusive property value does not match that of the original ` +
+      `declaration.`,
+  );
+}
+
+function assertSame(what: string, title: string, received: unknown, current: unknown): void {
+  if (received === current) return;
+  throw preconditionFailed(
+    `inequivalent arg '${what}' for ${title}: received '${received}' but current is '${current}'`,
+  );
+}
+
+function assertSameExchange(exchange: Exchange, wanted: Omit<ExchangeIdentity, "vhost">): void {
+  const { identity, title } = exchange;
+  assertSame("type", title, wanted.type, identity.type);
+  assertSame("durable", title, wanted.durable, identity.durable);
+  assertSame("auto_delete", title, wanted.autoDelete, identity.autoDelete);
+  assertSame("internal", title, wanted.internal, identity.internal);
+  assertSameArgument("alternate-exchange", title, wanted.table, identity.table);
+}
+
+function assertSameQueue(queue: Queue, flags: QueueFlags, table: Table): void {
+  const { identity, title } = queue;
+  assertSame("durable", title, flags.durable, identity.durable);
+  assertSame("auto_delete", title, flags.autoDelete, identity.autoDelete);
+  const { type } = queue.arguments;
+  for (const name of comparedArguments(type)) {
+    assertSameArgument(name, title, table, identity.table);
+  }
+  if (isClassic(table) && isClassic(identity.table)) return;
+  assertSameArgument("x-queue-type", title, table, identity.table);
+}
+
+/** No type is the default type. */
+function isClassic(table: Table): boolean {
+  const type = table.get("x-queue-type");
+  return type === undefined || textOf(type) === "classic";
+}
+
+function assertSameArgument(name: string, title: string, received: Table, current: Table): void {
+  const [one, other] = [received.get(name), current.get(name)];
+  if (equalFields(one, other)) return;
+  const [is, was] = one && other
+    ? [`'${describeField(one)}'`, `'${describeField(other)}'`]
+    : [value(one), value(other)];
+  throw preconditionFailed(
+    `inequivalent arg '${name}' for ${title}: received ${is} but current is ${was}`,
+  );
+}
+
+function value(field: Field | undefined): string {
+  if (field === undefined) return "none";
+  return `the value '${describeField(field)}' of type '${field.type}'`;
+}

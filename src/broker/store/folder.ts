@@ -1,0 +1,48 @@
+/** The folder of the data: made, and safe from a power cut before anything is promised. */
+
+import { EXIT, ToolError } from "../../errors.ts";
+
+/** @throws {ToolError} when it is not there and cannot be created */
+export function createFolder(folder: string): void {
+  if (exists(folder)) return;
+  try {
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new ToolError(
+      `cannot create the data folder ${JSON.stringify(folder)}: ${reasonOf(error)}`,
+      EXIT.noInput,
+      { cause: error },
+    );
+  }
+  syncParents(folder);
+}
+
+function exists(folder: string): boolean {
+  try {
+    return Deno.statSync(folder).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** SQLite syncs the entries of the folder, but not the folder's own entry, nor those above it. */
+function syncParents(folder: string): void {
+  const names = folder.split("/").filter((name) => name !== "" && name !== ".");
+  let parent = folder;
+  for (const _ of names) {
+    parent += "/..";
+    try {
+      using directory = Deno.openSync(parent, { read: true });
+      directory.syncSync();
+    } catch {
+      // Windows cannot, and a user may pass through folders that he may not read.
+      return;
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Deno.errors.NotCapable) return "system folders are closed to this program";
+  if (error instanceof Deno.errors.AlreadyExists) return "there is a file of this name";
+  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+}

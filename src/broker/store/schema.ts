@@ -1,0 +1,240 @@
+/** The data file: opening, locking, and its schema as numbered migrations. */
+
+import { DatabaseSync } from "node:sqlite";
+import { EXIT, ToolError } from "../../errors.ts";
+
+/** "AMQP", which tells our files from other programs'. */
+const APPLICATION_ID = 0x414d5150;
+
+/**
+ * Contents that several messages have; with the last of them they go. `message.shared` is the row's
+ * id, and NULL for a message that has its own content.
+ */
+export const SHARED_TABLE = `CREATE TABLE shared(
+     id INTEGER PRIMARY KEY, copies INTEGER NOT NULL, checksum INTEGER NOT NULL,
+     content BLOB NOT NULL)`;
+
+/**
+ * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
+ * new step. An old file is kept in tests/broker/fixtures for every released version.
+ */
+const MIGRATIONS = [
+  `CREATE TABLE exchange(
+     vhost TEXT, name TEXT, type TEXT, auto_delete INTEGER, internal INTEGER, arguments BLOB,
+     PRIMARY KEY(vhost, name)) WITHOUT ROWID;
+   CREATE TABLE queue(
+     id INTEGER PRIMARY KEY, vhost TEXT, name TEXT, auto_delete INTEGER, arguments BLOB,
+     UNIQUE(vhost, name));
+   CREATE TABLE binding(
+     vhost TEXT, source TEXT, kind TEXT, destination TEXT, routing_key TEXT, arguments BLOB,
+     PRIMARY KEY(vhost, source, kind, destination, routing_key, arguments)) WITHOUT ROWID;
+   -- A lane is the messages of one priority in one queue.
+   CREATE TABLE lane(
+     id INTEGER PRIMARY KEY, queue INTEGER, priority INTEGER, depth INTEGER, bytes INTEGER);
+   CREATE TABLE message(
+     lane INTEGER, position INTEGER, expires_at INTEGER, deliveries INTEGER,
+     layout INTEGER, content BLOB, PRIMARY KEY(lane, position)) WITHOUT ROWID;
+   CREATE TABLE user(name TEXT PRIMARY KEY, secret TEXT) WITHOUT ROWID;`,
+  // delivered_to: messages up to this position may have been delivered before a crash.
+  // discarded: ranges of purged messages whose rows are deleted piece by piece.
+  `ALTER TABLE lane ADD COLUMN delivered_to INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER);`,
+  // A row id of lane and position: rows above 1 KB take a third of the time and half of the space.
+  `ALTER TABLE message RENAME TO old_message;
+   CREATE TABLE message(
+     id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL, deliveries INTEGER NOT NULL,
+     layout INTEGER NOT NULL, content BLOB NOT NULL);
+   INSERT INTO message
+     SELECT lane << 40 | position, expires_at, deliveries, layout, content
+     FROM old_message ORDER BY lane, position;
+   DROP TABLE old_message;`,
+  // Names and keys are bytes: node:sqlite reads text up to its first NUL only. The text of old files
+  // is whole.
+  `ALTER TABLE exchange RENAME TO old_exchange;
+   ALTER TABLE queue RENAME TO old_queue;
+   ALTER TABLE binding RENAME TO old_binding;
+   ALTER TABLE user RENAME TO old_user;
+   CREATE TABLE exchange(
+     vhost BLOB, name BLOB, type TEXT, auto_delete INTEGER, internal INTEGER, arguments BLOB,
+     PRIMARY KEY(vhost, name)) WITHOUT ROWID;
+   CREATE TABLE queue(
+     id INTEGER PRIMARY KEY, vhost BLOB, name BLOB, auto_delete INTEGER, arguments BLOB,
+     UNIQUE(vhost, name));
+   CREATE TABLE binding(
+     vhost BLOB, source BLOB, kind TEXT, destination BLOB, routing_key BLOB, arguments BLOB,
+     PRIMARY KEY(vhost, source, kind, destination, routing_key, arguments)) WITHOUT ROWID;
+   CREATE TABLE user(name BLOB PRIMARY KEY, secret TEXT) WITHOUT ROWID;
+   INSERT INTO exchange
+     SELECT CAST(vhost AS BLOB), CAST(name AS BLOB), type, auto_delete, internal, arguments
+     FROM old_exchange;
+   INSERT INTO queue
+     SELECT id, CAST(vhost AS BLOB), CAST(name AS BLOB), auto_delete, arguments FROM old_queue;
+   INSERT INTO binding
+     SELECT CAST(vhost AS BLOB), CAST(source AS BLOB), kind, CAST(destination AS BLOB),
+       CAST(routing_key AS BLOB), arguments
+     FROM old_binding;
+   INSERT INTO user SELECT CAST(name AS BLOB), secret FROM old_user;
+   DROP TABLE old_exchange;
+   DROP TABLE old_queue;
+   DROP TABLE old_binding;
+   DROP TABLE old_user;
+   ALTER TABLE message ADD COLUMN checksum INTEGER;
+   -- What the file was when it was written last, while a broker uses it.
+   CREATE TABLE in_use(file TEXT NOT NULL);
+   PRAGMA application_id = ${APPLICATION_ID};`,
+  `ALTER TABLE message ADD COLUMN shared INTEGER;
+   ${SHARED_TABLE};`,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** SQLite would open files in the middle of its work, when there may be no descriptor left. */
+export const NO_TEMPORARY_FILES = "PRAGMA temp_store = MEMORY";
+
+/** Versions before this one had no application id. */
+const FIRST_WITH_ID = 4;
+
+/** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
+const REASONS: [pattern: RegExp, reason: string][] = [
+  [/database is locked/, "another process is using it"],
+  [/readonly database|read-only file system/i, "it is read-only"],
+  [/malformed/, "it is damaged"],
+  [/not a database/, "it is damaged or not a data file of this broker"],
+  [/full/, "the disk is full"],
+  [/Permission denied/, "this user may not open or create it"],
+  [/unable to open/, "it cannot be opened or created"],
+];
+
+/** Why SQLite refused, in words for the log and the user. */
+export function describeStorageError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && /is full/.test(error.message);
+}
+
+/** The data file cannot be used. */
+export class StorageError extends ToolError {
+  override readonly name = "StorageError";
+}
+
+/** A fault of SQLite or of the disk as an error for the user; any other error as it is. */
+export function storageErrorOf(path: string, error: unknown): unknown {
+  const isStorage = error instanceof Error && !(error instanceof ToolError) &&
+    "code" in error && typeof error.code === "string";
+  if (!isStorage) return error;
+  const passes = /locked|full/.test(error.message);
+  return new StorageError(
+    `cannot use the data file ${path}: ${describeStorageError(error)}`,
+    passes ? EXIT.temporary : EXIT.noInput,
+    { cause: error },
+  );
+}
+
+/**
+ * Opens a data file for this process alone and brings it to the current version.
+ * @param path the file, or `:memory:`
+ * @throws {StorageError} when it is in use, read-only, damaged, or of a newer version
+ */
+export function openDatabase(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    if (path !== ":memory:") prepareFile(path);
+    database = new DatabaseSync(path);
+    // Exclusive locking is what refuses a second process; it lasts until this one ends. Set before
+    // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
+    database.exec("PRAGMA locking_mode = EXCLUSIVE");
+    database.exec("PRAGMA busy_timeout = 500");
+    refuseForeign(database);
+    database.exec("PRAGMA journal_mode = WAL");
+    database.exec("PRAGMA synchronous = FULL");
+    database.exec("PRAGMA wal_autocheckpoint = 4000");
+    database.exec("PRAGMA journal_size_limit = 67108864");
+    database.exec("PRAGMA cache_size = -8192");
+    database.exec(NO_TEMPORARY_FILES);
+    migrate(database);
+    return database;
+  } catch (error) {
+    database?.close();
+    throw storageErrorOf(path, error);
+  }
+}
+
+function prepareFile(path: string): void {
+  createPrivately(path);
+  // SQLite would speak of an I/O error.
+  using file = Deno.openSync(path, { read: true, write: true });
+  if (file.statSync().size > 0 || sizeOf(`${path}-wal`) === 0) return;
+  // SQLite would begin anew and delete the log.
+  throw new StorageError(
+    `cannot use the data file ${path}: it is missing or empty, and there is ${path}-wal, ` +
+      "which holds data that belong to it",
+    EXIT.noInput,
+  );
+}
+
+/** Bytes of a file, or 0 when there is none. */
+function sizeOf(path: string): number {
+  try {
+    return Deno.statSync(path).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+}
+
+/**
+ * Makes a file that only this user can read: it will hold messages and hashes of passwords. SQLite
+ * gives its journals the mode of the file.
+ */
+export function createPrivately(path: string): void {
+  try {
+    Deno.openSync(path, { createNew: true, write: true, mode: 0o600 }).close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+  }
+}
+
+/** Before the first write: the file may be another program's. */
+function refuseForeign(database: DatabaseSync): void {
+  const version = numberOf(database, "PRAGMA user_version");
+  const id = numberOf(database, "PRAGMA application_id");
+  if (id === APPLICATION_ID || (id === 0 && isOld(database, version))) return;
+  throw new StorageError(
+    "cannot use this data: it is a SQLite file of another program",
+    EXIT.badData,
+  );
+}
+
+/** Whether it is empty, or has the tables of the versions without an application id. */
+function isOld(database: DatabaseSync, version: number): boolean {
+  if (version >= FIRST_WITH_ID) return false;
+  const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+  const names = new Set(tables.map(({ name }) => name));
+  if (version === 0) return names.size === 0;
+  const wanted = ["exchange", "queue", "binding", "lane", "message", "user"];
+  return wanted.every((name) => names.has(name));
+}
+
+function numberOf(database: DatabaseSync, sql: string): number {
+  return Number(Object.values(database.prepare(sql).get()!)[0]);
+}
+
+function migrate(database: DatabaseSync): void {
+  // Taking the write lock first makes a second process fail here, before it reads anything.
+  database.exec("BEGIN IMMEDIATE");
+  const version = numberOf(database, "PRAGMA user_version");
+  if (version > SCHEMA_VERSION) {
+    database.exec("ROLLBACK");
+    throw new StorageError(
+      `cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
+      EXIT.badData,
+    );
+  }
+  for (const step of MIGRATIONS.slice(version)) database.exec(step);
+  // Without need nothing is written: the disk may be full.
+  if (version < SCHEMA_VERSION) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  database.exec("COMMIT");
+}
