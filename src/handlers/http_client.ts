@@ -140,6 +140,11 @@ class UnixClient implements HttpClient {
       }, resolve);
       // Stays for errors after the answer, which its reader sees.
       request.on("error", reject);
+      // Unasked; nobody else would see it, nor end the connection.
+      request.on("upgrade", (answer, socket) => {
+        socket.destroy();
+        resolve(answer);
+      });
       request.end(body);
     });
     // Whoever reads late sees it all the same.

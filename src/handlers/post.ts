@@ -35,6 +35,8 @@ const MAX_REASON_LINE = 200;
 const WORTH_ANOTHER_TRY: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 /** With Retry-After they say that the task has not been tried. */
 const NOT_NOW: ReadonlySet<number> = new Set([429, 503]);
+/** What counts as no attempt has no end, and must not be asked again without a pause. */
+const SHORTEST_SNOOZE_MS = 1_000;
 
 /** Posts tasks. Build it once: that checks the URL and reads the files. */
 export class PostHandler implements Disposable {
@@ -131,7 +133,7 @@ async function outcomeOf(answer: Answer): Promise<Outcome> {
     return DONE;
   }
   const { bytes } = await answer.read(MAX_REASON_BYTES);
-  const moved = status <= 399 ? " (redirects are not followed)" : "";
+  const moved = status >= 300 && status <= 399 ? " (redirects are not followed)" : "";
   const failure = {
     reason: `status ${status}${moved}${firstLine(bytes)}`,
     stderrTail: clipped(bytes),
@@ -142,7 +144,7 @@ async function outcomeOf(answer: Answer): Promise<Outcome> {
   const delayMs = parseRetryAfter(answer.header("retry-after"), answer.header("date"), Date.now());
   if (delayMs === undefined) return { kind: "failed", ...failure };
   return NOT_NOW.has(status)
-    ? { kind: "snoozed", delayMs }
+    ? { kind: "snoozed", delayMs: Math.max(delayMs, SHORTEST_SNOOZE_MS) }
     : { kind: "failed", ...failure, delayMs };
 }
 

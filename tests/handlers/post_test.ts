@@ -99,6 +99,9 @@ Deno.test("the status of the answer is the outcome", async () => {
     [429, { "retry-after": "7" }, "", { kind: "snoozed", delayMs: 7_000 }],
     // A server's time is compared with its own clock, and ours is in another year.
     [503, { "retry-after": SOON, date: DATE }, "", { kind: "snoozed", delayMs: 30_000 }],
+    // At once would be again and again: it counts as no attempt.
+    [503, { "retry-after": "0" }, "", { kind: "snoozed", delayMs: 1_000 }],
+    [429, { "retry-after": DATE, date: SOON }, "", { kind: "snoozed", delayMs: 1_000 }],
     [503, { "retry-after": "soon" }, "", { kind: "failed", reason: "status 503", stderrTail: "" }],
     [302, { location: "/elsewhere" }, "", {
       kind: "failed",
@@ -280,6 +283,32 @@ Deno.test("what is no HTTP is no answer", async () => {
     conn.close();
     const { kind, reason } = await outcome as { kind: string; reason: string };
     assertEquals([kind, reason.startsWith("no answer: ")], ["failed", true], reason);
+  }
+});
+
+Deno.test("an answer that goes on as another protocol is a failure, and its connection closed", async () => {
+  await using dir = await tempDir("post-");
+  const socket = dir.file("app.sock");
+  const tcp = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const unix = Deno.listen({ transport: "unix", path: socket });
+  const answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+  for (
+    const [listener, url] of [
+      [tcp, `http://127.0.0.1:${tcp.addr.port}/`],
+      [unix, `unix:${socket}:/`],
+    ] as [Deno.Listener, string][]
+  ) {
+    const handler = await open(url);
+    const outcome = post(handler);
+    using conn = await listener.accept();
+    const buffer = new Uint8Array(10_000);
+    await conn.read(buffer);
+    await conn.write(new TextEncoder().encode(answer));
+    const { kind, reason } = await outcome as { kind: string; reason: string };
+    assertEquals([kind, reason], ["failed", "status 101"]);
+    handler[Symbol.dispose]();
+    assertEquals(await within("the end of the connection", conn.read(buffer)), null);
+    listener.close();
   }
 });
 
