@@ -19,7 +19,7 @@ export interface TlsFiles {
 }
 
 /** The beginning of an answer; read it, or its connection stays taken. */
-export interface Answer {
+export interface HttpAnswer {
   readonly status: number;
   header(name: string): string | null;
   /** The first bytes of the body; closes the connection when there are more. */
@@ -36,7 +36,7 @@ export interface HttpClient extends Disposable {
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal: AbortSignal,
-  ): Promise<Answer>;
+  ): Promise<HttpAnswer>;
 }
 
 /** Web servers close connections without requests after a time, Gunicorn after 2 s. */
@@ -92,7 +92,7 @@ class FetchClient implements HttpClient {
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal: AbortSignal,
-  ): Promise<Answer> {
+  ): Promise<HttpAnswer> {
     const response = await fetch(this.#origin + path, {
       method: "POST",
       headers,
@@ -128,7 +128,7 @@ class UnixClient implements HttpClient {
     headers: Readonly<Record<string, string>>,
     body: Uint8Array,
     signal: AbortSignal,
-  ): Promise<Answer> {
+  ): Promise<HttpAnswer> {
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = this.#request({
         socketPath: this.#socket,

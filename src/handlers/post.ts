@@ -1,9 +1,15 @@
 /** The handler that posts each task to a web application, and takes the status for the outcome. */
 import type { createHmac } from "node:crypto";
 import { reason, UsageError } from "../errors.ts";
-import { DONE, type Handler, type Outcome, type TaskContext } from "../task/handler.ts";
+import {
+  DONE,
+  type Handler,
+  MAX_ANSWER_BYTES,
+  type Outcome,
+  type TaskContext,
+} from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
-import { type Answer, type HttpClient, openHttpClient, type TlsFiles } from "./http_client.ts";
+import { type HttpAnswer, type HttpClient, openHttpClient, type TlsFiles } from "./http_client.ts";
 import { headerValue, taskHeaders } from "./post_headers.ts";
 import { PostTarget } from "./post_target.ts";
 import { parseRetryAfter } from "./retry_after.ts";
@@ -24,8 +30,6 @@ export interface PostOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Of an answer to a task that is done, or that nobody reads. */
-const MAX_ANSWER_BYTES = 1024 * 1024;
 /** Of an answer that says what is wrong. */
 const MAX_REASON_BYTES = 4_096;
 /** Longest line of it that is the reason itself, in UTF-16 code units. */
@@ -95,10 +99,10 @@ export class PostHandler implements Disposable {
     if (path === undefined) {
       return { kind: "rejected", reason: "its queue or type would make the URL another one" };
     }
-    let answer: Answer | undefined;
+    let answer: HttpAnswer | undefined;
     try {
       answer = await this.#client.post(path, this.#headers(task, context), task.body, signal);
-      return await outcomeOf(answer);
+      return await outcomeOf(answer, (task.properties.replyTo ?? "") !== "");
     } catch (error) {
       if (signal.aborted) throw error;
       const what = answer === undefined ? "no answer" : `status ${answer.status}, cut off`;
@@ -126,11 +130,15 @@ export class PostHandler implements Disposable {
   }
 }
 
-async function outcomeOf(answer: Answer): Promise<Outcome> {
+/** @param awaited somebody waits for the answer */
+async function outcomeOf(answer: HttpAnswer, awaited: boolean): Promise<Outcome> {
   const { status } = answer;
   if (status >= 200 && status <= 299) {
-    await answer.read(MAX_ANSWER_BYTES);
-    return DONE;
+    const { bytes, cut } = await answer.read(MAX_ANSWER_BYTES);
+    if (!awaited) return DONE;
+    const type = answer.header("content-type");
+    const contentType = type === null ? {} : { contentType: type };
+    return { kind: "done", answer: { body: bytes, ...contentType, cut } };
   }
   const { bytes } = await answer.read(MAX_REASON_BYTES);
   const moved = status >= 300 && status <= 399 ? " (redirects are not followed)" : "";

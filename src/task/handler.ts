@@ -2,7 +2,7 @@ import type { Task } from "./task.ts";
 
 /** How a handler ended. Never an exception: whoever calls a handler turns those into `failed`. */
 export type Outcome =
-  | { readonly kind: "done" }
+  | { readonly kind: "done"; readonly answer?: Answer }
   | Failure & { readonly kind: "failed" }
   /** It will never work: no further attempt. */
   | Failure & { readonly kind: "rejected" }
@@ -15,6 +15,17 @@ export type Outcome =
    * as if it had not been started, and the worker ends with `exitCode`.
    */
   | { readonly kind: "unable"; readonly reason: string; readonly exitCode: number };
+
+/** What a handler has to say to whoever waits for the task (its `reply_to`). */
+export interface Answer {
+  readonly body: Uint8Array;
+  readonly contentType?: string;
+  /** There was more of it than an answer holds. */
+  readonly cut: boolean;
+}
+
+/** Longest answer in bytes; of more, the beginning is kept. */
+export const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** Why a task did not get done. */
 export interface Failure {

@@ -138,7 +138,6 @@ Deno.test("a request is the task: its body byte for byte, its properties as head
         type: "mail/to",
         priority: 9,
         correlationId: "c",
-        replyTo: "answers",
         timestamp: new Date(1_700_000_000_000),
         headers: { traceparent, tracestate: "a=1", size: "\u00e9\n", n: 2n ** 60n, deep: [true] },
       },
@@ -158,7 +157,6 @@ Deno.test("a request is the task: its body byte for byte, its properties as head
       "task-type": "mail/to",
       "task-priority": "9",
       "task-correlation-id": "c",
-      "task-reply-to": "answers",
       "task-timestamp": "1700000000",
       "task-headers":
         `{"traceparent":"${traceparent}","tracestate":"a=1","size":"\\u00e9\\n","n":"1152921504606846976","deep":[true]}`,
@@ -193,7 +191,7 @@ Deno.test("whatever a stranger puts into a task, its request is one, and decoded
           headers: { [value]: value, traceparent: value, tracestate: value },
         },
       });
-      assertEquals(outcome, { kind: "done" }, JSON.stringify(value));
+      assertEquals(outcome.kind, "done", JSON.stringify(value));
     }
     assertEquals(app.requests.length, 200);
     for (const [i, { headers, url }] of app.requests.entries()) {
@@ -352,6 +350,28 @@ Deno.test("an answer without end is read up to a limit, and its connection close
     });
     await within("the connections to be closed", Promise.all(closed));
   }
+});
+
+Deno.test("what is done has an answer for who waits for it, and no more of it than may be", async () => {
+  const reply = { properties: { replyTo: "answers" } };
+  const long = new Uint8Array(1024 * 1024 + 1).fill(7);
+  let [type, body] = ["application/json", new TextEncoder().encode('{"a":1}')];
+  await onBoth((_, response) => {
+    if (type !== "") response.setHeader("content-type", type);
+    response.end(body);
+  }, async (handler) => {
+    for (
+      [type, body] of [["application/json", body], ["", new Uint8Array()], ["", long]] as const
+    ) {
+      const cut = body.length > 1024 * 1024;
+      const contentType = type === "" ? {} : { contentType: type };
+      assertEquals(await post(handler, reply), {
+        kind: "done",
+        answer: { body: cut ? body.subarray(0, -1) : body, ...contentType, cut },
+      });
+      assertEquals(await post(handler), { kind: "done" });
+    }
+  });
 });
 
 Deno.test("a reason that is no text, or ends in a character, is text of 4 KiB at most", async () => {
