@@ -1,7 +1,7 @@
 /** Looks into the dead queue of a work queue, and takes tasks back out of it. */
-import { receivedProperties } from "../amqp/client/assembly.ts";
 import { ensureDeclared, inspectQueue, isMissing } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
+import { taskOf } from "../amqp/received_task.ts";
 import type { Transport } from "../amqp/transport.ts";
 import {
   HEADER,
@@ -180,19 +180,7 @@ export class DeadLetters {
       channel.basicGet(this.#name, { noAck: false }),
     );
     if (message === null) return undefined;
-    return {
-      tag: message.deliveryTag,
-      task: {
-        id: message.properties.messageId ?? "",
-        body: message.body ?? new Uint8Array(),
-        properties: message.properties,
-        receivedProperties: receivedProperties(message),
-        queue: this.#name,
-        exchange: message.exchange,
-        routingKey: message.routingKey,
-        redelivered: message.redelivered,
-      },
-    };
+    return { tag: message.deliveryTag, task: taskOf(message, this.#name) };
   }
 
   async #renew(channel: Channel, dead: DeadTask): Promise<void> {

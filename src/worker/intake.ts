@@ -1,5 +1,6 @@
 /** How many tasks of a queue the broker sends when nothing but we ourselves holds it back. */
-import type { Consumer, Delivery } from "../amqp/consumer.ts";
+import type { Consumer } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 
 /**
  * Acknowledged before it runs, a task makes room for the next one in the broker's eyes, and that

@@ -4,7 +4,7 @@
  * still runs, and it does not count what was acknowledged early.
  */
 import { sleep } from "../amqp/connection.ts";
-import type { Delivery } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler, Outcome } from "../task/handler.ts";

@@ -4,7 +4,7 @@
  * and never loses it.
  */
 import { sleep } from "../amqp/connection.ts";
-import type { Delivery } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import {

@@ -5,7 +5,8 @@
  * queues are asked one after the other (basic.get); when all are empty, they are consumed until
  * something comes, which ends the consumption again. What came besides and finds no place goes back.
  */
-import type { Consumer, Delivery } from "../amqp/consumer.ts";
+import type { Consumer } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 
 export interface StrictOptions {
   /** In the order of the queues. */

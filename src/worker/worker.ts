@@ -6,7 +6,8 @@
  */
 import { ackTimeoutRemedy, isAckTimeout } from "../amqp/ack_timeout.ts";
 import { Connector } from "../amqp/connection.ts";
-import { Consumer, type Delivery } from "../amqp/consumer.ts";
+import { Consumer } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
 import type { ClientIdentity } from "../amqp/transport.ts";
 import type { Endpoint } from "../amqp/url.ts";

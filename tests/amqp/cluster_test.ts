@@ -1,7 +1,7 @@
 /** A cluster of three nodes loses the leader of the queue while tasks flow. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
-import type { Delivery } from "../../src/amqp/consumer.ts";
+import type { Delivery } from "../../src/amqp/consumption.ts";
 import { ensureQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { parseUrls } from "../../src/amqp/url.ts";

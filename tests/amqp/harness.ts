@@ -1,7 +1,8 @@
 /** What the tests of src/amqp share: endpoints, tasks, a log that listens, repeatable chance. */
 import { assert } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
-import { Consumer, type ConsumerOptions, type Delivery } from "../../src/amqp/consumer.ts";
+import { Consumer, type ConsumerOptions } from "../../src/amqp/consumer.ts";
+import type { Delivery } from "../../src/amqp/consumption.ts";
 import type { Publication } from "../../src/amqp/client/content.ts";
 import type { QueuePolicy } from "../../src/amqp/declare.ts";
 import { type ClientIdentity, Transport } from "../../src/amqp/transport.ts";

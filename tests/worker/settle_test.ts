@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { Consumer, type Delivery } from "../../src/amqp/consumer.ts";
+import { Consumer } from "../../src/amqp/consumer.ts";
+import type { Delivery } from "../../src/amqp/consumption.ts";
 import { declareQueue } from "../../src/amqp/declare.ts";
 import { EXIT, TaskError } from "../../src/errors.ts";
 import { createLogger } from "../../src/observe/log.ts";

@@ -143,3 +143,18 @@ brokerTest("--strict takes queues without parts, more than there are places", as
   assertEquals(code, 64);
   assertStringIncludes(stderr, "with --strict the queues have no parts of the concurrency");
 });
+
+brokerTest(
+  "a queue that gives no single tasks ends a strict worker, and none is lost",
+  async () => {
+    const declaration = { "x-queue-type": "quorum", "x-single-active-consumer": true };
+    await using single = await QueueBench.open(node.url, declaration);
+    await single.send("one");
+    await using worker = single.worker("--strict", "--", "true");
+    const { code, stderr } = await worker.ended();
+    assertEquals(code, 73, stderr);
+    assertStringIncludes(stderr, "strict order needs queues that give single tasks (basic.get)");
+    await waitUntil("the task to be ready", async () => await single.ready() === 1);
+  },
+  { only: "rabbitmq", because: "our broker answers basic.get on every queue" },
+);
