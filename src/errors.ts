@@ -117,6 +117,12 @@ export class ConnectionError extends ToolError {
   }
 }
 
+/** The same task may be confirmed when it is sent again, without anybody changing something. */
+export function isPassing(error: unknown): error is ToolError {
+  if (error instanceof TaskError) return error instanceof NackError;
+  return error instanceof ToolError && error.exitCode === EXIT.temporary;
+}
+
 /**
  * The exit status for an AMQP reply code (AMQP 0-9-1 section 1.2, and RabbitMQ's use of it).
  *

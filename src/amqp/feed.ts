@@ -3,7 +3,7 @@
  * and what a lost connection leaves unconfirmed is sent again, with the same id and in the same
  * order, over the next one.
  */
-import { ConnectionError, EXIT, NackError, TaskError, ToolError } from "../errors.ts";
+import { ConnectionError, isPassing, ToolError } from "../errors.ts";
 import { backoff, type Connector } from "./connection.ts";
 import type { Publication, Publisher } from "./publisher.ts";
 import { deadline } from "../time/deadline.ts";
@@ -158,8 +158,17 @@ export class Feed {
   async #connectPatiently(): Promise<void> {
     while (this.#failure === undefined) {
       await pause(backoff(this.#failures++, Math.random()));
+      let transport: Transport;
       try {
-        return await this.#connect();
+        transport = await this.#options.connector.connect();
+      } catch (error) {
+        // It had a connection before: whoever replaces a password or a certificate may be at it.
+        if (!(error instanceof ToolError)) throw error;
+        this.#trouble = error;
+        continue;
+      }
+      try {
+        return await this.#publishOver(transport);
       } catch (error) {
         if (!isPassing(error)) throw error;
         this.#trouble = error;
@@ -167,9 +176,12 @@ export class Feed {
     }
   }
 
-  /** Opens a link and sends everything pending over it. */
   async #connect(): Promise<void> {
-    const transport = await this.#options.connector.connect();
+    await this.#publishOver(await this.#options.connector.connect());
+  }
+
+  /** Opens a link and sends everything pending over it. */
+  async #publishOver(transport: Transport): Promise<void> {
     let publisher: Publisher;
     try {
       publisher = await this.#options.openPublisher(transport);
@@ -198,17 +210,14 @@ export class Feed {
     const why = blocked !== undefined
       ? `the broker blocks publishers: ${blocked}`
       : this.#trouble?.message ?? "the broker does not answer";
-    return new ConnectionError(`nothing was confirmed within ${this.#options.patience} ms: ${why}`);
+    return new ConnectionError(
+      `nothing was confirmed within ${this.#options.patience} ms: ${why}`,
+      this.#trouble?.exitCode,
+    );
   }
 
   #fail(error: unknown): void {
     this.#failure ??= error;
     this.#interrupt(this.#failure);
   }
-}
-
-/** The same tasks may be confirmed over the next link, without anybody changing something. */
-function isPassing(error: unknown): error is ToolError {
-  if (error instanceof TaskError) return error instanceof NackError;
-  return error instanceof ToolError && error.exitCode === EXIT.temporary;
 }

@@ -8,7 +8,7 @@ import { declareOnce, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
-import { ConnectionError, EXIT, NackError, reason, TaskError, ToolError } from "../errors.ts";
+import { ConnectionError, EXIT, isPassing, reason, TaskError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { QueueSpec } from "../task/topology.ts";
 
@@ -132,8 +132,10 @@ export class Sender {
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
         const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
-        // Somebody may have deleted the queue after it was looked up.
-        const again = isPassing(error) || (returned && line?.declared.delete(queue) === true);
+        // There was a connection before: whoever replaces a certificate may be at it. And somebody
+        // may have deleted the queue after it was looked up.
+        const again = line === undefined || isPassing(error) ||
+          (returned && line.declared.delete(queue));
         if (attempt.isOver || !again || !(error instanceof ToolError)) throw error;
         attempt.trouble = error;
         await attempt.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
@@ -260,6 +262,7 @@ class Attempt {
     this.#over.reject(
       new ConnectionError(
         `the task was not confirmed ${when}, and may be on the queue or not${why}`,
+        this.trouble?.exitCode,
       ),
     );
   }
@@ -267,10 +270,4 @@ class Attempt {
 
 function isFull(transport: Transport): boolean {
   return !transport.isEnded && (transport.blocked !== undefined || transport.congested);
-}
-
-/** The same task may be confirmed when it is sent again, without anybody changing something. */
-function isPassing(error: unknown): boolean {
-  if (error instanceof TaskError) return error instanceof NackError;
-  return error instanceof ToolError && error.exitCode === EXIT.temporary;
 }
