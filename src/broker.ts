@@ -93,8 +93,9 @@ guest with password guest, from this machine only.`,
     [
       "Signals",
       `  SIGTERM, SIGINT end it: the last commit is finished, clients are told. SIGHUP does the same
-  without TLS; with TLS it reads certificate and key again, for new connections. SIGUSR1 ends it at
-  once, lest Deno opens a debugger.`,
+  without TLS; with TLS it reads certificate and key again, for new connections. SIGUSR2 says how
+  many connections, queues and ready messages there are, and whether all is on disk. SIGUSR1 ends it
+  at once, lest Deno opens a debugger.`,
     ],
   ] as const,
 };
@@ -115,6 +116,7 @@ async function run(host: Host): Promise<number> {
     ...(values["tls-cert"] === undefined
       ? {}
       : { reload: () => renewCertificate(broker, values, host) }),
+    status: () => host.log.info("status", broker.describe()),
   });
   const [url, ...others] = broker.urls;
   const also = others.length > 0 ? ` and ${others.join(" ")}` : "";

@@ -183,6 +183,19 @@ export class Broker implements QueueHost {
     return this.#listeners!.urls;
   }
 
+  /** Facts for people, at this moment. */
+  describe(): Readonly<Record<string, string | number>> {
+    const queues = [...this.#vhosts.values()].flatMap((vhost) => [...vhost.queues]);
+    const { reason } = this.#alarms;
+    return {
+      connections: this.#sessions.size,
+      queues: queues.length,
+      ready: queues.reduce((sum, queue) => sum + queue.readyCount, 0),
+      commit: this.store.isStuck ? "fails" : this.store.dirty ? "waits" : "done",
+      ...(reason === undefined ? {} : { blocked: reason }),
+    };
+  }
+
   // -- start --
 
   /** A virtual host that holds data exists, whether it was named this time or not. */

@@ -4,6 +4,7 @@ import { freePorts, waitForPort } from "../support/ports.ts";
 import { type Output, spawn } from "../support/process.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import { QueueBench } from "../worker/bench.ts";
 import { brokerCommand, canMakeNamespaces, portOf, startProcess } from "./harness.ts";
 
 /** Runs a broker that is to end by itself. */
@@ -102,6 +103,23 @@ Deno.test("SIGHUP without TLS is an orderly end", async () => {
   await using broker = startProcess([]);
   await portOf(broker);
   broker.kill("SIGHUP");
+  assertEquals((await broker.ended()).code, 0);
+});
+
+Deno.test("SIGUSR2 says how many connections, queues and messages there are, and goes on", async () => {
+  await using dir = await tempDir();
+  await using broker = startProcess(["--data", dir.file("data")]);
+  const port = await portOf(broker);
+  broker.kill("SIGUSR2");
+  await broker.waitForLog(/status connections=0 queues=0 ready=0 commit=done$/);
+  {
+    await using bench = await QueueBench.open(`amqp://127.0.0.1:${port}/`);
+    await bench.send("a");
+    await bench.send("b");
+    broker.kill("SIGUSR2");
+    await broker.waitForLog(/status connections=1 queues=1 ready=2 commit=done$/);
+  }
+  broker.kill("SIGTERM");
   assertEquals((await broker.ended()).code, 0);
 });
 
@@ -258,7 +276,9 @@ Deno.test("the disk's free space is seen with the permissions of the task", asyn
 Deno.test("the help names every exit status and signal that these tests see", async () => {
   const { stdout, code } = await refused(["--help"]);
   assertEquals(code, 0);
-  for (const word of ["64", "65", "66", "70", "75", "77", "130", "143", "SIGTERM", "SIGHUP"]) {
+  for (
+    const word of ["64", "65", "66", "70", "75", "77", "130", "143", "SIGTERM", "SIGHUP", "SIGUSR2"]
+  ) {
     assertStringIncludes(stdout, word);
   }
   assertEquals(stdout.split("\n").filter((line) => line.length > 100), []);

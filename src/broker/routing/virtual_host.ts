@@ -74,6 +74,10 @@ export class VirtualHost {
     }
   }
 
+  get queues(): Iterable<Queue> {
+    return this.#queues.values();
+  }
+
   /** Whether what a client asked about is on disk as it is in memory. */
   isSaved(subject: Subject): boolean {
     return this.#host.store.definitions.isSaved(this.name, subject);
