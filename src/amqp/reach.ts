@@ -20,6 +20,12 @@ export interface Attempt {
 
 type Outcome<T> = { readonly won: T } | { readonly attempt: Attempt; readonly error: unknown };
 
+/** The attempt that came furthest of those that failed, and what was said there. */
+interface Failure {
+  readonly attempt: Attempt;
+  readonly error: ConnectionError;
+}
+
 /** What a name gets of the time before its addresses are looked up one by one. */
 const FIRST_SHARE = 1 / 3;
 
@@ -37,15 +43,13 @@ export async function reach<T>(
   discard: (late: T) => void,
 ): Promise<T> {
   const over = new AbortController();
+  let failure: Failure | undefined;
+  const search = tryAll(endpoint, open, discard, over.signal, (furthest) => failure = furthest);
   try {
     return await deadline(
-      tryAll(endpoint, open, discard, over.signal),
+      search,
       endpoint.connectionTimeout,
-      () =>
-        new ConnectionError(
-          `cannot connect to ${redact(endpoint)}: no answer within ` +
-            `${endpoint.connectionTimeout} ms`,
-        ),
+      () => new ConnectionError(overdue(endpoint, failure)),
       discard,
     );
   } finally {
@@ -53,14 +57,24 @@ export async function reach<T>(
   }
 }
 
+function overdue(endpoint: Endpoint, failure: Failure | undefined): string {
+  const prefix = `cannot connect to ${redact(endpoint)}: `;
+  const silence = `${prefix}no answer within ${endpoint.connectionTimeout} ms`;
+  if (failure === undefined) return silence;
+  const { attempt, error } = failure;
+  return `${silence}; at ${attempt.taken ?? attempt.host}: ${error.message.replace(prefix, "")}`;
+}
+
+/** @param onFailure told of the failure that came furthest so far */
 async function tryAll<T>(
   endpoint: Endpoint,
   open: (attempt: Attempt) => Promise<T>,
   discard: (late: T) => void,
   signal: AbortSignal,
+  onFailure: (furthest: Failure) => void,
 ): Promise<T> {
   const running = new Set<Promise<Outcome<T>>>();
-  let failure: { readonly attempt: Attempt; readonly error: ConnectionError } | undefined;
+  let failure: Failure | undefined;
   let winner: T | undefined;
 
   function begin(attempt: Attempt): void {
@@ -84,7 +98,7 @@ async function tryAll<T>(
     // That broker has seen the login. Another address is most likely another way to it.
     if (error.exitCode === EXIT.noPermission) throw error;
     const further = failure?.attempt.taken === undefined && attempt.taken !== undefined;
-    if (failure === undefined || further) failure = { attempt, error };
+    if (failure === undefined || further) onFailure(failure = { attempt, error });
   }
 
   try {

@@ -77,6 +77,13 @@ Deno.test("when all addresses are silent, the sentence names the whole time", as
   assertEquals([first.connections, second.connections], [1, 1]);
 });
 
+Deno.test("when one is silent and another refuses, the sentence names both", async () => {
+  await using silent = silence();
+  const url = `amqp://localhost:${silent.port}/?connection_timeout=400`;
+  const error = await toolError(Transport.open(endpointOf(url), IDENTITY));
+  assertMatch(error.message, /: no answer within 400 ms; at ::1: connection refused$/);
+});
+
 Deno.test("with TLS, too, and the certificate must be for the name at every address", async () => {
   await using dir = await tempDir();
   const { ca, client, server } = await makeCertificates(dir.path);
