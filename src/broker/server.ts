@@ -22,7 +22,7 @@ import { StrangersLog } from "./net/strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
 import { DATA_FILE, Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
-import { Turn } from "./store/group_commit.ts";
+import { GroupCommit } from "./store/group_commit.ts";
 import { Users } from "./login/users.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
 import { after } from "../time/timer.ts";
@@ -74,7 +74,7 @@ export class Broker implements QueueHost {
   readonly deadlines = new Deadlines((error) => this.#logFault(error));
   readonly scheduler = new Scheduler(
     (error) => this.#logFault(error),
-    () => this.store.isFull && !this.store.failing,
+    () => this.store.isFull && !this.store.lastCommitFailed,
   );
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
@@ -83,10 +83,10 @@ export class Broker implements QueueHost {
   readonly #deadLetters = new DeadLetters(
     this.#vhosts,
     this.deadlines,
-    () => this.#turn.schedule(),
+    () => this.#groupCommit.schedule(),
     (error) => this.#logFault(error),
   );
-  readonly #turn: Turn;
+  readonly #groupCommit: GroupCommit;
   readonly #alarms: Alarms;
   readonly #users: Users;
   readonly #replyTo = new ReplyTo();
@@ -136,7 +136,7 @@ export class Broker implements QueueHost {
     this.store = new Store({
       folder,
       onFailure: (reason) => this.#alarms.setStore(reason),
-      onChange: () => this.#turn.schedule(),
+      onChange: () => this.#groupCommit.schedule(),
       onDiscard: () => this.#sweep(),
       onRefusal: (what, reason) =>
         options.log.error("cannot store what a client sent", { what, reason }),
@@ -149,14 +149,14 @@ export class Broker implements QueueHost {
       );
     }
     // The letters of a turn go into its commit, as far as there is time.
-    this.#turn = new Turn(this.store, { run: () => this.#sendLetters() });
+    this.#groupCommit = new GroupCommit(this.store, { run: () => this.#sendLetters() });
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
       reusableBytes: () => this.store.reusableBytes,
       isInPlace: () => this.store.isInPlace,
       log: options.log,
-      onStuck: () => this.#block(),
+      onFailure: () => this.#block(),
       onLow: () => this.store.makeRoom(),
       onClear: () => this.#unblock(),
     });
@@ -191,7 +191,7 @@ export class Broker implements QueueHost {
       connections: this.#sessions.size,
       queues: queues.length,
       ready: queues.reduce((sum, queue) => sum + queue.readyCount, 0),
-      commit: this.store.isStuck ? "fails" : this.store.dirty ? "waits" : "done",
+      commit: this.store.isFailing ? "fails" : this.store.dirty ? "waits" : "done",
       ...(reason === undefined ? {} : { blocked: reason }),
     };
   }
@@ -296,7 +296,7 @@ export class Broker implements QueueHost {
 
   #sessionHost(): SessionHost {
     return {
-      ...{ limits: this.#limits, turn: this.#turn, deadlines: this.deadlines },
+      ...{ limits: this.#limits, groupCommit: this.#groupCommit, deadlines: this.deadlines },
       scheduler: this.scheduler,
       pending: this.#pending,
       ...{ replyTo: this.#replyTo, alarms: this.#alarms, log: this.#options.log },
@@ -336,7 +336,7 @@ export class Broker implements QueueHost {
       this.#sweeper = undefined;
       this.store.sweep();
       this.#sweep();
-    }, this.store.isStuck ? SWEEP_RETRY_MS : SWEEP_PAUSE_MS);
+    }, this.store.isFailing ? SWEEP_RETRY_MS : SWEEP_PAUSE_MS);
   }
 
   // -- end --
@@ -354,7 +354,7 @@ export class Broker implements QueueHost {
     await this.#whenDisconnected();
     this.scheduler.stop();
     this.scheduler.rush(this.#deadLetters, LAST_LETTERS_MS);
-    this.#turn.stop();
+    this.#groupCommit.stop();
     this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();

@@ -5,7 +5,7 @@ import type { ReplyTo } from "./reply_to.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Outbox } from "../net/outbox.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
-import type { Turn } from "../store/group_commit.ts";
+import type { GroupCommit } from "../store/group_commit.ts";
 import type { Fault } from "../wire/faults.ts";
 import type { Arguments, MethodName } from "../wire/methods.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
@@ -20,7 +20,7 @@ export interface ChannelHost extends Taker {
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
-  readonly turn: Turn;
+  readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   /** The client wants to hear when the broker cancels a consumer. */

@@ -218,7 +218,7 @@ export class Publishing {
     // What no queue got has no commit to wait for.
     if (result === "unrouted" && this.#confirmed === number - 1) return this.#confirmUpTo(number);
     if (result === "refused") this.#refused.push(number);
-    this.#session.turn.confirm(this);
+    this.#session.groupCommit.confirm(this);
   }
 
   // -- transactions --

@@ -31,7 +31,7 @@ import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
 import { isConnectionLoss } from "../net/socket.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
-import type { Turn } from "../store/group_commit.ts";
+import type { GroupCommit } from "../store/group_commit.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Logger } from "../../observe/log.ts";
 
@@ -46,7 +46,7 @@ const LEAVE_MS = 1_000;
 export interface SessionHost {
   readonly limits: Limits;
   readonly pending: Budget;
-  readonly turn: Turn;
+  readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly alarms: Alarms;
@@ -86,7 +86,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
-  readonly turn: Turn;
+  readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
@@ -129,7 +129,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     this.qosForChannel = login.qosForChannel;
     this.limits = host.limits;
     this.pending = host.pending;
-    this.turn = host.turn;
+    this.groupCommit = host.groupCommit;
     this.deadlines = host.deadlines;
     this.replyTo = host.replyTo;
     this.#host = host;
@@ -167,9 +167,9 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   work(slice: Slice): boolean {
     // What it sends meanwhile waits for us.
     this.#heartbeat.heard();
-    this.turn.author = this;
+    this.groupCommit.author = this;
     const hasMore = this.#readFrames(slice);
-    this.turn.author = undefined;
+    this.groupCommit.author = undefined;
     if (!hasMore) this.#whenDone?.();
     return hasMore;
   }
@@ -420,7 +420,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   /** Both sides have agreed to end: what is written still goes out. */
   #finish(): void {
     this.#end();
-    this.turn.end();
+    this.groupCommit.endTurn();
     this.outbox.idle().then(() => this.outbox.close());
   }
 
@@ -458,7 +458,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   }
 
   touch(): void {
-    this.turn.flush(this);
+    this.groupCommit.flush(this);
   }
 
   mustBeSafe(): void {

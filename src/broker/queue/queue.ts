@@ -44,7 +44,7 @@ const DELIVERED_AT_ONCE = 64;
 const DELIVER_MS = 3;
 
 /** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
-const STUCK_MS = 1_000;
+const KEPT_MS = 1_000;
 
 const EXPIRE_AFTER_START_MS = 500;
 
@@ -72,7 +72,7 @@ export class Queue implements Work {
   readonly consumers: ConsumerList;
   deleted = false;
   /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
-  stuck = 0;
+  keptLetters = 0;
   /** Dead letters that wait to be sent, and are stored here until then. Written by the dead letters. */
   dying = 0;
   /** How many were sent so far. Written by the dead letters. */
@@ -255,7 +255,7 @@ export class Queue implements Work {
 
   /** Whether so many dead letters wait that no more should die. */
   get isDying(): boolean {
-    return this.dying >= MOST_DYING && !this.#host.store.failing;
+    return this.dying >= MOST_DYING && !this.#host.store.lastCommitFailed;
   }
 
   #takeLive(fresh: Message | undefined): Message | "busy" | undefined {
@@ -408,16 +408,18 @@ export class Queue implements Work {
   work(slice: Slice): boolean {
     if (this.deleted) return false;
     // Dead letters that cannot be written would collect in memory.
-    const { failing } = this.#host.store;
+    const { lastCommitFailed } = this.#host.store;
     const time = now();
-    while (!failing && this.dying + this.stuck < MOST_DYING && this.#expireHead(time)) {
+    while (
+      !lastCommitFailed && this.dying + this.keptLetters < MOST_DYING && this.#expireHead(time)
+    ) {
       if (slice.isOver) return true;
     }
     if (this.dying >= MOST_DYING || (this.#isUnused && this.dying > 0)) return true;
-    if (failing || this.stuck > 0) {
+    if (lastCommitFailed || this.keptLetters > 0) {
       this.#host.deadlines.cancel(this.#expiry);
-      this.#expiry = this.#host.deadlines.after(STUCK_MS, () => this.#expire());
-      if (failing) return false;
+      this.#expiry = this.#host.deadlines.after(KEPT_MS, () => this.#expire());
+      if (lastCommitFailed) return false;
     } else this.#armExpiry();
     if (this.#isUnused) this.#endUnused();
     else this.deliver();

@@ -41,7 +41,7 @@ export class DeadLetters implements Work {
   /** What the letter that is being sent has caused. */
   #caused: DeadLetter[] | undefined;
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
-  #stuck: DeadLetter[] = [];
+  #kept: DeadLetter[] = [];
 
   /**
    * @param schedule asks for a turn of the event loop that calls {@link work}
@@ -119,14 +119,14 @@ export class DeadLetters implements Work {
   }
 
   #keep(letter: DeadLetter): void {
-    letter.queue.stuck++;
+    letter.queue.keptLetters++;
     letter.queue.release(letter.message);
-    if (this.#stuck.push(letter) > 1) return;
+    if (this.#kept.push(letter) > 1) return;
     this.#deadlines.after(RETRY_MS, () => {
-      for (const stuck of this.#stuck.splice(0)) {
-        stuck.queue.stuck--;
-        stuck.queue.dying++;
-        this.#push(stuck);
+      for (const kept of this.#kept.splice(0)) {
+        kept.queue.keptLetters--;
+        kept.queue.dying++;
+        this.#push(kept);
       }
     });
   }

@@ -22,7 +22,7 @@ export interface AlarmOptions {
   isInPlace: () => boolean;
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
-  onStuck: () => void;
+  onFailure: () => void;
   /** The disk is almost full. */
   onLow: () => void;
   /** All alarms are over. */
@@ -65,7 +65,7 @@ export class Alarms {
       this.#options.log.error("publishers are blocked: the data file cannot be used", { reason });
     }
     this.#change(() => this.#store = reason === undefined ? undefined : `cannot store: ${reason}`);
-    if (reason !== undefined) this.#options.onStuck();
+    if (reason !== undefined) this.#options.onFailure();
   }
 
   async #checkDisk(): Promise<void> {

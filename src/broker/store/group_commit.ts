@@ -1,6 +1,6 @@
 /**
- * One turn of the event loop: everything that the connections asked for in it becomes one commit.
- * Nothing leaves the process before what it depends on is on disk.
+ * Group commit: everything that the connections asked for in one turn of the event loop becomes one
+ * commit of the store. Nothing leaves the process before what it depends on is on disk.
  */
 
 import type { Author } from "./refusals.ts";
@@ -36,14 +36,14 @@ const LAZY_MS = 20;
 /** Milliseconds until marks of delivered messages are written that no other commit took along. */
 const DELIVERED_MS = 200;
 
-export class Turn {
+export class GroupCommit {
   readonly #store: Store;
   readonly #beforeCommit: BeforeCommit;
-  /** The end of this turn is on its way. */
+  /** The end of this turn is scheduled. */
   #scheduled = false;
   #confirming = new Set<Confirming>();
   #flushing = new Set<Flushing>();
-  /** Set by a commit that failed: turns do not commit again before it fires. */
+  /** Set by a commit that failed: no turn ends in a commit before it fires. */
   #retry: ReturnType<typeof setTimeout> | undefined;
   #lazyTimer: ReturnType<typeof setTimeout> | undefined;
   #deliveredTimer: ReturnType<typeof setTimeout> | undefined;
@@ -63,7 +63,7 @@ export class Turn {
   schedule(): void {
     if (this.#scheduled || this.#stopped) return;
     this.#scheduled = true;
-    setImmediate(() => this.end());
+    setImmediate(() => this.endTurn());
   }
 
   /** Confirms the publishes of a channel after the commit. */
@@ -79,7 +79,7 @@ export class Turn {
   }
 
   /** Commits if anybody waits for it, confirms, sends. */
-  end(): void {
+  endTurn(): void {
     this.#scheduled = false;
     this.#beforeCommit.run();
     // Deliveries do not wait for the disk: consumers work on them meanwhile.
@@ -95,7 +95,7 @@ export class Turn {
 
   /** Longer while the disk is full: few large commits take less of it than many small ones. */
   #waitForCompany(): void {
-    const ms = this.#store.isStuck ? RETRY_MS : LAZY_MS;
+    const ms = this.#store.isFailing ? RETRY_MS : LAZY_MS;
     this.#lazyTimer ??= setTimeout(() => this.#commit(), ms);
   }
 
@@ -136,7 +136,7 @@ export class Turn {
     }
   }
 
-  /** Ends the last turn. */
+  /** The last commit, whoever waits for it. */
   stop(): void {
     this.#store.forceDelivered();
     this.#commit();

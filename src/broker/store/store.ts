@@ -80,7 +80,7 @@ export class Store {
   #reserveTimer: ReturnType<typeof setTimeout> | undefined;
   #changedLanes = new Set<LaneRecord>();
   #deliveredLanes = new Set<LaneRecord>();
-  #failing = false;
+  #isFailing = false;
   #lastCommitFailed = false;
   /** Set once reading has failed, for good: nothing more is entrusted to the file. */
   #damaged: string | undefined;
@@ -368,13 +368,13 @@ export class Store {
       (this.#scratch.messages !== undefined && isEnough(this.#scratch.messages));
   }
 
-  /** The file cannot be written now, or is damaged. */
-  get isStuck(): boolean {
-    return this.#failing;
+  /** As told to `onFailure`: the file cannot be written now, has no reserve, or is damaged. */
+  get isFailing(): boolean {
+    return this.#isFailing;
   }
 
-  /** The last commit failed: what it held is still only in memory. */
-  get failing(): boolean {
+  /** What the last commit held is still only in memory. */
+  get lastCommitFailed(): boolean {
     return this.#lastCommitFailed;
   }
 
@@ -472,8 +472,8 @@ export class Store {
   }
 
   #report(reason: string | undefined): void {
-    if ((reason !== undefined) === this.#failing) return;
-    this.#failing = reason !== undefined;
+    if ((reason !== undefined) === this.#isFailing) return;
+    this.#isFailing = reason !== undefined;
     this.#onFailure(reason);
   }
 

@@ -1,8 +1,8 @@
-/** What ends a turn of the event loop: nothing that changes waits for somebody to ask. */
+/** Group commit: nothing that changes waits for somebody to ask. */
 import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/server.ts";
 import { Store, type StoredLane } from "../../src/broker/store/store.ts";
-import { Turn } from "../../src/broker/store/group_commit.ts";
+import { GroupCommit } from "../../src/broker/store/group_commit.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -62,13 +62,13 @@ fileTest(
 Deno.test("a commit that a timer makes in the middle of a turn leaves out nothing of it", async () => {
   const store = new Store({ folder: undefined, onFailure: () => {} });
   let letters = 0;
-  const turn = new Turn(store, { run: () => void (letters = 0) });
+  const groupCommit = new GroupCommit(store, { run: () => void (letters = 0) });
   store.definitions.removeExchange("/", "any");
-  turn.end();
+  groupCommit.endTurn();
   // The end of the next turn, which would send it, has not come yet.
   letters = 1;
   await waitUntil("the commit", () => !store.dirty);
   assertEquals(letters, 0);
-  turn.stop();
+  groupCommit.stop();
   store.close();
 });
