@@ -1,4 +1,7 @@
-/** Everything that must happen at a time, behind one timer. */
+/**
+ * Things to do at a time, however many, behind one timer: what connections, queues and dead letters
+ * wait for. What there is one of, such as the retry of a commit, has a timer of its own.
+ */
 
 import { now } from "./clock.ts";
 

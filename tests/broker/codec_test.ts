@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
 import { ByteReader, ByteWriter, MalformedError } from "../../src/broker/wire/bytes.ts";
 import { ContentHeader } from "../../src/broker/message/content_header.ts";
-import { deliveredHeader } from "../../src/broker/message/delivery_count.ts";
+import { deliveredHeader } from "../../src/broker/message/deaths.ts";
 import {
   encodeTable,
   type Field,

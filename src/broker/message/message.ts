@@ -26,7 +26,7 @@ export interface Content {
   headerLength: number;
 }
 
-/** What a publisher hands to the queues. One object is used again for every publish of a channel. */
+/** What a publisher hands to the queues. */
 export interface Publication extends Content {
   /** delivery-mode 2. */
   persistent: boolean;
@@ -50,7 +50,8 @@ export interface LaneRecord {
   readonly priority: number;
   /** Row id of the queue, or 0 for a queue that does not survive a restart. */
   readonly queueId: number;
-  /** Rows of durable messages, and the bytes of their bodies. Written by the store. */
+  /** Rows of durable messages, and the bytes of their bodies. Counted by the store message by
+   * message, and by the lane where it restores or purges many. */
   depth: number;
   bytes: number;
   /** Messages up to this position may have been delivered. */

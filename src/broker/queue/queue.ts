@@ -11,13 +11,11 @@ import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import type { Table } from "../wire/fields.ts";
 import { Lane, type MemoryUse } from "./lane.ts";
+import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication, Row } from "../message/message.ts";
 import type { QueueArguments, QueueFlags } from "./arguments.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { Store, StoredLane } from "../store/store.ts";
-
-/** Why a message died, as x-death names it. */
-export type DeathReason = "rejected" | "expired" | "maxlen" | "delivery_limit";
 
 /** What a queue uses and whom it tells. */
 export interface QueueHost {
@@ -146,7 +144,7 @@ export class Queue implements Work {
     }
     const message = this.#append(publication, size);
     if (this.consumers.size > 0) this.deliver(message);
-    if (this.#ready > 0) (message.lane as Lane).keep(message);
+    if (this.#ready > 0) this.#laneOf(message).keep(message);
     this.#dropOverflow();
     if (message.expiresAt !== 0) this.#armExpiry();
     return true;
@@ -154,7 +152,7 @@ export class Queue implements Work {
 
   #append(publication: Publication, size: number): Message {
     const priority = Math.min(publication.priority, this.#topPriority);
-    const message = this.#laneOf(priority)
+    const message = this.#laneFor(priority)
       .append(publication, this.#expiresAt(publication), this.#keeps(publication));
     this.#ready++;
     this.#readyBytes += size;
@@ -167,7 +165,12 @@ export class Queue implements Work {
     return this.durable && (persistent || this.arguments.type === "quorum");
   }
 
-  #laneOf(priority: number): Lane {
+  /** @param message that was appended here, or restored */
+  #laneOf(message: Message): Lane {
+    return this.#lanes[message.lane.priority]!;
+  }
+
+  #laneFor(priority: number): Lane {
     const { store, memory } = this.#host;
     return this.#lanes[priority] ??= new Lane(store, memory, this.identity.id, priority);
   }
@@ -201,7 +204,7 @@ export class Queue implements Work {
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
   #deadLetterUnqueued({ bytes, addressLength, headerLength }: Publication): void {
     const message = new Message(
-      ...[this.#laneOf(0), 0, bytes, bytes.length, addressLength, headerLength, 0, false] as const,
+      ...[this.#laneFor(0), 0, bytes, bytes.length, addressLength, headerLength, 0, false] as const,
     );
     this.#die(message, "maxlen");
   }
@@ -265,7 +268,7 @@ export class Queue implements Work {
       if (message.expiresAt === 0 || message === fresh || this.#expiryOf(message) > now()) {
         // The next one may live shorter than the timer knows.
         if (this.#anyExpires) this.#armExpiry();
-        (message.lane as Lane).delivered(message);
+        this.#laneOf(message).delivered(message);
         return message;
       }
       this.#die(message, "expired");
@@ -329,7 +332,7 @@ export class Queue implements Work {
     const live = this.arguments.type === "quorum"
       ? messages.filter((message) => this.#countDelivery(message))
       : messages;
-    const byLane = Map.groupBy(live, (message) => message.lane as Lane);
+    const byLane = Map.groupBy(live, (message) => this.#laneOf(message));
     for (const [lane, group] of byLane) {
       lane.putBack(group);
       this.#ready += group.length;
@@ -377,7 +380,7 @@ export class Queue implements Work {
   // -- time --
 
   #expiryOf(message: Message): number {
-    return (message.lane as Lane).expiryOf(message);
+    return this.#laneOf(message).expiryOf(message);
   }
 
   /** The machine's clock was set. */

@@ -3,10 +3,11 @@
 import { ByteWriter } from "../wire/bytes.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
-import { type Field, integerOf, type Table, tableOf, textOf } from "../wire/fields.ts";
+import { type Field, type Table, textOf } from "../wire/fields.ts";
 import { type Message, type Publication, share } from "../message/message.ts";
 import { addressOf, readAddress } from "../message/address.ts";
-import type { DeathReason, Queue } from "../queue/queue.ts";
+import { deathHeaders, type DeathReason, isCycle, recordDeath } from "../message/deaths.ts";
+import type { Queue } from "../queue/queue.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
@@ -205,100 +206,4 @@ function copiesOf(headers: Table): string[] {
   const copies = headers.get("CC");
   if (copies?.type !== "array") return [];
   return copies.value.map(textOf).filter((key) => key !== undefined);
-}
-
-interface Death {
-  queue: string;
-  reason: DeathReason;
-  exchange: string;
-  routingKeys: string[];
-  expiration: string | undefined;
-}
-
-/** The x-death array with one more death: the latest first, one entry per queue and reason. */
-function recordDeath(headers: Table, death: Death): Field[] {
-  const deaths = deathsIn(headers);
-  const index = deaths.findIndex((entry) => {
-    const table = tableOf(entry);
-    return textOf(table?.get("queue")) === death.queue &&
-      textOf(table?.get("reason")) === death.reason;
-  });
-  if (index < 0) return [{ type: "table", value: newEntry(death) }, ...deaths];
-  const entry = new Map(tableOf(deaths[index])!);
-  entry.set("count", { type: "long", value: BigInt(integerOf(entry.get("count")) ?? 0) + 1n });
-  return [{ type: "table", value: entry }, ...deaths.filter((_, other) => other !== index)];
-}
-
-/**
- * The deaths that a message brings along. Old brokers wrote an entry without a count for every
- * single death: those of one queue and reason become one.
- */
-function deathsIn(headers: Table): Field[] {
-  const field = headers.get("x-death");
-  if (field?.type !== "array") return [];
-  const tables = field.value.map(tableOf).filter((table) => table !== undefined);
-  const groups = Map.groupBy(
-    tables,
-    (table) => JSON.stringify([textOf(table.get("queue")), textOf(table.get("reason"))]),
-  );
-  return Array.from(groups.values(), ([first, ...others]) => {
-    const count: Field = { type: "long", value: BigInt(others.length + 1) };
-    return { type: "table", value: new Map([["count", count], ...first!]) };
-  });
-}
-
-function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
-  const entry: Table = new Map([
-    ["count", { type: "long", value: 1n }],
-    ["reason", { type: "longstr", value: reason }],
-    ["queue", { type: "longstr", value: queue }],
-    ["time", { type: "timestamp", value: BigInt(Math.floor(Date.now() / 1000)) }],
-    ["exchange", { type: "longstr", value: exchange }],
-    [
-      "routing-keys",
-      { type: "array", value: routingKeys.map((value) => ({ type: "longstr", value })) },
-    ],
-  ]);
-  if (expiration !== undefined) {
-    entry.set("original-expiration", { type: "longstr", value: expiration });
-  }
-  return entry;
-}
-
-/**
- * A content header that fits into one frame of a consumer, as far as its history allows: a header
- * cannot be cut, and strict clients end the connection over a longer frame. The oldest deaths go
- * first.
- */
-export function fitHeader(payload: Uint8Array, most: number): Uint8Array {
-  const header = new ContentHeader().scan(payload, 0, payload.length);
-  const deaths = deathsIn(header.headers());
-  let fitting = payload;
-  while (fitting.length > most && deaths.length > 1) {
-    deaths.pop();
-    fitting = header.rewrite({ set: new Map([["x-death", { type: "array", value: deaths }]]) });
-  }
-  return fitting;
-}
-
-/** x-death, and the three headers that remember the first death. */
-function deathHeaders(headers: Table, deaths: Field[]): Table {
-  const changed: Table = new Map([["x-death", { type: "array", value: deaths }]]);
-  if (headers.has("x-death")) return changed;
-  const first = tableOf(deaths[deaths.length - 1]);
-  for (const name of ["reason", "queue", "exchange"]) {
-    const value = textOf(first?.get(name));
-    if (value !== undefined) changed.set(`x-first-death-${name}`, { type: "longstr", value });
-  }
-  return changed;
-}
-
-/** RabbitMQ's rule: it has died in this queue before, and nobody rejected it since. */
-function isCycle(queue: string, deaths: Field[]): boolean {
-  const index = deaths.findIndex((entry) => textOf(tableOf(entry)?.get("queue")) === queue);
-  if (index < 0) return false;
-  return deaths.slice(0, index + 1).every((entry) => {
-    const table = tableOf(entry);
-    return table !== undefined && textOf(table.get("reason")) !== "rejected";
-  });
 }
