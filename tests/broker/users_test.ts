@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Store } from "../../src/broker/store/store.ts";
-import { type Login, Users } from "../../src/broker/login/users.ts";
+import { type LoginAttempt, Users } from "../../src/broker/login/users.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -144,7 +144,7 @@ async function usersOf(folder: string): Promise<Disposable & { users: Users }> {
   return { users: new Users(store.definitions), [Symbol.dispose]: () => store.close() };
 }
 
-function login(password: string, address: string, user = "ann"): Login {
+function login(password: string, address: string, user = "ann"): LoginAttempt {
   return { user, password, address, isWanted: () => true };
 }
 

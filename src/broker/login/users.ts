@@ -2,16 +2,14 @@
 
 import { now } from "../../time/clock.ts";
 import type { Definitions } from "../store/definitions.ts";
+import type { Credentials } from "./credentials.ts";
 import { CrowdedError, FairQueue } from "./fair_queue.ts";
+import { isPasswordOf, secretOf } from "./secret.ts";
 import { networkOf } from "./network.ts";
 import { isLoopback } from "../../amqp/loopback.ts";
 
 /** The login that exists when no user was named; only from this machine. */
 const GUEST = "guest";
-
-/** scrypt's cost: 32 MiB and some tens of milliseconds for one guess. */
-const SCRYPT = { N: 32_768, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
-const KEY_BYTES = 32;
 
 /** Hashes at a time: they run beside the event loop, and each takes 32 MiB. */
 const HASHES = Math.min(Math.max(navigator.hardwareConcurrency - 1, 2), 4);
@@ -25,10 +23,8 @@ const MOST_WRONG = 4_096;
 /** Milliseconds for which a network that sent a wrong login waits behind those that did not. */
 const DISTRUST_MS = 600_000;
 
-/** What a client says who it is. */
-export interface Login {
-  user: string;
-  password: string;
+/** Somebody wants to log in. */
+export interface LoginAttempt extends Credentials {
   /** Where it comes from. */
   address: string;
   /** Whether it still waits for the answer. */
@@ -38,7 +34,7 @@ export interface Login {
 interface Guess {
   readonly verdict: Promise<boolean>;
   /** Who waits for it. */
-  readonly askers: Login[];
+  readonly askers: LoginAttempt[];
 }
 
 export class Users {
@@ -68,9 +64,7 @@ export class Users {
   async add(name: string, password: string): Promise<void> {
     const secret = this.#store.secretOf(name);
     if (secret === undefined || !await isPasswordOf(secret, password)) {
-      const salt = crypto.getRandomValues(new Uint8Array(16));
-      const key = await scrypt(password, salt);
-      this.#store.setSecret(name, `scrypt$${encode(salt)}$${encode(key)}`);
+      this.#store.setSecret(name, await secretOf(password));
     }
     this.#wrong.clear();
     this.#known.set(name, await this.#digest(name, password));
@@ -81,34 +75,34 @@ export class Users {
    * than a hash takes.
    * @throws {CrowdedError} when nobody can tell now: too many other guesses wait to be hashed
    */
-  async check(login: Login): Promise<boolean> {
-    const { user, password, address } = login;
+  async check(attempt: LoginAttempt): Promise<boolean> {
+    const { user, password, address } = attempt;
     if (!this.#store.hasUsers) {
       return isLoopback(address) && user === GUEST && password === GUEST;
     }
     const network = networkOf(address);
-    const isRight = await this.#verify(login, await this.#digest(user, password), network);
+    const isRight = await this.#verify(attempt, await this.#digest(user, password), network);
     this.#distrusted.delete(network);
     if (!isRight) remember(this.#distrusted, network, now());
     return isRight;
   }
 
-  async #verify(login: Login, digest: string, network: string): Promise<boolean> {
-    const { user } = login;
+  async #verify(attempt: LoginAttempt, digest: string, network: string): Promise<boolean> {
+    const { user } = attempt;
     const secret = this.#store.secretOf(user);
     if (secret === undefined) return false;
     const remembered = this.#recall(user, digest);
     if (remembered !== undefined) return remembered;
     const underWay = this.#guesses.get(digest);
     if (underWay !== undefined) {
-      underWay.askers.push(login);
+      underWay.askers.push(attempt);
       return await underWay.verdict;
     }
-    const askers = [login];
+    const askers = [attempt];
     const owner = { subject: user, asker: network, isTrusted: !this.#isDistrusted(network) };
     const verdict = this.#hashing.add(owner, async () => {
       if (!askers.some(({ isWanted }) => isWanted())) throw new CrowdedError();
-      return this.#recall(user, digest) ?? await this.#hash(login, secret, digest);
+      return this.#recall(user, digest) ?? await this.#hash(attempt, secret, digest);
     }).finally(() => this.#guesses.delete(digest));
     this.#guesses.set(digest, { verdict, askers });
     return await verdict;
@@ -121,7 +115,7 @@ export class Users {
     return this.#wrong.has(digest) ? false : undefined;
   }
 
-  async #hash({ user, password }: Login, secret: string, digest: string): Promise<boolean> {
+  async #hash({ user, password }: Credentials, secret: string, digest: string): Promise<boolean> {
     const isRight = await isPasswordOf(secret, password);
     // Unless the password was changed meanwhile.
     if (this.#store.secretOf(user) !== secret) return isRight;
@@ -142,7 +136,9 @@ export class Users {
       ["sign"],
     ));
     const text = new TextEncoder().encode(`${name}\0${password}`);
-    return encode(new Uint8Array(await crypto.subtle.sign("HMAC", key, text)));
+    return btoa(
+      String.fromCharCode(...new Uint8Array(await crypto.subtle.sign("HMAC", key, text))),
+    );
   }
 }
 
@@ -150,36 +146,4 @@ export class Users {
 function remember<T>(map: Map<string, T>, key: string, value: T): void {
   map.set(key, value);
   if (map.size > MOST_WRONG) map.delete(map.keys().next().value!);
-}
-
-async function isPasswordOf(secret: string, password: string): Promise<boolean> {
-  const [, salt, key] = secret.split("$");
-  return isEqual(await scrypt(password, decode(salt!)), decode(key!));
-}
-
-/** node:crypto takes time to load, which only a broker with users pays. */
-async function scrypt(password: string, salt: Uint8Array): Promise<Uint8Array> {
-  const crypto = await import("node:crypto");
-  return await new Promise((resolve, reject) => {
-    crypto.scrypt(password, salt, KEY_BYTES, SCRYPT, (error, key) => {
-      if (error) reject(error);
-      else resolve(new Uint8Array(key));
-    });
-  });
-}
-
-function encode(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
-}
-
-function decode(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
-
-/** Takes the same time wherever the difference is. */
-function isEqual(one: Uint8Array, other: Uint8Array): boolean {
-  if (one.length !== other.length) return false;
-  let difference = 0;
-  for (let index = 0; index < one.length; index++) difference |= one[index]! ^ other[index]!;
-  return difference === 0;
 }
