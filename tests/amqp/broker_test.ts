@@ -28,7 +28,7 @@ async function deleteQueue(transport: Transport, name: string): Promise<void> {
 }
 
 brokerTest(
-  "limit 19: tasks of every size, published in one turn, arrive whole, and no buffer of theirs is kept",
+  "tasks of every size, published in one turn, arrive whole, and no buffer of theirs is kept",
   async () => {
     await using connection = await open(`${node.url}?heartbeat=5`);
     const { transport } = connection;
@@ -69,7 +69,7 @@ brokerTest(
 );
 
 brokerTest(
-  "limit 7: of many tasks in flight exactly the unroutable ones fail, with ids and without",
+  "of many tasks in flight exactly the unroutable ones fail, with ids and without",
   async () => {
     await using connection = await open(node.url);
     const { transport } = connection;
@@ -123,7 +123,7 @@ brokerTest("a missing exchange ends the publisher's channel and nothing else", a
 });
 
 brokerTest(
-  "limit 2: a queue deleted under its consumer is declared again and consumed",
+  "a queue deleted under its consumer is declared again and consumed",
   async () => {
     const name = uniqueName("amqp");
     await using connection = await open(node.url);
@@ -200,7 +200,7 @@ brokerTest(
 );
 
 brokerTest(
-  "limit 12: a stopped consumer settles what it has, gives back what was on its way, then ends",
+  "a stopped consumer settles what it has, gives back what was on its way, then ends",
   async () => {
     await using connection = await open(node.url);
     const { transport } = connection;
@@ -252,7 +252,7 @@ brokerTest(
 );
 
 brokerTest(
-  "limit 3: no rejection is left unhandled when a connection dies with everything in flight",
+  "no rejection is left unhandled when a connection dies with everything in flight",
   async () => {
     const unhandled: unknown[] = [];
     function onUnhandled(event: PromiseRejectionEvent): void {

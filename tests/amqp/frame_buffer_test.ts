@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { FRAME_HEADER_BYTES, FrameBuffer } from "../../src/amqp/frame_buffer.ts";
 import { ConnectionError, EXIT } from "../../src/errors.ts";
 import { encodeFrame } from "../support/methods.ts";
-import { Chance } from "./harness.ts";
+import { Random } from "../support/random.ts";
 
 const MAX_PAYLOAD = 64;
 
@@ -57,19 +57,19 @@ Deno.test("a content header may be as long as there is room, whatever was agreed
 });
 
 Deno.test("random frames in random pieces come out as they went in", () => {
-  const chance = new Chance(2);
+  const random = new Random(2);
   for (let round = 0; round < 200; round++) {
     const frames = Array.from(
-      { length: chance.below(30) },
+      { length: random.below(30) },
       () =>
         encodeFrame(
-          chance.below(256),
-          chance.below(65536),
-          chance.bytes(chance.below(MAX_PAYLOAD + 1)),
+          random.below(256),
+          random.below(65536),
+          random.bytes(random.below(MAX_PAYLOAD + 1)),
         ),
     );
-    const most = 1 + chance.below(200);
-    assertEquals(cut(joined(frames), () => 1 + chance.below(most)), frames);
+    const most = 1 + random.below(200);
+    assertEquals(cut(joined(frames), () => 1 + random.below(most)), frames);
   }
 });
 

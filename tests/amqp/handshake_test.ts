@@ -322,7 +322,7 @@ Deno.test("frames that cannot be are a protocol error", async () => {
   ]);
 });
 
-Deno.test("limit 15: a login mechanism that the broker does not offer is named, with what it offers", async () => {
+Deno.test("a login mechanism that the broker does not offer is named, with what it offers", async () => {
   await all([
     {
       name: "EXTERNAL at a broker with PLAIN",
@@ -376,7 +376,7 @@ async function opened(
   }
 }
 
-Deno.test("limit 15: what the broker says of itself is kept, and odd properties do no harm", async () => {
+Deno.test("what the broker says of itself is kept, and odd properties do no harm", async () => {
   await opened({}, {}, ({ server }, startOk) => {
     assertEquals(server, { product: "odd", version: "1" });
     assertEquals([startOk.mechanism, startOk.response], ["PLAIN", "\0guest\0guest"]);
@@ -395,7 +395,7 @@ Deno.test("limit 15: what the broker says of itself is kept, and odd properties 
   ));
 });
 
-Deno.test("limit 18: a proposal of 0 means no limit; otherwise the lesser value is taken", async () => {
+Deno.test("a proposal of 0 means no limit; otherwise the lesser value is taken", async () => {
   const cases: [Record<string, number>, string, Record<string, number>][] = [
     [{ channelMax: 0, frameMax: 0, heartbeat: 0 }, "", {
       channelMax: 0,

@@ -118,33 +118,3 @@ export class TestConsumer implements AsyncDisposable {
     await within("a consumer to end", this.done.catch(() => {}), 2 * STEP_MS);
   }
 }
-
-/** Random numbers that are the same in every run (mulberry32). */
-export class Chance {
-  #state: number;
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-  /** From 0 to below 1. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-  /** A whole number from 0 to below `bound`. */
-  below(bound: number): number {
-    return Math.floor(this.next() * bound);
-  }
-  pick<T>(values: ArrayLike<T>): T {
-    return values[this.below(values.length)]!;
-  }
-  /** Up to `most` characters out of `alphabet`. */
-  text(alphabet: string, most: number): string {
-    const characters = [...alphabet];
-    return Array.from({ length: this.below(most + 1) }, () => this.pick(characters)).join("");
-  }
-  bytes(length: number): Uint8Array<ArrayBuffer> {
-    return Uint8Array.from({ length }, () => this.below(256));
-  }
-}

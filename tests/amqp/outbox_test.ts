@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Socket } from "../../src/amqp/dial.ts";
 import { Outbox } from "../../src/amqp/outbox.ts";
 import { within } from "../support/wait.ts";
-import { Chance } from "./harness.ts";
+import { Random } from "../support/random.ts";
 
 /** The sending side of a connection that takes as many bytes as the test says. */
 class Sink implements Socket {
@@ -43,17 +43,17 @@ Deno.test("what is added in one turn of the event loop leaves in one write", asy
 });
 
 Deno.test("bytes of any sizes arrive in order, whatever the socket takes at a time", async () => {
-  const chance = new Chance(3);
+  const random = new Random(3);
   for (let round = 0; round < 30; round++) {
     const sink = new Sink();
-    sink.take = (offered) => 1 + chance.below(Math.min(offered, 50_000));
+    sink.take = (offered) => 1 + random.below(Math.min(offered, 50_000));
     const outbox = new Outbox(sink, unexpected);
     const sizes = [0, 1, 7, 1000, 16 * 1024, 16 * 1024 + 1, 65_536, 65_537, 200_000];
     let count = 0;
     let hash = 0;
     const scratch = new Uint8Array(16 * 1024);
     for (let i = 0; i < 40; i++) {
-      const bytes = chance.bytes(chance.pick(sizes.slice(0, i % 10 === 0 ? 9 : 5)));
+      const bytes = random.bytes(random.pick(sizes.slice(0, i % 10 === 0 ? 9 : 5)));
       for (const byte of bytes) hash = Math.imul(hash, 31) + byte | 0;
       count += bytes.length;
       if (bytes.length <= scratch.length) {
@@ -62,8 +62,8 @@ Deno.test("bytes of any sizes arrive in order, whatever the socket takes at a ti
         // Small pieces belong to the caller again at once.
         scratch.fill(0xee);
       } else outbox.add(bytes);
-      if (chance.next() < 0.2) await Promise.resolve();
-      if (chance.next() < 0.1) await outbox.flushed();
+      if (random.next() < 0.2) await Promise.resolve();
+      if (random.next() < 0.1) await outbox.flushed();
     }
     await outbox.flushed();
     let received = 0;

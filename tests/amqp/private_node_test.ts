@@ -40,11 +40,11 @@ rabbitmqTest("a node of one's own", async (t) => {
     () => tooLarge(node),
   );
   await t.step(
-    "limit 1: a channel closed by the broker (consumer_timeout) is opened again",
+    "a channel closed by the broker (consumer_timeout) is opened again",
     () => consumerTimeout(node),
   );
   await t.step(
-    "limit 5: a memory alarm holds publishers back, also after a reconnect, and passes",
+    "a memory alarm holds publishers back, also after a reconnect, and passes",
     () => alarm(node),
   );
   await t.step(

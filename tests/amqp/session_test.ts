@@ -12,19 +12,11 @@ import {
 } from "../../src/errors.ts";
 import { type Arguments, encodeHeader, encodeMethod, FRAME } from "../support/methods.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
+import { Random } from "../support/random.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { within } from "../support/wait.ts";
 import { Typed } from "../support/wire.ts";
-import {
-  Chance,
-  endpointOf,
-  IDENTITY,
-  open,
-  policy,
-  task,
-  TestConsumer,
-  toolError,
-} from "./harness.ts";
+import { endpointOf, IDENTITY, open, policy, task, TestConsumer, toolError } from "./harness.ts";
 
 const TEXT = new TextEncoder();
 
@@ -214,7 +206,7 @@ Deno.test("what is odd but harmless changes nothing: unknown channels, heartbeat
   assertEquals(consumer.log.lines.waiting, []);
 });
 
-Deno.test("limit 17: a task with a field of an unknown type is delivered with its body and its id", async () => {
+Deno.test("a task with a field of an unknown type is delivered with its body and its id", async () => {
   await using server = new ScriptedServer(async (peer) => {
     const channel = await acceptConsumer(peer);
     await channel.content("basic.deliver", DELIVER, "body", {
@@ -233,7 +225,7 @@ Deno.test("limit 17: a task with a field of an unknown type is delivered with it
   assertEquals(next!.task.id, "n");
 });
 
-Deno.test("limit 10: a consumer asks for bounded deliveries that it acknowledges", async () => {
+Deno.test("a consumer asks for bounded deliveries that it acknowledges", async () => {
   const asked = Promise.withResolvers<Record<string, unknown>[]>();
   await using server = new ScriptedServer(async (peer) => {
     const channel = await acceptConsumer(peer, (qos, consume) => asked.resolve([qos, consume]));
@@ -246,7 +238,7 @@ Deno.test("limit 10: a consumer asks for bounded deliveries that it acknowledges
   assertEquals([consume!.queue, consume!.noAck, consume!.exclusive], ["q", false, false]);
 });
 
-Deno.test("limit 11: an exception where a delivery is handed over costs the connection, not the process", async () => {
+Deno.test("an exception where a delivery is handed over costs the connection, not the process", async () => {
   await using server = new ScriptedServer(async (peer, connection) => {
     const channel = await acceptConsumer(peer);
     await channel.content("basic.deliver", { ...DELIVER, redelivered: connection > 1 }, "x");
@@ -423,7 +415,7 @@ Deno.test("a task that the broker closes the channel for is told from those besi
   assertEquals((await toolError(publisher.publish(task("q")))).constructor, ChannelError);
 });
 
-Deno.test("limit 7: each return finds its own task, with message ids, without, and with equal ones", async () => {
+Deno.test("each return finds its own task, with message ids, without, and with equal ones", async () => {
   const ids = ["a", undefined, "same", "same", "", "\ud800", "\ufeffbom", "z"];
   const returned = new Set([1, 3, 5, 6]);
   await using server = new ScriptedServer(async (peer) => {
@@ -491,7 +483,7 @@ Deno.test("a return whose id cannot be read still fails a task that went the sam
   await other;
 });
 
-Deno.test("limit 5: a publication waits while the broker blocks, and ends with the connection", async () => {
+Deno.test("a publication waits while the broker blocks, and ends with the connection", async () => {
   const blocked = Promise.withResolvers<void>();
   await using server = new ScriptedServer(async (peer) => {
     const channel = await acceptPublisher(peer);
@@ -551,7 +543,7 @@ Deno.test("a publication under way is not given up while the broker blocks", asy
   await within("the confirm", held);
 });
 
-Deno.test("limit 6: closing a publisher, and any request, ends with the connection, not after a timeout", async () => {
+Deno.test("closing a publisher, and any request, ends with the connection, not after a timeout", async () => {
   await using server = new ScriptedServer(async (peer) => {
     const channel = await acceptPublisher(peer);
     await channel.expect("channel.close");
@@ -573,7 +565,7 @@ Deno.test("limit 6: closing a publisher, and any request, ends with the connecti
   await publisher.close();
 });
 
-Deno.test("limit 6: a goodbye that nobody answers does not hang", async () => {
+Deno.test("a goodbye that nobody answers does not hang", async () => {
   await using server = new ScriptedServer(async (peer) => {
     await peer.acceptHandshake();
     await peer.ended();
@@ -727,9 +719,9 @@ Deno.test("a session cut off at any byte never hangs and never throws past its c
 });
 
 Deno.test("a session with random bytes changed never hangs and never throws past its caller", async () => {
-  const chance = new Chance(7);
+  const random = new Random(7);
   const consumed = await consumeSpoilt((bytes) => bytes);
-  await many(120, () => consumeSpoilt(changedAt(chance.below(consumed), 1 + chance.below(255))));
+  await many(120, () => consumeSpoilt(changedAt(random.below(consumed), 1 + random.below(255))));
   const published = await publishSpoilt((bytes) => bytes);
-  await many(120, () => publishSpoilt(changedAt(chance.below(published), 1 + chance.below(255))));
+  await many(120, () => publishSpoilt(changedAt(random.below(published), 1 + random.below(255))));
 });

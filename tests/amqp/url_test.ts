@@ -2,7 +2,8 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { DEFAULT_URL, formatUrl, hasPassword, parseUrls, redact } from "../../src/amqp/url.ts";
 import { PasswordFile } from "../../src/amqp/password_file.ts";
 import { UsageError } from "../../src/errors.ts";
-import { Chance, endpointOf } from "./harness.ts";
+import { Random } from "../support/random.ts";
+import { endpointOf } from "./harness.ts";
 
 Deno.test("a URL without anything is guest at localhost, vhost / and the defaults", () => {
   const expected = {
@@ -211,15 +212,15 @@ Deno.test("a refused URL still shows the part that helps: user and host", () => 
 
 Deno.test("no text with a password in it, however broken, gets the password into an error", () => {
   const secret = "Hunter2Hunter2";
-  const chance = new Chance(1);
+  const random = new Random(1);
   const garbage = "aZ19:/?#@[]%&=,;. \t\n\\\"'\u00fc";
   const starts = ["amqp://", "amqps://", "amqp:/", "amqp//", "http://", "amqp://[", " amqp://", ""];
   let refused = 0;
   for (let i = 0; i < 20_000; i++) {
-    const before = chance.pick(starts) + chance.text(garbage, 6);
-    const after = chance.text(garbage, 8);
+    const before = random.pick(starts) + random.textOf(garbage, 6);
+    const after = random.textOf(garbage, 8);
     // Behind a colon it is a password whether or not an @ follows.
-    const text = `${before}:${secret}${chance.next() < 0.7 ? "@" : ""}${after}`;
+    const text = `${before}:${secret}${random.next() < 0.7 ? "@" : ""}${after}`;
     try {
       for (const endpoint of parseUrls(text)) {
         const shown = redact(endpoint);

@@ -3,9 +3,10 @@ import { assertEquals, assertLess } from "@std/assert";
 import { encodeTable, type Field } from "../../src/broker/wire/fields.ts";
 import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
 import { Store } from "../../src/broker/store/store.ts";
+import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
-import { portOf, residentBytes, startProcess } from "./harness.ts";
+import { portOf, startProcess } from "./harness.ts";
 
 const DEPTH = 100_000;
 const PRIORITIES = [0, 3, 9];
@@ -48,7 +49,11 @@ async function countOf(channel: PeerChannel): Promise<number> {
   return (await channel.call("queue.declare", { queue: "deep", passive: true })).messageCount;
 }
 
-Deno.test("a deep backlog: found again, given out by priority, purged at once and for good", async () => {
+const memory = memoryUnknown === undefined
+  ? "in little memory"
+  : `memory ignored: ${memoryUnknown}`;
+
+Deno.test(`a deep backlog: found again, given out by priority, purged at once and for good (${memory})`, async () => {
   await using dir = await tempDir();
   makeBacklog(dir.path);
   const all = DEPTH * PRIORITIES.length;
@@ -75,7 +80,7 @@ Deno.test("a deep backlog: found again, given out by priority, purged at once an
     await purging.publish({ routingKey: "deep" }, "after", { deliveryMode: 2 });
     await purging.expect("basic.ack");
     assertEquals(await countOf(purging), 1);
-    assertLess(await residentBytes(broker), PEAK_BYTES);
+    if (memoryUnknown === undefined) assertLess(peakBytes(broker), PEAK_BYTES);
     broker.kill("SIGKILL");
     await broker.ended();
   }

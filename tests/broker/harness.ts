@@ -29,13 +29,6 @@ export async function portOf(broker: TestProcess): Promise<number> {
   return Number(port);
 }
 
-/** The most memory that a broker had so far; 0 where there is no Linux. */
-export async function residentBytes(broker: TestProcess): Promise<number> {
-  if (Deno.build.os !== "linux") return 0;
-  const status = await Deno.readTextFile(`/proc/${broker.pid}/status`);
-  return Number(status.match(/^VmHWM:\s+(\d+)/m)![1]) * 1024;
-}
-
 /** Whether network namespaces can be made here; that takes root. */
 export async function canMakeNamespaces(): Promise<boolean> {
   if (Deno.uid() !== 0 || !installed("ip") || !installed("unshare")) return false;

@@ -15,7 +15,6 @@ import {
   type PeerChannel,
   PROTOCOL_HEADER,
 } from "../support/protocol_peer.ts";
-import type { TestProcess } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
 
@@ -212,15 +211,4 @@ export async function inParallel<T>(
     for (let next = left.next(); !next.done; next = left.next()) await run(next.value);
   }
   await Promise.all(Array.from({ length: width }, take));
-}
-
-/** Bytes of memory that a process occupies, or undefined where Linux's /proc is missing. */
-export function residentBytes({ pid }: TestProcess): number | undefined {
-  try {
-    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }

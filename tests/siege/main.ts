@@ -25,7 +25,7 @@ for (const attack of ATTACKS) {
   const fault = faultOf(result);
   if (fault !== undefined) failures++;
   const wait = `${Math.round(result.longest)} ms`.padStart(9);
-  const memory = `${Math.round(result.memory / 1024 / 1024)} MB`.padStart(7);
+  const memory = showMemory(result.memory).padStart(7);
   const rounds = `${result.rounds}`.padStart(5);
   print(`${attack.name.padEnd(44)} ${wait} ${memory} ${rounds} rounds  ${fault ?? ""}`);
 }
@@ -35,10 +35,16 @@ function print(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 }
 
+function showMemory(bytes: number | undefined): string {
+  return bytes === undefined ? "? MB" : `${Math.round(bytes / 1024 / 1024)} MB`;
+}
+
 function faultOf({ death, error, longest, memory }: Result): string | undefined {
   if (death !== undefined) return `died: ${death}`;
   if (error !== undefined) return error;
   if (longest > MOST_WAIT) return `waited more than ${MOST_WAIT} ms`;
-  if (memory > MOST_MEMORY) return `more than ${MOST_MEMORY / 1024 / 1024} MB`;
+  if (memory !== undefined && memory > MOST_MEMORY) {
+    return `more than ${MOST_MEMORY / 1024 / 1024} MB`;
+  }
   return undefined;
 }

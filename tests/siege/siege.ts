@@ -2,10 +2,11 @@
  * A siege: one attack on a broker process with a small heap, while a bystander goes on with its
  * work on the same broker. What came of it is a {@link Result}.
  */
+import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { spawn, spawnDeno, type TestProcess } from "../support/process.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
-import { brokerCommand, portOf, residentBytes, startHere } from "../broker/harness.ts";
+import { brokerCommand, portOf, startHere } from "../broker/harness.ts";
 import { concat, LOGIN, sendAll } from "../broker/strangers.ts";
 import type { Report } from "./bystander.ts";
 
@@ -32,8 +33,8 @@ export interface SiegeOptions {
 }
 
 export interface Result extends Report {
-  /** Bytes of memory that the broker had at most; 0 where there is no Linux. */
-  memory: number;
+  /** Bytes of memory that the broker had at most, where that can be measured and it lives. */
+  memory: number | undefined;
   /** The broker's words and status, when it died of it. */
   death?: string;
 }
@@ -200,7 +201,7 @@ async function resultOf(bystander: TestProcess, broker: TestProcess): Promise<Re
   const report = JSON.parse(line) as Report;
   if (!broker.running) {
     const { code, signal, stderr } = await broker.ended();
-    return { ...report, memory: 0, death: `${signal ?? code}: ${stderr.slice(-500)}` };
+    return { ...report, memory: undefined, death: `${signal ?? code}: ${stderr.slice(-500)}` };
   }
-  return { ...report, memory: await residentBytes(broker) };
+  return { ...report, memory: memoryUnknown ? undefined : peakBytes(broker) };
 }

@@ -21,7 +21,7 @@ export class Random {
     return Math.floor(this.next() * limit);
   }
 
-  pick<T>(values: readonly T[]): T {
+  pick<T>(values: ArrayLike<T>): T {
     return values[this.below(values.length)]!;
   }
 
@@ -33,6 +33,16 @@ export class Random {
   /** Text of characters that parsers and terminals stumble over. */
   text(limit = 12): string {
     return this.list(limit, () => this.pick(AWKWARD)).join("");
+  }
+
+  /** Up to `limit` characters of `alphabet`. */
+  textOf(alphabet: string, limit: number): string {
+    const characters = [...alphabet];
+    return this.list(limit, () => this.pick(characters)).join("");
+  }
+
+  bytes(length: number): Uint8Array<ArrayBuffer> {
+    return Uint8Array.from({ length }, () => this.below(256));
   }
 }
 
