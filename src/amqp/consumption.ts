@@ -50,6 +50,11 @@ export class Delivery {
     return !this.#settled && !this.#consumption.isEnded;
   }
 
+  /** Its channel has ended before it was settled: the broker delivers it again. */
+  get comesBack(): boolean {
+    return !this.#settled && this.#consumption.isEnded;
+  }
+
   /** Aborts when its channel has ended. */
   get lost(): AbortSignal {
     return this.#consumption.lost;

@@ -62,6 +62,16 @@ export class FinishedTasks {
   }
 
   /**
+   * The task was delivered, and comes back without having been settled. So nothing says that one
+   * like it, which was acknowledged, is the one that comes.
+   */
+  comesBack(task: Task): void {
+    for (const [index, acked] of this.#acked.entries()) {
+      if (acked !== undefined && isSameTask(acked.task, task)) this.#acked[index] = undefined;
+    }
+  }
+
+  /**
    * A channel was lost just now. What was acknowledged on it long before has arrived: a task that
    * looks like it is another one, and has to be done.
    */

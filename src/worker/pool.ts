@@ -139,6 +139,8 @@ export class Pool {
 
   /** Counts a delivery as running until it is settled. */
   async #hold(delivery: Delivery, settle: () => Promise<void>): Promise<void> {
+    const { finished } = this.#options;
+    if (delivery.comesBack) finished.comesBack(delivery.task);
     if (!delivery.live) return;
     const taken = this.#taken.add(delivery);
     try {
@@ -148,6 +150,7 @@ export class Pool {
       this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
       await this.#giveBack(delivery).catch(() => {});
     }
+    if (delivery.comesBack) finished.comesBack(delivery.task);
     this.#taken.delete(taken);
     this.#wakeTurns();
     this.#options.onChange?.();
@@ -259,7 +262,7 @@ export class Pool {
     if (known) delivery.lost.addEventListener("abort", onLost);
 
     const early = this.#options.ackEarly === true;
-    if (early && !delivery.ack()) return;
+    if (early && !settler.acknowledgeEarly(delivery)) return;
     this.#counts.started++;
     this.#options.onChange?.();
     const startedAt = performance.now();

@@ -1,5 +1,5 @@
 /**
- * The only place that tells the broker what becomes of a delivery. A copy for another queue is
+ * The only place that tells the broker what becomes of a task that was delivered to a worker. A copy for another queue is
  * confirmed before the delivery is acknowledged: a power cut between the two duplicates the task
  * and never loses it.
  */
@@ -80,6 +80,17 @@ export class Settler {
     } else if (decision.kind === "requeue" && !acked) delivery.release();
     else return this.#move(delivery, decision, signal, acked);
     return undefined;
+  }
+
+  /**
+   * Acknowledges a task that is about to run: at most once.
+   *
+   * @returns false when it is too late: it must not run
+   */
+  acknowledgeEarly(delivery: Delivery): boolean {
+    const acknowledged = delivery.ack();
+    if (acknowledged) this.#options.finished.acknowledged(delivery.task, delivery.lost);
+    return acknowledged;
   }
 
   async #move(

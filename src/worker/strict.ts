@@ -15,7 +15,7 @@ export interface StrictOptions {
   readonly places: number;
   /** Runs a task. Never rejects. */
   readonly run: (delivery: Delivery) => Promise<void>;
-  /** Gives a task back that was not begun. Never rejects. */
+  /** Gives a task back that was not begun, or was lost. Never rejects. */
   readonly giveBack: (delivery: Delivery) => Promise<void>;
 }
 
@@ -71,7 +71,7 @@ export class StrictIntake {
   async #next(): Promise<Delivery | undefined> {
     for (const [i, consumer] of this.#options.consumers.entries()) {
       const hand = this.#hands[i]!;
-      while (hand.length > 0 && !hand[0]!.live) hand.shift();
+      while (hand.length > 0 && !hand[0]!.live) this.#options.giveBack(hand.shift()!);
       if (hand.length === 0) {
         this.#asked = i;
         await consumer.pull(this);

@@ -201,6 +201,49 @@ brokerTest(
   },
 );
 
+brokerTest("so it is with --ack early: at most once", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(Number(new URL(url).port));
+  await using worker = bench.worker(
+    ...["--url", proxy.url.replace("guest:guest@", ""), "--ack", "early", "--concurrency", "2"],
+    ...["--exit-when-empty", "--", "true"],
+  );
+  await worker.waitForLine(/Waiting/);
+  // The delivery gets through, and its acknowledgement does not.
+  proxy.blackHole("toServer");
+  await bench.send("x", { messageId: "t" });
+  await worker.waitForLog(/done id=t/);
+  await proxy.cut();
+  proxy.heal();
+  await worker.waitForLog(/not run again id=t/);
+  const { code, stderr } = await worker.ended();
+  assertEquals([code, stderr.split("done id=t").length], [0, 2], stderr);
+  assertEquals(await bench.ready(), 0);
+});
+
+brokerTest(
+  "a task like one that was just done, delivered with it and not begun, is done too",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    await using proxy = await Proxy.start(Number(new URL(url).port));
+    for (let i = 0; i < 2; i++) await bench.send("x", { messageId: "nightly" });
+    await using worker = bench.worker(
+      ...["--url", proxy.url.replace("guest:guest@", ""), "--concurrency", "2"],
+      ...["--rate", "30/m", "--exit-when-empty", "--", "true"],
+    );
+    await worker.waitForLog(/done id=nightly/);
+    await waitUntil("the first to be acknowledged, the second to be here", async () => {
+      return await bench.ready() === 0;
+    });
+    await proxy.cut();
+    const { code, stderr } = await worker.ended();
+    assertEquals(code, 0, stderr);
+    // The first one's acknowledgement may have been lost.
+    assert(stderr.split("done id=nightly").length > 2, stderr);
+    assertEquals(await bench.ready(), 0);
+  },
+);
+
 brokerTest("--on-disconnect kill stops a command whose connection is cut", async () => {
   await using bench = await QueueBench.open(url);
   await using proxy = await Proxy.start(Number(new URL(url).port));

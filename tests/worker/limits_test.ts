@@ -134,7 +134,9 @@ brokerTest("a broker that goes away is waited for as long, after the task that r
   proxy.refuse();
   await proxy.cut();
   const lost = performance.now();
-  while (performance.now() - lost < 3_000) await worker.waitForLog(/trying again in/);
+  while (performance.now() - lost < 3_000) {
+    await worker.waitForLog(/trying again in/, undefined, worker.stderr.length);
+  }
   await Deno.writeTextFile(dir.file("go"), "it\n");
   const { code, stderr } = await worker.ended();
   assertEquals(code, 75, stderr);
