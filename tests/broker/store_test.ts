@@ -3,7 +3,7 @@ import { assertEquals, assertLess } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
 import type { Message, Publication } from "../../src/broker/message/message.ts";
-import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_table.ts";
+import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_row.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";

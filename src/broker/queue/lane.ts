@@ -5,7 +5,7 @@
 
 import { clockShift } from "../../time/clock.ts";
 import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "../message/message.ts";
-import { LAST_POSITION } from "../store/message_table.ts";
+import { LAST_POSITION } from "../store/message_row.ts";
 import type { Store } from "../store/store.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */

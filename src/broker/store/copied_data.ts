@@ -7,7 +7,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { checksumOf } from "./checksum.ts";
-import { LAST_POSITION, POSITION_BITS } from "./message_table.ts";
+import { LAST_POSITION, POSITION_BITS } from "./message_row.ts";
 
 /** The mark that a file is in use. */
 export class InUse {

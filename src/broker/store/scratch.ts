@@ -4,7 +4,8 @@
  */
 
 import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
-import { MESSAGE_COLUMNS, MessageTable } from "./message_table.ts";
+import { MESSAGE_COLUMNS } from "./message_row.ts";
+import { MessageTable } from "./message_table.ts";
 import type { Refusals } from "./refusals.ts";
 import { createPrivately, NO_TEMPORARY_FILES, SHARED_TABLE } from "./schema.ts";
 import { runTransaction } from "./transaction.ts";

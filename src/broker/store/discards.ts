@@ -1,0 +1,100 @@
+/**
+ * Ranges of messages that were given up with one row in the table `discarded`, whatever their
+ * length. Their rows are deleted piece by piece, between other work; until then reading leaves them
+ * out.
+ */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { RANGE } from "./message_row.ts";
+
+/** Milliseconds, and rows at most, to delete in one transaction. */
+const SWEEP_MS = 10;
+const SWEEP_ROWS = 5_000;
+
+export interface Range {
+  lane: number;
+  /** Positions, both included. */
+  first: number;
+  last: number;
+}
+
+export class Discards {
+  readonly #database: DatabaseSync;
+  readonly #deleteSome: StatementSync;
+  /** Ranges whose rows are not all deleted, in order. */
+  readonly #ranges = new Set<Range>();
+  readonly #rangesOf = new Map<number, Set<Range>>();
+  /** Rows to delete in {@link SWEEP_MS}: those of large messages take longer. */
+  #sweepRows = 500;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#deleteSome = database.prepare(
+      `DELETE FROM message
+       WHERE id IN (SELECT id FROM message WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+    );
+    const stored = database.prepare("SELECT lane, first, last FROM discarded ORDER BY rowid");
+    for (const range of stored.all() as unknown as Range[]) this.add(range);
+  }
+
+  get isEmpty(): boolean {
+    return this.#ranges.size === 0;
+  }
+
+  /** Lanes that have some. */
+  lanes(): number[] {
+    return [...this.#rangesOf.keys()];
+  }
+
+  has(lane: number): boolean {
+    return this.#rangesOf.has(lane);
+  }
+
+  of(lane: number): Range[] {
+    return [...this.#rangesOf.get(lane) ?? []];
+  }
+
+  /** The next commit writes it. */
+  add(range: Range): void {
+    this.#ranges.add(range);
+    const others = this.#rangesOf.get(range.lane);
+    if (others === undefined) this.#rangesOf.set(range.lane, new Set([range]));
+    else others.add(range);
+  }
+
+  /** @returns whether it was the last one of its lane */
+  #forget(range: Range): boolean {
+    this.#ranges.delete(range);
+    const others = this.#rangesOf.get(range.lane)!;
+    others.delete(range);
+    return others.size === 0 && this.#rangesOf.delete(range.lane);
+  }
+
+  /**
+   * Deletes some of the rows, in a transaction of its own.
+   * @param unwritten ranges that no commit has written
+   * @returns the ids of lanes of which nothing is left to delete
+   */
+  sweep(unwritten: ReadonlySet<Range>): number[] {
+    const started = performance.now();
+    const done: Range[] = [];
+    let left = this.#sweepRows;
+    this.#database.exec("BEGIN IMMEDIATE");
+    for (const range of this.#ranges) {
+      if (left <= 0 || unwritten.has(range)) break;
+      const { lane, first, last } = range;
+      const changes = Number(this.#deleteSome.run(lane, first, lane, last, left).changes);
+      const isLast = changes < left;
+      // A range without rows is work too.
+      left -= changes + 1;
+      if (!isLast) break;
+      this.#database.prepare("DELETE FROM discarded WHERE lane = ? AND first = ? AND last = ?")
+        .run(lane, first, last);
+      done.push(range);
+    }
+    this.#database.exec("COMMIT");
+    const factor = SWEEP_MS / (performance.now() - started);
+    this.#sweepRows = Math.round(Math.max(1, Math.min(SWEEP_ROWS, this.#sweepRows * factor)));
+    return done.filter((range) => this.#forget(range)).map(({ lane }) => lane);
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * What changes among the messages of one database between two commits. A message that comes and
+ * goes meanwhile is never written at all.
+ */
+
+import type { Range } from "./discards.ts";
+import type { Author } from "./refusals.ts";
+import { type LaneRecord, type Message, Row } from "../message/message.ts";
+
+export class MessageChanges {
+  inserts: Message[] = [];
+  /** Who published them. */
+  authors: (Author | undefined)[] = [];
+  /** Positions of stored rows to delete, by lane. */
+  readonly removals = new Map<LaneRecord, number[]>();
+  /** Messages whose delivery count changed. */
+  readonly updates = new Set<Message>();
+  /** Ranges that are given up, and whose rows are deleted later. */
+  readonly discards = new Set<Range>();
+  /** Ranges with few rows, which the commit deletes. */
+  shortDiscards: Range[] = [];
+  #removed = 0;
+  #insertedBytes = 0;
+
+  get isEmpty(): boolean {
+    return this.inserts.length === 0 && this.removals.size === 0 && this.updates.size === 0 &&
+      this.discards.size === 0 && this.shortDiscards.length === 0;
+  }
+
+  /** Rows to write or delete. */
+  get rows(): number {
+    return this.inserts.length + this.#removed + this.updates.size;
+  }
+
+  /** Bytes of messages to write. */
+  get bytes(): number {
+    return this.#insertedBytes;
+  }
+
+  insert(message: Message, author: Author | undefined): void {
+    message.row = Row.pending;
+    const isCopy = this.inserts.at(-1)?.bytes === message.bytes;
+    this.inserts.push(message);
+    this.authors.push(author);
+    if (!isCopy) this.#insertedBytes += message.size;
+  }
+
+  remove(message: Message): void {
+    if (message.row === Row.pending) {
+      message.row = Row.skipped;
+      message.bytes = null;
+      this.#insertedBytes -= message.size;
+      return;
+    }
+    message.row = Row.none;
+    this.#removed++;
+    const positions = this.removals.get(message.lane);
+    if (positions === undefined) this.removals.set(message.lane, [message.position]);
+    else positions.push(message.position);
+  }
+
+  /** Of those that wait to be written. */
+  removeRange(lane: LaneRecord, first: number, last: number): void {
+    for (const message of this.inserts) {
+      const { position } = message;
+      if (message.lane !== lane || message.row !== Row.pending) continue;
+      if (first <= position && position <= last) this.remove(message);
+    }
+  }
+
+  /** All of it is on disk. */
+  settled(): void {
+    for (const message of this.inserts) {
+      if (message.row === Row.pending) message.stored();
+    }
+    this.inserts = [];
+    this.authors = [];
+    this.#insertedBytes = 0;
+    this.removals.clear();
+    this.#removed = 0;
+    this.updates.clear();
+    this.discards.clear();
+    this.shortDiscards = [];
+  }
+}
+
+/** Whether a message of the inserts is still to be written. */
+export function isWanted(message: Message): boolean {
+  return message.row === Row.pending && !message.lane.dropped;
+}

@@ -1,0 +1,25 @@
+/** A row of the table `message`: its id, which is two numbers, and its columns. */
+
+/** Bits of a row id that hold the position; those above hold the lane. */
+export const POSITION_BITS = 40;
+
+export const LAST_POSITION = 2 ** POSITION_BITS - 1;
+
+/** Row ids have 63 bits. */
+export const LAST_LANE = 2 ** (63 - POSITION_BITS) - 1;
+
+/** The rows of a lane lie together, in the order of their positions. */
+export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL, checksum INTEGER,
+  shared INTEGER`;
+
+/**
+ * SQL for the rows of a lane between two positions, both included. Its values: lane, first, lane,
+ * last. Not numbered: Deno 2.4 cannot bind "?1".
+ */
+export const RANGE = `id BETWEEN ${idOf("?", "?")} AND ${idOf("?", "?")}`;
+
+/** SQL for the row id of a position in a lane. */
+export function idOf(lane: string, position: string): string {
+  return `(${lane} << ${POSITION_BITS} | ${position})`;
+}

@@ -1,0 +1,135 @@
+/** Writes the changes among the messages of one database as a run of statements. */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { checksumOf } from "./checksum.ts";
+import { isWanted, type MessageChanges } from "./message_changes.ts";
+import { idOf, RANGE } from "./message_row.ts";
+import type { Attempt } from "./refusals.ts";
+import { SharedContents } from "./shared_contents.ts";
+import { type Message, Row } from "../message/message.ts";
+
+/** Rows per INSERT statement: fewer calls into SQLite. */
+const INSERT_ROWS = 32;
+
+/** In the row of a message whose content is shared. */
+const NO_BYTES = new Uint8Array();
+
+type Value = number | Uint8Array | null;
+
+/** Values of a row, its id being two. */
+const COLUMNS = 8;
+
+export class MessageWriter {
+  readonly #insertMany: StatementSync;
+  readonly #insertOne: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #update: StatementSync;
+  readonly #discard: StatementSync;
+  readonly #shared: SharedContents;
+
+  constructor(database: DatabaseSync) {
+    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`;
+    const columns = "id, expires_at, deliveries, layout, content, checksum, shared";
+    const insert = `INSERT INTO message(${columns}) VALUES `;
+    this.#insertOne = database.prepare(insert + values);
+    this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
+    this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
+    this.#update = database.prepare(
+      `UPDATE message SET deliveries = ? WHERE id = ${idOf("?", "?")}`,
+    );
+    this.#discard = database.prepare("INSERT INTO discarded VALUES (?, ?, ?)");
+    this.#shared = new SharedContents(database);
+  }
+
+  /** Inside the transaction of the caller. After a rollback the changes can be written again. */
+  write(changes: MessageChanges): void {
+    this.#shared.begin();
+    this.#writeInserts(changes.inserts.filter(isWanted));
+    this.#writeOthers(changes);
+  }
+
+  /**
+   * The same, message by message.
+   * @param attempt runs a statement
+   * @param onRefused told of the messages that are left out
+   */
+  writeSingly(
+    changes: MessageChanges,
+    attempt: Attempt,
+    onRefused: (message: Message) => void,
+  ): void {
+    for (const [index, message] of changes.inserts.entries()) {
+      if (!isWanted(message)) continue;
+      const author = changes.authors[index];
+      const isWritten = attempt({ author, what: "a message" }, () => {
+        const values: Value[] = [];
+        pushValues(values, message, null);
+        this.#insertOne.run(...values);
+      });
+      if (isWritten) continue;
+      message.row = Row.skipped;
+      onRefused(message);
+    }
+    this.#writeOthers(changes);
+  }
+
+  /** What takes nothing from a client but its place. */
+  #writeOthers({ removals, updates, discards, shortDiscards }: MessageChanges): void {
+    for (const [lane, positions] of removals) {
+      if (!lane.dropped) this.#writeRemovals(lane.id, positions);
+    }
+    for (const { lane, deliveries, position } of updates) {
+      if (!lane.dropped) this.#update.run(deliveries, lane.id, position);
+    }
+    for (const { lane, first, last } of discards) this.#discard.run(lane, first, last);
+    for (const { lane, first, last } of shortDiscards) this.#delete.run(lane, first, lane, last);
+  }
+
+  #writeInserts(messages: Message[]): void {
+    let values: Value[] = [];
+    let shared: number | null = null;
+    for (const [index, message] of messages.entries()) {
+      const { bytes } = message;
+      // The copies of one publish stand behind one another.
+      if (index === 0 || messages[index - 1]!.bytes !== bytes) {
+        shared = this.#shared.share(messages, index);
+      }
+      pushValues(values, message, shared);
+      if (values.length < INSERT_ROWS * COLUMNS) continue;
+      this.#insertMany.run(...values);
+      values = [];
+    }
+    for (let at = 0; at < values.length; at += COLUMNS) {
+      this.#insertOne.run(...values.slice(at, at + COLUMNS));
+    }
+  }
+
+  /** Consecutive positions become one range. */
+  #writeRemovals(lane: number, positions: number[]): void {
+    positions.sort((one, other) => one - other);
+    let first = positions[0]!;
+    let last = first;
+    for (const position of positions) {
+      if (position > last + 1) {
+        this.#delete.run(lane, first, lane, last);
+        first = position;
+      }
+      last = position;
+    }
+    this.#delete.run(lane, first, lane, last);
+  }
+}
+
+function pushValues(values: Value[], message: Message, shared: number | null): void {
+  values.push(
+    message.lane.id,
+    message.position,
+    message.expiresAt,
+    message.deliveries,
+    message.headerLength * 0x10000 + message.addressLength,
+    shared === null ? message.bytes! : NO_BYTES,
+    // The others are not there any more when somebody looks.
+    message.durable && shared === null ? checksumOf(message.bytes!) : 0,
+    shared,
+  );
+}
