@@ -49,16 +49,19 @@ brokerTest(
   },
 );
 
-brokerTest("so it is when the first speaks another protocol, or ends the connection", async () => {
-  for (const words of ["HTTP/1.1 400 Bad Request\r\n\r\n", ""]) {
-    await using other = new ScriptedServer(async (peer) => {
-      await peer.sendBytes(new TextEncoder().encode(words));
-    });
-    await using _proxy = await Proxy.start(node.port, other.port, "::1");
-    await using connection = await open(`amqp://guest:guest@localhost:${other.port}/`);
-    assertEquals(connection.transport.endpoint.host, "localhost");
-  }
-});
+brokerTest(
+  "the next address is tried when the first speaks another protocol, or ends the connection",
+  async () => {
+    for (const words of ["HTTP/1.1 400 Bad Request\r\n\r\n", ""]) {
+      await using other = new ScriptedServer(async (peer) => {
+        await peer.sendBytes(new TextEncoder().encode(words));
+      });
+      await using _proxy = await Proxy.start(node.port, other.port, "::1");
+      await using connection = await open(`amqp://guest:guest@localhost:${other.port}/`);
+      assertEquals(connection.transport.endpoint.host, "localhost");
+    }
+  },
+);
 
 brokerTest("a refused login is not tried again at another address", async () => {
   await using first = await Proxy.start(node.port);
@@ -68,7 +71,7 @@ brokerTest("a refused login is not tried again at another address", async () => 
   assertEquals([first.total, second.total], [1, 0]);
 });
 
-Deno.test("when all addresses are silent, the sentence names the whole time", async () => {
+Deno.test("when all addresses of a name are silent, the error names the whole time", async () => {
   await using first = silence();
   await using second = silence("::1", first.port);
   const url = `amqp://localhost:${first.port}/?connection_timeout=400`;
@@ -77,14 +80,14 @@ Deno.test("when all addresses are silent, the sentence names the whole time", as
   assertEquals([first.connections, second.connections], [1, 1]);
 });
 
-Deno.test("when one is silent and another refuses, the sentence names both", async () => {
+Deno.test("when one address is silent and another refuses, the error names both", async () => {
   await using silent = silence();
   const url = `amqp://localhost:${silent.port}/?connection_timeout=400`;
   const error = await toolError(Transport.open(endpointOf(url), IDENTITY));
   assertMatch(error.message, /: no answer within 400 ms; at ::1: connection refused$/);
 });
 
-Deno.test("with TLS, too, and the certificate must be for the name at every address", async () => {
+Deno.test("all addresses are tried with TLS, too, and the certificate must be for the name at every one", async () => {
   await using dir = await tempDir();
   const { ca, client, server } = await makeCertificates(dir.path);
   await using broker = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);

@@ -7,12 +7,12 @@ import { check, FIXTURES } from "./old_data.ts";
 
 const versions = [...Deno.readDirSync(FIXTURES)].map(({ name }) => Number(name.match(/\d+/)));
 
-Deno.test("There is a data file of the present version of the schema", () => {
+Deno.test("there is a data file of the present version of the schema", () => {
   assert(versions.includes(SCHEMA_VERSION), `v${SCHEMA_VERSION}.db is not among the fixtures`);
 });
 
 for (const version of versions.sort()) {
-  Deno.test(`A data file of version ${version} is opened with all that it holds`, async () => {
+  Deno.test(`a data file of version ${version} is opened with all that it holds`, async () => {
     await using broker = await startBroker({
       prepare: (data) => Deno.copyFile(`${FIXTURES}v${version}.db`, `${data}/broker.db`),
     });

@@ -35,7 +35,7 @@ Deno.test("an argument has the type that is named, or else the one it looks like
   );
 });
 
-Deno.test("one given twice, or not for the type, is refused", () => {
+Deno.test("a queue argument that is given twice, or is not for the type of the queue, is refused", () => {
   const pairs = [["x-max-priority", 5], ["b", "c"]] as const;
   assertEquals(tableOf(pairs, "classic"), { "x-max-priority": 5, b: "c" });
   assertThrows(() => tableOf(pairs, "quorum"), UsageError, "must be classic");

@@ -332,7 +332,7 @@ brokerTest("a stdin that is closed is no empty task", async () => {
   }
 });
 
-brokerTest("one that is empty is one", async () => {
+brokerTest("a stdin that is empty is an empty task", async () => {
   for (const args of [["-"], ["--file", "/dev/null"]]) {
     const queue = uniqueName("empty");
     const { code, stderr } = await finishInShell(': | "$@"', "new_task", args, node.url, queue);
@@ -459,7 +459,7 @@ Deno.test("addresses that say nothing share the time, in whole milliseconds", as
   }]);
 });
 
-brokerTest("of several addresses each says why it refused", async () => {
+brokerTest("when no address takes the task, the error says why of each", async () => {
   await checkAll([{
     url: `amqp://guest:sekret@${at}/,amqp://127.0.0.1:1/`,
     code: 75,
