@@ -1,0 +1,72 @@
+/** CONTRIBUTING.md and the pages of docs/ name what is there, and the map names every folder. */
+import { assertEquals } from "@std/assert";
+
+const project = new URL("../../", import.meta.url);
+
+/** Made by tasks. */
+const MADE = ["dist/"];
+
+const contributing = await Deno.readTextFile(new URL("CONTRIBUTING.md", project));
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    const { isDirectory } = await Deno.stat(new URL(path, project));
+    return isDirectory || !path.endsWith("/");
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+/** Folders below one, in whatever depth, with a slash at their end. */
+async function foldersOf(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name, isDirectory } of Deno.readDir(new URL(folder, project))) {
+    if (!isDirectory) continue;
+    const path = `${folder}${name}/`;
+    found.push(path, ...await foldersOf(path));
+  }
+  return found;
+}
+
+/** What a text names of the project: paths, names of files, and links. */
+function pathsIn(text: string): string[] {
+  const words = text.split(/[\s()`,;:"'\[\]|]+/).map((word) => word.replace(/[.#]+$/, ""));
+  return [...new Set(words)].filter((word) =>
+    /^(?:src|tests|scripts|docs|types|\.ci|dist)\//.test(word) ||
+    /^[\w./-]+\.(?:ts|md|svg|json|lock)$/.test(word)
+  ).filter((word) => !word.startsWith("/"));
+}
+
+Deno.test("CONTRIBUTING.md's map names every folder of src/", async () => {
+  const folders = await foldersOf("src/");
+  assertEquals(folders.filter((folder) => !contributing.includes(`${folder} `)), []);
+});
+
+Deno.test("every file and folder that CONTRIBUTING.md and docs/*.md name is there", async () => {
+  const pages = ["CONTRIBUTING.md", "README.md"];
+  for await (const { name } of Deno.readDir(new URL("docs/", project))) {
+    if (name.endsWith(".md")) pages.push(`docs/${name}`);
+  }
+  const missing: string[] = [];
+  for (const page of pages) {
+    for (const path of pathsIn(await Deno.readTextFile(new URL(page, project)))) {
+      if (MADE.some((folder) => path.startsWith(folder))) continue;
+      // A page of docs/ names its neighbours, and files of src/ without saying so.
+      const places = [path, ...page.startsWith("docs/") ? [`docs/${path}`, `src/${path}`] : []];
+      const isThere = (await Promise.all(places.map(exists))).some((there) => there);
+      if (!isThere) missing.push(`${page}: ${path}`);
+    }
+  }
+  assertEquals(missing, []);
+});
+
+Deno.test("README.md leads to every page of docs/, or CONTRIBUTING.md does", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", project));
+  for await (const { name } of Deno.readDir(new URL("docs/", project))) {
+    const link = `](docs/${name})`;
+    assertEquals([name, readme.includes(link) || contributing.includes(link)], [name, true]);
+  }
+});
