@@ -1,6 +1,9 @@
 /**
  * Puts incoming content together on a channel: a method (basic.deliver, basic.return), its header,
- * its body frames (section 4.2.6). The package would read a body that nobody announced as frames.
+ * its body frames (section 4.2.6).
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which reads a body that nobody announced as frames,
+ * sets aside whatever memory a header announces, and throws where it cannot read a property.
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";

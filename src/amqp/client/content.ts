@@ -1,4 +1,10 @@
-/** Content as frames: the header frame with its properties, and body frames (section 4.2.6). */
+/**
+ * Content as frames: the header frame with its properties, and body frames (section 4.2.6).
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which cuts whole numbers of more than 32 bits, ends the
+ * connection at a header that it cannot read, has no room for properties that a frame would hold,
+ * and leaves a promise without a handler when the connection ends before a confirm.
+ */
 import { BasicMethod, ClassId, Type } from "@cloudamqp/amqp-client/amqp-frame";
 import { AMQPView } from "./view.ts";
 import { EXIT, TaskError } from "../../errors.ts";

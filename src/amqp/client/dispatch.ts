@@ -1,6 +1,9 @@
 /**
  * Who deals with a frame of the broker: the connection, the assembly of content, or the package.
- * Not left to the package is what it answers wrongly, does not report, or reads without bounds.
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which writes connection.start-ok for PLAIN alone and
+ * forgets who the broker is, takes a limit of 0 in connection.tune for the least, does not report a
+ * channel or a consumer that the broker ends, and reads both bits of basic.nack as one number.
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import {

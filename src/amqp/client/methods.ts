@@ -1,4 +1,9 @@
-/** Which methods a broker may send to a client, of those that the package acts on. */
+/**
+ * Which methods a broker may send to a client, of those that the package acts on.
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which reads the arguments of a method that it does not
+ * know as the next frame.
+ */
 import {
   BasicMethod,
   ChannelMethod,
@@ -37,7 +42,6 @@ const FROM_BROKER: Readonly<Partial<Record<ClassId, ReadonlySet<number>>>> = {
   [ClassId.CONFIRM]: new Set([ConfirmMethod.SELECT_OK]),
 };
 
-/** The package would read past a method it does not know. */
 export function comesFromBroker(classId: ClassId, methodId: number): boolean {
   return FROM_BROKER[classId]?.has(methodId) ?? false;
 }

@@ -1,7 +1,9 @@
 /**
- * The properties of a message as bytes (section 4.2.6.1). They need not be UTF-8, and have types
- * that decoded values do not keep (decimals, single floats), so a copy takes over what it does not
- * change byte for byte, and ids are compared as bytes.
+ * The properties of a message as bytes (section 4.2.6.1). A copy takes over byte for byte what it
+ * does not change, and ids are compared as bytes.
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which gives properties as decoded values alone. These
+ * keep neither bytes that are no UTF-8 nor every type (decimals, single floats).
  */
 import type { Task, TaskProperties } from "../../task/task.ts";
 import { AMQPView } from "./view.ts";

@@ -1,14 +1,18 @@
 /**
- * The package's AMQPView with strings read and written by TextEncoder and TextDecoder, and with
- * strings and byte arrays that end where the view ends, whatever length they claim: behind it lie
- * other frames of the read buffer.
+ * The package's AMQPView, as this project reads and writes AMQP fields: everything here that does
+ * imports it from this file.
  *
- * The package uses node's Buffer for them where there is one. Under Deno there always is, and
- * touching it for the first time loads node's compatibility layer: 10 ms of a process that lives
- * for 40 otherwise. The package also creates views by itself, so the methods are replaced for all
- * of them, and not in a subclass.
+ * Works around @cloudamqp/amqp-client 4.1.1:
+ * - It uses node's Buffer for strings where there is one. Under Deno there always is, and touching
+ *   it for the first time loads node's compatibility layer: 10 ms of a process that lives for 40
+ *   otherwise. Here TextEncoder and TextDecoder do it.
+ * - It trusts the length that a string or a byte array claims. Here both end where the view ends:
+ *   behind it lie other frames of the read buffer.
+ * - It rounds fractions to 32 bits and whole numbers of 64 bits to 53, and sets the prototype of a
+ *   table with a field named `__proto__`.
  *
- * Everything in this project that reads or writes AMQP fields imports AMQPView from here.
+ * The package creates views by itself, too. So the methods are replaced for all views, and not in a
+ * subclass.
  */
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
 
