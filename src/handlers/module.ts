@@ -124,31 +124,43 @@ export async function loadHandler(path: string, limitMs = 60_000): Promise<Handl
   );
 }
 
-/** A task with its body in the shapes that people want. */
+/**
+ * A task with its body in the shapes that people want. What they get is theirs, made when they ask
+ * for it: whatever they do to it (decoding in place, handing the buffer to another thread), a copy
+ * for another attempt is of the task as it came.
+ */
 class BodyReader implements HandlerTask {
   readonly id: string;
-  readonly body: Uint8Array;
-  readonly properties: Task["properties"];
   readonly queue: string;
   readonly exchange: string;
   readonly routingKey: string;
   readonly redelivered: boolean;
+  readonly #task: Task;
+  #body: Uint8Array | undefined;
+  #properties: Task["properties"] | undefined;
 
   constructor(task: Task) {
+    this.#task = task;
     this.id = task.id;
-    this.body = task.body;
-    this.properties = task.properties;
     this.queue = task.queue;
     ({ exchange: this.exchange, routingKey: this.routingKey } = originalRoute(task));
     this.redelivered = task.redelivered;
+  }
+
+  get body(): Uint8Array {
+    return this.#body ??= this.#task.body.slice();
   }
 
   get bytes(): Uint8Array {
     return this.body;
   }
 
+  get properties(): Task["properties"] {
+    return this.#properties ??= structuredClone(this.#task.properties);
+  }
+
   text(): string {
-    return new TextDecoder("utf-8", { fatal: true }).decode(this.body);
+    return new TextDecoder("utf-8", { fatal: true }).decode(this.#task.body);
   }
 
   json(): unknown {

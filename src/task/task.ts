@@ -7,7 +7,7 @@
  * - outcome: how a handler ended, as a value
  * - settle: turn an outcome into what the broker is told
  * - attempt: one run that started and was not interrupted by us
- * - crash: a delivery whose worker vanished
+ * - crash: a start whose worker vanished
  */
 import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
 
@@ -21,7 +21,7 @@ export type TaskProperties = AMQPProperties;
 export interface Task {
   /** `message_id`, or "" when the sender gave none. */
   readonly id: string;
-  /** Exactly the bytes that were sent. Owned by the handler; nobody writes to it. */
+  /** Exactly the bytes that were sent. Nobody writes to them: another attempt gets the same. */
   readonly body: Uint8Array;
   /** As they came, headers included. */
   readonly properties: TaskProperties;

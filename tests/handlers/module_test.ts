@@ -55,6 +55,27 @@ Deno.test("a module that waits for ever, or for another file, is told without co
   }
 });
 
+Deno.test("whatever a function does to what it was given, the task stays as it came", async () => {
+  const task = {
+    ...TASK,
+    body: Uint8Array.of(1, 2, 3),
+    properties: { messageId: "t", headers: { a: [1], b: Uint8Array.of(4), c: new Date(0) } },
+  };
+  const before = structuredClone(task);
+  const handler = functionHandler(({ bytes, body, properties }) => {
+    assertEquals([bytes === body, properties], [true, before.properties]);
+    bytes.reverse();
+    structuredClone(bytes, { transfer: [bytes.buffer as ArrayBuffer] });
+    (properties.headers!.a as number[]).push(2);
+    (properties.headers!.b as Uint8Array)[0] = 5;
+    (properties as Record<string, unknown>).messageId = "another";
+    throw new Error("fails");
+  }, { log() {} });
+  const context = { signal: new AbortController().signal, attempt: 1 };
+  assertEquals((await handler(task, context) as { reason: string }).reason, "fails");
+  assertEquals(task, before);
+});
+
 Deno.test("RetryTask may ask for any pause that is one, up to a hundred years", async () => {
   const thirtyDays = 30 * 86_400_000;
   const rows: [unknown, number | undefined][] = [
