@@ -15,7 +15,8 @@ import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication, Row } from "../message/message.ts";
 import type { QueueArguments, QueueFlags } from "./arguments.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
-import type { Store, StoredLane } from "../store/store.ts";
+import type { StoredLane } from "../store/lane_counters.ts";
+import type { Store } from "../store/store.ts";
 
 /** What a queue uses and whom it tells. */
 export interface QueueHost {

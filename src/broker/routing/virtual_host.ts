@@ -23,7 +23,7 @@ import {
 import { Queue, type QueueHost } from "../queue/queue.ts";
 import { comparedArguments, parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
 import type { StoredBinding, StoredExchange, StoredQueue, Subject } from "../store/definitions.ts";
-import type { StoredLane } from "../store/store.ts";
+import type { StoredLane } from "../store/lane_counters.ts";
 
 /** Clients look for it. Nothing is traced. */
 const TRACE = "amq.rabbitmq.trace";

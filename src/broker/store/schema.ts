@@ -218,8 +218,9 @@ function isOld(database: DatabaseSync, version: number): boolean {
   return wanted.every((name) => names.has(name));
 }
 
-function numberOf(database: DatabaseSync, sql: string): number {
-  return Number(Object.values(database.prepare(sql).get()!)[0]);
+/** The first value of the first row; 0 for NULL. */
+export function numberOf(database: DatabaseSync, sql: string): number {
+  return Number(Object.values(database.prepare(sql).get()!)[0] ?? 0);
 }
 
 function migrate(database: DatabaseSync): void {

@@ -1,0 +1,125 @@
+/** The data file: which one it is, whether it may be used, and whether it is still in its place. */
+
+import type { DatabaseSync } from "node:sqlite";
+import { findDamage, InUse } from "./copied_data.ts";
+import { numberOf, openDatabase, StorageError } from "./schema.ts";
+import { EXIT } from "../../errors.ts";
+
+export const DATA_FILE = "broker.db";
+
+/** Data files that this process has open: the locks on files are between processes. */
+const openFiles = new Set<string>();
+
+export class DataFile {
+  readonly database: DatabaseSync;
+  readonly #folder: string | undefined;
+  /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
+  readonly #inode: string | undefined;
+  readonly #inUse: InUse;
+
+  /**
+   * @param folder undefined: everything is in memory
+   * @throws {StorageError} when it cannot be used
+   */
+  constructor(folder: string | undefined) {
+    // SQLite would take such a name for a URI, whose parameters can turn off all that is promised.
+    this.#folder = folder?.replace(/^file:/, "./file:");
+    const path = this.pathOf(DATA_FILE);
+    // Before it is opened: closing a file ends the locks that this process has on it.
+    this.#refuseOpen(path);
+    this.database = openDatabase(path);
+    try {
+      this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
+      if (this.isCopy) refuseDamagedCopy(path, this.database);
+    } catch (error) {
+      this.database.close();
+      throw error;
+    }
+    this.#inode = inodeOf(path);
+    if (this.#inode !== undefined) openFiles.add(this.#inode);
+  }
+
+  /** Of another file beside it. */
+  pathOf(file: string): string {
+    return this.#folder === undefined ? ":memory:" : `${this.#folder}/${file}`;
+  }
+
+  /** Whether anything is kept over a restart. */
+  get isOnDisk(): boolean {
+    return this.#folder !== undefined;
+  }
+
+  /** Whether it is where the next start will look for it. */
+  get isInPlace(): boolean {
+    return inodeOf(this.pathOf(DATA_FILE)) === this.#inode;
+  }
+
+  /** It is a copy of one that was in use, and found to be whole. */
+  get isCopy(): boolean {
+    return this.#inUse.isCopy;
+  }
+
+  /** Bytes of it that are free to be written again. */
+  get reusableBytes(): number {
+    return numberOf(this.database, "PRAGMA freelist_count") *
+      numberOf(this.database, "PRAGMA page_size");
+  }
+
+  /** Must come before every change of it. */
+  mark(): void {
+    this.#inUse.mark();
+  }
+
+  /**
+   * What the log holds gets its place in the file.
+   * @returns whether that is all of it
+   */
+  emptyLog(mode: "RESTART" | "TRUNCATE"): boolean {
+    try {
+      return numberOf(this.database, `PRAGMA wal_checkpoint(${mode})`) === 0;
+    } catch {
+      return false;
+    }
+  }
+
+  close(): void {
+    try {
+      this.#inUse.clear();
+    } catch {
+      // The mark stays: the next start finds the same file.
+    }
+    this.database.close();
+    if (this.#inode !== undefined) openFiles.delete(this.#inode);
+  }
+
+  #refuseOpen(path: string): void {
+    const inode = inodeOf(path);
+    if (inode === undefined || !openFiles.has(inode)) return;
+    throw new StorageError(
+      `cannot use the data file ${path}: another broker of this process is using it`,
+      EXIT.temporary,
+    );
+  }
+}
+
+/** @returns undefined when there is no such file */
+function inodeOf(path: string): string | undefined {
+  if (path === ":memory:") return undefined;
+  try {
+    const { dev, ino } = Deno.statSync(path);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws {StorageError} when it was made while the original was written */
+function refuseDamagedCopy(path: string, database: DatabaseSync): void {
+  const damage = findDamage(database);
+  if (damage === undefined) return;
+  throw new StorageError(
+    `cannot use the data file ${path}: it was copied while a broker was using it, and is not whole ` +
+      `(${damage}); end the broker before its folder is copied`,
+    EXIT.badData,
+  );
+}

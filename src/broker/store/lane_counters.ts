@@ -1,0 +1,91 @@
+/** The counters of lanes in the data file: how much is in them, and how far they were delivered. */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { LaneRecord, Message } from "../message/message.ts";
+
+export interface StoredLane {
+  id: number;
+  queue: number;
+  priority: number;
+  depth: number;
+  bytes: number;
+  deliveredTo: number;
+  lastPosition: number;
+}
+
+export class LaneCounters {
+  readonly #database: DatabaseSync;
+  readonly #upsert: StatementSync;
+  readonly #changed = new Set<LaneRecord>();
+  /** Those that were delivered further, which alone is not worth a commit. */
+  readonly #delivered = new Set<LaneRecord>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#upsert = database.prepare(
+      "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
+        "VALUES (?, ?, ?, ?, ?, ?)",
+    );
+  }
+
+  /** Whether a commit would write anything. */
+  get dirty(): boolean {
+    return this.#changed.size > 0;
+  }
+
+  /** A durable message came or went. */
+  count(message: Message, change: 1 | -1): void {
+    message.lane.depth += change;
+    message.lane.bytes += change * message.bodyLength;
+    this.#changed.add(message.lane);
+  }
+
+  changed(lane: LaneRecord): void {
+    this.#changed.add(lane);
+  }
+
+  delivered(lane: LaneRecord): void {
+    this.#delivered.add(lane);
+  }
+
+  get hasDelivered(): boolean {
+    return this.#delivered.size > 0;
+  }
+
+  /** Makes the next commit write what {@link delivered} noted. */
+  forceDelivered(): void {
+    for (const lane of this.#delivered) this.#changed.add(lane);
+    this.#delivered.clear();
+  }
+
+  /** Inside the transaction of the caller. */
+  write(): void {
+    for (const lane of this.#changed) {
+      if (lane.dropped || lane.queueId === 0) continue;
+      const { id, queueId, priority, depth, bytes, deliveredTo } = lane;
+      this.#upsert.run(id, queueId, priority, depth, bytes, deliveredTo);
+    }
+  }
+
+  /** All of it is on disk. */
+  settled(): void {
+    this.#changed.clear();
+  }
+
+  /** @param lastPosition tells the highest position in use of a lane */
+  stored(lastPosition: (id: number) => number): StoredLane[] {
+    const rows = this.#database.prepare("SELECT * FROM lane").all();
+    return rows.map((row) => {
+      const id = row["id"] as number;
+      return {
+        id,
+        queue: row["queue"] as number,
+        priority: row["priority"] as number,
+        depth: row["depth"] as number,
+        bytes: row["bytes"] as number,
+        deliveredTo: row["delivered_to"] as number,
+        lastPosition: lastPosition(id),
+      };
+    });
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * Everything that writes the data file once it is open, and whether that works: commits, the
+ * deletion of what was given up, and the room on the disk for both.
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+import type { DataFile } from "./data_file.ts";
+import type { Definitions } from "./definitions.ts";
+import type { LaneCounters } from "./lane_counters.ts";
+import type { MessageTable } from "./message_table.ts";
+import type { Refusals } from "./refusals.ts";
+import { Reserve } from "./reserve.ts";
+import { describeStorageError, isDiskFull } from "./schema.ts";
+import type { Scratch } from "./scratch.ts";
+import { rollback, runTransaction } from "./transaction.ts";
+
+const RESERVE_FILE = "reserve";
+
+/** Milliseconds between two tries to get the reserve back. */
+const RESERVE_RETRY_MS = 1_000;
+
+/** What is written. */
+export interface Parts {
+  readonly file: DataFile;
+  readonly definitions: Definitions;
+  readonly messages: MessageTable;
+  readonly lanes: LaneCounters;
+  readonly scratch: Scratch;
+  readonly refusals: Refusals;
+}
+
+export class StoreWriter {
+  readonly #parts: Parts;
+  readonly #onFailure: (reason: string | undefined) => void;
+  readonly #reserve: Reserve;
+  #reserveTimer: ReturnType<typeof setTimeout> | undefined;
+  #isFailing = false;
+  #lastCommitFailed = false;
+  /** Set once reading has failed, for good: nothing more is entrusted to the file. */
+  #damaged: string | undefined;
+
+  /** @param onFailure told once why writing fails, and once with undefined that it works again */
+  constructor(parts: Parts, onFailure: (reason: string | undefined) => void) {
+    this.#parts = parts;
+    this.#onFailure = onFailure;
+    const { file } = parts;
+    this.#reserve = new Reserve(file.isOnDisk ? file.pathOf(RESERVE_FILE) : undefined);
+  }
+
+  /** As told to `onFailure`: the file cannot be written now, has no reserve, or is damaged. */
+  get isFailing(): boolean {
+    return this.#isFailing;
+  }
+
+  /** What the last commit held is still only in memory. */
+  get lastCommitFailed(): boolean {
+    return this.#lastCommitFailed;
+  }
+
+  /** Reading has failed. */
+  noteDamage(error: unknown): void {
+    this.#damaged = describeStorageError(error);
+    this.#report(this.#damaged);
+  }
+
+  /**
+   * Does what would come with the first change. Failing does no harm before that.
+   * Later there may be no file descriptor left for the scratch file.
+   */
+  prepare(): void {
+    const { file, scratch } = this.#parts;
+    try {
+      scratch.open();
+      file.mark();
+      this.#reserve.take(file.reusableBytes);
+    } catch {
+      // The first change tries again.
+      rollback(file.database);
+    }
+  }
+
+  /**
+   * Writes all changes and syncs them to disk.
+   * @returns whether they are safe on disk; if not, all of them are kept for the next try
+   */
+  commit(): boolean {
+    const error = this.#writeWithRoom();
+    if (error !== undefined) {
+      this.#lastCommitFailed = true;
+      this.#report(describeStorageError(error));
+      return false;
+    }
+    const { messages, definitions, lanes, refusals } = this.#parts;
+    messages.settled();
+    definitions.settled();
+    lanes.settled();
+    this.#lastCommitFailed = false;
+    this.#reportState();
+    refusals.tell();
+    return true;
+  }
+
+  /** @returns why it failed */
+  #writeWithRoom(): unknown {
+    const { file } = this.#parts;
+    let error = this.#write();
+    // What the log holds may find its place in the file, and then its room is used again.
+    if (isDiskFull(error) && file.emptyLog("RESTART")) error = this.#write();
+    if (isDiskFull(error) && this.#reserve.release()) error = this.#write();
+    return error;
+  }
+
+  #write(): unknown {
+    const { file, scratch } = this.#parts;
+    try {
+      scratch.write();
+      file.mark();
+      this.#writeTransaction();
+      return undefined;
+    } catch (error) {
+      rollback(file.database);
+      return error;
+    }
+  }
+
+  #writeTransaction(): void {
+    const { file, definitions, messages, lanes, refusals } = this.#parts;
+    runTransaction(file.database, refusals, {
+      all: () => {
+        definitions.write();
+        messages.write();
+      },
+      singly: (attempt) => {
+        definitions.writeSingly(attempt);
+        messages.writeSingly(attempt, (message) => lanes.count(message, -1));
+      },
+      last: () => lanes.write(),
+    });
+  }
+
+  /**
+   * Deletes some rows of purged messages.
+   * @param onSwept told of lanes of which nothing is left to delete
+   */
+  sweep(onSwept: (lane: number) => void): void {
+    const { file, messages, scratch } = this.#parts;
+    try {
+      file.mark();
+      sweep(messages, file.database);
+      if (scratch.messages !== undefined) sweep(scratch.messages, scratch.database!);
+      this.#reportState();
+    } catch (error) {
+      this.#report(describeStorageError(error));
+    }
+
+    function sweep(table: MessageTable, database: DatabaseSync): void {
+      try {
+        for (const lane of table.sweep()) onSwept(lane);
+      } finally {
+        rollback(database);
+      }
+    }
+  }
+
+  /** Publishers wait for the reserve, once it had to be given up. */
+  #reportState(): void {
+    clearTimeout(this.#reserveTimer);
+    const isMissing = this.#reserve.isReleased && !this.#restoreReserve();
+    if (isMissing) this.#reserveTimer = setTimeout(() => this.#reportState(), RESERVE_RETRY_MS);
+    if (this.#lastCommitFailed) return;
+    this.#report(this.#damaged ?? (isMissing ? "the disk is full" : undefined));
+  }
+
+  #restoreReserve(): boolean {
+    const { file } = this.#parts;
+    const take = () => this.#reserve.take(file.reusableBytes);
+    return take() || (file.emptyLog("TRUNCATE") && take());
+  }
+
+  #report(reason: string | undefined): void {
+    if ((reason !== undefined) === this.#isFailing) return;
+    this.#isFailing = reason !== undefined;
+    this.#onFailure(reason);
+  }
+
+  /** Leaves no reserve behind. */
+  close(): void {
+    clearTimeout(this.#reserveTimer);
+    this.#reserve.end();
+  }
+}
