@@ -3,7 +3,7 @@
  * makers' programs: declared as today's tutorials do (quorum) and as the older ones did (classic).
  */
 import { assertEquals } from "@std/assert";
-import { brokerMissing, virtualHost } from "../support/broker.ts";
+import { brokerMissing, onThisBroker, virtualHost } from "../support/broker.ts";
 import { type Output, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
@@ -37,7 +37,8 @@ for (const peer of peers) {
     for (const { name, run } of CASES) {
       const missing = brokerMissing ?? peer.missing;
       Deno.test({
-        name: `${peer.name}, ${type} queue: ${name}` + (missing ? ` (ignored: ${missing})` : ""),
+        name: onThisBroker(`${peer.name}, ${type} queue: ${name}`) +
+          (missing ? ` (ignored: ${missing})` : ""),
         ignore: missing !== undefined,
         fn: async () => {
           await place.clear();

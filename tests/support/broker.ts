@@ -136,8 +136,13 @@ export function brokerTest(
 ): void {
   const reason = provider.missing ??
     (limit === undefined || limit.only === brokerKind ? undefined : limit.because);
-  if (reason === undefined) Deno.test(name, fn);
-  else Deno.test.ignore(`${name} (ignored: ${reason})`, fn);
+  if (reason === undefined) Deno.test(onThisBroker(name), fn);
+  else Deno.test.ignore(`${onThisBroker(name)} (ignored: ${reason})`, fn);
+}
+
+/** The name of a test whose result depends on the broker: by it a run for one kind finds them. */
+export function onThisBroker(name: string): string {
+  return `${name} (${brokerKind})`;
 }
 
 function chooseKind(): BrokerKind {

@@ -124,8 +124,9 @@ brokerTest("a delay queue that would lose tasks or keep them ends the worker wit
       { durable: argument !== "durable", autoDelete: false },
     );
     await bench.send("x", { messageId: "t" });
-    // A supervisor starts it again and again; the task is not to blame, however often.
-    for (let start = 0; start < 4; start++) {
+    // A supervisor starts it again and again; the task is not to blame, however often. What is
+    // wrong with the queue makes no difference to that.
+    for (let starts = argument === "durable" ? 4 : 1; starts > 0; starts--) {
       await using worker = bench.worker("--backoff", "50ms", "--", "false");
       const { code, stderr } = await worker.ended();
       assertEquals(code, 73, argument);
