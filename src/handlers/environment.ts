@@ -34,7 +34,7 @@ function isOwn(name: string): boolean {
  * The `TASK_*` variables of one run. All are always there, empty where the task has no such
  * property, or one that no variable can hold (a NUL character).
  *
- * @param files paths; see TASK_META_FILE and TASK_SNOOZE_FILE in the README
+ * @param files paths; see TASK_META_FILE and TASK_SNOOZE_FILE in `worker --help`
  */
 export function taskEnvironment(
   task: Task,

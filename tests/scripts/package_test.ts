@@ -26,7 +26,7 @@ Deno.test("the package holds what its users need, and no tests", async () => {
   const places = new Set(files.map((path) => path.split("/")[0]));
   assertEquals(
     [...places].sort(),
-    ["CHANGELOG.md", "LICENSE", "README.md", "deno.json", "src", "types"],
+    ["CHANGELOG.md", "LICENSE", "README.md", "deno.json", "docs", "src", "types"],
   );
   assertEquals(files.includes("src/mod.ts"), true);
 });
