@@ -10,21 +10,22 @@
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelMethod, ClassId, ConnectionMethod, Type } from "@cloudamqp/amqp-client/amqp-frame";
-import {
-  ChannelError,
-  ConnectionError,
-  EXIT,
-  exitCodeForReply,
-  reason,
-  ToolError,
-} from "../errors.ts";
+import { ChannelError, ConnectionError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
-import { dial, type Socket, tlsFault } from "./dial.ts";
+import { type ChannelWatcher, ChannelWatchers } from "./channel_watchers.ts";
+import { dial, type Socket } from "./dial.ts";
 import { dispatch, type FrameReceiver, outOfTurn } from "./client/dispatch.ts";
-import { FrameBuffer, protocolError } from "./frame_buffer.ts";
+import {
+  asConnectionError,
+  closedByBroker,
+  lostConnection,
+  lostHandshake,
+  refusedByBroker,
+} from "./endings.ts";
+import { FRAME_END } from "./frame_buffer.ts";
+import { FrameReader } from "./frame_reader.ts";
 import {
   agree,
-  explainForeignBytes,
   PROTOCOL_HEADER,
   readClose,
   readStart,
@@ -36,30 +37,21 @@ import {
 import { Heartbeat } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
 import { type Attempt, reach } from "./reach.ts";
+import { Requests } from "./requests.ts";
 import { type Endpoint, redact, withPassword } from "./url.ts";
 import type { AMQPView } from "./client/view.ts";
 
 const FRAME_MAX_BYTES = 131072;
-/** How long the broker may take to answer a method, in milliseconds. */
-const REPLY_TIMEOUT_MS = 20_000;
 /** How long a polite goodbye may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1000;
 const SENT = Promise.resolve();
-const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, 0xce]);
+const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END]);
 
 /** Who this connection is, for the broker's tools. */
 export interface ClientIdentity {
   /** Connection name: "worker on host1 pid 42". */
   readonly name: string;
   readonly version: string;
-}
-
-/** Told about the end of a channel or of its consumer; at most one call each. */
-export interface ChannelWatcher {
-  /** The broker closed the channel, or the connection has ended. */
-  ended(error: ChannelError | ConnectionError): void;
-  /** The broker cancelled the consumer, for instance because its queue was deleted. */
-  cancelled?(consumerTag: string): void;
 }
 
 export class Transport extends AMQPBaseClient {
@@ -71,16 +63,13 @@ export class Transport extends AMQPBaseClient {
   readonly #socket: Socket;
   readonly #identity: ClientIdentity;
   readonly #outbox: Outbox;
-  readonly #frames = new FrameBuffer(FRAME_MAX_BYTES);
-  /** By the number of their channel. */
-  readonly #watchers = new Map<number, ChannelWatcher>();
+  readonly #reader: FrameReader;
+  readonly #watchers = new ChannelWatchers();
   /** Wake those who wait until the broker accepts publications. */
   #blockWaiters: (() => void)[] = [];
   #resolveEnded!: (error: ConnectionError) => void;
   /** Why it has ended. Written by {@link #end}. */
   #endError: ConnectionError | undefined;
-  /** The broker has sent something: what it says from now on are frames. */
-  #spoke = false;
   /** The handshake is through. */
   #opened = false;
   /** The broker has sent connection.close with this cause; the socket's end follows. */
@@ -88,8 +77,7 @@ export class Transport extends AMQPBaseClient {
   /** The handshake's next method from the broker; undefined once it is through. */
   #awaited: ConnectionMethod | undefined = ConnectionMethod.START;
   #beats: Heartbeat | undefined;
-  /** Reject the requests that wait for an answer. */
-  readonly #requests = new Set<(error: ConnectionError) => void>();
+  readonly #requests: Requests;
 
   private constructor(endpoint: Endpoint, socket: Socket, identity: ClientIdentity) {
     super(
@@ -106,6 +94,8 @@ export class Transport extends AMQPBaseClient {
     this.#socket = socket;
     this.#identity = identity;
     this.#outbox = new Outbox(socket, (error) => this.#lost(error));
+    this.#reader = new FrameReader(socket, endpoint, FRAME_MAX_BYTES);
+    this.#requests = new Requests(redact(endpoint), (error) => this.#end(error));
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
     this.onunblocked = () => this.#wakeBlocked();
   }
@@ -153,7 +143,7 @@ export class Transport extends AMQPBaseClient {
     });
     if (this.#endError !== undefined) return Promise.reject(this.#endError);
     this.#outbox.add(PROTOCOL_HEADER);
-    this.#readLoop();
+    this.#read();
     return opened;
   }
 
@@ -225,7 +215,7 @@ export class Transport extends AMQPBaseClient {
   watch(channel: AMQPChannel, watcher: ChannelWatcher): void {
     if (this.#endError !== undefined) watcher.ended(this.#endError);
     else if (channel.closed) watcher.ended(new ChannelError("the channel is closed", 0, ""));
-    else this.#watchers.set(channel.id, watcher);
+    else this.#watchers.add(channel.id, watcher);
   }
 
   /**
@@ -234,24 +224,8 @@ export class Transport extends AMQPBaseClient {
    * @param what the action, for the error: "declaring the queue"
    * @throws {ChannelError | ConnectionError}
    */
-  async request<T>(what: string, reply: Promise<T>): Promise<T> {
-    const { promise: ended, reject } = Promise.withResolvers<never>();
-    this.#requests.add(reject);
-    if (this.#endError !== undefined) reject(this.#endError);
-    try {
-      return await deadline(Promise.race([ended, reply]), REPLY_TIMEOUT_MS, () => {
-        const error = new ConnectionError(
-          `${redact(this.endpoint)} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
-        );
-        this.#end(error);
-        return error;
-      });
-    } catch (error) {
-      if (error instanceof ToolError) throw error;
-      throw new ChannelError(`${what} failed: ${reason(error)}`, 0, "", { cause: error });
-    } finally {
-      this.#requests.delete(reject);
-    }
+  request<T>(what: string, reply: Promise<T>): Promise<T> {
+    return this.#requests.answer(what, reply);
   }
 
   /** Says goodbye, waits a moment for the answer, and ends. Never throws. */
@@ -271,45 +245,23 @@ export class Transport extends AMQPBaseClient {
     this.#end(new ConnectionError("the connection was closed by us"));
   }
 
-  async #readLoop(): Promise<void> {
+  #read(): void {
+    const { frames } = this.#reader;
     const receiver = this.#frameReceiver();
-    const onFrame = (start: number, end: number) => {
-      // Nothing that follows connection.close means anything (section 1.4.2.9).
-      if (this.#endError === undefined && this.#goodbye === undefined) {
-        dispatch(receiver, this.#frames, start, end);
-      }
-    };
-    for (;;) {
-      let n: number | null;
-      try {
-        n = await this.#socket.read(this.#frames.room);
-      } catch (error) {
-        return this.#lost(error);
-      }
-      if (this.#endError !== undefined) return;
-      if (n === null) return this.#lost(undefined);
-      this.#beats?.heard();
-      try {
-        if (this.#spoke || this.#speaksFrames(n)) this.#frames.take(n, onFrame);
-      } catch (error) {
-        return this.#end(
-          error instanceof ConnectionError
-            ? error
-            : protocolError(`a frame cannot be read: ${reason(error)}`, error),
-        );
-      }
-    }
-  }
-
-  /** The first bytes tell AMQP frames from anything else. */
-  #speaksFrames(n: number): boolean {
-    const first = this.#frames.room.subarray(0, n);
-    if (first[0] === Type.METHOD) return this.#spoke = true;
-    throw new ConnectionError(
-      `cannot connect to ${redact(this.endpoint)}: ${explainForeignBytes(first)}`,
-      EXIT.protocol,
-      true,
-    );
+    const isEnded = () => this.#endError !== undefined;
+    this.#reader.run({
+      get isEnded() {
+        return isEnded();
+      },
+      heard: () => this.#beats?.heard(),
+      onFrame: (start, end) => {
+        // Nothing that follows connection.close means anything (section 1.4.2.9).
+        if (isEnded() || this.#goodbye !== undefined) return;
+        dispatch(receiver, frames, start, end);
+      },
+      onEnd: (cause) => this.#lost(cause),
+      onFault: (error) => this.#end(error),
+    });
   }
 
   #frameReceiver(): FrameReceiver {
@@ -349,7 +301,7 @@ export class Transport extends AMQPBaseClient {
     this.channelMax = tune.channelMax;
     this.frameMax = tune.frameMax;
     this.heartbeat = tune.heartbeat;
-    this.#frames.maxPayload = tune.frameMax;
+    this.#reader.frames.maxPayload = tune.frameMax;
     this.#awaited = ConnectionMethod.OPEN_OK;
     this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
     if (tune.heartbeat > 0) this.#beats = this.#keepAlive(tune.heartbeat);
@@ -367,14 +319,8 @@ export class Transport extends AMQPBaseClient {
   #onClose(args: AMQPView): void {
     const { code, text } = readClose(args);
     this.#outbox.add(writeCloseOk(0, ClassId.CONNECTION, ConnectionMethod.CLOSE_OK));
-    const refused = !this.#opened;
-    const error = this.#goodbye = new ConnectionError(
-      refused
-        ? `cannot log in at ${redact(this.endpoint)}: ${text} (${code})`
-        : `the broker closed the connection to ${redact(this.endpoint)}: ${text} (${code})`,
-      exitCodeForReply(code, text),
-      refused && exitCodeForReply(code, text) === EXIT.noPermission,
-    );
+    const describe = this.#opened ? closedByBroker : refusedByBroker;
+    const error = this.#goodbye = describe(this.endpoint, code, text);
     // The answer leaves before the socket closes; whoever waits is told after that.
     deadline(this.#outbox.flushed(), CLOSE_TIMEOUT_MS, () => error)
       .catch(() => {})
@@ -387,8 +333,7 @@ export class Transport extends AMQPBaseClient {
     this.#outbox.add(writeCloseOk(channelId, ClassId.CHANNEL, ChannelMethod.CLOSE_OK));
     if (channel === undefined) return;
     const error = new ChannelError(`the broker closed the channel: ${text} (${code})`, code, text);
-    const watcher = this.#watchers.get(channelId);
-    this.#watchers.delete(channelId);
+    const watcher = this.#watchers.take(channelId);
     delete this.channels[channelId];
     channel.setClosed(error);
     watcher?.ended(error);
@@ -397,7 +342,7 @@ export class Transport extends AMQPBaseClient {
   #onConsumerCancel(channelId: number, args: AMQPView): void {
     const [consumerTag] = args.getShortString(0);
     this.channels[channelId]?.consumers.delete(consumerTag);
-    this.#watchers.get(channelId)?.cancelled?.(consumerTag);
+    this.#watchers.cancelled(channelId, consumerTag);
   }
 
   /** @param seconds as agreed with the broker */
@@ -416,23 +361,10 @@ export class Transport extends AMQPBaseClient {
     });
   }
 
+  /** @param cause undefined: the broker closed the socket */
   #lost(cause: unknown): void {
-    const where = redact(this.endpoint);
-    const why = cause === undefined ? "the broker closed the socket" : reason(cause);
-    if (this.#opened) {
-      const sentence = `the connection to ${where} was lost: ${why}`;
-      return this.#end(new ConnectionError(sentence, EXIT.temporary, false, { cause }));
-    }
-    // With TLS 1.3 the broker refuses a client's certificate after the handshake, and its reset may
-    // overtake the reason.
-    const hint = this.endpoint.tls
-      ? ", as with a client certificate that is missing or refused"
-      : "";
-    const sentence = `cannot log in at ${where}: ${why} during the handshake${hint}`;
-    this.#end(
-      tlsFault(this.endpoint, cause) ??
-        new ConnectionError(sentence, EXIT.temporary, false, { cause }),
-    );
+    const describe = this.#opened ? lostConnection : lostHandshake;
+    this.#end(describe(this.endpoint, cause));
   }
 
   #end(cause: ConnectionError): void {
@@ -448,11 +380,9 @@ export class Transport extends AMQPBaseClient {
     const closing = this.closePromise;
     delete this.closePromise;
     closing?.[0]();
-    for (const reject of this.#requests) reject(error);
+    this.#requests.end(error);
     for (const channel of this.channels) channel?.setClosed(error);
-    const watchers = [...this.#watchers.values()];
-    this.#watchers.clear();
-    for (const watcher of watchers) watcher.ended(error);
+    this.#watchers.endAll(error);
     this.#wakeBlocked();
     this.#resolveEnded(error);
   }
@@ -462,9 +392,4 @@ export class Transport extends AMQPBaseClient {
     this.#blockWaiters = [];
     for (const resume of waiters) resume();
   }
-}
-
-function asConnectionError(error: unknown): ConnectionError {
-  if (error instanceof ConnectionError) return error;
-  return new ConnectionError(reason(error), EXIT.temporary, false, { cause: error });
 }

@@ -1,0 +1,55 @@
+/** What a connection has asked the broker for and has no answer to yet. */
+import { ChannelError, ConnectionError, reason, ToolError } from "../errors.ts";
+import { deadline } from "../time/deadline.ts";
+
+/** How long the broker may take to answer a method, in milliseconds. */
+const REPLY_TIMEOUT_MS = 20_000;
+
+export class Requests {
+  readonly #where: string;
+  readonly #onSilence: (error: ConnectionError) => void;
+  readonly #waiting = new Set<(error: ConnectionError) => void>();
+  /** Why no answer comes any more. */
+  #ended: ConnectionError | undefined;
+
+  /**
+   * @param where the broker, for the error
+   * @param onSilence told that the broker does not answer
+   */
+  constructor(where: string, onSilence: (error: ConnectionError) => void) {
+    this.#where = where;
+    this.#onSilence = onSilence;
+  }
+
+  /**
+   * Waits for an answer.
+   *
+   * @param what the action, for the error: "declaring the queue"
+   * @throws {ChannelError | ConnectionError}
+   */
+  async answer<T>(what: string, reply: Promise<T>): Promise<T> {
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    this.#waiting.add(reject);
+    if (this.#ended !== undefined) reject(this.#ended);
+    try {
+      return await deadline(Promise.race([ended, reply]), REPLY_TIMEOUT_MS, () => {
+        const error = new ConnectionError(
+          `${this.#where} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
+        );
+        this.#onSilence(error);
+        return error;
+      });
+    } catch (error) {
+      if (error instanceof ToolError) throw error;
+      throw new ChannelError(`${what} failed: ${reason(error)}`, 0, "", { cause: error });
+    } finally {
+      this.#waiting.delete(reject);
+    }
+  }
+
+  /** No answer comes any more: everything that waits, and whatever is asked later, rejects. */
+  end(error: ConnectionError): void {
+    this.#ended = error;
+    for (const reject of this.#waiting) reject(error);
+  }
+}
