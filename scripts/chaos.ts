@@ -9,7 +9,7 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
 import { Connector } from "../src/amqp/connection.ts";
-import { ensureDeclared, inspectQueue } from "../src/amqp/declare.ts";
+import { ensureQueue, inspectQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
 import { parseUrls } from "../src/amqp/url.ts";
@@ -204,7 +204,7 @@ async function publish(url: string, tasks: number): Promise<void> {
   const transport = await connect(url);
   const delays = BACKOFF_MS.concat(1_000).map((ms) => delayQueue(QUEUE, ms));
   for (const queue of [workQueue(QUEUE), deadQueue(QUEUE), ...delays]) {
-    await ensureDeclared(transport, queue);
+    await ensureQueue(transport, queue);
   }
   const publisher = await Publisher.open(transport);
   await Promise.all(Array.from({ length: tasks }, (_, i) =>
@@ -243,7 +243,7 @@ async function idle(url: string): Promise<boolean> {
 async function takeDead(url: string, deaths: Map<number, number>): Promise<void> {
   const transport = await connect(url);
   try {
-    await ensureDeclared(transport, deadQueue(QUEUE));
+    await ensureQueue(transport, deadQueue(QUEUE));
     const channel = await transport.openChannel();
     for (;;) {
       const message = await channel.basicGet(deadQueue(QUEUE).name, { noAck: true });

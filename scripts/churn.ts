@@ -11,7 +11,7 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
 import { Connector } from "../src/amqp/connection.ts";
-import { ensureDeclared } from "../src/amqp/declare.ts";
+import { ensureQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
 import { parseUrls } from "../src/amqp/url.ts";
@@ -182,8 +182,8 @@ async function churn(kind: string, tasks: number, lives: number, seed: number): 
   const started = performance.now();
   const transport = await connect(broker.url);
   for (const queue of QUEUES) {
-    await ensureDeclared(transport, workQueue(queue));
-    await ensureDeclared(transport, deadQueue(queue));
+    await ensureQueue(transport, workQueue(queue));
+    await ensureQueue(transport, deadQueue(queue));
   }
   const publisher = await Publisher.open(transport);
   let sent = 0;

@@ -37,7 +37,7 @@
  * @module
  */
 import { Connector } from "./amqp/connection.ts";
-import { ensureDeclared, ensureQueue } from "./amqp/declare.ts";
+import { ensureQueue, ensureWorkQueue } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { parseUrls } from "./amqp/url.ts";
@@ -118,7 +118,7 @@ export async function publishTasks(
   signal?.addEventListener("abort", giveUp);
   if (signal?.aborted) giveUp();
   try {
-    await ensureQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
+    await ensureWorkQueue(transport, { name: queue, type: "quorum", strict: false, create: true });
     await declareDelayQueues(transport, publications);
     const publisher = await Publisher.open(transport);
     await Promise.all(publications.map((publication) => publisher.publish(publication)));
@@ -192,7 +192,7 @@ async function declareDelayQueues(
 ): Promise<void> {
   const queues = new Map(publications.map(({ delayQueue }) => [delayQueue?.name, delayQueue]));
   for (const queue of queues.values()) {
-    if (queue !== undefined) await ensureDeclared(transport, queue);
+    if (queue !== undefined) await ensureQueue(transport, queue);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
 import { Connector } from "./amqp/connection.ts";
 import { deadline } from "./time/deadline.ts";
-import { ensureDeclared, ensureQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
+import { ensureQueue, ensureWorkQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { pause } from "./time/timer.ts";
@@ -239,7 +239,7 @@ async function requireHome(transport: Transport, queue: string): Promise<void> {
 }
 
 /**
- * Nearly always the queue is there and may be of any type. Whatever else it is, `ensureQueue` finds
+ * Nearly always the queue is there and may be of any type. Whatever else it is, `ensureWorkQueue` finds
  * out, and says so.
  *
  * @throws {ToolError}
@@ -252,8 +252,8 @@ async function openPublisher(
   const { name, create } = queue;
   const particular = queue.strict || queue.arguments !== undefined;
   if (delayQueue !== undefined) {
-    await ensureQueue(transport, queue); // the task would wait for nothing
-    if (create) await ensureDeclared(transport, delayQueue);
+    await ensureWorkQueue(transport, queue); // the task would wait for nothing
+    if (create) await ensureQueue(transport, delayQueue);
     return await Publisher.open(transport);
   }
   if (!create && !particular) return await Publisher.open(transport);
@@ -264,7 +264,7 @@ async function openPublisher(
       if (!(error instanceof ChannelError)) throw error;
     }
   }
-  await ensureQueue(transport, queue);
+  await ensureWorkQueue(transport, queue);
   return await Publisher.open(transport);
 }
 

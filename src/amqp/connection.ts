@@ -15,7 +15,7 @@ const LONGEST_DELAY_MS = 30_000;
  * @param attempt 0 after the first failure
  * @param random from 0 to 1
  */
-export function backoff(attempt: number, random: number): number {
+export function reconnectPause(attempt: number, random: number): number {
   return random * Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 20));
 }
 
@@ -89,7 +89,7 @@ export class Connector {
 
   /** Waits before the next round and says so. Grows with every call until `succeeded`. */
   async pause(why: string, signal: AbortSignal): Promise<void> {
-    const delay = backoff(this.#failures++, (this.#options.random ?? Math.random)());
+    const delay = reconnectPause(this.#failures++, (this.#options.random ?? Math.random)());
     this.#options.log.warn(`${why}; trying again in ${formatDuration(delay)}`);
     await sleep(delay, signal);
   }

@@ -4,7 +4,7 @@ import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
 import { deadline } from "../time/deadline.ts";
-import { ensureQueue, type QueuePolicy } from "./declare.ts";
+import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import { taskOf } from "./received_task.ts";
 import { ANSWER_MS, Settlements } from "./settlements.ts";
 import type { Transport } from "./transport.ts";
@@ -122,7 +122,7 @@ export class Consumption {
     options: ConsumptionOptions,
     held: boolean,
   ): Promise<Consumption> {
-    await ensureQueue(transport, options.queue);
+    await ensureWorkQueue(transport, options.queue);
     const channel = await transport.openChannel();
     const consumption = new Consumption(transport, channel, options);
     consumption.#held = held;

@@ -2,17 +2,8 @@
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
+import { type QueueSpec, type QueueType, workQueue } from "../task/topology.ts";
 import type { Transport } from "./transport.ts";
-
-export type QueueType = "quorum" | "classic";
-
-/** A queue as it should be created when it is missing. Always durable. */
-export interface QueueDeclaration {
-  readonly name: string;
-  readonly arguments: Readonly<Record<string, Field>>;
-  /** In what a queue that is there must agree: arguments, set or not, "durable"; default nothing. */
-  readonly essential?: readonly string[];
-}
 
 /** What the broker says of a queue. */
 export interface QueueState {
@@ -35,72 +26,49 @@ export interface QueuePolicy {
 }
 
 /**
- * Arguments of a work queue of a type: equal to what the tutorial's programs declare, so that both
- * can share it. The older ones declare a classic queue without arguments.
- */
-function queueArguments(type: QueueType): Record<string, Field> {
-  return type === "quorum" ? { "x-queue-type": "quorum" } : {};
-}
-
-/**
- * Looks the queue up and creates it when it is missing. An existing queue is used as it is.
- *
- * Each step has a channel of its own, because the broker closes the channel on a refusal.
+ * Makes sure that a work queue is there, as {@linkcode ensureQueue} does.
  *
  * @throws {ChannelError} missing and not to be created (404), of another type (406), no permission
  */
-export async function ensureQueue(transport: Transport, policy: QueuePolicy): Promise<QueueState> {
+export function ensureWorkQueue(transport: Transport, policy: QueuePolicy): Promise<QueueState> {
+  const queue = workQueue(policy.name, policy.type);
   const wanted = policy.arguments ?? {};
-  const declaration = {
-    name: policy.name,
-    arguments: { ...queueArguments(policy.type), ...wanted },
+  return ensureQueue(transport, {
+    name: queue.name,
+    arguments: { ...queue.arguments, ...wanted },
     essential: Object.keys(wanted),
-  };
-  for (let attempt = 1;; attempt++) {
-    try {
-      const state = await inspectQueue(transport, policy.name);
-      if (policy.strict) await checkType(transport, declaration);
-      if (declaration.essential.length > 0) await checkEssentials(transport, declaration);
-      return state;
-    } catch (error) {
-      if (!(error instanceof ChannelError) || error.replyCode !== 404 || !policy.create) {
-        throw error;
-      }
-    }
-    try {
-      return await declareQueue(transport, declaration);
-    } catch (error) {
-      // Somebody else created it in between, with other arguments: then it exists after all.
-      const overtaken = error instanceof ChannelError && error.replyCode === 406;
-      if (!overtaken || attempt === 2 || policy.strict) throw error;
-    }
-  }
+  }, policy);
 }
 
 /**
- * Looks a queue up and creates it when it is missing; one that is there is used as it is, if it has
+ * Looks a queue up and creates it when it is missing. One that is there is used as it is, if it has
  * what is essential.
  *
- * @throws {ChannelError} it may not be used or created, or does not do its work (406)
+ * Each step has a channel of its own, because the broker closes the channel on a refusal.
+ *
+ * @throws {ChannelError} missing and not to be created (404), of another type or without what is
+ *   essential (406), no permission
  */
-export async function ensureDeclared(
+export async function ensureQueue(
   transport: Transport,
-  queue: QueueDeclaration,
+  queue: QueueSpec,
+  { strict, create }: Pick<QueuePolicy, "strict" | "create"> = { strict: false, create: true },
 ): Promise<QueueState> {
   for (let attempt = 1;; attempt++) {
     try {
       const state = await inspectQueue(transport, queue.name);
-      if (queue.essential !== undefined) await checkEssentials(transport, queue);
+      if (strict) await checkType(transport, queue);
+      if (queue.essential?.length) await checkEssentials(transport, queue);
       return state;
     } catch (error) {
-      if (!(error instanceof ChannelError) || error.replyCode !== 404) throw error;
+      if (!(error instanceof ChannelError) || error.replyCode !== 404 || !create) throw error;
     }
     try {
       return await declareQueue(transport, queue);
     } catch (error) {
       // Somebody else created it in between, with other arguments: then it exists after all.
       const overtaken = error instanceof ChannelError && error.replyCode === 406;
-      if (!overtaken || attempt === 2) throw error;
+      if (!overtaken || attempt === 2 || strict) throw error;
     }
   }
 }
@@ -138,7 +106,7 @@ const LASTING: Lifetime = { durable: true, autoDelete: false };
  */
 export function declareQueue(
   transport: Transport,
-  queue: QueueDeclaration,
+  queue: QueueSpec,
   lifetime: Lifetime = LASTING,
 ): Promise<QueueState> {
   return onThrowawayChannel(
@@ -175,7 +143,7 @@ export async function deleteQueue(transport: Transport, name: string): Promise<v
 }
 
 /** An existing queue may differ in anything but the type that was asked for. */
-async function checkType(transport: Transport, queue: QueueDeclaration): Promise<void> {
+async function checkType(transport: Transport, queue: QueueSpec): Promise<void> {
   const wanted = queue.arguments["x-queue-type"] ?? "classic";
   for await (const { argument, isLast, refusal } of differences(transport, queue)) {
     const isType = argument === "x-queue-type";
@@ -191,7 +159,7 @@ async function checkType(transport: Transport, queue: QueueDeclaration): Promise
 }
 
 /** An existing queue may differ in anything but what makes it do its work, as far as one can see. */
-async function checkEssentials(transport: Transport, queue: QueueDeclaration): Promise<void> {
+async function checkEssentials(transport: Transport, queue: QueueSpec): Promise<void> {
   for await (const { argument, refusal } of differences(transport, queue)) {
     if (argument === undefined || !queue.essential?.includes(argument)) continue;
     throw new ChannelError(
@@ -203,7 +171,7 @@ async function checkEssentials(transport: Transport, queue: QueueDeclaration): P
   }
 }
 
-function describeEssentials({ essential = [], arguments: args }: QueueDeclaration): string {
+function describeEssentials({ essential = [], arguments: args }: QueueSpec): string {
   return essential.map((name) => {
     if (name === "durable") return "be durable";
     return args[name] === undefined
@@ -228,7 +196,7 @@ interface Difference {
  */
 async function* differences(
   transport: Transport,
-  { name, arguments: args }: QueueDeclaration,
+  { name, arguments: args }: QueueSpec,
 ): AsyncGenerator<Difference> {
   const known = new Set<string>();
   let { durable, autoDelete }: Lifetime = LASTING;

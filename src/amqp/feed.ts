@@ -4,7 +4,7 @@
  * order, over the next one.
  */
 import { ConnectionError, isPassing, ToolError } from "../errors.ts";
-import { backoff, type Connector } from "./connection.ts";
+import { type Connector, reconnectPause } from "./connection.ts";
 import type { Publication, Publisher } from "./publisher.ts";
 import { deadline } from "../time/deadline.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
@@ -157,7 +157,7 @@ export class Feed {
 
   async #connectPatiently(): Promise<void> {
     while (this.#failure === undefined) {
-      await pause(backoff(this.#failures++, Math.random()));
+      await pause(reconnectPause(this.#failures++, Math.random()));
       let transport: Transport;
       try {
         transport = await this.#options.connector.connect();

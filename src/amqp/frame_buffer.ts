@@ -1,11 +1,7 @@
 /** Cuts the bytes of a connection into AMQP frames (AMQP 0-9-1 section 4.2.3). */
 import { Type } from "@cloudamqp/amqp-client/amqp-frame";
 import { ConnectionError, EXIT } from "../errors.ts";
-
-/** Type octet, channel, size. */
-export const FRAME_HEADER_BYTES = 7;
-/** Closes every frame. */
-export const FRAME_END = 0xce;
+import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "./protocol.ts";
 
 /**
  * Bytes read and not yet used. Frames are views on the one buffer: whoever keeps something of a
@@ -23,8 +19,8 @@ export class FrameBuffer {
   constructor(maxPayload: number) {
     this.maxPayload = maxPayload;
     // Twice the largest frame: a whole frame always fits behind the rest of another.
-    this.bytes = new Uint8Array(2 * (maxPayload + FRAME_HEADER_BYTES + 1));
-    this.#largest = this.bytes.length - FRAME_HEADER_BYTES - 1;
+    this.bytes = new Uint8Array(2 * (maxPayload + FRAME_OVERHEAD));
+    this.#largest = this.bytes.length - FRAME_OVERHEAD;
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -59,7 +55,7 @@ export class FrameBuffer {
       if (end > this.#filled) break;
       if (this.bytes[end - 1] !== FRAME_END) {
         throw protocolError(
-          `a frame must end with the byte 206, and one ended with ${this.bytes[end - 1]}`,
+          `a frame must end with the byte ${FRAME_END}, and one ended with ${this.bytes[end - 1]}`,
         );
       }
       onFrame(position, end);

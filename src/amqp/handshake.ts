@@ -4,13 +4,8 @@ import { AMQPView } from "./client/view.ts";
 import { ConnectionError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import { protocolError } from "./frame_buffer.ts";
+import { FRAME_MIN_BYTES } from "./protocol.ts";
 import { type Endpoint, redact } from "./url.ts";
-
-/** The protocol header of AMQP 0-9-1: "AMQP" 0 0 9 1. */
-export const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
-
-/** The least frame_max that a peer may ask for (section 1.2, frame-min-size). */
-const FRAME_MIN_BYTES = 4096;
 
 /** What the broker says of itself in connection.start. */
 export interface ServerProperties {

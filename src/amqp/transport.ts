@@ -22,11 +22,9 @@ import {
   lostHandshake,
   refusedByBroker,
 } from "./endings.ts";
-import { FRAME_END } from "./frame_buffer.ts";
 import { FrameReader } from "./frame_reader.ts";
 import {
   agree,
-  PROTOCOL_HEADER,
   readClose,
   readStart,
   type ServerProperties,
@@ -36,6 +34,7 @@ import {
 } from "./handshake.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
+import { FRAME_END, PROTOCOL_HEADER } from "./protocol.ts";
 import { type Attempt, reach } from "./reach.ts";
 import { Requests } from "./requests.ts";
 import { type Endpoint, redact, withPassword } from "./url.ts";

@@ -1,6 +1,6 @@
 /** `new_task --lines`: every line of an input is a task. */
 import type { Connector } from "../amqp/connection.ts";
-import { ensureQueue, type QueuePolicy } from "../amqp/declare.ts";
+import { ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
 import { Feed, type Numbered } from "../amqp/feed.ts";
 import { type Publication, Publisher } from "../amqp/publisher.ts";
 import { ToolError } from "../errors.ts";
@@ -34,7 +34,7 @@ export async function sendLines(connector: Connector, order: LinesOrder): Promis
     connector,
     patience: timeout,
     openPublisher: async (transport) => {
-      await ensureQueue(transport, queue);
+      await ensureWorkQueue(transport, queue);
       // Where others are confirmed meanwhile, a single one may take longer.
       return await Publisher.open(transport, { confirmTimeout: 2 * timeout });
     },

@@ -3,7 +3,7 @@
  * on which whatever was not confirmed is sent again, with the same id.
  */
 import type { Connector } from "../amqp/connection.ts";
-import { ensureDeclared, ensureQueue, type QueuePolicy } from "../amqp/declare.ts";
+import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
 import { declareOnce, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
@@ -65,7 +65,7 @@ export class Sender {
   /** Connects, and makes a queue that is missing. @throws {ToolError} */
   async prepare(queue: QueuePolicy): Promise<void> {
     const line = await this.#line.open();
-    await declareOnce(line, queue.name, () => ensureQueue(line.transport, queue));
+    await declareOnce(line, queue.name, () => ensureWorkQueue(line.transport, queue));
   }
 
   /**
@@ -151,9 +151,9 @@ export class Sender {
     const { transport, publisher } = line;
     await this.#roomOn(transport, attempt);
     if (attempt.isOver) return;
-    await declareOnce(line, queue.name, () => ensureQueue(transport, queue));
+    await declareOnce(line, queue.name, () => ensureWorkQueue(transport, queue));
     if (delayQueue !== undefined) {
-      await declareOnce(line, delayQueue.name, () => ensureDeclared(transport, delayQueue));
+      await declareOnce(line, delayQueue.name, () => ensureQueue(transport, delayQueue));
     }
     await this.#roomOn(transport, attempt);
     // Whoever was told that it is over must not find it sent afterwards.

@@ -70,11 +70,19 @@ export interface History {
   readonly replays: number;
 }
 
+/** Headers that name further queues: a broker sends a copy of the message to each at once. */
+export const COPY_HEADERS: readonly string[] = ["CC", "BCC"];
+
 /**
  * Headers by which brokers steer dead-lettering. Carried along in a copy they would make RabbitMQ
  * see a cycle and drop the task silently, or count deliveries of another message.
  */
-const STEERING = new Set(["x-death", "x-delivery-count", "x-acquired-count", "CC", "BCC"]);
+const STEERING: ReadonlySet<string> = new Set([
+  "x-death",
+  "x-delivery-count",
+  "x-acquired-count",
+  ...COPY_HEADERS,
+]);
 const STEERING_PREFIXES = ["x-first-death-", "x-last-death-"];
 
 /** What a dead letter says; gone from a task that gets a new life. */

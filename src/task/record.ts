@@ -14,6 +14,7 @@ import {
   parseExpiration,
   parseTime,
 } from "./duration.ts";
+import { COPY_HEADERS } from "./headers.ts";
 import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
 import { readHeaders } from "./record_headers.ts";
 import { decode, membersOf, parseJson } from "./record_text.ts";
@@ -93,14 +94,17 @@ const SHORT_STRINGS = [
 const FIELDS: readonly string[] = [
   ...BODIES,
   ...SHORT_STRINGS.map(([name]) => name),
-  ...["queue", "priority", "headers", "expiration", "delay", "at"],
+  "queue",
+  "priority",
+  "headers",
+  "expiration",
+  "delay",
+  "at",
 ];
 
 const MAX_SHORT_STRING_BYTES = 255;
 /** RabbitMQ's name for the channel that asks; whoever is not asking is refused by the broker. */
 const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
-/** Headers by which brokers send copies to other queues. */
-const COPY_HEADERS: ReadonlySet<string> = new Set(["CC", "BCC"]);
 
 /**
  * Reads a record as text, where numbers keep all their digits and no field may be there twice.

@@ -129,7 +129,7 @@ export function decide(
       if (attempts >= policy.maxAttempts) {
         return { kind: "bury", reason: "max-attempts", attempts, failure: outcome };
       }
-      const pause = outcome.delayMs ?? backoff(attempts, policy);
+      const pause = outcome.delayMs ?? retryPause(attempts, policy);
       const most = pause * policy.jitter;
       const spread = spreadFor(most * random, most, delayTiers(policy.backoffMs));
       return park(pause + spread, { attempts, error: outcome.reason }, policy);
@@ -155,7 +155,7 @@ export function giveBack(history: History, starts = 0): Return {
 }
 
 /** The pause after a number of failed attempts, without jitter, in milliseconds. */
-export function backoff(attempts: number, policy: Pick<RetryPolicy, "backoffMs">): number {
+export function retryPause(attempts: number, policy: Pick<RetryPolicy, "backoffMs">): number {
   const pauses = policy.backoffMs;
   return pauses[Math.min(attempts, pauses.length) - 1]!;
 }

@@ -1,6 +1,6 @@
 /** Tasks that are not to be run before some time has passed. */
 import { UsageError } from "../errors.ts";
-import { parkedProperties } from "./headers.ts";
+import { COPY_HEADERS, parkedProperties } from "./headers.ts";
 import type { Task, TaskProperties } from "./task.ts";
 import {
   beginWait,
@@ -41,7 +41,7 @@ export function schedule(
         `has ${nameBytes}`,
     );
   }
-  for (const name of ["CC", "BCC"]) {
+  for (const name of COPY_HEADERS) {
     if (task.properties.headers?.[name] === undefined) continue;
     throw new UsageError(
       `a task that waits must be without the header ${name}, by which brokers send it on at once`,

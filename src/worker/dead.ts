@@ -1,5 +1,5 @@
 /** Looks into the dead queue of a work queue, and takes tasks back out of it. */
-import { ensureDeclared, inspectQueue, isMissing } from "../amqp/declare.ts";
+import { ensureQueue, inspectQueue, isMissing } from "../amqp/declare.ts";
 import { Publisher } from "../amqp/publisher.ts";
 import { taskOf } from "../amqp/received_task.ts";
 import type { Transport } from "../amqp/transport.ts";
@@ -101,7 +101,7 @@ export class DeadLetters {
       }
       const target = originQueue(task.properties) ?? this.#queue;
       if (!known.has(target)) {
-        await ensureDeclared(this.#transport, workQueue(target, options.queueType));
+        await ensureQueue(this.#transport, workQueue(target, options.queueType));
         known.add(target);
       }
       await publisher.publish({

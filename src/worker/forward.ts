@@ -4,7 +4,7 @@
  * not wait behind that.
  */
 import { type Connector, sleep } from "../amqp/connection.ts";
-import { declareQueue, deleteQueue, dropMessage, ensureDeclared } from "../amqp/declare.ts";
+import { declareQueue, deleteQueue, dropMessage, ensureQueue } from "../amqp/declare.ts";
 import { declareOnce, inTurn, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Original } from "../amqp/client/received_properties.ts";
 import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
@@ -149,7 +149,7 @@ function refusal(error: unknown, replyCodes: readonly number[]): unknown {
 /** @throws {QueueRefused} what is there is no such queue, or a permission is missing */
 async function declare({ transport }: Line, queue: QueueSpec): Promise<void> {
   try {
-    await ensureDeclared(transport, queue);
+    await ensureQueue(transport, queue);
   } catch (error) {
     throw refusal(error, [403, 406]);
   }

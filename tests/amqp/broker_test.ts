@@ -1,6 +1,6 @@
 /** Publisher and Consumer against a broker. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { ensureQueue, inspectQueue } from "../../src/amqp/declare.ts";
+import { ensureWorkQueue, inspectQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import type { Transport } from "../../src/amqp/transport.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError } from "../../src/errors.ts";
@@ -162,20 +162,20 @@ brokerTest(
     const name = uniqueName("amqp");
     const channel = await transport.openChannel();
     await channel.queueDeclare(name, { durable: true }, { "x-max-priority": 5 });
-    await ensureQueue(transport, policy(name, "quorum"));
-    await ensureQueue(transport, { ...policy(name, "classic"), strict: true });
+    await ensureWorkQueue(transport, policy(name, "quorum"));
+    await ensureWorkQueue(transport, { ...policy(name, "classic"), strict: true });
     await channel.queueDelete(name);
-    await ensureQueue(transport, policy(name, "classic"));
+    await ensureWorkQueue(transport, policy(name, "classic"));
     const error = await toolError(
-      ensureQueue(transport, { ...policy(name, "quorum"), strict: true }),
+      ensureWorkQueue(transport, { ...policy(name, "quorum"), strict: true }),
     );
     assertEquals(error.exitCode, EXIT.conflict);
     assertStringIncludes(error.message, "must be of the type quorum");
     await channel.queueDelete(name);
-    const missing = await toolError(ensureQueue(transport, { ...policy(name), create: false }));
+    const missing = await toolError(ensureWorkQueue(transport, { ...policy(name), create: false }));
     assertEquals(missing.exitCode, EXIT.unavailable);
     const states = await Promise.all(
-      [1, 2, 3].map(() => ensureQueue(transport, policy(name, "quorum"))),
+      [1, 2, 3].map(() => ensureWorkQueue(transport, policy(name, "quorum"))),
     );
     assertEquals(states.map((state) => state.messageCount), [0, 0, 0]);
     await channel.queueDelete(name);
@@ -205,7 +205,7 @@ brokerTest(
     await using connection = await open(node.url);
     const { transport } = connection;
     const name = uniqueName("amqp");
-    await ensureQueue(transport, policy(name));
+    await ensureWorkQueue(transport, policy(name));
     const publisher = await Publisher.open(transport);
     await Promise.all(Array.from({ length: 20 }, (_, i) => publisher.publish(task(name, `${i}`))));
     await using consumer = new TestConsumer(node.url, policy(name), { prefetch: 5 });
@@ -232,7 +232,7 @@ brokerTest(
     await using connection = await open(node.url);
     const { transport } = connection;
     const name = uniqueName("amqp");
-    await ensureQueue(transport, policy(name));
+    await ensureWorkQueue(transport, policy(name));
     const publisher = await Publisher.open(transport);
     for (let i = 0; i < 3; i++) await publisher.publish(task(name));
     const stops = Array.from({ length: 12 }, async (_, i) => {

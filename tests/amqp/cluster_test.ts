@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
 import type { Delivery } from "../../src/amqp/consumption.ts";
-import { ensureQueue } from "../../src/amqp/declare.ts";
+import { ensureWorkQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { EXIT, ToolError } from "../../src/errors.ts";
@@ -25,13 +25,13 @@ rabbitmqTest(
     assertEquals(await cluster.nodes[0]!.eval("length([node() | nodes()])."), "3");
     const queue = policy("flow", "quorum");
     const setup = await connectorOf(cluster.urls.join(",")).connect();
-    await ensureQueue(setup, queue);
+    await ensureWorkQueue(setup, queue);
     await setup.shutdown();
     const leader = await cluster.leaderOf(queue.name);
     // Everybody's first address is the node that dies.
     const classic = policy("at home on the leader", "classic");
     const local = await connectorOf(leader.url).connect();
-    await ensureQueue(local, classic);
+    await ensureWorkQueue(local, classic);
     await local.shutdown();
     const urls = [leader.url, ...cluster.urls.filter((url) => url !== leader.url)].join(",");
 
@@ -59,7 +59,7 @@ rabbitmqTest(
     async function flow(): Promise<void> {
       const transport = await connectorOf(urls).connectForever(new AbortController().signal, true);
       try {
-        await ensureQueue(transport!, queue);
+        await ensureWorkQueue(transport!, queue);
         const publisher = await Publisher.open(transport!);
         const pending = new Set<Promise<void>>();
         let failed = false;
@@ -90,7 +90,7 @@ rabbitmqTest(
     assertEquals([confirmed.size, leader.running], [TASKS, false]);
     const survivor = await connectorOf(urls).connect();
     // RabbitMQ 3 says 404 with a reason, RabbitMQ 4 ends the connection.
-    const refusal = await toolError(ensureQueue(survivor, classic));
+    const refusal = await toolError(ensureWorkQueue(survivor, classic));
     assertEquals(refusal.exitCode, EXIT.temporary, refusal.message);
     await survivor.shutdown();
     const { code, stderr } = await finish(

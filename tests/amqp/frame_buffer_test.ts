@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { FRAME_HEADER_BYTES, FrameBuffer } from "../../src/amqp/frame_buffer.ts";
+import { FrameBuffer } from "../../src/amqp/frame_buffer.ts";
+import { FRAME_HEADER_BYTES } from "../../src/amqp/protocol.ts";
 import { ConnectionError, EXIT } from "../../src/errors.ts";
 import { encodeFrame } from "../support/methods.ts";
 import { Random } from "../support/random.ts";

@@ -1,7 +1,7 @@
 /** What networks do: cut, swallow, in one direction or both, while idle and while busy. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { backoff, Connector } from "../../src/amqp/connection.ts";
-import { ensureQueue, inspectQueue } from "../../src/amqp/declare.ts";
+import { Connector, reconnectPause } from "../../src/amqp/connection.ts";
+import { ensureWorkQueue, inspectQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
@@ -46,7 +46,7 @@ async function blackHole(direction: Direction | undefined, busy: boolean): Promi
   await using direct = await open(node.url);
   await using connection = await open(`${proxy.url}?heartbeat=2`);
   const name = uniqueName("amqp");
-  await ensureQueue(direct.transport, policy(name));
+  await ensureWorkQueue(direct.transport, policy(name));
   const publisher = await Publisher.open(connection.transport);
   const publishing = busy ? publishUntilEnd(publisher, name) : undefined;
   if (busy) {
@@ -260,9 +260,9 @@ Deno.test("the pause between attempts doubles from half a second to 30, with ful
   const random = new Random(8);
   for (let attempt = 0; attempt < 5000; attempt += attempt < 40 ? 1 : 97) {
     const most = Math.min(30_000, 500 * 2 ** attempt);
-    assertEquals([backoff(attempt, 0), backoff(attempt, 1)], [0, most]);
+    assertEquals([reconnectPause(attempt, 0), reconnectPause(attempt, 1)], [0, most]);
     const part = random.next();
-    assertEquals(backoff(attempt, part), part * most);
+    assertEquals(reconnectPause(attempt, part), part * most);
   }
 });
 

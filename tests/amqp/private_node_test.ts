@@ -1,6 +1,6 @@
 /** What needs a RabbitMQ node of its own: TLS, limits, alarms, death. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { ensureQueue, inspectQueue } from "../../src/amqp/declare.ts";
+import { ensureWorkQueue, inspectQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import { ConnectionError, EXIT, InputError, ToolError } from "../../src/errors.ts";
@@ -160,7 +160,7 @@ async function tls(
 async function tooLarge(node: RabbitmqNode): Promise<void> {
   await using connection = await open(node.url);
   const { transport } = connection;
-  await ensureQueue(transport, policy("large"));
+  await ensureWorkQueue(transport, policy("large"));
   const publisher = await Publisher.open(transport);
   await publisher.publish(task("large", new Uint8Array(1000)));
   const error = await toolError(publisher.publish(task("large", new Uint8Array(1001))));
@@ -188,7 +188,7 @@ async function alarm(node: RabbitmqNode): Promise<void> {
   await using proxy = await Proxy.start(node.port);
   await using control = await open(node.url);
   const first = await open(proxy.url);
-  await ensureQueue(control.transport, policy("alarm"));
+  await ensureWorkQueue(control.transport, policy("alarm"));
   const before = await Publisher.open(first.transport, { confirmTimeout: 500 });
   await before.publish(task("alarm"));
   await node.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1");
@@ -221,7 +221,7 @@ async function death(node: RabbitmqNode): Promise<void> {
   let sent = 0;
   let failed = 0;
   const connection = await open(node.url);
-  await ensureQueue(connection.transport, queue);
+  await ensureWorkQueue(connection.transport, queue);
   await using consumer = new TestConsumer(node.url, queue, {
     prefetch: 20,
     random: () => 0.2,

@@ -1,12 +1,12 @@
 /** What tests of a whole worker need: the program as a process, and a look at its queues. */
 import { Connector } from "../../src/amqp/connection.ts";
-import { declareQueue, inspectQueue, type QueueDeclaration } from "../../src/amqp/declare.ts";
+import { declareQueue, inspectQueue } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import type { Transport } from "../../src/amqp/transport.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
-import { workQueue } from "../../src/task/topology.ts";
+import { type QueueSpec, workQueue } from "../../src/task/topology.ts";
 import { spawn, type TestProcess } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
@@ -32,7 +32,7 @@ export class QueueBench implements AsyncDisposable {
   }
 
   /** @param declaration arguments of the queue; default as the tools declare it */
-  static async open(url: string, declaration?: QueueDeclaration["arguments"]): Promise<QueueBench> {
+  static async open(url: string, declaration?: QueueSpec["arguments"]): Promise<QueueBench> {
     const transport = await connectorFor(url).connect();
     const bench = new QueueBench(url, transport, await Publisher.open(transport));
     await declareQueue(transport, {

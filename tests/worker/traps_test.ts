@@ -6,8 +6,8 @@ import { installed, spawn } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
-import { declareQueue, type QueueDeclaration } from "../../src/amqp/declare.ts";
-import { delayQueue } from "../../src/task/topology.ts";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { delayQueue, type QueueSpec } from "../../src/task/topology.ts";
 import { QueueBench } from "./bench.ts";
 
 const { url } = await sharedNode();
@@ -108,7 +108,7 @@ brokerTest("a delay queue may differ in what does no harm", async () => {
 });
 
 brokerTest("a delay queue that would lose tasks or keep them ends the worker with 73", async () => {
-  const wrongs: [string, QueueDeclaration["arguments"]][] = [
+  const wrongs: [string, QueueSpec["arguments"]][] = [
     ["x-message-ttl", { "x-message-ttl": 60_000 }],
     ["x-dead-letter-routing-key", { "x-dead-letter-routing-key": "elsewhere" }],
     ["x-expires", { "x-expires": 3_600_000 }],

@@ -10,7 +10,8 @@ import { AMQPView } from "./view.ts";
 import { EXIT, TaskError } from "../../errors.ts";
 import type { Field, TaskProperties } from "../../task/task.ts";
 import { type Original, writeCopy } from "./received_properties.ts";
-import { FRAME_END, FRAME_HEADER_BYTES, protocolError } from "../frame_buffer.ts";
+import { protocolError } from "../frame_buffer.ts";
+import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../protocol.ts";
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
@@ -101,7 +102,7 @@ export class ContentWriter {
   constructor(channelId: number, frameMax: number) {
     this.#channelId = channelId;
     this.#frameMax = frameMax;
-    this.#inlineMax = Math.min(INLINE_BODY_BYTES, frameMax - FRAME_HEADER_BYTES - 1);
+    this.#inlineMax = Math.min(INLINE_BODY_BYTES, frameMax - FRAME_OVERHEAD);
     this.#scratch = new AMQPView(new ArrayBuffer(METHOD_FRAME_BYTES + 2 * frameMax));
     this.#bytes = new Uint8Array(this.#scratch.buffer);
   }
@@ -147,7 +148,7 @@ export class ContentWriter {
       return [this.#encoded(end)];
     }
     const pieces: Uint8Array[] = [this.#bytes.slice(0, end)];
-    const most = this.#frameMax - FRAME_HEADER_BYTES - 1;
+    const most = this.#frameMax - FRAME_OVERHEAD;
     for (let position = 0; position < body.length; position += most) {
       const part = body.subarray(position, position + most);
       this.#writeFrameStart(0, Type.BODY, part.length);

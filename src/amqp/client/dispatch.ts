@@ -14,7 +14,8 @@ import {
   Type,
 } from "@cloudamqp/amqp-client/amqp-frame";
 import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
-import { FRAME_HEADER_BYTES, type FrameBuffer, protocolError } from "../frame_buffer.ts";
+import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
+import { FRAME_HEADER_BYTES } from "../protocol.ts";
 import { comesFromBroker } from "./methods.ts";
 import { AMQPView } from "./view.ts";
 

@@ -1,6 +1,7 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
+import { PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { readCredentials } from "../login/credentials.ts";
@@ -25,8 +26,6 @@ import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
 import type { Users } from "../login/users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
-
-const PROTOCOL_HEADER = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
 
 /** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */
 const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];

@@ -1,5 +1,6 @@
 /** Frames (AMQP 0-9-1 section 4.2.3) taken from and put into byte arrays. */
 
+import { FRAME_END, FRAME_OVERHEAD } from "../../amqp/protocol.ts";
 import { ByteWriter } from "./bytes.ts";
 import {
   type Arguments,
@@ -9,16 +10,8 @@ import {
   type MethodName,
 } from "./methods.ts";
 
+export { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../../amqp/protocol.ts";
 export const FrameType = { method: 1, header: 2, body: 3, heartbeat: 8 } as const;
-
-/** The last byte of every frame. */
-export const FRAME_END = 206;
-
-/** Type, channel and length before the payload. */
-export const FRAME_HEADER_BYTES = 7;
-
-/** Everything of a frame that is not payload. */
-export const FRAME_OVERHEAD = 8;
 
 /** Puts frames behind one another into a growing buffer. */
 export class FrameWriter extends ByteWriter {

@@ -1,0 +1,14 @@
+/** What AMQP 0-9-1 itself lays down, for both sides of a connection. */
+
+/** What a client says first: "AMQP" 0 0 9 1 (section 4.2.2). */
+export const PROTOCOL_HEADER: Uint8Array = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
+
+/** Before the payload of a frame: type, channel and size (section 4.2.3). */
+export const FRAME_HEADER_BYTES = 7;
+/** The last byte of every frame. */
+export const FRAME_END = 206;
+/** Everything of a frame that is not payload. */
+export const FRAME_OVERHEAD = FRAME_HEADER_BYTES + 1;
+
+/** The least frame_max that a peer may ask for (section 1.2, frame-min-size). */
+export const FRAME_MIN_BYTES = 4096;
