@@ -143,3 +143,29 @@ contract("What a commit makes room for is delivered after commit-ok", async (t) 
   await channel.call("tx.commit");
   assertEquals((await channel.expectContent()).text, "b");
 });
+
+contract(
+  "More deliveries than are settled in one go: taken back together, settled together",
+  async (t) => {
+    const peer = await t.peer();
+    const [channel, watcher] = [await peer.open(1), await peer.open(2)];
+    const queue = await t.queue(channel);
+    const bodies = Array.from({ length: 1_000 }, (_, n) => `${n}`);
+    await t.fill(channel, queue, ...bodies);
+    await channel.call("tx.select");
+    await channel.call("basic.consume", { queue });
+    for (let n = 0; n < 1_000; n++) await channel.expectContent();
+    await channel.send("basic.ack", { deliveryTag: 0, multiple: true });
+    await channel.call("tx.rollback");
+    await channel.send("basic.ack", { deliveryTag: 900, multiple: true });
+    await channel.call("tx.rollback");
+    await channel.send("basic.ack", { deliveryTag: 800, multiple: true });
+    await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: true });
+    await channel.send("basic.cancel", { consumerTag: "x", noWait: true });
+    await channel.call("tx.rollback");
+    await channel.send("basic.ack", { deliveryTag: 700, multiple: true });
+    await channel.call("tx.commit");
+    await channel.call("channel.close");
+    assertEquals(await t.drain(watcher, queue), bodies.slice(700));
+  },
+);

@@ -161,8 +161,7 @@ export class Channel {
   #txRollback(): void {
     this.#requireTransaction();
     this.publishing.takeHeld();
-    this.#settling.restore(this.#settling.takeHeld());
-    this.#send("tx.rollback-ok", {});
+    this.#settling.rollback(() => this.#send("tx.rollback-ok", {}));
   }
 
   #requireTransaction(): void {

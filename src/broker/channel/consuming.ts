@@ -197,7 +197,7 @@ export class Consuming implements ConsumerOwner, Requester {
   }
 
   #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
-    this.unacked.add({ tag, message, queue, consumer, at: now() });
+    this.unacked.add({ tag, message, queue, consumer, at: now(), isTaken: false });
     queue.release(message);
   }
 

@@ -1,17 +1,22 @@
 /**
  * What a client says of the deliveries of a channel: done, back to the queue, or not wanted. It is
- * applied at once or, in a transaction, held until the client commits.
+ * applied at once or, in a transaction, held until the client commits. What names many is worked
+ * off in pieces, before the connection's next frame.
  */
 
 import type { ChannelHost } from "./host.ts";
 import type { Consuming } from "./consuming.ts";
 import { notImplemented } from "../wire/faults.ts";
 import type { Arguments } from "../wire/methods.ts";
+import type { Slice, Work } from "../../time/scheduler.ts";
 import { type Delivery, requeueAll, type Unacked } from "./unacked.ts";
 
 type Outcome = "ack" | "requeue" | "reject";
 
-/** Deliveries that were named by one method, out of {@link Unacked}. */
+/** Deliveries between two looks at the clock. */
+const PIECE = 128;
+
+/** Deliveries that were named by one method, or some of them. */
 export interface Settlement {
   readonly deliveries: Delivery[];
   readonly outcome: Outcome;
@@ -37,9 +42,54 @@ export class Settling {
    * @throws {Fault} precondition-failed when there is no such delivery
    */
   settle(tag: number, multiple: boolean, outcome: Outcome): void {
-    const deliveries = this.#unacked.take(tag, multiple);
-    if (this.#held !== undefined) this.#held.push({ deliveries, outcome });
-    else this.apply({ deliveries, outcome });
+    if (multiple && tag === 0) return this.#settleUpTo(this.#unacked.lastTag, outcome);
+    const delivery = this.#unacked.find(tag);
+    if (multiple) this.#settleUpTo(tag, outcome);
+    else this.#settle({ deliveries: [delivery], outcome });
+  }
+
+  #settle(settlement: Settlement): void {
+    if (this.#held === undefined) return this.apply(settlement);
+    this.#unacked.take(settlement.deliveries);
+    this.#held.push(settlement);
+  }
+
+  /** What goes back to a queue does so in one go: nobody may get a later one before an earlier one. */
+  #settleUpTo(last: number, outcome: Outcome): void {
+    const waiting = this.#unacked.waiting();
+    const whole: Delivery[] = [];
+    this.#inPieces(() => {
+      const deliveries: Delivery[] = [];
+      let isLast = false;
+      while (deliveries.length < PIECE && !isLast) {
+        const { value } = waiting.next();
+        isLast = value === undefined || value.tag >= last;
+        if (value !== undefined && value.tag <= last) deliveries.push(value);
+      }
+      if (outcome === "requeue") { for (const delivery of deliveries) whole.push(delivery); }
+      else this.#settle({ deliveries, outcome });
+      const waits = outcome === "reject" && this.#held === undefined && !isLast &&
+        deliveries.at(-1)?.queue.isDying === true;
+      return isLast ? "done" : waits ? "waits" : "more";
+    }, () => {
+      if (whole.length > 0) this.#settle({ deliveries: whole, outcome });
+    });
+  }
+
+  /** @param then when all pieces are done */
+  #inPieces(piece: () => "done" | "more" | "waits", then: () => void): void {
+    const first = piece();
+    if (first === "done") return then();
+    const work: Work = {
+      work(slice: Slice): boolean {
+        for (;;) {
+          const state = piece();
+          if (state !== "more") return state === "waits";
+          if (slice.isOver) return true;
+        }
+      },
+    };
+    this.#session.finishFirst(this.#channel, work, then);
   }
 
   nack({ deliveryTag, multiple, requeue }: Arguments<"basic.nack">): void {
@@ -50,7 +100,7 @@ export class Settling {
   recover(requeue: boolean, answer: "basic.recover-ok" | undefined): void {
     if (!requeue) throw notImplemented("requeue=false");
     if (answer !== undefined) this.#session.send(this.#channel, answer, {});
-    this.apply({ deliveries: this.#unacked.takeAll(), outcome: "requeue" });
+    this.apply({ deliveries: [...this.#unacked.waiting()], outcome: "requeue" });
   }
 
   apply({ deliveries, outcome }: Settlement): void {
@@ -74,22 +124,26 @@ export class Settling {
     this.#held ??= [];
   }
 
-  /** What was held, to be applied or restored. The next transaction begins. */
+  /** What was held, to be applied. The next transaction begins. */
   takeHeld(): Settlement[] {
     const held = this.#held!;
     this.#held = [];
     return held;
   }
 
-  /** Deliveries whose settlement was rolled back may be settled again. */
-  restore(held: Settlement[]): void {
-    this.#unacked.restore(held.flatMap(({ deliveries }) => deliveries));
+  /** Nothing was said. @param then when all deliveries may be settled again */
+  rollback(then: () => void): void {
+    const held = this.takeHeld();
+    this.#inPieces(() => {
+      const settlement = held.pop();
+      if (settlement !== undefined) this.#unacked.restore(settlement.deliveries);
+      return held.length === 0 ? "done" : "more";
+    }, then);
   }
 
   /** The channel is over: what it holds goes back to the queues. */
   end(): void {
-    const uncommitted = this.#held?.flatMap(({ deliveries }) => deliveries) ?? [];
     this.#held = undefined;
-    requeueAll([...uncommitted, ...this.#unacked.end()]);
+    requeueAll(this.#unacked.end());
   }
 }

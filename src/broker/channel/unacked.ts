@@ -2,8 +2,9 @@
  * The deliveries of one channel that wait for an acknowledgement, by delivery tag, and the time
  * that they have for it.
  *
- * States of a delivery: waiting > taken > settled, or taken > waiting when a transaction is rolled
- * back. Only what waits can be named or times out; what is taken still counts against the limits.
+ * States of a delivery: waiting > settled, or waiting > taken > settled, or taken > waiting when a
+ * transaction is rolled back. Only what waits can be named or times out; what is taken keeps its
+ * place, and counts against the limits.
  */
 
 import type { ChannelHost } from "./host.ts";
@@ -22,16 +23,18 @@ export interface Delivery {
   /** Milliseconds since the epoch, by the clock of `clock.ts`. */
   readonly at: number;
   readonly tag: number;
+  /** Named by an acknowledgement that is not applied yet. Written by {@link Unacked}. */
+  isTaken: boolean;
 }
 
 export class Unacked {
   readonly #session: ChannelHost;
   readonly #channel: number;
-  /** Those that wait, in the order of their tags. */
+  /** Those that wait or are taken, in the order of their tags. */
   readonly #byTag = new Map<number, Delivery>();
-  /** Deliveries that wait or are taken. Written here only. */
-  size = 0;
-  /** Those of them that went to consumers: what a limit for the whole channel counts. Written here
+  /** The highest tag so far, or 0. Written here only. */
+  lastTag = 0;
+  /** Those deliveries that went to consumers: what a limit for the whole channel counts. Written here
    * only. */
   consumed = 0;
   /** Not later than the first delivery times out; undefined when there was none to time out. */
@@ -44,7 +47,7 @@ export class Unacked {
 
   add(delivery: Delivery): void {
     this.#byTag.set(delivery.tag, delivery);
-    this.size++;
+    this.lastTag = delivery.tag;
     const expires = delivery.at + this.#timeoutOf(delivery.queue);
     if (this.#timeout === undefined || expires < this.#timeout.at) this.#armTimeout(expires);
     if (delivery.consumer === undefined) return;
@@ -52,55 +55,50 @@ export class Unacked {
     delivery.consumer.unacked++;
   }
 
-  /** What was taken out is settled for good, and makes room. */
+  /** Deliveries that wait or are taken. */
+  get size(): number {
+    return this.#byTag.size;
+  }
+
+  /** What waits under a tag. @throws {Fault} precondition-failed when there is no such delivery */
+  find(tag: number): Delivery {
+    const delivery = this.#byTag.get(tag);
+    if (delivery === undefined || delivery.isTaken) {
+      throw preconditionFailed(`unknown delivery tag ${tag}`);
+    }
+    return delivery;
+  }
+
+  /** All that waits, in the order of the tags. Some of it may be settled or taken meanwhile. */
+  *waiting(): Generator<Delivery> {
+    for (const delivery of this.#byTag.values()) if (!delivery.isTaken) yield delivery;
+  }
+
+  take(deliveries: Delivery[]): void {
+    for (const delivery of deliveries) delivery.isTaken = true;
+  }
+
+  /** They wait again. */
+  restore(deliveries: Delivery[]): void {
+    for (const delivery of deliveries) delivery.isTaken = false;
+  }
+
+  /** They are settled for good, and make room. */
   settled(deliveries: Delivery[]): void {
-    this.size -= deliveries.length;
-    for (const { consumer } of deliveries) {
+    for (const { tag, consumer } of deliveries) {
+      this.#byTag.delete(tag);
       if (consumer === undefined) continue;
       this.consumed--;
       consumer.unacked--;
     }
   }
 
-  /**
-   * Takes out what an acknowledgement names. It counts until it is {@link settled}.
-   * @param tag 0 with `multiple` means all
-   * @throws {Fault} precondition-failed when there is no such delivery
-   */
-  take(tag: number, multiple: boolean): Delivery[] {
-    if (multiple && tag === 0) return this.takeAll();
-    const delivery = this.#byTag.get(tag);
-    if (delivery === undefined) throw preconditionFailed(`unknown delivery tag ${tag}`);
-    if (!multiple) {
-      this.#byTag.delete(tag);
-      return [delivery];
-    }
-    const taken: Delivery[] = [];
-    for (const [other, earlier] of this.#byTag) {
-      if (other > tag) break;
-      this.#byTag.delete(other);
-      taken.push(earlier);
-    }
-    return taken;
-  }
-
-  takeAll(): Delivery[] {
-    const taken = [...this.#byTag.values()];
-    this.#byTag.clear();
-    return taken;
-  }
-
-  /** Takes back what {@link take} gave out. */
-  restore(deliveries: Delivery[]): void {
-    const all = deliveries.concat(this.takeAll());
-    all.sort((one, other) => one.tag - other.tag);
-    for (const delivery of all) this.#byTag.set(delivery.tag, delivery);
-  }
-
-  /** The channel is over. @returns what still waited */
+  /** The channel is over. @returns what was not settled */
   end(): Delivery[] {
     this.#session.deadlines.cancel(this.#timeout);
-    return this.takeAll();
+    const left = [...this.#byTag.values()];
+    this.#byTag.clear();
+    return left;
   }
 
   // -- the acknowledgement timeout --
@@ -135,7 +133,7 @@ export class Unacked {
   /** Timeouts differ between queues, so the oldest delivery need not be the first. */
   #firstToExpire(): { at: number; timeout: number } | undefined {
     let first: { at: number; timeout: number } | undefined;
-    for (const { queue, at: since } of this.#byTag.values()) {
+    for (const { queue, at: since } of this.waiting()) {
       const timeout = this.#timeoutOf(queue);
       if (first === undefined || since + timeout < first.at) {
         first = { at: since + timeout, timeout };
