@@ -2,6 +2,7 @@
 import { ConnectionError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Logger } from "../observe/log.ts";
+import { sleep } from "../time/sleep.ts";
 import { type ClientIdentity, Transport } from "./transport.ts";
 import { type Endpoint, redact } from "./url.ts";
 
@@ -122,18 +123,4 @@ async function unlessAborted<T extends object>(
     // The signal lives as long as the worker.
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-/** Resolves after `ms` milliseconds or when the signal aborts. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -1,5 +1,5 @@
 /** `worker dead` and `worker queues`: looking at queues instead of working. */
-import { Connector, sleep } from "../amqp/connection.ts";
+import { Connector } from "../amqp/connection.ts";
 import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, TaskError, ToolError, UsageError } from "../errors.ts";
@@ -30,6 +30,7 @@ import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
+import { sleep } from "../time/sleep.ts";
 
 const match: Flag<RegExp | undefined> = {
   value: "REGEX",

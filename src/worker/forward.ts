@@ -3,7 +3,7 @@
  * a broker that blocks publishers stops reading from their connections, and acknowledgements must
  * not wait behind that.
  */
-import { type Connector, sleep } from "../amqp/connection.ts";
+import type { Connector } from "../amqp/connection.ts";
 import { declareQueue, deleteQueue, dropMessage, ensureQueue } from "../amqp/declare.ts";
 import { declareOnce, inTurn, type Line, PublishingLine } from "../amqp/line.ts";
 import type { Original } from "../amqp/client/received_properties.ts";
@@ -11,6 +11,7 @@ import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
+import { sleep } from "../time/sleep.ts";
 
 /** Attempts before a copy is given up, and the pause after the first, doubled each time. */
 const TRIES = 5;

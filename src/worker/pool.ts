@@ -3,7 +3,6 @@
  * them in bounds: it starts anew with every connection, while a task whose connection was lost
  * still runs, and it does not count what was acknowledged early.
  */
-import { sleep } from "../amqp/connection.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -26,6 +25,7 @@ import type { Pace } from "./pace.ts";
 import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
 import type { Starts } from "./starts.ts";
+import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;

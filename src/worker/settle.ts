@@ -3,7 +3,6 @@
  * confirmed before the delivery is acknowledged: a power cut between the two duplicates the task
  * and never loses it.
  */
-import { sleep } from "../amqp/connection.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -24,6 +23,7 @@ import {
 } from "../task/topology.ts";
 import type { FinishedTasks } from "./finished.ts";
 import { type Forwarder, QueueRefused } from "./forward.ts";
+import { sleep } from "../time/sleep.ts";
 
 /**
  * How long the first task that cannot be moved is kept before it goes back, doubled for each that
