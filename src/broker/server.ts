@@ -138,6 +138,7 @@ export class Broker implements QueueHost {
     this.store = new Store({
       folder,
       onFailure: (reason) => this.#alarms.setStore(reason),
+      onWritten: (bytes) => this.#alarms.written(bytes),
       onChange: () => this.#groupCommit.schedule(),
       onDiscard: () => this.#sweep(),
       onRefusal: (what, reason) =>

@@ -10,6 +10,9 @@ const LOW_MS = 1_000;
 /** Bytes that a fast disk may take in a millisecond. */
 const FASTEST = 250_000;
 
+/** Bytes of the disk that a byte of a message takes at most: in the log, and then in the file. */
+const COPIES = 2;
+
 const GONE = "cannot store: the data file was moved or deleted";
 
 export interface AlarmOptions {
@@ -36,7 +39,11 @@ export class Alarms {
   #store: string | undefined;
   #disk: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Bytes above the limit at the last look, and bytes of messages written since. */
+  #spare = Infinity;
+  #written = 0;
   #firstLook: Promise<void> | undefined;
+  #statfs: StatFs | undefined;
   #stopped = false;
 
   constructor(options: AlarmOptions) {
@@ -46,12 +53,22 @@ export class Alarms {
   /** Resolves when the disk was looked at for the first time: nobody may publish before. */
   look(): Promise<void> {
     if (this.#options.folder === undefined || this.#stopped) return Promise.resolve();
-    return this.#firstLook ??= this.#checkDisk();
+    return this.#firstLook ??= loadStatfs().then((statfs) => {
+      this.#statfs = statfs;
+      if (!this.#stopped) this.#checkDisk();
+    });
   }
 
   #checkAfter(ms: number): void {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#checkDisk(), ms);
     Deno.unrefTimer(this.#timer);
+  }
+
+  /** The store has written messages: so many that the disk may be almost full before the next look? */
+  written(bytes: number): void {
+    this.#written += bytes;
+    if (this.#written * COPIES > this.#spare && !this.#stopped) this.#checkDisk();
   }
 
   /** Why publishers are blocked, in words for connection.blocked, or undefined. */
@@ -68,14 +85,16 @@ export class Alarms {
     if (reason !== undefined) this.#options.onFailure();
   }
 
-  async #checkDisk(): Promise<void> {
+  #checkDisk(): void {
     const { folder, isInPlace, log } = this.#options;
+    // Until it is known, and while publishers wait, only the clock asks for a look.
+    this.#spare = Infinity;
+    this.#written = 0;
     if (!isInPlace()) return this.#setGone();
     try {
-      const free = await freeBytes(folder!);
-      if (!this.#stopped) this.#setFree(free);
+      const { bavail, bsize } = this.#statfs!(folder!);
+      this.#setFree(bavail * bsize);
     } catch (error) {
-      if (this.#stopped) return;
       log.warn("cannot see how full the disk is", { error: (error as Error).message });
       if (this.#disk === GONE) this.#change(() => this.#disk = undefined);
       this.#checkAfter(MOST_MS);
@@ -87,6 +106,7 @@ export class Alarms {
     const { diskFreeBytes, reusableBytes, log } = this.#options;
     const free = bytes + reusableBytes();
     const low = free < diskFreeBytes;
+    if (!low) this.#spare = free - diskFreeBytes;
     if (low && this.#disk === undefined) {
       log.warn("publishers are blocked: the disk is almost full", {
         free,
@@ -123,12 +143,10 @@ export class Alarms {
   }
 }
 
-/** What the disk of a folder has left for this user. */
-async function freeBytes(folder: string): Promise<number> {
-  // Loading it costs as much as all the rest of the start. Deno 2.4 has no statfs in
-  // node:fs/promises.
-  const { statfs } = await import("node:fs");
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  statfs(folder, (error, disk) => error ? reject(error) : resolve(disk.bavail * disk.bsize));
-  return await promise;
+/** What a disk has left for this user, in blocks, and the bytes of a block. */
+type StatFs = (folder: string) => { bavail: number; bsize: number };
+
+/** Loading it costs as much as all the rest of the start. */
+async function loadStatfs(): Promise<StatFs> {
+  return (await import("node:fs")).statfsSync;
 }

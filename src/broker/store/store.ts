@@ -38,6 +38,8 @@ export interface StoreOptions {
   folder: string | undefined;
   /** Told once when writing fails, with the reason, and once with undefined when it works again. */
   onFailure: (reason: string | undefined) => void;
+  /** Told how many bytes of messages a commit has written. */
+  onWritten?: (bytes: number) => void;
   /** Told of every change that waits for a commit. */
   onChange?: () => void;
   /** Told what is refused for its data, and why. */
@@ -80,10 +82,14 @@ export class Store {
       numberOf(database, "SELECT max(id) FROM lane"),
       this.#messages.discardedLanes(),
     );
-    this.#writer = new StoreWriter({
-      ...{ file, refusals, definitions: this.definitions },
-      ...{ messages: this.#messages, lanes: this.#lanes, scratch: this.#scratch },
-    }, options.onFailure);
+    this.#writer = new StoreWriter(
+      {
+        ...{ file, refusals, definitions: this.definitions },
+        ...{ messages: this.#messages, lanes: this.#lanes, scratch: this.#scratch },
+      },
+      options.onFailure,
+      options.onWritten ?? (() => {}),
+    );
     this.#nextQueueId = 1 + numberOf(database, "SELECT max(id) FROM queue");
   }
 

@@ -32,6 +32,7 @@ export interface Parts {
 export class StoreWriter {
   readonly #parts: Parts;
   readonly #onFailure: (reason: string | undefined) => void;
+  readonly #onWritten: (bytes: number) => void;
   readonly #reserve: Reserve;
   #reserveTimer: ReturnType<typeof setTimeout> | undefined;
   #isFailing = false;
@@ -39,10 +40,18 @@ export class StoreWriter {
   /** Set once reading has failed, for good: nothing more is entrusted to the file. */
   #damaged: string | undefined;
 
-  /** @param onFailure told once why writing fails, and once with undefined that it works again */
-  constructor(parts: Parts, onFailure: (reason: string | undefined) => void) {
+  /**
+   * @param onFailure told once why writing fails, and once with undefined that it works again
+   * @param onWritten told how many bytes of messages a commit has written
+   */
+  constructor(
+    parts: Parts,
+    onFailure: (reason: string | undefined) => void,
+    onWritten: (bytes: number) => void,
+  ) {
     this.#parts = parts;
     this.#onFailure = onFailure;
+    this.#onWritten = onWritten;
     const { file } = parts;
     this.#reserve = new Reserve(file.isOnDisk ? file.pathOf(RESERVE_FILE) : undefined);
   }
@@ -91,6 +100,7 @@ export class StoreWriter {
       return false;
     }
     const { messages, definitions, lanes, refusals } = this.#parts;
+    this.#onWritten(messages.pendingBytes);
     messages.settled();
     definitions.settled();
     lanes.settled();
@@ -171,10 +181,13 @@ export class StoreWriter {
     this.#report(this.#damaged ?? (isMissing ? "the disk is full" : undefined));
   }
 
+  /**
+   * The log first: it may be larger than all that is left in the queues, and what it holds needs room
+   * in the file before its own can be used again.
+   */
   #restoreReserve(): boolean {
     const { file } = this.#parts;
-    const take = () => this.#reserve.take(file.reusableBytes);
-    return take() || (file.emptyLog("TRUNCATE") && take());
+    return file.emptyLog("TRUNCATE") && this.#reserve.take(file.reusableBytes);
   }
 
   #report(reason: string | undefined): void {
