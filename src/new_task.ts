@@ -69,6 +69,8 @@ interface Order extends Destination {
   readonly task: Publication;
   /** Milliseconds for the whole attempt. */
   readonly timeout: number;
+  /** When it began, by performance.now(). */
+  readonly started: number;
 }
 
 if (import.meta.main) await runMain("new_task", run);
@@ -105,12 +107,13 @@ async function run(host: Host): Promise<number> {
   const started = performance.now();
   const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
   // Whoever writes to stdin may take his time.
-  const elapsed = options.path === "-" ? 0 : performance.now() - started;
+  const patient = options.path === "-";
   const task = { ...destination.task, body };
   const transport = await send(connector, endpoints.length, {
     ...destination,
     task,
-    timeout: values.timeout - elapsed,
+    timeout: values.timeout,
+    started: patient ? performance.now() : started,
   });
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
@@ -162,7 +165,7 @@ async function destinationOf(
  * @throws {ToolError}
  */
 async function send(connector: Connector, addresses: number, order: Order): Promise<Transport> {
-  const started = performance.now();
+  const { started } = order;
   const progress: Progress = { step: `connecting to ${connector.describe()}`, sent: false };
   let sentBefore = false;
   for (let tried = 1;; tried++) {
@@ -291,8 +294,6 @@ function overdue(order: Order, { step, transport }: Progress): ConnectionError {
     ? ""
     : `; the broker blocks publishers: ${transport.blocked}`;
   return new ConnectionError(
-    `cannot send the task within ${
-      formatDuration(Math.ceil(order.timeout))
-    }: stopped while ${step}${blocked}`,
+    `cannot send the task within ${formatDuration(order.timeout)}: stopped while ${step}${blocked}`,
   );
 }
