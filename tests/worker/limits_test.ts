@@ -26,7 +26,7 @@ brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0"
   await using idle = bench.worker("--idle-timeout", "300ms", "--", "true");
   assertEquals((await idle.ended()).code, 0);
   assertEquals(idle.stderr.filter((line) => /done id=/.test(line)).length, 1);
-  await using timed = bench.worker("--max-runtime", "300ms", "--", "true");
+  await using timed = bench.worker("--max-runtime", "3s", "--", "true");
   assertEquals((await timed.ended()).code, 0);
   assertEquals(await bench.ready(), 0);
 });
@@ -191,7 +191,7 @@ brokerTest("--max-runtime lets running tasks finish", async () => {
   await using dir = await tempDir();
   await bench.send("", { messageId: "long" });
   await using worker = bench.worker(
-    ...["--max-runtime", "300ms", "--", "sh", "-c"],
+    ...["--max-runtime", "3s", "--", "sh", "-c"], // time to connect on a busy machine
     `while [ ! -e ${dir.file("go")} ]; do sleep 0.02; done`,
   );
   await worker.waitForLog(/the worker ends by --max-runtime/);
