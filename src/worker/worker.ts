@@ -125,9 +125,10 @@ export class Worker {
     const { log } = options;
     const policy = options.retries ?? DEFAULT_POLICY;
     const onUnable = async (status: number, reason: string): Promise<void> => {
+      // All that run may find the same.
+      if (reason !== this.#fault) log.error(`the worker ends: ${reason}`);
       this.#fault ??= reason;
       this.#status ??= status;
-      log.error(`the worker ends: ${reason}`);
       this.#end();
       await this.#stopped;
     };
