@@ -36,6 +36,8 @@ export interface ChannelHost extends Taker {
   mustBeSafe(): void;
   /** A publish begins: while an alarm is on, its content is not read. */
   publishes(): void;
+  /** A publish has so many copies: it takes as long as many others. */
+  spread(copies: number): void;
   /**
    * The method that is being done cannot be done at once: `then` does it, after the work, unless its
    * channel ends before. The connection's next frame waits.

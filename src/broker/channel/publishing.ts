@@ -274,7 +274,10 @@ export class Publishing {
       else free(publication);
       return "unrouted";
     }
-    if (queues.length > 1) share(publication);
+    if (queues.length > 1) {
+      share(publication);
+      this.#session.spread(queues.length);
+    }
     let accepted = true;
     for (const queue of queues) {
       if (!queue.publish(publication)) accepted = false;

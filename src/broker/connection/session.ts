@@ -111,7 +111,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   #isPublisher = false;
   /** The stream lost its frames: whatever still comes is ignored. */
   #unreadable = false;
-  /** Frames of publishes and acknowledgements so far. */
+  /** Frames of publishes and acknowledgements since the clock was looked at. */
   #lightFrames = 0;
   /** What the next frame waits for. */
   #unfinished: Unfinished | undefined;
@@ -188,7 +188,8 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
         if (this.#unfinished !== undefined) return true;
         // Looking at the clock takes time too.
         const isLight = this.#current === PUBLISH || this.#current === ACK;
-        if (isLight && ++this.#lightFrames % LIGHT_FRAMES !== 0) continue;
+        if (isLight && ++this.#lightFrames < LIGHT_FRAMES) continue;
+        this.#lightFrames = 0;
         if (slice.isOver) return true;
       }
     } catch (error) {
@@ -211,6 +212,10 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
       this.#fail(channel, this.#faultOf(error));
     }
     return false;
+  }
+
+  spread(copies: number): void {
+    this.#lightFrames += copies;
   }
 
   finishFirst(channel: number, work: Work, then: () => void): void {

@@ -33,6 +33,11 @@ export class LaneCounters {
     return this.#changed.size > 0;
   }
 
+  /** Lanes that a commit would write. */
+  get pendingRows(): number {
+    return this.#changed.size;
+  }
+
   /** A durable message came or went. */
   count(message: Message, change: 1 | -1): void {
     message.lane.depth += change;

@@ -29,6 +29,9 @@ const SCRATCH_FILE = "scratch.db";
 const ENOUGH_ROWS = 2_000;
 const ENOUGH_BYTES = 1024 * 1024;
 
+/** Lanes with changes: each has pages of its own in the file. */
+const ENOUGH_LANES = 500;
+
 /** Positions, and bytes of messages, that are deleted at once when they are given up. */
 const SHORT_ROWS = 100;
 const SHORT_BYTES = 256 * 1024;
@@ -269,6 +272,7 @@ export class Store {
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
     return this.definitions.pendingRows >= ENOUGH_ROWS || isEnough(this.#messages) ||
+      this.#lanes.pendingRows >= ENOUGH_LANES ||
       (this.#scratch.messages !== undefined && isEnough(this.#scratch.messages));
   }
 
