@@ -1,8 +1,11 @@
 /** What the kernel saw: nothing is told to a client before it is synced to disk. */
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { type Arguments, encodeMethod } from "../support/methods.ts";
 import { run, spawn } from "../support/process.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import type { ChannelHost } from "../../src/broker/channel/host.ts";
+import { PROMISE_NAMES, type PromiseName } from "../../src/broker/wire/methods.ts";
 import { brokerCommand, portOf } from "./harness.ts";
 
 const straceMissing = await run("strace", { args: ["-V"] })
@@ -58,4 +61,101 @@ Deno.test({
       assert(write < sync && sync < told, `written ${write}, synced ${sync}, told ${told}`);
     }
   },
+});
+
+/** What to ask for, in order, to get each of the answers that promise something durable. */
+const ASKED: [answer: PromiseName, args: Arguments][] = [
+  ["queue.declare-ok", { queue: "tasks", durable: true }],
+  ["exchange.declare-ok", { exchange: "from", type: "direct", durable: true }],
+  ["exchange.declare-ok", { exchange: "to", type: "direct", durable: true }],
+  ["queue.bind-ok", { queue: "tasks", exchange: "to", routingKey: "key" }],
+  ["exchange.bind-ok", { source: "from", destination: "to", routingKey: "key" }],
+  ["basic.ack", {}],
+  ["tx.commit-ok", {}],
+  ["queue.purge-ok", { queue: "tasks" }],
+  ["queue.unbind-ok", { queue: "tasks", exchange: "to", routingKey: "key" }],
+  ["exchange.unbind-ok", { source: "from", destination: "to", routingKey: "key" }],
+  ["exchange.delete-ok", { exchange: "from" }],
+  ["exchange.delete-ok", { exchange: "to" }],
+  ["queue.delete-ok", { queue: "tasks" }],
+];
+
+/** Bytes as strace -xx prints them. */
+function hex(bytes: Uint8Array | string): string {
+  const octets = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
+  return [...octets].map((octet) => `\\x${octet.toString(16).padStart(2, "0")}`).join("");
+}
+
+Deno.test({
+  name: "every answer that promises something durable comes after the sync, counted by method" +
+    (straceMissing ? ` (ignored: ${straceMissing})` : ""),
+  ignore: straceMissing !== undefined,
+  async fn() {
+    await using dir = await tempDir();
+    const calls = "trace=openat,pwrite64,fsync,fdatasync,recvfrom,read,sendto,write,writev,sendmsg";
+    await using broker = spawn("strace", {
+      args: [
+        ...["-f", "-xx", "-s", "5000", "-e", calls, "-o", dir.file("trace")],
+        ...brokerCommand(["--port", "0", "--data", dir.file("data")]),
+      ],
+    });
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    const confirming = await peer.open(2);
+    await confirming.call("confirm.select");
+    const transacting = await peer.open(3);
+    await transacting.call("tx.select");
+    for (const [answer, args] of ASKED) {
+      if (answer === "basic.ack") {
+        await confirming.publish({ routingKey: "tasks" }, "one", { deliveryMode: 2 });
+        await confirming.expect(answer);
+      } else if (answer === "tx.commit-ok") {
+        await transacting.publish({ routingKey: "tasks" }, "two", { deliveryMode: 2 });
+        await transacting.call("tx.commit");
+      } else {
+        await channel.call(answer.slice(0, -"-ok".length), args);
+      }
+    }
+    await peer.close();
+    Deno.kill(parseInt(await Deno.readTextFile(dir.file("trace"))), "SIGTERM");
+    assertEquals((await broker.ended()).code, 0);
+
+    const trace = (await Deno.readTextFile(dir.file("trace"))).split("\n");
+    const log = trace.find((line) => line.includes(hex("/broker.db-wal")))?.match(/= (\d+)$/)?.[1];
+    assert(log !== undefined, "the write-ahead log was never opened");
+    const synced: Record<string, number> = {};
+    let from = 0;
+    for (const [answer] of ASKED) {
+      const ids = hex(encodeMethod(answer).subarray(0, 4));
+      const told = trace.findIndex((line, index) =>
+        index >= from && /(sendto|write|writev|sendmsg)\(/.test(line) && line.includes(ids)
+      );
+      assertGreater(told, 0, `${answer} was never sent`);
+      const before = trace.slice(from, told);
+      const written = before.findLastIndex((line) => line.includes(`pwrite64(${log},`));
+      const sync = before.findLastIndex((line) =>
+        new RegExp(`f(data)?sync\\(${log}\\b`).test(line)
+      );
+      assertGreater(written, 0, `${answer} was sent and nothing written before it`);
+      assertGreater(sync, written, `${answer} was sent before what was written was synced`);
+      synced[answer] = (synced[answer] ?? 0) + 1;
+      from = told + 1;
+    }
+    const expected = Object.fromEntries(PROMISE_NAMES.map((name) => [name, 1]));
+    assertEquals(synced, { ...expected, "exchange.declare-ok": 2, "exchange.delete-ok": 2 });
+  },
+});
+
+Deno.test("what promises something durable cannot be sent without waiting for the commit", () => {
+  function neverRun(host: ChannelHost): void {
+    // @ts-expect-error a promise
+    host.send(1, "queue.bind-ok", {});
+    // @ts-expect-error a promise
+    host.send(1, "basic.ack", { deliveryTag: 1, multiple: false });
+    // @ts-expect-error nothing is said of what it promises
+    host.answerAfterCommit(1, "queue.bind-ok", {});
+    // @ts-expect-error messages alone are written past the connection
+    host.outbox.frames.method(1, "queue.bind-ok", {});
+  }
+  assertEquals(typeof neverRun, "function");
 });

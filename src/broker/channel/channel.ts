@@ -14,7 +14,7 @@ import {
   BASIC_CLASS,
   BASIC_PUBLISH,
   type Method,
-  type MethodName,
+  type PlainName,
 } from "../wire/methods.ts";
 import { Publishing } from "./publishing.ts";
 import { Settling } from "./settling.ts";
@@ -41,7 +41,7 @@ export class Channel {
     this.#settling = new Settling(session, number, this.#consuming);
   }
 
-  #send<N extends MethodName>(name: N, args: Arguments<N>): void {
+  #send<N extends PlainName>(name: N, args: Arguments<N>): void {
     this.#session.send(this.number, name, args);
   }
 
@@ -150,9 +150,10 @@ export class Channel {
     this.#requireTransaction();
     const publishes = this.publishing.takeHeld();
     const settlements = this.#settling.takeHeld();
-    this.#session.mustBeSafe();
     const accepted = this.publishing.commit(publishes);
-    if (accepted) this.#send("tx.commit-ok", {});
+    if (accepted) {
+      this.#session.answerAfterCommit(this.number, "tx.commit-ok", {}, "everything");
+    }
     for (const settlement of settlements) this.#settling.apply(settlement);
     if (!accepted) throw preconditionFailed("partial tx completion");
   }

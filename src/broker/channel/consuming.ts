@@ -14,7 +14,7 @@ import { deliveredHeader, fitHeader } from "../message/deaths.ts";
 import { accessRefused, notAllowed, notImplemented, preconditionFailed } from "../wire/faults.ts";
 import { FRAME_OVERHEAD } from "../wire/frames.ts";
 import type { Message } from "../message/message.ts";
-import { type Arguments, idsOf, type MethodName } from "../wire/methods.ts";
+import { type Arguments, idsOf, type PlainName } from "../wire/methods.ts";
 import { randomName } from "../wire/names.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -61,12 +61,12 @@ export class Consuming implements ConsumerOwner, Requester {
     return this.#session.id;
   }
 
-  #send<N extends MethodName>(name: N, args: Arguments<N>): void {
+  #send<N extends PlainName>(name: N, args: Arguments<N>): void {
     this.#session.send(this.#channel, name, args);
   }
 
   /** Answers, unless the client does not want to wait. */
-  #reply<N extends MethodName>(noWait: boolean, name: N, args: Arguments<N>): void {
+  #reply<N extends PlainName>(noWait: boolean, name: N, args: Arguments<N>): void {
     if (!noWait) this.#send(name, args);
   }
 

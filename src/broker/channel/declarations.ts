@@ -3,12 +3,11 @@
  * name stands for.
  */
 
-import type { ChannelHost } from "./host.ts";
-import type { Subject } from "../store/definitions.ts";
+import type { ChannelHost, Promised } from "./host.ts";
 import { now } from "../../time/clock.ts";
 import { exchangeTypeOf } from "../routing/exchange.ts";
 import { accessRefused, Fault, notFound } from "../wire/faults.ts";
-import type { Arguments, MethodName } from "../wire/methods.ts";
+import type { Arguments, PromiseName } from "../wire/methods.ts";
 import { randomName, withoutLineBreaks } from "../wire/names.ts";
 import type { Queue } from "../queue/queue.ts";
 import { refuseServerName } from "../queue/arguments.ts";
@@ -30,17 +29,14 @@ export class Declarations {
     this.#channel = channel;
   }
 
-  /** Answers, unless the client does not want to wait. */
-  #reply<N extends MethodName>(noWait: boolean, name: N, args: Arguments<N>): void {
-    if (!noWait) this.#session.send(this.#channel, name, args);
-  }
-
-  /**
-   * What was asked for may wait for the commit, and the answer with it. Where nothing had to be
-   * changed there is nothing to wait for: on a full disk consumers go on.
-   */
-  #whenSaved(subject: Subject): void {
-    if (!this.#session.vhost.isSaved(subject)) this.#session.mustBeSafe();
+  /** Answers once what was promised is on disk, unless the client does not want to wait. */
+  #reply<N extends PromiseName>(
+    noWait: boolean,
+    name: N,
+    args: Arguments<N>,
+    promised: Promised,
+  ): void {
+    if (!noWait) this.#session.answerAfterCommit(this.#channel, name, args, promised);
   }
 
   // -- exchanges --
@@ -56,31 +52,27 @@ export class Declarations {
       const { durable, autoDelete, internal } = args;
       const type = exchangeTypeOf(args.type);
       vhost.declareExchange({ name, type, durable, autoDelete, internal, table: args.arguments });
-      this.#whenSaved({ exchange: name });
     }
-    this.#reply(noWait, "exchange.declare-ok", {});
+    this.#reply(noWait, "exchange.declare-ok", {}, { exchange: name });
   }
 
   deleteExchange({ exchange: given, ifUnused, noWait }: Arguments<"exchange.delete">): void {
     const exchange = withoutLineBreaks(given);
     if (exchange === "") throw accessRefused("operation not permitted on the default exchange");
     this.#session.vhost.deleteExchange(exchange, ifUnused);
-    this.#whenSaved({ exchange });
-    this.#reply(noWait, "exchange.delete-ok", {});
+    this.#reply(noWait, "exchange.delete-ok", {}, { exchange });
   }
 
   bindExchange(args: Arguments<"exchange.bind">): void {
     const request = this.#exchangeBinding(args);
     this.#session.vhost.bind(request);
-    this.#whenSaved(request);
-    this.#reply(args.noWait, "exchange.bind-ok", {});
+    this.#reply(args.noWait, "exchange.bind-ok", {}, request);
   }
 
   unbindExchange(args: Arguments<"exchange.unbind">): void {
     const request = this.#exchangeBinding(args);
     this.#session.vhost.unbind(request);
-    this.#whenSaved(request);
-    this.#reply(args.noWait, "exchange.unbind-ok", {});
+    this.#reply(args.noWait, "exchange.unbind-ok", {}, request);
   }
 
   #exchangeBinding(args: Arguments<"exchange.bind" | "exchange.unbind">): BindingRequest {
@@ -113,11 +105,9 @@ export class Declarations {
     if (args.queue.startsWith(REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
     const queue = passive ? this.#passiveQueue(args) : this.#createQueue(args);
     this.#lastQueue = queue.name;
-    this.#reply(noWait, "queue.declare-ok", {
-      queue: queue.name,
-      messageCount: queue.readyCount,
-      consumerCount: queue.consumers.size,
-    });
+    const counts = { messageCount: queue.readyCount, consumerCount: queue.consumers.size };
+    const { name } = queue;
+    this.#reply(noWait, "queue.declare-ok", { queue: name, ...counts }, { queue: name });
   }
 
   /** "" does not stand for the last queue here. */
@@ -138,9 +128,7 @@ export class Declarations {
     const flags = { durable: durable && !exclusive, exclusive, autoDelete };
     const name = given === "" ? randomName("amq.gen-") : given;
     const { vhost, id } = this.#session;
-    const queue = vhost.declareQueue(name, flags, args.arguments, id);
-    this.#whenSaved({ queue: name });
-    return queue;
+    return vhost.declareQueue(name, flags, args.arguments, id);
   }
 
   #declareReplyQueue(queue: string, noWait: boolean): void {
@@ -148,21 +136,20 @@ export class Declarations {
       throw notFound(`queue '${queue}' in vhost '${this.#session.vhost.name}'`);
     }
     this.#lastQueue = queue;
-    this.#reply(noWait, "queue.declare-ok", { queue, messageCount: 0, consumerCount: 1 });
+    const counts = { messageCount: 0, consumerCount: 1 };
+    this.#reply(noWait, "queue.declare-ok", { queue, ...counts }, "nothing");
   }
 
   bindQueue(args: Arguments<"queue.bind">): void {
     const request = this.#queueBinding(args);
     this.#session.vhost.bind(request);
-    this.#whenSaved(request);
-    this.#reply(args.noWait, "queue.bind-ok", {});
+    this.#reply(args.noWait, "queue.bind-ok", {}, request);
   }
 
   unbindQueue(args: Arguments<"queue.unbind">): void {
     const request = this.#queueBinding(args);
     this.#session.vhost.unbind(request);
-    this.#whenSaved(request);
-    this.#reply(false, "queue.unbind-ok", {});
+    this.#reply(false, "queue.unbind-ok", {}, request);
   }
 
   /** With neither queue nor key, the key is the name of the last queue (AMQP 0-9-1 queue.bind). */
@@ -181,8 +168,7 @@ export class Declarations {
 
   purgeQueue({ queue, noWait }: Arguments<"queue.purge">): void {
     const found = this.queue(queue);
-    this.#session.mustBeSafe();
-    this.#reply(noWait, "queue.purge-ok", { messageCount: found.purge() });
+    this.#reply(noWait, "queue.purge-ok", { messageCount: found.purge() }, "everything");
   }
 
   /**
@@ -203,8 +189,7 @@ export class Declarations {
       }
       messageCount = vhost.deleteQueue(queue);
     }
-    this.#whenSaved({ queue: name });
-    this.#reply(noWait, "queue.delete-ok", { messageCount });
+    this.#reply(noWait, "queue.delete-ok", { messageCount }, { queue: name });
   }
 }
 

@@ -5,18 +5,31 @@ import type { ReplyTo } from "./reply_to.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Outbox } from "../net/outbox.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
+import type { Subject } from "../store/definitions.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
 import type { Fault } from "../wire/faults.ts";
-import type { Arguments, MethodName } from "../wire/methods.ts";
+import type { FrameWriter } from "../wire/frames.ts";
+import type { Arguments, PlainName, PromiseName } from "../wire/methods.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import type { Work } from "../../time/scheduler.ts";
+
+/** Where a channel writes messages. Other methods it gives to the connection. */
+export type MessageOutbox = Pick<Outbox, "askForRoom" | "content"> & {
+  readonly frames: Pick<FrameWriter, "deliver" | "addressed">;
+};
+
+/**
+ * What an answer says is so for good: one definition, or all that was asked for so far. Nothing: the
+ * answer is about something that is never stored.
+ */
+export type Promised = Subject | "everything" | "nothing";
 
 /** A connection, as its channels see it. */
 export interface ChannelHost extends Taker {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
-  readonly outbox: Outbox;
+  readonly outbox: MessageOutbox;
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
@@ -27,13 +40,21 @@ export interface ChannelHost extends Taker {
   readonly cancelNotify: boolean;
   /** To the client a basic.qos that is not global means the channel, and not consumers to come. */
   readonly qosForChannel: boolean;
-  send<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void;
+  send<N extends PlainName>(channel: number, name: N, args: Arguments<N>): void;
+  /**
+   * Sends a method that promises something durable once that is on disk. Where nothing had to be
+   * changed there is nothing to wait for: on a full disk consumers go on.
+   */
+  answerAfterCommit<N extends PromiseName>(
+    channel: number,
+    name: N,
+    args: Arguments<N>,
+    promised: Promised,
+  ): void;
   /** Whether an answer that nobody asked for at this moment can be written to the outbox. */
   hasRoomForReply(bytes: number): boolean;
   /** Something was written to the outbox. */
   touch(): void;
-  /** What is answered now must be on disk before it is sent. */
-  mustBeSafe(): void;
   /** A publish begins: while an alarm is on, its content is not read. */
   publishes(): void;
   /** A publish has so many copies: it takes as long as many others. */

@@ -16,7 +16,7 @@ import { LARGE_BYTES, type Publication, share } from "../message/message.ts";
 import { BASIC_CLASS, idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
-import type { ChannelHost } from "./host.ts";
+import type { ChannelHost, Promised } from "./host.ts";
 import { takeBytes } from "../message/content_memory.ts";
 
 /** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
@@ -216,7 +216,9 @@ export class Publishing {
     const result = this.#publish(publication, target, copies, exchange);
     if (!this.confirming) return;
     // What no queue got has no commit to wait for.
-    if (result === "unrouted" && this.#confirmed === number - 1) return this.#confirmUpTo(number);
+    if (result === "unrouted" && this.#confirmed === number - 1) {
+      return this.#confirmUpTo(number, "nothing");
+    }
     if (result === "refused") this.#refused.push(number);
     this.#session.groupCommit.confirm(this);
   }
@@ -359,7 +361,7 @@ export class Publishing {
   confirm(): void {
     if (this.#ended) return;
     for (const refused of this.#refused.splice(0)) {
-      this.#confirmUpTo(refused - 1);
+      this.#confirmUpTo(refused - 1, "everything");
       this.#session.send(this.#channel, "basic.nack", {
         deliveryTag: refused,
         multiple: false,
@@ -367,14 +369,15 @@ export class Publishing {
       });
       this.#confirmed = refused;
     }
-    this.#confirmUpTo(this.#published);
+    this.#confirmUpTo(this.#published, "everything");
   }
 
   /** One acknowledgement for all: what was refused is never among them. */
-  #confirmUpTo(last: number): void {
+  #confirmUpTo(last: number, promised: Promised): void {
     if (last <= this.#confirmed) return;
     const multiple = last > this.#confirmed + 1;
-    this.#session.send(this.#channel, "basic.ack", { deliveryTag: last, multiple });
+    this.#session
+      .answerAfterCommit(this.#channel, "basic.ack", { deliveryTag: last, multiple }, promised);
     this.#confirmed = last;
   }
 

@@ -18,7 +18,7 @@ import {
 import {
   type Arguments,
   decodeArguments,
-  type MethodName,
+  type PlainName,
   readMethodName,
 } from "../wire/methods.ts";
 import { closeQuietly, type Socket } from "../net/socket.ts";
@@ -270,7 +270,7 @@ class Handshake {
     await this.#send("connection.close", { replyCode, replyText, classId, methodId });
   }
 
-  async #send<N extends MethodName>(name: N, args: Arguments<N>): Promise<void> {
+  async #send<N extends PlainName>(name: N, args: Arguments<N>): Promise<void> {
     const frames = new FrameWriter();
     frames.method(0, name, args);
     await this.#write(frames.copy());
@@ -288,7 +288,7 @@ class Handshake {
   }
 
   /** Reads frames up to the next method, which must be this one. */
-  async #expect<N extends MethodName>(name: N): Promise<Arguments<N>> {
+  async #expect<N extends PlainName>(name: N): Promise<Arguments<N>> {
     for (;;) {
       while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
       const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;

@@ -8,7 +8,7 @@ import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "../channel/budget.ts";
 import { ByteReader, MalformedError, NotTextError } from "../wire/bytes.ts";
 import { Channel } from "../channel/channel.ts";
-import type { ChannelHost } from "../channel/host.ts";
+import type { ChannelHost, Promised } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { Fault } from "../wire/faults.ts";
 import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
@@ -24,6 +24,8 @@ import {
   type Method,
   METHOD_IDS_BYTES,
   type MethodName,
+  type PlainName,
+  type PromiseName,
   readMethodName,
 } from "../wire/methods.ts";
 import { Outbox } from "../net/outbox.ts";
@@ -457,18 +459,32 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
 
   // -- writing --
 
-  send<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
+  send<N extends PlainName>(channel: number, name: N, args: Arguments<N>): void {
+    this.#write(channel, name, args);
+  }
+
+  answerAfterCommit<N extends PromiseName>(
+    channel: number,
+    name: N,
+    args: Arguments<N>,
+    promised: Promised,
+  ): void {
+    if (!this.#isSaved(promised)) this.needsCommit = true;
+    this.#write(channel, name, args);
+  }
+
+  #isSaved(promised: Promised): boolean {
+    if (promised === "everything") return false;
+    return promised === "nothing" || this.vhost.isSaved(promised);
+  }
+
+  #write<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
     this.outbox.frames.method(channel, name, args);
     this.touch();
   }
 
   touch(): void {
     this.groupCommit.flush(this);
-  }
-
-  mustBeSafe(): void {
-    this.needsCommit = true;
-    this.touch();
   }
 
   flush(): void {

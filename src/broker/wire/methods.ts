@@ -24,14 +24,25 @@ type Fields = Record<string, keyof FieldTypes>;
 /** The arguments of a method, by field name. */
 type ArgumentsOf<F extends Fields> = { [K in keyof F]: FieldTypes[F[K]] };
 
-interface Row<F extends Fields = Fields> {
+interface Row<F extends Fields = Fields, D extends boolean = boolean> {
   readonly classId: number;
   readonly methodId: number;
   readonly fields: F;
+  /** It tells the client that something is so for good: a power cut must not make it untrue. */
+  readonly durable: D;
 }
 
-function row<const F extends Fields>(classId: number, methodId: number, fields: F): Row<F> {
-  return { classId, methodId, fields };
+function row<const F extends Fields>(classId: number, methodId: number, fields: F): Row<F, false> {
+  return { classId, methodId, fields, durable: false };
+}
+
+/** The row of a method that promises something durable. */
+function promise<const F extends Fields>(
+  classId: number,
+  methodId: number,
+  fields: F,
+): Row<F, true> {
+  return { classId, methodId, fields, durable: true };
 }
 
 const METHODS = {
@@ -96,14 +107,14 @@ const METHODS = {
     noWait: "bit",
     arguments: "table",
   }),
-  "exchange.declare-ok": row(40, 11, {}),
+  "exchange.declare-ok": promise(40, 11, {}),
   "exchange.delete": row(40, 20, {
     ticket: "short",
     exchange: "shortstr",
     ifUnused: "bit",
     noWait: "bit",
   }),
-  "exchange.delete-ok": row(40, 21, {}),
+  "exchange.delete-ok": promise(40, 21, {}),
   "exchange.bind": row(40, 30, {
     ticket: "short",
     destination: "shortstr",
@@ -112,7 +123,7 @@ const METHODS = {
     noWait: "bit",
     arguments: "table",
   }),
-  "exchange.bind-ok": row(40, 31, {}),
+  "exchange.bind-ok": promise(40, 31, {}),
   "exchange.unbind": row(40, 40, {
     ticket: "short",
     destination: "shortstr",
@@ -121,7 +132,7 @@ const METHODS = {
     noWait: "bit",
     arguments: "table",
   }),
-  "exchange.unbind-ok": row(40, 51, {}),
+  "exchange.unbind-ok": promise(40, 51, {}),
   "queue.declare": row(50, 10, {
     ticket: "short",
     queue: "shortstr",
@@ -132,7 +143,7 @@ const METHODS = {
     noWait: "bit",
     arguments: "table",
   }),
-  "queue.declare-ok": row(50, 11, {
+  "queue.declare-ok": promise(50, 11, {
     queue: "shortstr",
     messageCount: "long",
     consumerCount: "long",
@@ -145,9 +156,9 @@ const METHODS = {
     noWait: "bit",
     arguments: "table",
   }),
-  "queue.bind-ok": row(50, 21, {}),
+  "queue.bind-ok": promise(50, 21, {}),
   "queue.purge": row(50, 30, { ticket: "short", queue: "shortstr", noWait: "bit" }),
-  "queue.purge-ok": row(50, 31, { messageCount: "long" }),
+  "queue.purge-ok": promise(50, 31, { messageCount: "long" }),
   "queue.delete": row(50, 40, {
     ticket: "short",
     queue: "shortstr",
@@ -155,7 +166,7 @@ const METHODS = {
     ifEmpty: "bit",
     noWait: "bit",
   }),
-  "queue.delete-ok": row(50, 41, { messageCount: "long" }),
+  "queue.delete-ok": promise(50, 41, { messageCount: "long" }),
   "queue.unbind": row(50, 50, {
     ticket: "short",
     queue: "shortstr",
@@ -163,7 +174,7 @@ const METHODS = {
     routingKey: "shortstr",
     arguments: "table",
   }),
-  "queue.unbind-ok": row(50, 51, {}),
+  "queue.unbind-ok": promise(50, 51, {}),
   "basic.qos": row(60, 10, { prefetchSize: "long", prefetchCount: "short", global: "bit" }),
   "basic.qos-ok": row(60, 11, {}),
   "basic.consume": row(60, 20, {
@@ -208,7 +219,8 @@ const METHODS = {
     messageCount: "long",
   }),
   "basic.get-empty": row(60, 72, { clusterId: "shortstr" }),
-  "basic.ack": row(60, 80, { deliveryTag: "longlong", multiple: "bit" }),
+  // To a publisher. From a consumer it asks for nothing.
+  "basic.ack": promise(60, 80, { deliveryTag: "longlong", multiple: "bit" }),
   "basic.reject": row(60, 90, { deliveryTag: "longlong", requeue: "bit" }),
   "basic.recover-async": row(60, 100, { requeue: "bit" }),
   "basic.recover": row(60, 110, { requeue: "bit" }),
@@ -219,12 +231,20 @@ const METHODS = {
   "tx.select": row(90, 10, {}),
   "tx.select-ok": row(90, 11, {}),
   "tx.commit": row(90, 20, {}),
-  "tx.commit-ok": row(90, 21, {}),
+  "tx.commit-ok": promise(90, 21, {}),
   "tx.rollback": row(90, 30, {}),
   "tx.rollback-ok": row(90, 31, {}),
 } as const;
 
 export type MethodName = keyof typeof METHODS;
+
+/** Methods that promise something durable: sent only by what waits for the commit. */
+export type PromiseName = {
+  [N in MethodName]: (typeof METHODS)[N]["durable"] extends true ? N : never;
+}[MethodName];
+
+/** All others, which may be sent at any time. */
+export type PlainName = Exclude<MethodName, PromiseName>;
 
 export type Arguments<N extends MethodName> = ArgumentsOf<(typeof METHODS)[N]["fields"]>;
 
@@ -240,6 +260,9 @@ export const BASIC_DELIVER = 60;
 
 /** All methods there are. */
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];
+
+export const PROMISE_NAMES = METHOD_NAMES
+  .filter((name): name is PromiseName => METHODS[name].durable);
 
 const NAMES = new Map<number, MethodName>();
 for (const name of METHOD_NAMES) {
