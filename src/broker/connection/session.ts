@@ -1,38 +1,32 @@
 /**
- * One connection after its handshake: frames in, answers out, and the only place where faults
- * become reply codes.
+ * One connection after its handshake: what its channels share, what it answers, and how it ends. A
+ * fault of its client becomes a channel.close or connection.close here.
  */
 
 import type { Alarms } from "../store/alarms.ts";
 import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "../channel/budget.ts";
-import { ByteReader, MalformedError, NotTextError } from "../wire/bytes.ts";
-import { Channel } from "../channel/channel.ts";
 import type { ChannelHost, Promised } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { Fault } from "../wire/faults.ts";
-import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
-import type { FrameSource } from "../net/inbox.ts";
-import { FrameType } from "../wire/frames.ts";
 import type { Login } from "./handshake.ts";
 import { Heartbeat, type HeartbeatSession } from "./heartbeat.ts";
 import type { Limits } from "../net/limits.ts";
 import {
   type Arguments,
-  decodeArguments,
-  idsOf,
   type Method,
-  METHOD_IDS_BYTES,
   type MethodName,
   type PlainName,
   type PromiseName,
-  readMethodName,
 } from "../wire/methods.ts";
 import { Outbox } from "../net/outbox.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
 import { isConnectionLoss } from "../net/socket.ts";
-import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
+import { Reading, type ReadingSession } from "./reading.ts";
+import type { Scheduler, Work } from "../../time/scheduler.ts";
+import { isLater, type State } from "./state.ts";
+import { Channels } from "./channels.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Logger } from "../../observe/log.ts";
@@ -56,31 +50,7 @@ export interface SessionHost {
   readonly log: Logger;
 }
 
-/** Frames of publishes and acknowledgements after which the clock is looked at. */
-const LIGHT_FRAMES = 24;
-
-/** A method that is being done piece by piece. */
-interface Unfinished {
-  readonly work: Work;
-  readonly then: () => void;
-  readonly channel: number;
-  readonly current: typeof NO_METHOD;
-}
-
-const NO_METHOD = { classId: 0, methodId: 0 };
-const PUBLISH = idsOf("basic.publish");
-const ACK = idsOf("basic.ack");
-
-/** In the order in which they come. */
-const STATES = ["running", "closing", "leaving", "ended"] as const;
-type State = typeof STATES[number];
-
-/**
- * States, each of which can be followed by every later one: running; closing, when we sent
- * connection.close and wait for close-ok; leaving, when we sent close-ok and wait for the client to
- * close the socket; ended.
- */
-export class Session implements ChannelHost, HeartbeatSession, Work {
+export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
@@ -98,27 +68,16 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
 
   readonly #host: SessionHost;
   readonly #login: Login;
-  readonly #source: FrameSource;
-  /** By number; a closing channel, whose frames are ignored until close-ok, is null. */
-  readonly #channels = new Map<number, Channel | null>();
+  readonly #reading: Reading;
+  readonly channels: Channels;
   /** Written by {@link #enter}. */
   #state: State = "running";
-  /** The method that is being done: error replies name it. */
-  #current = NO_METHOD;
   readonly #heartbeat: Heartbeat;
-  readonly #backpressure: Backpressure;
+  readonly backpressure: Backpressure;
   /** When the client has had its time to close the connection or the socket. */
   #closeDeadline: Deadline | undefined;
   /** It has published: alarms concern it. */
   #isPublisher = false;
-  /** The stream lost its frames: whatever still comes is ignored. */
-  #unreadable = false;
-  /** Frames of publishes and acknowledgements since the clock was looked at. */
-  #lightFrames = 0;
-  /** What the next frame waits for. */
-  #unfinished: Unfinished | undefined;
-  /** Told when everything that has arrived was taken. */
-  #whenDone: (() => void) | undefined;
   /** Bytes of answers that were written although much waited already. */
   #lateReplies = 0;
 
@@ -136,11 +95,16 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     this.replyTo = host.replyTo;
     this.#host = host;
     this.#login = login;
-    this.#source = login.source;
     this.outbox = new Outbox(login.connection, () => this.#drained());
-    this.#backpressure = new Backpressure(this.outbox);
+    this.backpressure = new Backpressure(this.outbox);
     this.#heartbeat = new Heartbeat(this, login.heartbeat);
+    this.channels = new Channels(this, login.channelMax);
+    this.#reading = new Reading(this, login.source, host);
     this.send(0, "connection.open-ok", { knownHosts: "" });
+  }
+
+  get state(): State {
+    return this.#state;
   }
 
   // -- reading --
@@ -148,15 +112,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   /** Serves the connection until it ends. */
   async run(): Promise<void> {
     try {
-      for (;;) {
-        this.#heartbeat.heard();
-        if (!this.#host.scheduler.start(this)) {
-          await new Promise<void>((resolve) => this.#whenDone = resolve);
-        }
-        // Frames may be left in the buffer, with no byte behind them to wake us.
-        if (this.#backpressure.mustWait) await this.#backpressure.whenOff();
-        else if (this.#state === "ended" || !await this.#source.fill()) break;
-      }
+      await this.#reading.run();
     } catch (error) {
       if (!isConnectionLoss(error)) throw error;
     } finally {
@@ -165,199 +121,34 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     }
   }
 
-  /** Takes what has arrived. */
-  work(slice: Slice): boolean {
-    // What it sends meanwhile waits for us.
+  heard(): void {
     this.#heartbeat.heard();
-    this.groupCommit.author = this;
-    const hasMore = this.#readFrames(slice);
-    this.groupCommit.author = undefined;
-    if (!hasMore) this.#whenDone?.();
-    return hasMore;
-  }
-
-  /** @returns whether there may be more */
-  #readFrames(slice: Slice): boolean {
-    try {
-      if (this.#unfinished !== undefined && this.#goOn(this.#unfinished, slice)) return true;
-      if (this.#unreadable || this.#state === "leaving") {
-        this.#source.discard();
-        return false;
-      }
-      while (this.#isReading && this.#source.next(this.frameMax)) {
-        if (this.#lacksMemory()) this.#source.stepBack();
-        else this.#frame();
-        if (this.#unfinished !== undefined) return true;
-        // Looking at the clock takes time too.
-        const isLight = this.#current === PUBLISH || this.#current === ACK;
-        if (isLight && ++this.#lightFrames < LIGHT_FRAMES) continue;
-        this.#lightFrames = 0;
-        if (slice.isOver) return true;
-      }
-    } catch (error) {
-      this.#unreadable = true;
-      this.#current = NO_METHOD;
-      this.#failConnection(faultOf(error, this.#host.log));
-    }
-    return false;
-  }
-
-  /** @returns whether it is not done yet */
-  #goOn({ work, then, channel, current }: Unfinished, slice: Slice): boolean {
-    if (this.#channels.get(channel) && work.work(slice)) return true;
-    this.#unfinished = undefined;
-    if (!this.#channels.get(channel)) return false;
-    this.#current = current;
-    try {
-      then();
-    } catch (error) {
-      this.#fail(channel, this.#faultOf(error));
-    }
-    return false;
   }
 
   spread(copies: number): void {
-    this.#lightFrames += copies;
+    this.#reading.spread(copies);
   }
 
   finishFirst(channel: number, work: Work, then: () => void): void {
-    this.#unfinished = { work, then, channel, current: this.#current };
+    this.#reading.finishFirst(channel, work, then);
   }
 
-  get #isReading(): boolean {
-    if (this.#state === "running") return !this.#backpressure.isOn;
-    return this.#state === "closing";
-  }
-
-  /** Whether the frame is content for which there is no memory now. */
-  #lacksMemory(): boolean {
-    if (!this.pending.isTight || this.#state !== "running") return false;
-    const { type, channel, payloadStart, payloadEnd } = this.#source;
-    if (type === FrameType.method || !this.#channels.get(channel)?.publishing.isReceiving) {
-      return false;
-    }
-    return this.#backpressure.isStarved = !this.pending.admits(this, payloadEnd - payloadStart);
-  }
-
-  #frame(): void {
-    const { type, channel: number, bytes, payloadStart, payloadEnd } = this.#source;
-    this.#current = NO_METHOD;
-    try {
-      if (type === FrameType.heartbeat) return this.#checkHeartbeat(number);
-      if (type < FrameType.method || type > FrameType.body) throw unknownFrame(this.#source);
-      const channel = number === 0 ? undefined : this.#channels.get(number);
-      if (this.#state === "running" && channel) {
-        if (channel.publishing.isReceiving || type === FrameType.method) this.#current = PUBLISH;
-        if (type === FrameType.method && isAck(bytes, payloadStart, payloadEnd)) {
-          channel.publishing.expect(type);
-          this.#current = ACK;
-          return channel.acknowledge(bytes, payloadStart + METHOD_IDS_BYTES);
-        }
-        const reader = channel.receive(type, bytes, payloadStart, payloadEnd);
-        if (reader !== undefined) this.#channelMethod(number, channel, this.#decode(reader));
-        return;
-      }
-      this.#otherFrame(type, number);
-    } catch (error) {
-      this.#fail(number, this.#faultOf(error));
-    }
-  }
-
-  /** Errors in arguments name their method, those in other payloads none. */
-  #faultOf(error: unknown): Fault {
-    if (error instanceof MalformedError) {
-      const isMethod = this.#source.type === FrameType.method;
-      if (isMethod && !(error instanceof NotTextError)) return undecodable(this.#source);
-      this.#current = NO_METHOD;
-    }
-    return faultOf(error, this.#host.log);
-  }
-
-  #checkHeartbeat(number: number): void {
-    if (number !== 0) throw new Fault("unexpected-frame", this.#source.snippet);
-    if (this.#source.payloadEnd > this.#source.payloadStart) throw unknownFrame(this.#source);
-  }
-
-  #decode(reader: ByteReader): Method {
-    this.#current = NO_METHOD;
-    if (reader.end - reader.position < METHOD_IDS_BYTES) throw unknownFrame(this.#source);
-    const name = readMethodName(reader);
-    if (name === undefined) throw new Fault("command-invalid", "unknown method");
-    this.#current = idsOf(name);
-    return decodeArguments(name, reader);
-  }
-
-  /** Frames of the connection itself, and of channels that are not open. */
-  #otherFrame(type: number, number: number): void {
-    const { bytes, payloadStart, payloadEnd } = this.#source;
-    const closing = this.#state === "closing" || this.#channels.get(number) === null;
-    if (type !== FrameType.method) {
-      if (closing) return;
-      throw new Fault(
-        "unexpected-frame",
-        number === 0 ? this.#source.snippet : "expected method frame, got non method frame instead",
-      );
-    }
-    const method = this.#decode(new ByteReader(bytes, payloadStart, payloadEnd));
-    if (number === 0) return this.#connectionMethod(method);
-    if (this.#state === "closing") return;
-    if (closing) return this.#closingChannelMethod(number, method);
-    if (method.name !== "channel.open") throw new Fault("channel-error", "expected 'channel.open'");
-    this.#openChannel(number);
-  }
-
-  #connectionMethod(method: Method): void {
+  handle(method: Method): void {
     switch (method.name) {
       case "connection.close":
         return this.#leave();
       case "connection.close-ok":
         return this.#finish();
       case "connection.update-secret":
-        if (this.#state === "running") this.send(0, "connection.update-secret-ok", {});
+        if (this.state === "running") this.send(0, "connection.update-secret-ok", {});
         return;
       default:
-        if (this.#state === "closing") return;
+        if (this.state === "closing") return;
         throw new Fault("channel-error", "unexpected method in connection state running");
     }
   }
 
-  // -- channels --
-
-  #openChannel(number: number): void {
-    const { channelMax } = this.#login;
-    if (this.#channels.size >= channelMax) {
-      this.#current = NO_METHOD;
-      throw new Fault(
-        "not-allowed",
-        `number of channels opened (${this.#channels.size}) has reached the negotiated ` +
-          `channel_max (${channelMax})`,
-      );
-    }
-    this.#channels.set(number, new Channel(this, number));
-    this.send(number, "channel.open-ok", { channelId: "" });
-  }
-
-  #channelMethod(number: number, channel: Channel, method: Method): void {
-    switch (method.name) {
-      case "channel.open":
-        throw new Fault("channel-error", "second 'channel.open' seen");
-      case "channel.close":
-        channel.end();
-        this.#channels.delete(number);
-        return this.send(number, "channel.close-ok", {});
-      default:
-        channel.handle(method);
-    }
-  }
-
-  /** After a channel.close of ours everything up to close-ok was sent before it arrived. */
-  #closingChannelMethod(number: number, method: Method): void {
-    if (method.name === "channel.open") {
-      throw new Fault("channel-error", "second 'channel.open' seen");
-    }
-    if (method.name === "channel.close-ok") this.#channels.delete(number);
-    if (method.name === "channel.close") this.send(number, "channel.close-ok", {});
-  }
+  // -- faults --
 
   /** What it asked for cannot be stored: no answer that says so may leave. */
   unstored(reason: string): void {
@@ -365,25 +156,21 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     this.refuse(new Fault("internal-error", reason));
   }
 
-  // -- faults --
-
   fail(number: number, fault: Fault): void {
-    this.#current = NO_METHOD;
-    this.#fail(number, fault);
+    this.#reading.leaveMethod();
+    this.answerFault(number, fault);
   }
 
-  #fail(number: number, fault: Fault): void {
-    const channel = this.#channels.get(number);
-    if (replyOf(fault).hard || !channel) return this.#failConnection(fault);
+  answerFault(number: number, fault: Fault): void {
+    const channel = this.channels.find(number);
+    if (replyOf(fault).hard || !channel) return this.failConnection(fault);
     this.#log("channel closed", fault, number);
-    channel.end();
-    this.#channels.set(number, null);
-    this.send(number, "channel.close", this.#closeArguments(fault));
+    this.channels.close(number, channel, this.#closeArguments(fault));
   }
 
   /** Once the end is agreed on or asked for, further faults change nothing: it has its deadline. */
-  #failConnection(fault: Fault): void {
-    if (this.#state !== "running") return;
+  failConnection(fault: Fault): void {
+    if (this.state !== "running") return;
     this.#log("connection closed", fault, 0);
     this.close(fault);
   }
@@ -395,18 +182,19 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
 
   #closeArguments(fault: Fault): Arguments<"connection.close"> {
     const { code, text } = replyOf(fault);
-    return { replyCode: code, replyText: text, ...this.#current };
+    return { replyCode: code, replyText: text, ...this.#reading.current };
   }
 
   // -- ending --
 
   /** The only place that changes the state. @returns whether it is a later one */
   #enter(state: State): boolean {
-    if (STATES.indexOf(state) <= STATES.indexOf(this.#state)) return false;
+    if (!isLater(state, this.state)) return false;
     this.#state = state;
-    this.#endChannels();
+    this.channels.end();
+    this.vhost.deleteQueuesOf(this.id);
     this.deadlines.cancel(this.#closeDeadline);
-    this.#backpressure.lift();
+    this.backpressure.lift();
     return true;
   }
 
@@ -446,15 +234,6 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     if (!this.#enter("ended")) return;
     this.pending.leave(this);
     this.#heartbeat.stop();
-  }
-
-  /** First no channel takes deliveries any more, then all give back what they hold, then they end. */
-  #endChannels(): void {
-    for (const channel of this.#channels.values()) channel?.silence();
-    for (const channel of this.#channels.values()) channel?.giveBack();
-    for (const channel of this.#channels.values()) channel?.end();
-    this.#channels.clear();
-    this.vhost.deleteQueuesOf(this.id);
   }
 
   // -- writing --
@@ -502,27 +281,27 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   #drained(): void {
     this.replyTo.giveRoom(this.#lateReplies);
     this.#lateReplies = 0;
-    for (const channel of this.#channels.values()) channel?.wake();
-    this.#backpressure.check();
+    this.channels.wake();
+    this.backpressure.check();
   }
 
   // -- holding back --
 
   get isWaiting(): boolean {
-    return this.#backpressure.isWaiting;
+    return this.backpressure.isWaiting;
   }
 
   get isBlocked(): boolean {
-    return this.#backpressure.isBlocked;
+    return this.backpressure.isBlocked;
   }
 
   goOn(): void {
-    this.#backpressure.isStarved = false;
+    this.backpressure.isStarved = false;
   }
 
   refuse(fault: Fault): void {
-    this.#current = NO_METHOD;
-    this.#failConnection(fault);
+    this.#reading.leaveMethod();
+    this.failConnection(fault);
   }
 
   publishes(): void {
@@ -534,7 +313,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   block(): void {
     const { reason } = this.#host.alarms;
     if (reason === undefined || this.isBlocked || !this.#isPublisher) return;
-    this.#backpressure.isBlocked = true;
+    this.backpressure.isBlocked = true;
     this.#notify("connection.blocked", { reason });
   }
 
@@ -542,7 +321,7 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
   unblock(): void {
     if (!this.isBlocked) return;
     this.#heartbeat.heard();
-    this.#backpressure.isBlocked = false;
+    this.backpressure.isBlocked = false;
     this.#notify("connection.unblocked", {});
   }
 
@@ -550,12 +329,6 @@ export class Session implements ChannelHost, HeartbeatSession, Work {
     name: N,
     args: Arguments<N>,
   ): void {
-    if (this.#login.blockedNotify && this.#state === "running") this.send(0, name, args);
+    if (this.#login.blockedNotify && this.state === "running") this.send(0, name, args);
   }
-}
-
-/** The payload of a basic.ack, which is as frequent as basic.publish. */
-function isAck(bytes: Uint8Array, start: number, end: number): boolean {
-  return end - start === 13 && bytes[start + 3] === ACK.methodId && bytes[start + 2] === 0 &&
-    bytes[start + 1] === ACK.classId && bytes[start] === 0;
 }

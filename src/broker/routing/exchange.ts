@@ -236,3 +236,31 @@ export function exchangeTypeOf(type: string): ExchangeType {
   const adjective = WORDS_OF_RABBITMQ.includes(type) ? "invalid" : "unknown";
   throw new Fault("command-invalid", `${adjective} exchange type '${type}'`);
 }
+
+/** Clients look for it. Nothing is traced. */
+const TRACE = "amq.rabbitmq.trace";
+
+const BUILT_IN: [name: string, type: ExchangeIdentity["type"]][] = [
+  ["", "direct"],
+  ["amq.direct", "direct"],
+  ["amq.fanout", "fanout"],
+  ["amq.topic", "topic"],
+  ["amq.headers", "headers"],
+  ["amq.match", "headers"],
+  [TRACE, "topic"],
+];
+
+/** What every virtual host has from the beginning. */
+export function builtInExchanges(vhost: string): Exchange[] {
+  return BUILT_IN.map(([name, type]) =>
+    new Exchange({
+      vhost,
+      name,
+      type,
+      durable: true,
+      autoDelete: false,
+      internal: name === TRACE,
+      table: new Map(),
+    })
+  );
+}

@@ -3,6 +3,7 @@
 import { ByteReader } from "../wire/bytes.ts";
 import {
   type Binding,
+  builtInExchanges,
   checkHeadersBinding,
   Exchange,
   type ExchangeIdentity,
@@ -10,33 +11,14 @@ import {
   isExchange,
   type Routable,
 } from "./exchange.ts";
-import { accessRefused, Fault, notFound, preconditionFailed } from "../wire/faults.ts";
-import {
-  describeField,
-  encodeTable,
-  equalFields,
-  type Field,
-  readTable,
-  type Table,
-  textOf,
-} from "../wire/fields.ts";
+import { assertSameExchange, assertSameQueue } from "./equivalence.ts";
+import { assertOpen, ExclusiveQueues, locked } from "./exclusive_queues.ts";
+import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
+import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue, type QueueHost } from "../queue/queue.ts";
-import { comparedArguments, parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
+import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
 import type { StoredBinding, StoredExchange, StoredQueue, Subject } from "../store/definitions.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
-
-/** Clients look for it. Nothing is traced. */
-const TRACE = "amq.rabbitmq.trace";
-
-const BUILT_IN: [name: string, type: ExchangeIdentity["type"]][] = [
-  ["", "direct"],
-  ["amq.direct", "direct"],
-  ["amq.fanout", "fanout"],
-  ["amq.topic", "topic"],
-  ["amq.headers", "headers"],
-  ["amq.match", "headers"],
-  [TRACE, "topic"],
-];
 
 export interface BindingRequest {
   source: string;
@@ -53,8 +35,7 @@ export class VirtualHost {
   readonly #host: QueueHost;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #queues = new Map<string, Queue>();
-  /** Exclusive queues by their connection. */
-  readonly #exclusive = new Map<number, Set<Queue>>();
+  readonly #exclusive = new ExclusiveQueues();
   /** Bindings by what they lead to. */
   readonly #bindingsTo = new Map<Queue | Exchange, Set<Binding>>();
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
@@ -63,15 +44,7 @@ export class VirtualHost {
   constructor(name: string, host: QueueHost) {
     this.name = name;
     this.#host = host;
-    for (const [exchange, type] of BUILT_IN) {
-      this.#exchanges.set(
-        exchange,
-        new Exchange({
-          ...{ vhost: name, name: exchange, type, durable: true },
-          ...{ autoDelete: false, internal: exchange === TRACE, table: new Map() },
-        }),
-      );
-    }
+    for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
 
   get queues(): Iterable<Queue> {
@@ -115,8 +88,12 @@ export class VirtualHost {
     this.#exchanges.set(
       stored.name,
       new Exchange({
-        ...{ vhost: this.name, name: stored.name, type: exchangeTypeOf(stored.type) },
-        ...{ durable: true, autoDelete: stored.autoDelete, internal: stored.internal },
+        vhost: this.name,
+        name: stored.name,
+        type: exchangeTypeOf(stored.type),
+        durable: true,
+        autoDelete: stored.autoDelete,
+        internal: stored.internal,
         table: readTable(new ByteReader(stored.arguments)),
       }),
     );
@@ -141,7 +118,10 @@ export class VirtualHost {
     const destination = destinations.get(stored.destination);
     if (source === undefined || destination === undefined) return;
     this.#addBinding({
-      ...{ source, destination, routingKey: stored.routingKey, argumentBytes: stored.arguments },
+      source,
+      destination,
+      routingKey: stored.routingKey,
+      argumentBytes: stored.arguments,
       arguments: readTable(new ByteReader(stored.arguments)),
     });
   }
@@ -178,8 +158,11 @@ export class VirtualHost {
     this.version++;
     if (wanted.durable) {
       this.#host.store.definitions.addExchange({
-        ...{ vhost: this.name, name: wanted.name, type: wanted.type },
-        ...{ autoDelete: wanted.autoDelete, internal: wanted.internal },
+        vhost: this.name,
+        name: wanted.name,
+        type: wanted.type,
+        autoDelete: wanted.autoDelete,
+        internal: wanted.internal,
         arguments: encodeTable(wanted.table),
       });
     }
@@ -222,7 +205,7 @@ export class VirtualHost {
 
   /** The connection is over, and with it its exclusive queues. */
   deleteQueuesOf(connectionId: number): void {
-    for (const queue of [...this.#exclusive.get(connectionId) ?? []]) this.deleteQueue(queue);
+    for (const queue of this.#exclusive.of(connectionId)) this.deleteQueue(queue);
   }
 
   /** @throws {Fault} not-found, or resource-locked when it belongs to another connection */
@@ -262,11 +245,7 @@ export class VirtualHost {
       this.#host,
     );
     this.#queues.set(name, queue);
-    if (ownerId !== undefined) {
-      const others = this.#exclusive.get(ownerId);
-      if (others === undefined) this.#exclusive.set(ownerId, new Set([queue]));
-      else others.add(queue);
-    }
+    this.#exclusive.add(queue);
     this.version++;
     if (stored) {
       const { autoDelete } = flags;
@@ -286,9 +265,7 @@ export class VirtualHost {
     if (queue.deleted) return 0;
     this.#host.settleDeadLetters();
     this.#queues.delete(queue.name);
-    const { ownerId } = queue.identity;
-    const others = ownerId === undefined ? undefined : this.#exclusive.get(ownerId);
-    if (others?.delete(queue) && others.size === 0) this.#exclusive.delete(ownerId!);
+    this.#exclusive.remove(queue);
     this.#unbindAll(queue);
     this.version++;
     return queue.drop();
@@ -405,70 +382,4 @@ export class VirtualHost {
 function refuseDefault({ kind, source, destination }: BindingRequest): void {
   if (source !== "" && (kind === "queue" || destination !== "")) return;
   throw accessRefused("operation not permitted on the default exchange");
-}
-
-/** An exclusive queue is open to its own connection. @throws {Fault} resource-locked */
-function assertOpen(destination: Queue | Exchange, connectionId: number): void {
-  if (isExchange(destination)) return;
-  const { ownerId } = destination.identity;
-  if (ownerId !== undefined && ownerId !== connectionId) throw locked(destination);
-}
-
-function locked(queue: Queue): Fault {
-  return new Fault(
-    "resource-locked",
-    `cannot obtain exclusive access to locked ${queue.title}. It could be originally declared on ` +
-      `another connection or the exclusive property value does not match that of the original ` +
-      `declaration.`,
-  );
-}
-
-function assertSame(what: string, title: string, received: unknown, current: unknown): void {
-  if (received === current) return;
-  throw preconditionFailed(
-    `inequivalent arg '${what}' for ${title}: received '${received}' but current is '${current}'`,
-  );
-}
-
-function assertSameExchange(exchange: Exchange, wanted: Omit<ExchangeIdentity, "vhost">): void {
-  const { identity, title } = exchange;
-  assertSame("type", title, wanted.type, identity.type);
-  assertSame("durable", title, wanted.durable, identity.durable);
-  assertSame("auto_delete", title, wanted.autoDelete, identity.autoDelete);
-  assertSame("internal", title, wanted.internal, identity.internal);
-  assertSameArgument("alternate-exchange", title, wanted.table, identity.table);
-}
-
-function assertSameQueue(queue: Queue, flags: QueueFlags, table: Table): void {
-  const { identity, title } = queue;
-  assertSame("durable", title, flags.durable, identity.durable);
-  assertSame("auto_delete", title, flags.autoDelete, identity.autoDelete);
-  const { type } = queue.arguments;
-  for (const name of comparedArguments(type)) {
-    assertSameArgument(name, title, table, identity.table);
-  }
-  if (isClassic(table) && isClassic(identity.table)) return;
-  assertSameArgument("x-queue-type", title, table, identity.table);
-}
-
-/** No type is the default type. */
-function isClassic(table: Table): boolean {
-  const type = table.get("x-queue-type");
-  return type === undefined || textOf(type) === "classic";
-}
-
-function assertSameArgument(name: string, title: string, received: Table, current: Table): void {
-  const [one, other] = [received.get(name), current.get(name)];
-  if (equalFields(one, other)) return;
-  const [is, was] = one && other
-    ? [`'${describeField(one)}'`, `'${describeField(other)}'`]
-    : [value(one), value(other)];
-  throw preconditionFailed(
-    `inequivalent arg '${name}' for ${title}: received ${is} but current is ${was}`,
-  );
-}
-
-function value(field: Field | undefined): string {
-  if (field === undefined) return "none";
-  return `the value '${describeField(field)}' of type '${field.type}'`;
 }

@@ -1,0 +1,91 @@
+/** The channels of one connection, by number. */
+
+import { Channel } from "../channel/channel.ts";
+import type { ChannelHost } from "../channel/host.ts";
+import { Fault } from "../wire/faults.ts";
+import type { Arguments, Method } from "../wire/methods.ts";
+
+/** States of a number: free > open > free, or open > closing (we closed it) > free. */
+export class Channels {
+  readonly #session: ChannelHost;
+  /** How many there may be. */
+  readonly #most: number;
+  /** A closing channel, whose frames are ignored until close-ok, is null. */
+  readonly #byNumber = new Map<number, Channel | null>();
+
+  constructor(session: ChannelHost, most: number) {
+    this.#session = session;
+    this.#most = most;
+  }
+
+  /** The open channel that has this number. */
+  find(number: number): Channel | undefined {
+    return this.#byNumber.get(number) ?? undefined;
+  }
+
+  isClosing(number: number): boolean {
+    return this.#byNumber.get(number) === null;
+  }
+
+  get isFull(): boolean {
+    return this.#byNumber.size >= this.#most;
+  }
+
+  /** @throws {Fault} not-allowed */
+  open(number: number): void {
+    if (this.isFull) {
+      throw new Fault(
+        "not-allowed",
+        `number of channels opened (${this.#byNumber.size}) has reached the negotiated ` +
+          `channel_max (${this.#most})`,
+      );
+    }
+    this.#byNumber.set(number, new Channel(this.#session, number));
+    this.#session.send(number, "channel.open-ok", { channelId: "" });
+  }
+
+  /** What a client asks of an open channel. */
+  handle(number: number, channel: Channel, method: Method): void {
+    switch (method.name) {
+      case "channel.open":
+        throw secondOpen();
+      case "channel.close":
+        channel.end();
+        this.#byNumber.delete(number);
+        return this.#session.send(number, "channel.close-ok", {});
+      default:
+        channel.handle(method);
+    }
+  }
+
+  /** After a channel.close of ours everything up to close-ok was sent before it arrived. */
+  handleClosing(number: number, method: Method): void {
+    if (method.name === "channel.open") throw secondOpen();
+    if (method.name === "channel.close-ok") this.#byNumber.delete(number);
+    if (method.name === "channel.close") this.#session.send(number, "channel.close-ok", {});
+  }
+
+  /** Closes an open channel for what its client did. */
+  close(number: number, channel: Channel, reason: Arguments<"channel.close">): void {
+    channel.end();
+    this.#byNumber.set(number, null);
+    this.#session.send(number, "channel.close", reason);
+  }
+
+  /** Consumers may be able to take messages again. */
+  wake(): void {
+    for (const channel of this.#byNumber.values()) channel?.wake();
+  }
+
+  /** First no channel takes deliveries any more, then all give back what they hold, then they end. */
+  end(): void {
+    for (const channel of this.#byNumber.values()) channel?.silence();
+    for (const channel of this.#byNumber.values()) channel?.giveBack();
+    for (const channel of this.#byNumber.values()) channel?.end();
+    this.#byNumber.clear();
+  }
+}
+
+function secondOpen(): Fault {
+  return new Fault("channel-error", "second 'channel.open' seen");
+}

@@ -1,0 +1,13 @@
+/**
+ * States of a connection after its handshake, each of which can be followed by every later one:
+ * running; closing, when we sent connection.close and wait for close-ok; leaving, when we sent
+ * close-ok and wait for the client to close the socket; ended.
+ */
+
+/** In the order in which they come. */
+const STATES = ["running", "closing", "leaving", "ended"] as const;
+export type State = typeof STATES[number];
+
+export function isLater(state: State, than: State): boolean {
+  return STATES.indexOf(state) > STATES.indexOf(than);
+}

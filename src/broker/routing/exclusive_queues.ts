@@ -1,0 +1,45 @@
+/** Queues that one connection has to itself, and that end with it. */
+
+import { type Exchange, isExchange } from "./exchange.ts";
+import type { Queue } from "../queue/queue.ts";
+import { Fault } from "../wire/faults.ts";
+
+export class ExclusiveQueues {
+  readonly #byConnection = new Map<number, Set<Queue>>();
+
+  /** Notes a new queue, if it is exclusive. */
+  add(queue: Queue): void {
+    const { ownerId } = queue.identity;
+    if (ownerId === undefined) return;
+    const others = this.#byConnection.get(ownerId);
+    if (others === undefined) this.#byConnection.set(ownerId, new Set([queue]));
+    else others.add(queue);
+  }
+
+  /** The queue is gone. */
+  remove(queue: Queue): void {
+    const { ownerId } = queue.identity;
+    const others = ownerId === undefined ? undefined : this.#byConnection.get(ownerId);
+    if (others?.delete(queue) && others.size === 0) this.#byConnection.delete(ownerId!);
+  }
+
+  of(connectionId: number): Queue[] {
+    return [...this.#byConnection.get(connectionId) ?? []];
+  }
+}
+
+/** An exclusive queue is open to its own connection. @throws {Fault} resource-locked */
+export function assertOpen(destination: Queue | Exchange, connectionId: number): void {
+  if (isExchange(destination)) return;
+  const { ownerId } = destination.identity;
+  if (ownerId !== undefined && ownerId !== connectionId) throw locked(destination);
+}
+
+export function locked(queue: Queue): Fault {
+  return new Fault(
+    "resource-locked",
+    `cannot obtain exclusive access to locked ${queue.title}. It could be originally declared on ` +
+      `another connection or the exclusive property value does not match that of the original ` +
+      `declaration.`,
+  );
+}
