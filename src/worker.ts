@@ -210,10 +210,9 @@ async function chooseWork(
         "command does",
     );
   }
-  const chosen = [
-    ...(words.length > 0 ? ["a command"] : []),
-    ...["shell", "handler", "post"].filter((name) => given.has(name)).map((name) => `--${name}`),
-  ];
+  const options = ["shell", "handler", "post"].filter((name) => given.has(name));
+  const chosen = options.map((name) => `--${name}`);
+  if (words.length > 0) chosen.unshift("a command");
   if (chosen.length > 1) {
     throw new UsageError(`worker does one kind of work, and was given ${chosen.join(" and ")}`);
   }

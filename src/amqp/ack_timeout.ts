@@ -13,12 +13,11 @@ export function isAckTimeout(error: ToolError): boolean {
  * @param neededMs how long the broker ought to wait
  */
 export function ackTimeoutRemedy(queue: string, vhost: string, neededMs: number): string {
-  const command = [
-    ...["rabbitmqctl", "set_policy", "-p", vhost, `${queue}.ack-timeout`],
-    ...[`^${queue.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`],
-    ...[JSON.stringify({ "consumer-timeout": neededMs }), "--apply-to", "queues"],
-  ];
-  return `make it wait longer with ${command.map(shellQuote).join(" ")} (RabbitMQ 3.12 or newer) ` +
+  const pattern = `^${queue.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`;
+  const definition = JSON.stringify({ "consumer-timeout": neededMs });
+  const words = [vhost, `${queue}.ack-timeout`, pattern, definition].map(shellQuote).join(" ");
+  const command = `rabbitmqctl set_policy -p ${words} --apply-to queues`;
+  return `make it wait longer with ${command} (RabbitMQ 3.12 or newer) ` +
     `or consumer_timeout = ${neededMs} in rabbitmq.conf, or use --ack early (at most once)`;
 }
 

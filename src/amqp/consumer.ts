@@ -57,7 +57,7 @@ export class Consumer {
       const cause = await this.#consume(transport, () => everWorked = true);
       if (cause !== undefined) this.#options.onLost?.(cause);
       if (cause === undefined || signal.aborted) {
-        await this.#current?.settled();
+        await this.#current?.untilSettlementsArrive();
         await transport.shutdown();
         break;
       }

@@ -187,9 +187,9 @@ export class Consumption {
   }
 
   /** Resolves when the connection may be closed without a settlement being lost. Never rejects. */
-  async settled(): Promise<void> {
+  async untilSettlementsArrive(): Promise<void> {
     if (this.#isEnded || this.transport.server.product !== "RabbitMQ") return;
-    if (!await this.settlements.worked()) return;
+    if (!await this.settlements.untilSentOn()) return;
     // The answer comes behind what the channel had to do until now.
     const question = this.channel.queueDeclare(this.#queue, { passive: true });
     await deadline(question, ANSWER_MS, () => new Error("late")).catch(() => {});

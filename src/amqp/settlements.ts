@@ -26,11 +26,11 @@ export class Settlements {
   }
 
   /**
-   * Resolves when the last ones can be no more than what is sent on at once.
+   * Resolves when RabbitMQ holds no settlement back any more.
    *
-   * @returns whether that had to be waited for
+   * @returns whether it may have held any
    */
-  async worked(): Promise<boolean> {
+  async untilSentOn(): Promise<boolean> {
     // The oldest of the last 32: if it is long ago, the queue has answered what came before it.
     const left = this.#times[this.#next]! + ANSWER_MS - performance.now();
     if (left <= 0) return false;

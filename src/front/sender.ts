@@ -91,8 +91,8 @@ export class Sender {
     }
   }
 
-  /** Resolves when less is on its way than there was. */
-  async settled(): Promise<void> {
+  /** Resolves when one of the tasks on their way was confirmed or given up; at once with none. */
+  async untilOneEnds(): Promise<void> {
     if (this.#tasks > 0) await new Promise<void>((resolve) => this.#wakes.push(resolve));
   }
 
@@ -102,7 +102,7 @@ export class Sender {
   }
 
   async #close(): Promise<void> {
-    while (this.#tasks > 0) await this.settled();
+    while (this.#tasks > 0) await this.untilOneEnds();
     this.#timer?.cancel();
     await this.#line.close();
   }

@@ -144,7 +144,7 @@ export class LivingTasks implements Tasks {
       (this.#sender.tasks > 0 && this.#sender.bytes + task.publication.body.length > MOST.bytes)
     ) {
       if (window.failed) throw new TaskError("it was not sent", EXIT.temporary);
-      await this.#sender.settled();
+      await this.#sender.untilOneEnds();
     }
     await this.#sender.send(task, signal);
   }

@@ -1,6 +1,6 @@
 /**
- * What becomes of a task: before it runs (admit) and after (decide). Pure: the random number is an
- * argument, and all times are durations.
+ * Decides what becomes of a task, before it runs (`admit`) and after it has run (`decide`). Pure: the
+ * random number is an argument, and all times are durations.
  */
 import type { Failure, Outcome } from "./handler.ts";
 import type { DeadReason, History } from "./headers.ts";
@@ -60,16 +60,17 @@ export type Return =
 export type Admission = { readonly kind: "run"; readonly attempt: number } | Park | Bury;
 
 /**
- * Whether it has to be known how often a task was begun, and this start to be written down before
- * it runs. A first start is not, because that would cost every task a round trip.
+ * Whether a task may have crashed a worker: then its starts are counted on the broker, and this one
+ * is written down there before it runs. The first start of a task is not, because that would cost
+ * every task a round trip.
  */
 export function isSuspect(history: History, policy: RetryPolicy): boolean {
   return history.losses > 0 || policy.maxCrashes === 1;
 }
 
 /**
- * How often a worker vanished that had begun this task. What was delivered and not begun is no
- * crash, though brokers count it.
+ * How many workers vanished while they ran this task. Brokers count deliveries; one that was never
+ * begun is no crash.
  *
  * @param starts that were written down; undefined where they cannot be: all that was lost counts
  */
@@ -95,7 +96,7 @@ export function admit(
 ): Admission {
   const { attempts, crashes, losses, waitMs, expiresInMs } = history;
   if (expiresInMs === 0) return { kind: "bury", reason: "expired", attempts };
-  // Nobody has run it yet: whoever had this message and vanished is not to be counted.
+  // It is not due, so nobody has run this message yet: no delivery of it was a crash.
   if (waitMs !== undefined && waitMs > 0) return park(waitMs, { attempts, crashes }, policy);
   const vanished = crashesOf(history, starts, policy);
   if (vanished >= policy.maxCrashes) return { kind: "bury", reason: "crash-loop", attempts };
@@ -143,8 +144,9 @@ export function decide(
 }
 
 /**
- * How a task goes back to its queue that is not to blame. Once it keeps its place; from then on
- * brokers, and foreign workers, would count being given back as crashes.
+ * How a task that is not to blame goes back to its queue. The first time we give the delivery back,
+ * and the task keeps its place. From the second time on a copy takes its place: brokers count each
+ * delivery that was given back, and the next worker would take them for crashes.
  *
  * @param starts of it that ended with a vanished worker, where they were written down
  */

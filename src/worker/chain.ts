@@ -5,44 +5,46 @@
  */
 
 /** A place in a chain; whoever added the value keeps it, to take the value out. */
-export interface Link<T> {
+export interface Place<T> {
   readonly value: T;
   /** Neighbours; the chain's own. Undefined: there is none. */
-  before: Link<T> | undefined;
-  after: Link<T> | undefined;
+  before: Place<T> | undefined;
+  after: Place<T> | undefined;
 }
 
 export class Chain<T> {
-  #first: Link<T> | undefined;
-  #last: Link<T> | undefined;
+  #first: Place<T> | undefined;
+  #last: Place<T> | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  add(value: T): Link<T> {
-    const link: Link<T> = { value, before: this.#last, after: undefined };
-    if (this.#last === undefined) this.#first = link;
-    else this.#last.after = link;
-    this.#last = link;
+  add(value: T): Place<T> {
+    const place: Place<T> = { value, before: this.#last, after: undefined };
+    if (this.#last === undefined) this.#first = place;
+    else this.#last.after = place;
+    this.#last = place;
     this.#size++;
-    return link;
+    return place;
   }
 
-  /** Takes out what is still in; once for every link. */
-  delete(link: Link<T>): void {
-    if (link.before === undefined) this.#first = link.after;
-    else link.before.after = link.after;
-    if (link.after === undefined) this.#last = link.before;
-    else link.after.before = link.before;
+  /** Takes out what is still in; once for every place. */
+  delete(place: Place<T>): void {
+    if (place.before === undefined) this.#first = place.after;
+    else place.before.after = place.after;
+    if (place.after === undefined) this.#last = place.before;
+    else place.after.before = place.before;
     this.#size--;
   }
 
   /** All that are in now, oldest first. */
   values(): T[] {
     const values: T[] = [];
-    for (let link = this.#first; link !== undefined; link = link.after) values.push(link.value);
+    for (let place = this.#first; place !== undefined; place = place.after) {
+      values.push(place.value);
+    }
     return values;
   }
 }

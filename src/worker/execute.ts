@@ -1,7 +1,7 @@
 /** Runs a handler so that every ending is a value, and within its time. */
 import { type Handler, INTERRUPTED, type Outcome, type TaskContext } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
-import type { Link } from "./chain.ts";
+import type { Place } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
 
 /** What holds for every run of a worker. */
@@ -42,7 +42,7 @@ class Run implements TaskContext, Stoppable {
   readonly #lost: AbortSignal | undefined;
   #controller: AbortController | undefined;
   /** Where it is among those that run; undefined once it has ended or was told to stop. */
-  #place: Link<Stoppable> | undefined;
+  #place: Place<Stoppable> | undefined;
   /** Why it was told to stop. */
   #stopped: Error | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;

@@ -1,11 +1,12 @@
-/** How many tasks of a queue the broker sends when nothing but we ourselves holds it back. */
+/** Has the broker send tasks of a queue only while there is room to run them. */
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 
 /**
- * Acknowledged before it runs, a task makes room for the next one in the broker's eyes, and that
- * one would wait here, unacknowledged, until the broker takes it back and counts a crash. So none
- * is sent while all that may run are running.
+ * For a worker that acknowledges a task before it runs it. The prefetch does not hold the broker
+ * back then: after each acknowledgement it sends another task. With no room to run, that task would
+ * wait here unacknowledged, until the broker takes it back and counts a crash. So this intake stops
+ * the consumer while as many tasks run as may.
  */
 export class EarlyIntake {
   readonly #consumer: Pick<Consumer, "hold" | "resume">;

@@ -111,11 +111,11 @@ export class Pool {
   }
 
   /** Tasks taken and not settled yet. */
-  get running(): number {
+  get taken(): number {
     return this.#taken.size;
   }
 
-  /** Those of them that run, oldest first. */
+  /** What runs of them, oldest first. */
   get executing(): readonly Execution[] {
     return this.#executing.values();
   }
@@ -127,18 +127,18 @@ export class Pool {
   /** Runs a task and settles it. Never rejects. */
   async run(delivery: Delivery): Promise<void> {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) await this.#turn(delivery);
-    await this.#hold(delivery, () => {
+    await this.#whileTaken(delivery, () => {
       return this.#draining ? this.#giveBack(delivery) : this.#process(delivery);
     });
   }
 
   /** A task that came and is not to be begun. Never rejects. */
   async giveBack(delivery: Delivery): Promise<void> {
-    await this.#hold(delivery, () => this.#giveBack(delivery));
+    await this.#whileTaken(delivery, () => this.#giveBack(delivery));
   }
 
-  /** Counts a delivery as running until it is settled. */
-  async #hold(delivery: Delivery, settle: () => Promise<void>): Promise<void> {
+  /** Counts a delivery as taken until it is settled. */
+  async #whileTaken(delivery: Delivery, settle: () => Promise<void>): Promise<void> {
     const { finished } = this.#options;
     if (delivery.comesBack) finished.comesBack(delivery.task);
     if (!delivery.live) return;
@@ -216,7 +216,8 @@ export class Pool {
     const { dedupe, finished, handler, pace, policy, settler, starts } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
-    if (remembered !== undefined) { // and counted
+    if (remembered !== undefined) {
+      // It was counted when it was decided.
       await settler.settle(delivery, remembered, this.#abort.signal);
       return this.#options.log.info("a finished task has come back and is not run again", {
         id: task.id,

@@ -3,7 +3,7 @@
  * one timer for all, because a listener and a timer for each cost as much as a short task does.
  */
 
-import { Chain, type Link } from "./chain.ts";
+import { Chain, type Place } from "./chain.ts";
 
 /** What can be stopped. */
 export interface Stoppable {
@@ -27,13 +27,13 @@ export class Runs {
   }
 
   /** @returns what to call {@linkcode delete} with, once, when it has ended or been told to stop */
-  add(run: Stoppable): Link<Stoppable> {
+  add(run: Stoppable): Place<Stoppable> {
     if (this.limitMs !== undefined) this.#timer ??= setTimeout(this.#look, this.limitMs);
     return this.#running.add(run);
   }
 
-  delete(link: Link<Stoppable>): void {
-    this.#running.delete(link);
+  delete(place: Place<Stoppable>): void {
+    this.#running.delete(place);
   }
 
   interrupt(): void {

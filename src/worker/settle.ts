@@ -1,7 +1,7 @@
 /**
- * The only place that tells the broker what becomes of a task that was delivered to a worker. A copy for another queue is
- * confirmed before the delivery is acknowledged: a power cut between the two duplicates the task
- * and never loses it.
+ * Tells the broker what becomes of a task that was delivered to a worker. Nobody else acknowledges
+ * one, but for the pool with `--ack early`. A copy for another queue is confirmed before the delivery
+ * is acknowledged: a power cut between the two duplicates the task and never loses it.
  */
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, ToolError } from "../errors.ts";

@@ -170,7 +170,7 @@ export class Worker {
       ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
       ...(options.maxRuntimeMs === undefined ? {} : { maxRuntimeMs: options.maxRuntimeMs }),
       ...(options.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: options.maxMemoryBytes }),
-      activity: () => ({ running: this.#pool.running, started: this.#pool.counts.started }),
+      activity: () => ({ running: this.#pool.taken, started: this.#pool.counts.started }),
       ...connectTimeout(options),
       ready: () => this.#ready(),
       consuming: () => this.consuming,
@@ -259,7 +259,7 @@ export class Worker {
 
   /** Facts for people, at this moment. */
   describe(): Readonly<Record<string, number>> {
-    return { running: this.#pool.running, ...this.#pool.counts };
+    return { running: this.#pool.taken, ...this.#pool.counts };
   }
 
   /** What runs at this moment, for people. */
@@ -290,7 +290,7 @@ export class Worker {
     let closing: ReturnType<typeof setTimeout> | undefined;
     this.#hurry = () => {
       // A broker that does not answer must not make the end later than the tasks do.
-      const patience = this.#pool.running > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
+      const patience = this.#pool.taken > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
       interrupting ??= setTimeout(() => {
         graceOver.resolve();
         this.#pool.interrupt();
@@ -298,11 +298,11 @@ export class Worker {
         closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
       }, patience);
     };
-    if (this.#pool.running > 0) {
+    if (this.#pool.taken > 0) {
       const limit = patiently ? "" : `up to ${graceMs / 1000} s `;
-      log.info(`no more tasks; waiting ${limit}for ${this.#pool.running} running`);
+      log.info(`no more tasks; waiting ${limit}for ${this.#pool.taken} running`);
     }
-    if (!patiently || this.#pool.running === 0) this.#hurry();
+    if (!patiently || this.#pool.taken === 0) this.#hurry();
     else this.#pool.idle().then(() => this.#hurry?.());
     await stopped;
     await this.#pool.idle();

@@ -22,11 +22,14 @@ for (const peer of await preparePeers(folder.path)) {
       const trust = { SSL_CERT_FILE: ca };
       const taker = peer.worker(url, "quorum");
       await using worker = spawn(taker.command, {
-        ...{ args: taker.args, env: { ...taker.env, ...trust }, killOnDispose: true },
+        args: taker.args,
+        env: { ...taker.env, ...trust },
+        killOnDispose: true,
       });
       const sender = peer.newTask(url, "quorum", "over TLS");
       await using newTask = spawn(sender.command, {
-        ...{ args: sender.args, env: { ...sender.env, ...trust } },
+        args: sender.args,
+        env: { ...sender.env, ...trust },
       });
       const { code, stderr } = await newTask.ended();
       assertEquals(code, 0, stderr);

@@ -42,7 +42,7 @@ brokerTest("tasks that outlast the broker's acknowledgement timeout", async (t) 
       ...["--", "sh", "-c", 'echo begun; test "$TASK_ID" = short || sleep 3'],
     );
     const { code, stderr } = await worker.ended();
-    assertEquals(code, 0);
+    assertEquals(code, 0, stderr);
     assertEquals(stderr.match(/begun$/gm)?.length, 2);
     assertEquals(stderr.includes("timed out"), false, stderr);
     assertEquals(await bench.ready(), 0);

@@ -117,8 +117,14 @@ brokerTest("ids that look alike when they are decoded are not taken for each oth
   const ids = [0xc8, 0xc9, 0xca].map((byte) => [0, 0, 0, byte]);
   for (const id of [...ids, ids[0]!]) await publish(channel, bench.name, id);
   await using worker = bench.worker(
-    ...["--dedupe-file", dir.file("done.db"), "--output", `file:${dir.path}`, "--exit-when-empty"],
-    ...["--", "echo", "x"],
+    "--dedupe-file",
+    dir.file("done.db"),
+    "--output",
+    `file:${dir.path}`,
+    "--exit-when-empty",
+    "--",
+    "echo",
+    "x",
   );
   const { code, stderr } = await worker.ended();
   assertEquals([code, stderr.match(/ done /g)?.length], [0, 3], stderr);

@@ -10,8 +10,13 @@ const log = createLogger({ name: "test", write: () => {} });
 const DAY_MS = 86_400_000;
 
 const task: Task = {
-  ...{ id: "t", body: new Uint8Array(), properties: {}, queue: "q", exchange: "" },
-  ...{ routingKey: "q", redelivered: false },
+  id: "t",
+  body: new Uint8Array(),
+  properties: {},
+  queue: "q",
+  exchange: "",
+  routingKey: "q",
+  redelivered: false,
 };
 
 Deno.test("a dedupe file that cannot be used ends with the status of its reason", async () => {

@@ -4,8 +4,13 @@ import { FinishedTasks } from "../../src/worker/finished.ts";
 
 function delivered(id: string, redelivered: boolean, body = "x"): Task {
   return {
-    ...{ id, redelivered, body: new TextEncoder().encode(body), properties: { messageId: id } },
-    ...{ queue: "q", exchange: "", routingKey: "q" },
+    id,
+    redelivered,
+    body: new TextEncoder().encode(body),
+    properties: { messageId: id },
+    queue: "q",
+    exchange: "",
+    routingKey: "q",
   };
 }
 

@@ -27,8 +27,17 @@ brokerTest("a command that ignores TERM is killed with its children and tried ag
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker(
-    ...["--timeout", "300ms", "--kill-after", "100ms", "--backoff", "100ms", "--max-tasks", "2"],
-    ...["--", "sh", "-c"],
+    "--timeout",
+    "300ms",
+    "--kill-after",
+    "100ms",
+    "--backoff",
+    "100ms",
+    "--max-tasks",
+    "2",
+    "--",
+    "sh",
+    "-c",
     `trap "" TERM; test $TASK_ATTEMPT = 2 && exit; sleep 600 & echo pids $$ $!; sleep 600; sleep 600`,
   );
   const [, ...pids] = await worker.waitForLog(/pids (\d+) (\d+)/);
@@ -42,7 +51,12 @@ brokerTest("a grandchild that holds stdout holds up neither its task nor the nex
   await bench.send("", { messageId: "a" });
   await bench.send("", { messageId: "b" });
   await using worker = bench.worker(
-    ...["--max-tasks", "2", "--", "sh", "-c", "sleep 600 & echo pid $!"],
+    "--max-tasks",
+    "2",
+    "--",
+    "sh",
+    "-c",
+    "sleep 600 & echo pid $!",
   );
   assertEquals((await worker.ended()).code, 0);
   const pids = worker.stderr.map((line) => line.match(/pid (\d+)$/)?.[1]).filter(Boolean);
@@ -62,7 +76,15 @@ brokerTest("exit status 79 waits as long as it asks, and counts no attempt", asy
   await using bench = await QueueBench.open(url);
   await bench.send("", { messageId: "t" });
   await using worker = bench.worker(
-    ...["--max-attempts", "1", "--max-tasks", "2", "--backoff", "100ms", "--", "sh", "-c"],
+    "--max-attempts",
+    "1",
+    "--max-tasks",
+    "2",
+    "--backoff",
+    "100ms",
+    "--",
+    "sh",
+    "-c",
     'grep -q task-hops "$TASK_META_FILE" && echo again $TASK_ATTEMPT && exit; ' +
       'echo 100ms >"$TASK_SNOOZE_FILE"; exit 79',
   );
@@ -74,8 +96,18 @@ brokerTest("delay and dead queues may be classic, and dead tasks may expire", as
   await using bench = await QueueBench.open(url);
   await bench.send("", { messageId: "t" });
   await using worker = bench.worker(
-    ...["--delay-queue-type", "classic", "--dead-ttl", "1h", "--backoff", "50ms"],
-    ...["--max-attempts", "2", "--max-tasks", "2", "--", "false"],
+    "--delay-queue-type",
+    "classic",
+    "--dead-ttl",
+    "1h",
+    "--backoff",
+    "50ms",
+    "--max-attempts",
+    "2",
+    "--max-tasks",
+    "2",
+    "--",
+    "false",
   );
   assertEquals((await worker.ended()).code, 0);
   const channel = await bench.transport.openChannel();
@@ -101,7 +133,14 @@ brokerTest("a delay queue may differ in what does no harm", async () => {
   });
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker(
-    ...["--backoff", "50ms", "--max-tasks", "2", "--", "sh", "-c", "test $TASK_ATTEMPT = 2"],
+    "--backoff",
+    "50ms",
+    "--max-tasks",
+    "2",
+    "--",
+    "sh",
+    "-c",
+    "test $TASK_ATTEMPT = 2",
   );
   assertEquals((await worker.ended()).code, 0);
   assertMatch(worker.stderr.join("\n"), /waits 0.05 s id=t attempt=1[^]*done id=t attempt=2/);
@@ -178,7 +217,12 @@ brokerTest(
         if (start === 0) await bench.send("x", { messageId: "t" });
         await using worker = bench.workerIn(
           { AMQP_URL: limited.href },
-          ...["--backoff", "50ms", "--", "sh", "-c", `exit ${status}`],
+          "--backoff",
+          "50ms",
+          "--",
+          "sh",
+          "-c",
+          `exit ${status}`,
         );
         const { code, stderr } = await worker.ended();
         assertEquals(code, 77, stderr);
@@ -212,7 +256,15 @@ brokerTest(
     await bench.send("", { messageId: "good" });
     await bench.send("", { messageId: "bad" });
     await using worker = bench.worker(
-      ...["--backoff", "100ms", "--max-attempts", "2", "--max-tasks", "4", "--", "sh", "-c"],
+      "--backoff",
+      "100ms",
+      "--max-attempts",
+      "2",
+      "--max-tasks",
+      "4",
+      "--",
+      "sh",
+      "-c",
       'test "$TASK_ID$TASK_ATTEMPT" = good2',
     );
     assertEquals((await worker.ended()).code, 0);

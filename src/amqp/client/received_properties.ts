@@ -10,10 +10,20 @@ import { AMQPView } from "./view.ts";
 
 /** In the order of their flags, from the highest bit on. */
 const NAMES = [
-  ...["contentType", "contentEncoding", "headers", "deliveryMode", "priority"] as const,
-  ...["correlationId", "replyTo", "expiration", "messageId", "timestamp"] as const,
-  ...["type", "userId", "appId"] as const,
-];
+  "contentType",
+  "contentEncoding",
+  "headers",
+  "deliveryMode",
+  "priority",
+  "correlationId",
+  "replyTo",
+  "expiration",
+  "messageId",
+  "timestamp",
+  "type",
+  "userId",
+  "appId",
+] as const;
 type Name = typeof NAMES[number];
 
 const FLAGS_BYTES = 2;
