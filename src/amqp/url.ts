@@ -88,14 +88,15 @@ export function redact(endpoint: Endpoint): string {
 
 /**
  * The URL that `parseUrls` makes this endpoint of, with its secret: for a child that has to reach the
- * same broker.
+ * same broker. What is as it would be anyway is left out: pika and kombu refuse parameters that they
+ * do not know, rabbitmq-c refuses all, and takes a trailing slash for the vhost without a name.
  */
 export function formatUrl(endpoint: Endpoint): string {
   const { trust } = endpoint;
   const parameters: Record<string, string | number | undefined> = {
-    heartbeat: endpoint.heartbeat,
-    connection_timeout: endpoint.connectionTimeout,
-    channel_max: endpoint.channelMax,
+    heartbeat: unless(DEFAULT_HEARTBEAT_S, endpoint.heartbeat),
+    connection_timeout: unless(DEFAULT_CONNECTION_TIMEOUT_MS, endpoint.connectionTimeout),
+    channel_max: unless(0, endpoint.channelMax),
     auth_mechanism: endpoint.auth === "PLAIN" ? undefined : "external",
     name: endpoint.name,
     cacertfile: trust.cacertfile,
@@ -108,7 +109,12 @@ export function formatUrl(endpoint: Endpoint): string {
     .filter(([key, value]) => value !== undefined && (endpoint.tls || !TLS_KEYS.includes(key)))
     .map(([key, value]) => `${key}=${encodeURIComponent(value!)}`);
   const password = encodeURIComponent(endpoint.passwordFile?.latest() ?? endpoint.password);
-  return `${redact(endpoint).replace("@", `:${password}@`)}?${query.join("&")}`;
+  const url = redact(endpoint).replace("@", () => `:${password}@`).replace(/\/$/, "");
+  return query.length === 0 ? url : `${url}?${query.join("&")}`;
+}
+
+function unless(usual: number, given: number): number | undefined {
+  return given === usual ? undefined : given;
 }
 
 function parseUrl(text: string, source: string, overrides: EndpointOverrides): Endpoint {

@@ -29,7 +29,7 @@ export class TaskFiles implements Disposable {
       if (!(error instanceof Deno.errors.NotFound)) throw unwritable(this.#directory.path, error);
     }
     // Somebody tidied the temporary directory while the worker was idle.
-    this.#directory[Symbol.dispose]();
+    this[Symbol.dispose]();
     this.#directory = new OwnDirectory(this.#parent);
     try {
       return this.#create(run, metadata);

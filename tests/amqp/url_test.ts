@@ -269,3 +269,13 @@ Deno.test("an endpoint as a URL gives the same endpoint again", () => {
     assertEquals(endpointOf(formatUrl(endpointOf(url))), endpointOf(url), url);
   }
 });
+
+Deno.test("what a URL need not say is not in it, for clients that refuse parameters", () => {
+  const rows = [
+    [DEFAULT_URL, "amqp://guest:guest@localhost:5672"],
+    ["amqp://h?heartbeat=30&connection_timeout=0&channel_max=0", "amqp://guest:guest@h:5672"],
+    ["amqps://u:p%24%26@[::1]/v", "amqps://u:p%24%26@[::1]:5671/v"],
+    ["amqp://h/%2F?heartbeat=0", "amqp://guest:guest@h:5672?heartbeat=0"],
+  ] as const;
+  for (const [url, written] of rows) assertEquals(formatUrl(endpointOf(url)), written);
+});

@@ -176,6 +176,18 @@ brokerTest("a folder for temporary files that is not there ends the worker with 
   await waitUntil("the tasks to be back", async () => await bench.ready() === 3);
 });
 
+brokerTest("a folder for temporary files that goes between two tasks does the same", async () => {
+  await using bench = await QueueBench.open(url);
+  await using dir = await tempDir();
+  for (const messageId of ["t", "u"]) await bench.send("", { messageId });
+  const gone = dir.file("gone");
+  await Deno.mkdir(gone);
+  await using worker = bench.workerIn({ TMPDIR: gone }, "--", "rm", "-r", gone);
+  const { code, stderr } = await worker.ended();
+  assertEquals(code, 75, stderr);
+  await waitUntil("the task to be back", async () => await bench.ready() === 1);
+});
+
 brokerTest("--max-tasks is exact, however many tasks may run at the same time", async () => {
   await using bench = await QueueBench.open(url);
   for (let i = 0; i < 6; i++) await bench.send("", { messageId: `${i}` });
