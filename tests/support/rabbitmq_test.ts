@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { rabbitmqTest, sharedRabbitmq } from "./rabbitmq.ts";
 
 const shared = await sharedRabbitmq();
@@ -6,4 +6,6 @@ const shared = await sharedRabbitmq();
 rabbitmqTest("the shared node answers rabbitmqctl", async () => {
   assertMatch(await shared.rabbitmqctl("version"), /^\d+\.\d+/);
   assertEquals(await shared.eval("1 + 1."), "2");
+  await assertRejects(() => shared.eval("erlang:error(bad)."), Error, "bad");
+  await assertRejects(() => shared.eval("foo(."), Error, "foo(. failed");
 });
