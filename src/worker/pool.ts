@@ -233,12 +233,14 @@ export class Pool {
     const suspect = isSuspect(history, policy);
     // Nobody could tell its starts from those of others; its copy gets an id.
     if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
-    let earlier = suspect ? await starts.count(task) : 0;
+    let counted = suspect ? await starts.count(task) : 0;
+    let earlier = counted === "unknown" ? 0 : counted;
     let admission = admit(history, earlier, policy);
     if (admission.kind === "bury" && admission.reason === "crash-loop") {
       // A worker that lives takes its start back when it notices that its connection is lost.
       await sleep(SECOND_LOOK_MS, delivery.lost);
-      earlier = await starts.count(task);
+      counted = await starts.count(task);
+      earlier = counted === "unknown" ? 0 : counted;
       admission = admit(history, earlier, policy);
     }
     if (admission.kind !== "run") {
@@ -247,7 +249,7 @@ export class Pool {
       return;
     }
     if (pace !== undefined) await pace.turn(delivery.lost);
-    const known = suspect && earlier !== undefined;
+    const known = suspect && typeof counted === "number";
     if (known && !this.#draining && delivery.live) await starts.note(task);
     if (this.#draining) {
       await this.#giveBack(delivery, earlier);

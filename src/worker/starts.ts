@@ -5,7 +5,7 @@
  * message on a queue of the task's own, which goes with the task's end.
  */
 import { deadline } from "../time/deadline.ts";
-import { reason } from "../errors.ts";
+import { EXIT, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import { startsQueue } from "../task/topology.ts";
@@ -28,8 +28,11 @@ export class Starts {
     this.#log = log;
   }
 
-  /** Starts of this very message; undefined: nobody can know. Never rejects. */
-  async count(task: Task): Promise<number | undefined> {
+  /**
+   * Starts of this very message; undefined: nobody can know, because no such queue can be made;
+   * "unknown": not now, as while the broker blocks, which is no fault of the task. Never rejects.
+   */
+  async count(task: Task): Promise<number | undefined | "unknown"> {
     return await this.#attempt(task, (queue) => this.#forwarder.count(queue));
   }
 
@@ -54,11 +57,12 @@ export class Starts {
   async #attempt<T>(
     task: Task,
     act: (queue: ReturnType<typeof startsQueue>) => Promise<T>,
-  ): Promise<T | undefined> {
+  ): Promise<T | undefined | "unknown"> {
     try {
       const queue = startsQueue(task.queue, await markOf(task));
       return await deadline(act(queue), PATIENCE_MS, () => new Error("the broker does not answer"));
     } catch (error) {
+      if (!(error instanceof ToolError) || error.exitCode === EXIT.temporary) return "unknown";
       if (!this.#failed) {
         this.#log.warn(
           "starts of tasks that were delivered before cannot be written down, so that whatever was " +
