@@ -5,7 +5,9 @@
  */
 import { ConnectionError, isPassing, ToolError } from "../errors.ts";
 import { type Connector, reconnectPause } from "./connection.ts";
-import type { Publication, Publisher } from "./publisher.ts";
+import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
+import type { Publication, PublisherOptions } from "./publisher.ts";
+import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
 import { deadline } from "../time/deadline.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
@@ -22,27 +24,26 @@ export interface Numbered {
 
 export interface FeedOptions {
   readonly connector: Connector;
-  /** Prepares a new connection. @throws {ToolError} */
-  readonly openPublisher: (transport: Transport) => Promise<Publisher>;
+  /** Made sure of on every connection. */
+  readonly queue: QueuePolicy;
+  readonly publisher?: PublisherOptions;
   /** How long nothing may be confirmed while something waits for it, in milliseconds. */
   readonly patience: number;
 }
 
-/** What a connection is used for: replaced whole when it is lost. */
-interface Link {
-  readonly transport: Transport;
-  readonly publisher: Publisher;
-}
-
 export class Feed {
   readonly #options: FeedOptions;
+  readonly #publishing: PublishingLink;
   /** Unconfirmed, by number and in their order. */
   readonly #pending = new Map<number, Publication>();
   #pendingBytes = 0;
   #confirmed = 0;
   /** Links that ended or were not had since the last confirm. */
   #failures = 0;
-  #link: Link | undefined;
+  /** Where tasks go; undefined while it is made. */
+  #link: OpenLink | undefined;
+  /** The last connection, which the broker may block. */
+  #transport: Transport | undefined;
   /** What ends the feed before its source does. */
   #failure: unknown;
   /** Tells it to what `send` awaits, which is one thing at a time. */
@@ -57,6 +58,7 @@ export class Feed {
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#publishing = new PublishingLink(options.connector, options.publisher);
   }
 
   /** Tasks that the broker has confirmed. */
@@ -86,13 +88,13 @@ export class Feed {
         while (this.#isFull) await this.#turn();
       }
       while (this.#pending.size > 0) await this.#turn();
-      await this.#link?.transport.shutdown();
+      await this.#publishing.close();
     } catch (error) {
       this.#fail(error);
       throw error;
     } finally {
       this.#watchdog?.cancel();
-      this.#link?.transport.destroy(new ConnectionError("given up"));
+      this.#publishing.destroy(new ConnectionError("given up"));
       // It may be waiting for input that never comes.
       tasks.return?.().catch(() => {});
     }
@@ -126,7 +128,7 @@ export class Feed {
     else this.#publish(link, number, task);
   }
 
-  #publish(link: Link, number: number, task: Publication): void {
+  #publish(link: OpenLink, number: number, task: Publication): void {
     link.publisher.publish(task)
       .then(() => this.#onConfirmed(number, task), (error) => this.#onRefused(error))
       .then(() => link.publisher.isEnded && this.#replace(link));
@@ -148,19 +150,19 @@ export class Feed {
   }
 
   /** Replaces a link that takes no more tasks, once it is known what became of those it took. */
-  #replace(link: Link): void {
+  #replace(link: OpenLink): void {
     if (this.#link !== link || link.publisher.pending > 0) return;
     this.#link = undefined;
-    link.transport.destroy(new ConnectionError("the channel for publishing was closed"));
     this.#connectPatiently().catch((error) => this.#fail(error));
   }
 
   async #connectPatiently(): Promise<void> {
     while (this.#failure === undefined) {
       await pause(reconnectPause(this.#failures++, Math.random()));
-      let transport: Transport;
+      if (this.#failure !== undefined) return;
+      let link: OpenLink;
       try {
-        transport = await this.#options.connector.connect();
+        link = await this.#publishing.open();
       } catch (error) {
         // It had a connection before: whoever replaces a password or a certificate may be at it.
         if (!(error instanceof ToolError)) throw error;
@@ -168,7 +170,7 @@ export class Feed {
         continue;
       }
       try {
-        return await this.#publishOver(transport);
+        return await this.#publishOver(link);
       } catch (error) {
         if (!isPassing(error)) throw error;
         this.#trouble = error;
@@ -177,20 +179,22 @@ export class Feed {
   }
 
   async #connect(): Promise<void> {
-    await this.#publishOver(await this.#options.connector.connect());
+    await this.#publishOver(await this.#publishing.open());
   }
 
-  /** Opens a link and sends everything pending over it. */
-  async #publishOver(transport: Transport): Promise<void> {
-    let publisher: Publisher;
+  /** Makes sure of the queue and sends everything pending over a link. */
+  async #publishOver(link: OpenLink): Promise<void> {
+    const { queue } = this.#options;
+    const { transport } = link;
+    this.#transport = transport;
     try {
-      publisher = await this.#options.openPublisher(transport);
+      await declareOnce(link, queue.name, () => ensureWorkQueue(transport, queue));
     } catch (error) {
-      transport.destroy(new ConnectionError("no channel for publishing"));
+      transport.destroy(new ConnectionError("no queue to publish to"));
       throw error;
     }
     if (this.#failure !== undefined) return transport.destroy(new ConnectionError("too late"));
-    const link = this.#link = { transport, publisher };
+    this.#link = link;
     for (const [number, task] of [...this.#pending]) this.#publish(link, number, task);
   }
 
@@ -206,7 +210,7 @@ export class Feed {
   }
 
   #overdue(): ToolError {
-    const blocked = this.#link?.transport.blocked;
+    const blocked = this.#transport?.isEnded ? undefined : this.#transport?.blocked;
     const why = blocked !== undefined
       ? `the broker blocks publishers: ${blocked}`
       : this.#trouble?.message ?? "the broker does not answer";

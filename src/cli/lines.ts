@@ -1,8 +1,8 @@
 /** `new_task --lines`: every line of an input is a task. */
 import type { Connector } from "../amqp/connection.ts";
-import { ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
+import type { QueuePolicy } from "../amqp/declare.ts";
 import { Feed, type Numbered } from "../amqp/feed.ts";
-import { type Publication, Publisher } from "../amqp/publisher.ts";
+import type { Publication } from "../amqp/publisher.ts";
 import { ToolError } from "../errors.ts";
 import { readLines } from "./input.ts";
 import { onSignals } from "./signals.ts";
@@ -33,11 +33,9 @@ export async function sendLines(connector: Connector, order: LinesOrder): Promis
   const feed = new Feed({
     connector,
     patience: timeout,
-    openPublisher: async (transport) => {
-      await ensureWorkQueue(transport, queue);
-      // Where others are confirmed meanwhile, a single one may take longer.
-      return await Publisher.open(transport, { confirmTimeout: 2 * timeout });
-    },
+    queue,
+    // Where others are confirmed meanwhile, a single one may take longer.
+    publisher: { confirmTimeout: 2 * timeout },
   });
   try {
     await feed.send(source);

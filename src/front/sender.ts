@@ -4,7 +4,7 @@
  */
 import type { Connector } from "../amqp/connection.ts";
 import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
-import { declareOnce, type Line, PublishingLine } from "../amqp/line.ts";
+import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_link.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
@@ -33,7 +33,7 @@ const PAUSES_MS = [20, 100, 500, 2_000];
 
 export class Sender {
   readonly #options: SenderOptions;
-  readonly #line: PublishingLine;
+  readonly #link: PublishingLink;
   #tasks = 0;
   #bytes = 0;
   #closed: Promise<void> | undefined;
@@ -49,7 +49,7 @@ export class Sender {
   constructor(options: SenderOptions) {
     this.#options = options;
     // The time of a task is over before.
-    this.#line = new PublishingLine(options.connector, { confirmTimeout: 2 * options.timeoutMs });
+    this.#link = new PublishingLink(options.connector, { confirmTimeout: 2 * options.timeoutMs });
   }
 
   /** Tasks on their way. */
@@ -64,8 +64,8 @@ export class Sender {
 
   /** Connects, and makes a queue that is missing. @throws {ToolError} */
   async prepare(queue: QueuePolicy): Promise<void> {
-    const line = await this.#line.open();
-    await declareOnce(line, queue.name, () => ensureWorkQueue(line.transport, queue));
+    const link = await this.#link.open();
+    await declareOnce(link, queue.name, () => ensureWorkQueue(link.transport, queue));
   }
 
   /**
@@ -104,7 +104,7 @@ export class Sender {
   async #close(): Promise<void> {
     while (this.#tasks > 0) await this.untilOneEnds();
     this.#timer?.cancel();
-    await this.#line.close();
+    await this.#link.close();
   }
 
   /** @throws {ToolError} */
@@ -125,17 +125,17 @@ export class Sender {
 
   async #sendUntil(task: Outgoing, attempt: Attempt): Promise<void> {
     for (let failures = 0;; failures++) {
-      let line: Line | undefined;
+      let link: OpenLink | undefined;
       try {
-        line = await attempt.unlessOver(this.#line.open());
-        return await attempt.unlessOver(this.#publishOn(line, task, attempt));
+        link = await attempt.unlessOver(this.#link.open());
+        return await attempt.unlessOver(this.#publishOn(link, task, attempt));
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
         const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
         // There was a connection before: whoever replaces a certificate may be at it. And somebody
         // may have deleted the queue after it was looked up.
-        const again = line === undefined || isPassing(error) ||
-          (returned && line.declared.delete(queue));
+        const again = link === undefined || isPassing(error) ||
+          (returned && link.declared.delete(queue));
         if (attempt.isOver || !again || !(error instanceof ToolError)) throw error;
         attempt.trouble = error;
         await attempt.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
@@ -144,16 +144,16 @@ export class Sender {
   }
 
   async #publishOn(
-    line: Line,
+    link: OpenLink,
     { publication, queue, delayQueue }: Outgoing,
     attempt: Attempt,
   ): Promise<void> {
-    const { transport, publisher } = line;
+    const { transport, publisher } = link;
     await this.#roomOn(transport, attempt);
     if (attempt.isOver) return;
-    await declareOnce(line, queue.name, () => ensureWorkQueue(transport, queue));
+    await declareOnce(link, queue.name, () => ensureWorkQueue(transport, queue));
     if (delayQueue !== undefined) {
-      await declareOnce(line, delayQueue.name, () => ensureQueue(transport, delayQueue));
+      await declareOnce(link, delayQueue.name, () => ensureQueue(transport, delayQueue));
     }
     await this.#roomOn(transport, attempt);
     // Whoever was told that it is over must not find it sent afterwards.

@@ -5,7 +5,7 @@
  */
 import type { Connector } from "../amqp/connection.ts";
 import { declareQueue, deleteQueue, dropMessage, ensureQueue } from "../amqp/declare.ts";
-import { declareOnce, inTurn, type Line, PublishingLine } from "../amqp/line.ts";
+import { declareOnce, inTurn, type OpenLink, PublishingLink } from "../amqp/publishing_link.ts";
 import type { Original } from "../amqp/client/received_properties.ts";
 import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -29,11 +29,11 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  readonly #line: PublishingLine;
+  readonly #link: PublishingLink;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
-    this.#line = new PublishingLine(options.connector);
+    this.#link = new PublishingLink(options.connector);
   }
 
   /**
@@ -75,8 +75,8 @@ export class Forwarder {
 
   /** Makes a queue unless it is there. @returns how many messages it holds */
   async count(queue: QueueSpec): Promise<number> {
-    const line = await this.#line.open();
-    const counting = inTurn(line, () => declareQueue(line.transport, queue));
+    const link = await this.#link.open();
+    const counting = inTurn(link, () => declareQueue(link.transport, queue));
     return (await counting).messageCount;
   }
 
@@ -88,7 +88,7 @@ export class Forwarder {
       body: new Uint8Array(),
       properties: { deliveryMode: 2 },
     };
-    const { publisher } = await this.#line.open();
+    const { publisher } = await this.#link.open();
     try {
       await publisher.publish(note);
     } catch (error) {
@@ -100,19 +100,19 @@ export class Forwarder {
 
   /** Takes a message off a queue, if there is one. */
   async takeBack(queue: QueueSpec): Promise<void> {
-    const line = await this.#line.open();
-    await inTurn(line, () => dropMessage(line.transport, queue.name));
+    const link = await this.#link.open();
+    await inTurn(link, () => dropMessage(link.transport, queue.name));
   }
 
   /** Deletes a queue with what it holds. */
   async remove(queue: QueueSpec): Promise<void> {
-    const line = await this.#line.open();
-    await inTurn(line, () => deleteQueue(line.transport, queue.name));
+    const link = await this.#link.open();
+    await inTurn(link, () => deleteQueue(link.transport, queue.name));
   }
 
   /** Ends the connection. Publications still pending are rejected. */
   close(): Promise<void> {
-    return this.#line.close();
+    return this.#link.close();
   }
 
   async #publishOnce(
@@ -121,10 +121,10 @@ export class Forwarder {
     properties: TaskProperties,
     original: Original | undefined,
   ): Promise<void> {
-    const line = await this.#line.open();
+    const link = await this.#link.open();
     try {
-      await declareOnce(line, queue.name, () => declare(line, queue));
-      await line.publisher.publish({
+      await declareOnce(link, queue.name, () => declare(link, queue));
+      await link.publisher.publish({
         exchange: "",
         routingKey: queue.name,
         body,
@@ -133,7 +133,7 @@ export class Forwarder {
       });
     } catch (error) {
       // Returned: somebody deleted the queue.
-      line.declared.delete(queue.name);
+      link.declared.delete(queue.name);
       // 406 to a publication would be about this one task.
       throw refusal(error, [403]);
     }
@@ -148,7 +148,7 @@ function refusal(error: unknown, replyCodes: readonly number[]): unknown {
 }
 
 /** @throws {QueueRefused} what is there is no such queue, or a permission is missing */
-async function declare({ transport }: Line, queue: QueueSpec): Promise<void> {
+async function declare({ transport }: OpenLink, queue: QueueSpec): Promise<void> {
   try {
     await ensureQueue(transport, queue);
   } catch (error) {

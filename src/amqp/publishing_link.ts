@@ -1,14 +1,11 @@
-/**
- * A connection for publishing that is made again when it is lost, for whoever publishes single tasks
- * for as long as a program lives.
- */
+/** A connection for publishing that is made again when it is lost. */
 import { ConnectionError } from "../errors.ts";
 import type { Connector } from "./connection.ts";
 import { Publisher, type PublisherOptions } from "./publisher.ts";
 import type { Transport } from "./transport.ts";
 
 /** An open connection with what is known on it. */
-export interface Line {
+export interface OpenLink {
   readonly transport: Transport;
   readonly publisher: Publisher;
   /** The declarations of queues by their names. */
@@ -17,10 +14,10 @@ export interface Line {
   declaring: Promise<unknown>;
 }
 
-export class PublishingLine {
+export class PublishingLink {
   readonly #connector: Connector;
   readonly #options: PublisherOptions;
-  #line: Promise<Line> | undefined;
+  #link: Promise<OpenLink> | undefined;
 
   constructor(connector: Connector, options: PublisherOptions = {}) {
     this.#connector = connector;
@@ -32,44 +29,50 @@ export class PublishingLine {
    *
    * @throws {ToolError} one round of addresses gave none
    */
-  async open(): Promise<Line> {
-    const current = this.#line;
+  async open(): Promise<OpenLink> {
+    const current = this.#link;
     if (current !== undefined) {
-      const line = await current;
-      if (!line.publisher.isEnded) return line;
+      const link = await current;
+      if (!link.publisher.isEnded) return link;
       // Whoever else has waited for it may have begun a new one already.
-      if (this.#line !== current) return await this.open();
-      this.#line = line.transport.isEnded ? this.#connect() : this.#renew(line);
-    } else this.#line = this.#connect();
-    const opening = this.#line;
+      if (this.#link !== current) return await this.open();
+      this.#link = link.transport.isEnded ? this.#connect() : this.#renew(link);
+    } else this.#link = this.#connect();
+    const opening = this.#link;
     opening.catch(() => {
-      if (this.#line === opening) this.#line = undefined;
+      if (this.#link === opening) this.#link = undefined;
     });
     return await opening;
   }
 
   /** Ends the connection. Publications still pending are rejected. */
   async close(): Promise<void> {
-    const line = await this.#line?.catch(() => undefined);
-    this.#line = undefined;
-    await line?.transport.shutdown();
+    const link = await this.#link?.catch(() => undefined);
+    this.#link = undefined;
+    await link?.transport.shutdown();
   }
 
-  async #connect(): Promise<Line> {
+  /** Ends the connection at once, also one that is just being made. */
+  destroy(error: ConnectionError): void {
+    this.#link?.then(({ transport }) => transport.destroy(error), () => {});
+    this.#link = undefined;
+  }
+
+  async #connect(): Promise<OpenLink> {
     const transport = await this.#connector.connect();
-    return await this.#lineOn(transport, { declared: new Map(), declaring: Promise.resolve() });
+    return await this.#linkOn(transport, { declared: new Map(), declaring: Promise.resolve() });
   }
 
   /** Another channel, for one that refuses tasks; what was sent on the old one settles there. */
-  #renew({ transport, publisher, declared, declaring }: Line): Promise<Line> {
+  #renew({ transport, publisher, declared, declaring }: OpenLink): Promise<OpenLink> {
     if (publisher.pending === 0) publisher.close().catch(() => {});
-    return this.#lineOn(transport, { declared, declaring });
+    return this.#linkOn(transport, { declared, declaring });
   }
 
-  async #lineOn(
+  async #linkOn(
     transport: Transport,
-    known: Pick<Line, "declared" | "declaring">,
-  ): Promise<Line> {
+    known: Pick<OpenLink, "declared" | "declaring">,
+  ): Promise<OpenLink> {
     try {
       return { ...known, transport, publisher: await Publisher.open(transport, this.#options) };
     } catch (error) {
@@ -81,24 +84,24 @@ export class PublishingLine {
 
 /** Asks for a queue, once for all tasks of a connection, until it fails. */
 export function declareOnce(
-  line: Line,
+  link: OpenLink,
   name: string,
   ask: () => Promise<unknown>,
 ): Promise<unknown> {
-  const known = line.declared.get(name);
+  const known = link.declared.get(name);
   if (known !== undefined) return known;
-  const declaration = inTurn(line, ask);
-  line.declared.set(name, declaration);
-  declaration.catch(() => line.declared.delete(name));
+  const declaration = inTurn(link, ask);
+  link.declared.set(name, declaration);
+  declaration.catch(() => link.declared.delete(name));
   return declaration;
 }
 
 /** Asks for something on a channel of its own, after what was asked for before. */
-export function inTurn<T>(line: Line, ask: () => Promise<T>): Promise<T> {
-  const answer = line.declaring.catch(() => {})
+export function inTurn<T>(link: OpenLink, ask: () => Promise<T>): Promise<T> {
+  const answer = link.declaring.catch(() => {})
     // A broker that blocks answers nothing on this connection, and would be taken for dead.
-    .then(() => line.transport.unblocked())
+    .then(() => link.transport.unblocked())
     .then(ask);
-  line.declaring = answer.catch(() => {});
+  link.declaring = answer.catch(() => {});
   return answer;
 }

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
-import { declareOnce, PublishingLine } from "../../src/amqp/line.ts";
+import { declareOnce, PublishingLink } from "../../src/amqp/publishing_link.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
@@ -9,26 +9,26 @@ import { waitUntil, within } from "../support/wait.ts";
 
 const node = await sharedNode();
 
-function lineTo(proxy: Proxy): PublishingLine {
+function linkTo(proxy: Proxy): PublishingLink {
   const connector = new Connector({
     endpoints: parseUrls(proxy.url + new URL(node.url).pathname.slice(1), "url", { trust: {} }),
     identity: { name: "test", version: "0" },
     log: createLogger({ name: "test", write: () => {} }),
   });
-  return new PublishingLine(connector);
+  return new PublishingLink(connector);
 }
 
 brokerTest(
   "all who wait when a connection is lost get the same new one, and none stays open",
   async () => {
     await using proxy = await Proxy.start(node.port);
-    const line = lineTo(proxy);
-    const { transport } = await line.open();
+    const link = linkTo(proxy);
+    const { transport } = await link.open();
     await proxy.cut();
     await waitUntil("the loss to be noticed", () => transport.isEnded);
-    const opened = Promise.all(Array.from({ length: 20 }, () => line.open()));
+    const opened = Promise.all(Array.from({ length: 20 }, () => link.open()));
     assertEquals(new Set(await within("the new one", opened)).size, 1);
-    await line.close();
+    await link.close();
     await waitUntil("the connections to be closed", () => proxy.open === 0);
     assertEquals(proxy.total, 2);
   },
@@ -39,12 +39,12 @@ brokerTest(
   async () => {
     await using proxy = await Proxy.start(node.port);
     proxy.refuse();
-    const line = lineTo(proxy);
-    const refused = Array.from({ length: 20 }, () => assertRejects(() => line.open()));
+    const link = linkTo(proxy);
+    const refused = Array.from({ length: 20 }, () => assertRejects(() => link.open()));
     await within("the refusals", Promise.all(refused));
     proxy.heal();
-    await line.open();
-    await line.close();
+    await link.open();
+    await link.close();
   },
 );
 
@@ -52,13 +52,13 @@ brokerTest(
   "a channel that ended is replaced on its connection, which knows its queues still",
   async () => {
     await using proxy = await Proxy.start(node.port);
-    const line = lineTo(proxy);
-    const first = await line.open();
+    const link = linkTo(proxy);
+    const first = await link.open();
     let asked = 0;
     const ask = () => Promise.resolve(asked++);
     await declareOnce(first, "q", ask);
     await first.publisher.close();
-    const second = await line.open();
+    const second = await link.open();
     assertEquals([second.transport === first.transport, second === first], [true, false]);
     await declareOnce(second, "q", ask);
     assertEquals([asked, proxy.total], [1, 1]);
@@ -66,6 +66,6 @@ brokerTest(
     await assertRejects(() => declareOnce(second, "r", () => Promise.reject(new Error("no"))));
     await declareOnce(second, "r", ask);
     assertEquals(asked, 2);
-    await line.close();
+    await link.close();
   },
 );
