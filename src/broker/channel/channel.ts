@@ -134,7 +134,7 @@ export class Channel {
 
   #confirmSelect({ noWait }: Arguments<"confirm.select">): void {
     this.#enter("confirm");
-    this.publishing.confirming = true;
+    this.publishing.confirm();
     if (!noWait) this.#send("confirm.select-ok", {});
   }
 

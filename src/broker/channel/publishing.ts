@@ -1,23 +1,21 @@
 /**
- * What a channel publishes: the content is put together from its frames, checked, held while its
- * transaction is open, routed, returned when nobody wants it, confirmed when it is safe.
- *
- * Stages of a publish: method > header > body > complete, which is method again. An empty body is
- * complete with its header.
+ * What a channel publishes: checked, held while its transaction is open, routed, and returned when
+ * nobody wants it.
  */
 
 import { ByteReader, ByteWriter, MalformedError } from "../wire/bytes.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
-import { FRAME_OVERHEAD, FrameType } from "../wire/frames.ts";
+import { FRAME_OVERHEAD } from "../wire/frames.ts";
 import { type Table, textOf } from "../wire/fields.ts";
 import { LARGE_BYTES, type Publication, share } from "../message/message.ts";
-import { BASIC_CLASS, idsOf } from "../wire/methods.ts";
+import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
-import type { ChannelHost, Promised } from "./host.ts";
-import { takeBytes } from "../message/content_memory.ts";
+import { Assembly } from "./assembly.ts";
+import { Confirms } from "./confirms.ts";
+import type { ChannelHost } from "./host.ts";
 
 /** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
 interface Target {
@@ -39,9 +37,6 @@ export interface PendingPublish {
   copies: string[];
 }
 
-/** Bytes of a body that are set aside before they arrive. */
-const TRUSTED_BYTES = 128 * 1024;
-
 /** Bytes of memory that a publish in a transaction takes besides its content, about. */
 const PENDING_OVERHEAD_BYTES = 300;
 
@@ -52,28 +47,10 @@ export class Publishing {
   readonly #session: ChannelHost;
   readonly #channel: number;
   readonly #header = new ContentHeader();
+  readonly #assembly: Assembly;
   #target: Target | undefined;
-  #stage: "method" | "header" | "body" = "method";
-
-  /** The content that is being received: address, header payload, body. */
-  #content: Uint8Array = new Uint8Array();
-  /** Bytes of it that are there, and that there will be. */
-  #length = 0;
-  #total = 0;
-  /** Bytes of the header's payload in it. */
-  #headerLength = 0;
-  /** Bytes of the budget for what is under way. */
-  #taken = 0;
-
-  /** Whether publishes are numbered, to be confirmed. Written by the channel. */
-  confirming = false;
-  /** Numbers: of the last publish, of the last one the client was told about, and in order of
-   * those between them that a queue refused. */
-  #published = 0;
-  #confirmed = 0;
-  #refused: number[] = [];
-  /** Nothing is confirmed any more: its number may be another channel's by now. */
-  #ended = false;
+  /** Undefined: nothing is confirmed. */
+  #confirms: Confirms | undefined;
 
   /** What waits for the commit, in the order of its coming; undefined: no transactions. */
   #held: PendingPublish[] | undefined;
@@ -84,27 +61,17 @@ export class Publishing {
   constructor(session: ChannelHost, channel: number) {
     this.#session = session;
     this.#channel = channel;
+    this.#assembly = new Assembly(session);
   }
 
   /** Whether a content header or body must come next. */
   get isReceiving(): boolean {
-    return this.#stage !== "method";
+    return this.#assembly.isReceiving;
   }
 
   /** @throws {Fault} unexpected-frame */
   expect(type: number): void {
-    if (this.#stage === "method") {
-      if (type === FrameType.method) return;
-      throw unexpected("expected method frame, got non method frame instead");
-    }
-    if (this.#stage === "header" && type !== FrameType.header) {
-      throw unexpected(
-        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
-      );
-    }
-    if (this.#stage === "body" && type !== FrameType.body) {
-      throw unexpected("expected content body, got non content body frame instead");
-    }
+    this.#assembly.expect(type);
   }
 
   // -- receiving --
@@ -114,91 +81,32 @@ export class Publishing {
     if (this.#target === undefined || !isSame(this.#target.method, bytes, start, end)) {
       this.#target = parseTarget(bytes.slice(start, end));
     }
-    this.#stage = "header";
+    this.#assembly.begin();
     this.#session.publishes();
   }
 
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
-    const reader = new ByteReader(bytes, start, end);
-    const classId = reader.short();
-    const weight = reader.short();
-    if (weight !== 0) {
-      throw unexpected(
-        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
-      );
-    }
-    if (classId !== BASIC_CLASS) {
-      throw unexpected(
-        `expected content header for class ${BASIC_CLASS}, ` +
-          `got one for class ${classId} instead`,
-      );
-    }
-    const bodySize = reader.longlong();
-    this.#checkSize(bodySize);
     const { address } = this.#target!;
-    this.#headerLength = end - start;
-    const before = address.length + this.#headerLength;
-    this.#total = before + bodySize;
-    const size = Math.min(this.#total, before + TRUSTED_BYTES);
-    this.#take(size);
-    this.#content = takeBytes(size);
-    this.#content.set(address);
-    this.#content.set(bytes.subarray(start, end), address.length);
-    this.#length = before;
-    this.#stage = "body";
-    if (bodySize === 0) this.#complete();
-  }
-
-  #checkSize(bodySize: number): void {
-    const { messageBytes } = this.#session.limits;
-    if (bodySize <= messageBytes) return;
-    this.#stage = "method";
-    throw preconditionFailed(
-      `message size ${bodySize} is larger than configured max size ${messageBytes}`,
-    );
+    if (this.#assembly.receiveHeader(address, bytes, start, end)) this.#complete();
   }
 
   receiveBody(bytes: Uint8Array, start: number, end: number): void {
-    const length = this.#length + end - start;
-    if (length > this.#total) {
-      throw unexpected("expected content body, got non content body frame instead");
-    }
-    if (length > this.#content.length) this.#grow(length);
-    this.#content.set(bytes.subarray(start, end), this.#length);
-    this.#length = length;
-    if (length === this.#total) this.#complete();
-  }
-
-  #grow(length: number): void {
-    const size = Math.min(this.#total, Math.max(length, this.#content.length * 2));
-    this.#take(size - this.#content.length);
-    // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
-    this.#content = new Uint8Array((this.#content.buffer as ArrayBuffer).transfer(size));
-  }
-
-  #take(bytes: number): void {
-    this.#session.pending.take(this.#session, bytes);
-    this.#taken += bytes;
-  }
-
-  #giveBack(): void {
-    this.#session.pending.giveBack(this.#session, this.#taken);
-    this.#taken = 0;
+    if (this.#assembly.receiveBody(bytes, start, end)) this.#complete();
   }
 
   // -- publishing --
 
   #complete(): void {
-    this.#stage = "method";
     const target = this.#target!;
+    const { content, headerLength } = this.#assembly;
     const addressLength = target.address.length;
     const header = this.#header
-      .scan(this.#content, addressLength, addressLength + this.#headerLength);
+      .scan(content, addressLength, addressLength + headerLength);
     const exchange = this.#exchangeOf(target);
     const publication: Publication = {
-      bytes: this.#content,
+      bytes: content,
       addressLength,
-      headerLength: this.#headerLength,
+      headerLength,
       persistent: header.octet("deliveryMode") === 2,
       priority: header.octet("priority") ?? 0,
       expiration: expirationOf(header.text("expiration")),
@@ -207,20 +115,18 @@ export class Publishing {
     const copies = header.hasCopies ? this.#takeCopies(publication) : [];
     if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
     if (this.#held !== undefined) {
-      this.#take(PENDING_OVERHEAD_BYTES);
+      this.#assembly.take(PENDING_OVERHEAD_BYTES);
       this.#held.push({ publication, target, copies });
       return;
     }
-    this.#giveBack();
-    const number = this.confirming ? ++this.#published : 0;
+    this.#assembly.giveBack();
     const result = this.#publish(publication, target, copies, exchange);
-    if (!this.confirming) return;
-    // What no queue got has no commit to wait for.
-    if (result === "unrouted" && this.#confirmed === number - 1) {
-      return this.#confirmUpTo(number, "nothing");
-    }
-    if (result === "refused") this.#refused.push(number);
-    this.#session.groupCommit.confirm(this);
+    this.#confirms?.add(result);
+  }
+
+  /** From now on publishes are numbered and confirmed. */
+  confirm(): void {
+    this.#confirms ??= new Confirms(this.#session, this.#channel);
   }
 
   // -- transactions --
@@ -234,7 +140,7 @@ export class Publishing {
   takeHeld(): PendingPublish[] {
     const held = this.#held!;
     this.#held = [];
-    this.#giveBack();
+    this.#assembly.giveBack();
     return held;
   }
 
@@ -355,36 +261,10 @@ export class Publishing {
     replaceHeader(publication, this.#header.rewrite({ replyTo: this.replyName }));
   }
 
-  // -- confirming --
-
-  /** Everything published so far is safe: tells the publisher. */
-  confirm(): void {
-    if (this.#ended) return;
-    for (const refused of this.#refused.splice(0)) {
-      this.#confirmUpTo(refused - 1, "everything");
-      this.#session.send(this.#channel, "basic.nack", {
-        deliveryTag: refused,
-        multiple: false,
-        requeue: true, // means nothing to a publisher; RabbitMQ sends it so
-      });
-      this.#confirmed = refused;
-    }
-    this.#confirmUpTo(this.#published, "everything");
-  }
-
-  /** One acknowledgement for all: what was refused is never among them. */
-  #confirmUpTo(last: number, promised: Promised): void {
-    if (last <= this.#confirmed) return;
-    const multiple = last > this.#confirmed + 1;
-    this.#session
-      .answerAfterCommit(this.#channel, "basic.ack", { deliveryTag: last, multiple }, promised);
-    this.#confirmed = last;
-  }
-
   /** The channel is over. */
   end(): void {
-    this.#ended = true;
-    this.#giveBack();
+    this.#confirms?.end();
+    this.#assembly.giveBack();
   }
 }
 
@@ -398,10 +278,6 @@ function free({ bytes }: Publication): void {
 function writeNoRoute(writer: ByteWriter): void {
   writer.short(312);
   writer.shortstr("NO_ROUTE");
-}
-
-function unexpected(message: string): Fault {
-  return new Fault("unexpected-frame", message);
 }
 
 function isSame(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {

@@ -1,0 +1,150 @@
+/**
+ * A content that is put together from its frames.
+ *
+ * Stages: method > header > body > complete, which is method again. An empty body is complete with
+ * its header.
+ */
+
+import type { ChannelHost } from "./host.ts";
+import { takeBytes } from "../message/content_memory.ts";
+import { ByteReader } from "../wire/bytes.ts";
+import { Fault, preconditionFailed } from "../wire/faults.ts";
+import { FrameType } from "../wire/frames.ts";
+import { BASIC_CLASS } from "../wire/methods.ts";
+
+/** Bytes of a body that are set aside before they arrive. */
+const TRUSTED_BYTES = 128 * 1024;
+
+export class Assembly {
+  readonly #session: ChannelHost;
+  #stage: "method" | "header" | "body" = "method";
+  /** Address, header payload, body. */
+  #content: Uint8Array = new Uint8Array();
+  /** Bytes of it that are there, and that there will be. */
+  #length = 0;
+  #total = 0;
+  #headerLength = 0;
+  /** Bytes of the budget for what is under way. */
+  #taken = 0;
+
+  constructor(session: ChannelHost) {
+    this.#session = session;
+  }
+
+  /** Whether a content header or body must come next. */
+  get isReceiving(): boolean {
+    return this.#stage !== "method";
+  }
+
+  /** The bytes, once they are complete. */
+  get content(): Uint8Array {
+    return this.#content;
+  }
+
+  /** Bytes of the header's payload in them. */
+  get headerLength(): number {
+    return this.#headerLength;
+  }
+
+  /** @throws {Fault} unexpected-frame */
+  expect(type: number): void {
+    if (this.#stage === "method") {
+      if (type === FrameType.method) return;
+      throw unexpected("expected method frame, got non method frame instead");
+    }
+    if (this.#stage === "header" && type !== FrameType.header) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
+    if (this.#stage === "body" && type !== FrameType.body) {
+      throw unexpected("expected content body, got non content body frame instead");
+    }
+  }
+
+  /** A method came that has content. */
+  begin(): void {
+    this.#stage = "header";
+  }
+
+  /** @returns whether the content is complete */
+  receiveHeader(address: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+    const reader = new ByteReader(bytes, start, end);
+    const classId = reader.short();
+    const weight = reader.short();
+    if (weight !== 0) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
+      );
+    }
+    if (classId !== BASIC_CLASS) {
+      throw unexpected(
+        `expected content header for class ${BASIC_CLASS}, ` +
+          `got one for class ${classId} instead`,
+      );
+    }
+    const bodySize = reader.longlong();
+    this.#checkSize(bodySize);
+    this.#headerLength = end - start;
+    const before = address.length + this.#headerLength;
+    this.#total = before + bodySize;
+    const size = Math.min(this.#total, before + TRUSTED_BYTES);
+    this.take(size);
+    this.#content = takeBytes(size);
+    this.#content.set(address);
+    this.#content.set(bytes.subarray(start, end), address.length);
+    this.#length = before;
+    this.#stage = "body";
+    return this.#endsAt(before);
+  }
+
+  #checkSize(bodySize: number): void {
+    const { messageBytes } = this.#session.limits;
+    if (bodySize <= messageBytes) return;
+    this.#stage = "method";
+    throw preconditionFailed(
+      `message size ${bodySize} is larger than configured max size ${messageBytes}`,
+    );
+  }
+
+  #endsAt(length: number): boolean {
+    if (length < this.#total) return false;
+    this.#stage = "method";
+    return true;
+  }
+
+  /** @returns whether the content is complete */
+  receiveBody(bytes: Uint8Array, start: number, end: number): boolean {
+    const length = this.#length + end - start;
+    if (length > this.#total) {
+      throw unexpected("expected content body, got non content body frame instead");
+    }
+    if (length > this.#content.length) this.#grow(length);
+    this.#content.set(bytes.subarray(start, end), this.#length);
+    this.#length = length;
+    return this.#endsAt(length);
+  }
+
+  #grow(length: number): void {
+    const size = Math.min(this.#total, Math.max(length, this.#content.length * 2));
+    this.take(size - this.#content.length);
+    // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
+    this.#content = new Uint8Array((this.#content.buffer as ArrayBuffer).transfer(size));
+  }
+
+  /** Counts bytes of memory that are taken until {@link giveBack}. */
+  take(bytes: number): void {
+    this.#session.pending.take(this.#session, bytes);
+    this.#taken += bytes;
+  }
+
+  /** Nothing is under way any more. */
+  giveBack(): void {
+    this.#session.pending.giveBack(this.#session, this.#taken);
+    this.#taken = 0;
+  }
+}
+
+function unexpected(message: string): Fault {
+  return new Fault("unexpected-frame", message);
+}
