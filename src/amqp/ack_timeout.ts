@@ -1,4 +1,4 @@
-/** Brokers take a task back that nobody acknowledges in time; RabbitMQ does after half an hour. */
+/** Brokers take back a task that nobody acknowledges in time; RabbitMQ does so after half an hour. */
 import { ChannelError, type ToolError } from "../errors.ts";
 
 /** Whether a broker ended the channel because an acknowledgement took too long. */

@@ -1,4 +1,4 @@
-/** Gets a connection out of several addresses, once or again and again. */
+/** Connects to the first of several addresses that answers, once or again and again. */
 import { ConnectionError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Logger } from "../observe/log.ts";

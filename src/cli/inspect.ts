@@ -7,7 +7,7 @@ import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { DeadLetters, type Selection } from "../worker/dead.ts";
+import { DeadQueue, type Selection } from "../worker/dead.ts";
 import {
   CONNECTION_FLAGS,
   EXIT_HELP,
@@ -112,7 +112,7 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
   const unreadable = ids.find(isGarbled);
   if (unreadable !== undefined) throw new UsageError(`${garbled("an id")}: use --match`);
   return await connected(values, host, async (transport) => {
-    const letters = new DeadLetters(transport, values.queue);
+    const letters = new DeadQueue(transport, values.queue);
     const missing = new Set(ids);
     const selection = {
       max: values.max,
@@ -156,7 +156,7 @@ function requireNone(missing: ReadonlySet<string>, action: string, { match }: De
 
 async function show(
   host: Host,
-  letters: DeadLetters,
+  letters: DeadQueue,
   selection: Selection,
   seen: (task: Task) => void,
 ): Promise<void> {
@@ -170,7 +170,7 @@ async function show(
 
 async function replay(
   host: Host,
-  letters: DeadLetters,
+  letters: DeadQueue,
   selection: Selection,
   values: DeadValues,
   seen: (task: Task) => void,
@@ -195,7 +195,7 @@ async function replay(
 
 async function purge(
   host: Host,
-  letters: DeadLetters,
+  letters: DeadQueue,
   selection: Selection,
   values: DeadValues,
   seen: (task: Task) => void,

@@ -34,7 +34,7 @@ function countDots(body: Uint8Array): number {
   return dots;
 }
 
-/** Keeps nothing of what it has decoded, because it is never told that more follows. */
+/** Shared by all tasks: without `stream` it keeps no part of what it has decoded. */
 const wholeText = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**

@@ -2,9 +2,9 @@
  * Sends requests to one web server. Redirects are not followed, and proxies of the environment not
  * used: nobody else is to see what a task holds.
  *
- * fetch() does it but for unix sockets, where it writes targets as to a proxy since Deno 2.5
- * ("POST http://localhost/path"), which many applications take for another path. There node:http
- * does; before that it ends the process when an answer is cut off.
+ * fetch() sends them over TCP, and node:http over unix sockets. There fetch() of Deno 2.5 and newer
+ * writes targets as to a proxy ("POST http://localhost/path"), which many applications take for
+ * another path; node:http of older ones ends the process when an answer is cut off.
  */
 import type { IncomingMessage, request as HttpRequest } from "node:http";
 import { EXIT, InputError, reason, UsageError } from "../errors.ts";

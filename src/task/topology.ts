@@ -164,8 +164,8 @@ export function spreadFor(ms: number, mostMs: number, tiers: readonly number[]):
 const STARTS_KEPT_MS = 86_400_000;
 
 /**
- * Holds a message for every start of a task that had been delivered before: a broker counts what it
- * delivered, and this is what of it was begun. It goes with the end of the task, or by itself.
+ * Holds a message for every start of a task that was delivered before: a broker counts deliveries,
+ * and not starts. It is deleted when the task ends, or by the broker after a day without use.
  *
  * @param mark tells the task from every other of its queue; at most 10 letters
  */

@@ -1,7 +1,6 @@
 /**
- * A list in the order of arrival from which anything can be taken out. A Set does the same, but
- * rehashes itself again and again while entries come and go, which costs a short task's run a
- * fifth.
+ * A list in the order of arrival, out of which any value can be taken. A Set does the same, but
+ * rehashes itself again and again while values come and go: that took a fifth of a short task's run.
  */
 
 /** A place in a chain; whoever added the value keeps it, to take the value out. */

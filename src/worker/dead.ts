@@ -49,7 +49,7 @@ export interface ReplayOptions extends Selection {
 }
 
 /** The dead queue of one work queue, on one connection. */
-export class DeadLetters {
+export class DeadQueue {
   readonly #transport: Transport;
   readonly #queue: string;
   readonly #name: string;

@@ -1,7 +1,7 @@
 /**
- * Tasks that were finished when the channel that brought them had died, or died right after the
- * acknowledgement. The broker delivers them again; what was decided then is done without a second
- * run, if they come back to this worker.
+ * Remembers finished tasks of which the broker may not have heard: their channel had died before the
+ * acknowledgement, or died right after it. The broker delivers them again. One that comes back to
+ * this worker is not run again: what was decided the first time is carried out.
  */
 import { idBytes } from "../amqp/client/received_properties.ts";
 import { HEADER } from "../task/headers.ts";

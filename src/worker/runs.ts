@@ -1,6 +1,6 @@
 /**
- * Everything that runs: what has to stop when the worker ends, or when its time is over. One set and
- * one timer for all, because a listener and a timer for each cost as much as a short task does.
+ * All runs of a worker. Each has to stop when the worker ends, or when its time is over. They share
+ * one list and one timer: a listener and a timer for each would cost as much as a short task does.
  */
 
 import { Chain, type Place } from "./chain.ts";

@@ -1,8 +1,8 @@
 /**
- * How often tasks were begun that had been delivered before. A broker counts what it delivered: what
- * lay in a buffer when a worker was killed, what somebody looked at, what was given back. A crash is
- * a start without an end, so starts are written down on the broker before they happen, each as a
- * message on a queue of the task's own, which goes with the task's end.
+ * Counts the starts of a task that was delivered before. A broker counts deliveries, and many of
+ * them were no start: the task lay in the buffer of a worker that was killed, somebody looked at it,
+ * or gave it back. A crash is a start without an end. So each start is written down on the broker
+ * before it happens, as a message on a queue of the task's own, which is deleted when the task ends.
  */
 import { deadline } from "../time/deadline.ts";
 import { EXIT, reason, ToolError } from "../errors.ts";
@@ -12,7 +12,7 @@ import { startsQueue } from "../task/topology.ts";
 import { fingerprint } from "./finished.ts";
 import type { Forwarder } from "./forward.ts";
 
-/** How long a task waits for that at most, in milliseconds: a broker may block publishers. */
+/** How long a task waits for its count at most, in milliseconds: a broker may block publishers. */
 const PATIENCE_MS = 5_000;
 
 const MARK_LETTERS = 10;

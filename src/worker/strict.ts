@@ -1,9 +1,9 @@
 /**
  * Serves queues in strict order: a task of one only when those before it have none.
  *
- * A broker that sends tasks by itself knows no order among queues. So for every free place the
- * queues are asked one after the other (basic.get); when all are empty, they are consumed until
- * something comes, which ends the consumption again. What came besides and finds no place goes back.
+ * A broker that sends tasks by itself knows no order among queues. So the worker asks the queues one
+ * after the other (basic.get) for every free place. When all are empty, it consumes them until a task
+ * comes, and then asks again. Tasks that came beside that one and find no place go back.
  */
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";

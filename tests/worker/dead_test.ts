@@ -3,7 +3,7 @@ import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { declareQueue } from "../../src/amqp/declare.ts";
 import { ToolError } from "../../src/errors.ts";
 import { deadQueue } from "../../src/task/topology.ts";
-import { DeadLetters } from "../../src/worker/dead.ts";
+import { DeadQueue } from "../../src/worker/dead.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { Peer } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
@@ -101,7 +101,7 @@ Deno.test("what a lost connection leaves in doubt is not said to be removed", as
     await channel.expect("channel.close");
   });
   const transport = await connectorFor(server.url).connect();
-  const letters = new DeadLetters(transport, "q");
+  const letters = new DeadQueue(transport, "q");
   const error = await assertRejects(() => letters.purge({ max: 9 }, () => {}, false), ToolError);
   assertEquals(error.exitCode, 75);
   await transport.shutdown();
@@ -121,7 +121,7 @@ Deno.test("a dead queue whose node is down is not an empty one", async () => {
     await peer.channel(0).send("connection.close-ok");
   });
   const transport = await connectorFor(server.url).connect();
-  const letters = new DeadLetters(transport, "q");
+  const letters = new DeadQueue(transport, "q");
   const error = await assertRejects(() => letters.list({ max: 9 }, () => {}), ToolError);
   assertEquals(error.exitCode, 75);
   assertMatch(error.message, /"q.dead": .*stopped by supervisor/);

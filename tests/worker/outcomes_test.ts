@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { DatabaseSync } from "node:sqlite";
-import { DeadLetters } from "../../src/worker/dead.ts";
+import { DeadQueue } from "../../src/worker/dead.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
@@ -111,7 +111,7 @@ brokerTest(
       await bench.dead("ls"),
       /^a dead-reason="rejected" error="exit 65".*\nb dead-reason="rejected"/,
     );
-    const letters = new DeadLetters(bench.transport, bench.name);
+    const letters = new DeadQueue(bench.transport, bench.name);
     await back();
     assertEquals([await letters.list({ max: 1 }, () => {}), letters.left], [1, 1]);
     await back();
@@ -154,7 +154,7 @@ brokerTest(
     await bench.send("x", { messageId: "t" });
     await using worker = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
     await worker.ended();
-    const letters = new DeadLetters(bench.transport, bench.name);
+    const letters = new DeadQueue(bench.transport, bench.name);
     const counts: number[] = [];
     // RabbitMQ 4 drops what was given back twenty times.
     for (let look = 0; look < 25; look++) {
