@@ -158,7 +158,8 @@ export class CommandHandler implements Disposable {
       case "stop":
         return unable(new ToolError(`the command stops the worker (exit ${code})`, EXIT.temporary));
       case "unable": {
-        const why = failure.stderrTail.trimEnd().split("\n").at(-1);
+        // A command with --output inherit says it elsewhere.
+        const why = failure.stderrTail.trimEnd().split("\n").at(-1) || failure.reason;
         return unable(new ToolError(`the shell cannot run the command: ${why}`, code));
       }
     }

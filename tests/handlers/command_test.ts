@@ -619,6 +619,10 @@ Deno.test("a command that a shell cannot find or execute is this host's fault", 
   assert(outcome.kind === "unable");
   assertEquals(outcome.exitCode, 127);
   assertStringIncludes(outcome.reason, "no-such-command-x");
+  using silent = new Bench({ shell: "exit 127" });
+  const unsaid = await silent.run();
+  assert(unsaid.kind === "unable");
+  assertEquals(unsaid.reason, "the shell cannot run the command: exit 127");
   using directory = new Bench({ shell: "/" });
   const refused = await directory.run();
   assert(refused.kind === "unable");
