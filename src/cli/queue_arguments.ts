@@ -15,9 +15,11 @@ export const queueArguments = list<readonly [string, Field]>({
   parseOne: (given, source) => {
     const match = /^([^=]+?)(?::(int|bool|string))?=(.*)$/s.exec(given);
     const [, key, type, text] = match as [string, string, string?, string?] | null ?? [];
-    const value = key === undefined || new TextEncoder().encode(key).length > 255
-      ? undefined
-      : valueOf(text!, type);
+    // No broker has an argument with a colon: what stands behind it is a type, misspelt.
+    const value =
+      key === undefined || /^x-.*:/s.test(key) || new TextEncoder().encode(key).length > 255
+        ? undefined
+        : valueOf(text!, type);
     if (key === "x-queue-type") {
       throw new UsageError(`${source} must not be x-queue-type, which is given by --queue-type`);
     }

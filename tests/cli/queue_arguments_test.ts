@@ -20,7 +20,19 @@ Deno.test("an argument has the type that is named, or else the one it looks like
   for (const [given, expected] of rows) {
     assertEquals(queueArguments.parse([given], "--queue-arg"), [expected], given);
   }
-  for (const given of ["", "=1", "a", "a:int=x", "a:bool=1", "a:int=1.5", `${"k".repeat(256)}=1`]) {
+  for (
+    const given of [
+      "x-a:integer=3",
+      "x-a:=3",
+      "",
+      "=1",
+      "a",
+      "a:int=x",
+      "a:bool=1",
+      "a:int=1.5",
+      `${"k".repeat(256)}=1`,
+    ]
+  ) {
     assertThrows(
       () => queueArguments.parse([given], "x"),
       UsageError,
