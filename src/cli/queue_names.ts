@@ -17,7 +17,8 @@ const ORIGIN = { env: "WORK_QUEUE", shown: "task_queue" };
 export const QUEUE_NAMES_HELP: readonly [string, string] = [
   "Queue names",
   `  All tools read names alike: NAME[=PART],NAME[=PART]... In a name "," "=" and "\\" are written
-  "\\," "\\=" and "\\\\". Parts and several names are for a worker.`,
+  "\\," "\\=" and "\\\\". Parts and several names are for a worker, where --queue a --queue b is
+  --queue a,b.`,
 ];
 
 /** --queue of a tool that works on several. */
@@ -27,7 +28,7 @@ export const queues: Flag<readonly QueueShare[]> = {
   help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
   fallback: () => [{ name: ORIGIN.shown, weight: 1 }],
   parse: (texts, source) =>
-    parseQueues(texts.at(-1)!, source).map(({ name, weight = 1 }) => ({
+    parseQueues(texts, source).map(({ name, weight = 1 }) => ({
       name,
       weight,
     })),
@@ -40,12 +41,11 @@ export const queue: Flag<string> = {
   help: "work queue",
   fallback: () => ORIGIN.shown,
   parse: (texts, source) => {
-    const given = texts.at(-1)!;
-    const [first, ...others] = parseQueues(given, source);
+    const [first, ...others] = parseQueues(texts, source);
     if (others.length > 0 || first!.weight !== undefined) {
       throw new UsageError(
         `${source} must name one queue here, without a part of a worker's concurrency, and is ` +
-          `${JSON.stringify(given)}; in a name "," and "=" are written "\\," and "\\="`,
+          `${JSON.stringify(texts.join(","))}; in a name "," and "=" are written "\\," and "\\="`,
       );
     }
     return first!.name;
@@ -58,9 +58,25 @@ interface Item {
   part?: string;
 }
 
+/** A queue as it was given. */
+interface Given {
+  name: string;
+  weight?: number;
+}
+
 /** @throws {UsageError} */
-function parseQueues(given: string, source: string): { name: string; weight?: number }[] {
-  const shares = split(given, source).map(({ name, part }) => {
+function parseQueues(texts: readonly string[], source: string): Given[] {
+  const shares = texts.flatMap((text) => parseList(text, source));
+  if (new Set(shares.map(({ name }) => name)).size < shares.length) {
+    const given = JSON.stringify(texts.join(","));
+    throw new UsageError(`${source} needs different names, and is ${given}`);
+  }
+  return shares;
+}
+
+/** @throws {UsageError} */
+function parseList(given: string, source: string): Given[] {
+  return split(given, source).map(({ name, part }) => {
     const fault = queueNameFault(name, MAX_QUEUE_NAME_BYTES);
     if (fault !== undefined) throw new UsageError(`${source} must have names ${fault}`);
     if (part === undefined) return { name };
@@ -70,10 +86,6 @@ function parseQueues(given: string, source: string): { name: string; weight?: nu
         'in a name "=" is written "\\="',
     );
   });
-  if (new Set(shares.map(({ name }) => name)).size < shares.length) {
-    throw new UsageError(`${source} needs different names, and is ${JSON.stringify(given)}`);
-  }
-  return shares;
 }
 
 /** Splits at the commas and the equals signs that no backslash takes for the name. */

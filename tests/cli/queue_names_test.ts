@@ -64,3 +64,15 @@ Deno.test("what is no list of names, or a list where one is wanted, is refused",
     assertThrows(() => queue.parse([given], "WORK_QUEUE"), UsageError, "WORK_QUEUE must name one");
   }
 });
+
+Deno.test("an option given twice is a list, and none is left out", () => {
+  assertEquals(queues.parse(["a=2", "b\\,", "c,d"], "--queue"), [
+    { name: "a", weight: 2 },
+    { name: "b,", weight: 1 },
+    { name: "c", weight: 1 },
+    { name: "d", weight: 1 },
+  ]);
+  assertThrows(() => queues.parse(["a", "b,a"], "--queue"), UsageError, "different names");
+  assertThrows(() => queues.parse(["a\\", "b"], "--queue"), UsageError, 'written "\\\\"');
+  assertThrows(() => queue.parse(["a", "b"], "--queue"), UsageError, "must name one queue here");
+});

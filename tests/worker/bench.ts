@@ -76,17 +76,17 @@ export class QueueBench implements AsyncDisposable {
     return (await inspectQueue(this.transport, this.name)).consumerCount;
   }
 
-  /** Starts the worker program on this queue. */
+  /** Starts the worker program on this queue, unless the arguments name others. */
   worker(...args: string[]): TestProcess {
     return this.workerIn({}, ...args);
   }
 
   /** The same with more in its environment. */
   workerIn(env: Record<string, string>, ...args: string[]): TestProcess {
-    const [command, ...rest] = toolCommand("worker", ["--queue", this.name, ...args]);
+    const [command, ...rest] = toolCommand("worker", args);
     return spawn(command, {
       args: rest,
-      env: { AMQP_URL: this.url, WORK_QUEUE: undefined, ...env },
+      env: { AMQP_URL: this.url, WORK_QUEUE: this.name, ...env },
     });
   }
 
