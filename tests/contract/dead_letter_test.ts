@@ -3,13 +3,14 @@ import type { PeerChannel } from "../support/protocol_peer.ts";
 import {
   type Arguments,
   encodeFrame,
+  encodeHeader,
   encodeMethod,
   FRAME,
   type Properties,
 } from "../support/methods.ts";
 import { waitUntil } from "../support/wait.ts";
 import { concat } from "../broker/strangers.ts";
-import type { Table } from "../support/wire.ts";
+import { type Table, Typed } from "../support/wire.ts";
 import { contract } from "./contract.ts";
 
 /** The x-death header without its timestamps, which are checked and removed. */
@@ -441,3 +442,68 @@ contract(
   },
   { only: "broker" },
 );
+
+/** No UTF-8, in different ways; as many bytes as {@link PLACEHOLDER} has characters. */
+const NO_TEXT = Uint8Array.of(0xff, 0x2e, 0xe9, 0xed, 0xa0, 0x80);
+const PLACEHOLDER = "ABCDEF";
+
+/** Puts bytes that are no text where {@link PLACEHOLDER} stands in encoded ones. */
+function withNoText(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const at = new TextDecoder("latin1").decode(bytes).indexOf(PLACEHOLDER);
+  assertGreater(at, 0);
+  const changed = Uint8Array.from(bytes);
+  changed.set(NO_TEXT, at);
+  return changed;
+}
+
+function countOf(bytes: Uint8Array, wanted: Uint8Array): number {
+  const text = (part: Uint8Array) => new TextDecoder("latin1").decode(part);
+  return text(bytes).split(text(wanted)).length - 1;
+}
+
+contract("A routing key that is no UTF-8 dies as the bytes that it is", async (t) => {
+  const channel = await t.channel();
+  const [exchange, dead] = [t.name(), await t.queue(channel)];
+  await channel.call("exchange.declare", { exchange, type: "fanout" });
+  await channel.call("queue.bind", { queue: dead, exchange });
+  const mortal = await t.queue(channel, {
+    "x-dead-letter-exchange": exchange,
+    "x-message-ttl": 0,
+  });
+  await channel.call("queue.bind", { queue: mortal, exchange: "amq.fanout" });
+  const method = encodeMethod("basic.publish", {
+    exchange: "amq.fanout",
+    routingKey: PLACEHOLDER,
+  });
+  await channel.peer.sendFrame(FRAME.method, channel.id, withNoText(method));
+  await channel.peer.sendFrame(FRAME.header, channel.id, encodeHeader(0, {}));
+  await channel.send("basic.consume", { queue: dead, noAck: true });
+  await channel.frame(); // consume-ok
+  const deliver = await channel.frame(5_000);
+  assertEquals(countOf(deliver.payload, NO_TEXT), 1);
+  const header = await channel.frame();
+  assertEquals(countOf(header.payload, NO_TEXT), 1, "x-death names it");
+  await channel.call("queue.unbind", { queue: mortal, exchange: "amq.fanout" });
+});
+
+contract("A dead-letter routing key that is no UTF-8 is no other one", async (t) => {
+  const channel = await t.channel();
+  const exchange = t.name();
+  await channel.call("exchange.declare", { exchange, type: "topic" });
+  const [lossy, any] = [await t.queue(channel), await t.queue(channel)];
+  // What is left of the key's first word when it is decoded.
+  await channel.call("queue.bind", { queue: lossy, exchange, routingKey: "\ufffd.#" });
+  await channel.call("queue.bind", { queue: any, exchange, routingKey: "*.*" });
+  const mortal = await t.queue(channel, {
+    "x-dead-letter-exchange": exchange,
+    "x-dead-letter-routing-key": new Typed("S", NO_TEXT),
+    "x-message-ttl": 0,
+  });
+  await channel.publish({ routingKey: mortal }, "a");
+  await channel.send("basic.consume", { queue: any, noAck: true });
+  await channel.frame(); // consume-ok
+  const deliver = await channel.frame(5_000);
+  assertEquals(countOf(deliver.payload, NO_TEXT), 1);
+  for (let n = 0; n < 2; n++) await channel.frame();
+  assertEquals((await t.counts(channel, lossy)).ready, 0);
+});

@@ -6,7 +6,7 @@
  * written back with fields that we never touched.
  */
 
-import { type ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
+import { type ByteReader, ByteWriter, encodeText, MalformedError } from "./bytes.ts";
 
 /** Deepest nesting of tables and arrays that is read. */
 export const MAX_DEPTH = 64;
@@ -17,18 +17,11 @@ export type Field =
   | { type: "long" | "timestamp"; value: bigint }
   | { type: "float" | "double"; value: number }
   | { type: "decimal"; scale: number; value: number }
-  | LongString
+  | { type: "longstr"; value: string }
   | { type: "binary"; value: Uint8Array }
   | { type: "table"; value: Table }
   | { type: "array"; value: Field[] }
   | { type: "void"; value: null };
-
-/** Text, which may be any bytes: those that are no UTF-8 are kept as they came. */
-interface LongString {
-  type: "longstr";
-  value: string;
-  bytes?: Uint8Array;
-}
 
 type IntegerType =
   | "byte"
@@ -126,7 +119,7 @@ function readField(reader: ByteReader, depth: number): Field {
     case "decimal":
       return { type, scale: reader.octet(), value: reader.long() };
     case "longstr":
-      return readLongString(reader);
+      return { type, value: reader.longstr() };
     case "binary":
       return { type, value: reader.bytes(reader.long()) };
     case "table":
@@ -138,15 +131,6 @@ function readField(reader: ByteReader, depth: number): Field {
     default:
       throw new MalformedError(`unknown field type ${octet}`);
   }
-}
-
-const REPLACEMENT = "\ufffd";
-
-function readLongString(reader: ByteReader): LongString {
-  const start = reader.position;
-  const value = reader.longstr();
-  if (!value.includes(REPLACEMENT)) return { type: "longstr", value };
-  return { type: "longstr", value, bytes: reader.since(start + 4) };
 }
 
 export function writeTable(writer: ByteWriter, table: Table): void {
@@ -184,9 +168,7 @@ export function writeField(writer: ByteWriter, field: Field): void {
       writer.octet(field.scale);
       return writer.long(field.value);
     case "longstr":
-      if (field.bytes === undefined) return writer.longstr(field.value);
-      writer.long(field.bytes.length);
-      return writer.append(field.bytes);
+      return writer.longstr(field.value);
     case "binary":
       writer.long(field.value.length);
       return writer.append(field.value);
@@ -269,7 +251,7 @@ function numberOf(field: Field): number | undefined {
 function octetsOf(field: Field): Uint8Array | undefined {
   if (field.type === "binary") return field.value;
   if (field.type !== "longstr") return undefined;
-  return field.bytes ?? new TextEncoder().encode(field.value);
+  return encodeText(field.value);
 }
 
 function isFloat(field: Field): boolean {
