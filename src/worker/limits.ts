@@ -8,7 +8,7 @@ export type Limit =
   | "--connect-timeout";
 
 /** When a worker ends by itself. */
-export interface LimitOptions {
+export interface WorkerLimits {
   /** End when the queues are empty. */
   readonly exitWhenEmpty?: boolean;
   /** End after so long without a task, in milliseconds. */
@@ -21,6 +21,9 @@ export interface LimitOptions {
   readonly maxMemoryBytes?: number;
   /** End after so long without the broker, in milliseconds; what runs then is finished first. */
   readonly connectTimeoutMs?: number;
+}
+
+export interface LimitOptions extends WorkerLimits {
   /** Tasks running now, and tasks started so far. */
   readonly activity: () => { readonly running: number; readonly started: number };
   /** Tasks ready on all queues; undefined when a broker cannot be asked. */

@@ -20,7 +20,7 @@ import type { Dedupe } from "./dedupe.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Forwarder } from "./forward.ts";
 import { EarlyIntake } from "./intake.ts";
-import { Limits } from "./limits.ts";
+import { Limits, type WorkerLimits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
@@ -33,7 +33,7 @@ export interface WorkerQueue {
   readonly prefetch: number;
 }
 
-export interface WorkerOptions {
+export interface WorkerOptions extends WorkerLimits {
   readonly endpoints: readonly Endpoint[];
   readonly identity: ClientIdentity;
   /** At least one. */
@@ -65,15 +65,7 @@ export interface WorkerOptions {
   readonly dedupe?: Dedupe;
   /** One log line for each task; default false. */
   readonly summarize?: boolean;
-  readonly exitWhenEmpty?: boolean;
-  readonly idleTimeoutMs?: number;
-  readonly maxTasks?: number;
-  readonly maxRuntimeMs?: number;
-  readonly maxMemoryBytes?: number;
-  /**
-   * How long it may be without its broker, in milliseconds. Default for ever, or 30 s for a worker
-   * that one of the limits above ends.
-   */
+  /** Default for ever, or 30 s for a worker that another of its limits ends. */
   readonly connectTimeoutMs?: number;
   /** Status of `run` when a limit ended it; default 0. */
   readonly limitExitCode?: number;
@@ -165,11 +157,7 @@ export class Worker {
     this.#consumers = options.queues.map((queue, i) => this.#consumer(queue, i));
     this.#strict = this.#strictIntake();
     this.#limits = new Limits({
-      exitWhenEmpty: options.exitWhenEmpty ?? false,
-      ...(options.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: options.idleTimeoutMs }),
-      ...(options.maxTasks === undefined ? {} : { maxTasks: options.maxTasks }),
-      ...(options.maxRuntimeMs === undefined ? {} : { maxRuntimeMs: options.maxRuntimeMs }),
-      ...(options.maxMemoryBytes === undefined ? {} : { maxMemoryBytes: options.maxMemoryBytes }),
+      ...options,
       activity: () => ({ running: this.#pool.taken, started: this.#pool.counts.started }),
       ...connectTimeout(options),
       ready: () => this.#ready(),
