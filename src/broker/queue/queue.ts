@@ -10,7 +10,9 @@ import { ConsumerList, type QueueConsumer } from "./consumers.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import type { Table } from "../wire/fields.ts";
-import { Lane, type MemoryUse } from "./lane.ts";
+import { Disuse } from "./disuse.ts";
+import type { MemoryUse } from "./lane.ts";
+import { ReadyMessages } from "./ready.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication, Row } from "../message/message.ts";
 import type { QueueArguments, QueueFlags } from "./arguments.ts";
@@ -78,21 +80,13 @@ export class Queue implements Work {
   sentLetters = 0;
 
   readonly #host: QueueHost;
-  /** By priority; a queue without priorities has one lane. */
-  readonly #lanes: (Lane | undefined)[] = [];
-  readonly #topPriority: number;
-  #ready = 0;
-  #readyBytes = 0;
+  readonly #ready: ReadyMessages;
+  readonly #disuse: Disuse;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
   #expiry: Deadline | undefined;
   /** A message with a time to live has been seen. */
   #anyExpires = false;
-  #unusedDeadline: Deadline | undefined;
-  /** Nobody used it for too long: it is deleted when everything has expired that is to expire. */
-  #isUnused = false;
-  /** Milliseconds since the epoch. */
-  #lastUse = now();
 
   constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
     this.identity = identity;
@@ -102,8 +96,15 @@ export class Queue implements Work {
     const single = args.type === "classic" ? "by priority" : "in turn";
     this.consumers = new ConsumerList(args.singleActiveConsumer ? single : undefined);
     this.#host = host;
-    this.#topPriority = args.maxPriority ?? 0;
-    this.#watchUse();
+    const { store, memory, deadlines } = host;
+    this.#ready = new ReadyMessages(store, memory, identity.id, args.maxPriority ?? 0);
+    this.#disuse = new Disuse(
+      deadlines,
+      args.expires,
+      () => this.consumers.size > 0,
+      // Their time was over before the queue's; the loop may have been late for both.
+      () => this.#expire(),
+    );
   }
 
   /** As error texts name it. */
@@ -116,16 +117,11 @@ export class Queue implements Work {
   }
 
   get readyCount(): number {
-    return this.#ready;
+    return this.#ready.count;
   }
 
   restore(stored: StoredLane): void {
-    const { store, memory } = this.#host;
-    const lane = new Lane(store, memory, this.identity.id, stored.priority, stored.id);
-    lane.restore(stored.depth, stored.bytes, stored.deliveredTo, stored.lastPosition);
-    this.#lanes[stored.priority] = lane;
-    this.#ready += stored.depth;
-    this.#readyBytes += stored.bytes;
+    this.#ready.restore(stored);
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
       this.#anyExpires = true;
@@ -143,37 +139,19 @@ export class Queue implements Work {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
       return false;
     }
-    const message = this.#append(publication, size);
+    const message = this.#ready
+      .append(publication, this.#expiresAt(publication), this.#keeps(publication));
+    if (message.expiresAt !== 0) this.#anyExpires = true;
     if (this.consumers.size > 0) this.deliver(message);
-    if (this.#ready > 0) this.#laneOf(message).keep(message);
+    if (this.#ready.count > 0) this.#ready.keep(message);
     this.#dropOverflow();
     if (message.expiresAt !== 0) this.#armExpiry();
     return true;
   }
 
-  #append(publication: Publication, size: number): Message {
-    const priority = Math.min(publication.priority, this.#topPriority);
-    const message = this.#laneFor(priority)
-      .append(publication, this.#expiresAt(publication), this.#keeps(publication));
-    this.#ready++;
-    this.#readyBytes += size;
-    if (message.expiresAt !== 0) this.#anyExpires = true;
-    return message;
-  }
-
   /** Whether a message survives a restart: in a quorum queue it does, whatever its delivery mode. */
   #keeps({ persistent }: Publication): boolean {
     return this.durable && (persistent || this.arguments.type === "quorum");
-  }
-
-  /** @param message that was appended here, or restored */
-  #laneOf(message: Message): Lane {
-    return this.#lanes[message.lane.priority]!;
-  }
-
-  #laneFor(priority: number): Lane {
-    const { store, memory } = this.#host;
-    return this.#lanes[priority] ??= new Lane(store, memory, this.identity.id, priority);
   }
 
   #expiresAt({ expiration }: Publication): number {
@@ -184,16 +162,16 @@ export class Queue implements Work {
 
   #overflows(more: number, moreBytes: number): boolean {
     const { maxLength, maxLengthBytes } = this.arguments;
-    return (maxLength !== undefined && this.#ready + more > maxLength) ||
-      (maxLengthBytes !== undefined && this.#readyBytes + moreBytes > maxLengthBytes);
+    return (maxLength !== undefined && this.#ready.count + more > maxLength) ||
+      (maxLengthBytes !== undefined && this.#ready.bytes + moreBytes > maxLengthBytes);
   }
 
   /** Queues that reject publishes keep what comes back to them. */
   #dropOverflow(): void {
     if (this.arguments.overflow !== "drop-head") return;
     let dropped = false;
-    while (this.#ready > 0 && this.#overflows(0, 0)) {
-      const message = this.#take();
+    while (this.#ready.count > 0 && this.#overflows(0, 0)) {
+      const message = this.#ready.take();
       if (message === undefined) break;
       this.#die(message, "maxlen");
       dropped = true;
@@ -204,9 +182,9 @@ export class Queue implements Work {
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
   #deadLetterUnqueued({ bytes, addressLength, headerLength }: Publication): void {
-    const message = new Message(
-      ...[this.#laneFor(0), 0, bytes, bytes.length, addressLength, headerLength, 0, false] as const,
-    );
+    const lane = this.#ready.lowest;
+    const { length } = bytes;
+    const message = new Message(lane, 0, bytes, length, addressLength, headerLength, 0, false);
     this.#die(message, "maxlen");
   }
 
@@ -218,7 +196,7 @@ export class Queue implements Work {
    */
   deliver(fresh?: Message): void {
     let end = Infinity;
-    for (let count = 1; this.#ready > 0 && !this.#allBusy; count++) {
+    for (let count = 1; this.#ready.count > 0 && !this.#allBusy; count++) {
       if (count % DELIVERED_AT_ONCE === 0) {
         const time = performance.now();
         if (time > end) return this.#host.scheduler.add(this);
@@ -240,12 +218,12 @@ export class Queue implements Work {
   /** Somebody may be able to take messages again. */
   wake(): void {
     this.#allBusy = false;
-    if (this.#ready > 0) this.deliver();
+    if (this.#ready.count > 0) this.deliver();
   }
 
   /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */
   get(): Taken | "busy" | undefined {
-    this.#lastUse = now();
+    this.#disuse.interrupt();
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === "busy") return message;
@@ -264,33 +242,17 @@ export class Queue implements Work {
 
   #takeLive(fresh: Message | undefined): Message | "busy" | undefined {
     for (let skipped = 0; skipped < MOST_SKIPPED; skipped++) {
-      const message = this.#take();
+      const message = this.#ready.take();
       if (message === undefined) return undefined;
-      if (message.expiresAt === 0 || message === fresh || this.#expiryOf(message) > now()) {
+      if (message.expiresAt === 0 || message === fresh || this.#ready.expiryOf(message) > now()) {
         // The next one may live shorter than the timer knows.
         if (this.#anyExpires) this.#armExpiry();
-        this.#laneOf(message).delivered(message);
+        this.#ready.delivered(message);
         return message;
       }
       this.#die(message, "expired");
     }
     return "busy";
-  }
-
-  #take(): Message | undefined {
-    for (let priority = this.#lanes.length - 1; priority >= 0; priority--) {
-      const lane = this.#lanes[priority];
-      if (lane === undefined || lane.peek() === undefined) continue;
-      return this.#shift(lane);
-    }
-    return undefined;
-  }
-
-  #shift(lane: Lane): Message {
-    const message = lane.shift();
-    this.#ready--;
-    this.#readyBytes -= message.bodyLength;
-    return message;
   }
 
   /**
@@ -333,15 +295,7 @@ export class Queue implements Work {
     const live = this.arguments.type === "quorum"
       ? messages.filter((message) => this.#countDelivery(message))
       : messages;
-    const byLane = Map.groupBy(live, (message) => this.#laneOf(message));
-    for (const [lane, group] of byLane) {
-      lane.putBack(group);
-      this.#ready += group.length;
-      for (const message of group) {
-        message.redelivered = true;
-        this.#readyBytes += message.bodyLength;
-      }
-    }
+    this.#ready.putBack(live);
     this.#armExpiry();
     // A quorum queue looks at its limit once its consumers have had what they can take.
     if (this.arguments.type === "classic") this.#dropOverflow();
@@ -380,23 +334,14 @@ export class Queue implements Work {
 
   // -- time --
 
-  #expiryOf(message: Message): number {
-    return this.#laneOf(message).expiryOf(message);
-  }
-
   /** The machine's clock was set. */
   clockSet(): void {
     if (this.#anyExpires) this.#expire();
   }
 
-  /** Wakes up when the first message expires. Only heads of lanes expire, as in RabbitMQ. */
+  /** Wakes up when the first message expires. */
   #armExpiry(): void {
-    let first = Infinity;
-    for (const lane of this.#lanes) {
-      const head = lane?.peek();
-      const expiresAt = head === undefined ? 0 : this.#expiryOf(head);
-      if (expiresAt !== 0) first = Math.min(first, expiresAt);
-    }
+    const first = this.#ready.firstExpiry();
     if (first === Infinity || (this.#expiry !== undefined && this.#expiry.at <= first)) return;
     this.#host.deadlines.cancel(this.#expiry);
     this.#expiry = this.#host.deadlines.add(first, () => this.#expire());
@@ -419,53 +364,28 @@ export class Queue implements Work {
     ) {
       if (slice.isOver) return true;
     }
-    if (this.dying >= MOST_DYING || (this.#isUnused && this.dying > 0)) return true;
+    if (this.dying >= MOST_DYING || (this.#disuse.isOver && this.dying > 0)) return true;
     if (lastCommitFailed || this.keptLetters > 0) {
       this.#host.deadlines.cancel(this.#expiry);
       this.#expiry = this.#host.deadlines.after(KEPT_MS, () => this.#expire());
       if (lastCommitFailed) return false;
     } else this.#armExpiry();
-    if (this.#isUnused) this.#endUnused();
-    else this.deliver();
+    if (!this.#disuse.isOver) this.deliver();
+    else if (this.#disuse.confirm()) this.#host.deleteQueue(this);
     return false;
   }
 
   /** @returns whether there was a message whose time is over */
   #expireHead(time: number): boolean {
-    for (const lane of this.#lanes) {
-      const head = lane?.peek();
-      if (head === undefined || head.expiresAt === 0 || this.#expiryOf(head) > time) continue;
-      this.#die(this.#shift(lane!), "expired");
-      return true;
-    }
-    return false;
-  }
-
-  /** Deletes the queue when nobody has used it for `x-expires`. */
-  #watchUse(): void {
-    const { expires } = this.arguments;
-    if (expires === undefined) return;
-    this.#unusedDeadline = this.#host.deadlines.add(this.#lastUse + expires, () => {
-      if (this.deleted) return;
-      if (this.consumers.size > 0) this.#lastUse = now();
-      if (this.#lastUse + expires > now()) return this.#watchUse();
-      // Their time was over before the queue's; the loop may have been late for both.
-      this.#isUnused = true;
-      this.#expire();
-    });
-  }
-
-  /** Unless somebody came while its messages expired. */
-  #endUnused(): void {
-    this.#isUnused = false;
-    const isUsed = this.consumers.size > 0 || this.#lastUse + this.arguments.expires! > now();
-    if (isUsed) this.#watchUse();
-    else this.#host.deleteQueue(this);
+    const message = this.#ready.takeExpired(time);
+    if (message === undefined) return false;
+    this.#die(message, "expired");
+    return true;
   }
 
   /** Somebody declared the queue again. */
   used(): void {
-    this.#lastUse = now();
+    this.#disuse.interrupt();
   }
 
   // -- consumers --
@@ -485,7 +405,7 @@ export class Queue implements Work {
       consumer.canceled = true;
       this.consumers.remove(consumer);
     }
-    this.#lastUse = now();
+    this.#disuse.interrupt();
     this.#allBusy = false;
     if (this.deleted) return;
     if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
@@ -496,30 +416,23 @@ export class Queue implements Work {
 
   /** Removes the ready messages and returns how many they were. */
   purge(): number {
-    let count = 0;
-    for (const lane of this.#lanes) count += lane?.purge() ?? 0;
-    this.#ready = this.#readyBytes = 0;
-    return count;
+    return this.#ready.purge();
   }
 
   /** @throws {Fault} precondition-failed */
   checkDeletable(ifUnused: boolean, ifEmpty: boolean): void {
-    if (ifEmpty && this.#ready > 0) throw preconditionFailed(`${this.title} not empty`);
+    if (ifEmpty && this.#ready.count > 0) throw preconditionFailed(`${this.title} not empty`);
     if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
   }
 
   /** Ends the queue; the caller has taken it out of its virtual host. Returns the ready messages. */
   drop(): number {
     this.deleted = true;
-    const count = this.#ready;
-    for (const lane of this.#lanes) lane?.drop();
-    this.#ready = this.#readyBytes = 0;
+    const { count } = this.#ready;
+    const lanes = this.#ready.drop();
     this.#host.deadlines.cancel(this.#expiry);
-    this.#host.deadlines.cancel(this.#unusedDeadline);
-    if (this.durable) {
-      const lanes = this.#lanes.flatMap((lane) => lane === undefined ? [] : [lane.id]);
-      this.#host.store.definitions.removeQueue(this.identity, lanes);
-    }
+    this.#disuse.end();
+    if (this.durable) this.#host.store.definitions.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
       this.consumers.remove(consumer);

@@ -1,0 +1,149 @@
+/** The ready messages of a queue: lanes by priority, and what is in all of them together. */
+
+import type { LaneRecord, Message, Publication } from "../message/message.ts";
+import type { StoredLane } from "../store/lane_counters.ts";
+import type { Store } from "../store/store.ts";
+import { Lane, type MemoryUse } from "./lane.ts";
+
+export class ReadyMessages {
+  readonly #store: Store;
+  readonly #memory: MemoryUse;
+  readonly #queueId: number;
+  readonly #topPriority: number;
+  /** By priority; a queue without priorities has one lane. */
+  readonly #lanes: (Lane | undefined)[] = [];
+  #count = 0;
+  #bytes = 0;
+
+  /** @param queueId row id of a durable queue, or 0 */
+  constructor(store: Store, memory: MemoryUse, queueId: number, topPriority: number) {
+    this.#store = store;
+    this.#memory = memory;
+    this.#queueId = queueId;
+    this.#topPriority = topPriority;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Of their bodies. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  restore(stored: StoredLane): void {
+    const lane = new Lane(this.#store, this.#memory, this.#queueId, stored.priority, stored.id);
+    lane.restore(stored.depth, stored.bytes, stored.deliveredTo, stored.lastPosition);
+    this.#lanes[stored.priority] = lane;
+    this.#count += stored.depth;
+    this.#bytes += stored.bytes;
+  }
+
+  /** @param message that was appended here, or restored */
+  #laneOf(message: Message): Lane {
+    return this.#lanes[message.lane.priority]!;
+  }
+
+  #laneFor(priority: number): Lane {
+    return this.#lanes[priority] ??= new Lane(this.#store, this.#memory, this.#queueId, priority);
+  }
+
+  /** The lane of a message that is never ready. */
+  get lowest(): LaneRecord {
+    return this.#laneFor(0);
+  }
+
+  append(publication: Publication, expiresAt: number, durable: boolean): Message {
+    const priority = Math.min(publication.priority, this.#topPriority);
+    const message = this.#laneFor(priority).append(publication, expiresAt, durable);
+    this.#count++;
+    this.#bytes += message.bodyLength;
+    return message;
+  }
+
+  /** The message just appended will wait. */
+  keep(message: Message): void {
+    this.#laneOf(message).keep(message);
+  }
+
+  /** Takes the next message, of the highest priority; none when the store cannot be read now. */
+  take(): Message | undefined {
+    for (let priority = this.#lanes.length - 1; priority >= 0; priority--) {
+      const lane = this.#lanes[priority];
+      if (lane === undefined || lane.peek() === undefined) continue;
+      return this.#shift(lane);
+    }
+    return undefined;
+  }
+
+  #shift(lane: Lane): Message {
+    const message = lane.shift();
+    this.#count--;
+    this.#bytes -= message.bodyLength;
+    return message;
+  }
+
+  /** Notes that a message leaves for a consumer. */
+  delivered(message: Message): void {
+    this.#laneOf(message).delivered(message);
+  }
+
+  /** Back to where they were. */
+  putBack(messages: Message[]): void {
+    const byLane = Map.groupBy(messages, (message) => this.#laneOf(message));
+    for (const [lane, group] of byLane) {
+      lane.putBack(group);
+      this.#count += group.length;
+      for (const message of group) {
+        message.redelivered = true;
+        this.#bytes += message.bodyLength;
+      }
+    }
+  }
+
+  // -- time --
+
+  /** When a message expires, by `now`; 0 for never. */
+  expiryOf(message: Message): number {
+    return this.#laneOf(message).expiryOf(message);
+  }
+
+  /** When the first message expires; Infinity for never. Only heads of lanes do, as in RabbitMQ. */
+  firstExpiry(): number {
+    let first = Infinity;
+    for (const lane of this.#lanes) {
+      const head = lane?.peek();
+      const expiresAt = head === undefined ? 0 : lane!.expiryOf(head);
+      if (expiresAt !== 0) first = Math.min(first, expiresAt);
+    }
+    return first;
+  }
+
+  /** Takes a message whose time is over, if there is one. */
+  takeExpired(time: number): Message | undefined {
+    for (const lane of this.#lanes) {
+      const head = lane?.peek();
+      if (head === undefined || head.expiresAt === 0 || lane!.expiryOf(head) > time) continue;
+      return this.#shift(lane!);
+    }
+    return undefined;
+  }
+
+  // -- ending --
+
+  /** Removes all. @returns how many they were */
+  purge(): number {
+    let count = 0;
+    for (const lane of this.#lanes) count += lane?.purge() ?? 0;
+    this.#count = this.#bytes = 0;
+    return count;
+  }
+
+  /** The queue is gone. @returns the ids of its lanes */
+  drop(): number[] {
+    for (const lane of this.#lanes) lane?.drop();
+    this.#count = this.#bytes = 0;
+    return this.#lanes.flatMap((lane) => lane === undefined ? [] : [lane.id]);
+  }
+}
