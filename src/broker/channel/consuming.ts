@@ -115,7 +115,7 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#consumers.delete(consumerTag);
     if (consumerTag === this.#replyTag) this.#dropReplies();
     this.#reply(noWait, "basic.cancel-ok", { consumerTag });
-    consumer?.queue.removeConsumer(consumer);
+    consumer?.queue.removeConsumers([consumer]);
   }
 
   cancelConsumer(consumer: Consumer): void {

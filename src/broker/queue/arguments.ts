@@ -158,6 +158,16 @@ export interface QueueFlags {
   autoDelete: boolean;
 }
 
+export interface QueueIdentity extends QueueFlags {
+  /** Row id, or 0 for a queue that does not survive a restart. */
+  id: number;
+  vhost: string;
+  name: string;
+  /** The connection that an exclusive queue belongs to. */
+  ownerId: number | undefined;
+  table: Table;
+}
+
 /**
  * @param queue the queue in error texts: `queue 'tasks' in vhost '/'`
  * @throws {Fault} precondition-failed

@@ -7,15 +7,16 @@
 
 import { clockShift, now } from "../../time/clock.ts";
 import { ConsumerList, type QueueConsumer } from "./consumers.ts";
-import type { Deadline, Deadlines } from "../../time/deadlines.ts";
+import type { Deadlines } from "../../time/deadlines.ts";
 import { preconditionFailed } from "../wire/faults.ts";
-import type { Table } from "../wire/fields.ts";
 import { Disuse } from "./disuse.ts";
+import { Expiry } from "./expiry.ts";
+import { letGo, release } from "./held.ts";
 import type { MemoryUse } from "./lane.ts";
 import { ReadyMessages } from "./ready.ts";
 import type { DeathReason } from "../message/deaths.ts";
-import { Message, type Publication, Row } from "../message/message.ts";
-import type { QueueArguments, QueueFlags } from "./arguments.ts";
+import { Message, type Publication } from "../message/message.ts";
+import type { QueueArguments, QueueIdentity } from "./arguments.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
@@ -55,16 +56,6 @@ export interface Taken {
   readonly bytes: Uint8Array;
 }
 
-export interface QueueIdentity extends QueueFlags {
-  /** Row id, or 0 for a queue that does not survive a restart. */
-  id: number;
-  vhost: string;
-  name: string;
-  /** The connection that an exclusive queue belongs to. */
-  ownerId: number | undefined;
-  table: Table;
-}
-
 export class Queue implements Work {
   readonly name: string;
   readonly vhost: string;
@@ -84,9 +75,7 @@ export class Queue implements Work {
   readonly #disuse: Disuse;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
-  #expiry: Deadline | undefined;
-  /** A message with a time to live has been seen. */
-  #anyExpires = false;
+  readonly #expiry: Expiry;
 
   constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
     this.identity = identity;
@@ -98,12 +87,17 @@ export class Queue implements Work {
     this.#host = host;
     const { store, memory, deadlines } = host;
     this.#ready = new ReadyMessages(store, memory, identity.id, args.maxPriority ?? 0);
+    this.#expiry = new Expiry(
+      deadlines,
+      () => this.#ready.firstExpiry(),
+      () => this.#host.scheduler.start(this),
+    );
     this.#disuse = new Disuse(
       deadlines,
       args.expires,
       () => this.consumers.size > 0,
       // Their time was over before the queue's; the loop may have been late for both.
-      () => this.#expire(),
+      () => this.#expiry.begin(),
     );
   }
 
@@ -124,8 +118,8 @@ export class Queue implements Work {
     this.#ready.restore(stored);
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
-      this.#anyExpires = true;
-      this.#host.deadlines.after(EXPIRE_AFTER_START_MS, () => this.#expire());
+      this.#expiry.isPossible = true;
+      this.#host.deadlines.after(EXPIRE_AFTER_START_MS, () => this.#expiry.begin());
     }
   }
 
@@ -141,11 +135,11 @@ export class Queue implements Work {
     }
     const message = this.#ready
       .append(publication, this.#expiresAt(publication), this.#keeps(publication));
-    if (message.expiresAt !== 0) this.#anyExpires = true;
+    if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
     this.#dropOverflow();
-    if (message.expiresAt !== 0) this.#armExpiry();
+    if (message.expiresAt !== 0) this.#expiry.arm();
     return true;
   }
 
@@ -176,8 +170,7 @@ export class Queue implements Work {
       this.#die(message, "maxlen");
       dropped = true;
     }
-    // The new head may live shorter than the timer knows.
-    if (dropped && this.#anyExpires) this.#armExpiry();
+    if (dropped) this.#expiry.headChanged();
   }
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
@@ -228,7 +221,7 @@ export class Queue implements Work {
       const message = this.#takeLive(undefined);
       if (message === "busy") return message;
       // The answer says how many are left: not those whose time is over.
-      if (this.#anyExpires) this.#expire();
+      if (this.#expiry.isPossible) this.#expiry.begin();
       if (message === undefined) return undefined;
       const bytes = this.bytesOf(message);
       if (bytes !== undefined) return { message, bytes };
@@ -245,8 +238,7 @@ export class Queue implements Work {
       const message = this.#ready.take();
       if (message === undefined) return undefined;
       if (message.expiresAt === 0 || message === fresh || this.#ready.expiryOf(message) > now()) {
-        // The next one may live shorter than the timer knows.
-        if (this.#anyExpires) this.#armExpiry();
+        this.#expiry.headChanged();
         this.#ready.delivered(message);
         return message;
       }
@@ -263,40 +255,28 @@ export class Queue implements Work {
     return message.bytes ?? this.#host.store.load(message);
   }
 
-  /** Gives up the bytes of a delivered message, if there is no room for those of a transient one. */
+  /** A message was delivered, and waits for its acknowledgement. */
   release(message: Message): void {
-    message.release();
-    if (message.row !== Row.none || message.held) return;
-    const { memory, store } = this.#host;
-    if (memory.isFull) return store.insert(message);
-    message.detach();
-    message.held = true;
-    memory.add(message);
-  }
-
-  #letGo(message: Message): void {
-    if (!message.held) return;
-    message.held = false;
-    this.#host.memory.remove(message);
+    release(message, this.#host.store, this.#host.memory);
   }
 
   // -- settling --
 
   /** The work is done: the message is gone. */
   ack(message: Message): void {
-    this.#letGo(message);
+    letGo(message, this.#host.memory);
     if (!this.deleted) this.#host.store.remove(message);
   }
 
   /** Back to where they were, to be delivered again. */
   requeue(messages: Message[]): void {
-    for (const message of messages) this.#letGo(message);
+    for (const message of messages) letGo(message, this.#host.memory);
     if (this.deleted) return;
     const live = this.arguments.type === "quorum"
       ? messages.filter((message) => this.#countDelivery(message))
       : messages;
     this.#ready.putBack(live);
-    this.#armExpiry();
+    this.#expiry.arm();
     // A quorum queue looks at its limit once its consumers have had what they can take.
     if (this.arguments.type === "classic") this.#dropOverflow();
     this.deliver();
@@ -317,7 +297,7 @@ export class Queue implements Work {
 
   /** The consumer refuses it for good. */
   reject(message: Message): void {
-    this.#letGo(message);
+    letGo(message, this.#host.memory);
     if (!this.deleted) this.#die(message, "rejected");
   }
 
@@ -328,7 +308,7 @@ export class Queue implements Work {
 
   /** Removes a dead message. */
   bury(message: Message): void {
-    this.#letGo(message);
+    letGo(message, this.#host.memory);
     this.#host.store.remove(message);
   }
 
@@ -336,21 +316,7 @@ export class Queue implements Work {
 
   /** The machine's clock was set. */
   clockSet(): void {
-    if (this.#anyExpires) this.#expire();
-  }
-
-  /** Wakes up when the first message expires. */
-  #armExpiry(): void {
-    const first = this.#ready.firstExpiry();
-    if (first === Infinity || (this.#expiry !== undefined && this.#expiry.at <= first)) return;
-    this.#host.deadlines.cancel(this.#expiry);
-    this.#expiry = this.#host.deadlines.add(first, () => this.#expire());
-  }
-
-  #expire(): void {
-    this.#host.deadlines.cancel(this.#expiry);
-    this.#expiry = undefined;
-    this.#host.scheduler.start(this);
+    if (this.#expiry.isPossible) this.#expiry.begin();
   }
 
   /** What is over expires, piece by piece; then a queue that nobody uses goes. */
@@ -359,28 +325,20 @@ export class Queue implements Work {
     // Dead letters that cannot be written would collect in memory.
     const { lastCommitFailed } = this.#host.store;
     const time = now();
-    while (
-      !lastCommitFailed && this.dying + this.keptLetters < MOST_DYING && this.#expireHead(time)
-    ) {
+    while (!lastCommitFailed && this.dying + this.keptLetters < MOST_DYING) {
+      const message = this.#ready.takeExpired(time);
+      if (message === undefined) break;
+      this.#die(message, "expired");
       if (slice.isOver) return true;
     }
     if (this.dying >= MOST_DYING || (this.#disuse.isOver && this.dying > 0)) return true;
     if (lastCommitFailed || this.keptLetters > 0) {
-      this.#host.deadlines.cancel(this.#expiry);
-      this.#expiry = this.#host.deadlines.after(KEPT_MS, () => this.#expire());
+      this.#expiry.wait(KEPT_MS);
       if (lastCommitFailed) return false;
-    } else this.#armExpiry();
+    } else this.#expiry.arm();
     if (!this.#disuse.isOver) this.deliver();
     else if (this.#disuse.confirm()) this.#host.deleteQueue(this);
     return false;
-  }
-
-  /** @returns whether there was a message whose time is over */
-  #expireHead(time: number): boolean {
-    const message = this.#ready.takeExpired(time);
-    if (message === undefined) return false;
-    this.#die(message, "expired");
-    return true;
   }
 
   /** Somebody declared the queue again. */
@@ -393,10 +351,6 @@ export class Queue implements Work {
   addConsumer(consumer: QueueConsumer): void {
     this.consumers.add(consumer);
     this.#allBusy = false;
-  }
-
-  removeConsumer(consumer: QueueConsumer): void {
-    this.removeConsumers([consumer]);
   }
 
   /** All at once: what is ready is offered to the others only after that. */
@@ -430,7 +384,7 @@ export class Queue implements Work {
     this.deleted = true;
     const { count } = this.#ready;
     const lanes = this.#ready.drop();
-    this.#host.deadlines.cancel(this.#expiry);
+    this.#expiry.end();
     this.#disuse.end();
     if (this.durable) this.#host.store.definitions.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {

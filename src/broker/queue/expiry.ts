@@ -1,0 +1,52 @@
+/** When a queue looks at its messages whose time is over. */
+
+import type { Deadline, Deadlines } from "../../time/deadlines.ts";
+
+export class Expiry {
+  readonly #deadlines: Deadlines;
+  readonly #first: () => number;
+  readonly #onDue: () => void;
+  #deadline: Deadline | undefined;
+  /** A message with a time to live has been seen. Written by the queue. */
+  isPossible = false;
+
+  /**
+   * @param first when the first message expires, Infinity for never
+   * @param onDue told when that may be now
+   */
+  constructor(deadlines: Deadlines, first: () => number, onDue: () => void) {
+    this.#deadlines = deadlines;
+    this.#first = first;
+    this.#onDue = onDue;
+  }
+
+  /** Wakes up when the first message expires. */
+  arm(): void {
+    const first = this.#first();
+    if (first === Infinity || (this.#deadline !== undefined && this.#deadline.at <= first)) return;
+    this.end();
+    this.#deadline = this.#deadlines.add(first, () => this.begin());
+  }
+
+  /** Another message has become the first: it may live shorter than the timer knows. */
+  headChanged(): void {
+    if (this.isPossible) this.arm();
+  }
+
+  /** Looks in so many milliseconds, whatever expires when. */
+  wait(ms: number): void {
+    this.end();
+    this.#deadline = this.#deadlines.after(ms, () => this.begin());
+  }
+
+  /** Looks at once. */
+  begin(): void {
+    this.end();
+    this.#onDue();
+  }
+
+  end(): void {
+    this.#deadlines.cancel(this.#deadline);
+    this.#deadline = undefined;
+  }
+}
