@@ -160,7 +160,7 @@ export class Broker implements QueueHost {
       isInPlace: () => this.store.isInPlace,
       log: options.log,
       onFailure: () => this.#block(),
-      onLow: () => this.store.makeRoom(),
+      onLow: (bytes) => this.store.makeRoom(bytes),
       onClear: () => this.#unblock(),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);

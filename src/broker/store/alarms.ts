@@ -26,8 +26,8 @@ export interface AlarmOptions {
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
   onFailure: () => void;
-  /** The disk is almost full. */
-  onLow: () => void;
+  /** The disk is almost full: so many bytes of it are free. */
+  onLow: (bytes: number) => void;
   /** All alarms are over. */
   onClear: () => void;
 }
@@ -112,7 +112,7 @@ export class Alarms {
         free,
         needed: diskFreeBytes,
       });
-      this.#options.onLow();
+      this.#options.onLow(bytes);
     }
     this.#change(() => this.#disk = low ? "low on disk" : undefined);
     const soonest = (free - diskFreeBytes) / FASTEST;

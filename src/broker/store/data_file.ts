@@ -65,6 +65,14 @@ export class DataFile {
       numberOf(this.database, "PRAGMA page_size");
   }
 
+  /** Bytes that it lacks to hold what is in the log. */
+  get growth(): number {
+    if (!this.isOnDisk) return 0;
+    const pages = numberOf(this.database, "PRAGMA page_count");
+    const size = pages * numberOf(this.database, "PRAGMA page_size");
+    return Math.max(0, size - Deno.statSync(this.pathOf(DATA_FILE)).size);
+  }
+
   /** Must come before every change of it. */
   mark(): void {
     this.#inUse.mark();

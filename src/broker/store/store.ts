@@ -123,9 +123,13 @@ export class Store {
     this.#writer.prepare();
   }
 
-  /** The disk is almost full: gives all that is stored its place while there is one. */
-  makeRoom(): void {
-    this.#file.emptyLog("TRUNCATE");
+  /**
+   * The disk is almost full: gives all that is stored its place while there is one. Where there is
+   * none, acknowledgements need what is left.
+   * @param free bytes of the disk
+   */
+  makeRoom(free: number): void {
+    if (this.#file.growth < free) this.#file.emptyLog("TRUNCATE");
   }
 
   close(): void {

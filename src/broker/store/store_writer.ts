@@ -100,13 +100,15 @@ export class StoreWriter {
       return false;
     }
     const { messages, definitions, lanes, refusals } = this.#parts;
-    this.#onWritten(messages.pendingBytes);
+    const written = messages.pendingBytes;
     messages.settled();
     definitions.settled();
     lanes.settled();
     this.#lastCommitFailed = false;
     this.#reportState();
     refusals.tell();
+    // Last: whoever is told may change something again.
+    this.#onWritten(written);
     return true;
   }
 
