@@ -44,8 +44,7 @@ const HELP: HelpPage = {
     "new_task [OPTION]... -            (the task from stdin)",
     "new_task [OPTION]... --lines      (a task from every line of stdin)",
   ],
-  about:
-    `Puts a task on a durable queue: the words joined by spaces, or "hello" when there are none.
+  about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,

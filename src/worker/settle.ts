@@ -50,6 +50,8 @@ export interface SettlerOptions {
    * to end with that status. Resolves when no more tasks come: what goes back earlier would return.
    */
   readonly onRefused: (exitCode: number, reason: string) => Promise<void>;
+  /** A task is finished and cannot be acknowledged, because its connection is gone. */
+  readonly onOrphaned?: () => void;
 }
 
 export class Settler {
@@ -171,6 +173,7 @@ export class Settler {
   #tooLate(delivery: Delivery, decision: Decision): void {
     if (decision.kind === "requeue" || decision.kind === "renew") return;
     this.#options.finished.remember(delivery.task, decision);
+    this.#options.onOrphaned?.();
     this.#options.log.warn(
       "orphaned-result: a task is finished, but the connection that brought it is gone; the " +
         "broker delivers it again if its queue is still there",

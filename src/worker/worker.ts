@@ -140,6 +140,11 @@ export class Worker {
         host: options.hostname,
         log,
         onRefused: onUnable,
+        onOrphaned: () => {
+          // Nobody connects again for it.
+          if (this.#draining === undefined || this.#status !== undefined) return;
+          onUnable(EXIT.temporary, "the broker went away before a finished task was acknowledged");
+        },
       }),
       log,
       stopMs: options.stopMs ?? DEFAULT_STOP_MS,

@@ -54,6 +54,26 @@ brokerTest(
   },
 );
 
+brokerTest("a limit is not reached by a task that could not be acknowledged", async () => {
+  await using bench = await QueueBench.open(url);
+  await using proxy = await Proxy.start(port);
+  await using dir = await tempDir("unacknowledged-");
+  await bench.send("", { messageId: "a" });
+  await using worker = bench.workerIn(
+    { AMQP_URL: proxy.url },
+    ...["--max-tasks", "1", "--", "sh", "-c"],
+    `echo begun; until [ -e ${dir.path}/go ]; do sleep 0.02; done`,
+  );
+  await worker.waitForLog(/begun/);
+  proxy.refuse();
+  await proxy.cut();
+  await waitUntil("the task to be back", async () => await bench.ready() === 1);
+  await Deno.writeTextFile(dir.file("go"), "");
+  const { code, stderr } = await worker.ended();
+  assertEquals(code, 75, stderr);
+  assertMatch(stderr, /before a finished task was acknowledged/);
+});
+
 brokerTest(
   "--max-memory finishes what runs, and ends for a supervisor to start it again",
   async () => {
