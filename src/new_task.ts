@@ -14,6 +14,7 @@ import {
   readQueuePolicy,
   URL_HELP,
 } from "./cli/broker_flags.ts";
+import { BULK_HELP } from "./cli/bulk_flags.ts";
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
@@ -29,10 +30,10 @@ const FLAGS = {
   timeout: duration({
     default: "5s",
     min: 1,
-    help: "limit for the whole attempt, but for reading stdin; with --lines, for waiting until " +
+    help: "limit for the whole attempt, but for reading stdin; of many tasks, for waiting until " +
       "something is confirmed",
   }),
-  quiet: toggle({ help: "do not print the line that says what was sent" }),
+  quiet: toggle({ help: "do not print the line that says what was sent, and no progress" }),
   help: toggle({ help: "print this page", alone: true }),
   version: toggle({ help: "print the version", alone: true }),
 };
@@ -42,13 +43,14 @@ const HELP: HelpPage = {
     "new_task [OPTION]... [WORD]...",
     "new_task [OPTION]... --file PATH",
     "new_task [OPTION]... -            (the task from stdin)",
-    "new_task [OPTION]... --lines      (a task from every line of stdin)",
+    "new_task [OPTION]... --lines|--null|--ndjson [--file PATH]     (many tasks, stdin by default)",
+    "new_task [OPTION]... --files PATH...                           (a task from every file)",
   ],
   about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
-  sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
+  sections: [BULK_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /**
@@ -96,12 +98,15 @@ async function run(host: Host): Promise<number> {
   });
 
   const destination = await destinationOf(queue, options);
-  if (options.lines) {
-    const { sendLines } = await import("./cli/lines.ts");
-    const path = options.path!;
-    const sent = await sendLines(connector, { ...destination, path, timeout: values.timeout });
-    if (!values.quiet) host.print(` [x] Sent ${sent} ${sent === 1 ? "task" : "tasks"}\n`);
-    return EXIT.ok;
+  if (options.bulk !== undefined) {
+    const { sendBulk } = await import("./cli/bulk.ts");
+    return await sendBulk(host, connector, {
+      input: options.bulk,
+      defaults: { ...options, queue },
+      idPrefix: options.properties.messageId,
+      timeoutMs: values.timeout,
+      quiet: values.quiet,
+    });
   }
   const started = performance.now();
   const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
@@ -141,8 +146,9 @@ function said(host: Host, text: string): number {
 /** Where a task goes: to its queue, or to the delay queue in which it waits until it is due. */
 async function destinationOf(
   queue: QueuePolicy,
-  { properties, waitMs }: TaskOptions,
+  { properties, delayMs, dueAt }: TaskOptions,
 ): Promise<Destination> {
+  const waitMs = delayMs ?? (dueAt === undefined ? undefined : dueAt - Date.now());
   const direct = { queue, task: { exchange: "", routingKey: queue.name, properties } };
   if (waitMs === undefined) return direct;
   const { schedule } = await import("./task/schedule.ts");

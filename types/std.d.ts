@@ -88,3 +88,26 @@ declare module "@std/text/closest-string" {
 declare module "@std/text/levenshtein-distance" {
   export function levenshteinDistance(a: string, b: string): number;
 }
+
+// It ships no types, either.
+declare module "cli-progress" {
+  export interface BarOptions {
+    stream?: { isTTY: boolean; write(text: string): boolean };
+    format?: string;
+    barsize?: number;
+    barCompleteChar?: string;
+    barIncompleteChar?: string;
+    clearOnComplete?: boolean;
+    gracefulExit?: boolean;
+    hideCursor?: boolean;
+    linewrap?: boolean;
+  }
+  export class SingleBar {
+    constructor(options: BarOptions);
+    start(total: number, value: number, payload?: Record<string, unknown>): void;
+    update(value: number, payload?: Record<string, unknown>): void;
+    stop(): void;
+  }
+  const progress: { SingleBar: typeof SingleBar };
+  export default progress;
+}

@@ -3,7 +3,15 @@
  * and what a lost connection leaves unconfirmed is sent again, with the same id and in the same
  * order, over the next one.
  */
-import { ConnectionError, isPassing, ToolError } from "../errors.ts";
+import {
+  ChannelError,
+  ConnectionError,
+  EXIT,
+  isPassing,
+  reason,
+  TaskError,
+  ToolError,
+} from "../errors.ts";
 import { type Connector, reconnectPause } from "./connection.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import type { Publication, PublisherOptions } from "./publisher.ts";
@@ -16,26 +24,39 @@ import type { Transport } from "./transport.ts";
 const MOST_TASKS = 1_000;
 const MOST_BYTES = 16 * 1024 * 1024;
 
+/** Queues that are known to be there on a connection; more are asked for again. */
+const MOST_KNOWN_QUEUES = 10_000;
+
+/** A queue that must be there before a task is published. */
+export interface Need {
+  readonly name: string;
+  /** Asks for it, once on each connection. @throws {ToolError} */
+  readonly ensure: (transport: Transport) => Promise<unknown>;
+}
+
 /** A task with its place in the source. */
 export interface Numbered {
   readonly number: number;
   readonly task: Publication;
+  readonly needs?: Need | undefined;
 }
 
-export interface FeedOptions {
+export interface FeedOptions<T extends Numbered = Numbered> {
   readonly connector: Connector;
-  /** Made sure of on every connection. */
-  readonly queue: QueuePolicy;
+  /** Made sure of on every connection; default none but what tasks need. */
+  readonly queue?: QueuePolicy | undefined;
   readonly publisher?: PublisherOptions;
   /** How long nothing may be confirmed while something waits for it, in milliseconds. */
   readonly patience: number;
+  /** Takes what can never be sent; without it the feed ends. Until it resolves the task is pending. */
+  readonly onRefused?: ((task: T, error: TaskError) => Promise<void>) | undefined;
 }
 
-export class Feed {
-  readonly #options: FeedOptions;
+export class Feed<T extends Numbered = Numbered> {
+  readonly #options: FeedOptions<T>;
   readonly #publishing: PublishingLink;
   /** Unconfirmed, by number and in their order. */
-  readonly #pending = new Map<number, Publication>();
+  readonly #pending = new Map<number, T>();
   #pendingBytes = 0;
   #confirmed = 0;
   /** Links that ended or were not had since the last confirm. */
@@ -44,8 +65,9 @@ export class Feed {
   #link: OpenLink | undefined;
   /** The last connection, which the broker may block. */
   #transport: Transport | undefined;
-  /** What ends the feed before its source does. */
+  /** What ends the feed before its source does, and the task that it is about. */
   #failure: unknown;
+  #failed: number | undefined;
   /** Tells it to what `send` awaits, which is one thing at a time. */
   #interrupt: (failure: unknown) => void = () => {};
   /** Why the last connection or attempt failed, for the sentence when patience is over. */
@@ -56,7 +78,7 @@ export class Feed {
   #lastProgress = 0;
   #watchdog: Timer | undefined;
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedOptions<T>) {
     this.#options = options;
     this.#publishing = new PublishingLink(options.connector, options.publisher);
   }
@@ -71,16 +93,32 @@ export class Feed {
     return this.#pending.keys().next().value;
   }
 
+  /** The number of the task that has ended the feed, if one has. */
+  get failed(): number | undefined {
+    return this.#failed;
+  }
+
+  get isConnected(): boolean {
+    return this.#link !== undefined;
+  }
+
+  /** Ends it before its source does. */
+  abandon(error: ToolError): void {
+    this.#fail(error);
+  }
+
   /**
    * Publishes everything that the source gives; resolves when all of it is confirmed.
    *
    * @throws {ToolError} a task cannot be delivered, or nothing was confirmed for too long; what is
    *   pending may be on the queue or not
    */
-  async send(source: AsyncIterable<Numbered>): Promise<void> {
+  async send(source: AsyncIterable<T>): Promise<void> {
     const tasks = source[Symbol.asyncIterator]();
     try {
-      await deadline(this.#connect(), this.#options.patience, () => this.#overdue());
+      await this.#unlessFailed(
+        deadline(this.#connect(), this.#options.patience, () => this.#overdue()),
+      );
       for (;;) {
         const next = await this.#unlessFailed(tasks.next());
         if (next.done) break;
@@ -117,36 +155,66 @@ export class Feed {
     return this.#unlessFailed(new Promise<void>((resolve) => this.#wake = resolve));
   }
 
-  #add({ number, task }: Numbered): void {
-    this.#pending.set(number, task);
-    this.#pendingBytes += task.body.length;
+  #add(item: T): void {
+    this.#pending.set(item.number, item);
+    this.#pendingBytes += item.task.body.length;
     if (this.#pending.size === 1) this.#lastProgress = performance.now();
     this.#watch(this.#options.patience);
     const link = this.#link;
     if (link === undefined) return; // whoever connects sends it
     if (link.publisher.isEnded) this.#replace(link);
-    else this.#publish(link, number, task);
+    else this.#publish(link, item);
   }
 
-  #publish(link: OpenLink, number: number, task: Publication): void {
-    link.publisher.publish(task)
-      .then(() => this.#onConfirmed(number, task), (error) => this.#onRefused(error))
+  #publish(link: OpenLink, item: T): void {
+    const { task, needs } = item;
+    const published = needs === undefined
+      ? link.publisher.publish(task)
+      : this.#have(link, needs, item.number).then(() => link.publisher.publish(task));
+    published.then(() => this.#onConfirmed(item), (error) => this.#onRefused(item, error))
       .then(() => link.publisher.isEnded && this.#replace(link));
   }
 
-  #onConfirmed(number: number, task: Publication): void {
-    if (!this.#pending.delete(number)) return; // sent twice, and confirmed twice
-    this.#pendingBytes -= task.body.length;
+  /** Tasks for one queue stay in their order: all of them wait for the same promise. */
+  async #have(link: OpenLink, { name, ensure }: Need, number: number): Promise<void> {
+    if (link.declared.size >= MOST_KNOWN_QUEUES) link.declared.clear();
+    try {
+      await declareOnce(link, name, () => ensure(link.transport));
+    } catch (error) {
+      // What waits for it is sent over the next link.
+      if (isPassing(error)) link.transport.destroy(new ConnectionError(reason(error)));
+      else this.#fail(error, number);
+      throw error;
+    }
+  }
+
+  #onConfirmed(item: T): void {
+    if (!this.#settle(item)) return; // sent twice, and confirmed twice
     this.#confirmed++;
     this.#failures = 0;
     this.#trouble = undefined;
-    this.#lastProgress = performance.now();
-    this.#wake();
   }
 
-  #onRefused(error: unknown): void {
-    if (isPassing(error)) this.#trouble = error;
-    else this.#fail(error);
+  /** @returns false: it was not pending */
+  #settle({ number, task }: T): boolean {
+    if (!this.#pending.delete(number)) return false;
+    this.#pendingBytes -= task.body.length;
+    this.#lastProgress = performance.now();
+    this.#wake();
+    return true;
+  }
+
+  async #onRefused(item: T, error: unknown): Promise<void> {
+    const { onRefused } = this.#options;
+    // The broker closes the channel of a task that it refuses, and the others' with it.
+    const isNeighbour = onRefused !== undefined && error instanceof ChannelError;
+    if (isPassing(error) || isNeighbour) {
+      this.#trouble = error;
+    } else if (onRefused && error instanceof TaskError && error.exitCode === EXIT.badData) {
+      await onRefused(item, error).then(() => this.#settle(item), (error) => this.#fail(error));
+    } else {
+      this.#fail(error, item.number);
+    }
   }
 
   /** Replaces a link that takes no more tasks, once it is known what became of those it took. */
@@ -188,14 +256,16 @@ export class Feed {
     const { transport } = link;
     this.#transport = transport;
     try {
-      await declareOnce(link, queue.name, () => ensureWorkQueue(transport, queue));
+      if (queue !== undefined) {
+        await declareOnce(link, queue.name, () => ensureWorkQueue(transport, queue));
+      }
     } catch (error) {
       transport.destroy(new ConnectionError("no queue to publish to"));
       throw error;
     }
     if (this.#failure !== undefined) return transport.destroy(new ConnectionError("too late"));
     this.#link = link;
-    for (const [number, task] of [...this.#pending]) this.#publish(link, number, task);
+    for (const item of [...this.#pending.values()]) this.#publish(link, item);
   }
 
   /** It runs on when something is confirmed, so that not every task sets one. */
@@ -220,7 +290,8 @@ export class Feed {
     );
   }
 
-  #fail(error: unknown): void {
+  #fail(error: unknown, number?: number): void {
+    if (this.#failure === undefined) this.#failed = number;
     this.#failure ??= error;
     this.#interrupt(this.#failure);
   }

@@ -77,44 +77,64 @@ export interface Line {
   readonly number: number;
   /** Without its end: a newline, or a carriage return and a newline. */
   readonly bytes: Uint8Array;
+  /** Bytes of the input up to its end. */
+  readonly end: number;
+}
+
+export interface LineOptions {
+  /** Longest line in bytes. */
+  readonly limit: number;
+  /** Lines end with NUL; a carriage return is a byte like any other. */
+  readonly nul?: boolean;
+  /** Lines at the beginning that are left out. */
+  readonly skip?: number;
 }
 
 /**
  * Reads the lines of a file, or of stdin for "-". What follows the last newline is a line, too. A
  * carriage return at the end of a line is no part of it.
  *
- * @param limit of a line in bytes
  * @throws {InputError} unreadable (66), a line longer than the limit (65)
  */
-export async function* readLines(path: string, limit: number): AsyncGenerator<Line> {
+export async function* readLines(path: string, options: LineOptions): AsyncGenerator<Line> {
+  const { limit, nul = false, skip = 0 } = options;
+  const delimiter = nul ? 0 : NEWLINE;
+  const unit = nul ? "record" : "line";
   using input = await openInput(path);
   let bytes = new Uint8Array(FIRST_BUFFER_BYTES);
   let used = 0;
   let number = 1;
+  /** Of the buffer's first byte in the input. */
+  let offset = 0;
   function checkLength(length: number): void {
     if (length <= limit) return;
     throw new InputError(
-      `a line of ${input.what} must have at most ${limit} bytes, and line ${number} has more`,
+      `a ${unit} of ${input.what} must have at most ${limit} bytes, and ${unit} ${number} has more`,
       EXIT.badData,
     );
+  }
+  function lineOf(line: Uint8Array<ArrayBuffer>, end: number): Line {
+    return { number, bytes: nul ? line : withoutReturn(line), end: offset + end };
   }
   for (;;) {
     const n = await input.read(bytes.subarray(used));
     if (n === null) break;
     const filled = bytes.subarray(0, used + n);
     let start = 0;
-    for (let end = filled.indexOf(NEWLINE, used); end >= 0; end = filled.indexOf(NEWLINE, start)) {
+    for (let end = filled.indexOf(delimiter, used); end >= 0;) {
       checkLength(end - start);
-      yield { number, bytes: withoutReturn(filled.slice(start, end)) };
+      if (number > skip) yield lineOf(filled.slice(start, end), end + 1);
       number++;
       start = end + 1;
+      end = filled.indexOf(delimiter, start);
     }
     bytes.copyWithin(0, start, filled.length);
+    offset += start;
     used = filled.length - start;
     checkLength(used);
     if (used === bytes.length) bytes = enlarged(bytes, limit);
   }
-  if (used > 0) yield { number, bytes: withoutReturn(bytes.slice(0, used)) };
+  if (used > 0 && number > skip) yield lineOf(bytes.slice(0, used), used);
 }
 
 /** Windows, and whatever writes for it, ends lines with two characters. */

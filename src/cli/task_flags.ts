@@ -3,6 +3,7 @@ import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { LONGEST_DELAY_MS, parseExpiration, parseTime } from "../task/duration.ts";
 import type { TaskProperties } from "../task/task.ts";
+import { BULK_FLAGS, type BulkInput, readBulkInput } from "./bulk_flags.ts";
 import {
   duration,
   type Flag,
@@ -11,7 +12,6 @@ import {
   isGarbled,
   list,
   text,
-  toggle,
   type Values,
 } from "./flags.ts";
 import { readInput } from "./input.ts";
@@ -20,8 +20,8 @@ import { readInput } from "./input.ts";
 export const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** AMQP's short strings. */
 const SHORT = { maxBytes: 255 };
-/** Leaves room for "-" and the number of any line. */
-const MAX_LINES_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
+/** Leaves room for "-" and the number of any record. */
+const MAX_BULK_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
 
 const expiration: Flag<string | undefined> = {
   value: "TIME",
@@ -56,10 +56,7 @@ const at: Flag<number | undefined> = {
 
 export const TASK_FLAGS = {
   file: text({ value: "PATH", help: 'take the task from a file, byte for byte; "-" is stdin' }),
-  lines: toggle({
-    help: "every line of the file or of stdin is a task; empty ones are left out, ids get the " +
-      "line's number",
-  }),
+  ...BULK_FLAGS,
   id: text({ ...SHORT, minBytes: 1, value: "ID", help: "message id (default: a random UUID)" }),
   priority: integer({ min: 0, max: 255, help: "priority, for queues that have them" }),
   expiration,
@@ -84,11 +81,13 @@ export const TASK_FLAGS = {
 export interface TaskOptions {
   /** Where the body comes from: a file, or stdin for "-"; undefined: the words. */
   readonly path: string | undefined;
-  /** Every line of it is a task. */
-  readonly lines: boolean;
+  /** There are many tasks, of which the rest is what they have in common. */
+  readonly bulk: BulkInput | undefined;
   readonly properties: TaskProperties & { readonly messageId: string };
-  /** Not to be run before so much time has passed, in milliseconds; by this host's clock of --at. */
-  readonly waitMs: number | undefined;
+  /** Not to be run before so much time has passed, in milliseconds. */
+  readonly delayMs: number | undefined;
+  /** Not to be run before, by this host's clock; milliseconds since 1970. */
+  readonly dueAt: number | undefined;
 }
 
 /**
@@ -103,33 +102,37 @@ export function readTaskOptions(
   separated: boolean,
 ): TaskOptions {
   const dash = !separated && words.length === 1 && words[0] === "-";
-  if (values.file !== undefined && words.length > 0) {
+  if (values.file !== undefined && words.length > 0 && !values.files) {
     throw new UsageError(
       "the task comes from --file or from the words, and both were given",
     );
   }
-  if (values.lines && words.length > 0 && !dash) {
-    throw new UsageError("with --lines the tasks come from --file or stdin, and words were given");
-  }
+  const bulk = readBulkInput(values, dash ? [] : words, values.file);
   if (values.delay !== undefined && values.at !== undefined) {
     throw new UsageError("the time to run comes from --delay or from --at, and both were given");
   }
-  if (values.lines && (values.delay ?? values.at) !== undefined) {
-    throw new UsageError("--lines sends its tasks at once; --delay and --at are for a single one");
+  if (bulk !== undefined && values.id !== undefined) checkBulkId(values.id, bulk.kind);
+  if (bulk?.kind === "ndjson" && values["content-type"] !== undefined) {
+    throw new UsageError("records say what type their content is, and --content-type was given");
   }
-  if (values.lines && values.id !== undefined) checkLinesId(values.id);
-  const path = values.file ?? (dash || values.lines ? "-" : undefined);
+  const path = values.file ?? (dash ? "-" : undefined);
+  if (bulk?.kind === "files" && words.some(isGarbled)) {
+    throw new InputError(garbled("a file's name"), EXIT.badData);
+  }
   if (path === undefined && words.some(isGarbled)) {
     throw new InputError(
       `${garbled("a task given in words")}: send it through stdin or --file`,
       EXIT.badData,
     );
   }
-  const textual = path === undefined || values.lines;
+  const textual = bulk === undefined
+    ? path === undefined
+    : bulk.kind === "lines" || bulk.kind === "null";
   return {
     path,
-    lines: values.lines,
-    waitMs: values.at === undefined ? values.delay : values.at - Date.now(),
+    bulk,
+    delayMs: values.delay,
+    dueAt: values.at,
     properties: {
       contentType: values["content-type"] ?? (textual ? "text/plain" : "application/octet-stream"),
       deliveryMode: 2,
@@ -146,12 +149,12 @@ export function readTaskOptions(
 }
 
 /** @throws {UsageError} */
-function checkLinesId(id: string): void {
+function checkBulkId(id: string, kind: string): void {
   const bytes = new TextEncoder().encode(id).length;
-  if (bytes <= MAX_LINES_ID_BYTES) return;
+  if (bytes <= MAX_BULK_ID_BYTES) return;
   throw new UsageError(
-    `--id must have at most ${MAX_LINES_ID_BYTES} bytes with --lines, which adds the line's ` +
-      `number, and has ${bytes}`,
+    `--id must have at most ${MAX_BULK_ID_BYTES} bytes with --${kind}, which adds a number, and ` +
+      `has ${bytes}`,
   );
 }
 

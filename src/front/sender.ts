@@ -5,12 +5,11 @@
 import type { Connector } from "../amqp/connection.ts";
 import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_link.ts";
-import type { Publication } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import { ConnectionError, EXIT, isPassing, reason, TaskError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
-import type { QueueSpec } from "../task/topology.ts";
+import type { Outgoing } from "./outgoing.ts";
 
 export interface SenderOptions {
   readonly connector: Connector;
@@ -18,14 +17,6 @@ export interface SenderOptions {
   readonly timeoutMs: number;
   /** What may be on its way at a time; more is refused. */
   readonly most: { readonly tasks: number; readonly bytes: number };
-}
-
-/** A task and what has to be there for it. */
-export interface Outgoing {
-  readonly publication: Publication;
-  readonly queue: QueuePolicy;
-  /** Where it waits for its time. */
-  readonly delayQueue?: QueueSpec | undefined;
 }
 
 /** Pauses after a task that was refused or lost, in milliseconds; the last one repeats. */

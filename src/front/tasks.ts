@@ -3,8 +3,8 @@ import type { Connector } from "../amqp/connection.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
 import { EXIT, reason, TaskError, ToolError } from "../errors.ts";
 import { readRecord, type RecordInput } from "../task/record.ts";
-import { schedule } from "../task/schedule.ts";
-import { type Outgoing, Sender } from "./sender.ts";
+import { type Outgoing, outgoingOf } from "./outgoing.ts";
+import { Sender } from "./sender.ts";
 
 /** What `publishMany` sends at a time. */
 const WINDOW = { tasks: 1_000, bytes: 16 * 1024 * 1024 };
@@ -152,25 +152,9 @@ export class LivingTasks implements Tasks {
   /** @throws {RecordError | UsageError} */
   #outgoing(record: RecordInput): { id: string; task: Outgoing } {
     const now = Date.now();
-    const { body, properties, queue = this.#queue, delayMs, dueAt } = readRecord(record, { now });
-    const id = properties.messageId ?? crypto.randomUUID();
-    const whole = {
-      ...properties,
-      messageId: id,
-      deliveryMode: 2,
-      timestamp: new Date(now),
-    };
-    const waitMs = delayMs ?? (dueAt === undefined ? 0 : dueAt - now);
-    const scheduled = schedule({ queue, properties: whole }, waitMs);
-    const publication = scheduled === undefined
-      ? { exchange: "", routingKey: queue, body, properties: whole }
-      : {
-        exchange: "",
-        routingKey: scheduled.delayQueue.name,
-        body,
-        properties: scheduled.properties,
-      };
-    const task = { publication, queue: policyOf(queue), delayQueue: scheduled?.delayQueue };
+    const read = readRecord(record, { now });
+    const id = read.properties.messageId ?? crypto.randomUUID();
+    const task = outgoingOf(read, { queue: policyOf(this.#queue) }, { id, now });
     return { id, task };
   }
 }

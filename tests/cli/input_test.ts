@@ -6,7 +6,7 @@ import { tempDir } from "../support/temp.ts";
 
 async function linesOf(path: string, limit: number): Promise<string[]> {
   const lines: string[] = [];
-  for await (const { number, bytes } of readLines(path, limit)) {
+  for await (const { number, bytes } of readLines(path, { limit })) {
     lines.push(new TextDecoder().decode(bytes));
     assertEquals(number, lines.length);
   }
@@ -53,4 +53,26 @@ Deno.test("a carriage return at the end of a line is no part of it", async () =>
   // The buffer ends between the two.
   await Deno.writeTextFile(path, `${"x".repeat(65_535)}\r\ny\r\n`);
   assertEquals(await linesOf(path, 100_000), ["x".repeat(65_535), "y"]);
+});
+
+Deno.test("lines know where they end in the input, and the first ones can be left out", async () => {
+  await using dir = await tempDir("lines-");
+  const path = `${dir.path}/lines`;
+  const random = new Random(10);
+  for (const nul of [false, true]) {
+    const words = Array.from({ length: 3_000 }, () => "x".repeat(random.below(90)) + "\r");
+    const end = nul ? "\0" : "\n";
+    await Deno.writeTextFile(path, words.join(end));
+    for (const skip of [0, 1, 1_234, 2_999, 3_000, 9_000]) {
+      const found = [];
+      for await (const line of readLines(path, { limit: 100, nul, skip })) found.push(line);
+      assertEquals(found.length, Math.max(0, 3_000 - skip));
+      for (const { number, bytes, end: offset } of found) {
+        const word = words[number - 1]!;
+        assertEquals(new TextDecoder().decode(bytes), nul ? word : word.slice(0, -1));
+        const expected = words.slice(0, number).join(end).length + (number === 3_000 ? 0 : 1);
+        if (number % 500 === 0) assertEquals(offset, expected);
+      }
+    }
+  }
 });

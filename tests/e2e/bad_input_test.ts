@@ -136,8 +136,28 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
     },
     {
       tool: "new_task",
-      args: ["--lines", "--delay", "1s"],
-      says: "--lines sends its tasks at once; --delay and --at are for a single one",
+      args: ["--lines", "--ndjson"],
+      says: "one of --lines and --ndjson can be had, and both were given",
+    },
+    {
+      tool: "new_task",
+      args: ["--files"],
+      says: "--files needs the names of files, and has none",
+    },
+    {
+      tool: "new_task",
+      args: ["--files", "--file", "a", "b"],
+      says: "with --files the words name the files, and --file was given",
+    },
+    {
+      tool: "new_task",
+      args: ["--skip", "3", "word"],
+      says: "--skip needs one of --lines, --null, --ndjson and --files",
+    },
+    {
+      tool: "new_task",
+      args: ["--ndjson", "--content-type", "a/b"],
+      says: "records say what type their content is, and --content-type was given",
     },
     {
       tool: "new_task",

@@ -96,7 +96,7 @@ brokerTest(
 );
 
 brokerTest(
-  "a broker that confirms nothing more ends it with 75 and the line to go on from",
+  "a broker that confirms nothing more ends it with 75 and the lines to leave out",
   async () => {
     await using proxy = await Proxy.start(node.port);
     const target = { url: proxy.url, queue: uniqueName("lines-hole") };
@@ -117,7 +117,7 @@ brokerTest(
     assertEquals([code, stdout], [75, ""]);
     assertMatch(
       stderr,
-      /^new_task: nothing was confirmed within 2000 ms: .*; confirmed: [23], and line [45] is /,
+      /^new_task: nothing was confirmed within 2000 ms: .*; confirmed: [23]; go on with --skip [34] \(line [45] and later /,
     );
     assertEquals(stderr.split("\n").length, 2);
   },
@@ -139,7 +139,10 @@ brokerTest("a queue that is missing or goes away ends it with 69", async () => {
   await sender.write("b\n");
   const { code, stderr } = await sender.ended();
   assertEquals(code, 69);
-  assertMatch(stderr, /^new_task: .*there is no queue .*; confirmed: 1, and line 2 is the first /);
+  assertMatch(
+    stderr,
+    /^new_task: line 2: .*there is no queue .*; confirmed: 1; go on with --skip 1 \(/,
+  );
 });
 
 brokerTest("what the broker refuses for good ends it at once", async () => {
@@ -147,7 +150,10 @@ brokerTest("what the broker refuses for good ends it at once", async () => {
   const args = ["--lines", "--timeout", "1h", "--header", "CC=x"];
   const { code, stdout, stderr } = await finish("new_task", args, { ...target, stdin: "a\n" });
   assertEquals([code, stdout], [65, ""]);
-  assertMatch(stderr, /^new_task: the broker refused the task: .*; confirmed: 0, and line 1 is /);
+  assertMatch(
+    stderr,
+    /^new_task: line 1: the broker refused the task: .*; confirmed: 0; go on with --skip 0 /,
+  );
 });
 
 brokerTest(
@@ -167,7 +173,7 @@ brokerTest(
     assertEquals(code, 75);
     assertMatch(
       stderr,
-      /^new_task: .* refused the task .*; confirmed: 2, and line 3 is the first /,
+      /^new_task: .* refused the task .*; confirmed: 2; go on with --skip 2 \(/,
     );
     // With pauses that do not grow there would be about twenty.
     assertLess(proxy.total, 12);
@@ -186,7 +192,8 @@ brokerTest("an id that leaves no room for the numbers of lines is refused at onc
 
 brokerTest("a signal ends it with what is confirmed and the line to go on from", async () => {
   const target = { url: node.url, queue: uniqueName("lines-signal") };
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  const signals = [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const;
+  for (const [signal, status] of signals) {
     await using sender = start("new_task", ["--lines"], { ...target, stdin: "open" });
     await sender.write("a\n\nb\nhalf a li");
     await waitUntil("two tasks", async () => {
@@ -197,7 +204,7 @@ brokerTest("a signal ends it with what is confirmed and the line to go on from",
     assertEquals([code, stdout, stderr], [
       status,
       "",
-      "new_task: ended by a signal; confirmed: 2, and line 4 is the one to go on from\n",
+      "new_task: ended by a signal; confirmed: 2; go on with --skip 3\n",
     ]);
     assertEquals((await takeAll(target.url, target.queue)).length, 2);
   }

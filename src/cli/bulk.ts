@@ -1,0 +1,122 @@
+/** `new_task --lines`, `--null`, `--ndjson` and `--files`: a task from every record of an input. */
+import type { Connector } from "../amqp/connection.ts";
+import { EXIT, ToolError } from "../errors.ts";
+import { Bulk, type Item } from "../front/bulk.ts";
+import { type Defaults, outgoingOf, type Sendable } from "../front/outgoing.ts";
+import { parseRecord } from "../task/record.ts";
+import type { BulkInput } from "./bulk_flags.ts";
+import { readInput, readLines } from "./input.ts";
+import type { Host } from "./main.ts";
+import { type Known, showProgress } from "./progress.ts";
+import { openRejects } from "./rejects.ts";
+import { onSignals } from "./signals.ts";
+import { MAX_BODY_BYTES } from "./task_flags.ts";
+
+export interface BulkOrder {
+  readonly input: BulkInput;
+  readonly defaults: Defaults;
+  /** Beginning of the ids of tasks that have none; their numbers follow. */
+  readonly idPrefix: string;
+  /** How long nothing may be confirmed while something waits for it, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly quiet: boolean;
+}
+
+/** Of a record's text, which becomes a string of at most so many characters. */
+const MAX_RECORD_BYTES = 256 * 1024 * 1024;
+
+/** Header of a task that a file became: its name, as it was given. */
+const FILE_HEADER = "task-file";
+
+const UNITS = { lines: "line", null: "record", ndjson: "line", files: "file" } as const;
+
+/**
+ * Sends the tasks; returns when the broker has confirmed all of them.
+ *
+ * The first signal to end takes no more of them, and waits for those that are under way.
+ *
+ * @throws {ToolError} it ended before the input did
+ */
+export async function sendBulk(
+  host: Host,
+  connector: Connector,
+  order: BulkOrder,
+): Promise<number> {
+  const { input, defaults, quiet } = order;
+  await using rejects = input.rejects === undefined ? undefined : await openRejects(input.rejects);
+  const unit = UNITS[input.kind];
+  const bulk = new Bulk({
+    connector,
+    timeoutMs: order.timeoutMs,
+    unit,
+    skip: input.skip,
+    // Records may all be for other queues.
+    queue: input.kind === "ndjson" ? undefined : defaults.queue,
+    onRejected: rejects &&
+      ((item, error) => rejects.add({ [unit]: item.number }, error, item.source)),
+  });
+  const signals = onSignals({
+    end: (status) => bulk.stop(new ToolError("ended by a signal", status)),
+  });
+  const progress = quiet ? undefined : await showProgress(host, bulk, await knownOf(input));
+  try {
+    await bulk.send(itemsOf(order));
+  } finally {
+    signals.dispose();
+    progress?.end();
+    await rejects?.sync();
+  }
+  const { confirmed, rejected } = bulk;
+  // Behind the end of the bar, which would wipe it off otherwise.
+  await host.flushed();
+  const aside = rejects === undefined ? "" : `, rejected ${rejected}`;
+  if (!quiet) host.print(` [x] Sent ${confirmed} ${confirmed === 1 ? "task" : "tasks"}${aside}\n`);
+  return EXIT.ok;
+}
+
+function itemsOf(order: BulkOrder): AsyncGenerator<Item> {
+  return order.input.kind === "files" ? filesOf(order) : recordsOf(order);
+}
+
+async function* recordsOf({ input, defaults, idPrefix }: BulkOrder): AsyncGenerator<Item> {
+  const { kind, skip, paths } = input;
+  const isRecord = kind === "ndjson";
+  const limit = isRecord ? MAX_RECORD_BYTES : MAX_BODY_BYTES;
+  const lines = readLines(paths[0]!, { limit, nul: kind === "null", skip });
+  for await (const { number, bytes, end } of lines) {
+    if (bytes.length === 0) continue;
+    const read = () => {
+      const now = Date.now();
+      const record: Sendable = isRecord
+        ? parseRecord(bytes, { now })
+        : { body: bytes, properties: {} };
+      return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now });
+    };
+    yield { number, source: input.rejects === undefined ? undefined : bytes, end, read };
+  }
+}
+
+async function* filesOf({ input, defaults, idPrefix }: BulkOrder): AsyncGenerator<Item> {
+  for (let number = input.skip + 1; number <= input.paths.length; number++) {
+    const path = input.paths[number - 1]!;
+    const read = async () => {
+      const body = await readInput(path, MAX_BODY_BYTES);
+      const record = { body, properties: { headers: { [FILE_HEADER]: path } } };
+      return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now: Date.now() });
+    };
+    yield { number, source: new TextEncoder().encode(path), end: number, read };
+  }
+}
+
+/** What is known beforehand of how much there is. */
+async function knownOf({ kind, paths, skip }: BulkInput): Promise<Known> {
+  if (kind === "files") return { start: skip, total: paths.length };
+  const { fstatSync, statSync } = await import("node:fs");
+  try {
+    const [path] = paths as [string];
+    const stat = path === "-" ? fstatSync(0) : statSync(path);
+    return { start: undefined, total: stat.isFile() ? stat.size : undefined };
+  } catch {
+    return { start: undefined, total: undefined }; // whoever reads it says why
+  }
+}
