@@ -113,8 +113,8 @@ if (import.meta.main) await runMain("worker", run);
 async function run(host: Host): Promise<number> {
   // Words, not options: a command of one of these names comes after "--".
   const [first, ...rest] = host.args;
-  if (first === "dead") return await (await import("./cli/inspect.ts")).runDead(host, rest);
-  if (first === "queues") return await (await import("./cli/inspect.ts")).runQueues(host, rest);
+  if (first === "dead") return await (await import("./cli/dead.ts")).runDead(host, rest);
+  if (first === "queues") return await (await import("./cli/queues.ts")).runQueues(host, rest);
   const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
     stopEarly: true,
   });

@@ -1,20 +1,11 @@
-/** `worker dead` and `worker queues`: looking at queues instead of working. */
-import { Connector } from "../amqp/connection.ts";
-import { inspectQueue, isMissing } from "../amqp/declare.ts";
+/** `worker dead`: lists the tasks in a dead queue, shows them, and takes them out of it. */
 import type { Transport } from "../amqp/transport.ts";
-import { EXIT, TaskError, ToolError, UsageError } from "../errors.ts";
+import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
-import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
 import { DeadQueue, type Selection } from "../worker/dead.ts";
-import {
-  CONNECTION_FLAGS,
-  EXIT_HELP,
-  QUEUE_FLAGS,
-  readEndpoints,
-  URL_HELP,
-} from "./broker_flags.ts";
+import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
 import {
   type Flag,
   garbled,
@@ -26,12 +17,11 @@ import {
   toggle,
   type Values,
 } from "./flags.ts";
-import { type Host, VERSION } from "./main.ts";
+import { type Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
-import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
-import { sleep } from "../time/sleep.ts";
 
+import { connectorOf } from "./worker_connector.ts";
 const match: Flag<RegExp | undefined> = {
   value: "REGEX",
   help: "only tasks whose id, error or body matches",
@@ -80,22 +70,6 @@ selects, which looks at id, error and body; all but ls with those of exactly the
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
-const QUEUES_FLAGS = {
-  ...CONNECTION_FLAGS,
-  queue: WORKER_FLAGS.queue,
-  backoff: WORKER_FLAGS.backoff,
-  watch: toggle({ help: "show it again every two seconds" }),
-  help: toggle({ help: "print this page", alone: true }),
-};
-
-const QUEUES_HELP: HelpPage = {
-  usage: ["worker queues [OPTION]..."],
-  about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
-delay queues and its dead queue. AMQP does not tell how many are unacknowledged.`,
-  flags: QUEUES_FLAGS,
-  sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
-};
-
 /** Runs `worker dead ...`. */
 export async function runDead(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(DEAD_FLAGS, args, host.env);
@@ -112,7 +86,7 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
   const unreadable = ids.find(isGarbled);
   if (unreadable !== undefined) throw new UsageError(`${garbled("an id")}: use --match`);
   return await connected(values, host, async (transport) => {
-    const letters = new DeadQueue(transport, values.queue);
+    const dead = new DeadQueue(transport, values.queue);
     const missing = new Set(ids);
     const selection = {
       max: values.max,
@@ -122,19 +96,19 @@ export async function runDead(host: Host, args: readonly string[]): Promise<numb
     const seen = ({ id }: Task) => missing.delete(id);
     switch (action) {
       case "show":
-        await show(host, letters, selection, seen);
+        await show(host, dead, selection, seen);
         break;
       case "ls":
-        await letters.list(selection, (task) => host.print(`${summary(task)}\n`));
+        await dead.list(selection, (task) => host.print(`${summary(task)}\n`));
         break;
       case "replay":
-        await replay(host, letters, selection, values, seen);
+        await replay(host, dead, selection, values, seen);
         break;
       default:
-        await purge(host, letters, selection, values, seen);
+        await purge(host, dead, selection, values, seen);
     }
-    if (letters.left > 0) {
-      host.log.warn(`${letters.left} more dead tasks were not looked at: --max is ${values.max}`);
+    if (dead.left > 0) {
+      host.log.warn(`${dead.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
     requireNone(missing, action!, values);
     return EXIT.ok;
@@ -156,12 +130,12 @@ function requireNone(missing: ReadonlySet<string>, action: string, { match }: De
 
 async function show(
   host: Host,
-  letters: DeadQueue,
+  dead: DeadQueue,
   selection: Selection,
   seen: (task: Task) => void,
 ): Promise<void> {
   let shown = 0;
-  await letters.list(selection, async (task) => {
+  await dead.list(selection, async (task) => {
     seen(task);
     if (shown++ > 0) await host.print("----\n");
     await showTask(host, task);
@@ -170,13 +144,13 @@ async function show(
 
 async function replay(
   host: Host,
-  letters: DeadQueue,
+  dead: DeadQueue,
   selection: Selection,
   values: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {
   const verb = values["dry-run"] ? "would replay" : "replayed";
-  const count = await letters.replay({
+  const count = await dead.replay({
     ...selection,
     dryRun: values["dry-run"],
     maxReplays: values["max-replays"],
@@ -195,13 +169,13 @@ async function replay(
 
 async function purge(
   host: Host,
-  letters: DeadQueue,
+  dead: DeadQueue,
   selection: Selection,
   values: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {
   const verb = values["dry-run"] ? "would remove" : "removed";
-  const count = await letters.purge(
+  const count = await dead.purge(
     selection,
     (task) => {
       seen(task);
@@ -210,106 +184,6 @@ async function purge(
     values["dry-run"],
   );
   host.print(`${verb} ${count}\n`);
-}
-
-/** Runs `worker queues`. */
-export async function runQueues(host: Host, args: readonly string[]): Promise<number> {
-  const { values, words } = await parseCommandLine(QUEUES_FLAGS, args, host.env);
-  if (values.help) return said(host, renderHelp(QUEUES_HELP));
-  if (words.length > 0) {
-    throw new UsageError(
-      `worker queues takes options only, and was given ${JSON.stringify(words[0])}`,
-    );
-  }
-  const names = values.queue.flatMap(({ name }) => [
-    name,
-    ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
-    deadQueue(name).name,
-  ]);
-  const board = new Board(connectorOf(values, host), names, host);
-  try {
-    if (!values.watch) {
-      host.print(await board.table());
-      return board.status;
-    }
-    const ending = new AbortController();
-    const signals = onSignals({ end: () => ending.abort() });
-    while (!ending.signal.aborted && !host.unheard) {
-      const page = await board.table();
-      await host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
-      await sleep(2_000, ending.signal);
-    }
-    signals.dispose();
-    return EXIT.ok;
-  } finally {
-    await board.close();
-  }
-}
-
-/** Shows queues, also when the broker cannot say anything of some of them. */
-class Board {
-  readonly #connector: Connector;
-  readonly #names: readonly string[];
-  readonly #host: Host;
-  #transport: Transport | undefined;
-  /** Of the first queue that could not be looked at. */
-  status: number = EXIT.ok;
-
-  constructor(connector: Connector, names: readonly string[], host: Host) {
-    this.#connector = connector;
-    this.#names = names;
-    this.#host = host;
-  }
-
-  /** Queues that do not exist are left out, except the work queues, which are named first. */
-  async table(): Promise<string> {
-    const rows: string[][] = [["queue", "ready", "consumers"]];
-    for (const name of this.#names) {
-      const numbers = await this.#look(name);
-      if (numbers !== undefined) rows.push([escapeControls(name), ...numbers]);
-    }
-    return aligned(rows);
-  }
-
-  async close(): Promise<void> {
-    await this.#transport?.shutdown();
-  }
-
-  /** @returns undefined for a queue that is not worth a line */
-  async #look(name: string): Promise<string[] | undefined> {
-    // RabbitMQ 4 ends the connection when the queue's node is down.
-    if (this.#transport === undefined || this.#transport.isEnded) {
-      this.#transport = await this.#connector.connect();
-    }
-    try {
-      const { messageCount, consumerCount } = await inspectQueue(this.#transport, name);
-      return [String(messageCount), String(consumerCount)];
-    } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      if (isMissing(error)) {
-        return /\.(dead|delay\.\d+)$/.test(name) ? undefined : ["missing", "-"];
-      }
-      this.#host.log.warn(error.message);
-      this.status ||= error.exitCode;
-      return ["unavailable", "-"];
-    }
-  }
-}
-
-function aligned(rows: readonly string[][]): string {
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map(([name, ...numbers]) =>
-    [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
-      .join("  ") + "\n"
-  ).join("");
-}
-
-function connectorOf(values: Values<typeof CONNECTION_FLAGS>, host: Host): Connector {
-  return new Connector({
-    endpoints: readEndpoints(values, host),
-    identity: { name: `worker ${Deno.pid}`, version: VERSION },
-    log: host.log,
-  });
 }
 
 async function connected(
