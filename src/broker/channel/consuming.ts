@@ -145,7 +145,7 @@ export class Consuming implements ConsumerOwner, Requester {
   }
 
   /** These were settled: there may be room for others. */
-  settled(deliveries: Delivery[]): void {
+  offerRoom(deliveries: Delivery[]): void {
     if (this.#channelPrefetch === 0) {
       wakeQueues(deliveries);
       if (this.#refused.size === 0) return;

@@ -105,7 +105,7 @@ export class Settling {
 
   apply({ deliveries, outcome }: Settlement): void {
     if (deliveries.length === 0) return;
-    this.#unacked.settled(deliveries);
+    this.#unacked.forget(deliveries);
     if (outcome === "requeue") {
       requeueAll(deliveries);
     } else {
@@ -114,7 +114,7 @@ export class Settling {
         else queue.reject(message);
       }
     }
-    this.#consuming.settled(deliveries);
+    this.#consuming.offerRoom(deliveries);
   }
 
   // -- transactions --

@@ -83,8 +83,8 @@ export class Unacked {
     for (const delivery of deliveries) delivery.isTaken = false;
   }
 
-  /** They are settled for good, and make room. */
-  settled(deliveries: Delivery[]): void {
+  /** They are settled for good: they do not count any more. */
+  forget(deliveries: Delivery[]): void {
     for (const { tag, consumer } of deliveries) {
       this.#byTag.delete(tag);
       if (consumer === undefined) continue;

@@ -17,13 +17,13 @@ export class Backpressure {
   /** Wakes who waits in {@link whenOff}. */
   #resume: (() => void) | undefined;
 
-  /** @param outbox its being overfull is the third reason: the client does not read its answers */
+  /** @param outbox that it has no room for answers is the third reason: the client does not read */
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
   }
 
   get isOn(): boolean {
-    return !this.#lifted && (this.#blocked || this.#starved || this.#outbox.isOverfull);
+    return !this.#lifted && (this.#blocked || this.#starved || !this.#outbox.askForAnswerRoom());
   }
 
   /** Somebody waits in {@link whenOff}. */

@@ -131,8 +131,14 @@ class Handshake {
     const vhost = await this.#open(user);
     this.#source.trust();
     return {
-      ...{ connection: this.#connection, source: this.#source, peer: peerOf(this.#connection) },
-      ...{ user, vhost, channelMax, frameMax, heartbeat },
+      connection: this.#connection,
+      source: this.#source,
+      peer: peerOf(this.#connection),
+      user,
+      vhost,
+      channelMax,
+      frameMax,
+      heartbeat,
       cancelNotify: this.#can("consumer_cancel_notify"),
       qosForChannel: QOS_FOR_CHANNEL.includes(this.#product ?? ""),
       blockedNotify: this.#can("connection.blocked"),

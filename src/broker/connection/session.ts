@@ -272,7 +272,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   }
 
   hasRoomForReply(bytes: number): boolean {
-    if (!this.outbox.isOverfull) return true;
+    if (this.outbox.askForAnswerRoom()) return true;
     if (!this.replyTo.takeRoom(bytes)) return false;
     this.#lateReplies += bytes;
     return true;

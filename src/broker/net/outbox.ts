@@ -74,19 +74,22 @@ export class Outbox {
 
   /** Whether the peer reads fast enough to be given more deliveries. A no is taken back later. */
   askForRoom(): boolean {
-    return !this.#closed && !this.#exceeds(HIGH_WATER);
+    return !this.#closed && this.#askFor(HIGH_WATER);
   }
 
-  /** Whether even answers pile up: then its requests are not read any more, for a while. */
-  get isOverfull(): boolean {
-    return this.#exceeds(4 * HIGH_WATER);
+  /**
+   * The same for answers, which have room for longer. When there is none its requests are not read. A
+   * closed one holds nobody back: what waits in it will never leave.
+   */
+  askForAnswerRoom(): boolean {
+    return this.#closed || this.#askFor(4 * HIGH_WATER);
   }
 
-  /** A closed one holds nobody back: what waits in it will never leave. */
-  #exceeds(limit: number): boolean {
-    if (this.#waiting < limit || this.#closed) return false;
+  /** Whoever hears no is told when there is room again. */
+  #askFor(room: number): boolean {
+    if (this.#waiting < room) return true;
     this.#holdsBack = true;
-    return true;
+    return false;
   }
 
   /** Whether the peer has read nothing for some milliseconds although something is sent. */

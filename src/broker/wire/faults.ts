@@ -1,6 +1,6 @@
 /**
- * What a client did wrong, by blast radius. Everything below the session throws these; only the
- * session knows which reply code a kind has and whether it ends the channel or the connection.
+ * What a client did wrong. Whoever does what a client asks for throws these; which reply code a kind
+ * has, and whether it ends the channel or the connection, is said in `connection/reply_codes.ts`.
  * Messages are RabbitMQ's words, because client programs match on them.
  */
 
