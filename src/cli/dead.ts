@@ -17,11 +17,11 @@ import {
   toggle,
   type Values,
 } from "./flags.ts";
-import { type Host } from "./main.ts";
+import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
-
 import { connectorOf } from "./worker_connector.ts";
+
 const match: Flag<RegExp | undefined> = {
   value: "REGEX",
   help: "only tasks whose id, error or body matches",

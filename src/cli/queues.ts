@@ -1,19 +1,19 @@
 /** `worker queues`: how many tasks and consumers each queue has. */
-import { Connector } from "../amqp/connection.ts";
+import type { Connector } from "../amqp/connection.ts";
 import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, ToolError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
+import { sleep } from "../time/sleep.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, URL_HELP } from "./broker_flags.ts";
 import { type HelpPage, parseCommandLine, renderHelp, toggle } from "./flags.ts";
-import { type Host } from "./main.ts";
+import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
-import { sleep } from "../time/sleep.ts";
-
 import { connectorOf } from "./worker_connector.ts";
+
 const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
   queue: WORKER_FLAGS.queue,
