@@ -18,6 +18,7 @@ import { BULK_HELP } from "./cli/bulk_flags.ts";
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
+import { readScheduleInput, SCHEDULE_FLAGS, SCHEDULE_HELP } from "./cli/schedule_flags.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
@@ -27,6 +28,7 @@ const FLAGS = {
   ...CONNECTION_FLAGS,
   ...QUEUE_FLAGS,
   ...TASK_FLAGS,
+  ...SCHEDULE_FLAGS,
   timeout: duration({
     default: "5s",
     min: 1,
@@ -45,12 +47,13 @@ const HELP: HelpPage = {
     "new_task [OPTION]... -            (the task from stdin)",
     "new_task [OPTION]... --lines|--null|--ndjson [--file PATH]     (many tasks, stdin by default)",
     "new_task [OPTION]... --files PATH...                           (a task from every file)",
+    "new_task [OPTION]... --cron EXPR [WORD]... | --schedule FILE   (tasks at their times)",
   ],
   about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
-  sections: [BULK_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
+  sections: [BULK_HELP, SCHEDULE_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /**
@@ -77,13 +80,15 @@ interface Order extends Destination {
 if (import.meta.main) await runMain("new_task", run);
 
 async function run(host: Host): Promise<number> {
-  const { values, words, separated } = await parseCommandLine(FLAGS, host.args, host.env);
+  const { values, words, separated, given } = await parseCommandLine(FLAGS, host.args, host.env);
   if (values.help) return said(host, renderHelp(HELP));
   if (values.version) return said(host, `new_task ${VERSION}\n`);
 
   const queue = readQueuePolicy(values);
   const endpoints = readEndpoints(values, host);
   const options = readTaskOptions(values, words, separated);
+  const hasInput = options.path !== undefined || options.bulk !== undefined;
+  const schedules = readScheduleInput(values, given, words, hasInput);
   const connector = new Connector({
     // One silent host must leave time for the others.
     endpoints: endpoints.map((endpoint) => ({
@@ -98,6 +103,17 @@ async function run(host: Host): Promise<number> {
   });
 
   const destination = await destinationOf(queue, options);
+  if (schedules !== undefined) {
+    const { runSchedules } = await import("./cli/schedules.ts");
+    return await runSchedules(host, connector, {
+      input: schedules,
+      words,
+      id: values.id,
+      defaults: { ...options, queue },
+      timeoutMs: values.timeout,
+      quiet: values.quiet,
+    });
+  }
   if (options.bulk !== undefined) {
     const { sendBulk } = await import("./cli/bulk.ts");
     return await sendBulk(host, connector, {

@@ -1,0 +1,183 @@
+/** `new_task --cron` and `--schedule`: sends tasks at their times until it is ended. */
+import type { Connector } from "../amqp/connection.ts";
+import { EXIT, InputError, isPassing, reason, ToolError, UsageError } from "../errors.ts";
+import type { Defaults } from "../front/outgoing.ts";
+import { readSchedule, type Schedule } from "../front/schedule.ts";
+import { Scheduler } from "../front/scheduler.ts";
+import { Sender } from "../front/sender.ts";
+import { readSlotFile, writeSlotFile } from "../front/slot_file.ts";
+import { readLines } from "./input.ts";
+import type { Host } from "./main.ts";
+import type { ScheduleInput } from "./schedule_flags.ts";
+import { onSignals } from "./signals.ts";
+
+export interface ScheduleOrder {
+  readonly input: ScheduleInput;
+  /** The task of --cron. */
+  readonly words: readonly string[];
+  /** Its id, if it has one. */
+  readonly id: string | undefined;
+  readonly defaults: Defaults;
+  /** How long a task may take to its confirm before it is sent again, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly quiet: boolean;
+}
+
+const MAX_LINE_BYTES = 16 * 1024 * 1024;
+const MOST_SCHEDULES = 10_000;
+/** On their way at a time, of all schedules. */
+const MOST = { tasks: 10_000, bytes: 64 * 1024 * 1024 };
+
+/**
+ * Sends until a signal ends it.
+ *
+ * @throws {ToolError} the options, the file or the state cannot be used; the broker refuses the
+ *   login; or not all was confirmed at the end
+ */
+export async function runSchedules(
+  host: Host,
+  connector: Connector,
+  order: ScheduleOrder,
+): Promise<number> {
+  const { input, defaults, timeoutMs, quiet } = order;
+  const schedules = await readAll(order);
+  const positions = input.state === undefined ? undefined : await readSlotFile(input.state);
+  const sender = new Sender({ connector, timeoutMs, most: MOST });
+  let printing: Promise<void> | undefined;
+  const keeper = input.state === undefined ? undefined : new Keeper(host, input.state);
+  const scheduler = new Scheduler({
+    sender,
+    defaults,
+    log: host.log,
+    sendMissed: input.sendMissed,
+    onSent: (id) => {
+      if (quiet || printing !== undefined) return; // nobody reads what there is already
+      printing = host.print(` [x] Sent ${id}\n`)?.finally(() => printing = undefined);
+    },
+    onProgress: () => keeper?.keep(scheduler.positions),
+  });
+  const ended = Promise.withResolvers<void>();
+  const signals = onSignals({
+    end: () => ended.resolve(),
+    ...(input.path === undefined ? {} : { reload: () => reload() }),
+  });
+  try {
+    // Before anything is sent, so that nothing is sent that cannot be written down.
+    await keeper?.write(new Map([...positions ?? []]));
+    await prepare(host, sender, schedules, defaults);
+    if (!quiet) {
+      const many = schedules.length === 1 ? "schedule" : "schedules";
+      host.print(` [*] Sending by ${schedules.length} ${many}. To exit press CTRL+C\n`);
+    }
+    scheduler.use(schedules, positions);
+    await ended.promise;
+    await scheduler.end();
+  } finally {
+    signals.dispose();
+    await keeper?.kept();
+  }
+  await sender.close();
+  return EXIT.ok;
+
+  async function reload(): Promise<void> {
+    try {
+      const next = await readAll(order);
+      scheduler.use(next);
+      host.log.info(`read the schedule file again`, { schedules: next.length });
+    } catch (error) {
+      host.log.error(`the schedules stay as they were: ${reason(error)}`);
+    }
+  }
+}
+
+/** A broker that is away is waited for; one that refuses is not. */
+async function prepare(
+  host: Host,
+  sender: Sender,
+  schedules: readonly Schedule[],
+  defaults: Defaults,
+): Promise<void> {
+  const names = new Set(schedules.map(({ record }) => record.queue ?? defaults.queue.name));
+  for (const name of names) {
+    try {
+      await sender.prepare({ ...defaults.queue, name });
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      host.log.warn(error.message);
+      return;
+    }
+  }
+}
+
+/** @throws {ToolError} */
+async function readAll({ input, words, id, defaults }: ScheduleOrder): Promise<Schedule[]> {
+  const now = Date.now();
+  if (input.path === undefined) {
+    const record = { body: words.join(" ") || "hello", cron: input.cron, ...(id && { id }) };
+    try {
+      return [await readSchedule(record, defaults, now, input.timezone)];
+    } catch (error) {
+      throw error instanceof ToolError ? new UsageError(`--${error.message}`) : error;
+    }
+  }
+  const what = `the schedule file ${JSON.stringify(input.path)}`;
+  const bad = (sentence: string) => new InputError(`${what}, ${sentence}`, EXIT.badData);
+  const schedules = new Map<string, Schedule>();
+  for await (const { number, bytes } of readLines(input.path, { limit: MAX_LINE_BYTES })) {
+    if (bytes.length === 0) continue;
+    let schedule: Schedule;
+    try {
+      schedule = await readSchedule(bytes, defaults, now, input.timezone);
+    } catch (error) {
+      throw error instanceof ToolError ? bad(`line ${number}: ${error.message}`) : error;
+    }
+    if (schedules.has(schedule.key)) {
+      throw bad(
+        `line ${number}: a schedule must be there once, or have another id, and is there twice`,
+      );
+    }
+    schedules.set(schedule.key, schedule);
+    if (schedules.size > MOST_SCHEDULES) throw bad(`must have at most ${MOST_SCHEDULES} schedules`);
+  }
+  if (schedules.size === 0) throw bad("must have a schedule, and has none");
+  return [...schedules.values()];
+}
+
+/** Keeps the state file as new as the disk allows. */
+class Keeper {
+  readonly #host: Host;
+  readonly #path: string;
+  #next: Map<string, number> | undefined;
+  #writing: Promise<void> | undefined;
+
+  constructor(host: Host, path: string) {
+    this.#host = host;
+    this.#path = path;
+  }
+
+  keep(positions: Map<string, number>): void {
+    this.#next = positions;
+    this.#writing ??= this.#writeAll();
+  }
+
+  write(positions: Map<string, number>): Promise<void> {
+    return writeSlotFile(this.#path, positions);
+  }
+
+  async kept(): Promise<void> {
+    await this.#writing;
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#next !== undefined) {
+      const positions = this.#next;
+      this.#next = undefined;
+      try {
+        await this.write(positions);
+      } catch (error) {
+        this.#host.log.error(reason(error));
+      }
+    }
+    this.#writing = undefined;
+  }
+}

@@ -1,0 +1,51 @@
+import { assertEquals } from "@std/assert";
+import { readSlots } from "../../src/front/cron.ts";
+
+const time = (text: string) => Date.parse(`2026-${text}Z`);
+
+function times(cron: string, from: string, count: number): string[] {
+  const slots = readSlots({ cron, timezone: "Europe/Berlin" }, time(from));
+  const found: string[] = [];
+  for (let at = time(from); found.length < count;) {
+    at = slots.next(at)!;
+    found.push(new Date(at).toISOString().slice(5, 16));
+  }
+  return found;
+}
+
+Deno.test("where the clock changes the slots are those that the help tells", () => {
+  // 02:00 is 03:00 on March 29, at 01:00 UTC; 03:00 is 02:00 on October 25, at 01:00 UTC.
+  const spring = "03-28T23:20";
+  assertEquals(times("30 2 * * *", spring, 2), ["03-29T01:00", "03-30T00:30"]);
+  assertEquals(times("0,30 2 * * *", spring, 1), ["03-30T00:00"]);
+  assertEquals(times("30 * * * *", spring, 3), ["03-28T23:30", "03-29T00:30", "03-29T01:30"]);
+  const autumn = "10-24T23:20";
+  assertEquals(times("30 2 * * *", autumn, 2), ["10-25T00:30", "10-26T01:30"]);
+  assertEquals(times("0,30 2 * * *", autumn, 4), [
+    "10-25T00:00",
+    "10-25T00:30",
+    "10-25T01:00",
+    "10-25T01:30",
+  ]);
+  assertEquals(times("30 * * * *", autumn, 3), ["10-24T23:30", "10-25T00:30", "10-25T01:30"]);
+});
+
+Deno.test("the last slot is the one that going forward ends with", () => {
+  for (const cron of ["30 2 * * *", "0,30 2 * * *", "*/15 * * * *", "0 0 1 * *"]) {
+    const slots = readSlots({ cron, timezone: "Europe/Berlin" }, time("01-01T00:00"));
+    for (
+      const until of ["03-29T00:59", "03-29T01:00", "03-29T02:10", "10-25T00:45", "10-25T01:31"]
+    ) {
+      // Not too many of them, and one of a month.
+      const from = cron === "0 0 1 * *" ? time("01-20T00:00") : time(until) - 2 * 86_400_000;
+      let expected: number | undefined;
+      for (let at = from;; at = expected) {
+        const next = slots.next(at)!;
+        if (next > time(until)) break;
+        expected = next;
+      }
+      assertEquals(slots.last(from, time(until)), expected, `${cron} ${until}`);
+      assertEquals(slots.last(time(until), time(until)), undefined);
+    }
+  }
+});
