@@ -12,12 +12,16 @@ const BODY_BYTES = 10_000;
 const BACKLOG = 3_000;
 const reason = mountMissing === undefined ? "" : ` (ignored: ${mountMissing})`;
 
-function diskTest(name: string, fn: (disk: SmallDisk) => Promise<void>): void {
+function diskTest(
+  name: string,
+  fn: (disk: SmallDisk) => Promise<void>,
+  megabytes = 12,
+): void {
   Deno.test({
     name: name + reason,
     ignore: mountMissing !== undefined,
     async fn() {
-      await using disk = await mountDisk(12);
+      await using disk = await mountDisk(megabytes);
       await fn(disk);
     },
   });
@@ -179,7 +183,7 @@ diskTest(
       await client.channel.publish({ routingKey: "tasks" }, "x".repeat(500), PERSISTENT);
     }
     for (let tag = 0; tag < count;) tag = (await client.channel.expect("basic.ack")).deliveryTag;
-    await Deno.writeFile(ballast, new Uint8Array(12_000_000)).catch(() => {});
+    await Deno.writeFile(ballast, new Uint8Array(32_000_000)).catch(() => {});
     const { size } = await Deno.stat(ballast);
     await Deno.truncate(ballast, size - 1_600_000);
 
@@ -195,6 +199,8 @@ diskTest(
     await client.peer.close();
     await end(broker);
   },
+  // The log takes up to 12 MB, and the file what was published.
+  32,
 );
 
 diskTest("an almost full disk blocks publishers, not consumers", async (disk) => {
