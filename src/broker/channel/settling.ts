@@ -13,8 +13,9 @@ import { type Delivery, requeueAll, type Unacked } from "./unacked.ts";
 
 type Outcome = "ack" | "requeue" | "reject";
 
-/** Deliveries between two looks at the clock. */
-const PIECE = 128;
+/** Deliveries between two looks at the clock; those that may become dead letters take longer. */
+const PIECE = 1_024;
+const REJECTED_PIECE = 128;
 
 /** Deliveries that were named by one method, or some of them. */
 export interface Settlement {
@@ -56,15 +57,19 @@ export class Settling {
 
   /** What goes back to a queue does so in one go: nobody may get a later one before an earlier one. */
   #settleUpTo(last: number, outcome: Outcome): void {
-    const waiting = this.#unacked.waiting();
+    const unsettled = this.#unacked.unsettled();
+    const most = outcome === "reject" ? REJECTED_PIECE : PIECE;
     const whole: Delivery[] = [];
     this.#inPieces(() => {
       const deliveries: Delivery[] = [];
-      let isLast = false;
-      while (deliveries.length < PIECE && !isLast) {
-        const { value } = waiting.next();
-        isLast = value === undefined || value.tag >= last;
-        if (value !== undefined && value.tag <= last) deliveries.push(value);
+      let isLast = true;
+      // Goes on where the last piece ended: leaving the loop does not end the iterator of a map.
+      for (const delivery of unsettled) {
+        if (delivery.tag > last) break;
+        if (!delivery.isTaken) deliveries.push(delivery);
+        if (delivery.tag === last) break;
+        isLast = deliveries.length < most;
+        if (!isLast) break;
       }
       if (outcome === "requeue") { for (const delivery of deliveries) whole.push(delivery); }
       else this.#settle({ deliveries, outcome });

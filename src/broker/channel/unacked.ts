@@ -69,6 +69,11 @@ export class Unacked {
     return delivery;
   }
 
+  /** All that waits or is taken, in the order of the tags. Some of it may be settled meanwhile. */
+  unsettled(): MapIterator<Delivery> {
+    return this.#byTag.values();
+  }
+
   /** All that waits, in the order of the tags. Some of it may be settled or taken meanwhile. */
   *waiting(): Generator<Delivery> {
     for (const delivery of this.#byTag.values()) if (!delivery.isTaken) yield delivery;
