@@ -17,24 +17,10 @@ interface BatchRow {
   layouts: string;
   expiries: string;
   deliveries: string;
-  /** How many have a content that others have too, and none of their own. */
-  copies: number;
-}
-
-/** @param rows SQL for the rows of messages, up to its condition */
-function batchOf(rows: string): string {
-  // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
-  return `SELECT
-      CAST(group_concat(CASE WHEN size < ${LARGE_BYTES} THEN content END, '') AS BLOB) contents,
-      json_group_array(id & ${LAST_POSITION}) positions, json_group_array(size) sizes,
-      json_group_array(layout) layouts, json_group_array(expires_at) expiries,
-      json_group_array(deliveries) deliveries, count(shared) copies
-    FROM (${rows} WHERE ${RANGE} ORDER BY id LIMIT ?)`;
 }
 
 export class MessageReader {
   readonly #select: StatementSync;
-  readonly #selectShared: StatementSync;
   readonly #load: StatementSync;
   readonly #last: StatementSync;
   readonly #next: StatementSync;
@@ -45,15 +31,21 @@ export class MessageReader {
   /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
   constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
     this.#onDamage = onDamage;
-    this.#select = database.prepare(batchOf("SELECT *, length(content) size FROM message"));
-    this.#selectShared = database.prepare(batchOf(
-      `SELECT id, layout, expires_at, deliveries, shared,
-         CASE WHEN shared IS NULL THEN content
-           ELSE (SELECT content FROM shared WHERE shared.id = message.shared) END content,
-         CASE WHEN shared IS NULL THEN length(content)
-           ELSE (SELECT length(content) FROM shared WHERE shared.id = message.shared) END size
-       FROM message`,
-    ));
+    // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
+    this.#select = database.prepare(
+      `SELECT
+         CAST(group_concat(CASE WHEN size < ${LARGE_BYTES} THEN content END, '') AS BLOB) contents,
+         json_group_array(id & ${LAST_POSITION}) positions, json_group_array(size) sizes,
+         json_group_array(layout) layouts, json_group_array(expires_at) expiries,
+         json_group_array(deliveries) deliveries
+       FROM (
+         SELECT id, layout, expires_at, deliveries,
+           CASE WHEN shared IS NULL THEN content
+             ELSE (SELECT content FROM shared WHERE shared.id = message.shared) END content,
+           CASE WHEN shared IS NULL THEN length(content)
+             ELSE (SELECT length(content) FROM shared WHERE shared.id = message.shared) END size
+         FROM message WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+    );
     this.#load = database.prepare(
       `SELECT coalesce(shared.content, message.content) content
        FROM message LEFT JOIN shared ON shared.id = message.shared
@@ -101,10 +93,13 @@ export class MessageReader {
   }
 
   #readTogether(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
-    const bounds = [lane.id, after + 1, lane.id, LAST_POSITION, limit];
-    let row = this.#select.get(...bounds) as unknown as BatchRow;
-    // Looking for shared contents takes time: few messages have one.
-    if (row.copies > 0) row = this.#selectShared.get(...bounds) as unknown as BatchRow;
+    const row = this.#select.get(
+      lane.id,
+      after + 1,
+      lane.id,
+      LAST_POSITION,
+      limit,
+    ) as unknown as BatchRow;
     const positions: number[] = JSON.parse(row.positions);
     const sizes: number[] = JSON.parse(row.sizes);
     const layouts: number[] = JSON.parse(row.layouts);
