@@ -22,7 +22,7 @@ import {
   workQueue,
 } from "../task/topology.ts";
 import type { FinishedTasks } from "./finished.ts";
-import { type Forwarder, QueueRefused } from "./forward.ts";
+import { type Copier, QueueRefused } from "./copier.ts";
 import { sleep } from "../time/sleep.ts";
 
 /**
@@ -36,7 +36,7 @@ const LONGEST_PAUSE_DOUBLINGS = 8;
 type Moving = Exclude<Decision, { kind: "ack" }>;
 
 export interface SettlerOptions {
-  readonly forwarder: Forwarder;
+  readonly copier: Copier;
   readonly finished: FinishedTasks;
   /** Type of delay and dead queues that have to be created. */
   readonly queueType: QueueType;
@@ -150,11 +150,11 @@ export class Settler {
    * own, would come back for ever: it is dead, without its headers.
    */
   async #publish(delivery: Delivery, decision: Moving, signal: AbortSignal): Promise<void> {
-    const { forwarder, log } = this.#options;
+    const { copier, log } = this.#options;
     const { task } = delivery;
     const copy = this.#copy(delivery, task, decision);
     try {
-      await forwarder.publish(copy.queue, task.body, copy.properties, signal, task);
+      await copier.publish(copy.queue, task.body, copy.properties, signal, task);
     } catch (error) {
       if (!(error instanceof ToolError) || error.exitCode !== EXIT.badData) throw error;
       log.error(`a task is dead, without its headers: ${error.message}`, { id: task.id });
@@ -166,7 +166,7 @@ export class Settler {
         attempts: "attempts" in decision ? decision.attempts : attempts,
         failure: { reason: error.message },
       });
-      await forwarder.publish(bare.queue, task.body, bare.properties, signal, task);
+      await copier.publish(bare.queue, task.body, bare.properties, signal, task);
     }
   }
 

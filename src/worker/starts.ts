@@ -10,7 +10,7 @@ import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 import { startsQueue } from "../task/topology.ts";
 import { fingerprint } from "./finished.ts";
-import type { Forwarder } from "./forward.ts";
+import type { Copier } from "./copier.ts";
 
 /** How long a task waits for its count at most, in milliseconds: a broker may block publishers. */
 const PATIENCE_MS = 5_000;
@@ -18,13 +18,13 @@ const PATIENCE_MS = 5_000;
 const MARK_LETTERS = 10;
 
 export class Starts {
-  readonly #forwarder: Pick<Forwarder, "count" | "note" | "takeBack" | "remove">;
+  readonly #copier: Pick<Copier, "count" | "note" | "takeBack" | "remove">;
   readonly #log: Logger;
   /** Writing down has failed; told once. */
   #failed = false;
 
-  constructor(forwarder: Pick<Forwarder, "count" | "note" | "takeBack" | "remove">, log: Logger) {
-    this.#forwarder = forwarder;
+  constructor(copier: Pick<Copier, "count" | "note" | "takeBack" | "remove">, log: Logger) {
+    this.#copier = copier;
     this.#log = log;
   }
 
@@ -33,12 +33,12 @@ export class Starts {
    * "unknown": not now, as while the broker blocks, which is no fault of the task. Never rejects.
    */
   async count(task: Task): Promise<number | undefined | "unknown"> {
-    return await this.#attempt(task, (queue) => this.#forwarder.count(queue));
+    return await this.#attempt(task, (queue) => this.#copier.count(queue));
   }
 
   /** A start is about to happen; resolves when that is written down, or cannot be. Never rejects. */
   async note(task: Task): Promise<void> {
-    await this.#attempt(task, (queue) => this.#forwarder.note(queue));
+    await this.#attempt(task, (queue) => this.#copier.note(queue));
   }
 
   /**
@@ -46,12 +46,12 @@ export class Starts {
    * its connection. Never rejects.
    */
   async takeBack(task: Task): Promise<void> {
-    await this.#attempt(task, (queue) => this.#forwarder.takeBack(queue));
+    await this.#attempt(task, (queue) => this.#copier.takeBack(queue));
   }
 
   /** It has ended, or was given back. Never rejects. */
   async forget(task: Task): Promise<void> {
-    await this.#attempt(task, (queue) => this.#forwarder.remove(queue));
+    await this.#attempt(task, (queue) => this.#copier.remove(queue));
   }
 
   async #attempt<T>(

@@ -18,7 +18,7 @@ import { DEFAULT_POLICY, type RetryPolicy } from "../task/retry.ts";
 import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { FinishedTasks } from "./finished.ts";
-import { Forwarder } from "./forward.ts";
+import { Copier } from "./copier.ts";
 import { EarlyIntake } from "./intake.ts";
 import { Limits, type WorkerLimits } from "./limits.ts";
 import { Pace } from "./pace.ts";
@@ -93,7 +93,7 @@ const LAST_CONFIRM_MS = 5_000;
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #finished = new FinishedTasks();
-  readonly #forwarder: Forwarder;
+  readonly #copier: Copier;
   readonly #pool: Pool;
   readonly #consumers: readonly Consumer[];
   readonly #strict: StrictIntake | undefined;
@@ -124,16 +124,16 @@ export class Worker {
       this.#end();
       await this.#stopped;
     };
-    this.#forwarder = new Forwarder({ connector: this.#connector(), log });
+    this.#copier = new Copier({ connector: this.#connector(), log });
     this.#pool = new Pool({
-      starts: new Starts(this.#forwarder, log),
+      starts: new Starts(this.#copier, log),
       handler: options.handler,
       concurrency: options.strictPlaces ??
         options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
       policy,
       finished: this.#finished,
       settler: new Settler({
-        forwarder: this.#forwarder,
+        copier: this.#copier,
         finished: this.#finished,
         queueType: options.queueType ?? "quorum",
         ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
@@ -197,7 +197,7 @@ export class Worker {
       this.#limits.dispose();
     }
     await this.#draining;
-    await this.#forwarder.close();
+    await this.#copier.close();
     return this.#status ?? this.#limitStatus ?? EXIT.ok;
   }
 
@@ -288,7 +288,7 @@ export class Worker {
         graceOver.resolve();
         this.#pool.interrupt();
         const { stopMs = DEFAULT_STOP_MS } = this.#options;
-        closing = setTimeout(() => this.#forwarder.close(), stopMs + LAST_CONFIRM_MS);
+        closing = setTimeout(() => this.#copier.close(), stopMs + LAST_CONFIRM_MS);
       }, patience);
     };
     if (this.#pool.taken > 0) {

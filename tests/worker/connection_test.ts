@@ -6,7 +6,7 @@ import type { TaskProperties } from "../../src/task/task.ts";
 import type { QueueSpec } from "../../src/task/topology.ts";
 import type { Original } from "../../src/amqp/client/received_properties.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
-import { Forwarder } from "../../src/worker/forward.ts";
+import { Copier } from "../../src/worker/copier.ts";
 import { Pool } from "../../src/worker/pool.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { Starts } from "../../src/worker/starts.ts";
@@ -23,7 +23,7 @@ const { url } = await sharedNode();
 const log = createLogger({ name: "test", write: () => {} });
 
 /** Cuts the consumer's connection when the broker has confirmed a copy: before the ack. */
-class CuttingForwarder extends Forwarder {
+class CuttingCopier extends Copier {
   #cuts: number;
   readonly #cut: () => Promise<void>;
 
@@ -52,14 +52,14 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   const finished = new FinishedTasks();
   if (crashed) finished.remember = () => {};
   let lost: AbortSignal;
-  const forwarder = new CuttingForwarder(1, async () => {
+  const copier = new CuttingCopier(1, async () => {
     const noticed = new Promise((resolve) => lost.addEventListener("abort", resolve));
     await proxy.cut();
     await noticed;
   });
   const settled = new Mailbox<Decision>("settling");
   const settler = new Settler({
-    ...{ forwarder, finished, queueType: "quorum", host: "h", log },
+    ...{ copier, finished, queueType: "quorum", host: "h", log },
     onRefused: () => Promise.resolve(),
   });
   const settle = settler.settle.bind(settler);
@@ -75,7 +75,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
     },
     policy: { ...DEFAULT_POLICY, backoffMs: [60_000], jitter: 0 },
     settler,
-    starts: new Starts(forwarder, log),
+    starts: new Starts(copier, log),
     finished,
     log,
     stopMs: 1_000,
@@ -97,7 +97,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   await pool.idle();
   await consumer.close();
   await running;
-  await forwarder.close();
+  await copier.close();
   return count;
 }
 

@@ -7,7 +7,7 @@ import { createLogger } from "../../src/observe/log.ts";
 import { readHistory } from "../../src/task/headers.ts";
 import { delayQueue } from "../../src/task/topology.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
-import { Forwarder } from "../../src/worker/forward.ts";
+import { Copier } from "../../src/worker/copier.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Mailbox } from "../support/wait.ts";
@@ -25,7 +25,7 @@ interface Settling extends AsyncDisposable {
 /** Takes the tasks of a queue that is there; the test settles them. */
 function startSettling(
   queue: string,
-  forwarder = new Forwarder({ connector: connectorFor(url), log }),
+  copier = new Copier({ connector: connectorFor(url), log }),
 ): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
@@ -37,13 +37,13 @@ function startSettling(
   return {
     deliveries,
     settler: new Settler({
-      ...{ forwarder, finished: new FinishedTasks(), queueType: "quorum" },
+      ...{ copier, finished: new FinishedTasks(), queueType: "quorum" },
       ...{ host: "h", log, onRefused: () => Promise.resolve() },
     }),
     async [Symbol.asyncDispose]() {
       await consumer.close();
       await running;
-      await forwarder.close();
+      await copier.close();
     },
   };
 }
@@ -82,7 +82,7 @@ brokerTest("a task that is given back while it waits for its time waits on", asy
 });
 
 /** Stands for a broker that does not take a task, whatever is tried. */
-class RefusingForwarder extends Forwarder {
+class RefusingCopier extends Copier {
   override publish(): Promise<void> {
     return Promise.reject(new TaskError("it is refused", EXIT.badData));
   }
@@ -91,8 +91,8 @@ class RefusingForwarder extends Forwarder {
 brokerTest("a task that nothing takes is kept for a while before it goes back", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
-  const forwarder = new RefusingForwarder({ connector: connectorFor(url), log });
-  await using settling = startSettling(bench.name, forwarder);
+  const copier = new RefusingCopier({ connector: connectorFor(url), log });
+  await using settling = startSettling(bench.name, copier);
   const { deliveries, settler } = settling;
   const giveUp = new AbortController();
   let settled = false;

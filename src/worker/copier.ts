@@ -22,16 +22,16 @@ export class QueueRefused extends ToolError {
   override readonly name = "QueueRefused";
 }
 
-export interface ForwarderOptions {
+export interface CopierOptions {
   readonly connector: Connector;
   readonly log: Logger;
 }
 
-export class Forwarder {
-  readonly #options: ForwarderOptions;
+export class Copier {
+  readonly #options: CopierOptions;
   readonly #link: PublishingLink;
 
-  constructor(options: ForwarderOptions) {
+  constructor(options: CopierOptions) {
     this.#options = options;
     this.#link = new PublishingLink(options.connector);
   }

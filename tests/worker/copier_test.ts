@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { createLogger } from "../../src/observe/log.ts";
 import { deadQueue } from "../../src/task/topology.ts";
-import { Forwarder } from "../../src/worker/forward.ts";
+import { Copier } from "../../src/worker/copier.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { within } from "../support/wait.ts";
@@ -44,13 +44,13 @@ Deno.test("while the broker blocks, a copy for a new queue asks nothing that is 
     await peer.channel(0).send("connection.close-ok");
   });
   const log = createLogger({ name: "test", write: () => {} });
-  const forwarder = new Forwarder({ connector: connectorFor(server.url), log });
+  const copier = new Copier({ connector: connectorFor(server.url), log });
   const never = new AbortController().signal;
-  const forward = (queue: string) =>
-    forwarder.publish(deadQueue(queue), new Uint8Array(), { messageId: queue }, never);
-  await within("the first copy", forward("one"));
-  const second = forward("two");
+  const copyTo = (queue: string) =>
+    copier.publish(deadQueue(queue), new Uint8Array(), { messageId: queue }, never);
+  await within("the first copy", copyTo("one"));
+  const second = copyTo("two");
   asked.resolve();
   await within("the second copy", second);
-  await forwarder.close();
+  await copier.close();
 });
