@@ -1,6 +1,7 @@
 /** Backlogs that memory never holds. The files are written by the store itself, which is faster. */
 import { assertEquals, assertLess } from "@std/assert";
 import { encodeTable, type Field } from "../../src/broker/wire/fields.ts";
+import { Content } from "../../src/broker/message/content.ts";
 import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { memoryUnknown, peakBytes } from "../support/memory.ts";
@@ -29,15 +30,8 @@ function makeBacklog(folder: string): void {
     const lane = new Lane(store, new MemoryUse(0), id, priority);
     for (let number = 0; number < DEPTH; number++) {
       const body = new TextEncoder().encode(`${priority} ${number}`.padEnd(100));
-      const bytes = Uint8Array.of(...ADDRESS, ...HEADER, ...body);
-      lane.append(
-        {
-          ...{ bytes, addressLength: ADDRESS.length, headerLength: HEADER.length },
-          ...{ persistent: true, priority, expiration: undefined },
-        },
-        0,
-        true,
-      );
+      const content = Content.join(ADDRESS, HEADER, body);
+      lane.append({ content, persistent: true, priority, expiration: undefined }, 0, true);
       if (number % 5_000 === 0) store.commit();
     }
   }

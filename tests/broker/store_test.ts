@@ -2,6 +2,7 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
+import { Content } from "../../src/broker/message/content.ts";
 import type { Message, Publication } from "../../src/broker/message/message.ts";
 import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_row.ts";
 import { Store } from "../../src/broker/store/store.ts";
@@ -13,15 +14,13 @@ import { startHere } from "./harness.ts";
 const NO_MEMORY = new MemoryUse(0);
 
 function publication(text: string): Publication {
-  const bytes = new TextEncoder().encode(`\0\0${text}`);
-  return {
-    ...{ bytes, addressLength: 2, headerLength: 0 },
-    ...{ persistent: true, priority: 0, expiration: undefined },
-  };
+  const body = new TextEncoder().encode(text);
+  const content = Content.join(new Uint8Array(2), new Uint8Array(), body);
+  return { content, persistent: true, priority: 0, expiration: undefined };
 }
 
 function textOf(store: Store, message: Message): string {
-  return new TextDecoder().decode((message.bytes ?? store.load(message)!).subarray(2));
+  return new TextDecoder().decode((message.content ?? store.load(message)!).body);
 }
 
 function open(folder: string): Store {

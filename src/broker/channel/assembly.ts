@@ -6,6 +6,7 @@
  */
 
 import type { ChannelHost } from "./host.ts";
+import { Content } from "../message/content.ts";
 import { takeBytes } from "../message/content_memory.ts";
 import { ByteReader } from "../wire/bytes.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
@@ -19,10 +20,11 @@ export class Assembly {
   readonly #session: ChannelHost;
   #stage: "method" | "header" | "body" = "method";
   /** Address, header payload, body. */
-  #content: Uint8Array = new Uint8Array();
+  #bytes: Uint8Array = new Uint8Array();
   /** Bytes of it that are there, and that there will be. */
   #length = 0;
   #total = 0;
+  #addressLength = 0;
   #headerLength = 0;
   /** Bytes of the budget for what is under way. */
   #taken = 0;
@@ -34,16 +36,6 @@ export class Assembly {
   /** Whether a content header or body must come next. */
   get isReceiving(): boolean {
     return this.#stage !== "method";
-  }
-
-  /** The bytes, once they are complete. */
-  get content(): Uint8Array {
-    return this.#content;
-  }
-
-  /** Bytes of the header's payload in them. */
-  get headerLength(): number {
-    return this.#headerLength;
   }
 
   /** @throws {Fault} unexpected-frame */
@@ -67,8 +59,13 @@ export class Assembly {
     this.#stage = "header";
   }
 
-  /** @returns whether the content is complete */
-  receiveHeader(address: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  /** @returns the content, if it is complete */
+  receiveHeader(
+    address: Uint8Array,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): Content | undefined {
     const reader = new ByteReader(bytes, start, end);
     const classId = reader.short();
     const weight = reader.short();
@@ -85,17 +82,18 @@ export class Assembly {
     }
     const bodySize = reader.longlong();
     this.#checkSize(bodySize);
+    this.#addressLength = address.length;
     this.#headerLength = end - start;
-    const before = address.length + this.#headerLength;
+    const before = this.#addressLength + this.#headerLength;
     this.#total = before + bodySize;
     const size = Math.min(this.#total, before + TRUSTED_BYTES);
     this.take(size);
-    this.#content = takeBytes(size);
-    this.#content.set(address);
-    this.#content.set(bytes.subarray(start, end), address.length);
+    this.#bytes = takeBytes(size);
+    this.#bytes.set(address);
+    this.#bytes.set(bytes.subarray(start, end), address.length);
     this.#length = before;
     this.#stage = "body";
-    return this.#endsAt(before);
+    return this.#complete();
   }
 
   #checkSize(bodySize: number): void {
@@ -107,29 +105,29 @@ export class Assembly {
     );
   }
 
-  #endsAt(length: number): boolean {
-    if (length < this.#total) return false;
+  #complete(): Content | undefined {
+    if (this.#length < this.#total) return undefined;
     this.#stage = "method";
-    return true;
+    return new Content(this.#bytes, this.#addressLength, this.#headerLength);
   }
 
-  /** @returns whether the content is complete */
-  receiveBody(bytes: Uint8Array, start: number, end: number): boolean {
+  /** @returns the content, if it is complete */
+  receiveBody(bytes: Uint8Array, start: number, end: number): Content | undefined {
     const length = this.#length + end - start;
     if (length > this.#total) {
       throw unexpected("expected content body, got non content body frame instead");
     }
-    if (length > this.#content.length) this.#grow(length);
-    this.#content.set(bytes.subarray(start, end), this.#length);
+    if (length > this.#bytes.length) this.#grow(length);
+    this.#bytes.set(bytes.subarray(start, end), this.#length);
     this.#length = length;
-    return this.#endsAt(length);
+    return this.#complete();
   }
 
   #grow(length: number): void {
-    const size = Math.min(this.#total, Math.max(length, this.#content.length * 2));
-    this.take(size - this.#content.length);
+    const size = Math.min(this.#total, Math.max(length, this.#bytes.length * 2));
+    this.take(size - this.#bytes.length);
     // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
-    this.#content = new Uint8Array((this.#content.buffer as ArrayBuffer).transfer(size));
+    this.#bytes = new Uint8Array((this.#bytes.buffer as ArrayBuffer).transfer(size));
   }
 
   /** Counts bytes of memory that are taken until {@link giveBack}. */

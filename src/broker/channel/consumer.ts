@@ -1,5 +1,6 @@
 /** A consumer of a channel. */
 
+import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 import type { QueueConsumer } from "../queue/consumers.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -10,7 +11,7 @@ export interface ConsumerOwner {
    * its queue hears when they can. */
   canTake(consumer: Consumer): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
-  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void;
+  deliver(consumer: Consumer, message: Message, content: Content): void;
   /** The queue is gone: basic.cancel. */
   cancelConsumer(consumer: Consumer): void;
 }
@@ -37,8 +38,8 @@ export class Consumer implements QueueConsumer {
     return this.owner.canTake(this);
   }
 
-  deliver(message: Message, bytes: Uint8Array): void {
-    this.owner.deliver(this, message, bytes);
+  deliver(message: Message, content: Content): void {
+    this.owner.deliver(this, message, content);
   }
 
   queueGone(): void {

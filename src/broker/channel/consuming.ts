@@ -10,6 +10,7 @@ import { now } from "../../time/clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
+import type { Content } from "../message/content.ts";
 import { deliveredHeader, fitHeader } from "../message/deaths.ts";
 import { accessRefused, notAllowed, notImplemented, preconditionFailed } from "../wire/faults.ts";
 import { FRAME_OVERHEAD } from "../wire/frames.ts";
@@ -171,28 +172,24 @@ export class Consuming implements ConsumerOwner, Requester {
     }
   }
 
-  deliver(consumer: Consumer, message: Message, bytes: Uint8Array): void {
+  deliver(consumer: Consumer, message: Message, content: Content): void {
     const { queue } = consumer;
     const { outbox } = this.#session;
-    const address = bytes.subarray(0, message.addressLength);
     const tag = ++this.#deliveryTag;
-    outbox.frames.deliver(this.#channel, consumer.tag, tag, message.redelivered, address);
-    this.#writeContent(queue, message, bytes, false);
+    outbox.frames.deliver(this.#channel, consumer.tag, tag, message.redelivered, content.address);
+    this.#writeContent(queue, message, content, false);
     if (consumer.noAck) queue.ack(message);
     else this.#track(tag, message, queue, consumer);
   }
 
-  #writeContent(queue: Queue, message: Message, bytes: Uint8Array, always: boolean): void {
-    const { addressLength, headerLength, deliveries } = message;
+  #writeContent(queue: Queue, { deliveries }: Message, content: Content, always: boolean): void {
     const { outbox, frameMax } = this.#session;
-    const headerEnd = addressLength + headerLength;
-    const counted = queue.arguments.type === "quorum" && (always || deliveries > 0);
-    let header = counted
-      ? deliveredHeader(bytes, addressLength, headerEnd, deliveries)
-      : bytes.subarray(addressLength, headerEnd);
+    let { header } = content;
+    const isCounted = queue.arguments.type === "quorum" && (always || deliveries > 0);
+    if (isCounted) header = deliveredHeader(header, deliveries);
     const most = frameMax - FRAME_OVERHEAD;
     if (header.length > most) header = fitHeader(header, most);
-    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    outbox.content(this.#channel, header, content.body, frameMax);
     this.#session.touch();
   }
 
@@ -216,7 +213,7 @@ export class Consuming implements ConsumerOwner, Requester {
       const settle = { work: () => queue.isDying };
       return this.#session.finishFirst(this.#channel, settle, () => this.get(args));
     }
-    const { message, bytes } = taken;
+    const { message, content } = taken;
     const tag = ++this.#deliveryTag;
     const { classId, methodId } = idsOf("basic.get-ok");
     this.#session.outbox.frames.addressed(
@@ -226,10 +223,10 @@ export class Consuming implements ConsumerOwner, Requester {
         writer.longlong(tag);
         writer.octet(message.redelivered ? 1 : 0);
       },
-      bytes.subarray(0, message.addressLength),
+      content.address,
       queue.readyCount,
     );
-    this.#writeContent(queue, message, bytes, true);
+    this.#writeContent(queue, message, content, true);
     if (noAck) queue.ack(message);
     else this.#track(tag, message, queue, undefined);
   }
@@ -251,14 +248,11 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#publishing.replyName = this.#replyTag = undefined;
   }
 
-  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): boolean {
+  deliverReply({ size, address, header, body }: Content): boolean {
     const { outbox, frameMax } = this.#session;
-    if (!this.#session.hasRoomForReply(bytes.length)) return false;
-    const headerEnd = addressLength + headerLength;
-    const address = bytes.subarray(0, addressLength);
+    if (!this.#session.hasRoomForReply(size)) return false;
     outbox.frames.deliver(this.#channel, this.#replyTag!, ++this.#deliveryTag, false, address);
-    const header = bytes.subarray(addressLength, headerEnd);
-    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    outbox.content(this.#channel, header, body, frameMax);
     this.#session.touch();
     return true;
   }

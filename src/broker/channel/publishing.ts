@@ -3,13 +3,13 @@
  * nobody wants it.
  */
 
-import { ByteReader, ByteWriter, MalformedError } from "../wire/bytes.ts";
-import { ContentHeader } from "../message/content_header.ts";
+import { ByteReader, type ByteWriter, MalformedError } from "../wire/bytes.ts";
+import type { Content } from "../message/content.ts";
+import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
-import { FRAME_OVERHEAD } from "../wire/frames.ts";
 import { type Table, textOf } from "../wire/fields.ts";
-import { LARGE_BYTES, type Publication, share } from "../message/message.ts";
+import { LARGE_BYTES, type Publication, publicationOf } from "../message/message.ts";
 import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
@@ -87,33 +87,26 @@ export class Publishing {
 
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
     const { address } = this.#target!;
-    if (this.#assembly.receiveHeader(address, bytes, start, end)) this.#complete();
+    const content = this.#assembly.receiveHeader(address, bytes, start, end);
+    if (content !== undefined) this.#complete(content);
   }
 
   receiveBody(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#assembly.receiveBody(bytes, start, end)) this.#complete();
+    const content = this.#assembly.receiveBody(bytes, start, end);
+    if (content !== undefined) this.#complete(content);
   }
 
   // -- publishing --
 
-  #complete(): void {
+  #complete(received: Content): void {
     const target = this.#target!;
-    const { content, headerLength } = this.#assembly;
-    const addressLength = target.address.length;
-    const header = this.#header
-      .scan(content, addressLength, addressLength + headerLength);
+    const header = this.#header.scanOf(received);
     const exchange = this.#exchangeOf(target);
-    const publication: Publication = {
-      bytes: content,
-      addressLength,
-      headerLength,
-      persistent: header.octet("deliveryMode") === 2,
-      priority: header.octet("priority") ?? 0,
-      expiration: expirationOf(header.text("expiration")),
-    };
+    const expiration = expirationOf(header.text("expiration"));
     checkProperties(header, this.#session.user);
-    const copies = header.hasCopies ? this.#takeCopies(publication) : [];
-    if (header.text("replyTo") === REPLY_TO) this.#nameReplies(publication);
+    const copies = header.hasCopies ? this.#copies() : [];
+    const content = this.#forReceivers(received);
+    const publication = publicationOf(content, header, expiration);
     if (this.#held !== undefined) {
       this.#assembly.take(PENDING_OVERHEAD_BYTES);
       this.#held.push({ publication, target, copies });
@@ -178,12 +171,12 @@ export class Publishing {
     }
     const queues = this.#routeOf(publication, target, copies, exchange);
     if (queues.length === 0) {
-      if (target.mandatory) this.#return(publication);
-      else free(publication);
+      if (target.mandatory) this.#return(publication.content);
+      else free(publication.content);
       return "unrouted";
     }
     if (queues.length > 1) {
-      share(publication);
+      publication.content.share();
       this.#session.spread(queues.length);
     }
     let accepted = true;
@@ -204,7 +197,7 @@ export class Publishing {
     let looksAtHeaders = false;
     const headers = () => {
       looksAtHeaders = true;
-      return headersOf(publication);
+      return new ContentHeader().scanOf(publication.content).headers();
     };
     const found = new Set<Queue>();
     for (const routingKey of [target.routingKey, ...copies]) {
@@ -218,47 +211,43 @@ export class Publishing {
     return route;
   }
 
-  #reply(publication: Publication, target: Target): void {
+  #reply({ content }: Publication, target: Target): void {
     const requester = this.#session.replyTo.find(target.routingKey);
-    const { bytes, addressLength, headerLength } = publication;
-    const taken = requester?.deliverReply(bytes, addressLength, headerLength) ?? false;
-    if (!taken && target.mandatory) this.#return(publication);
+    const taken = requester?.deliverReply(content) ?? false;
+    if (!taken && target.mandatory) this.#return(content);
   }
 
-  #return({ bytes, addressLength, headerLength }: Publication): void {
+  #return({ address, header, body }: Content): void {
     const { outbox, frameMax } = this.#session;
     const { classId, methodId } = idsOf("basic.return");
-    const headerEnd = addressLength + headerLength;
     outbox.frames.addressed(
       this.#channel,
       classId * 0x10000 + methodId,
       writeNoRoute,
-      bytes.subarray(0, addressLength),
+      address,
       undefined,
     );
-    const header = bytes.subarray(addressLength, headerEnd);
-    outbox.content(this.#channel, header, bytes.subarray(headerEnd), frameMax);
+    outbox.content(this.#channel, header, body, frameMax);
     this.#session.touch();
   }
 
-  /** Further routing keys of the sender. BCC is not shown to receivers. */
-  #takeCopies(publication: Publication): string[] {
+  /** Further routing keys of the sender. */
+  #copies(): string[] {
     const headers = this.#header.headers();
-    const keys = ["CC", "BCC"].flatMap((name) => copiesIn(headers, name));
-    if (headers.has("BCC")) replaceHeader(publication, this.#header.rewrite({ drop: ["BCC"] }));
-    this.#header.scan(
-      publication.bytes,
-      publication.addressLength,
-      publication.addressLength + publication.headerLength,
-    );
-    return keys;
+    return ["CC", "BCC"].flatMap((name) => copiesIn(headers, name));
   }
 
-  #nameReplies(publication: Publication): void {
-    if (this.replyName === undefined) {
-      throw preconditionFailed("fast reply consumer does not exist");
-    }
-    replaceHeader(publication, this.#header.rewrite({ replyTo: this.replyName }));
+  /** As receivers see it: without BCC, and with an address for their replies. */
+  #forReceivers(content: Content): Content {
+    const header = this.#header;
+    const changes: HeaderChanges = header.hasCopies ? { drop: ["BCC"] } : {};
+    if (header.text("replyTo") === REPLY_TO) {
+      if (this.replyName === undefined) {
+        throw preconditionFailed("fast reply consumer does not exist");
+      }
+      changes.replyTo = this.replyName;
+    } else if (!header.hasCopies) return content;
+    return content.withHeader(header.rewrite(changes));
   }
 
   /** The channel is over. */
@@ -269,10 +258,8 @@ export class Publishing {
 }
 
 /** Gives back the memory of a large content that nobody has: it could be long until others do. */
-function free({ bytes }: Publication): void {
-  if (bytes.length >= LARGE_BYTES && bytes.length === bytes.buffer.byteLength) {
-    (bytes.buffer as ArrayBuffer).transfer(0);
-  }
+function free({ size, isDetached, bytes }: Content): void {
+  if (size >= LARGE_BYTES && isDetached) (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
 function writeNoRoute(writer: ByteWriter): void {
@@ -328,10 +315,6 @@ function expirationReason(text: string): string {
   return digits === "" ? "no_integer" : `{leftover_string,"${text.slice(digits.length)}"}`;
 }
 
-function headersOf({ bytes, addressLength, headerLength }: Publication): Table {
-  return new ContentHeader().scan(bytes, addressLength, addressLength + headerLength).headers();
-}
-
 function copiesIn(headers: Table, name: string): string[] {
   const field = headers.get(name);
   if (field === undefined) return [];
@@ -341,14 +324,4 @@ function copiesIn(headers: Table, name: string): string[] {
     );
   }
   return field.value.map(textOf).filter((key) => key !== undefined);
-}
-
-function replaceHeader(publication: Publication, header: Uint8Array): void {
-  const { bytes, addressLength, headerLength } = publication;
-  const writer = new ByteWriter(bytes.length + FRAME_OVERHEAD + header.length);
-  writer.append(bytes.subarray(0, addressLength));
-  writer.append(header);
-  writer.append(bytes.subarray(addressLength + headerLength));
-  publication.bytes = writer.copy();
-  publication.headerLength = header.length;
 }

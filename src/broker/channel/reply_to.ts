@@ -1,16 +1,14 @@
 /** Direct reply-to: requesters that wait for answers without a queue. */
 
+import type { Content } from "../message/content.ts";
 import { randomBase64 } from "../wire/names.ts";
 
 export const REPLY_TO = "amq.rabbitmq.reply-to";
 
 /** A channel that consumes from the pseudo-queue. */
 export interface Requester {
-  /**
-   * Hands over an answer: the bytes of a message.
-   * @returns whether it was taken
-   */
-  deliverReply(bytes: Uint8Array, addressLength: number, headerLength: number): boolean;
+  /** Hands over an answer. @returns whether it was taken */
+  deliverReply(content: Content): boolean;
 }
 
 /**

@@ -14,7 +14,7 @@ export function addressOf(exchange: string, routingKey: string): Uint8Array {
   return writer.copy();
 }
 
-/** Reads the address at the start of a message's bytes. */
+/** Reads the address of a content. */
 export function readAddress(bytes: Uint8Array): Address {
   const reader = new ByteReader(bytes);
   return { exchange: reader.looseShortstr(), routingKey: reader.looseShortstr() };

@@ -7,6 +7,7 @@
  */
 
 import { ByteReader, ByteWriter, decodeText, MalformedError, readLong } from "../wire/bytes.ts";
+import type { Content } from "./content.ts";
 import { MAX_DEPTH, readTable, type Table, writeField } from "../wire/fields.ts";
 
 /** The properties in wire order; the first has the highest flag bit. */
@@ -53,7 +54,7 @@ export class ContentHeader {
    * Checks a header payload from its first to its last byte.
    * @throws {MalformedError} when it does not parse
    */
-  scan(bytes: Uint8Array, start: number, end: number): this {
+  scan(bytes: Uint8Array, start = 0, end = bytes.length): this {
     if (end - start < PROPERTIES_AT) throw new MalformedError("a content header is too short");
     this.#bytes = bytes;
     this.#start = start;
@@ -69,6 +70,11 @@ export class ContentHeader {
     }
     if (position !== end) throw new MalformedError("a content header does not end where it says");
     return this;
+  }
+
+  /** The same with the header of a content. */
+  scanOf({ bytes, addressLength, headerEnd }: Content): this {
+    return this.scan(bytes, addressLength, headerEnd);
   }
 
   #skip(index: number, position: number, end: number): number {

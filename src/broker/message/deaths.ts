@@ -73,7 +73,7 @@ function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): 
  * first.
  */
 export function fitHeader(payload: Uint8Array, most: number): Uint8Array {
-  const header = new ContentHeader().scan(payload, 0, payload.length);
+  const header = new ContentHeader().scan(payload);
   const deaths = deathsIn(header.headers());
   let fitting = payload;
   while (fitting.length > most && deaths.length > 1) {
@@ -105,14 +105,9 @@ export function isCycle(queue: string, deaths: Field[]): boolean {
   });
 }
 
-/** Header payload with `x-delivery-count`. @param start of the header payload in `bytes` */
-export function deliveredHeader(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  count: number,
-): Uint8Array {
-  return new ContentHeader().scan(bytes, start, end).rewrite({
+/** Header payload with `x-delivery-count`. */
+export function deliveredHeader(payload: Uint8Array, count: number): Uint8Array {
+  return new ContentHeader().scan(payload).rewrite({
     set: new Map([["x-delivery-count", { type: "long", value: BigInt(count) }]]),
   });
 }

@@ -1,5 +1,8 @@
 /** A message as one queue holds it. */
 
+import { Content, type ContentLengths, type Sharing } from "./content.ts";
+import type { ContentHeader } from "./content_header.ts";
+
 /** Where a message's row is. */
 export const Row = {
   /** Only in memory. */
@@ -15,32 +18,28 @@ export type Row = (typeof Row)[keyof typeof Row];
 /** Bytes from which on a stored message stays in the store until it is sent. */
 export const LARGE_BYTES = 16 * 1024;
 
-/**
- * The bytes of a message: address (exchange and routing key as two short strings, as basic.publish
- * and basic.deliver carry them), content header payload, body. One array, so that it is copied,
- * stored and sent as a whole.
- */
-export interface Content {
-  bytes: Uint8Array;
-  addressLength: number;
-  headerLength: number;
-}
-
 /** What a publisher hands to the queues. */
-export interface Publication extends Content {
+export interface Publication {
+  readonly content: Content;
   /** delivery-mode 2. */
-  persistent: boolean;
-  priority: number;
+  readonly persistent: boolean;
+  readonly priority: number;
   /** Milliseconds, or undefined. */
-  expiration: number | undefined;
-  /** Set when it goes to several queues. */
-  sharing?: Sharing;
+  readonly expiration: number | undefined;
 }
 
-/** A content that several queues have: its bytes count once. */
-export interface Sharing {
-  /** How many messages in memory have it. Written by the memory of the queues. */
-  messages: number;
+/** @param header of the content @param expiration in milliseconds, or undefined */
+export function publicationOf(
+  content: Content,
+  header: ContentHeader,
+  expiration: number | undefined,
+): Publication {
+  return {
+    content,
+    persistent: header.octet("deliveryMode") === 2,
+    priority: header.octet("priority") ?? 0,
+    expiration,
+  };
 }
 
 /** The counters of a lane, written with its messages. A lane holds one priority of one queue. */
@@ -60,78 +59,125 @@ export interface LaneRecord {
   dropped: boolean;
 }
 
-export class Message {
+/**
+ * What can change about a message is written by these, and by nobody else:
+ *
+ * - the store: where its row is ({@link willBeStored}, {@link stored}, {@link removed},
+ *   {@link refused}, {@link restore}), and with that the content, when memory can give it up;
+ * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, and that nobody needs the
+ *   content in memory any more ({@link release}).
+ */
+export class Message implements ContentLengths {
   readonly lane: LaneRecord;
-  /** Null when memory has given them up: then the row is read when the bytes are needed. */
-  bytes: Uint8Array | null;
-  /** Of address, header and body together. */
+  /** Orders the messages of a lane. */
+  readonly position: number;
   readonly size: number;
   readonly addressLength: number;
   readonly headerLength: number;
-  /** Orders the messages of a lane. */
-  readonly position: number;
+  /** Undefined: nobody else has its content. */
+  readonly sharing: Sharing | undefined;
   /** Milliseconds since the epoch by the clock of `clock.ts`, or 0 for never. */
   readonly expiresAt: number;
   /** Survives a restart: in a durable queue, and persistent unless that is a quorum queue. */
   readonly durable: boolean;
-  /** How often it came back to the queue: quorum queues' x-delivery-count. */
-  deliveries = 0;
-  redelivered = false;
-  row: Row = Row.none;
-  /** Nobody needs the bytes in memory once they are stored. */
-  released = false;
-  /** Counted among those that are delivered and only in memory. Written by the queue. */
+  #content: Content | null;
+  #row: Row = Row.none;
+  #deliveries = 0;
+  #redelivered = false;
+  #released = false;
+  /** Counted among those that are delivered and only in memory. */
   held = false;
-  /** Undefined: nobody else has these bytes. */
-  sharing: Sharing | undefined = undefined;
 
+  /** @param content its content, or the lengths of one that stays in the store until it is sent */
   constructor(
     lane: LaneRecord,
     position: number,
-    bytes: Uint8Array | null,
-    size: number,
-    addressLength: number,
-    headerLength: number,
+    content: Content | ContentLengths,
     expiresAt: number,
     durable: boolean,
   ) {
+    const isHere = content instanceof Content;
     this.lane = lane;
     this.position = position;
-    this.bytes = bytes;
-    this.size = size;
-    this.addressLength = addressLength;
-    this.headerLength = headerLength;
+    this.size = content.size;
+    this.addressLength = content.addressLength;
+    this.headerLength = content.headerLength;
+    this.sharing = isHere ? content.sharing : undefined;
     this.expiresAt = expiresAt;
     this.durable = durable;
+    this.#content = isHere ? content : null;
   }
 
   get bodyLength(): number {
     return this.size - this.addressLength - this.headerLength;
   }
 
-  /** The next commit has written it. */
+  /** Null when memory has given it up: then the row is read when the content is needed. */
+  get content(): Content | null {
+    return this.#content;
+  }
+
+  // -- by the store --
+
+  get row(): Row {
+    return this.#row;
+  }
+
+  /** The next commit writes it. */
+  willBeStored(): void {
+    this.#row = Row.pending;
+  }
+
+  /** The commit has written it. */
   stored(): void {
-    this.row = Row.stored;
-    if (this.released || this.size >= LARGE_BYTES) this.bytes = null;
+    this.#row = Row.stored;
+    if (this.#released || this.size >= LARGE_BYTES) this.#content = null;
   }
 
-  /** Gives up the bytes as soon as they can be read again. */
+  /** Nobody wants it any more: the next commit deletes its row, or does not write it. */
+  removed(): void {
+    if (this.#row === Row.pending) {
+      this.#row = Row.skipped;
+      this.#content = null;
+    } else this.#row = Row.none;
+  }
+
+  /** It cannot be written. */
+  refused(): void {
+    this.#row = Row.skipped;
+  }
+
+  /** It was read from its row. */
+  restore(deliveries: number): void {
+    this.#row = Row.stored;
+    this.#deliveries = deliveries;
+    this.#redelivered = deliveries > 0;
+  }
+
+  // -- by the queue --
+
+  /** How often it came back to the queue: quorum queues' x-delivery-count. */
+  get deliveries(): number {
+    return this.#deliveries;
+  }
+
+  /** It came back to its quorum queue. */
+  countDelivery(): void {
+    this.#deliveries++;
+  }
+
+  /** Whether it may have been delivered before. */
+  get redelivered(): boolean {
+    return this.#redelivered;
+  }
+
+  markRedelivered(): void {
+    this.#redelivered = true;
+  }
+
+  /** Gives up the content as soon as it can be read again. */
   release(): void {
-    this.released = true;
-    if (this.row === Row.stored) this.bytes = null;
+    this.#released = true;
+    if (this.#row === Row.stored) this.#content = null;
   }
-
-  /** Takes the bytes out of an array that they share with those of messages that may go sooner. */
-  detach(): void {
-    if (this.bytes !== null && this.bytes.length < this.bytes.buffer.byteLength) {
-      this.bytes = this.bytes.slice();
-    }
-  }
-}
-
-/** Prepares a publication for several queues, which will have the same bytes. */
-export function share(publication: Publication): void {
-  const { bytes } = publication;
-  if (bytes.length < bytes.buffer.byteLength) publication.bytes = bytes.slice();
-  publication.sharing = { messages: 0 };
 }

@@ -1,5 +1,6 @@
 /** Consumers of a queue, and the rule by which the next one is chosen. */
 
+import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 
 /** A consumer, as its queue sees it. */
@@ -11,7 +12,7 @@ export interface QueueConsumer {
   /** Whether it can take one more delivery. If not, the queue hears when it can. */
   canTake(): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
-  deliver(message: Message, bytes: Uint8Array): void;
+  deliver(message: Message, content: Content): void;
   /** The queue is gone: basic.cancel. */
   queueGone(): void;
 }

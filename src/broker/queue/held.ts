@@ -4,12 +4,12 @@ import { type Message, Row } from "../message/message.ts";
 import type { Store } from "../store/store.ts";
 import type { MemoryUse } from "./lane.ts";
 
-/** Gives up the bytes of a delivered message, if there is no room for those of a transient one. */
+/** Gives up the content of a delivered message, if there is no room for those of a transient one. */
 export function release(message: Message, store: Store, memory: MemoryUse): void {
   message.release();
   if (message.row !== Row.none || message.held) return;
   if (memory.isFull) return store.insert(message);
-  message.detach();
+  message.content?.detach();
   message.held = true;
   memory.add(message);
 }

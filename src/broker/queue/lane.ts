@@ -121,18 +121,7 @@ export class Lane implements LaneRecord {
   append(publication: Publication, expiresAt: number, durable: boolean): Message {
     if (this.#next > LAST_POSITION / 2) this.#startOver();
     if (expiresAt !== 0) this.#noteShift();
-    const { bytes, addressLength, headerLength } = publication;
-    const message = new Message(
-      this,
-      this.#next++,
-      bytes,
-      bytes.length,
-      addressLength,
-      headerLength,
-      expiresAt,
-      durable,
-    );
-    message.sharing = publication.sharing;
+    const message = new Message(this, this.#next++, publication.content, expiresAt, durable);
     // The store first: it may refuse.
     const hasRoom = this.#hasRoom();
     if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);
@@ -178,7 +167,7 @@ export class Lane implements LaneRecord {
 
   /** The message just appended will wait. */
   keep(message: Message): void {
-    if (this.#window[this.#window.length - 1] === message) message.detach();
+    if (this.#window[this.#window.length - 1] === message) message.content?.detach();
   }
 
   /** The next message, or undefined when there is none or the store cannot be read now. */
@@ -237,7 +226,7 @@ export class Lane implements LaneRecord {
     const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
     const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
     for (const message of this.#store.read(this, this.#last, limit)) {
-      if (message.position <= this.#restoredDelivered) message.redelivered = true;
+      if (message.position <= this.#restoredDelivered) message.markRedelivered();
       this.#countPaged(message, -1);
       this.#enter(message);
     }

@@ -14,6 +14,7 @@ import { Expiry } from "./expiry.ts";
 import { letGo, release } from "./held.ts";
 import type { MemoryUse } from "./lane.ts";
 import { ReadyMessages } from "./ready.ts";
+import type { Content } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
 import type { QueueArguments, QueueIdentity } from "./arguments.ts";
@@ -53,7 +54,7 @@ const EXPIRE_AFTER_START_MS = 500;
 /** A message that basic.get took. */
 export interface Taken {
   readonly message: Message;
-  readonly bytes: Uint8Array;
+  readonly content: Content;
 }
 
 export class Queue implements Work {
@@ -128,8 +129,7 @@ export class Queue implements Work {
   /** @returns whether the queue took it; a full queue that rejects publishes does not */
   publish(publication: Publication): boolean {
     const { overflow } = this.arguments;
-    const size = publication.bytes.length - publication.addressLength - publication.headerLength;
-    if (overflow !== "drop-head" && this.#overflows(1, size)) {
+    if (overflow !== "drop-head" && this.#overflows(1, publication.content.bodyLength)) {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
       return false;
     }
@@ -174,11 +174,8 @@ export class Queue implements Work {
   }
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
-  #deadLetterUnqueued({ bytes, addressLength, headerLength }: Publication): void {
-    const lane = this.#ready.lowest;
-    const { length } = bytes;
-    const message = new Message(lane, 0, bytes, length, addressLength, headerLength, 0, false);
-    this.#die(message, "maxlen");
+  #deadLetterUnqueued({ content }: Publication): void {
+    this.#die(new Message(this.#ready.lowest, 0, content, 0, false), "maxlen");
   }
 
   // -- delivering --
@@ -203,8 +200,8 @@ export class Queue implements Work {
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
       if (message === "busy") return this.#host.scheduler.add(this);
-      const bytes = this.bytesOf(message);
-      if (bytes !== undefined) consumer.deliver(message, bytes);
+      const content = this.contentOf(message);
+      if (content !== undefined) consumer.deliver(message, content);
     }
   }
 
@@ -223,8 +220,8 @@ export class Queue implements Work {
       // The answer says how many are left: not those whose time is over.
       if (this.#expiry.isPossible) this.#expiry.begin();
       if (message === undefined) return undefined;
-      const bytes = this.bytesOf(message);
-      if (bytes !== undefined) return { message, bytes };
+      const content = this.contentOf(message);
+      if (content !== undefined) return { message, content };
     }
   }
 
@@ -248,11 +245,11 @@ export class Queue implements Work {
   }
 
   /**
-   * The bytes of a message, read back from the store if memory has given them up. When they cannot
+   * The content of a message, read back from the store if memory has given them up. When they cannot
    * be read the message stays in the file, and is not ready any more: it must not stop the others.
    */
-  bytesOf(message: Message): Uint8Array | undefined {
-    return message.bytes ?? this.#host.store.load(message);
+  contentOf(message: Message): Content | undefined {
+    return message.content ?? this.#host.store.load(message);
   }
 
   /** A message was delivered, and waits for its acknowledgement. */
@@ -285,7 +282,7 @@ export class Queue implements Work {
 
   /** Counts a return to the queue; past the limit the message is dead. */
   #countDelivery(message: Message): boolean {
-    message.deliveries++;
+    message.countDelivery();
     const { deliveryLimit } = this.arguments;
     if (deliveryLimit !== undefined && message.deliveries > deliveryLimit) {
       this.#die(message, "delivery_limit");

@@ -96,7 +96,7 @@ export class ReadyMessages {
       lane.putBack(group);
       this.#count += group.length;
       for (const message of group) {
-        message.redelivered = true;
+        message.markRedelivered();
         this.#bytes += message.bodyLength;
       }
     }

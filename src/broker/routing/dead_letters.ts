@@ -1,10 +1,10 @@
 /** Dead letters: where a message goes that its queue gives up, and what is written on it. */
 
-import { ByteWriter } from "../wire/bytes.ts";
+import { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { type Field, type Table, textOf } from "../wire/fields.ts";
-import { type Message, type Publication, share } from "../message/message.ts";
+import { type Message, type Publication, publicationOf } from "../message/message.ts";
 import { addressOf, readAddress } from "../message/address.ts";
 import { deathHeaders, type DeathReason, isCycle, recordDeath } from "../message/deaths.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -110,9 +110,9 @@ export class DeadLetters implements Work {
   #send(letter: DeadLetter): void {
     const { queue, message } = letter;
     // What is stored goes with its queue.
-    const bytes = queue.deleted ? message.bytes : queue.bytesOf(message);
-    if (bytes !== null && bytes !== undefined) {
-      const taken = this.#publish(letter, bytes);
+    const content = queue.deleted ? message.content : queue.contentOf(message);
+    if (content !== null && content !== undefined) {
+      const taken = this.#publish(letter, content);
       const isKept = !taken && queue.arguments.deadLetterAtLeastOnce && !queue.deleted;
       if (isKept) return this.#keep(letter);
     } else if (!queue.deleted) return;
@@ -133,17 +133,17 @@ export class DeadLetters implements Work {
   }
 
   /** @returns whether it is in a queue, and in all that it belongs in */
-  #publish(letter: DeadLetter, bytes: Uint8Array): boolean {
+  #publish(letter: DeadLetter, content: Content): boolean {
     const { queue, reason, takenBy } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return false;
-    const { publication, keys, headers, deaths } = rewrite(letter, bytes);
+    const { publication, keys, headers, deaths } = rewrite(letter, content);
     const targets = new Set<Queue>();
     for (const routingKey of keys) {
       vhost.route(exchange, { routingKey, headers: () => headers }, targets);
     }
-    if (targets.size > 1) share(publication);
+    if (targets.size > 1) publication.content.share();
     for (const target of targets) {
       // A cycle that no consumer took part in would never end.
       if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
@@ -165,11 +165,10 @@ interface Rewritten {
 }
 
 /** Notes the death in the headers of a message and gives it its new address. */
-function rewrite({ queue, message, reason }: DeadLetter, bytes: Uint8Array): Rewritten {
+function rewrite({ queue, reason }: DeadLetter, content: Content): Rewritten {
   const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
-  const headerEnd = message.addressLength + message.headerLength;
-  const header = new ContentHeader().scan(bytes, message.addressLength, headerEnd);
-  const address = readAddress(bytes);
+  const header = new ContentHeader().scanOf(content);
+  const address = readAddress(content.address);
   const headers = header.headers();
   const routingKeys = [address.routingKey, ...copiesOf(headers)];
   const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
@@ -185,20 +184,8 @@ function rewrite({ queue, message, reason }: DeadLetter, bytes: Uint8Array): Rew
     set: deathHeaders(headers, deaths),
     drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
   });
-  const writer = new ByteWriter(bytes.length + 512);
-  writer.append(addressOf(deadLetterExchange!, keys[0]!));
-  const addressLength = writer.length;
-  writer.append(changed);
-  writer.append(bytes.subarray(headerEnd));
-  const publication: Publication = {
-    bytes: writer.copy(),
-    addressLength,
-    headerLength: changed.length,
-    persistent: header.octet("deliveryMode") === 2,
-    priority: header.octet("priority") ?? 0,
-    expiration: undefined,
-  };
-  return { publication, keys, headers, deaths };
+  const letter = Content.join(addressOf(deadLetterExchange!, keys[0]!), changed, content.body);
+  return { publication: publicationOf(letter, header, undefined), keys, headers, deaths };
 }
 
 /** Further routing keys that a publisher named in the CC header. */

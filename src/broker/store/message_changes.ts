@@ -38,21 +38,20 @@ export class MessageChanges {
   }
 
   insert(message: Message, author: Author | undefined): void {
-    message.row = Row.pending;
-    const isCopy = this.inserts.at(-1)?.bytes === message.bytes;
+    message.willBeStored();
+    const isCopy = this.inserts.at(-1)?.content === message.content;
     this.inserts.push(message);
     this.authors.push(author);
     if (!isCopy) this.#insertedBytes += message.size;
   }
 
   remove(message: Message): void {
-    if (message.row === Row.pending) {
-      message.row = Row.skipped;
-      message.bytes = null;
+    const isWritten = message.row !== Row.pending;
+    message.removed();
+    if (!isWritten) {
       this.#insertedBytes -= message.size;
       return;
     }
-    message.row = Row.none;
     this.#removed++;
     const positions = this.removals.get(message.lane);
     if (positions === undefined) this.removals.set(message.lane, [message.position]);

@@ -1,8 +1,9 @@
 /** Reads the stored messages of one database. Writes nothing. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { idOf, LAST_POSITION, RANGE } from "./message_row.ts";
-import { type LaneRecord, LARGE_BYTES, Message, Row } from "../message/message.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "./message_row.ts";
+import { Content } from "../message/content.ts";
+import { type LaneRecord, LARGE_BYTES, Message } from "../message/message.ts";
 
 /** Rows that cannot be read, after which a lane is given up. */
 const MOST_UNREADABLE = 20_000;
@@ -108,33 +109,23 @@ export class MessageReader {
     let offset = 0;
     return positions.map((position, index) => {
       const size = sizes[index]!;
-      const bytes = size < LARGE_BYTES ? row.contents!.subarray(offset, offset += size) : null;
       const layout = layouts[index]!;
-      const addressLength = layout % 0x10000;
-      const headerLength = Math.floor(layout / 0x10000);
-      const expiresAt = expiries[index]!;
-      const message = new Message(
-        lane,
-        position,
-        bytes,
-        size,
-        addressLength,
-        headerLength,
-        expiresAt,
-        durable,
-      );
-      message.deliveries = deliveries[index]!;
-      message.redelivered = message.deliveries > 0;
-      message.row = Row.stored;
+      const addressLength = layout % LAYOUT_HEADER;
+      const headerLength = Math.floor(layout / LAYOUT_HEADER);
+      const content = size < LARGE_BYTES
+        ? new Content(row.contents!.subarray(offset, offset += size), addressLength, headerLength)
+        : { size, addressLength, headerLength };
+      const message = new Message(lane, position, content, expiries[index]!, durable);
+      message.restore(deliveries[index]!);
       return message;
     });
   }
 
-  /** The bytes of a stored message. */
-  load(message: Message): Uint8Array {
-    const row = this.#load.get(message.lane.id, message.position);
-    if (row === undefined) throw new Error(`message ${message.position} has no row`);
-    return row["content"] as Uint8Array;
+  /** The content of a stored message. */
+  load({ lane, position, addressLength, headerLength }: Message): Content {
+    const row = this.#load.get(lane.id, position);
+    if (row === undefined) throw new Error(`message ${position} has no row`);
+    return new Content(row["content"] as Uint8Array, addressLength, headerLength);
   }
 
   /** The highest position of a row, or 0. */

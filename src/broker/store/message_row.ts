@@ -8,6 +8,9 @@ export const LAST_POSITION = 2 ** POSITION_BITS - 1;
 /** Row ids have 63 bits. */
 export const LAST_LANE = 2 ** (63 - POSITION_BITS) - 1;
 
+/** The column `layout` is the length of the address, and this times the length of the header. */
+export const LAYOUT_HEADER = 0x10000;
+
 /** The rows of a lane lie together, in the order of their positions. */
 export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT NULL,
   deliveries INTEGER NOT NULL, layout INTEGER NOT NULL, content BLOB NOT NULL, checksum INTEGER,

@@ -5,6 +5,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { Discards } from "./discards.ts";
+import type { Content } from "../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
 import { MessageReader } from "./message_reader.ts";
 import { MessageWriter } from "./message_writer.ts";
@@ -132,8 +133,8 @@ export class MessageTable {
     return live;
   }
 
-  /** The bytes of a stored message. */
-  load(message: Message): Uint8Array {
+  /** The content of a stored message. */
+  load(message: Message): Content {
     return this.#reader.load(message);
   }
 

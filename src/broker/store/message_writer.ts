@@ -3,10 +3,10 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { checksumOf } from "./checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
-import { idOf, RANGE } from "./message_row.ts";
+import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
 import type { Attempt } from "./refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
-import { type Message, Row } from "../message/message.ts";
+import type { Message } from "../message/message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;
@@ -67,7 +67,7 @@ export class MessageWriter {
         this.#insertOne.run(...values);
       });
       if (isWritten) continue;
-      message.row = Row.skipped;
+      message.refused();
       onRefused(message);
     }
     this.#writeOthers(changes);
@@ -89,9 +89,8 @@ export class MessageWriter {
     let values: Value[] = [];
     let shared: number | null = null;
     for (const [index, message] of messages.entries()) {
-      const { bytes } = message;
       // The copies of one publish stand behind one another.
-      if (index === 0 || messages[index - 1]!.bytes !== bytes) {
+      if (index === 0 || messages[index - 1]!.content !== message.content) {
         shared = this.#shared.share(messages, index);
       }
       pushValues(values, message, shared);
@@ -120,16 +119,18 @@ export class MessageWriter {
   }
 }
 
+/** @param message that waits to be written, and has its content until then */
 function pushValues(values: Value[], message: Message, shared: number | null): void {
+  const { bytes } = message.content!;
   values.push(
     message.lane.id,
     message.position,
     message.expiresAt,
     message.deliveries,
-    message.headerLength * 0x10000 + message.addressLength,
-    shared === null ? message.bytes! : NO_BYTES,
+    message.headerLength * LAYOUT_HEADER + message.addressLength,
+    shared === null ? bytes : NO_BYTES,
     // The others are not there any more when somebody looks.
-    message.durable && shared === null ? checksumOf(message.bytes!) : 0,
+    message.durable && shared === null ? checksumOf(bytes) : 0,
     shared,
   );
 }

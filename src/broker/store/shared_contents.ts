@@ -52,14 +52,15 @@ export class SharedContents {
    * @returns its id, or null
    */
   share(messages: Message[], index: number): number | null {
-    const { bytes, size } = messages[index]!;
-    if (size < SHARED_FROM || messages[index + 1]?.bytes !== bytes) return null;
+    const { content, size } = messages[index]!;
+    if (size < SHARED_FROM || messages[index + 1]?.content !== content) return null;
     // Once in each transaction: a rollback may have taken it away.
     if (!this.#isCounting) this.#database.exec(COUNT_COPIES);
     this.#isCounting = this.#isSharing = true;
     let end = index + 1;
-    while (messages[end]?.bytes === bytes) end++;
-    this.#insert.run(++this.#last, end - index, checksumOf(bytes!), bytes!);
+    while (messages[end]?.content === content) end++;
+    const { bytes } = content!;
+    this.#insert.run(++this.#last, end - index, checksumOf(bytes), bytes);
     return this.#last;
   }
 }

@@ -12,6 +12,7 @@
  * the start and at the end.
  */
 
+import type { Content } from "../message/content.ts";
 import { DataFile } from "./data_file.ts";
 import { Definitions, type Subject } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
@@ -233,8 +234,8 @@ export class Store {
 
   // -- reading of messages --
 
-  /** The bytes of a message that memory has given up, or undefined when they cannot be read. */
-  load(message: Message): Uint8Array | undefined {
+  /** The content that memory has given up of a message, or undefined when it cannot be read. */
+  load(message: Message): Content | undefined {
     try {
       return this.#tableOf(message).load(message);
     } catch (error) {

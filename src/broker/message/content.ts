@@ -1,0 +1,97 @@
+/**
+ * The content of a message: address (exchange and routing key as two short strings, as basic.publish
+ * and basic.deliver carry them), content header payload, body. One array, so that it is copied,
+ * stored and sent as a whole.
+ */
+
+/** What is known of a content without its bytes. */
+export interface ContentLengths {
+  /** Bytes of address, header and body together. */
+  readonly size: number;
+  readonly addressLength: number;
+  readonly headerLength: number;
+}
+
+/** Of a content that several messages have: its bytes count once. */
+export interface Sharing {
+  /** How many messages in memory have it. Written by the memory of the queues. */
+  messages: number;
+}
+
+export class Content implements ContentLengths {
+  readonly addressLength: number;
+  readonly headerLength: number;
+  #bytes: Uint8Array;
+  #sharing: Sharing | undefined = undefined;
+
+  /** @param bytes address, header and body behind one another; they must not change any more */
+  constructor(bytes: Uint8Array, addressLength: number, headerLength: number) {
+    this.#bytes = bytes;
+    this.addressLength = addressLength;
+    this.headerLength = headerLength;
+  }
+
+  static join(address: Uint8Array, header: Uint8Array, body: Uint8Array): Content {
+    const headerEnd = address.length + header.length;
+    const bytes = new Uint8Array(headerEnd + body.length);
+    bytes.set(address);
+    bytes.set(header, address.length);
+    bytes.set(body, headerEnd);
+    return new Content(bytes, address.length, header.length);
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /** Where the header ends and the body begins. */
+  get headerEnd(): number {
+    return this.addressLength + this.headerLength;
+  }
+
+  get bodyLength(): number {
+    return this.#bytes.length - this.headerEnd;
+  }
+
+  get address(): Uint8Array {
+    return this.#bytes.subarray(0, this.addressLength);
+  }
+
+  get header(): Uint8Array {
+    return this.#bytes.subarray(this.addressLength, this.headerEnd);
+  }
+
+  get body(): Uint8Array {
+    return this.#bytes.subarray(this.headerEnd);
+  }
+
+  /** The same with another header. */
+  withHeader(header: Uint8Array): Content {
+    return Content.join(this.address, header, this.body);
+  }
+
+  /** Whether its bytes have an array for themselves. */
+  get isDetached(): boolean {
+    return this.#bytes.length === this.#bytes.buffer.byteLength;
+  }
+
+  /** Takes the bytes out of an array that they share with those of messages that may go sooner. */
+  detach(): void {
+    if (!this.isDetached) this.#bytes = this.#bytes.slice();
+  }
+
+  /** Prepares it for several messages. */
+  share(): void {
+    this.detach();
+    this.#sharing ??= { messages: 0 };
+  }
+
+  /** Undefined: one message has it. */
+  get sharing(): Sharing | undefined {
+    return this.#sharing;
+  }
+}
