@@ -164,7 +164,7 @@ export class Broker implements QueueHost {
       onClear: () => this.#unblock(),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);
-    this.#users = new Users(this.store.definitions);
+    this.#users = new Users(this.store);
     for (const name of ["/", ...options.vhosts ?? []]) {
       this.#vhosts.set(name, new VirtualHost(name, this));
     }
@@ -229,7 +229,7 @@ export class Broker implements QueueHost {
       { hosts, port, tls, log, deadlines: this.deadlines },
       (connection) => this.#admit(connection),
     );
-    if (this.#listeners.isOpen && !this.store.definitions.hasUsers) {
+    if (this.#listeners.isOpen && !this.store.users.any) {
       log.warn(
         "other machines can connect but not log in: there is only guest, who is for this machine; " +
           "--user and --password-file add a user",

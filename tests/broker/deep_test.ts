@@ -23,7 +23,7 @@ function makeBacklog(folder: string): void {
   const id = store.nextQueueId();
   const limit: Field = { type: "signedint", value: 9 };
   const table = encodeTable(new Map([["x-max-priority", limit]]));
-  store.definitions.addQueue({
+  store.changes.addQueue({
     ...{ id, vhost: "/", name: "deep", autoDelete: false, arguments: table },
   });
   for (const priority of PRIORITIES) {

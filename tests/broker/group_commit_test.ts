@@ -64,7 +64,7 @@ Deno.test("a commit that a timer makes in the middle of a turn leaves out nothin
   const store = new Store({ folder: undefined, onFailure: () => {} });
   let letters = 0;
   const groupCommit = new GroupCommit(store, { run: () => void (letters = 0) });
-  store.definitions.removeExchange("/", "any");
+  store.changes.removeExchange("/", "any");
   groupCommit.endTurn();
   // The end of the next turn, which would send it, has not come yet.
   letters = 1;

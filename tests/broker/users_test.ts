@@ -141,7 +141,7 @@ async function usersOf(folder: string): Promise<Disposable & { users: Users }> {
     onChange: () => {},
     onDiscard: () => {},
   });
-  return { users: new Users(store.definitions), [Symbol.dispose]: () => store.close() };
+  return { users: new Users(store), [Symbol.dispose]: () => store.close() };
 }
 
 function login(password: string, address: string, user = "ann"): LoginAttempt {
@@ -238,11 +238,11 @@ function amqplain(table: Record<string, unknown>): string {
 
 Deno.test("naming a user again with the same password writes nothing", async () => {
   const store = new Store({ folder: undefined, onFailure: () => {} });
-  await new Users(store.definitions).add("ann", "one");
-  const secret = store.definitions.secretOf("ann");
-  await new Users(store.definitions).add("ann", "one");
-  assertEquals(store.definitions.secretOf("ann"), secret);
-  await new Users(store.definitions).add("ann", "two");
-  assert(store.definitions.secretOf("ann") !== secret);
+  await new Users(store).add("ann", "one");
+  const secret = store.users.secretOf("ann");
+  await new Users(store).add("ann", "one");
+  assertEquals(store.users.secretOf("ann"), secret);
+  await new Users(store).add("ann", "two");
+  assert(store.users.secretOf("ann") !== secret);
   store.close();
 });

@@ -1,7 +1,7 @@
 /** Who may log in. Passwords are kept as scrypt hashes only. */
 
 import { now } from "../../time/clock.ts";
-import type { Definitions } from "../store/definitions.ts";
+import type { Store } from "../store/store.ts";
 import type { Credentials } from "./credentials.ts";
 import { CrowdedError, FairQueue } from "./fair_queue.ts";
 import { isPasswordOf, secretOf } from "./secret.ts";
@@ -38,7 +38,7 @@ interface Guess {
 }
 
 export class Users {
-  readonly #store: Definitions;
+  readonly #store: Store;
   /**
    * Digests of passwords that were right, by user: not every connection costs a hash, and neither
    * does a wrong guess at a password that is known. The key of the digests is this process's alone.
@@ -53,7 +53,7 @@ export class Users {
   #digestKey: Promise<CryptoKey> | undefined;
   readonly #hashing = new FairQueue(HASHES, MOST_WAITING);
 
-  constructor(store: Definitions) {
+  constructor(store: Store) {
     this.#store = store;
   }
 
@@ -62,7 +62,7 @@ export class Users {
    * is there with this password: the disk may be full.
    */
   async add(name: string, password: string): Promise<void> {
-    const secret = this.#store.secretOf(name);
+    const secret = this.#store.users.secretOf(name);
     if (secret === undefined || !await isPasswordOf(secret, password)) {
       this.#store.setSecret(name, await secretOf(password));
     }
@@ -77,7 +77,7 @@ export class Users {
    */
   async check(attempt: LoginAttempt): Promise<boolean> {
     const { user, password, address } = attempt;
-    if (!this.#store.hasUsers) {
+    if (!this.#store.users.any) {
       return isLoopback(address) && user === GUEST && password === GUEST;
     }
     const network = networkOf(address);
@@ -89,7 +89,7 @@ export class Users {
 
   async #verify(attempt: LoginAttempt, digest: string, network: string): Promise<boolean> {
     const { user } = attempt;
-    const secret = this.#store.secretOf(user);
+    const secret = this.#store.users.secretOf(user);
     if (secret === undefined) return false;
     const remembered = this.#recall(user, digest);
     if (remembered !== undefined) return remembered;
@@ -118,7 +118,7 @@ export class Users {
   async #hash({ user, password }: Credentials, secret: string, digest: string): Promise<boolean> {
     const isRight = await isPasswordOf(secret, password);
     // Unless the password was changed meanwhile.
-    if (this.#store.secretOf(user) !== secret) return isRight;
+    if (this.#store.users.secretOf(user) !== secret) return isRight;
     if (isRight) this.#known.set(user, digest);
     else remember(this.#wrong, digest, true);
     return isRight;

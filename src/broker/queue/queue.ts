@@ -383,7 +383,7 @@ export class Queue implements Work {
     const lanes = this.#ready.drop();
     this.#expiry.end();
     this.#disuse.end();
-    if (this.durable) this.#host.store.definitions.removeQueue(this.identity, lanes);
+    if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
       this.consumers.remove(consumer);

@@ -17,7 +17,8 @@ import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
 import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue, type QueueHost } from "../queue/queue.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
-import type { StoredBinding, StoredExchange, StoredQueue, Subject } from "../store/definitions.ts";
+import type { Subject } from "../store/definition_changes.ts";
+import type { StoredBinding, StoredExchange, StoredQueue } from "../store/definitions.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 
 export interface BindingRequest {
@@ -53,7 +54,7 @@ export class VirtualHost {
 
   /** Whether what a client asked about is on disk as it is in memory. */
   isSaved(subject: Subject): boolean {
-    return this.#host.store.definitions.isSaved(this.name, subject);
+    return this.#host.store.changes.isSaved(this.name, subject);
   }
 
   /** What the store has refused is not there either. */
@@ -157,7 +158,7 @@ export class VirtualHost {
     this.#exchanges.set(wanted.name, exchange);
     this.version++;
     if (wanted.durable) {
-      this.#host.store.definitions.addExchange({
+      this.#host.store.changes.addExchange({
         vhost: this.name,
         name: wanted.name,
         type: wanted.type,
@@ -186,7 +187,7 @@ export class VirtualHost {
     exchange.deleted = true;
     this.#exchanges.delete(exchange.name);
     if (exchange.identity.durable) {
-      this.#host.store.definitions.removeExchange(this.name, exchange.name);
+      this.#host.store.changes.removeExchange(this.name, exchange.name);
     }
     for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
     this.#unbindAll(exchange);
@@ -249,7 +250,7 @@ export class VirtualHost {
     this.version++;
     if (stored) {
       const { autoDelete } = flags;
-      store.definitions.addQueue({
+      store.changes.addQueue({
         id,
         vhost: this.name,
         name,
@@ -279,7 +280,7 @@ export class VirtualHost {
     assertOpen(binding.destination, request.connectionId);
     if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
     if (!this.#addBinding(binding)) return;
-    if (this.#isDurable(binding)) this.#host.store.definitions.addBinding(this.#stored(binding));
+    if (this.#isDurable(binding)) this.#host.store.changes.addBinding(this.#stored(binding));
   }
 
   /** Removing a binding that does not exist is fine. @throws {Fault} */
@@ -335,7 +336,7 @@ export class VirtualHost {
     const { source, destination } = binding;
     this.#bindingsTo.get(destination)?.delete(binding);
     this.version++;
-    if (this.#isDurable(binding)) this.#host.store.definitions.removeBinding(this.#stored(binding));
+    if (this.#isDurable(binding)) this.#host.store.changes.removeBinding(this.#stored(binding));
     if (source.identity.autoDelete && !source.isUsed && !source.deleted) this.#dropExchange(source);
   }
 

@@ -1,8 +1,7 @@
-/** Exchanges, queues, bindings and users in the data file. */
+/** Reads the exchanges, queues and bindings of the data file. Writes nothing. */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { decodeText } from "../wire/bytes.ts";
-import type { Attempt, Author } from "./refusals.ts";
+import type { DatabaseSync } from "node:sqlite";
+import { textOf } from "./stored_text.ts";
 
 export interface StoredExchange {
   vhost: string;
@@ -30,162 +29,11 @@ export interface StoredBinding {
   arguments: Uint8Array;
 }
 
-type Value = string | number | Uint8Array;
-
-/** What an answer to a client may be about. */
-export type Subject =
-  | { queue: string }
-  | { exchange: string }
-  | Pick<StoredBinding, "source" | "kind" | "destination">;
-
-/** A statement that waits for the commit, and whom and what it is about. */
-interface Change {
-  sql: string;
-  values: Value[];
-  vhost: string;
-  subject: Subject;
-  author: Author | undefined;
-}
-
-export interface DefinitionsHooks {
-  /** Told of every change that waits for a commit. */
-  onChange: () => void;
-  /** Called before what is written at once. */
-  beforeWrite: () => void;
-  /** Told what is not stored as it is in memory, and never will be. */
-  onRefused: (vhost: string, subject: Subject) => void;
-}
-
 export class Definitions {
   readonly #database: DatabaseSync;
-  readonly #hooks: DefinitionsHooks;
-  /** By their SQL. */
-  readonly #statements = new Map<string, StatementSync>();
-  /** Who asks for what changes now; undefined: the broker itself. Written by the store. */
-  author: Author | undefined;
-  /** Statements that wait for the commit, in order. */
-  #changes: Change[] = [];
-  /** What they are about. */
-  #unsaved = new Set<string>();
 
-  constructor(database: DatabaseSync, hooks: DefinitionsHooks) {
+  constructor(database: DatabaseSync) {
     this.#database = database;
-    this.#hooks = hooks;
-  }
-
-  /** Whether a commit would write anything. */
-  get dirty(): boolean {
-    return this.#changes.length > 0;
-  }
-
-  /** Statements that the next commit runs. */
-  get pendingRows(): number {
-    return this.#changes.length;
-  }
-
-  /** Whether a queue, an exchange or what binds two of them is on disk as it is in memory. */
-  isSaved(vhost: string, subject: Subject): boolean {
-    return !this.#unsaved.has(keyOf(vhost, subject));
-  }
-
-  /** Runs a statement with the next commit. */
-  #change(vhost: string, subject: Subject, sql: string, ...values: Value[]): void {
-    this.#unsaved.add(keyOf(vhost, subject));
-    this.#changes.push({ sql, values, vhost, subject, author: this.author });
-    this.#hooks.onChange();
-  }
-
-  /** Runs the statements, inside the transaction of the caller. */
-  write(): void {
-    for (const change of this.#changes) this.#run(change);
-  }
-
-  #run({ sql, values }: Change): void {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      this.#statements.set(sql, statement = this.#database.prepare(sql));
-    }
-    statement.run(...values);
-  }
-
-  /**
-   * The same, but for those that are refused.
-   * @param attempt runs a statement
-   */
-  writeSingly(attempt: Attempt): void {
-    this.#changes = this.#changes.filter((change) => {
-      const { vhost, subject, author } = change;
-      return attempt(
-        { author, what: describe(subject), undo: () => this.#hooks.onRefused(vhost, subject) },
-        () => this.#run(change),
-      );
-    });
-  }
-
-  /** The changes are on disk: forget them. */
-  settled(): void {
-    this.#changes = [];
-    this.#unsaved.clear();
-  }
-
-  addExchange(exchange: StoredExchange): void {
-    const { vhost, name, type, autoDelete, internal } = exchange;
-    this.#change(
-      vhost,
-      { exchange: name },
-      "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
-      ...[bytesOf(vhost), bytesOf(name), type],
-      ...[Number(autoDelete), Number(internal), exchange.arguments],
-    );
-  }
-
-  removeExchange(vhost: string, name: string): void {
-    this.#change(
-      vhost,
-      { exchange: name },
-      "DELETE FROM exchange WHERE vhost = ? AND name = ?",
-      ...[vhost, name].map(bytesOf),
-    );
-  }
-
-  addQueue(queue: StoredQueue): void {
-    const { id, vhost, name, autoDelete } = queue;
-    this.#change(
-      vhost,
-      { queue: name },
-      "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
-      ...[id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
-    );
-  }
-
-  /** @param lanes the ids of its lanes; the caller has discarded their messages */
-  removeQueue(
-    { id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">,
-    lanes: readonly number[],
-  ): void {
-    const subject = { queue: name };
-    // By their ids: looking for those of a queue would read all lanes.
-    for (const lane of lanes) this.#change(vhost, subject, "DELETE FROM lane WHERE id = ?", lane);
-    this.#change(vhost, subject, "DELETE FROM queue WHERE id = ?", id);
-  }
-
-  addBinding(binding: StoredBinding): void {
-    this.#change(
-      binding.vhost,
-      binding,
-      "INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)",
-      ...bindingKey(binding),
-    );
-  }
-
-  removeBinding(binding: StoredBinding): void {
-    this.#change(
-      binding.vhost,
-      binding,
-      `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
-         AND routing_key = ? AND arguments = ?`,
-      ...bindingKey(binding),
-    );
   }
 
   exchanges(): StoredExchange[] {
@@ -222,52 +70,4 @@ export class Definitions {
       arguments: row["arguments"] as Uint8Array,
     }));
   }
-
-  // -- users --
-
-  secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(bytesOf(user));
-    return row?.["secret"] as string | undefined;
-  }
-
-  get hasUsers(): boolean {
-    return this.#database.prepare("SELECT 1 FROM user LIMIT 1").get() !== undefined;
-  }
-
-  /** Written at once. */
-  setSecret(user: string, secret: string): void {
-    this.#hooks.beforeWrite();
-    this.#database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
-  }
-}
-
-function describe(subject: Subject): string {
-  if ("queue" in subject) return `queue ${JSON.stringify(subject.queue)}`;
-  if ("exchange" in subject) return `exchange ${JSON.stringify(subject.exchange)}`;
-  return `the binding of ${JSON.stringify(subject.destination)}`;
-}
-
-function keyOf(vhost: string, subject: Subject): string {
-  if ("queue" in subject) return JSON.stringify(["queue", vhost, subject.queue]);
-  if ("exchange" in subject) return JSON.stringify(["exchange", vhost, subject.exchange]);
-  const { source, kind, destination } = subject;
-  return JSON.stringify(["binding", vhost, source, kind, destination]);
-}
-
-/** Names and keys are stored as bytes: any character may be in them, NUL included. */
-function bytesOf(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
-function textOf(bytes: unknown): string {
-  const { length } = bytes as Uint8Array;
-  return decodeText(bytes as Uint8Array, 0, length);
-}
-
-function bindingKey(binding: StoredBinding): Value[] {
-  const { vhost, source, kind, destination, routingKey } = binding;
-  return [
-    ...[bytesOf(vhost), bytesOf(source), kind, bytesOf(destination), bytesOf(routingKey)],
-    binding.arguments,
-  ];
 }

@@ -14,7 +14,8 @@
 
 import type { Content } from "../message/content.ts";
 import { DataFile } from "./data_file.ts";
-import { Definitions, type Subject } from "./definitions.ts";
+import { DefinitionChanges, type Subject } from "./definition_changes.ts";
+import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import { LaneCounters, type StoredLane } from "./lane_counters.ts";
 import { LaneIds } from "./lane_ids.ts";
@@ -22,6 +23,7 @@ import { MessageTable } from "./message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
 import { numberOf } from "./schema.ts";
 import { Scratch } from "./scratch.ts";
+import { StoredUsers } from "./stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
 
 const SCRATCH_FILE = "scratch.db";
@@ -55,7 +57,11 @@ export interface StoreOptions {
 }
 
 export class Store {
+  /** What is stored. */
   readonly definitions: Definitions;
+  readonly users: StoredUsers;
+  /** What the next commit changes about the definitions. */
+  readonly changes: DefinitionChanges;
   readonly #file: DataFile;
   readonly #messages: MessageTable;
   readonly #lanes: LaneCounters;
@@ -72,9 +78,10 @@ export class Store {
     this.#onDiscard = options.onDiscard;
     const file = this.#file = new DataFile(options.folder);
     const { database } = file;
-    this.definitions = new Definitions(database, {
+    this.definitions = new Definitions(database);
+    this.users = new StoredUsers(database);
+    this.changes = new DefinitionChanges(database, {
       onChange: this.#onChange,
-      beforeWrite: () => file.mark(),
       onRefused: options.onUnsaved ?? (() => {}),
     });
     const refusals = new Refusals(options.onRefusal ?? (() => {}));
@@ -88,8 +95,12 @@ export class Store {
     );
     this.#writer = new StoreWriter(
       {
-        ...{ file, refusals, definitions: this.definitions },
-        ...{ messages: this.#messages, lanes: this.#lanes, scratch: this.#scratch },
+        file,
+        refusals,
+        changes: this.changes,
+        messages: this.#messages,
+        lanes: this.#lanes,
+        scratch: this.#scratch,
       },
       options.onFailure,
       options.onWritten ?? (() => {}),
@@ -143,7 +154,12 @@ export class Store {
 
   /** Who asks for what comes next; undefined: the broker itself. */
   set author(author: Author | undefined) {
-    this.definitions.author = author;
+    this.changes.author = author;
+  }
+
+  /** Adds a user, or changes the hash of a password; at once. */
+  setSecret(user: string, secret: string): void {
+    this.#writer.setSecret(user, secret);
   }
 
   nextQueueId(): number {
@@ -195,7 +211,7 @@ export class Store {
   // -- changes of messages --
 
   insert(message: Message): void {
-    this.#tableOf(message).insert(message, this.definitions.author);
+    this.#tableOf(message).insert(message, this.changes.author);
     if (message.durable) this.#lanes.count(message, 1);
     this.#onChange();
   }
@@ -270,13 +286,13 @@ export class Store {
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return this.#messages.dirty || this.definitions.dirty || this.#lanes.dirty ||
+    return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty ||
       (this.#scratch.messages?.dirty ?? false);
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
-    return this.definitions.pendingRows >= ENOUGH_ROWS || isEnough(this.#messages) ||
+    return this.changes.pendingRows >= ENOUGH_ROWS || isEnough(this.#messages) ||
       this.#lanes.pendingRows >= ENOUGH_LANES ||
       (this.#scratch.messages !== undefined && isEnough(this.#scratch.messages));
   }

@@ -5,13 +5,14 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { DataFile } from "./data_file.ts";
-import type { Definitions } from "./definitions.ts";
+import type { DefinitionChanges } from "./definition_changes.ts";
 import type { LaneCounters } from "./lane_counters.ts";
 import type { MessageTable } from "./message_table.ts";
 import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./reserve.ts";
 import { describeStorageError, isDiskFull } from "./schema.ts";
 import type { Scratch } from "./scratch.ts";
+import { bytesOf } from "./stored_text.ts";
 import { rollback, runTransaction } from "./transaction.ts";
 
 const RESERVE_FILE = "reserve";
@@ -22,7 +23,7 @@ const RESERVE_RETRY_MS = 1_000;
 /** What is written. */
 export interface Parts {
   readonly file: DataFile;
-  readonly definitions: Definitions;
+  readonly changes: DefinitionChanges;
   readonly messages: MessageTable;
   readonly lanes: LaneCounters;
   readonly scratch: Scratch;
@@ -99,10 +100,10 @@ export class StoreWriter {
       this.#report(describeStorageError(error));
       return false;
     }
-    const { messages, definitions, lanes, refusals } = this.#parts;
+    const { messages, changes, lanes, refusals } = this.#parts;
     const written = messages.pendingBytes;
     messages.settled();
-    definitions.settled();
+    changes.settled();
     lanes.settled();
     this.#lastCommitFailed = false;
     this.#reportState();
@@ -136,14 +137,14 @@ export class StoreWriter {
   }
 
   #writeTransaction(): void {
-    const { file, definitions, messages, lanes, refusals } = this.#parts;
+    const { file, changes, messages, lanes, refusals } = this.#parts;
     runTransaction(file.database, refusals, {
       all: () => {
-        definitions.write();
+        changes.write();
         messages.write();
       },
       singly: (attempt) => {
-        definitions.writeSingly(attempt);
+        changes.writeSingly(attempt);
         messages.writeSingly(attempt, (message) => lanes.count(message, -1));
       },
       last: () => lanes.write(),
@@ -172,6 +173,13 @@ export class StoreWriter {
         rollback(database);
       }
     }
+  }
+
+  /** Adds a user, or changes the hash of a password; at once. */
+  setSecret(user: string, secret: string): void {
+    const { file } = this.#parts;
+    file.mark();
+    file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
   }
 
   /** Publishers wait for the reserve, once it had to be given up. */

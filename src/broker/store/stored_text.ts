@@ -1,0 +1,13 @@
+/** Names and keys are stored as bytes: any character may be in them, NUL included. */
+
+import { decodeText } from "../wire/bytes.ts";
+
+export function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** @param bytes a column as SQLite gives it */
+export function textOf(bytes: unknown): string {
+  const { length } = bytes as Uint8Array;
+  return decodeText(bytes as Uint8Array, 0, length);
+}
