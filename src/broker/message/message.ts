@@ -57,6 +57,8 @@ export interface LaneRecord {
   deliveredTo: number;
   /** The queue is gone: nothing of it is written any more. */
   dropped: boolean;
+  /** The highest position so far. */
+  readonly lastPosition: number;
 }
 
 /**

@@ -27,6 +27,15 @@ export interface QueueArguments {
   consumerTimeout: number | undefined;
 }
 
+/** Whether so many messages, or bytes of their bodies, are more than may be ready. */
+export function isTooLong(
+  { maxLength = Infinity, maxLengthBytes = Infinity }: QueueArguments,
+  count: number,
+  bytes: number,
+): boolean {
+  return count > maxLength || bytes > maxLengthBytes;
+}
+
 /** RabbitMQ's longest timer: ten years, in milliseconds. */
 const MAX_TIMER = 315_360_000_000;
 

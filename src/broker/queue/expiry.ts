@@ -1,6 +1,15 @@
 /** When a queue looks at its messages whose time is over. */
 
+import { clockShift, now } from "../../time/clock.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
+import type { Publication } from "../message/message.ts";
+import type { QueueArguments } from "./arguments.ts";
+
+/** When what is published now expires, by the machine's clock; 0 for never. */
+export function expiryOf({ expiration }: Publication, { messageTtl }: QueueArguments): number {
+  const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
+  return ttl === Infinity ? 0 : now() + clockShift() + ttl;
+}
 
 export class Expiry {
   readonly #deadlines: Deadlines;

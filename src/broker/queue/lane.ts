@@ -59,6 +59,8 @@ export class Lane implements LaneRecord {
 
   readonly #store: Store;
   readonly #memory: MemoryUse;
+  readonly #onUnreadable: () => void;
+  #isSlow = false;
   /** Messages in order of position; those before `#head` are gone. */
   #window: (Message | undefined)[] = [];
   #head = 0;
@@ -75,10 +77,21 @@ export class Lane implements LaneRecord {
   #last = 0;
   #next = 1;
 
-  /** @param queueId row id of a durable queue, or 0 */
-  constructor(store: Store, memory: MemoryUse, queueId: number, priority: number, id?: number) {
+  /**
+   * @param queueId row id of a durable queue, or 0
+   * @param onUnreadable told that there are messages that cannot be read
+   */
+  constructor(
+    store: Store,
+    memory: MemoryUse,
+    queueId: number,
+    priority: number,
+    id?: number,
+    onUnreadable: () => void = () => {},
+  ) {
     this.#store = store;
     this.#memory = memory;
+    this.#onUnreadable = onUnreadable;
     this.queueId = queueId;
     this.priority = priority;
     this.id = id ?? store.takeLaneId(queueId !== 0);
@@ -111,6 +124,10 @@ export class Lane implements LaneRecord {
   #noteShift(): void {
     const shift = clockShift();
     if (shift !== (this.#shifts.at(-1)?.shift ?? 0)) this.#shifts.push({ from: this.#next, shift });
+  }
+
+  get lastPosition(): number {
+    return this.#next - 1;
   }
 
   get length(): number {
@@ -225,11 +242,44 @@ export class Lane implements LaneRecord {
     const average = OVERHEAD_BYTES + this.#pagedBytes / this.#paged;
     const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
     const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
-    for (const message of this.#store.read(this, this.#last, limit)) {
+    const messages = this.#store.read(this, this.#last, limit);
+    this.#isSlow = messages === undefined;
+    for (const message of messages ?? []) {
       if (message.position <= this.#restoredDelivered) message.markRedelivered();
       this.#countPaged(message, -1);
       this.#enter(message);
     }
+    if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#onUnreadable();
+  }
+
+  // -- what cannot be read --
+
+  /** Messages that cannot be read hold up those behind them; to be asked again. */
+  get isSlow(): boolean {
+    return this.#isSlow;
+  }
+
+  /** A message that was taken cannot be read. It stays, and is tried again. */
+  setAside(message: Message): void {
+    this.#countPaged(message, 1);
+    this.#store.setAside(message);
+    this.#onUnreadable();
+  }
+
+  /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
+  *readAgain(): Generator<void> {
+    for (const messages of this.#store.readAgain(this)) {
+      for (const message of messages) {
+        if (message.position <= this.#restoredDelivered) message.markRedelivered();
+        this.#countPaged(message, -1);
+      }
+      if (messages.length > 0) this.putBack(messages);
+      yield;
+    }
+  }
+
+  get hasUnreadable(): boolean {
+    return this.#store.hasUnreadable(this);
   }
 
   /** Removes all ready messages and returns how many they were. */
@@ -246,6 +296,7 @@ export class Lane implements LaneRecord {
       this.depth -= this.#pagedDurable;
       this.bytes -= this.#pagedDurableBytes;
       this.#store.changed(this);
+      this.#store.discardUnreadable(this);
     }
     this.#window = [];
     this.#returned = [];

@@ -5,19 +5,20 @@
  * {@link Queue.ack}, {@link Queue.requeue} or {@link Queue.reject}), or gone.
  */
 
-import { clockShift, now } from "../../time/clock.ts";
+import { now } from "../../time/clock.ts";
 import { ConsumerList, type QueueConsumer } from "./consumers.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import { Disuse } from "./disuse.ts";
-import { Expiry } from "./expiry.ts";
+import { Expiry, expiryOf } from "./expiry.ts";
 import { letGo, release } from "./held.ts";
 import type { MemoryUse } from "./lane.ts";
 import { ReadyMessages } from "./ready.ts";
+import { Rereading } from "./rereading.ts";
 import type { Content } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
-import type { QueueArguments, QueueIdentity } from "./arguments.ts";
+import { isTooLong, type QueueArguments, type QueueIdentity } from "./arguments.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
@@ -77,6 +78,7 @@ export class Queue implements Work {
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
   readonly #expiry: Expiry;
+  readonly #rereading: Rereading;
 
   constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
     this.identity = identity;
@@ -87,7 +89,11 @@ export class Queue implements Work {
     this.consumers = new ConsumerList(args.singleActiveConsumer ? single : undefined);
     this.#host = host;
     const { store, memory, deadlines } = host;
-    this.#ready = new ReadyMessages(store, memory, identity.id, args.maxPriority ?? 0);
+    this.#ready = new ReadyMessages(
+      ...[store, memory, identity.id, args.maxPriority ?? 0] as const,
+      () => this.#rereading.arm(),
+    );
+    this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));
     this.#expiry = new Expiry(
       deadlines,
       () => this.#ready.firstExpiry(),
@@ -134,7 +140,7 @@ export class Queue implements Work {
       return false;
     }
     const message = this.#ready
-      .append(publication, this.#expiresAt(publication), this.#keeps(publication));
+      .append(publication, expiryOf(publication, this.arguments), this.#keeps(publication));
     if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
@@ -148,16 +154,8 @@ export class Queue implements Work {
     return this.durable && (persistent || this.arguments.type === "quorum");
   }
 
-  #expiresAt({ expiration }: Publication): number {
-    const { messageTtl } = this.arguments;
-    const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
-    return ttl === Infinity ? 0 : now() + clockShift() + ttl;
-  }
-
   #overflows(more: number, moreBytes: number): boolean {
-    const { maxLength, maxLengthBytes } = this.arguments;
-    return (maxLength !== undefined && this.#ready.count + more > maxLength) ||
-      (maxLengthBytes !== undefined && this.#ready.bytes + moreBytes > maxLengthBytes);
+    return isTooLong(this.arguments, this.#ready.count + more, this.#ready.bytes + moreBytes);
   }
 
   /** Queues that reject publishes keep what comes back to them. */
@@ -201,7 +199,8 @@ export class Queue implements Work {
       if (message === undefined) return;
       if (message === "busy") return this.#host.scheduler.add(this);
       const content = this.contentOf(message);
-      if (content !== undefined) consumer.deliver(message, content);
+      if (content === undefined) this.setAside(message);
+      else consumer.deliver(message, content);
     }
   }
 
@@ -222,6 +221,7 @@ export class Queue implements Work {
       if (message === undefined) return undefined;
       const content = this.contentOf(message);
       if (content !== undefined) return { message, content };
+      this.setAside(message);
     }
   }
 
@@ -233,7 +233,7 @@ export class Queue implements Work {
   #takeLive(fresh: Message | undefined): Message | "busy" | undefined {
     for (let skipped = 0; skipped < MOST_SKIPPED; skipped++) {
       const message = this.#ready.take();
-      if (message === undefined) return undefined;
+      if (message === undefined) return this.#ready.isSlow ? "busy" : undefined;
       if (message.expiresAt === 0 || message === fresh || this.#ready.expiryOf(message) > now()) {
         this.#expiry.headChanged();
         this.#ready.delivered(message);
@@ -244,12 +244,14 @@ export class Queue implements Work {
     return "busy";
   }
 
-  /**
-   * The content of a message, read back from the store if memory has given them up. When they cannot
-   * be read the message stays in the file, and is not ready any more: it must not stop the others.
-   */
+  /** The content of a message, read back from the store if memory has given it up and it can. */
   contentOf(message: Message): Content | undefined {
     return message.content ?? this.#host.store.load(message);
+  }
+
+  /** What cannot be read must not stop the others. It is tried again later. */
+  setAside(message: Message): void {
+    if (!this.deleted) this.#ready.setAside(message);
   }
 
   /** A message was delivered, and waits for its acknowledgement. */
@@ -319,11 +321,13 @@ export class Queue implements Work {
   /** What is over expires, piece by piece; then a queue that nobody uses goes. */
   work(slice: Slice): boolean {
     if (this.deleted) return false;
+    if (this.#rereading.work()) return true;
     // Dead letters that cannot be written would collect in memory.
     const { lastCommitFailed } = this.#host.store;
     const time = now();
     while (!lastCommitFailed && this.dying + this.keptLetters < MOST_DYING) {
       const message = this.#ready.takeExpired(time);
+      if (message === undefined && this.#ready.isSlow) return true;
       if (message === undefined) break;
       this.#die(message, "expired");
       if (slice.isOver) return true;
@@ -382,6 +386,7 @@ export class Queue implements Work {
     const { count } = this.#ready;
     const lanes = this.#ready.drop();
     this.#expiry.end();
+    this.#rereading.end();
     this.#disuse.end();
     if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {

@@ -10,13 +10,25 @@ export class ReadyMessages {
   readonly #memory: MemoryUse;
   readonly #queueId: number;
   readonly #topPriority: number;
+  readonly #onUnreadable: () => void;
   /** By priority; a queue without priorities has one lane. */
   readonly #lanes: (Lane | undefined)[] = [];
   #count = 0;
   #bytes = 0;
+  #isSlow = false;
 
-  /** @param queueId row id of a durable queue, or 0 */
-  constructor(store: Store, memory: MemoryUse, queueId: number, topPriority: number) {
+  /**
+   * @param queueId row id of a durable queue, or 0
+   * @param onUnreadable told that there are messages that cannot be read
+   */
+  constructor(
+    store: Store,
+    memory: MemoryUse,
+    queueId: number,
+    topPriority: number,
+    onUnreadable: () => void,
+  ) {
+    this.#onUnreadable = onUnreadable;
     this.#store = store;
     this.#memory = memory;
     this.#queueId = queueId;
@@ -33,11 +45,15 @@ export class ReadyMessages {
   }
 
   restore(stored: StoredLane): void {
-    const lane = new Lane(this.#store, this.#memory, this.#queueId, stored.priority, stored.id);
+    const lane = this.#makeLane(stored.priority, stored.id);
     lane.restore(stored.depth, stored.bytes, stored.deliveredTo, stored.lastPosition);
     this.#lanes[stored.priority] = lane;
     this.#count += stored.depth;
     this.#bytes += stored.bytes;
+  }
+
+  #makeLane(priority: number, id?: number): Lane {
+    return new Lane(this.#store, this.#memory, this.#queueId, priority, id, this.#onUnreadable);
   }
 
   /** @param message that was appended here, or restored */
@@ -46,7 +62,7 @@ export class ReadyMessages {
   }
 
   #laneFor(priority: number): Lane {
-    return this.#lanes[priority] ??= new Lane(this.#store, this.#memory, this.#queueId, priority);
+    return this.#lanes[priority] ??= this.#makeLane(priority);
   }
 
   /** The lane of a message that is never ready. */
@@ -69,12 +85,37 @@ export class ReadyMessages {
 
   /** Takes the next message, of the highest priority; none when the store cannot be read now. */
   take(): Message | undefined {
+    this.#isSlow = false;
     for (let priority = this.#lanes.length - 1; priority >= 0; priority--) {
       const lane = this.#lanes[priority];
-      if (lane === undefined || lane.peek() === undefined) continue;
-      return this.#shift(lane);
+      if (lane === undefined) continue;
+      if (lane.peek() !== undefined) return this.#shift(lane);
+      this.#isSlow ||= lane.isSlow;
     }
     return undefined;
+  }
+
+  /** There was none to take, but may be when asked again: messages before it cannot be read. */
+  get isSlow(): boolean {
+    return this.#isSlow;
+  }
+
+  /** A message that was taken cannot be read. It stays, and is tried again. */
+  setAside(message: Message): void {
+    this.#count++;
+    this.#bytes += message.bodyLength;
+    this.#laneOf(message).setAside(message);
+  }
+
+  get hasUnreadable(): boolean {
+    return this.#lanes.some((lane) => lane?.hasUnreadable);
+  }
+
+  /** Tries again to read what could not be read, in pieces. */
+  *readAgain(): Generator<void> {
+    for (const lane of this.#lanes) {
+      if (lane?.hasUnreadable) yield* lane.readAgain();
+    }
   }
 
   #shift(lane: Lane): Message {
@@ -122,8 +163,10 @@ export class ReadyMessages {
 
   /** Takes a message whose time is over, if there is one. */
   takeExpired(time: number): Message | undefined {
+    this.#isSlow = false;
     for (const lane of this.#lanes) {
       const head = lane?.peek();
+      this.#isSlow ||= head === undefined && lane !== undefined && lane.isSlow;
       if (head === undefined || head.expiresAt === 0 || lane!.expiryOf(head) > time) continue;
       return this.#shift(lane!);
     }

@@ -115,7 +115,7 @@ export class DeadLetters implements Work {
       const taken = this.#publish(letter, content);
       const isKept = !taken && queue.arguments.deadLetterAtLeastOnce && !queue.deleted;
       if (isKept) return this.#keep(letter);
-    } else if (!queue.deleted) return;
+    } else if (!queue.deleted) return queue.setAside(message);
     queue.bury(message);
   }
 

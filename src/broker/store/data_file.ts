@@ -90,6 +90,11 @@ export class DataFile {
     }
   }
 
+  /** What is read next is read from the disk. */
+  forgetPages(): void {
+    this.database.exec("PRAGMA shrink_memory");
+  }
+
   close(): void {
     try {
       this.#inUse.clear();

@@ -4,9 +4,10 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "./message_row.ts";
 import { Content } from "../message/content.ts";
 import { type LaneRecord, LARGE_BYTES, Message } from "../message/message.ts";
+import type { Unreadable } from "./unreadable.ts";
 
-/** Rows that cannot be read, after which a lane is given up. */
-const MOST_UNREADABLE = 20_000;
+/** Milliseconds of looking for what can be read behind what cannot. */
+const SLICE_MS = 3;
 
 /** Several messages as one row: it takes a quarter of the time that a row for each takes. */
 interface BatchRow {
@@ -20,17 +21,30 @@ interface BatchRow {
   deliveries: string;
 }
 
+export interface Found {
+  messages: Message[];
+  /** Position up to which all was looked at. Nothing is behind it, unless looking takes long. */
+  upTo: number;
+}
+
 export class MessageReader {
   readonly #select: StatementSync;
   readonly #load: StatementSync;
   readonly #last: StatementSync;
   readonly #next: StatementSync;
+  readonly #unreadable: Unreadable;
   readonly #onDamage: (error: unknown) => void;
-  /** Positions of lanes, by their ids, behind which nothing can be read. */
-  readonly #givenUp = new Map<number, number>();
 
-  /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
-  constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
+  /**
+   * @param unreadable where rows are noted that cannot be read; they are left out
+   * @param onDamage told why
+   */
+  constructor(
+    database: DatabaseSync,
+    unreadable: Unreadable,
+    onDamage: (error: unknown) => void,
+  ) {
+    this.#unreadable = unreadable;
     this.#onDamage = onDamage;
     // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
     this.#select = database.prepare(
@@ -60,45 +74,111 @@ export class MessageReader {
     );
   }
 
-  /** Up to `limit` messages of a lane behind a position, in order, as new objects. */
-  read(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
-    if (this.#givenUp.get(lane.id) === after) return [];
-    try {
-      return this.#readTogether(lane, after, limit, durable);
-    } catch (error) {
-      this.#onDamage(error);
-      const readable = this.#readSingly(lane, after, limit, durable);
-      if (readable.length === 0) this.#givenUp.set(lane.id, after);
-      return readable;
-    }
-  }
-
-  /** Goes past rows that cannot be read. */
-  #readSingly(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
-    const messages: Message[] = [];
-    let unreadable = 0;
-    for (let from = after; messages.length < limit && unreadable < MOST_UNREADABLE;) {
-      let position: number | undefined;
+  /**
+   * Up to `limit` messages of a lane behind a position, in order, as new objects.
+   * @param last no row behind it is missed
+   */
+  read(
+    lane: LaneRecord,
+    after: number,
+    limit: number,
+    durable: boolean,
+    last: () => number,
+  ): Found {
+    for (let from = after;;) {
+      from = this.#unreadable.skip(lane.id, from);
+      const next = this.#unreadable.next(lane.id, from);
+      let messages: Message[];
       try {
-        position = this.#next.get(lane.id, from + 1, lane.id, LAST_POSITION)?.["position"] as
-          | number
-          | undefined;
-        if (position === undefined) break;
-        messages.push(...this.#readTogether(lane, position - 1, 1, durable));
+        messages = this.#readTogether(
+          lane,
+          from,
+          Math.min(next - 1, LAST_POSITION),
+          limit,
+          durable,
+        );
       } catch {
-        unreadable++;
+        // One of them; or the disk has failed, and does not any more.
+        return this.readSingly(lane, from, limit, durable, last());
       }
-      from = position ?? from + 1;
+      if (messages.length > 0 || next === Infinity) return { messages, upTo: LAST_POSITION };
+      from = next - 1;
     }
-    return messages;
   }
 
-  #readTogether(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+  /** The same up to `last`, past rows that cannot be read, in slices. */
+  readSingly(
+    lane: LaneRecord,
+    after: number,
+    limit: number,
+    durable: boolean,
+    last: number,
+  ): Found {
+    const messages: Message[] = [];
+    const end = performance.now() + SLICE_MS;
+    for (let from = after; messages.length < limit;) {
+      from = this.#unreadable.skip(lane.id, from);
+      let bad: number | undefined;
+      try {
+        bad = this.#findNext(lane.id, from + 1);
+        if (bad === undefined || bad > last) break;
+        messages.push(...this.#readTogether(lane, bad - 1, bad, 1, durable));
+        from = bad;
+      } catch (error) {
+        if (from >= last) break;
+        const first = bad ?? from + 1;
+        from = bad ?? this.#endOfUnreadable(lane.id, first, last);
+        this.#unreadable.add(lane.id, first, from);
+        this.#onDamage(error);
+      }
+      if (performance.now() > end) return { messages, upTo: from };
+    }
+    return { messages, upTo: LAST_POSITION };
+  }
+
+  /** The position of the first row from `first` on. */
+  #findNext(lane: number, first: number): number | undefined {
+    const row = this.#next.get(lane, first, lane, LAST_POSITION);
+    return row?.["position"] as number | undefined;
+  }
+
+  /** Where rows that lie together end, all of which cannot be found. */
+  #endOfUnreadable(lane: number, first: number, last: number): number {
+    let low = first;
+    let high = last + 1;
+    for (let step = 1; low + step < high; step *= 2) {
+      if (this.#canFind(lane, low + step)) high = low + step;
+      else low += step;
+    }
+    while (low + 1 < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#canFind(lane, middle)) high = middle;
+      else low = middle;
+    }
+    return low;
+  }
+
+  #canFind(lane: number, first: number): boolean {
+    try {
+      this.#findNext(lane, first);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #readTogether(
+    lane: LaneRecord,
+    after: number,
+    last: number,
+    limit: number,
+    durable: boolean,
+  ): Message[] {
     const row = this.#select.get(
       lane.id,
       after + 1,
       lane.id,
-      LAST_POSITION,
+      last,
       limit,
     ) as unknown as BatchRow;
     const positions: number[] = JSON.parse(row.positions);

@@ -4,23 +4,29 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { Discards } from "./discards.ts";
+import { Discards, type Range } from "./discards.ts";
 import type { Content } from "../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
-import { MessageReader } from "./message_reader.ts";
+import { type Found, MessageReader } from "./message_reader.ts";
+import { LAST_POSITION } from "./message_row.ts";
 import { MessageWriter } from "./message_writer.ts";
 import type { Attempt, Author } from "./refusals.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
+import { Unreadable } from "./unreadable.ts";
+
+/** Rows that are tried again in one go. */
+const MOST_AGAIN = 100;
 
 export class MessageTable {
   readonly #reader: MessageReader;
   readonly #writer: MessageWriter;
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
+  readonly #unreadable = new Unreadable();
 
   /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
   constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
-    this.#reader = new MessageReader(database, onDamage);
+    this.#reader = new MessageReader(database, this.#unreadable, onDamage);
     this.#writer = new MessageWriter(database);
     this.#discards = new Discards(database);
   }
@@ -102,35 +108,104 @@ export class MessageTable {
    * Up to `limit` messages of a lane behind a position, in order. They come as new objects, except
    * those that are still to be written.
    */
-  read(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
-    const messages = this.#readStored(lane, after, limit, durable);
+  read(lane: LaneRecord, after: number, limit: number, durable: boolean): Found {
+    const found = this.#readStored(lane, after, limit, durable);
+    if (found.upTo < LAST_POSITION) return found;
+    const { messages } = found;
     for (const message of this.#changes.inserts) {
       if (messages.length >= limit) break;
-      const isNext = message.lane === lane && message.position > after && isWanted(message);
-      if (isNext) messages.push(message);
+      const { position } = message;
+      const isNext = message.lane === lane && position > after && isWanted(message);
+      if (isNext && this.#unreadable.skip(lane.id, position - 1) < position) messages.push(message);
     }
-    return messages;
+    return found;
   }
 
   /**
    * Leaves out what was discarded and is not deleted yet. Fewer than `limit` only if there are no
    * more: what comes after them is read by other means.
    */
-  #readStored(lane: LaneRecord, after: number, limit: number, durable: boolean): Message[] {
+  #readStored(lane: LaneRecord, after: number, limit: number, durable: boolean): Found {
     const ranges = this.#discards.of(lane.id);
     const live: Message[] = [];
     for (let from = after; live.length < limit;) {
       for (const { first, last } of ranges) if (first <= from + 1) from = Math.max(from, last);
-      const messages = this.#reader.read(lane, from, limit - live.length, durable);
-      if (messages.length === 0) break;
+      const { messages, upTo } = this.#reader
+        .read(lane, from, limit - live.length, durable, () => this.#lastStored(lane));
       for (const message of messages) {
         const { position } = message;
         const isDiscarded = ranges.some(({ first, last }) => first <= position && position <= last);
         if (!isDiscarded) live.push(message);
       }
+      if (upTo < LAST_POSITION) return { messages: live, upTo };
+      if (messages.length === 0) break;
       from = messages.at(-1)!.position;
     }
-    return live;
+    return { messages: live, upTo: LAST_POSITION };
+  }
+
+  /** No row of a lane has a higher position: those behind it are still to be written. */
+  #lastStored(lane: LaneRecord): number {
+    const waiting = this.#changes.inserts.find((message) => message.lane === lane);
+    return waiting === undefined ? lane.lastPosition : waiting.position - 1;
+  }
+
+  // -- what cannot be read --
+
+  /** Whether rows of a lane cannot be read. */
+  hasUnreadable(lane: number): boolean {
+    return this.#unreadable.has(lane);
+  }
+
+  unreadableOf(lane: number): readonly Range[] {
+    return this.#unreadable.of(lane);
+  }
+
+  /** Whether no row is known that cannot be read. */
+  get isReadable(): boolean {
+    return this.#unreadable.isEmpty;
+  }
+
+  /** A row cannot be read, and nobody has the message any more. */
+  addUnreadable({ lane, position }: Message): void {
+    this.#unreadable.add(lane.id, position, position);
+  }
+
+  /** What cannot be read of a lane is not missed any more. */
+  forgetUnreadable(lane: number): Range[] {
+    return this.#unreadable.forget(lane);
+  }
+
+  /**
+   * Tries again to read what could not be read, in slices.
+   * @param ranges of it; those that were tried are taken out
+   * @returns what can be read now, as new objects without their bytes
+   */
+  readAgain(lane: LaneRecord, ranges: Range[], durable: boolean): Message[] {
+    const range = ranges.shift();
+    if (range === undefined) return [];
+    const { first, last } = range;
+    this.#unreadable.remove(lane.id, first, last);
+    const { messages, upTo } = this.#reader
+      .readSingly(lane, first - 1, MOST_AGAIN, durable, last);
+    const end = messages.length < MOST_AGAIN ? upTo : messages.at(-1)!.position;
+    if (end < last) {
+      this.#unreadable.add(lane.id, end + 1, last);
+      ranges.unshift({ lane: lane.id, first: end + 1, last });
+    }
+    const discarded = this.#discards.of(lane.id);
+    return messages.filter((message) => {
+      const { position } = message;
+      if (discarded.some(({ first, last }) => first <= position && position <= last)) return false;
+      try {
+        if (message.content === null) this.load(message);
+      } catch {
+        this.addUnreadable(message);
+        return false;
+      }
+      message.release();
+      return true;
+    });
   }
 
   /** The content of a stored message. */

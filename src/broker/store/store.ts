@@ -19,6 +19,8 @@ import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import { LaneCounters, type StoredLane } from "./lane_counters.ts";
 import { LaneIds } from "./lane_ids.ts";
+import type { Found } from "./message_reader.ts";
+import { LAST_POSITION } from "./message_row.ts";
 import { MessageTable } from "./message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
 import { numberOf } from "./schema.ts";
@@ -237,7 +239,7 @@ export class Store {
    */
   discard(lane: LaneRecord, first: number, last: number, bytes: number): void {
     if (first > last) return;
-    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES;
+    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES && !this.hasUnreadable(lane);
     this.#scratch.messages?.discard(lane, first, last, short);
     if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
     this.#onChange();
@@ -263,23 +265,70 @@ export class Store {
   /**
    * The next messages of a lane behind a position, durable and transient ones in one order. None
    * when they cannot be read.
+   * @returns undefined: looking for them takes long; to be asked again
    */
-  read(lane: LaneRecord, after: number, limit: number): Message[] {
+  read(lane: LaneRecord, after: number, limit: number): Message[] | undefined {
     try {
-      return this.#read(lane, after, limit);
+      const { messages, upTo } = this.#read(lane, after, limit);
+      return messages.length === 0 && upTo < LAST_POSITION ? undefined : messages;
     } catch (error) {
       this.#writer.noteDamage(error);
       return [];
     }
   }
 
-  #read(lane: LaneRecord, after: number, limit: number): Message[] {
-    const durable = lane.id > 0 ? this.#messages.read(lane, after, limit, true) : [];
+  #read(lane: LaneRecord, after: number, limit: number): Found {
     const scratch = this.#scratch.messages;
-    if (scratch === undefined) return durable;
-    return durable.concat(scratch.read(lane, after, limit, false))
-      .sort((one, other) => one.position - other.position)
-      .slice(0, limit);
+    if (lane.id > 0) {
+      const durable = this.#messages.read(lane, after, limit, true);
+      if (scratch === undefined) return durable;
+      return inOrder(durable, scratch.read(lane, after, limit, false), limit);
+    }
+    return scratch?.read(lane, after, limit, false) ?? { messages: [], upTo: LAST_POSITION };
+  }
+
+  // -- what cannot be read --
+
+  /** Whether messages of a lane are left out because they cannot be read. */
+  hasUnreadable({ id }: LaneRecord): boolean {
+    return this.#messages.hasUnreadable(id) || (this.#scratch.messages?.hasUnreadable(id) ?? false);
+  }
+
+  /** The bytes of a message cannot be read: it is left out until {@link readAgain} finds it. */
+  setAside(message: Message): void {
+    this.#tableOf(message).addUnreadable(message);
+  }
+
+  /**
+   * Tries again to read what could not be read of a lane, piece by piece.
+   * @returns each time what can be read now
+   */
+  *readAgain(lane: LaneRecord): Generator<Message[]> {
+    // The disk may give what the cache has wrong.
+    this.#file.forgetPages();
+    for (const table of [this.#messages, this.#scratch.messages]) {
+      const ranges = [...table?.unreadableOf(lane.id) ?? []];
+      while (ranges.length > 0) yield table!.readAgain(lane, ranges, table === this.#messages);
+    }
+    this.#noteReadable();
+  }
+
+  /** Nobody wants the messages of a lane any more that cannot be read. */
+  discardUnreadable(lane: LaneRecord): void {
+    for (const table of [this.#messages, this.#scratch.messages]) {
+      for (const { first, last } of table?.forgetUnreadable(lane.id) ?? []) {
+        // Later and by itself: that may fail too.
+        table!.discard(lane, first, last, false);
+        this.#onChange();
+        this.#onDiscard?.();
+      }
+    }
+    this.#noteReadable();
+  }
+
+  #noteReadable(): void {
+    const isReadable = this.#messages.isReadable && (this.#scratch.messages?.isReadable ?? true);
+    if (isReadable) this.#writer.noteReadable();
   }
 
   // -- writing --
@@ -330,4 +379,14 @@ export class Store {
 
 function isEnough({ pendingRows, pendingBytes }: MessageTable): boolean {
   return pendingRows >= ENOUGH_ROWS || pendingBytes >= ENOUGH_BYTES;
+}
+
+/** What two tables have of a lane, in one order, as far as both were looked at. */
+function inOrder(one: Found, other: Found, limit: number): Found {
+  const upTo = Math.min(one.upTo, other.upTo);
+  const messages = one.messages.concat(other.messages)
+    .filter(({ position }) => position <= upTo)
+    .sort((first, second) => first.position - second.position)
+    .slice(0, limit);
+  return { messages, upTo };
 }

@@ -38,7 +38,7 @@ export class StoreWriter {
   #reserveTimer: ReturnType<typeof setTimeout> | undefined;
   #isFailing = false;
   #lastCommitFailed = false;
-  /** Set once reading has failed, for good: nothing more is entrusted to the file. */
+  /** Set while there is what cannot be read: nothing more is entrusted to the file. */
   #damaged: string | undefined;
 
   /**
@@ -71,6 +71,13 @@ export class StoreWriter {
   noteDamage(error: unknown): void {
     this.#damaged = describeStorageError(error);
     this.#report(this.#damaged);
+  }
+
+  /** All can be read again that could not. */
+  noteReadable(): void {
+    if (this.#damaged === undefined) return;
+    this.#damaged = undefined;
+    this.#reportState();
   }
 
   /**

@@ -1,0 +1,128 @@
+/** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { portOf, startProcess } from "./harness.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+const PAGE = 4096;
+const SMALL = 4_000;
+const LARGE = 12;
+
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+/** Small messages in one queue, large ones in another, each with its number. */
+async function makeData(folder: string): Promise<void> {
+  await using broker = startProcess(["--data", folder]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  for (const queue of ["small", "large"]) {
+    await channel.call("queue.declare", { queue, durable: true });
+  }
+  for (const i of upTo(SMALL)) {
+    await channel.publish({ routingKey: "small" }, `${i} `.padEnd(100, "s"), PERSISTENT);
+  }
+  for (const i of upTo(LARGE)) {
+    await channel.publish({ routingKey: "large" }, `${i} `.padEnd(40_000, "l"), PERSISTENT);
+  }
+  for (let tag = 0; tag < SMALL + LARGE;) tag = (await channel.expect("basic.ack")).deliveryTag;
+  await peer.close();
+  broker.kill();
+  await broker.ended();
+}
+
+/** Overwrites pages. */
+async function write(path: string, pages: Map<number, Uint8Array>): Promise<void> {
+  using file = await Deno.open(path, { write: true });
+  for (const [page, bytes] of pages) {
+    await file.seek(page * PAGE, Deno.SeekMode.Start);
+    await file.write(bytes);
+  }
+}
+
+/** Pages with messages: runs of those with small ones, and the first of some large ones' own. */
+async function pick(path: string): Promise<Map<number, Uint8Array>> {
+  const bytes = await Deno.readFile(path);
+  const found = new Map<string, number[]>([["s", []], ["l", []]]);
+  for (let at = PAGE; at < bytes.length; at += PAGE) {
+    const page = bytes.subarray(at, at + PAGE);
+    for (const [letter, pages] of found) {
+      const count = page.filter((byte) => byte === letter.charCodeAt(0)).length;
+      if (count > PAGE / 2) pages.push(at / PAGE);
+    }
+  }
+  const small = found.get("s")!;
+  const large = found.get("l")!;
+  assertGreater(small.length, 50);
+  // Some alone, some together, and the last one.
+  const picked = [3, 5, ...upTo(20).map((i) => 20 + i), small.length - 1].map((i) => small[i]!)
+    .concat([15, 16, 17, 70].map((i) => large[i]!));
+  return new Map(picked.map((page) => [page, bytes.slice(page * PAGE, (page + 1) * PAGE)]));
+}
+
+async function take(channel: PeerChannel, queue: string): Promise<number[]> {
+  const numbers: number[] = [];
+  for (;;) {
+    await channel.send("basic.get", { queue });
+    const { name, args } = await channel.method();
+    if (name === "basic.get-empty") return numbers;
+    numbers.push(parseInt((await channel.readContent(args)).text));
+  }
+}
+
+Deno.test("what cannot be read for a while comes when it can, and then publishers go on", async () => {
+  await using dir = await tempDir();
+  await makeData(dir.path);
+  const path = dir.file("broker.db");
+  const pages = await pick(path);
+  await write(
+    path,
+    new Map([...pages.keys()].map((page) => [page, new Uint8Array(PAGE).fill(0xff)])),
+  );
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    const port = await portOf(broker);
+    await using peer = await openPeer(port);
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "other", durable: true });
+    await channel.call("queue.bind", { queue: "other", exchange: "amq.fanout" });
+    const seen = { small: await take(channel, "small"), large: await take(channel, "large") };
+    for (const [queue, count] of [["small", SMALL], ["large", LARGE]] as const) {
+      const numbers = seen[queue];
+      assertGreater(numbers.length, count / 2, `${numbers.length} of ${queue}`);
+      assert(numbers.length < count, "some are damaged");
+      assertEquals(numbers, numbers.toSorted((one, other) => one - other));
+      const { messageCount } = await channel
+        .call("queue.declare", { queue, durable: true, passive: true });
+      assertEquals(messageCount, count - numbers.length, "those that cannot be read are counted");
+    }
+    assertGreater(seen.small.at(-2)!, SMALL - 200, "what is behind the damage was read");
+    await channel.publish({ routingKey: "other" }, "0", PERSISTENT);
+    await peer.channel(0).expect("connection.blocked");
+
+    // What was a passing fault of the disk is over.
+    await write(path, pages);
+    for (const [queue, count] of [["small", SMALL], ["large", LARGE]] as const) {
+      const numbers = seen[queue];
+      await channel.call("basic.consume", { queue });
+      while (numbers.length < count) {
+        numbers.push(parseInt((await channel.expectContent()).text));
+      }
+      assertEquals(numbers.toSorted((one, other) => one - other), upTo(count));
+    }
+    await peer.channel(0).expect("connection.unblocked");
+    await channel.send("basic.ack", { deliveryTag: 0, multiple: true });
+    await channel.call("queue.declare", { queue: "more", durable: true });
+    await peer.close();
+    broker.kill();
+    const { code, stderr } = await broker.ended();
+    assertEquals(code, 0);
+    assertEquals(stderr.match(/error:/g)?.length, 1, stderr);
+  }
+  await using broker = startProcess(["--data", dir.path]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  for (const queue of ["small", "large"]) assertEquals(await take(channel, queue), []);
+  await peer.close();
+});
