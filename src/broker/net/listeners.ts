@@ -4,6 +4,7 @@ import { isLocalhost, isLoopback, LOOPBACKS } from "../../amqp/loopback.ts";
 import { EXIT, ToolError } from "../../errors.ts";
 import type { Logger } from "../../observe/log.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
+import { acceptAll } from "./accepting.ts";
 import { Seldom } from "./throttled_warning.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 import { type Certificate, TlsGate } from "./tls.ts";
@@ -24,9 +25,6 @@ const EVERY_ADDRESS = "::";
 
 /** Free ports that are tried until one is free on every address. */
 const MOST_TRIES = 20;
-
-/** Milliseconds to wait when no connection can be accepted (no file descriptor is left). */
-const PAUSE_MS = 100;
 
 export class Listeners {
   readonly #options: ListenerOptions;
@@ -50,7 +48,12 @@ export class Listeners {
       this.#tls?.close();
       throw error;
     }
-    for (const listener of this.#listeners) this.#accept(listener);
+    for (const listener of this.#listeners) {
+      acceptAll(listener, options.deadlines, {
+        onConnection: (connection) => this.#open(connection),
+        onShortage: (error) => this.#warn("cannot accept a connection", error),
+      });
+    }
   }
 
   get port(): number {
@@ -86,22 +89,6 @@ export class Listeners {
     this.#tls?.close();
   }
 
-  async #accept(listener: Deno.TcpListener): Promise<void> {
-    const { deadlines, log } = this.#options;
-    while (!this.#closed) {
-      try {
-        this.#open(await listener.accept());
-      } catch (error) {
-        if (this.#closed) return;
-        this.#shortage.happened((times) => {
-          log.warn("cannot accept a connection", { error: (error as Error).message, times });
-        });
-        // Trying again at once would be a busy loop.
-        await new Promise<void>((resolve) => deadlines.after(PAUSE_MS, resolve));
-      }
-    }
-  }
-
   async #open(connection: Deno.TcpConn): Promise<void> {
     try {
       connection.setNoDelay();
@@ -109,12 +96,12 @@ export class Listeners {
       this.#onConnection(socket);
     } catch (error) {
       closeQuietly(connection);
-      if (this.#closed) return;
-      this.#shortage.happened((times) => {
-        const facts = { error: (error as Error).message, times };
-        this.#options.log.warn("cannot open a connection", facts);
-      });
+      if (!this.#closed) this.#warn("cannot open a connection", error as Error);
     }
+  }
+
+  #warn(message: string, { message: error }: Error): void {
+    this.#shortage.happened((times) => this.#options.log.warn(message, { error, times }));
   }
 }
 

@@ -8,6 +8,7 @@
 
 import { EXIT, InputError } from "../../errors.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
+import { acceptAll } from "./accepting.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 
 /** Certificate chain and key in PEM. */
@@ -25,9 +26,6 @@ const INNER_MS = 2_000;
 /** Milliseconds after which a connection to the inner listener that is not ours is closed. */
 const STRANGER_MS = 1_000;
 
-/** Milliseconds to wait when no connection can be accepted. */
-const PAUSE_MS = 100;
-
 const INSIDE = "127.0.0.1";
 
 const BUFFER_BYTES = 64 * 1024;
@@ -35,7 +33,6 @@ const BUFFER_BYTES = 64 * 1024;
 export class TlsGate {
   readonly #deadlines: Deadlines;
   #listener: Deno.TlsListener;
-  #closed = false;
   /** Connections of ours that wait for their inner end, by their port; and inner ends for ours. */
   readonly #expected = new Map<number, (inner: Deno.TlsConn) => void>();
   readonly #arrived = new Map<number, Deno.TlsConn>();
@@ -57,7 +54,6 @@ export class TlsGate {
   }
 
   close(): void {
-    this.#closed = true;
     this.#listener.close();
     for (const inner of this.#arrived.values()) inner.close();
   }
@@ -99,25 +95,16 @@ export class TlsGate {
     });
   }
 
-  async #accept(listener: Deno.TlsListener): Promise<void> {
-    for (;;) {
-      let inner: Deno.TlsConn;
-      try {
-        inner = await listener.accept();
-      } catch (error) {
-        if (this.#closed || error instanceof Deno.errors.BadResource) return;
-        // No file descriptor is left, for one.
-        await new Promise<void>((resolve) => {
-          this.#deadlines.after(PAUSE_MS, resolve);
-        });
-        continue;
-      }
-      const { port } = inner.remoteAddr;
-      const expect = this.#expected.get(port);
-      this.#expected.delete(port);
-      if (expect !== undefined) expect(inner);
-      else this.#keep(port, inner);
-    }
+  #accept(listener: Deno.TlsListener): void {
+    acceptAll(listener, this.#deadlines, { onConnection: (inner) => this.#arrive(inner) });
+  }
+
+  #arrive(inner: Deno.TlsConn): void {
+    const { port } = inner.remoteAddr;
+    const expect = this.#expected.get(port);
+    this.#expected.delete(port);
+    if (expect !== undefined) expect(inner);
+    else this.#keep(port, inner);
   }
 
   /** It came before our side of it knew that it is connected, or it is not ours. */
