@@ -2,11 +2,11 @@
  * All work that is cut in pieces: what connections send, what expires, dead letters. Whoever has
  * more to do than fits into a slice goes on in his next turn.
  *
- * Work that has just come is done at once, a slice of it. What is left waits; a round gives each
- * that waits a slice in turn, until the time of the round is over, or enough has
- * changed. Then sockets are looked at, the
- * changes become a commit, and the next round begins where this one ended. So what a newcomer waits
- * for is a round and a commit, whoever else has work and however much.
+ * Work that has just come is done at once, a slice of it. What is left waits. A round gives slices to
+ * all that waits, in turn, until the time of the round is over or so much has changed that it should
+ * be committed. Then sockets are looked at, the changes become a commit, and the next round begins
+ * where this one ended. So a newcomer waits for a round and a commit, whoever else has work and
+ * however much.
  *
  * A slice ends between two pieces only: a piece is what must be whole, such as one publish with all
  * its copies, or one dead letter with the removal of its source. What is not done yet keeps its

@@ -1,11 +1,15 @@
 /**
  * Memory for contents and transactions that are not complete; shared by all connections.
  *
- * A connection takes as its bytes arrive. When all is taken, connections are not read any more as
- * soon as they send content, but for one at a time, the first, which may go on until it holds
- * nothing: so the others get on in the end, however many have begun. Those that hold next to nothing
- * go on too, out of a reserve: small messages do not wait for large ones. A first one for which
- * others wait is refused when it sends too little, whatever it sends, and when it takes too long.
+ * A connection takes memory as its bytes arrive. When all memory is taken, a connection that sends
+ * content has to wait: the broker does not read it. Two kinds need not wait:
+ *
+ * - one connection at a time, the first one. It goes on until it has given back all that it took, and
+ *   then another one is the first. So all of them get on in the end, however many have begun.
+ * - those that hold next to nothing. For them there is a reserve: small messages do not wait for
+ *   large ones.
+ *
+ * A first one that makes others wait is refused when it sends too slowly, and when it takes too long.
  */
 
 import { now } from "../../time/clock.ts";
@@ -29,9 +33,11 @@ const SHARED_BYTES = 48 * 1024 * 1024;
 const SMALL_BYTES = 128 * 1024;
 const RESERVE_BYTES = 16 * 1024 * 1024;
 
-/** Others wait for a first one that sends so many bytes in so many milliseconds, for so long. */
-const PATIENCE_MS = 10_000;
+/** A first one that makes others wait must send so many bytes in so many milliseconds. */
 const PROGRESS_BYTES = 64 * 1024;
+const PATIENCE_MS = 10_000;
+
+/** Milliseconds for which a first one may make others wait, however fast it sends. */
 const MOST_MS = 120_000;
 
 /** Bytes of a frame: what a waiting connection wants at least. */

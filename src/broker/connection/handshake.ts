@@ -1,7 +1,7 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
-import { PROTOCOL_HEADER } from "../../amqp/protocol.ts";
+import { FRAME_MIN_BYTES, PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { readCredentials } from "../login/credentials.ts";
@@ -9,12 +9,7 @@ import { CrowdedError } from "../login/fair_queue.ts";
 import { type Field, type Table, tableOf, textOf } from "../wire/fields.ts";
 import { FrameError, FrameSource } from "../net/inbox.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
-import {
-  HANDSHAKE_BYTES,
-  HANDSHAKE_FRAME_MAX,
-  LEAST_FRAME_MAX,
-  type Limits,
-} from "../net/limits.ts";
+import { HANDSHAKE_BYTES, HANDSHAKE_FRAME_MAX, type Limits } from "../net/limits.ts";
 import {
   type Arguments,
   decodeArguments,
@@ -198,7 +193,7 @@ class Handshake {
     await this.#send("connection.tune", { channelMax: channels, frameMax, heartbeat });
     const chosen = await this.#expect("connection.tune-ok");
     await this.#checkLimit("channel_max", chosen.channelMax, 1, channels);
-    await this.#checkLimit("frame_max", chosen.frameMax, LEAST_FRAME_MAX, frameMax);
+    await this.#checkLimit("frame_max", chosen.frameMax, FRAME_MIN_BYTES, frameMax);
     return chosen;
   }
 

@@ -1,4 +1,4 @@
-/** What one broker grants to strangers. Units in the names or beside them. */
+/** What a broker grants to its clients, whoever they are. */
 
 export interface Limits {
   connections: number;
@@ -16,15 +16,15 @@ export interface Limits {
   pendingBytes: number;
   /** Time for the handshake, TLS included. */
   handshakeMs: number;
-  /** How long a client that may be guessing passwords waits for its refusal. */
+  /** Time that a client with a wrong password waits for its refusal: it may be guessing. */
   distrustMs: number;
-  /** How long one waits for the end that broke the protocol before it was open. */
+  /** Time that a client which breaks the protocol during the handshake waits for its end. */
   silenceMs: number;
   /** Time a delivery may stay unacknowledged; x-consumer-timeout changes it for a queue. */
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
   memoryBytes: number;
-  /** Publishers are blocked when the disk of the data has less bytes free. */
+  /** Publishers are blocked while the disk of the data has less free. */
   diskFreeBytes: number;
 }
 
@@ -45,11 +45,8 @@ export const DEFAULT_LIMITS: Limits = {
   diskFreeBytes: 50_000_000,
 };
 
-/** Largest frame of a client that has not logged in: of those there may be many. */
+/** Bytes of the largest frame of a client that has not logged in: of those there may be many. */
 export const HANDSHAKE_FRAME_MAX = 4_096;
 
 /** Bytes that a client may send before its login is done, heartbeats included. */
 export const HANDSHAKE_BYTES = 65_536;
-
-/** The smallest frame_max that AMQP allows a client to ask for. */
-export const LEAST_FRAME_MAX = 4_096;
