@@ -6,25 +6,12 @@
  * keep neither bytes that are no UTF-8 nor every type (decimals, single floats).
  */
 import type { Task, TaskProperties } from "../../task/task.ts";
+import { BASIC_PROPERTIES, type BasicProperty } from "../protocol.ts";
 import { AMQPView } from "./view.ts";
 
-/** In the order of their flags, from the highest bit on. */
-const NAMES = [
-  "contentType",
-  "contentEncoding",
-  "headers",
-  "deliveryMode",
-  "priority",
-  "correlationId",
-  "replyTo",
-  "expiration",
-  "messageId",
-  "timestamp",
-  "type",
-  "userId",
-  "appId",
-] as const;
-type Name = typeof NAMES[number];
+type Name = Exclude<BasicProperty, "clusterId">;
+/** The last one, clusterId, is for brokers among themselves, and the package does not know it. */
+const NAMES = BASIC_PROPERTIES.filter((name): name is Name => name !== "clusterId");
 
 const FLAGS_BYTES = 2;
 const TABLE_SIZE_BYTES = 4;

@@ -5,10 +5,10 @@
 
 import { ByteReader, type ByteWriter, MalformedError } from "../wire/bytes.ts";
 import type { Content } from "../message/content.ts";
+import { copiesOf } from "../message/copies.ts";
 import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
-import { type Table, textOf } from "../wire/fields.ts";
 import { LARGE_BYTES, type Publication, publicationOf } from "../message/message.ts";
 import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -104,7 +104,7 @@ export class Publishing {
     const exchange = this.#exchangeOf(target);
     const expiration = expirationOf(header.text("expiration"));
     checkProperties(header, this.#session.user);
-    const copies = header.hasCopies ? this.#copies() : [];
+    const copies = header.hasCopies ? copiesOf(header.headers()) : [];
     const content = this.#forReceivers(received);
     const publication = publicationOf(content, header, expiration);
     if (this.#held !== undefined) {
@@ -231,12 +231,6 @@ export class Publishing {
     this.#session.touch();
   }
 
-  /** Further routing keys of the sender. */
-  #copies(): string[] {
-    const headers = this.#header.headers();
-    return ["CC", "BCC"].flatMap((name) => copiesIn(headers, name));
-  }
-
   /** As receivers see it: without BCC, and with an address for their replies. */
   #forReceivers(content: Content): Content {
     const header = this.#header;
@@ -313,15 +307,4 @@ function expirationReason(text: string): string {
   if (/^\d+$/.test(text)) return `{value_too_large,${text}}`;
   const digits = /^[+-]?\d+/.exec(text)?.[0] ?? "";
   return digits === "" ? "no_integer" : `{leftover_string,"${text.slice(digits.length)}"}`;
-}
-
-function copiesIn(headers: Table, name: string): string[] {
-  const field = headers.get(name);
-  if (field === undefined) return [];
-  if (field.type !== "array") {
-    throw preconditionFailed(
-      `invalid message: {unacceptable_type_in_header,"${name}",${field.type}}`,
-    );
-  }
-  return field.value.map(textOf).filter((key) => key !== undefined);
 }

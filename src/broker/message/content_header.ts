@@ -6,32 +6,13 @@
  * unchanged. Here they are checked, looked into, and rewritten around what stays as it is.
  */
 
+import { BASIC_PROPERTIES, type BasicProperty } from "../../amqp/protocol.ts";
 import { ByteReader, ByteWriter, decodeText, MalformedError, readLong } from "../wire/bytes.ts";
 import type { Content } from "./content.ts";
 import { MAX_DEPTH, readTable, type Table, writeField } from "../wire/fields.ts";
 
-/** The properties in wire order; the first has the highest flag bit. */
-const PROPERTIES = [
-  "contentType",
-  "contentEncoding",
-  "headers",
-  "deliveryMode",
-  "priority",
-  "correlationId",
-  "replyTo",
-  "expiration",
-  "messageId",
-  "timestamp",
-  "type",
-  "userId",
-  "appId",
-  "clusterId",
-] as const;
-
-export type PropertyName = (typeof PROPERTIES)[number];
-
-const INDEX = Object.fromEntries(PROPERTIES.map((name, index) => [name, index])) as Record<
-  PropertyName,
+const INDEX = Object.fromEntries(BASIC_PROPERTIES.map((name, index) => [name, index])) as Record<
+  BasicProperty,
   number
 >;
 
@@ -42,8 +23,8 @@ const PROPERTIES_AT = 14;
 export class ContentHeader {
   /** The bytes last scanned. Only valid until the next {@link scan}. */
   #bytes: Uint8Array = new Uint8Array();
-  readonly #starts = new Int32Array(PROPERTIES.length);
-  readonly #ends = new Int32Array(PROPERTIES.length);
+  readonly #starts = new Int32Array(BASIC_PROPERTIES.length);
+  readonly #ends = new Int32Array(BASIC_PROPERTIES.length);
   #start = 0;
 
   bodySize = 0;
@@ -63,7 +44,7 @@ export class ContentHeader {
     const flags = bytes[start + FLAGS_AT]! * 256 + bytes[start + FLAGS_AT + 1]!;
     if ((flags & 3) !== 0) throw new MalformedError("a content header has unknown properties");
     let position = start + PROPERTIES_AT;
-    for (let index = 0; index < PROPERTIES.length; index++) {
+    for (let index = 0; index < BASIC_PROPERTIES.length; index++) {
       this.#starts[index] = position;
       if ((flags & (0x8000 >> index)) !== 0) position = this.#skip(index, position, end);
       this.#ends[index] = position;
@@ -79,7 +60,7 @@ export class ContentHeader {
 
   #skip(index: number, position: number, end: number): number {
     const bytes = this.#bytes;
-    switch (PROPERTIES[index]) {
+    switch (BASIC_PROPERTIES[index]) {
       case "headers":
         return this.#skipHeaders(position, end);
       case "deliveryMode":
@@ -104,12 +85,12 @@ export class ContentHeader {
     return tableEnd;
   }
 
-  has(name: PropertyName): boolean {
+  has(name: BasicProperty): boolean {
     return this.#ends[INDEX[name]]! > this.#starts[INDEX[name]]!;
   }
 
   /** A short string property, or undefined when it is absent. */
-  text(name: PropertyName): string | undefined {
+  text(name: BasicProperty): string | undefined {
     const start = this.#starts[INDEX[name]]!;
     const end = this.#ends[INDEX[name]]!;
     return end > start ? decodeText(this.#bytes, start + 1, end) : undefined;
@@ -136,7 +117,7 @@ export class ContentHeader {
     writer.append(this.#bytes.subarray(this.#start, this.#start + FLAGS_AT));
     writer.short(0);
     let flags = 0;
-    for (let index = 0; index < PROPERTIES.length; index++) {
+    for (let index = 0; index < BASIC_PROPERTIES.length; index++) {
       const before = writer.length;
       this.#rewriteProperty(writer, index, changes);
       if (writer.length > before) flags |= 0x8000 >> index;
@@ -147,7 +128,7 @@ export class ContentHeader {
   }
 
   #rewriteProperty(writer: ByteWriter, index: number, changes: HeaderChanges): void {
-    const name = PROPERTIES[index]!;
+    const name = BASIC_PROPERTIES[index]!;
     if (name === "expiration" && changes.dropExpiration) return;
     if (name === "replyTo" && changes.replyTo !== undefined) {
       return writer.shortstr(changes.replyTo);

@@ -1,9 +1,9 @@
 /** The `x-` arguments of a queue: checked in RabbitMQ's words, then plain values. */
 
+import type { QueueType } from "../../task/topology.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import { type Field, integerOf, type Table, textOf } from "../wire/fields.ts";
 
-export type QueueType = "classic" | "quorum";
 export type Overflow = "drop-head" | "reject-publish" | "reject-publish-dlx";
 
 export interface QueueArguments {
@@ -50,7 +50,7 @@ interface Where {
 interface Rule {
   check: Check;
   /** Queue types that know the argument; absent for all. */
-  only?: "classic" | "quorum" | "stream";
+  only?: QueueType | "stream";
 }
 
 /**

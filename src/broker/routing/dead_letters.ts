@@ -1,9 +1,10 @@
 /** Dead letters: where a message goes that its queue gives up, and what is written on it. */
 
 import { Content } from "../message/content.ts";
+import { shownCopies } from "../message/copies.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
-import { type Field, type Table, textOf } from "../wire/fields.ts";
+import { type Field, type Table } from "../wire/fields.ts";
 import { type Message, type Publication, publicationOf } from "../message/message.ts";
 import { addressOf, readAddress } from "../message/address.ts";
 import { deathHeaders, type DeathReason, isCycle, recordDeath } from "../message/deaths.ts";
@@ -170,7 +171,7 @@ function rewrite({ queue, reason }: DeadLetter, content: Content): Rewritten {
   const header = new ContentHeader().scanOf(content);
   const address = readAddress(content.address);
   const headers = header.headers();
-  const routingKeys = [address.routingKey, ...copiesOf(headers)];
+  const routingKeys = [address.routingKey, ...shownCopies(headers)];
   const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
   const deaths = recordDeath(headers, {
     queue: queue.name,
@@ -186,11 +187,4 @@ function rewrite({ queue, reason }: DeadLetter, content: Content): Rewritten {
   });
   const letter = Content.join(addressOf(deadLetterExchange!, keys[0]!), changed, content.body);
   return { publication: publicationOf(letter, header, undefined), keys, headers, deaths };
-}
-
-/** Further routing keys that a publisher named in the CC header. */
-function copiesOf(headers: Table): string[] {
-  const copies = headers.get("CC");
-  if (copies?.type !== "array") return [];
-  return copies.value.map(textOf).filter((key) => key !== undefined);
 }
