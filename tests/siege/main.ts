@@ -1,6 +1,7 @@
 /**
- * `deno task siege [--seconds N] [NAME]...`: what a bystander waits at most while each attack lasts.
- * NAME is a part of an attack's name. Ends with 1 when somebody waited too long, the broker took too
+ * `deno task siege [--seconds N] [NAME]...`: what a bystander waits at most while each attack lasts,
+ * as it was, and (quiet) without what it waited for a processor that others had; how long the broker
+ * computed meanwhile; its memory. NAME is a part of an attack's name. Ends with 1 when somebody waited too long, the broker took too
  * much memory, or died.
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -24,15 +25,24 @@ for (const attack of ATTACKS) {
   });
   const fault = faultOf(result);
   if (fault !== undefined) failures++;
-  const wait = `${Math.round(result.longest)} ms`.padStart(9);
+  const wait = ms(result.longest);
+  const quiet = ms(result.longestUnstarved);
+  const computed = ms(result.mostComputed);
   const memory = showMemory(result.memory).padStart(7);
   const rounds = `${result.rounds}`.padStart(5);
-  print(`${attack.name.padEnd(44)} ${wait} ${memory} ${rounds} rounds  ${fault ?? ""}`);
+  print(
+    `${attack.name.padEnd(60)} ${wait}, quiet ${quiet}, computed ${computed} ${memory} ` +
+      `${rounds} rounds  ${fault ?? ""}`,
+  );
 }
 Deno.exit(failures > 0 ? 1 : 0);
 
 function print(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function ms(milliseconds: number): string {
+  return `${Math.round(milliseconds)} ms`.padStart(8);
 }
 
 function showMemory(bytes: number | undefined): string {

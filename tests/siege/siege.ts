@@ -162,7 +162,7 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
   });
   const siege = new Siege(await portOf(broker), broker.pid, options);
   await using bystander = spawnDeno(new URL("./bystander.ts", import.meta.url), {
-    args: [`${siege.port}`],
+    args: [`${siege.port}`, `${siege.pid}`],
     stdin: "open",
     killOnDispose: true,
   });
