@@ -312,6 +312,10 @@ export class Broker implements QueueHost {
     this.#deadLetters.add(queue, message, reason);
   }
 
+  get isDying(): boolean {
+    return this.#deadLetters.isCrowded;
+  }
+
   settleDeadLetters(): void {
     this.scheduler.rush(this.#deadLetters, SETTLE_MS);
   }

@@ -111,3 +111,75 @@ Deno.test("a small message does not wait for large contents that are under way",
   await channel.publish({ routingKey: "q" }, "small");
   await channel.expect("basic.ack");
 });
+
+Deno.test("a publish to very many queues is in all of them when it is confirmed, or its sender has gone", async () => {
+  const queues = 700;
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+  for (let n = 0; n < queues; n++) {
+    await channel.send("queue.declare", { queue: `q${n}`, noWait: true });
+    await channel.send("queue.bind", { queue: `q${n}`, exchange: "all", noWait: true });
+  }
+  await channel.call("confirm.select");
+  await peer.sendBytes(concat([
+    method(1, "basic.publish", { exchange: "all" }),
+    ...content(1, "confirmed"),
+    // It is one of the last, and goes meanwhile or after that.
+    method(1, "queue.delete", { queue: `q${queues - 1}`, noWait: true }),
+  ]));
+  await channel.expect("basic.ack");
+  await using other = await openPeer(broker.port);
+  const leaving = await other.open();
+  await leaving.send("basic.publish", { exchange: "all" });
+  await other.sendBytes(concat(content(1, "left behind")));
+  await leaving.call("channel.close", { replyCode: 200 });
+  for (let n = 0; n < queues - 1; n++) assertEquals(await countOf(channel, `q${n}`), 2);
+});
+
+Deno.test("a dead letter for very many queues is in each of them once", async () => {
+  const queues = 700;
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+  const args = { "x-dead-letter-exchange": "all" };
+  await channel.call("queue.declare", { queue: "work", durable: true, arguments: args });
+  for (let n = 0; n < queues; n++) {
+    await channel.send("queue.declare", { queue: `q${n}`, durable: true, noWait: true });
+    await channel.send("queue.bind", { queue: `q${n}`, exchange: "all", noWait: true });
+  }
+  for (let n = 0; n < 3; n++) {
+    await channel.publish({ routingKey: "work" }, `${n}`, { deliveryMode: 2 });
+  }
+  await channel.call("basic.consume", { queue: "work" });
+  for (let n = 0; n < 3; n++) await channel.expectContent();
+  await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: false });
+  await waitUntil("the letters", async () => await countOf(channel, `q${queues - 1}`) === 3);
+  for (let n = 0; n < queues; n++) assertEquals(await countOf(channel, `q${n}`), 3);
+  await channel.call("basic.consume", { queue: "q0", noAck: true });
+  for (let n = 0; n < 3; n++) assertEquals((await channel.expectContent()).text, `${n}`);
+});
+
+Deno.test("who publishes what dies at once is held back while its letters wait", async () => {
+  const count = 30_000;
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "dead" });
+  await channel.call("queue.declare", {
+    queue: "full",
+    arguments: {
+      "x-max-length": 0,
+      "x-dead-letter-exchange": "",
+      "x-dead-letter-routing-key": "dead",
+    },
+  });
+  await peer.sendBytes(publishes("full", 0, count));
+  // Its turn comes after the publishes, and most of the letters are sent by then.
+  const sent = await countOf(channel, "dead");
+  assert(sent >= count - 2_000, `only ${sent} of ${count} letters were sent`);
+  await waitUntil("the letters", async () => await countOf(channel, "dead") === count);
+});

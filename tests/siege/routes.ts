@@ -24,6 +24,27 @@ const FANOUT: Attack = {
   },
 };
 
+const WIDE_FANOUT: Attack = {
+  name: "a fanout to 10,000 durable queues",
+  async run(siege) {
+    const peer = await siege.peer();
+    const channel = await peer.open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    await peer.sendBytes(concat(Array.from({ length: siege.size(10_000, 2_000) }, (_, n) => {
+      return concat([
+        method(1, "queue.declare", { queue: `f${n}`, durable: true, noWait: true }),
+        method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
+      ]);
+    })));
+    await channel.call("confirm.select");
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    await attacker.send(publishes(siege.size(1_000, 100), { exchange: "all" }, PERSISTENT));
+    await siege.over;
+  },
+};
+
 const LARGE_FANOUT: Attack = {
   name: "bodies of 1 MB to 300 queues",
   async run(siege) {
@@ -114,4 +135,4 @@ const BINDING: Attack = {
   },
 };
 
-export const ROUTES: readonly Attack[] = [FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING];
+export const ROUTES: readonly Attack[] = [FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING, WIDE_FANOUT];

@@ -64,6 +64,8 @@ export interface ChannelHost extends Taker {
    * channel ends before. The connection's next frame waits.
    */
   finishFirst(channel: number, work: Work, then: () => void): void;
+  /** Work that goes on whatever becomes of its channel and connection. */
+  outlive(work: Work): void;
   /** Ends a channel outside of any method. */
   fail(channel: number, fault: Fault): void;
 }

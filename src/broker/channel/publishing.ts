@@ -15,6 +15,7 @@ import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
+import { Spread } from "./spread.ts";
 import type { ChannelHost } from "./host.ts";
 
 /** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
@@ -49,6 +50,8 @@ export class Publishing {
   readonly #header = new ContentHeader();
   readonly #assembly: Assembly;
   #target: Target | undefined;
+  /** A publish that is on its way to very many queues. */
+  #spread: Spread | undefined;
   /** Undefined: nothing is confirmed. */
   #confirms: Confirms | undefined;
 
@@ -113,8 +116,21 @@ export class Publishing {
       return;
     }
     this.#assembly.giveBack();
-    const result = this.#publish(publication, target, copies, exchange);
-    this.#confirms?.add(result);
+    const spread = this.#publish(publication, target, copies, exchange);
+    if (spread === undefined) return void this.#confirms?.add("unrouted");
+    spread.step();
+    if (spread.isDone) this.#confirms?.add(spread.result);
+    if (!spread.isDone || spread.isCrowded) this.#goOn(spread);
+  }
+
+  /** The next frame waits until all queues have it, and their dead letters are not too many. */
+  #goOn(spread: Spread): void {
+    const wasDone = spread.isDone;
+    this.#spread = spread;
+    this.#session.finishFirst(this.#channel, spread, () => {
+      this.#spread = undefined;
+      if (!wasDone) this.#confirms?.add(spread.result);
+    });
   }
 
   /** From now on publishes are numbered and confirmed. */
@@ -144,7 +160,9 @@ export class Publishing {
     for (const { publication, target, copies } of publishes) {
       const exchange = vhost.findExchange(target.exchange);
       if (exchange === undefined) continue;
-      if (this.#publish(publication, target, copies, exchange) === "refused") accepted = false;
+      const spread = this.#publish(publication, target, copies, exchange);
+      spread?.finish();
+      if (spread?.result === "refused") accepted = false;
     }
     return accepted;
   }
@@ -159,31 +177,24 @@ export class Publishing {
     return exchange;
   }
 
+  /** @returns its way to the queues, to be gone; undefined: it leads to none */
   #publish(
     publication: Publication,
     target: Target,
     copies: string[],
     exchange: Exchange,
-  ): "accepted" | "refused" | "unrouted" {
+  ): Spread | undefined {
     if (target.exchange === "" && target.routingKey.startsWith(REPLY_TO)) {
-      this.#reply(publication, target);
-      return "unrouted";
+      return void this.#reply(publication, target);
     }
     const queues = this.#routeOf(publication, target, copies, exchange);
     if (queues.length === 0) {
       if (target.mandatory) this.#return(publication.content);
       else free(publication.content);
-      return "unrouted";
+      return undefined;
     }
-    if (queues.length > 1) {
-      publication.content.share();
-      this.#session.spread(queues.length);
-    }
-    let accepted = true;
-    for (const queue of queues) {
-      if (!queue.publish(publication)) accepted = false;
-    }
-    return accepted ? "accepted" : "refused";
+    if (queues.length > 1) this.#session.spread(queues.length);
+    return new Spread(publication, queues);
   }
 
   #routeOf(
@@ -244,8 +255,9 @@ export class Publishing {
     return content.withHeader(header.rewrite(changes));
   }
 
-  /** The channel is over. */
+  /** The channel is over. What it has begun to publish gets to all queues. */
   end(): void {
+    if (this.#spread !== undefined) this.#session.outlive(this.#spread);
     this.#confirms?.end();
     this.#assembly.giveBack();
   }

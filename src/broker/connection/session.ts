@@ -133,6 +133,10 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.#reading.finishFirst(channel, work, then);
   }
 
+  outlive(work: Work): void {
+    this.#host.scheduler.add(work);
+  }
+
   handle(method: Method): void {
     switch (method.name) {
       case "connection.close":

@@ -31,6 +31,8 @@ export interface QueueHost {
   readonly scheduler: Scheduler;
   /** Takes a dead message; it must call {@link Queue.bury} when the message is dealt with. */
   deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
+  /** So many dead letters wait to be sent, of all queues together, that no more should die. */
+  readonly isDying: boolean;
   /** Publishes the dead letters so far: what changes next must not change where they go. */
   settleDeadLetters(): void;
   /** Deletes a queue that nobody needs any more. */
@@ -227,7 +229,8 @@ export class Queue implements Work {
 
   /** Whether so many dead letters wait that no more should die. */
   get isDying(): boolean {
-    return this.dying >= MOST_DYING && !this.#host.store.lastCommitFailed;
+    if (this.dying < MOST_DYING && !this.#host.isDying) return false;
+    return this.dying > 0 && !this.#host.store.lastCommitFailed;
   }
 
   #takeLive(fresh: Message | undefined): Message | "busy" | undefined {

@@ -15,6 +15,12 @@ import type { VirtualHost } from "./virtual_host.ts";
 /** Milliseconds after which a letter is tried again whose target was missing or full. */
 const RETRY_MS = 1_000;
 
+/** Queues that take a letter in one go. Where there are more it goes on after what that has caused. */
+const PIECE = 256;
+
+/** Letters that may wait, of all queues together, before those who cause more are held back. */
+const MOST_WAITING = 10_000;
+
 interface DeadLetter {
   queue: Queue;
   message: Message;
@@ -40,6 +46,8 @@ export class DeadLetters implements Work {
   readonly #onFault: (error: unknown) => void;
   /** What died of its own, and what died of the letters sent before; the last is the next. */
   #levels: Level[] = [{ letters: [], next: 0 }];
+  /** How many wait, those that are kept not counted. */
+  #waiting = 0;
   /** What the letter that is being sent has caused. */
   #caused: DeadLetter[] | undefined;
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
@@ -61,8 +69,14 @@ export class DeadLetters implements Work {
     this.#schedule = schedule;
   }
 
+  /** So many letters wait that no more should be caused. */
+  get isCrowded(): boolean {
+    return this.#waiting >= MOST_WAITING;
+  }
+
   add(queue: Queue, message: Message, reason: DeathReason): void {
     queue.dying++;
+    this.#waiting++;
     this.#push({ queue, message, reason, takenBy: new Set() });
   }
 
@@ -82,15 +96,19 @@ export class DeadLetters implements Work {
       const letter = this.#next();
       if (letter === undefined) return false;
       const caused: DeadLetter[] = this.#caused = [];
+      let isDone = true;
       try {
-        this.#send(letter);
+        isDone = this.#send(letter);
       } catch (error) {
         // Its message stays stored.
         this.#onFault(error);
       }
       this.#caused = undefined;
-      letter.queue.dying--;
-      letter.queue.sentLetters++;
+      if (isDone) {
+        this.#waiting--;
+        letter.queue.dying--;
+        letter.queue.sentLetters++;
+      } else this.#levels.at(-1)!.next--;
       if (caused.length > 0) this.#levels.push({ letters: caused, next: 0 });
       if (slice.isOver) return !this.isEmpty;
     }
@@ -108,16 +126,26 @@ export class DeadLetters implements Work {
     }
   }
 
-  #send(letter: DeadLetter): void {
+  /** @returns whether it is done; else there are more queues to have it */
+  #send(letter: DeadLetter): boolean {
     const { queue, message } = letter;
     // What is stored goes with its queue.
     const content = queue.deleted ? message.content : queue.contentOf(message);
     if (content !== null && content !== undefined) {
       const taken = this.#publish(letter, content);
-      const isKept = !taken && queue.arguments.deadLetterAtLeastOnce && !queue.deleted;
-      if (isKept) return this.#keep(letter);
-    } else if (!queue.deleted) return queue.setAside(message);
+      if (taken === "by some") return false;
+      const isKept = taken === "not by all" && queue.arguments.deadLetterAtLeastOnce &&
+        !queue.deleted;
+      if (isKept) {
+        this.#keep(letter);
+        return true;
+      }
+    } else if (!queue.deleted) {
+      queue.setAside(message);
+      return true;
+    }
     queue.bury(message);
+    return true;
   }
 
   #keep(letter: DeadLetter): void {
@@ -128,29 +156,32 @@ export class DeadLetters implements Work {
       for (const kept of this.#kept.splice(0)) {
         kept.queue.keptLetters--;
         kept.queue.dying++;
+        this.#waiting++;
         this.#push(kept);
       }
     });
   }
 
-  /** @returns whether it is in a queue, and in all that it belongs in */
-  #publish(letter: DeadLetter, content: Content): boolean {
+  /** @returns whether it is in a queue, and in all that it belongs in; or in some, and to go on */
+  #publish(letter: DeadLetter, content: Content): "by all" | "not by all" | "by some" {
     const { queue, reason, takenBy } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
-    if (exchange === undefined) return false;
+    if (exchange === undefined) return "not by all";
     const { publication, keys, headers, deaths } = rewrite(letter, content);
     const targets = new Set<Queue>();
     for (const routingKey of keys) {
       vhost.route(exchange, { routingKey, headers: () => headers }, targets);
     }
     if (targets.size > 1) publication.content.share();
+    const most = takenBy.size + PIECE;
     for (const target of targets) {
+      if (takenBy.size >= most) return "by some";
       // A cycle that no consumer took part in would never end.
       if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
       else if (!takenBy.has(target) && target.publish(publication)) takenBy.add(target);
     }
-    return takenBy.size > 0 && targets.isSubsetOf(takenBy);
+    return takenBy.size > 0 && targets.isSubsetOf(takenBy) ? "by all" : "not by all";
   }
 }
 

@@ -1,0 +1,63 @@
+/**
+ * A publish on its way to its queues. Very many take it piece by piece: it is confirmed when all have
+ * it, and a crash before that leaves it in some of them.
+ */
+
+import type { Publication } from "../message/message.ts";
+import type { Queue } from "../queue/queue.ts";
+import type { Slice, Work } from "../../time/scheduler.ts";
+
+/** Queues between two looks at the clock, and those that take a publish in one go. */
+const PIECE = 256;
+
+export class Spread implements Work {
+  readonly #publication: Publication;
+  readonly #queues: readonly Queue[];
+  /** Index of the first one that has not been asked. */
+  #next = 0;
+  #isRefused = false;
+
+  /** @param queues at least one */
+  constructor(publication: Publication, queues: readonly Queue[]) {
+    this.#publication = publication;
+    this.#queues = queues;
+    if (queues.length > 1) publication.content.share();
+  }
+
+  get isDone(): boolean {
+    return this.#next === this.#queues.length;
+  }
+
+  /** What became of it, once it is done: refused if one of the queues did not take it. */
+  get result(): "accepted" | "refused" {
+    return this.#isRefused ? "refused" : "accepted";
+  }
+
+  /** Goes on with the next piece. */
+  step(): void {
+    const end = Math.min(this.#next + PIECE, this.#queues.length);
+    while (this.#next < end) {
+      const queue = this.#queues[this.#next++]!;
+      // It may have gone since the last piece.
+      if (!queue.deleted && !queue.publish(this.#publication)) this.#isRefused = true;
+    }
+  }
+
+  /** In one go, however many they are. */
+  finish(): void {
+    while (!this.isDone) this.step();
+  }
+
+  work(slice: Slice): boolean {
+    while (!this.isDone) {
+      this.step();
+      if (slice.isOver) break;
+    }
+    return !this.isDone || this.isCrowded;
+  }
+
+  /** So many dead letters of a queue wait to be sent that no more should be caused. */
+  get isCrowded(): boolean {
+    return this.#queues.some((queue) => queue.isDying);
+  }
+}
