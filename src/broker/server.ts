@@ -13,7 +13,8 @@ import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
 import type { DeathReason } from "./message/deaths.ts";
 import type { Message } from "./message/message.ts";
-import type { Queue, QueueHost } from "./queue/queue.ts";
+import type { Queue } from "./queue/queue.ts";
+import type { QueueHost } from "./queue/host.ts";
 import { ReplyTo } from "./channel/reply_to.ts";
 import { Session, type SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/schema.ts";
@@ -70,7 +71,7 @@ const CLOCK_MS = 1_000;
 const SHUTDOWN_MS = 2_000;
 
 /** A running broker. */
-export class Broker implements QueueHost {
+export class Broker implements QueueHost<Queue> {
   readonly store: Store;
   readonly memory: MemoryUse;
   readonly deadlines = new Deadlines((error) => this.#logFault(error));

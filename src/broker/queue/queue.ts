@@ -7,37 +7,19 @@
 
 import { now } from "../../time/clock.ts";
 import { ConsumerList, type QueueConsumer } from "./consumers.ts";
-import type { Deadlines } from "../../time/deadlines.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import { Disuse } from "./disuse.ts";
 import { Expiry, expiryOf } from "./expiry.ts";
 import { letGo, release } from "./held.ts";
-import type { MemoryUse } from "./lane.ts";
+import type { QueueHost } from "./host.ts";
 import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
 import type { Content } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
 import { isTooLong, type QueueArguments, type QueueIdentity } from "./arguments.ts";
-import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
+import type { Slice, Work } from "../../time/scheduler.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
-import type { Store } from "../store/store.ts";
-
-/** What a queue uses and whom it tells. */
-export interface QueueHost {
-  readonly store: Store;
-  readonly memory: MemoryUse;
-  readonly deadlines: Deadlines;
-  readonly scheduler: Scheduler;
-  /** Takes a dead message; it must call {@link Queue.bury} when the message is dealt with. */
-  deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
-  /** So many dead letters wait to be sent, of all queues together, that no more should die. */
-  readonly isDying: boolean;
-  /** Publishes the dead letters so far: what changes next must not change where they go. */
-  settleDeadLetters(): void;
-  /** Deletes a queue that nobody needs any more. */
-  deleteQueue(queue: Queue): void;
-}
 
 /** Dead letters of a queue that may wait to be sent before more of its messages expire. */
 const MOST_DYING = 1_000;
@@ -74,7 +56,7 @@ export class Queue implements Work {
   /** How many were sent so far. Written by the dead letters. */
   sentLetters = 0;
 
-  readonly #host: QueueHost;
+  readonly #host: QueueHost<Queue>;
   readonly #ready: ReadyMessages;
   readonly #disuse: Disuse;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
@@ -82,7 +64,7 @@ export class Queue implements Work {
   readonly #expiry: Expiry;
   readonly #rereading: Rereading;
 
-  constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost) {
+  constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost<Queue>) {
     this.identity = identity;
     this.name = identity.name;
     this.vhost = identity.vhost;

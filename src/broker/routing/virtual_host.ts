@@ -15,7 +15,8 @@ import { assertSameExchange, assertSameQueue } from "./equivalence.ts";
 import { assertOpen, ExclusiveQueues, locked } from "./exclusive_queues.ts";
 import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
 import { encodeTable, readTable, type Table } from "../wire/fields.ts";
-import { Queue, type QueueHost } from "../queue/queue.ts";
+import { Queue } from "../queue/queue.ts";
+import type { QueueHost } from "../queue/host.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
 import type { Subject } from "../store/definition_changes.ts";
 import type { StoredBinding, StoredExchange, StoredQueue } from "../store/definitions.ts";
@@ -33,7 +34,7 @@ export interface BindingRequest {
 
 export class VirtualHost {
   readonly name: string;
-  readonly #host: QueueHost;
+  readonly #host: QueueHost<Queue>;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #queues = new Map<string, Queue>();
   readonly #exclusive = new ExclusiveQueues();
@@ -42,7 +43,7 @@ export class VirtualHost {
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
   version = 0;
 
-  constructor(name: string, host: QueueHost) {
+  constructor(name: string, host: QueueHost<Queue>) {
     this.name = name;
     this.#host = host;
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
