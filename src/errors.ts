@@ -9,6 +9,8 @@
 /** Exit statuses of all binaries: sysexits(3), then the shell's 126 and 127. */
 export const EXIT = {
   ok: 0,
+  /** A task that was waited for is dead, and its work had no exit status of its own. */
+  dead: 1,
   /** The command line is wrong. */
   usage: 64,
   /** The input is there but cannot be used. */

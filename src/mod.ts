@@ -60,11 +60,13 @@ export {
   RetryTask,
 } from "./handlers/module.ts";
 export { ChannelError, ConnectionError, TaskError, ToolError, UsageError } from "./errors.ts";
+export type { CallOptions } from "./front/calls.ts";
 export type { PublishRecordOptions, Tasks } from "./front/tasks.ts";
+export { DeadTaskError, type TaskAnswer, type TaskProgress } from "./task/answer.ts";
 export { RecordError, type RecordInput } from "./task/record.ts";
 export type { Fields, Logger } from "./observe/log.ts";
 export type { RetryPolicy } from "./task/retry.ts";
-export type { TaskContext } from "./task/handler.ts";
+export type { Progress, TaskContext } from "./task/handler.ts";
 export type { Task, TaskProperties } from "./task/task.ts";
 
 /** AMQP's short strings. */

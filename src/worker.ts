@@ -43,8 +43,8 @@ it is to end.`,
   begins an argument before "--", it goes to NAME.dead. The environment has TASK_ID, TASK_QUEUE,
   TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT, TASK_MAX_ATTEMPTS, TASK_REDELIVERED,
   TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY, TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP,
-  TASK_DEADLINE (seconds since 1970), TASK_META_FILE (everything about the task, as JSON) and
-  TASK_SNOOZE_FILE. TASK_ID stays the same over retries; a task that was sent without an id gets
+  TASK_DEADLINE (seconds since 1970), TASK_META_FILE (everything about the task, as JSON),
+  TASK_SNOOZE_FILE and TASK_PROGRESS_FILE (see Answers). TASK_ID stays the same over retries; a task that was sent without an id gets
   one with its first retry. AMQP_URL, WORK_QUEUE and TASK_* of the worker's own environment are
   left out: a command that sends the next task needs --pass-url, and names its queue. Exit status:
     0              done
@@ -63,6 +63,14 @@ it is to end.`,
   whose name is RetryTask may have delayMs. It shares the worker's thread: code that computes for
   half a minute without an await stops the heartbeats, and the broker gives its task to another
   worker; such work is a command's. A compiled worker takes JavaScript only.`,
+    ],
+    [
+      "Answers",
+      `  Who waits for a task (its reply_to) is sent what the command wrote to stdout, what the module
+  returned (text, bytes, or as JSON) or what the web application answered, at most 1 MiB of it; of a
+  dead task why. The answer is sent before the task is acknowledged, with the task's correlation id
+  and headers task-*. Who asked for it is told how far the work is: context.progress(done, total),
+  or the last line of TASK_PROGRESS_FILE, such as 3/10, 30% or words.`,
     ],
     [
       "Web applications",
@@ -147,6 +155,7 @@ async function run(host: Host): Promise<number> {
     ackEarly: values.ack === "early",
     killOnDisconnect: values["on-disconnect"] === "kill",
     summarize: !tutorial,
+    reply: !values["no-reply"],
     exitWhenEmpty: values["exit-when-empty"],
     ...optional("timeoutMs", timeoutMs),
     ...optional("deadTtlMs", values["dead-ttl"]),

@@ -23,7 +23,15 @@ export interface PublisherOptions {
   readonly confirmTimeout?: number;
   /** A queue that must be there; looking it up costs no round trip of its own. */
   readonly queue?: string | undefined;
+  /**
+   * Takes the answers to tasks published with `replyTo` {@linkcode DIRECT_REPLY_TO}: they come on
+   * the channel on which those were published, and are gone with it.
+   */
+  readonly onAnswer?: ((message: AMQPMessage) => void) | undefined;
 }
+
+/** The name by which a channel asks for answers to itself. */
+export const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 /** Why nothing can be published on a channel any more. */
 type ChannelEnd = ChannelError | ConnectionError;
@@ -50,6 +58,8 @@ export class Publisher {
   readonly #confirmTimeout: number;
   /** By delivery tag, oldest first. */
   readonly #pending = new Map<number, Pending>();
+  /** Who waits for answers on this channel; told of its end. */
+  readonly #holders = new Set<(error: ChannelEnd) => void>();
   #nextTag = 1;
   #ended: ChannelEnd | undefined;
   #refused = false;
@@ -71,7 +81,7 @@ export class Publisher {
    * @throws {ChannelError} the queue of the options may not be used or is missing (404)
    */
   static open(transport: Transport, options: PublisherOptions = {}): Promise<Publisher> {
-    const { queue } = options;
+    const { queue, onAnswer } = options;
     return transport.onNewChannel(async (channel) => {
       const publisher = new Publisher(transport, channel, options);
       transport.watch(channel, { ended: (error) => publisher.#end(error) });
@@ -80,6 +90,7 @@ export class Publisher {
         queue === undefined
           ? undefined
           : transport.request("queue.declare", channel.queueDeclare(queue, { passive: true })),
+        onAnswer === undefined ? undefined : takeAnswers(transport, channel, onAnswer),
       ]);
       return publisher;
     });
@@ -94,9 +105,24 @@ export class Publisher {
     return this.#ended !== undefined || this.#refused;
   }
 
-  /** Publications that the broker has not confirmed yet. */
+  /** Publications that the broker has not confirmed yet, and those who wait for answers. */
   get pending(): number {
-    return this.#pending.size;
+    return this.#pending.size + this.#holders.size;
+  }
+
+  /**
+   * Counts as pending: the channel has to stay, because answers come on it.
+   *
+   * @param onEnd told of the channel's end, at once when it has ended
+   * @returns ends that
+   */
+  hold(onEnd: (error: ToolError) => void): () => void {
+    if (this.#ended !== undefined) onEnd(this.#ended);
+    else this.#holders.add(onEnd);
+    return () => {
+      if (!this.#holders.delete(onEnd) || !this.#refused || this.pending > 0) return;
+      this.close().catch(() => {});
+    };
   }
 
   /**
@@ -238,7 +264,22 @@ export class Publisher {
     refused?.reject(refusal(error));
     const doubt = inDoubt(error);
     for (const pending of lost) if (pending !== refused) pending.reject(doubt);
+    const holders = [...this.#holders];
+    this.#holders.clear();
+    for (const onEnd of holders) onEnd(error);
   }
+}
+
+async function takeAnswers(
+  transport: Transport,
+  channel: AMQPChannel,
+  onAnswer: (message: AMQPMessage) => void,
+): Promise<void> {
+  channel.deliver = onAnswer;
+  await transport.request(
+    "basic.consume",
+    channel.basicConsume(DIRECT_REPLY_TO, { noAck: true }, () => {}),
+  );
 }
 
 /**

@@ -203,6 +203,7 @@ export const WORKER_FLAGS = {
     help: "SQLite file of the ids that succeeded on this host; those are skipped",
   }),
   "dedupe-ttl": duration({ default: "1d", min: 1, help: "how long an id is kept there" }),
+  "no-reply": toggle({ help: "send no answers to those who wait for a task (its reply_to)" }),
   metrics,
   "exit-when-empty": toggle({ help: "end when the queues are empty" }),
   "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),

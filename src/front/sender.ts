@@ -5,6 +5,7 @@
 import type { Connector } from "../amqp/connection.ts";
 import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_link.ts";
+import type { Publisher, PublisherOptions } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import { ConnectionError, EXIT, isPassing, reason, TaskError, ToolError } from "../errors.ts";
@@ -17,6 +18,8 @@ export interface SenderOptions {
   readonly timeoutMs: number;
   /** What may be on its way at a time; more is refused. */
   readonly most: { readonly tasks: number; readonly bytes: number };
+  /** See {@linkcode PublisherOptions.onAnswer}. */
+  readonly onAnswer?: PublisherOptions["onAnswer"];
 }
 
 /** Pauses after a task that was refused or lost, in milliseconds; the last one repeats. */
@@ -39,8 +42,11 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    // The time of a task is over before.
-    this.#link = new PublishingLink(options.connector, { confirmTimeout: 2 * options.timeoutMs });
+    this.#link = new PublishingLink(options.connector, {
+      // The time of a task is over before.
+      confirmTimeout: 2 * options.timeoutMs,
+      onAnswer: options.onAnswer,
+    });
   }
 
   /** Tasks on their way. */
@@ -62,17 +68,22 @@ export class Sender {
   /**
    * Sends a task; resolves when the broker has confirmed it.
    *
+   * @param onPublish told where it is about to be published, each time
    * @throws {ToolError} too much is on its way (75), it was not confirmed in time or the signal
    *   aborted (75: it may be on the queue or not), or nobody can send it like this
    */
-  async send(task: Outgoing, signal?: AbortSignal): Promise<void> {
+  async send(
+    task: Outgoing,
+    signal?: AbortSignal,
+    onPublish?: (publisher: Publisher) => void,
+  ): Promise<void> {
     const { body } = task.publication;
     this.#admit(body.length);
     const attempt = new Attempt(this.#options.timeoutMs, signal);
     this.#attempts.add(attempt);
     this.#watch();
     try {
-      await this.#sendUntil(task, attempt);
+      await this.#sendUntil(task, attempt, onPublish);
     } finally {
       attempt.end();
       this.#attempts.delete(attempt);
@@ -114,12 +125,16 @@ export class Sender {
     this.#bytes += bytes;
   }
 
-  async #sendUntil(task: Outgoing, attempt: Attempt): Promise<void> {
+  async #sendUntil(
+    task: Outgoing,
+    attempt: Attempt,
+    onPublish: ((publisher: Publisher) => void) | undefined,
+  ): Promise<void> {
     for (let failures = 0;; failures++) {
       let link: OpenLink | undefined;
       try {
         link = await attempt.unlessOver(this.#link.open());
-        return await attempt.unlessOver(this.#publishOn(link, task, attempt));
+        return await attempt.unlessOver(this.#publishOn(link, task, attempt, onPublish));
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
         const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
@@ -138,6 +153,7 @@ export class Sender {
     link: OpenLink,
     { publication, queue, delayQueue }: Outgoing,
     attempt: Attempt,
+    onPublish: ((publisher: Publisher) => void) | undefined,
   ): Promise<void> {
     const { transport, publisher } = link;
     await this.#roomOn(transport, attempt);
@@ -149,6 +165,7 @@ export class Sender {
     await this.#roomOn(transport, attempt);
     // Whoever was told that it is over must not find it sent afterwards.
     if (attempt.isOver) return;
+    onPublish?.(publisher);
     try {
       await publisher.publish(publication);
     } finally {

@@ -2,7 +2,9 @@
 import type { Connector } from "../amqp/connection.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
 import { EXIT, reason, TaskError, ToolError } from "../errors.ts";
-import { readRecord, type RecordInput } from "../task/record.ts";
+import { readRecord, RecordError, type RecordInput } from "../task/record.ts";
+import { DeadTaskError, type TaskAnswer } from "../task/answer.ts";
+import { type CallOptions, Calls } from "./calls.ts";
 import { type Outgoing, outgoingOf } from "./outgoing.ts";
 import { Sender } from "./sender.ts";
 
@@ -44,7 +46,22 @@ export interface Tasks extends AsyncDisposable {
     options?: PublishRecordOptions,
   ): Promise<number>;
 
-  /** Waits for what is on its way, at most for its time, and disconnects. */
+  /**
+   * Publishes a task and waits for its answer: what the worker's command wrote to stdout, or its
+   * function returned. Retries are no answers. Nothing says that the task is undone when no answer
+   * comes.
+   *
+   * The connection of calls is one of its own. A call that was not confirmed when it is lost is sent
+   * again, as by `publish`; one that was confirmed rejects.
+   *
+   * @throws {RecordError} the record is none, or has a `reply_to`
+   * @throws {DeadTaskError} the task is dead; says why
+   * @throws {ToolError} no answer came in time; the connection was lost, or the queue closed; 10,000
+   *   calls are under way; or see `publish`
+   */
+  call(record: RecordInput, options?: CallOptions): Promise<TaskAnswer>;
+
+  /** Waits for what is on its way, at most for its time, and disconnects. Calls under way reject. */
   close(): Promise<void>;
 }
 
@@ -59,8 +76,13 @@ export interface TasksOptions {
 export class LivingTasks implements Tasks {
   readonly #queue: string;
   readonly #sender: Sender;
+  readonly #options: TasksOptions;
+  /** Made for the first call. */
+  #calls: Calls | undefined;
+  #isClosed = false;
 
   private constructor(options: TasksOptions) {
+    this.#options = options;
     this.#queue = options.queue;
     this.#sender = new Sender({ ...options, most: MOST });
   }
@@ -129,8 +151,25 @@ export class LivingTasks implements Tasks {
     );
   }
 
-  close(): Promise<void> {
-    return this.#sender.close();
+  async call(record: RecordInput, options: CallOptions = {}): Promise<TaskAnswer> {
+    const { task } = this.#outgoing(record);
+    if (record.reply_to !== undefined) {
+      throw new RecordError(
+        "reply_to",
+        "be absent from a call, which hears the answer",
+        "is there",
+      );
+    }
+    if (this.#isClosed) throw new TaskError("the queue was closed", EXIT.temporary);
+    this.#calls ??= new Calls(this.#options);
+    const answer = await this.#calls.call(task, options);
+    if (answer.outcome === "dead") throw new DeadTaskError(answer);
+    return answer;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([this.#sender.close(), this.#calls?.close()]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,9 @@ import {
   type Outcome,
   type TaskContext,
 } from "../task/handler.ts";
+import { isAwaited } from "../task/answer.ts";
 import type { Task } from "../task/task.ts";
+import { ProgressFile } from "./progress_file.ts";
 import { taskEnvironment, taskMetadata, withoutOwnVariables } from "./environment.ts";
 import { type ExitOverrides, type ExitRules, exitRules, verdictOf } from "./exit_codes.ts";
 import { FormatError } from "./executable.ts";
@@ -91,15 +93,14 @@ export class CommandHandler implements Disposable {
   readonly handle: Handler = async (task, context) => {
     if (context.signal.aborted) return INTERRUPTED;
     const run = ++this.#run;
-    const output = task.id === ""
-      ? this.#output.open(`task-${run}`, context.attempt)
-      : this.#output.open(task.id, context.attempt, idBytes(task));
+    const output = this.#openOutput(run, task, context);
     try {
       // It may have changed since the last task, and what is found first in PATH, too.
       const file = this.#findProgram();
       const args = this.#argumentsFor(task, context);
       if (args === undefined) return optionLike(task.id);
       using files = this.#files.create(run, taskMetadata(task, context));
+      using _progress = context.report && new ProgressFile(files.progress, context.report);
       const status = await this.#groups.run({
         file,
         args,
@@ -136,6 +137,13 @@ export class CommandHandler implements Disposable {
     this.#files[Symbol.dispose]();
   }
 
+  #openOutput(run: number, task: Task, { attempt }: TaskContext): RunOutput {
+    const given: Parameters<OutputRouter["open"]> = task.id === ""
+      ? [`task-${run}`, attempt]
+      : [task.id, attempt, idBytes(task)];
+    return isAwaited(task) ? this.#output.openForAnswer(...given) : this.#output.open(...given);
+  }
+
   #outcome(file: string, status: GroupStatus, output: RunOutput, files: RunFiles): Outcome {
     const { code, signal } = status;
     const failure = failureOf(status, output);
@@ -144,8 +152,11 @@ export class CommandHandler implements Disposable {
     if (fault instanceof FormatError) return unable(fault);
     if (signal !== null) return { kind: "failed", ...failure };
     switch (verdictOf(code, this.#rules)) {
-      case "ack":
-        return DONE;
+      case "ack": {
+        if (output.head === undefined) return DONE;
+        const exitCode = code === 0 ? {} : { exitCode: code };
+        return { kind: "done", answer: { ...output.head.answer(), ...exitCode } };
+      }
       case "retry": {
         return fault !== undefined && MAYBE_UNABLE.has(code)
           ? unable(fault)

@@ -34,12 +34,12 @@ function isOwn(name: string): boolean {
  * The `TASK_*` variables of one run. All are always there, empty where the task has no such
  * property, or one that no variable can hold (a NUL character).
  *
- * @param files paths; see TASK_META_FILE and TASK_SNOOZE_FILE in `worker --help`
+ * @param files paths; see TASK_META_FILE, TASK_SNOOZE_FILE and TASK_PROGRESS_FILE in `worker --help`
  */
 export function taskEnvironment(
   task: Task,
   context: TaskContext,
-  files: { readonly meta: string; readonly snooze: string },
+  files: { readonly meta: string; readonly snooze: string; readonly progress: string },
 ): Record<string, string> {
   const { properties } = task;
   const route = originalRoute(task);
@@ -61,6 +61,7 @@ export function taskEnvironment(
     TASK_DEADLINE: seconds(context.deadline),
     TASK_META_FILE: files.meta,
     TASK_SNOOZE_FILE: files.snooze,
+    TASK_PROGRESS_FILE: files.progress,
   };
 }
 

@@ -8,8 +8,10 @@ import {
   type Outcome,
   type TaskContext,
 } from "../task/handler.ts";
+import { isAwaited } from "../task/answer.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
+import { answerOf } from "./answer.ts";
 
 /** A task as a user's function sees it. */
 export interface HandlerTask extends Task {
@@ -25,13 +27,13 @@ export interface HandlerTask extends Task {
 export interface HandlerContext extends TaskContext {
   /** Writes a line to the worker's log, with the task's id. */
   log(message: string): void;
-  /** The same for how far the work is. */
+  /** The same for how far the work is; who waits for the task and asked for it is told, too. */
   progress(done: number, total?: number): void;
 }
 
 /**
- * A user's function: whatever it returns, or its promise resolves to, the task is done. An
- * exception is a failed attempt; a {@linkcode RejectTask} means that no attempt will work, and a
+ * A user's function: whatever it returns, or its promise resolves to, the task is done, and that is
+ * the answer to who waits for it: text, bytes, or what JSON can hold, of at most 1 MiB. An exception is a failed attempt; a {@linkcode RejectTask} means that no attempt will work, and a
  * {@linkcode RetryTask} says when to try again.
  */
 export type HandlerFunction = (task: HandlerTask, context: HandlerContext) => unknown;
@@ -72,8 +74,11 @@ export function functionHandler(
 ): Handler {
   return async (task, context) => {
     try {
-      await work(new BodyReader(task), new FunctionContext(context, task.id, options.log));
-      return DONE;
+      const value = await work(
+        new BodyReader(task),
+        new FunctionContext(context, task.id, options.log),
+      );
+      return isAwaited(task) ? { kind: "done", answer: answerOf(value) } : DONE;
     } catch (error) {
       if (context.signal.aborted) throw error;
       return failureOf(error);
@@ -201,9 +206,15 @@ class FunctionContext implements HandlerContext {
     return (message) => this.#say(String(message), this.#id);
   }
 
+  get report(): HandlerContext["report"] {
+    return this.#run.report;
+  }
+
   get progress(): HandlerContext["progress"] {
-    return (done, total) =>
+    return (done, total) => {
       this.log(total === undefined ? `progress ${done}` : `progress ${done}/${total}`);
+      this.#run.report?.({ done, ...(total === undefined ? {} : { total }) });
+    };
   }
 }
 

@@ -2,6 +2,7 @@
 import { EXIT, InputError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { type Target, writeSome } from "../observe/write.ts";
+import { AnswerHead } from "./answer.ts";
 import type { Sink } from "./process_group.ts";
 
 /**
@@ -128,6 +129,8 @@ export interface RunOutput {
   readonly stderr: Sink | "inherit" | "null";
   /** The end of stderr, "" when it went elsewhere. */
   tail(): string;
+  /** The beginning of stdout, where it was to be kept. */
+  readonly head?: AnswerHead;
   /** Writes and closes what is open. Call it once, after the pipes are closed. */
   close(): Promise<void>;
 }
@@ -137,6 +140,8 @@ export class OutputRouter {
   readonly #mode: OutputMode;
   readonly #stderr: SharedWriter;
   readonly #report: (message: string) => void;
+  /** Of a worker whose commands write there themselves, unless somebody waits for it. */
+  readonly #stdout = new SharedWriter(Deno.stdout);
 
   /**
    * @param report told when a task's output cannot be written
@@ -196,6 +201,19 @@ export class OutputRouter {
         };
       }
     }
+  }
+
+  /** The same, and what a command writes to stdout is kept for its answer, too. */
+  openForAnswer(...given: Parameters<OutputRouter["open"]>): RunOutput {
+    const output = this.open(...given);
+    const { stdout } = output;
+    const next = typeof stdout === "function"
+      ? stdout
+      : stdout === "inherit"
+      ? (chunk: Uint8Array) => this.#stdout.write(chunk)
+      : undefined;
+    const head = new AnswerHead();
+    return { ...output, stdout: keep(head, next), head };
   }
 }
 
@@ -271,7 +289,7 @@ async function fileNameOf(id: Uint8Array): Promise<string> {
   return safe.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
 }
 
-function keep(tail: Tail, next?: Sink): Sink {
+function keep(tail: { push(chunk: Uint8Array): void }, next?: Sink): Sink {
   return async (chunk) => {
     tail.push(chunk);
     await next?.(chunk);

@@ -1,7 +1,7 @@
 /** The files of one run, in a directory that only this user can read. */
 import { EXIT, reason, ToolError } from "../errors.ts";
 
-/** Snooze files that nobody read are looked for once in so many runs. */
+/** Snooze and progress files that nobody read are looked for once in so many runs. */
 const SWEEP_EVERY = 256;
 
 /** Longest content of a snooze file that is looked at, in bytes. */
@@ -61,10 +61,13 @@ export class RunFiles implements Disposable {
   readonly meta: string;
   /** Path where the command may write how long it wants to be left alone, as "90s". */
   readonly snooze: string;
+  /** Path where the command may write how far it is, line by line. */
+  readonly progress: string;
 
   constructor(directory: string, run: number, metadata: string) {
     this.meta = `${directory}/${run}.json`;
     this.snooze = `${directory}/${run}.snooze`;
+    this.progress = `${directory}/${run}.progress`;
     try {
       Deno.writeTextFileSync(this.meta, metadata, { mode: 0o600, createNew: true });
     } catch (error) {
@@ -89,7 +92,7 @@ export class RunFiles implements Disposable {
     }
   }
 
-  /** Leaves the snooze file: looking for one that is hardly ever there would cost every run. */
+  /** Leaves the other files: looking for what is hardly ever there would cost every run. */
   [Symbol.dispose](): void {
     remove(this.meta);
   }
@@ -175,11 +178,11 @@ function unwritable(path: string, error: unknown): ToolError {
   );
 }
 
-/** Removes the snooze files of runs that are over. */
+/** Removes the files that commands wrote in runs that are over. */
 function sweep(directory: string): void {
   const names = new Set(Array.from(Deno.readDirSync(directory), (entry) => entry.name));
   for (const name of names) {
-    const meta = name.replace(/\.snooze$/, ".json");
+    const meta = name.replace(/\.(snooze|progress)$/, ".json");
     if (name !== meta && !names.has(meta)) remove(`${directory}/${name}`);
   }
 }

@@ -22,6 +22,12 @@ export interface Answer {
   readonly contentType?: string;
   /** There was more of it than an answer holds. */
   readonly cut: boolean;
+  /** Exit status of the command, where it is not 0. */
+  readonly exitCode?: number;
+  /** Why there is no more of it. */
+  readonly error?: string;
+  /** The work was done before, and what it gave is not known. */
+  readonly skipped?: boolean;
 }
 
 /** Longest answer in bytes; of more, the beginning is kept. */
@@ -52,7 +58,14 @@ export interface TaskContext {
   readonly maxAttempts?: number | undefined;
   /** When the task's time is over, in milliseconds since 1970; absent without a limit. */
   readonly deadline?: number | undefined;
+  /** Tells who waits how far the work is; absent where nobody asked. May be called at any rate. */
+  readonly report?: ((progress: Progress) => void) | undefined;
 }
+
+/** How far the work is: a number, of another one where that is known, or words. */
+export type Progress =
+  | { readonly done: number; readonly total?: number }
+  | { readonly text: string };
 
 /** Does the work of one task. */
 export type Handler = (task: Task, context: TaskContext) => Promise<Outcome>;

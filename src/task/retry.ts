@@ -2,7 +2,7 @@
  * Decides what becomes of a task, before it runs (`admit`) and after it has run (`decide`). Pure: the
  * random number is an argument, and all times are durations.
  */
-import type { Failure, Outcome } from "./handler.ts";
+import type { Answer, Failure, Outcome } from "./handler.ts";
 import type { DeadReason, History } from "./headers.ts";
 import { beginWait, delayTiers, spreadFor, type Wait } from "./topology.ts";
 
@@ -25,6 +25,8 @@ export const DEFAULT_POLICY: RetryPolicy = {
   maxCrashes: 3,
 };
 
+const ACK: Ack = { kind: "ack" };
+
 /** How long a task waits while its crash is written down, in milliseconds. */
 const CRASH_PAUSE_MS = 1_000;
 
@@ -44,7 +46,16 @@ export interface Bury {
   readonly failure?: Failure;
 }
 
-export type Decision = { readonly kind: "ack" } | Park | Bury | Return;
+/** The task is done. */
+export interface Ack {
+  readonly kind: "ack";
+  /** What the work gave. */
+  readonly answer?: Answer;
+  /** Who waits for it has been told. */
+  readonly answered?: boolean;
+}
+
+export type Decision = Ack | Park | Bury | Return;
 
 /** Put the task back on its own queue, to be run at once. */
 export type Return =
@@ -123,7 +134,7 @@ export function decide(
   const attempts = history.attempts + 1;
   switch (outcome.kind) {
     case "done":
-      return { kind: "ack" };
+      return outcome.answer === undefined ? ACK : { kind: "ack", answer: outcome.answer };
     case "rejected":
       return { kind: "bury", reason: "rejected", attempts, failure: outcome };
     case "failed": {

@@ -1,8 +1,22 @@
 /** Runs a handler so that every ending is a value, and within its time. */
-import { type Handler, INTERRUPTED, type Outcome, type TaskContext } from "../task/handler.ts";
+import {
+  type Handler,
+  INTERRUPTED,
+  type Outcome,
+  type Progress,
+  type TaskContext,
+} from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import type { Place } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
+
+/** What is particular to a run. */
+export interface RunOptions {
+  /** Aborts when the run has become pointless; stops it as the worker's end does. */
+  readonly lost?: AbortSignal | undefined;
+  /** Told how far it is. */
+  readonly report?: ((progress: Progress) => void) | undefined;
+}
 
 /** What holds for every run of a worker. */
 export interface RunRules {
@@ -19,16 +33,15 @@ export interface RunRules {
  * Never rejects: an exception becomes `failed`, or `interrupted` after an abort of ours.
  *
  * @param attempt 1 for the first
- * @param lost aborts when the run has become pointless; stops it as the worker's end does
  */
 export function execute(
   handler: Handler,
   task: Task,
   attempt: number,
   rules: RunRules,
-  lost?: AbortSignal,
+  options: RunOptions = {},
 ): Promise<Outcome> {
-  return new Run(task, attempt, rules, lost).of(handler);
+  return new Run(task, attempt, rules, options).of(handler);
 }
 
 /** One run. Most handlers never look at their signal, so it is made when they do. */
@@ -37,6 +50,7 @@ class Run implements TaskContext, Stoppable {
   readonly maxAttempts: number;
   readonly deadline: number | undefined;
   readonly endsAt: number;
+  readonly report: RunOptions["report"];
   readonly #task: Task;
   readonly #rules: RunRules;
   readonly #lost: AbortSignal | undefined;
@@ -49,11 +63,12 @@ class Run implements TaskContext, Stoppable {
   #onLost: (() => void) | undefined;
   #resolve!: (outcome: Outcome) => void;
 
-  constructor(task: Task, attempt: number, rules: RunRules, lost: AbortSignal | undefined) {
+  constructor(task: Task, attempt: number, rules: RunRules, options: RunOptions) {
     const { maxAttempts, runs: { limitMs } } = rules;
     this.#task = task;
     this.#rules = rules;
-    this.#lost = lost;
+    this.#lost = options.lost;
+    this.report = options.report;
     this.attempt = attempt;
     this.maxAttempts = maxAttempts;
     this.deadline = limitMs === undefined ? undefined : Date.now() + limitMs;

@@ -10,6 +10,8 @@ import type { Task } from "../task/task.ts";
 
 const KEPT_MS = 3_600_000;
 const MOST = 10_000;
+/** What answers may take that are kept with them, in bytes. */
+const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 /** Acknowledgements that may have been under way when a connection was lost. */
 const MOST_ACKED = 256;
 /**
@@ -40,6 +42,8 @@ export class FinishedTasks {
   /** The last ones; a ring. Undefined: used. */
   readonly #acked: (Acked | undefined)[] = [];
   #nextAcked = 0;
+  /** Of the answers that are kept. */
+  #answerBytes = 0;
   readonly #now: () => number;
 
   /** @param now the time in milliseconds; default performance.now */
@@ -51,7 +55,24 @@ export class FinishedTasks {
   remember(task: Task, decision: Decision): void {
     if (task.id === "") return;
     this.#forgetOld();
-    this.#tasks.set(fingerprint(task), { decision, since: this.#now() });
+    const key = fingerprint(task);
+    this.#delete(key);
+    const kept = this.#kept(decision);
+    this.#answerBytes += answerBytes(kept);
+    this.#tasks.set(key, { decision: kept, since: this.#now() });
+  }
+
+  /** An answer for which there is no room is left out, and said to be. */
+  #kept(decision: Decision): Decision {
+    if (this.#answerBytes + answerBytes(decision) <= MOST_ANSWER_BYTES) return decision;
+    return { kind: "ack", answer: { body: new Uint8Array(), cut: true } };
+  }
+
+  #delete(key: string): Decision | undefined {
+    const decision = this.#tasks.get(key)?.decision;
+    this.#tasks.delete(key);
+    if (decision !== undefined) this.#answerBytes -= answerBytes(decision);
+    return decision;
   }
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
@@ -85,13 +106,10 @@ export class FinishedTasks {
   /** What was decided about a task that has come back, once. */
   take(task: Task): Decision | undefined {
     if (!task.redelivered || task.id === "") return undefined;
-    if (this.#takeAcknowledged(task)) return { kind: "ack" };
+    if (this.#takeAcknowledged(task)) return { kind: "ack", answered: true };
     if (this.#tasks.size === 0) return undefined;
     this.#forgetOld();
-    const key = fingerprint(task);
-    const finished = this.#tasks.get(key);
-    this.#tasks.delete(key);
-    return finished?.decision;
+    return this.#delete(fingerprint(task));
   }
 
   /** Of tasks that a producer sends again and again, all alike, nobody knows which one came back. */
@@ -111,9 +129,13 @@ export class FinishedTasks {
     const oldest = this.#now() - KEPT_MS;
     for (const [key, { since }] of this.#tasks) {
       if (since > oldest && this.#tasks.size <= MOST) return;
-      this.#tasks.delete(key);
+      this.#delete(key);
     }
   }
+}
+
+function answerBytes(decision: Decision): number {
+  return decision.kind === "ack" ? decision.answer?.body.length ?? 0 : 0;
 }
 
 /** Whether two deliveries are of one and the same task; of one without an id nobody can tell. */

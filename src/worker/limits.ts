@@ -40,6 +40,17 @@ const QUIET_MS = 1_000;
 /** A task that runs for long must not take all memory meanwhile. */
 const MEMORY_LOOK_MS = 1_000;
 
+/** A worker that is to end soon is started again soon, by cron for instance. */
+const DEFAULT_CONNECT_TIMEOUT_MS = 30_000;
+
+/** How long a worker may be without its broker, where that has an end. */
+export function connectTimeout(options: WorkerLimits): { readonly connectTimeoutMs?: number } {
+  const { connectTimeoutMs, exitWhenEmpty, idleTimeoutMs, maxTasks, maxRuntimeMs } = options;
+  if (connectTimeoutMs !== undefined) return { connectTimeoutMs };
+  const isToEnd = exitWhenEmpty || (idleTimeoutMs ?? maxTasks ?? maxRuntimeMs) !== undefined;
+  return isToEnd ? { connectTimeoutMs: DEFAULT_CONNECT_TIMEOUT_MS } : {};
+}
+
 /** Ends a worker that has done enough. `changed` is called whenever a task starts or ends. */
 export class Limits {
   readonly #options: LimitOptions;

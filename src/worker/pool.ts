@@ -17,6 +17,7 @@ import {
   isSuspect,
   type RetryPolicy,
 } from "../task/retry.ts";
+import type { Answers } from "./answers.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { Chain } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
@@ -29,6 +30,9 @@ import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
+
+/** What the work gave is forgotten. */
+const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
 
 export interface PoolOptions {
   readonly handler: Handler;
@@ -51,6 +55,8 @@ export interface PoolOptions {
   readonly pace?: Pace;
   /** Tasks that succeeded on this host before. */
   readonly dedupe?: Dedupe;
+  /** Tells who waits how far a task is. */
+  readonly answers?: Answers | undefined;
   /** One log line for each task. */
   readonly summarize?: boolean;
   /** Called after each run with the milliseconds it took. */
@@ -213,7 +219,7 @@ export class Pool {
   }
 
   async #process(delivery: Delivery): Promise<void> {
-    const { dedupe, finished, handler, pace, policy, settler, starts } = this.#options;
+    const { answers, dedupe, finished, handler, pace, policy, settler, starts } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) {
@@ -227,7 +233,7 @@ export class Pool {
       this.#options.log.info("a task has already succeeded on this host and is skipped", {
         id: task.id,
       });
-      return await this.#settle(delivery, { kind: "ack" });
+      return await this.#settle(delivery, { kind: "ack", answer: SKIPPED });
     }
     const history = readHistory(task);
     const suspect = isSuspect(history, policy);
@@ -271,7 +277,10 @@ export class Pool {
     const startedAt = performance.now();
     const execution = this.#executing.add({ task, attempt: admission.attempt, startedAt });
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
-    const outcome = await execute(handler, task, admission.attempt, this.#rules, lost);
+    const progress = answers?.progress(task, admission.attempt);
+    const report = progress?.report;
+    const outcome = await execute(handler, task, admission.attempt, this.#rules, { lost, report });
+    progress?.end();
     const ms = performance.now() - startedAt;
     if (known) delivery.lost.removeEventListener("abort", onLost);
     this.#executing.delete(execution);

@@ -1,7 +1,8 @@
 /**
  * Tells the broker what becomes of a task that was delivered to a worker. Nobody else acknowledges
  * one, but for the pool with `--ack early`. A copy for another queue is confirmed before the delivery
- * is acknowledged: a power cut between the two duplicates the task and never loses it.
+ * is acknowledged, and so is an answer to who waits: a power cut between the two duplicates the task
+ * or its answer, and never loses it.
  */
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, ToolError } from "../errors.ts";
@@ -12,7 +13,8 @@ import {
   readHistory,
   renewedProperties,
 } from "../task/headers.ts";
-import { type Decision, giveBack } from "../task/retry.ts";
+import { deadMessage, doneMessage, isAwaited } from "../task/answer.ts";
+import { type Ack, type Bury, type Decision, giveBack } from "../task/retry.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import {
   deadQueue,
@@ -21,6 +23,7 @@ import {
   type QueueType,
   workQueue,
 } from "../task/topology.ts";
+import type { Answers } from "./answers.ts";
 import type { FinishedTasks } from "./finished.ts";
 import { type Copier, QueueRefused } from "./copier.ts";
 import { sleep } from "../time/sleep.ts";
@@ -38,6 +41,8 @@ type Moving = Exclude<Decision, { kind: "ack" }>;
 export interface SettlerOptions {
   readonly copier: Copier;
   readonly finished: FinishedTasks;
+  /** Absent: who waits for a task hears nothing. */
+  readonly answers?: Answers | undefined;
   /** Type of delay and dead queues that have to be created. */
   readonly queueType: QueueType;
   /** How long dead tasks are kept, in milliseconds; default for ever. */
@@ -78,7 +83,9 @@ export class Settler {
   ): Promise<void> | undefined {
     if (!acked && !delivery.live) this.#tooLate(delivery, decision);
     else if (decision.kind === "ack") {
-      if (!acked) this.#acknowledge(delivery);
+      const answering = this.#answer(delivery.task, decision, signal);
+      if (answering !== undefined) return this.#endAfter(answering, delivery, acked);
+      this.#end(delivery, acked);
     } else if (decision.kind === "requeue" && !acked) delivery.release();
     else return this.#move(delivery, decision, signal, acked);
     return undefined;
@@ -108,8 +115,27 @@ export class Settler {
       return await this.#stay(delivery, decision, error, signal, acked);
     }
     this.#stuck = 0;
+    if (decision.kind === "bury") await this.#answer(delivery.task, decision, signal);
     // The copy is safe; if the channel has died meanwhile, the original comes back and must not
     // run, nor be copied, again.
+    this.#end(delivery, acked);
+  }
+
+  /** Tells who waits how the task ended; undefined when nobody does, or has been told. */
+  #answer(task: Task, decision: Ack | Bury, signal: AbortSignal): Promise<void> | undefined {
+    const { answers } = this.#options;
+    if (answers === undefined || !isAwaited(task)) return undefined;
+    if (decision.kind === "bury") return answers.send(task, deadMessage(task, decision), signal);
+    if (decision.answered) return undefined;
+    return answers.send(task, doneMessage(task, decision.answer), signal);
+  }
+
+  async #endAfter(answering: Promise<void>, delivery: Delivery, acked: boolean): Promise<void> {
+    await answering;
+    this.#end(delivery, acked);
+  }
+
+  #end(delivery: Delivery, acked: boolean): void {
     if (!acked) this.#acknowledge(delivery);
   }
 
@@ -142,7 +168,7 @@ export class Settler {
 
   #acknowledge(delivery: Delivery): void {
     if (delivery.ack()) this.#options.finished.acknowledged(delivery.task, delivery.lost);
-    else this.#tooLate(delivery, { kind: "ack" });
+    else this.#tooLate(delivery, { kind: "ack", answered: true });
   }
 
   /**

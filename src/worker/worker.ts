@@ -16,11 +16,12 @@ import type { Logger } from "../observe/log.ts";
 import type { Handler } from "../task/handler.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "../task/retry.ts";
 import type { QueueType } from "../task/topology.ts";
+import { Answers } from "./answers.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Copier } from "./copier.ts";
 import { EarlyIntake } from "./intake.ts";
-import { Limits, type WorkerLimits } from "./limits.ts";
+import { connectTimeout, Limits, type WorkerLimits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
@@ -63,6 +64,8 @@ export interface WorkerOptions extends WorkerLimits {
   /** At most so many starts a second. */
   readonly rate?: number;
   readonly dedupe?: Dedupe;
+  /** Whether who waits for a task (its `reply_to`) is told of its end; default true. */
+  readonly reply?: boolean;
   /** One log line for each task; default false. */
   readonly summarize?: boolean;
   /** Default for ever, or 30 s for a worker that another of its limits ends. */
@@ -79,8 +82,6 @@ export interface WorkerOptions extends WorkerLimits {
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
-/** A worker that is to end soon is started again soon, by cron for instance. */
-const DEFAULT_CONNECT_TIMEOUT_MS = 30_000;
 /** What a broker is asked to wait where tasks have no limit, in milliseconds. */
 const UNLIMITED_TASK_MS = 86_400_000;
 /** From the end of a task's time to its acknowledgement, with ease, in milliseconds. */
@@ -94,6 +95,7 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #finished = new FinishedTasks();
   readonly #copier: Copier;
+  readonly #answers: Answers | undefined;
   readonly #pool: Pool;
   readonly #consumers: readonly Consumer[];
   readonly #strict: StrictIntake | undefined;
@@ -125,7 +127,11 @@ export class Worker {
       await this.#stopped;
     };
     this.#copier = new Copier({ connector: this.#connector(), log });
+    if (options.reply !== false) {
+      this.#answers = new Answers({ connector: this.#connector(), log });
+    }
     this.#pool = new Pool({
+      answers: this.#answers,
       starts: new Starts(this.#copier, log),
       handler: options.handler,
       concurrency: options.strictPlaces ??
@@ -135,6 +141,7 @@ export class Worker {
       settler: new Settler({
         copier: this.#copier,
         finished: this.#finished,
+        answers: this.#answers,
         queueType: options.queueType ?? "quorum",
         ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
         host: options.hostname,
@@ -197,7 +204,7 @@ export class Worker {
       this.#limits.dispose();
     }
     await this.#draining;
-    await this.#copier.close();
+    await Promise.all([this.#copier.close(), this.#answers?.close()]);
     return this.#status ?? this.#limitStatus ?? EXIT.ok;
   }
 
@@ -288,7 +295,10 @@ export class Worker {
         graceOver.resolve();
         this.#pool.interrupt();
         const { stopMs = DEFAULT_STOP_MS } = this.#options;
-        closing = setTimeout(() => this.#copier.close(), stopMs + LAST_CONFIRM_MS);
+        closing = setTimeout(() => {
+          this.#copier.close();
+          this.#answers?.close();
+        }, stopMs + LAST_CONFIRM_MS);
       }, patience);
     };
     if (this.#pool.taken > 0) {
@@ -380,11 +390,4 @@ export class Worker {
     const { endpoints, identity, log } = this.#options;
     return new Connector({ endpoints, identity, log });
   }
-}
-
-function connectTimeout(options: WorkerOptions): { readonly connectTimeoutMs?: number } {
-  const { connectTimeoutMs, exitWhenEmpty, idleTimeoutMs, maxTasks, maxRuntimeMs } = options;
-  if (connectTimeoutMs !== undefined) return { connectTimeoutMs };
-  const isToEnd = exitWhenEmpty || (idleTimeoutMs ?? maxTasks ?? maxRuntimeMs) !== undefined;
-  return isToEnd ? { connectTimeoutMs: DEFAULT_CONNECT_TIMEOUT_MS } : {};
 }

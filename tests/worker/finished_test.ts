@@ -22,7 +22,7 @@ Deno.test("an acknowledged task that comes back after its channel was lost is ac
   channel.abort();
   assertEquals(finished.take(delivered("a", false)), undefined);
   assertEquals(finished.take(delivered("a", true, "another")), undefined);
-  assertEquals(finished.take(delivered("a", true)), { kind: "ack" });
+  assertEquals(finished.take(delivered("a", true)), { kind: "ack", answered: true });
   assertEquals(finished.take(delivered("a", true)), undefined);
 });
 
@@ -39,7 +39,7 @@ Deno.test("a task like one acknowledged long before its channel was lost is anot
   finished.channelLost();
   now = 120_000;
   assertEquals(finished.take(delivered("nightly", true)), undefined);
-  assertEquals(finished.take(delivered("recent", true)), { kind: "ack" });
+  assertEquals(finished.take(delivered("recent", true)), { kind: "ack", answered: true });
 });
 
 Deno.test("a task that is sent again and again, always alike, is never taken for a finished one", () => {

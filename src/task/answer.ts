@@ -1,0 +1,222 @@
+/**
+ * What a worker says to whoever waits for a task, as a message to the task's `reply_to`: how it
+ * ended, once, and, where it was asked to, how far it is. Both ways are here, pure.
+ *
+ * The body of the last answer is what the work gave, as it is, so that any client understands it.
+ */
+import { EXIT, ToolError } from "../errors.ts";
+import type { Answer } from "./handler.ts";
+import { type DeadReason, HEADER } from "./headers.ts";
+import type { Field, Task, TaskProperties } from "./task.ts";
+
+/** Headers of answers, beside those of dead letters that have the same names there. */
+export const ANSWER_HEADER = {
+  /** `done`, `dead` or `progress`. */
+  kind: "task-answer",
+  /** The task's id; text. */
+  id: "task-id",
+  /** There was more of it than an answer holds; true. */
+  cut: "task-answer-cut",
+  /** The task had been done before, on the same host, and what it gave is not known; true. */
+  skipped: "task-skipped",
+  /** Of a task: progress is wanted, too; true. */
+  wantsProgress: "task-progress",
+} as const;
+
+/** How a task ended. */
+export interface TaskAnswer {
+  /** The task's id. */
+  readonly id: string;
+  /** Dead: it will not be tried again. */
+  readonly outcome: "done" | "dead";
+  /** What the work gave; of a dead task a sentence. */
+  readonly body: Uint8Array;
+  readonly contentType?: string;
+  /** There was more of the body, and only its first MiB came. */
+  readonly cut: boolean;
+  /** Exit status of the command, where there was one; of a task that is done 0 unless told. */
+  readonly exitCode?: number;
+  /** Why it is dead: `max-attempts`, `rejected`, `crash-loop`, `expired`. */
+  readonly reason?: string;
+  /** What went wrong last. */
+  readonly error?: string;
+  /** The end of what it wrote to stderr last; at most 4 KiB. */
+  readonly stderrTail?: string;
+  /** It had been done before on the same host, which does not know what it gave. */
+  readonly skipped?: boolean;
+}
+
+/** How far a task is. Without `done` and `text`: an attempt began. */
+export interface TaskProgress {
+  /** 1 for the first. */
+  readonly attempt?: number;
+  readonly done?: number;
+  readonly total?: number;
+  readonly text?: string;
+}
+
+/** A task that was waited for is dead. */
+export class DeadTaskError extends ToolError {
+  /** Tells errors of its kind without their class. */
+  override readonly name = "DeadTaskError";
+  /** Its `exitCode` is that of the task's command, or 1. */
+  constructor(readonly answer: TaskAnswer) {
+    super(`the task ${JSON.stringify(answer.id)} is ${deadSentence(answer)}`, statusOf(answer));
+  }
+}
+
+/** The exit status that stands for an answer. */
+export function statusOf({ outcome, exitCode = 0 }: TaskAnswer): number {
+  return outcome === "dead" && exitCode === 0 ? EXIT.dead : exitCode;
+}
+
+/** A message for a task's `reply_to`. */
+export interface AnswerMessage {
+  readonly body: Uint8Array;
+  readonly properties: TaskProperties;
+}
+
+/** Of a task that is done. */
+export function doneMessage(task: Task, answer: Answer | undefined): AnswerMessage {
+  const { body = NOTHING, contentType, cut, exitCode, error, skipped } = answer ?? {};
+  return messageFor(task, "done", body, {
+    ...(fits(contentType) ? { contentType } : {}),
+    headers: {
+      ...given(ANSWER_HEADER.cut, cut || undefined),
+      ...given(ANSWER_HEADER.skipped, skipped || undefined),
+      ...given(HEADER.exitCode, exitCode),
+      ...given(HEADER.error, error),
+    },
+  });
+}
+
+/** Of a task that is dead. */
+export function deadMessage(
+  task: Task,
+  { reason, attempts, failure }: {
+    readonly reason: DeadReason;
+    readonly attempts: number;
+    readonly failure?: {
+      readonly reason: string;
+      readonly exitCode?: number;
+      readonly stderrTail?: string;
+    };
+  },
+): AnswerMessage {
+  const error = failure?.reason.slice(0, MAX_ERROR_LENGTH).toWellFormed();
+  const sentence = deadSentence({ reason, ...(error === undefined ? {} : { error }) });
+  return messageFor(task, "dead", new TextEncoder().encode(sentence), {
+    contentType: "text/plain",
+    headers: {
+      [HEADER.deadReason]: reason,
+      [HEADER.attempt]: attempts,
+      ...given(HEADER.error, error),
+      ...given(HEADER.exitCode, failure?.exitCode),
+      ...given(HEADER.stderrTail, failure?.stderrTail || undefined),
+    },
+  });
+}
+
+/** How far a task is. */
+export function progressMessage(task: Task, progress: TaskProgress): AnswerMessage {
+  const text = progress.text?.slice(0, MAX_ERROR_LENGTH).toWellFormed();
+  const body = JSON.stringify({ ...progress, ...given("text", text) });
+  return messageFor(task, "progress", new TextEncoder().encode(body), {
+    contentType: "application/json",
+  });
+}
+
+/** What came for one who waits. An answer of somebody else's worker is a body, and done. */
+export function readAnswer(
+  id: string,
+  body: Uint8Array,
+  properties: TaskProperties,
+): { readonly last: TaskAnswer } | { readonly progress: TaskProgress } {
+  const { headers = {}, contentType } = properties;
+  const kind = headers[ANSWER_HEADER.kind];
+  if (kind === "progress") return { progress: readProgress(body) };
+  const exitCode = headers[HEADER.exitCode];
+  return {
+    last: {
+      id,
+      outcome: kind === "dead" ? "dead" : "done",
+      body,
+      cut: headers[ANSWER_HEADER.cut] === true,
+      ...given("contentType", contentType),
+      ...given("exitCode", isStatus(exitCode) ? exitCode : undefined),
+      ...given("reason", textOf(headers[HEADER.deadReason])),
+      ...given("error", textOf(headers[HEADER.error])),
+      ...given("stderrTail", textOf(headers[HEADER.stderrTail])),
+      ...given("skipped", headers[ANSWER_HEADER.skipped] === true ? true : undefined),
+    },
+  };
+}
+
+/** Somebody waits for the task's end. */
+export function isAwaited({ properties }: Pick<Task, "properties">): boolean {
+  return (properties.replyTo ?? "") !== "";
+}
+
+/** Somebody wants to know how far it is, too. */
+export function wantsProgress({ properties }: Pick<Task, "properties">): boolean {
+  return isAwaited({ properties }) && properties.headers?.[ANSWER_HEADER.wantsProgress] === true;
+}
+
+const NOTHING = new Uint8Array();
+/** Longest text that is said of a failure, in UTF-16 code units. */
+const MAX_ERROR_LENGTH = 1_024;
+
+function messageFor(
+  task: Task,
+  kind: "done" | "dead" | "progress",
+  body: Uint8Array,
+  { headers, ...properties }: TaskProperties,
+): AnswerMessage {
+  return {
+    body,
+    properties: {
+      ...properties,
+      // Of tasks that were sent without one the id has to do.
+      correlationId: task.properties.correlationId ?? task.id,
+      headers: { [ANSWER_HEADER.kind]: kind, [ANSWER_HEADER.id]: task.id, ...headers },
+    },
+  };
+}
+
+function deadSentence({ reason, error }: Pick<TaskAnswer, "reason" | "error">): string {
+  return `dead (${reason ?? "no reason given"})${error === undefined ? "" : `: ${error}`}`;
+}
+
+function readProgress(body: Uint8Array): TaskProgress {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return {};
+  }
+  if (typeof value !== "object" || value === null) return {};
+  const { attempt, done, total, text } = value as Record<string, unknown>;
+  return {
+    ...given("attempt", typeof attempt === "number" ? attempt : undefined),
+    ...given("done", typeof done === "number" ? done : undefined),
+    ...given("total", typeof total === "number" ? total : undefined),
+    ...given("text", typeof text === "string" ? text : undefined),
+  };
+}
+
+/** Into one of AMQP's short strings. */
+function fits(text: string | undefined): text is string {
+  return text !== undefined && new TextEncoder().encode(text).length <= 255;
+}
+
+function isStatus(value: Field): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 255;
+}
+
+function textOf(value: Field): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function given<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
+}
