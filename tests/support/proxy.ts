@@ -9,6 +9,9 @@ import { Mailbox } from "./wait.ts";
 
 export type Direction = "toServer" | "toClient";
 
+/** The first byte of a heartbeat's frame. */
+const HEARTBEAT_FRAME = 8;
+
 /** How one direction treats bytes. */
 interface Faults {
   /** Swallows everything while both sides stay connected. */
@@ -38,6 +41,10 @@ export class Proxy implements AsyncDisposable {
   readonly #faults: Record<Direction, Faults> = { toServer: noFaults(), toClient: noFaults() };
   readonly #pauses = new Set<() => void>();
   readonly #accepted = new Mailbox<number>("connection through the proxy");
+  readonly #heartbeats: Record<Direction, Mailbox<void>> = {
+    toServer: new Mailbox("heartbeat of the client"),
+    toClient: new Mailbox("heartbeat of the broker"),
+  };
   readonly #muted = new Set<number>();
   #refusing = false;
   #count = 0;
@@ -77,6 +84,11 @@ export class Proxy implements AsyncDisposable {
   /** Waits for a connection that no earlier call has waited for. */
   async connected(ms?: number): Promise<void> {
     await this.#accepted.next(ms);
+  }
+
+  /** Waits for so many heartbeats that come alone, and that no earlier call has waited for. */
+  async heartbeats(direction: Direction, count: number): Promise<void> {
+    await this.#heartbeats[direction].take(count);
   }
 
   /** Both directions, or one, behave again, and connections are taken. What was swallowed is lost. */
@@ -151,17 +163,19 @@ export class Proxy implements AsyncDisposable {
     const pair: Pair = { client, server, ended: Promise.resolve() };
     const number = ++this.#count;
     pair.ended = Promise.all([
-      this.#pump(client, server, this.#faults.toServer, number),
-      this.#pump(server, client, this.#faults.toClient),
+      this.#pump(client, server, "toServer", number),
+      this.#pump(server, client, "toClient"),
     ]).finally(() => this.#pairs.delete(pair));
     this.#pairs.add(pair);
     this.#accepted.put(number);
   }
 
   /** @param client number of the connection whose client sends this */
-  async #pump(from: Socket, to: Socket, faults: Faults, client = 0): Promise<void> {
+  async #pump(from: Socket, to: Socket, direction: Direction, client = 0): Promise<void> {
+    const faults = this.#faults[direction];
     try {
       for await (const chunk of from as AsyncIterable<Uint8Array>) {
+        if (chunk[0] === HEARTBEAT_FRAME) this.#heartbeats[direction].put();
         if (faults.blackHole || this.#muted.has(client)) continue;
         const wait = faults.delayMs +
           (faults.bytesPerSecond > 0 ? 1000 * chunk.length / faults.bytesPerSecond : 0);
