@@ -8,13 +8,10 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import { Connector } from "../src/amqp/connection.ts";
 import { ensureQueue, inspectQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
-import { parseUrls } from "../src/amqp/url.ts";
 import { ToolError } from "../src/errors.ts";
-import { createLogger } from "../src/observe/log.ts";
 import {
   type ChaosRecord,
   type Damage,
@@ -22,11 +19,12 @@ import {
   struckRuns,
   unexplained,
 } from "./chaos/duplicates.ts";
+import { connectorTo, onBrokers, seedOf } from "./on_brokers.ts";
 import { deadQueue, delayQueue, workQueue } from "../src/task/topology.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
 import { Random } from "../tests/support/random.ts";
-import { rabbitmqMissing, RabbitmqNode, startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { RabbitmqNode, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { waitUntil } from "../tests/support/wait.ts";
 
@@ -65,15 +63,9 @@ const HANDLER = `
 
 async function main(): Promise<number> {
   const args = parseArgs(Deno.args, { string: ["broker", "tasks", "seed"] });
-  const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
+  const seed = seedOf(args.seed);
   const tasks = Number(args.tasks ?? 2_000);
-  const kinds = args.broker === undefined ? ["embedded", "rabbitmq"] : [String(args.broker)];
-  let faults = 0;
-  for (const kind of kinds) {
-    if (kind === "rabbitmq" && rabbitmqMissing) console.log(`chaos: left out: ${rabbitmqMissing}`);
-    else faults += await chaos(kind, tasks, seed);
-  }
-  return faults === 0 ? 0 : 1;
+  return await onBrokers("chaos", args.broker, (kind) => chaos(kind, tasks, seed));
 }
 
 async function chaos(kind: string, tasks: number, seed: number): Promise<number> {
@@ -257,12 +249,8 @@ async function takeDead(url: string, deaths: Map<number, number>): Promise<void>
 }
 
 async function connect(url: string): Promise<Transport> {
-  const connector = new Connector({
-    endpoints: parseUrls(url, "url", { trust: {} }),
-    identity: { name: "chaos", version: "0" },
-    log: createLogger({ name: "chaos", write: () => {} }),
-  });
-  return (await connector.connectForever(new AbortController().signal, true))!;
+  const never = new AbortController().signal;
+  return (await connectorTo(url, "chaos").connectForever(never, true))!;
 }
 
 /** The tasks that were done at least once. */

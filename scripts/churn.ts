@@ -10,22 +10,20 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import { Connector } from "../src/amqp/connection.ts";
 import { ensureQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
-import { parseUrls } from "../src/amqp/url.ts";
-import { createLogger } from "../src/observe/log.ts";
 import { HEADER } from "../src/task/headers.ts";
 import { deadQueue, workQueue } from "../src/task/topology.ts";
 import { startBroker } from "../tests/support/embedded.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
 import { Random } from "../tests/support/random.ts";
-import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { waitUntil } from "../tests/support/wait.ts";
 import { type Damage, parseRuns, type Run, unexplained } from "./chaos/duplicates.ts";
+import { connectorTo, onBrokers, seedOf } from "./on_brokers.ts";
 
 const WORKER = new URL("../src/worker.ts", import.meta.url);
 const QUEUES = ["churn-a", "churn-b", "churn-c"];
@@ -180,7 +178,7 @@ async function churn(kind: string, tasks: number, lives: number, seed: number): 
   await Deno.writeTextFile(dir.file("handler.js"), HANDLER);
   await Deno.writeTextFile(dir.file("runs"), "");
   const started = performance.now();
-  const transport = await connect(broker.url);
+  const transport = await connectorTo(broker.url, "churn").connect();
   for (const queue of QUEUES) {
     await ensureQueue(transport, workQueue(queue));
     await ensureQueue(transport, deadQueue(queue));
@@ -285,25 +283,12 @@ async function over(ended: Promise<unknown>, ms: number): Promise<boolean> {
   return await Promise.race([ended.then(() => true), late]).finally(() => clearTimeout(timer));
 }
 
-async function connect(url: string): Promise<Transport> {
-  const connector = new Connector({
-    endpoints: parseUrls(url, "url", { trust: {} }),
-    identity: { name: "churn", version: "0" },
-    log: createLogger({ name: "churn", write: () => {} }),
-  });
-  return await connector.connect();
-}
-
 async function main(): Promise<number> {
   const args = parseArgs(Deno.args, { string: ["broker", "tasks", "lives", "seed"] });
-  const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
-  const kinds = args.broker === undefined ? ["embedded", "rabbitmq"] : [String(args.broker)];
-  let faults = 0;
-  for (const kind of kinds) {
-    if (kind === "rabbitmq" && rabbitmqMissing) console.log(`churn: left out: ${rabbitmqMissing}`);
-    else faults += await churn(kind, Number(args.tasks ?? 2_000), Number(args.lives ?? 200), seed);
-  }
-  return faults === 0 ? 0 : 1;
+  const seed = seedOf(args.seed);
+  const tasks = Number(args.tasks ?? 2_000);
+  const lives = Number(args.lives ?? 200);
+  return await onBrokers("churn", args.broker, (kind) => churn(kind, tasks, lives, seed));
 }
 
 if (import.meta.main) Deno.exit(await main());

@@ -12,8 +12,9 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { type EmbeddedBroker, startBroker } from "../tests/support/embedded.ts";
 import { run, spawnDeno } from "../tests/support/process.ts";
-import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
+import { startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { type TempDir, tempDir } from "../tests/support/temp.ts";
+import { onBrokers } from "./on_brokers.ts";
 
 const ENTRIES = new URL("../src/", import.meta.url).pathname;
 const SHIM = new URL("clocks/set_clock.c", import.meta.url).pathname;
@@ -168,34 +169,34 @@ async function main(): Promise<number> {
   const args = parseArgs(Deno.args, { string: ["broker", "late"], boolean: ["short"] });
   // A machine that is busy with other things is late by itself.
   const mostLate = Number(args.late ?? MOST_LATE_MS);
-  const kinds = args.broker === undefined ? ["embedded", "rabbitmq"] : [String(args.broker)];
   await using dir = await tempDir("clocks-");
   await Deno.writeTextFile(dir.file("handler.js"), HANDLER);
   const library = dir.file("set_clock.so");
   const gcc = await run("gcc", { args: ["-shared", "-fPIC", "-O2", "-o", library, SHIM] });
   if (gcc.code !== 0) throw new Error(gcc.stderr);
-  let faults = 0;
-  for (const kind of kinds) {
-    if (kind === "rabbitmq" && rabbitmqMissing) {
-      console.log(`clocks: left out: ${rabbitmqMissing}`);
-      continue;
-    }
+  return await onBrokers("clocks", args.broker, async (kind) => {
     await using node = kind === "rabbitmq" ? await startRabbitmq() : undefined;
+    let faults = 0;
     for (const [index, each] of (args.short ? SHORT : allCases()).entries()) {
       const found = await tryCase(each, dir, library, `${kind}-${index}`, node?.url);
-      const wrong = found.filter(({ least, most }) => least < 0 || most > mostLate);
-      faults += wrong.length;
-      const latest = Math.max(...found.map(({ most }) => most));
-      console.log(
-        `clocks: ${kind}, ${JSON.stringify(each)}: ${wrong.length} wrong, at most ` +
-          `${Math.round(latest)} ms late`,
-      );
-      for (const { what, least, most } of wrong) {
-        console.log(`clocks: wrong: ${what}, ${Math.round(least)} to ${Math.round(most)} ms late`);
-      }
+      const about = `${kind}, ${JSON.stringify(each)}`;
+      faults += judge(found, mostLate, about);
     }
+    return faults;
+  });
+}
+
+/** @returns how many are wrong */
+function judge(found: readonly Lateness[], mostLate: number, about: string): number {
+  const wrong = found.filter(({ least, most }) => least < 0 || most > mostLate);
+  const latest = Math.max(...found.map(({ most }) => most));
+  console.log(
+    `clocks: ${about}: ${wrong.length} wrong, at most ${Math.round(latest)} ms late`,
+  );
+  for (const { what, least, most } of wrong) {
+    console.log(`clocks: wrong: ${what}, ${Math.round(least)} to ${Math.round(most)} ms late`);
   }
-  return faults === 0 ? 0 : 1;
+  return wrong.length;
 }
 
 if (import.meta.main) Deno.exit(await main());
