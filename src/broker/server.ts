@@ -87,6 +87,7 @@ export class Broker implements QueueHost<Queue> {
     this.#vhosts,
     this.deadlines,
     () => this.#groupCommit.schedule(),
+    (message, reason) => this.store.dead.add(message, reason),
     (error) => this.#logFault(error),
   );
   readonly #groupCommit: GroupCommit;
@@ -210,8 +211,15 @@ export class Broker implements QueueHost<Queue> {
       this.#vhost(exchange.vhost).restoreExchange(exchange);
     }
     const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
-    for (const queue of definitions.queues()) {
-      this.#vhost(queue.vhost).restoreQueue(queue, lanes.get(queue.id) ?? []);
+    const dead = Map.groupBy(store.dead.stored(), ({ lane }) => lane);
+    for (const stored of definitions.queues()) {
+      const queue = this.#vhost(stored.vhost).restoreQueue(stored);
+      for (const lane of lanes.get(stored.id) ?? []) {
+        const deadThere = dead.get(lane.id) ?? [];
+        for (const [index, message] of queue.restore(lane, deadThere).entries()) {
+          this.#deadLetters.keep(queue, message, deadThere[index]!.reason);
+        }
+      }
     }
     for (const binding of definitions.bindings()) {
       this.#vhost(binding.vhost).restoreBinding(binding);

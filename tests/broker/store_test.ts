@@ -53,7 +53,7 @@ function drain(store: Store, lane: Lane): string[] {
 function restored(store: Store): Lane {
   const [stored] = store.lanes();
   const lane = new Lane(store, NO_MEMORY, stored!.queue, stored!.priority, stored!.id);
-  lane.restore(stored!.depth, stored!.bytes, stored!.deliveredTo, stored!.lastPosition);
+  lane.restore(stored!);
   return lane;
 }
 
@@ -187,9 +187,9 @@ Deno.test("many deep lanes together take no more memory than there is, and a lit
   }
   const store = open(dir.path);
   const memory = new MemoryUse(limit);
-  for (const { id, queue, depth, bytes, lastPosition } of store.lanes()) {
-    const lane = new Lane(store, memory, queue, 0, id);
-    lane.restore(depth, bytes, 0, lastPosition);
+  for (const stored of store.lanes()) {
+    const lane = new Lane(store, memory, stored.queue, 0, stored.id);
+    lane.restore(stored);
     lane.peek();
   }
   assertLess(memory.bytes, 2 * limit);
@@ -200,7 +200,9 @@ Deno.test("positions and lanes start again when their numbers run out", async ()
   await using dir = await tempDir();
   const store = open(dir.path);
   const lane = new Lane(store, NO_MEMORY, 1, 0);
-  lane.restore(0, 0, 0, LAST_POSITION - 1);
+  const lastPosition = LAST_POSITION - 1;
+  const empty = { id: lane.id, queue: 1, priority: 0, depth: 0, bytes: 0, deliveredTo: 0 };
+  lane.restore({ ...empty, lastPosition });
   const message = lane.append(publication("one"), 0, true);
   assertLess(message.position, 10);
   store.commit();

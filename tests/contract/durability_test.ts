@@ -58,6 +58,15 @@ for (
 
 const LIMITS = { "x-max-length": 7, "x-dead-letter-exchange": "kept.x" };
 
+/** At-least-once dead letters, to a queue that does not exist. */
+const LETTERS = {
+  "x-queue-type": "quorum",
+  "x-dead-letter-exchange": "",
+  "x-dead-letter-routing-key": "letters.to",
+  "x-dead-letter-strategy": "at-least-once",
+  "x-overflow": "reject-publish",
+};
+
 /** Fills a broker through connections that are still open when it is killed. */
 async function prepare(t: Case): Promise<void> {
   const peer = await t.peer();
@@ -79,6 +88,7 @@ async function prepare(t: Case): Promise<void> {
     durable: true,
     arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
   });
+  await channel.call("queue.declare", { queue: "letters", durable: true, arguments: LETTERS });
   await prepareBytes(t, channel);
   await channel.call("queue.declare", { queue: "lost" });
   await channel.call("queue.declare", { queue: "exclusive", durable: true, exclusive: true });
@@ -112,6 +122,9 @@ async function prepare(t: Case): Promise<void> {
   await t.publish(channel, { routingKey: "quorum" }, { body: "transient", properties: TRANSIENT });
   await t.publish(channel, { routingKey: "counted" }, { body: "a", properties: PERSISTENT });
   for (let i = 0; i < 2; i++) await rejectOne(channel, "counted", true);
+  const bodies = ["first", "second", "third", "fourth"];
+  await t.publish(channel, { routingKey: "letters" }, ...bodies.map((body) => ({ body })));
+  for (let i = 0; i < 2; i++) await rejectOne(channel, "letters", false);
 
   await t.publish(channel, { routingKey: "settled" }, ...numbers.slice(0, 4));
   const consumer = await peer.open(2);
@@ -220,6 +233,18 @@ function checks(broker: BrokerName): [string, Check][] {
       const { text, properties } = await channel.expectContent("basic.get-ok");
       assertEquals([text, properties.headers!["x-first-death-queue"]], ["died", "dying"]);
       assert(Array.isArray(properties.headers!["x-death"]));
+    }],
+    ["dead letters without a queue to go to do not become ready again", async (t, channel) => {
+      assertEquals((await channel.call("queue.purge", { queue: "letters" })).messageCount, 2);
+      await t.publish(channel, { routingKey: "letters" }, { body: "fifth" });
+      assertEquals(await t.drain(channel, "letters"), ["fifth"]);
+      if (broker === "RabbitMQ") return; // it tries again after three minutes
+      await channel.call("queue.declare", { queue: "letters.to", durable: true });
+      await channel.call("basic.consume", { queue: "letters.to", noAck: true });
+      for (const body of ["first", "second"]) {
+        const { text, properties } = await channel.expectContent();
+        assertEquals([text, properties.headers!["x-first-death-reason"]], [body, "rejected"]);
+      }
     }],
     ["delivery counts come back", async (_t, channel) => {
       await channel.call("basic.consume", { queue: "counted" });

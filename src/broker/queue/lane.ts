@@ -6,6 +6,8 @@
 import { clockShift } from "../../time/clock.ts";
 import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "../message/message.ts";
 import { LAST_POSITION } from "../store/message_row.ts";
+import type { StoredDead } from "../store/dead_messages.ts";
+import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */
@@ -73,6 +75,8 @@ export class Lane implements LaneRecord {
   /** Those among them that survive a restart. */
   #pagedDurable = 0;
   #pagedDurableBytes = 0;
+  /** Positions of dead messages of a former process; they may be gone. */
+  readonly #dead = new Set<number>();
   /** The last position that was ever in memory: the paged ones come after it. */
   #last = 0;
   #next = 1;
@@ -97,14 +101,27 @@ export class Lane implements LaneRecord {
     this.id = id ?? store.takeLaneId(queueId !== 0);
   }
 
-  /** Takes over what a former process stored: everything is paged. */
-  restore(depth: number, bytes: number, deliveredTo: number, lastPosition: number): void {
-    this.depth = this.#paged = this.#pagedDurable = depth;
-    this.bytes = this.#pagedBytes = this.#pagedDurableBytes = bytes;
+  /**
+   * Takes over what a former process stored: everything is paged, but for the dead.
+   * @returns those
+   */
+  restore(stored: StoredLane, dead: readonly StoredDead[] = []): Message[] {
+    const { deliveredTo } = stored;
+    this.depth = this.#paged = this.#pagedDurable = stored.depth;
+    this.bytes = this.#pagedBytes = this.#pagedDurableBytes = stored.bytes;
     this.deliveredTo = deliveredTo;
     this.#restoredDelivered = deliveredTo;
-    this.#restored = Math.max(lastPosition, deliveredTo);
+    this.#restored = Math.max(stored.lastPosition, deliveredTo);
     this.#next = this.#restored + 1;
+    return dead.map((lengths) => {
+      const { position, expiresAt, deliveries } = lengths;
+      const message = new Message(this, position, lengths, expiresAt, true);
+      message.restore(deliveries);
+      this.#store.dead.restore(message);
+      this.#dead.add(position);
+      this.#countPaged(message, -1);
+      return message;
+    });
   }
 
   /** Messages up to here may have been delivered before the restart. */
@@ -238,23 +255,27 @@ export class Lane implements LaneRecord {
   }
 
   #fill(): void {
+    this.#isSlow = false;
     if (this.#paged === 0) return;
     const average = OVERHEAD_BYTES + this.#pagedBytes / this.#paged;
     const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
     const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
     const messages = this.#store.read(this, this.#last, limit);
-    this.#isSlow = messages === undefined;
     for (const message of messages ?? []) {
+      this.#last = message.position;
+      if (this.#dead.has(message.position)) continue;
       if (message.position <= this.#restoredDelivered) message.markRedelivered();
       this.#countPaged(message, -1);
       this.#enter(message);
     }
+    const hasAll = messages !== undefined && messages.length < limit;
+    this.#isSlow = this.#head === this.#window.length && !hasAll;
     if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#onUnreadable();
   }
 
   // -- what cannot be read --
 
-  /** Messages that cannot be read hold up those behind them; to be asked again. */
+  /** Looking for the next message takes long: behind many that cannot be read, or are dead. */
   get isSlow(): boolean {
     return this.#isSlow;
   }
@@ -268,7 +289,8 @@ export class Lane implements LaneRecord {
 
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
   *readAgain(): Generator<void> {
-    for (const messages of this.#store.readAgain(this)) {
+    for (const found of this.#store.readAgain(this)) {
+      const messages = found.filter(({ position }) => !this.#dead.has(position));
       for (const message of messages) {
         if (message.position <= this.#restoredDelivered) message.markRedelivered();
         this.#countPaged(message, -1);
@@ -292,12 +314,12 @@ export class Lane implements LaneRecord {
       this.#store.remove(this.#window[index]!);
     }
     if (this.#paged > 0) {
-      this.#store.discard(this, this.#last + 1, this.#next - 1, bytes + this.#pagedBytes);
+      this.#discardPaged(bytes + this.#pagedBytes);
       this.depth -= this.#pagedDurable;
       this.bytes -= this.#pagedDurableBytes;
       this.#store.changed(this);
-      this.#store.discardUnreadable(this);
     }
+    this.#store.discardUnreadable(this);
     this.#window = [];
     this.#returned = [];
     this.#head =
@@ -308,6 +330,17 @@ export class Lane implements LaneRecord {
     this.#pagedDurable = this.#pagedDurableBytes = 0;
     this.#last = this.#next - 1;
     return count;
+  }
+
+  /** But for the dead, which have a way to go. */
+  #discardPaged(bytes: number): void {
+    let first = this.#last + 1;
+    for (const dead of [...this.#dead].sort((one, other) => one - other)) {
+      if (dead < first) continue;
+      this.#store.discard(this, first, dead - 1, bytes);
+      first = dead + 1;
+    }
+    this.#store.discard(this, first, this.#next - 1, bytes);
   }
 
   /** Bytes of all ready messages. */

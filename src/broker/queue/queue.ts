@@ -19,6 +19,7 @@ import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
 import { isTooLong, type QueueArguments, type QueueIdentity } from "./arguments.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
+import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 
 /** Dead letters of a queue that may wait to be sent before more of its messages expire. */
@@ -105,13 +106,14 @@ export class Queue implements Work {
     return this.#ready.count;
   }
 
-  restore(stored: StoredLane): void {
-    this.#ready.restore(stored);
+  /** @returns the dead messages of a former process, which are not ready */
+  restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) {
       this.#expiry.isPossible = true;
       this.#host.deadlines.after(EXPIRE_AFTER_START_MS, () => this.#expiry.begin());
     }
+    return this.#ready.restore(stored, dead);
   }
 
   // -- publishing --
@@ -123,19 +125,16 @@ export class Queue implements Work {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
       return false;
     }
+    // A quorum queue keeps a message whatever its delivery mode.
+    const durable = this.durable && (publication.persistent || this.arguments.type === "quorum");
     const message = this.#ready
-      .append(publication, expiryOf(publication, this.arguments), this.#keeps(publication));
+      .append(publication, expiryOf(publication, this.arguments), durable);
     if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
     this.#dropOverflow();
     if (message.expiresAt !== 0) this.#expiry.arm();
     return true;
-  }
-
-  /** Whether a message survives a restart: in a quorum queue it does, whatever its delivery mode. */
-  #keeps({ persistent }: Publication): boolean {
-    return this.durable && (persistent || this.arguments.type === "quorum");
   }
 
   #overflows(more: number, moreBytes: number): boolean {

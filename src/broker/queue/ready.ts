@@ -1,6 +1,7 @@
 /** The ready messages of a queue: lanes by priority, and what is in all of them together. */
 
 import type { LaneRecord, Message, Publication } from "../message/message.ts";
+import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 import { Lane, type MemoryUse } from "./lane.ts";
@@ -44,12 +45,14 @@ export class ReadyMessages {
     return this.#bytes;
   }
 
-  restore(stored: StoredLane): void {
+  /** @returns the dead messages, which are not ready */
+  restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
     const lane = this.#makeLane(stored.priority, stored.id);
-    lane.restore(stored.depth, stored.bytes, stored.deliveredTo, stored.lastPosition);
+    const messages = lane.restore(stored, dead);
     this.#lanes[stored.priority] = lane;
-    this.#count += stored.depth;
-    this.#bytes += stored.bytes;
+    this.#count += stored.depth - messages.length;
+    this.#bytes += messages.reduce((bytes, { bodyLength }) => bytes - bodyLength, stored.bytes);
+    return messages;
   }
 
   #makeLane(priority: number, id?: number): Lane {
@@ -95,7 +98,7 @@ export class ReadyMessages {
     return undefined;
   }
 
-  /** There was none to take, but may be when asked again: messages before it cannot be read. */
+  /** There was none to take, but may be when asked again. */
   get isSlow(): boolean {
     return this.#isSlow;
   }

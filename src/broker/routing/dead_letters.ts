@@ -43,6 +43,7 @@ export class DeadLetters implements Work {
   readonly #vhosts: Map<string, VirtualHost>;
   readonly #deadlines: Deadlines;
   readonly #schedule: () => void;
+  readonly #onKept: (message: Message, reason: DeathReason) => void;
   readonly #onFault: (error: unknown) => void;
   /** What died of its own, and what died of the letters sent before; the last is the next. */
   #levels: Level[] = [{ letters: [], next: 0 }];
@@ -55,14 +56,17 @@ export class DeadLetters implements Work {
 
   /**
    * @param schedule asks for a turn of the event loop that calls {@link work}
+   * @param onKept told of a message that has nowhere to go
    * @param onFault told of a letter that cannot be made
    */
   constructor(
     vhosts: Map<string, VirtualHost>,
     deadlines: Deadlines,
     schedule: () => void,
+    onKept: (message: Message, reason: DeathReason) => void,
     onFault: (error: unknown) => void,
   ) {
+    this.#onKept = onKept;
     this.#onFault = onFault;
     this.#vhosts = vhosts;
     this.#deadlines = deadlines;
@@ -78,6 +82,11 @@ export class DeadLetters implements Work {
     queue.dying++;
     this.#waiting++;
     this.#push({ queue, message, reason, takenBy: new Set() });
+  }
+
+  /** One that had nowhere to go before the restart. */
+  keep(queue: Queue, message: Message, reason: DeathReason): void {
+    this.#keep({ queue, message, reason, takenBy: new Set() });
   }
 
   #push(letter: DeadLetter): void {
@@ -128,7 +137,7 @@ export class DeadLetters implements Work {
 
   /** @returns whether it is done; else there are more queues to have it */
   #send(letter: DeadLetter): boolean {
-    const { queue, message } = letter;
+    const { queue, message, reason } = letter;
     // What is stored goes with its queue.
     const content = queue.deleted ? message.content : queue.contentOf(message);
     if (content !== null && content !== undefined) {
@@ -137,6 +146,7 @@ export class DeadLetters implements Work {
       const isKept = taken === "not by all" && queue.arguments.deadLetterAtLeastOnce &&
         !queue.deleted;
       if (isKept) {
+        this.#onKept(message, reason);
         this.#keep(letter);
         return true;
       }

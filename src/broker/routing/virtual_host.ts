@@ -20,7 +20,6 @@ import type { QueueHost } from "../queue/host.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
 import type { Subject } from "../store/definition_changes.ts";
 import type { StoredBinding, StoredExchange, StoredQueue } from "../store/definitions.ts";
-import type { StoredLane } from "../store/lane_counters.ts";
 
 export interface BindingRequest {
   source: string;
@@ -101,7 +100,7 @@ export class VirtualHost {
     );
   }
 
-  restoreQueue(stored: StoredQueue, lanes: StoredLane[]): void {
+  restoreQueue(stored: StoredQueue): Queue {
     const table = readTable(new ByteReader(stored.arguments));
     const flags = { durable: true, exclusive: false, autoDelete: stored.autoDelete };
     const args = parseQueueArguments(table, flags, this.#queueTitle(stored.name));
@@ -111,7 +110,7 @@ export class VirtualHost {
       this.#host,
     );
     this.#queues.set(stored.name, queue);
-    for (const lane of lanes) queue.restore(lane);
+    return queue;
   }
 
   restoreBinding(stored: StoredBinding): void {

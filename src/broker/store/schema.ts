@@ -84,6 +84,8 @@ const MIGRATIONS = [
    PRAGMA application_id = ${APPLICATION_ID};`,
   `ALTER TABLE message ADD COLUMN shared INTEGER;
    ${SHARED_TABLE};`,
+  // Messages that are dead letters without a queue to go to, by their ids.
+  `CREATE TABLE dead(id INTEGER PRIMARY KEY, reason TEXT NOT NULL);`,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -14,6 +14,7 @@
 
 import type { Content } from "../message/content.ts";
 import { DataFile } from "./data_file.ts";
+import { DeadMessages } from "./dead_messages.ts";
 import { DefinitionChanges, type Subject } from "./definition_changes.ts";
 import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
@@ -64,6 +65,8 @@ export class Store {
   readonly users: StoredUsers;
   /** What the next commit changes about the definitions. */
   readonly changes: DefinitionChanges;
+  /** What is dead and has no queue to go to. */
+  readonly dead: DeadMessages;
   readonly #file: DataFile;
   readonly #messages: MessageTable;
   readonly #lanes: LaneCounters;
@@ -90,6 +93,7 @@ export class Store {
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
     this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
     this.#messages = new MessageTable(database, onDamage);
+    this.dead = new DeadMessages(database, this.#onChange);
     this.#lanes = new LaneCounters(database);
     this.#laneIds = new LaneIds(
       numberOf(database, "SELECT max(id) FROM lane"),
@@ -101,6 +105,7 @@ export class Store {
         refusals,
         changes: this.changes,
         messages: this.#messages,
+        dead: this.dead,
         lanes: this.#lanes,
         scratch: this.#scratch,
       },
@@ -221,6 +226,7 @@ export class Store {
   remove(message: Message): void {
     if (message.row === Row.none || message.row === Row.skipped) return;
     this.#tableOf(message).remove(message);
+    this.dead.remove(message);
     if (message.durable) this.#lanes.count(message, -1);
     this.#onChange();
   }
@@ -335,7 +341,7 @@ export class Store {
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty ||
+    return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty || this.dead.dirty ||
       (this.#scratch.messages?.dirty ?? false);
   }
 

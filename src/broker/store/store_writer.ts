@@ -5,6 +5,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import type { DataFile } from "./data_file.ts";
+import type { DeadMessages } from "./dead_messages.ts";
 import type { DefinitionChanges } from "./definition_changes.ts";
 import type { LaneCounters } from "./lane_counters.ts";
 import type { MessageTable } from "./message_table.ts";
@@ -25,6 +26,7 @@ export interface Parts {
   readonly file: DataFile;
   readonly changes: DefinitionChanges;
   readonly messages: MessageTable;
+  readonly dead: DeadMessages;
   readonly lanes: LaneCounters;
   readonly scratch: Scratch;
   readonly refusals: Refusals;
@@ -107,11 +109,12 @@ export class StoreWriter {
       this.#report(describeStorageError(error));
       return false;
     }
-    const { messages, changes, lanes, refusals } = this.#parts;
+    const { messages, changes, lanes, dead, refusals } = this.#parts;
     const written = messages.pendingBytes;
     messages.settled();
     changes.settled();
     lanes.settled();
+    dead.settled();
     this.#lastCommitFailed = false;
     this.#reportState();
     refusals.tell();
@@ -144,7 +147,7 @@ export class StoreWriter {
   }
 
   #writeTransaction(): void {
-    const { file, changes, messages, lanes, refusals } = this.#parts;
+    const { file, changes, messages, lanes, dead, refusals } = this.#parts;
     runTransaction(file.database, refusals, {
       all: () => {
         changes.write();
@@ -154,7 +157,10 @@ export class StoreWriter {
         changes.writeSingly(attempt);
         messages.writeSingly(attempt, (message) => lanes.count(message, -1));
       },
-      last: () => lanes.write(),
+      last: () => {
+        lanes.write();
+        dead.write();
+      },
     });
   }
 
