@@ -3,6 +3,7 @@
 import { Alarms } from "./store/alarms.ts";
 import { Budget } from "./channel/budget.ts";
 import { clockShift, isClockSet } from "../time/clock.ts";
+import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
@@ -82,6 +83,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
   readonly #pending: Budget;
+  readonly #deliveryRoom: DeliveryRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters = new DeadLetters(
     this.#vhosts,
@@ -134,6 +136,7 @@ export class Broker implements QueueHost<Queue> {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.memory = new MemoryUse(this.#limits.memoryBytes);
+    this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
     const folder = options.folder;
     if (folder !== undefined) createFolder(folder);
@@ -310,7 +313,7 @@ export class Broker implements QueueHost<Queue> {
     return {
       ...{ limits: this.#limits, groupCommit: this.#groupCommit, deadlines: this.deadlines },
       scheduler: this.scheduler,
-      pending: this.#pending,
+      ...{ pending: this.#pending, deliveryRoom: this.#deliveryRoom },
       ...{ replyTo: this.#replyTo, alarms: this.#alarms, log: this.#options.log },
     };
   }

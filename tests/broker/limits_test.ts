@@ -162,6 +162,25 @@ Deno.test("unacknowledged deliveries stop at the limit, for consumers and for ba
   assertEquals((await next.call("queue.declare", { queue: "q" })).messageCount, 5);
 });
 
+Deno.test("unacknowledged deliveries of all stop at their limit; who has few gets on", async () => {
+  await using broker = await startHere({ limits: { allUnacked: 300 } });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open(1);
+  await channel.call("queue.declare", { queue: "q" });
+  for (let i = 0; i < 1_000; i++) await channel.publish({ routingKey: "q" }, `${i}`);
+  await channel.call("basic.consume", { queue: "q" });
+  for (let i = 0; i < 300; i++) assertEquals((await channel.expectContent()).text, `${i}`);
+  const others = await peer.open(2);
+  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
+  await others.call("basic.consume", { queue: "q" });
+  for (let i = 300; i < 550; i++) assertEquals((await others.expectContent()).text, `${i}`);
+  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 450);
+  // There is room again, and the one that waits hears of it.
+  await channel.call("channel.close", { replyCode: 200 });
+  for (let i = 0; i < 50; i++) assertEquals((await others.expectContent()).text, `${i}`);
+  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
+});
+
 Deno.test("contents and transactions under way take no more memory than allowed", async () => {
   await using broker = await startHere({ limits: { pendingBytes: 3 * MB } });
   await using decent = await openPeer(broker.port);

@@ -1,6 +1,7 @@
 /** Every attack of the siege. A new one: a file with one {@link Attack}, and its line here. */
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
+import { ENDINGS } from "./endings.ts";
 import { LETTERS } from "./letters.ts";
 import { LOGINS } from "./logins.ts";
 import { ROUTES } from "./routes.ts";
@@ -16,4 +17,5 @@ export const ATTACKS: readonly Attack[] = [
   ...STORMS,
   ...LOGINS,
   ...TURNS,
+  ...ENDINGS,
 ];

@@ -142,7 +142,8 @@ export class Consuming implements ConsumerOwner, Requester {
   }
 
   get #isFull(): boolean {
-    return this.unacked.size >= this.#session.limits.unacked;
+    const { size } = this.unacked;
+    return size >= this.#session.limits.unacked || this.#session.deliveryRoom.isFullFor(this, size);
   }
 
   /** These were settled: there may be room for others. */
@@ -267,6 +268,7 @@ export class Consuming implements ConsumerOwner, Requester {
   /** The channel is over. What it has not settled stays in {@link unacked}. */
   end(): void {
     this.#silent = true;
+    this.#session.deliveryRoom.leave(this);
     this.#dropReplies();
     const byQueue = Map.groupBy(this.#consumers.values(), ({ queue }) => queue);
     this.#consumers.clear();

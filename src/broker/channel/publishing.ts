@@ -38,8 +38,8 @@ export interface PendingPublish {
   copies: string[];
 }
 
-/** Bytes of memory that a publish in a transaction takes besides its content, about. */
-const PENDING_OVERHEAD_BYTES = 300;
+/** Bytes of memory that a publish in a transaction takes besides its content, with its commit. */
+const PENDING_OVERHEAD_BYTES = 1_000;
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
 const ADDRESS_AT = 6;

@@ -47,6 +47,7 @@ export class Unacked {
 
   add(delivery: Delivery): void {
     this.#byTag.set(delivery.tag, delivery);
+    this.#session.deliveryRoom.take();
     this.lastTag = delivery.tag;
     const expires = delivery.at + this.#timeoutOf(delivery.queue);
     if (this.#timeout === undefined || expires < this.#timeout.at) this.#armTimeout(expires);
@@ -90,12 +91,14 @@ export class Unacked {
 
   /** They are settled for good: they do not count any more. */
   forget(deliveries: Delivery[]): void {
+    const before = this.#byTag.size;
     for (const { tag, consumer } of deliveries) {
       this.#byTag.delete(tag);
       if (consumer === undefined) continue;
       this.consumed--;
       consumer.unacked--;
     }
+    this.#session.deliveryRoom.giveBack(before - this.#byTag.size);
   }
 
   /** The channel is over. @returns what was not settled */
@@ -103,6 +106,7 @@ export class Unacked {
     this.#session.deadlines.cancel(this.#timeout);
     const left = [...this.#byTag.values()];
     this.#byTag.clear();
+    this.#session.deliveryRoom.giveBack(left.length);
     return left;
   }
 

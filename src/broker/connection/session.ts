@@ -6,6 +6,7 @@
 import type { Alarms } from "../store/alarms.ts";
 import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "../channel/budget.ts";
+import type { DeliveryRoom } from "../channel/delivery_room.ts";
 import type { ChannelHost, Promised } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { Fault } from "../wire/faults.ts";
@@ -42,6 +43,7 @@ const LEAVE_MS = 1_000;
 export interface SessionHost {
   readonly limits: Limits;
   readonly pending: Budget;
+  readonly deliveryRoom: DeliveryRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
@@ -58,6 +60,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
+  readonly deliveryRoom: DeliveryRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
@@ -90,6 +93,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.qosForChannel = login.qosForChannel;
     this.limits = host.limits;
     this.pending = host.pending;
+    this.deliveryRoom = host.deliveryRoom;
     this.groupCommit = host.groupCommit;
     this.deadlines = host.deadlines;
     this.replyTo = host.replyTo;

@@ -12,6 +12,8 @@ export interface Limits {
   messageBytes: number;
   /** Deliveries of one channel that wait for an acknowledgement. */
   unacked: number;
+  /** The same of all connections together; beyond it channels have few at a time. */
+  allUnacked: number;
   /** Bytes of contents and transactions that one connection has under way. */
   pendingBytes: number;
   /** Time for the handshake, TLS included. */
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: Limits = {
   heartbeat: 60,
   messageBytes: 134_217_728,
   unacked: 200_000,
+  allUnacked: 300_000,
   pendingBytes: 150_994_944,
   handshakeMs: 10_000,
   distrustMs: 500,

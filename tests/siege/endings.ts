@@ -1,0 +1,178 @@
+/** Attacks by what one end causes: of a connection, of a queue, of a transaction. */
+import { method } from "../broker/strangers.ts";
+import { fill, pause, publishes } from "./letters.ts";
+import type { Attack, Attacker, Siege } from "./siege.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+
+/** Somebody who holds so many deliveries of a queue, on one channel. */
+async function holder(siege: Siege, queue: string, count: number): Promise<Attacker> {
+  const attacker = await siege.attacker();
+  await attacker.send(
+    method(1, "channel.open"),
+    method(1, "tx.select"),
+    method(1, "basic.consume", { queue, consumerTag: "c" }),
+  );
+  while (attacker.received < count * 40 && !siege.isOver) await pause(20);
+  return attacker;
+}
+
+const HOLDERS_CUT: Attack = {
+  name: "connections cut that hold 190,000 deliveries",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "h", durable: true });
+    const count = siege.size(190_000, 30_000);
+    await fill(siege, "h", count, PERSISTENT);
+    let attacker = await holder(siege, "h", count);
+    siege.begin();
+    while (!siege.isOver) {
+      await pause(300);
+      attacker.close();
+      attacker = await holder(siege, "h", count);
+    }
+  },
+};
+
+const MANY_HELD: Attack = {
+  name: "a connection cut that wants 570,000 deliveries on 3 channels",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "h", durable: true });
+    const count = siege.size(570_000, 60_000);
+    await fill(siege, "h", count, PERSISTENT);
+    const attacker = await siege.attacker();
+    for (let number = 1; number <= 3; number++) {
+      await attacker.send(
+        method(number, "channel.open"),
+        method(number, "basic.consume", { queue: "h", consumerTag: "c" }),
+      );
+    }
+    // It does not get all.
+    while (attacker.received < Math.min(count, 290_000) * 40) await pause(20);
+    siege.begin();
+    await pause(500);
+    attacker.close();
+    await siege.over;
+  },
+};
+
+const RETURNED_PURGED: Attack = {
+  name: "a queue of 190,000 that came back is purged, another deleted",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const count = siege.size(190_000, 30_000);
+    for (const queue of ["a", "b"]) {
+      await channel.call("queue.declare", { queue, durable: true });
+      await fill(siege, queue, count, PERSISTENT);
+      const attacker = await holder(siege, queue, count);
+      attacker.close();
+    }
+    let ready = 0;
+    while (ready < count) {
+      ready = (await channel.call("queue.declare", { queue: "b", passive: true })).messageCount;
+    }
+    siege.begin();
+    await pause(500);
+    await channel.call("queue.purge", { queue: "a" });
+    await pause(500);
+    await channel.call("queue.delete", { queue: "b" });
+    await siege.over;
+  },
+};
+
+const ACKS_COMMITTED: Attack = {
+  name: "a transaction that acknowledges 190,000",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const count = siege.size(190_000, 30_000);
+    await channel.call("queue.declare", { queue: "a", durable: true });
+    await fill(siege, "a", count, PERSISTENT);
+    const attacker = await holder(siege, "a", count);
+    siege.begin();
+    await pause(500);
+    await attacker.send(
+      method(1, "basic.ack", { deliveryTag: 0, multiple: true }),
+      method(1, "tx.commit"),
+    );
+    await siege.over;
+  },
+};
+
+const LARGEST_TRANSACTIONS: Attack = {
+  name: "transactions of 140,000 publishes",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", {
+      queue: "t",
+      durable: true,
+      arguments: { "x-max-length": 400_000 },
+    });
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
+    const piece = publishes(10_000, { routingKey: "t" }, PERSISTENT);
+    while (!siege.isOver) {
+      for (let n = 0; n < siege.size(14, 3) && !siege.isOver; n++) await attacker.send(piece);
+      await attacker.send(method(1, "tx.commit"));
+    }
+  },
+};
+
+const BINDINGS_DELETED: Attack = {
+  name: "a queue with 50,000 bindings is deleted",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "b", durable: true });
+    const attacker = await siege.attacker();
+    const binds = Array.from({ length: siege.size(50_000, 5_000) }, (_, n) => {
+      return method(1, "queue.bind", {
+        queue: "b",
+        exchange: "amq.topic",
+        routingKey: `a.${n}.#`,
+        noWait: true,
+      });
+    });
+    await attacker.send(method(1, "channel.open"), ...binds);
+    const before = attacker.received;
+    await attacker.send(method(1, "queue.bind", { queue: "b", exchange: "amq.fanout" }));
+    while (attacker.received === before) await pause(20);
+    siege.begin();
+    await pause(1_000);
+    await channel.call("queue.delete", { queue: "b" });
+    await siege.over;
+  },
+};
+
+const CONSUMERS_DELETED: Attack = {
+  name: "a queue with 40,000 consumers is deleted",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c" });
+    const count = siege.size(40_000, 5_000);
+    const consumes = Array.from({ length: count }, (_, tag) => {
+      return method(1, "basic.consume", { queue: "c", consumerTag: `${tag}`, noWait: true });
+    });
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"), ...consumes);
+    let consumerCount = 0;
+    while (consumerCount < count) {
+      ({ consumerCount } = await channel.call("queue.declare", { queue: "c", passive: true }));
+      await pause(50);
+    }
+    siege.begin();
+    await pause(500);
+    await channel.call("queue.delete", { queue: "c" });
+    await siege.over;
+  },
+};
+
+export const ENDINGS: readonly Attack[] = [
+  HOLDERS_CUT,
+  MANY_HELD,
+  RETURNED_PURGED,
+  ACKS_COMMITTED,
+  LARGEST_TRANSACTIONS,
+  BINDINGS_DELETED,
+  CONSUMERS_DELETED,
+];
