@@ -2,7 +2,7 @@
 
 import { Alarms } from "./store/alarms.ts";
 import { Budget } from "./channel/budget.ts";
-import { clockShift, isClockSet } from "../time/clock.ts";
+import { clockShift, noticeClockSet } from "../time/clock.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
@@ -20,7 +20,7 @@ import { ReplyTo } from "./channel/reply_to.ts";
 import { Session, type SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
-import { Seldom } from "./net/throttled_warning.ts";
+import { ThrottledWarning } from "./net/throttled_warning.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
 import { DATA_FILE } from "./store/data_file.ts";
@@ -62,7 +62,7 @@ const FIRST_LOOK_MS = 200;
  * Milliseconds for the dead letters so far before a queue, an exchange or a binding goes, which then
  * takes them another way; and at the end, before which the rest stays stored.
  */
-const SETTLE_MS = 5;
+const LETTERS_MS = 5;
 const LAST_LETTERS_MS = 500;
 
 /** Milliseconds between two looks at the machine's clock. */
@@ -99,7 +99,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #sessions = new Set<Session>();
   /** Sockets, those in their handshake included. */
   readonly #connections = new Set<Socket>();
-  readonly #crowd = new Seldom();
+  readonly #crowd = new ThrottledWarning();
   readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
   #nextSessionId = 1;
@@ -175,8 +175,8 @@ export class Broker implements QueueHost<Queue> {
     }
     this.#restore();
     this.#sweep();
-    after(FIRST_LOOK_MS, () => this.#look());
-    isClockSet();
+    after(FIRST_LOOK_MS, () => this.#prepare());
+    noticeClockSet();
     this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS);
     Deno.unrefTimer(this.#clockTimer);
   }
@@ -270,11 +270,14 @@ export class Broker implements QueueHost<Queue> {
     this.#connections.add(connection);
     try {
       const login = await shakeHands(connection, {
-        ...{ limits: this.#limits, users: this.#users, vhosts: this.#vhosts },
-        ...{ deadlines: this.deadlines, version: this.#options.version },
+        limits: this.#limits,
+        users: this.#users,
+        vhosts: this.#vhosts,
+        deadlines: this.deadlines,
+        version: this.#options.version,
         strangers: this.#strangers,
       });
-      await this.#look();
+      await this.#prepare();
       if (login === undefined || this.#stopping) return;
       const session = new Session(this.#nextSessionId++, login, this.#sessionHost());
       this.#sessions.add(session);
@@ -293,13 +296,13 @@ export class Broker implements QueueHost<Queue> {
   }
 
   /** What costs time, and is needed before somebody publishes. */
-  #look(): Promise<void> {
+  #prepare(): Promise<void> {
     if (!this.#stopping) this.store.prepare();
     return this.#alarms.look();
   }
 
   #lookAtClock(): void {
-    if (!isClockSet()) return;
+    if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
   }
@@ -311,10 +314,15 @@ export class Broker implements QueueHost<Queue> {
 
   #sessionHost(): SessionHost {
     return {
-      ...{ limits: this.#limits, groupCommit: this.#groupCommit, deadlines: this.deadlines },
+      limits: this.#limits,
+      groupCommit: this.#groupCommit,
+      deadlines: this.deadlines,
       scheduler: this.scheduler,
-      ...{ pending: this.#pending, deliveryRoom: this.#deliveryRoom },
-      ...{ replyTo: this.#replyTo, alarms: this.#alarms, log: this.#options.log },
+      pending: this.#pending,
+      deliveryRoom: this.#deliveryRoom,
+      replyTo: this.#replyTo,
+      alarms: this.#alarms,
+      log: this.#options.log,
     };
   }
 
@@ -328,8 +336,8 @@ export class Broker implements QueueHost<Queue> {
     return this.#deadLetters.isCrowded;
   }
 
-  settleDeadLetters(): void {
-    this.scheduler.rush(this.#deadLetters, SETTLE_MS);
+  sendDeadLetters(): void {
+    this.scheduler.rush(this.#deadLetters, LETTERS_MS);
   }
 
   #sendLetters(): void {

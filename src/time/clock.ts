@@ -4,7 +4,7 @@
  * machine whose clock is set back or forward neither stops nor ends anything.
  *
  * What is stored is a time of the machine's clock, as far as this process knows it: see
- * {@link isClockSet}. A board without a battery starts with a wrong one, and is set right later.
+ * {@link noticeClockSet}. A board without a battery starts with a wrong one, and is set right later.
  */
 export function now(): number {
   return Math.floor(performance.timeOrigin + performance.now());
@@ -20,8 +20,8 @@ export function clockShift(): number {
   return shift;
 }
 
-/** Looks at the machine's clock. @returns whether it was set since the last look */
-export function isClockSet(): boolean {
+/** Takes note of the machine's clock. @returns whether it was set since the last time */
+export function noticeClockSet(): boolean {
   const ahead = Date.now() - now();
   if (Math.abs(ahead - shift) < SLACK_MS) return false;
   shift = Math.abs(ahead) < SLACK_MS ? 0 : ahead;

@@ -10,8 +10,7 @@
  *
  * A slice ends between two pieces only: a piece is what must be whole, such as one publish with all
  * its copies (where those are very many, some of them), or one dead letter with the removal of its
- * source. What is not done yet keeps its
- * source, and a power cut between two commits finds either.
+ * source. What is not done yet keeps its source, and a power cut between two commits finds either.
  */
 
 /** Something that may take long. */

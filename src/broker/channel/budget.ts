@@ -78,7 +78,7 @@ export class Budget {
    * Whether a connection may go on with content. If not, it waits, and hears when to ask again.
    * @param bytes of the content that it has sent
    */
-  admits(taker: Taker, bytes: number): boolean {
+  askToGoOn(taker: Taker, bytes: number): boolean {
     if (this.#first === taker) {
       this.#progress(bytes);
       return true;

@@ -9,7 +9,7 @@ import type { Queue } from "../queue/queue.ts";
 export interface ConsumerOwner {
   /** Whether the channel and its connection can take one more delivery for this consumer. If not,
    * its queue hears when they can. */
-  canTake(consumer: Consumer): boolean;
+  askForRoom(consumer: Consumer): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
   deliver(consumer: Consumer, message: Message, content: Content): void;
   /** The queue is gone: basic.cancel. */
@@ -32,10 +32,10 @@ export class Consumer implements QueueConsumer {
     readonly prefetch: number,
   ) {}
 
-  canTake(): boolean {
+  askForRoom(): boolean {
     if (this.canceled) return false;
     if (this.prefetch > 0 && this.unacked >= this.prefetch && !this.noAck) return false;
-    return this.owner.canTake(this);
+    return this.owner.askForRoom(this);
   }
 
   deliver(message: Message, content: Content): void {

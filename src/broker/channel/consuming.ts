@@ -128,14 +128,15 @@ export class Consuming implements ConsumerOwner, Requester {
 
   // -- delivering --
 
-  canTake({ queue, noAck }: Consumer): boolean {
+  askForRoom({ queue, noAck }: Consumer): boolean {
     if (this.#silent) return false;
-    if (this.#hasRoom && (noAck || !this.#isFull)) return true;
+    if (this.#askConnection() && (noAck || !this.#isFull)) return true;
     this.#refused.add(queue);
     return false;
   }
 
-  get #hasRoom(): boolean {
+  /** Whether channel and connection have room. If not, {@link wake} is called when they have. */
+  #askConnection(): boolean {
     // The limit of the channel holds no-ack consumers back as well, though they do not count.
     if (this.#channelPrefetch > 0 && this.unacked.consumed >= this.#channelPrefetch) return false;
     return this.#session.outbox.askForRoom();
@@ -155,7 +156,7 @@ export class Consuming implements ConsumerOwner, Requester {
       // One queue could use up the limit of the channel every time: others are first.
       for (const { queue } of deliveries) this.#refused.add(queue);
     }
-    this.#wakeRefused(() => this.#hasRoom && !this.#isFull);
+    this.#wakeRefused(() => this.#askConnection() && !this.#isFull);
   }
 
   /** Its consumers may be able to take messages again. */

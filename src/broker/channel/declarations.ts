@@ -173,9 +173,9 @@ export class Declarations {
 
   /**
    * Deleting a queue that does not exist is fine.
-   * @param isSettled the dead letters of the queue, as it was when this was asked for, are sent
+   * @param areLettersSent those of the queue, as it was when this was asked for
    */
-  deleteQueue(args: Arguments<"queue.delete">, isSettled = false): void {
+  deleteQueue(args: Arguments<"queue.delete">, areLettersSent = false): void {
     const { queue: given, ifUnused, ifEmpty, noWait } = args;
     const { vhost } = this.#session;
     const name = withoutLineBreaks(this.#expand(given));
@@ -183,9 +183,9 @@ export class Declarations {
     if (vhost.findQueue(name) !== undefined) {
       const queue = this.queue(name);
       queue.checkDeletable(ifUnused, ifEmpty);
-      if (queue.dying > 0 && !isSettled) {
+      if (queue.dying > 0 && !areLettersSent) {
         return this.#session
-          .finishFirst(this.#channel, settling(queue), () => this.deleteQueue(args, true));
+          .finishFirst(this.#channel, lettersOf(queue), () => this.deleteQueue(args, true));
       }
       messageCount = vhost.deleteQueue(queue);
     }
@@ -197,7 +197,7 @@ export class Declarations {
  * Waits for the dead letters of a queue that have died so far, as they are still stored in it; but
  * not for those that stand behind very many of other queues.
  */
-function settling(queue: Queue): Work {
+function lettersOf(queue: Queue): Work {
   const end = queue.sentLetters + queue.dying;
   let sent = queue.sentLetters;
   let since = now();

@@ -128,7 +128,7 @@ export class Reading implements Work {
         return false;
       }
       while (this.#isReading && this.#source.next(this.#session.frameMax)) {
-        if (this.#starves()) this.#source.stepBack();
+        if (this.#holdBack()) this.#source.stepBack();
         else this.#frame();
         if (this.#unfinished !== undefined) return true;
         // Looking at the clock takes time too.
@@ -169,8 +169,11 @@ export class Reading implements Work {
     return this.#session.state === "closing";
   }
 
-  /** Holds the connection back when the frame is content for which there is no memory now. */
-  #starves(): boolean {
+  /**
+   * Holds the connection back when the frame is content for which there is no memory now.
+   * @returns whether it is held back
+   */
+  #holdBack(): boolean {
     if (!this.#session.pending.isTight || this.#session.state !== "running") return false;
     const { type, channel, payloadStart, payloadEnd } = this.#source;
     if (
@@ -178,7 +181,7 @@ export class Reading implements Work {
     ) {
       return false;
     }
-    return this.#session.backpressure.isStarved = !this.#session.pending.admits(
+    return this.#session.backpressure.isStarved = !this.#session.pending.askToGoOn(
       this.#session,
       payloadEnd - payloadStart,
     );

@@ -17,16 +17,16 @@ export class CrowdedError extends Error {
   override readonly name = "CrowdedError";
 }
 
-interface Task {
+interface Job {
   readonly owner: Owner;
   start(): Promise<void>;
   refuse(): void;
 }
 
-/** The tasks of one subject: for each asker in order. */
-type Turns = Map<string, Task[]>;
+/** The jobs of one subject: for each asker in order. */
+type Turns = Map<string, Job[]>;
 
-/** The first of these who has a task is served first. */
+/** The first of these who has a job is served first. */
 interface Subject {
   readonly trusted: Turns;
   readonly others: Turns;
@@ -63,44 +63,44 @@ export class FairQueue {
     });
   }
 
-  #push(task: Task): void {
-    const { subject: name, asker, isTrusted } = task.owner;
+  #push(job: Job): void {
+    const { subject: name, asker, isTrusted } = job.owner;
     let subject = this.#subjects.get(name);
     if (subject === undefined) {
       this.#subjects.set(name, subject = { trusted: new Map(), others: new Map(), size: 0 });
     }
     const turns = isTrusted ? subject.trusted : subject.others;
-    const tasks = turns.get(asker);
-    if (tasks === undefined) turns.set(asker, [task]);
-    else tasks.push(task);
+    const jobs = turns.get(asker);
+    if (jobs === undefined) turns.set(asker, [job]);
+    else jobs.push(job);
     subject.size++;
     this.#size++;
   }
 
-  /** Takes out the task that is next. The subject and the asker are behind all others then. */
-  #next(): Task {
+  /** Takes out the job that is next. The subject and the asker are behind all others then. */
+  #next(): Job {
     const [name, subject] = this.#subjects.entries().next().value!;
     const turns = subject.trusted.size > 0 ? subject.trusted : subject.others;
-    const [asker, tasks] = turns.entries().next().value!;
-    const task = tasks.shift()!;
+    const [asker, jobs] = turns.entries().next().value!;
+    const job = jobs.shift()!;
     turns.delete(asker);
-    if (tasks.length > 0) turns.set(asker, tasks);
+    if (jobs.length > 0) turns.set(asker, jobs);
     this.#subjects.delete(name);
     if (--subject.size > 0) this.#subjects.set(name, subject);
     this.#size--;
-    return task;
+    return job;
   }
 
-  /** Takes out the last task of whoever crowds most: of the subject, and among its askers. */
-  #drop(): Task {
+  /** Takes out the last job of whoever crowds most: of the subject, and among its askers. */
+  #drop(): Job {
     const [name, subject] = largest(this.#subjects, ({ size }) => size);
     const turns = subject.others.size > 0 ? subject.others : subject.trusted;
-    const [asker, tasks] = largest(turns, ({ length }) => length);
-    const task = tasks.pop()!;
-    if (tasks.length === 0) turns.delete(asker);
+    const [asker, jobs] = largest(turns, ({ length }) => length);
+    const job = jobs.pop()!;
+    if (jobs.length === 0) turns.delete(asker);
     if (--subject.size === 0) this.#subjects.delete(name);
     this.#size--;
-    return task;
+    return job;
   }
 
   async #work(): Promise<void> {

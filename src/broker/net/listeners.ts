@@ -5,7 +5,7 @@ import { EXIT, ToolError } from "../../errors.ts";
 import type { Logger } from "../../observe/log.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { acceptAll } from "./accepting.ts";
-import { Seldom } from "./throttled_warning.ts";
+import { ThrottledWarning } from "./throttled_warning.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 import { type Certificate, TlsGate } from "./tls.ts";
 
@@ -31,7 +31,7 @@ export class Listeners {
   readonly #onConnection: (socket: Socket) => void;
   readonly #tls: TlsGate | undefined;
   readonly #listeners: Deno.TcpListener[];
-  readonly #shortage = new Seldom();
+  readonly #shortage = new ThrottledWarning();
   #closed = false;
 
   /**

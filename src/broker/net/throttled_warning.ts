@@ -1,9 +1,9 @@
-/** A line of log about what strangers can cause as often as they like. */
+/** A warning about what strangers can cause as often as they like: one line in a minute. */
 
 /** Milliseconds between two lines about the same thing. */
 const PAUSE_MS = 60_000;
 
-export class Seldom {
+export class ThrottledWarning {
   #last = -Infinity;
   #silent = 0;
 

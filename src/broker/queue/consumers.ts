@@ -10,7 +10,7 @@ export interface QueueConsumer {
   /** It has left the queue. Written by the queue. */
   canceled: boolean;
   /** Whether it can take one more delivery. If not, the queue hears when it can. */
-  canTake(): boolean;
+  askForRoom(): boolean;
   /** Sends a message. It is acknowledged already if the consumer is no-ack. */
   deliver(message: Message, content: Content): void;
   /** The queue is gone: basic.cancel. */
@@ -75,7 +75,7 @@ class Group {
       let index = this.#next + offset;
       if (index >= length) index -= length;
       const consumer = members[index];
-      if (consumer === undefined || !consumer.canTake()) continue;
+      if (consumer === undefined || !consumer.askForRoom()) continue;
       this.#next = index + 1 === length ? 0 : index + 1;
       return consumer;
     }
@@ -141,7 +141,7 @@ export class ConsumerList {
 
   /** The consumer that gets the next message, or undefined when none can take one. */
   next(): QueueConsumer | undefined {
-    if (this.#single !== undefined) return this.#active?.canTake() ? this.#active : undefined;
+    if (this.#single !== undefined) return this.#active?.askForRoom() ? this.#active : undefined;
     for (const group of this.#groups) {
       const consumer = group.take();
       if (consumer !== undefined) return consumer;

@@ -18,7 +18,7 @@ export interface QueueHost<Queue> {
   /** So many dead letters wait to be sent, of all queues together, that no more should die. */
   readonly isDying: boolean;
   /** Publishes the dead letters so far: what changes next must not change where they go. */
-  settleDeadLetters(): void;
+  sendDeadLetters(): void;
   /** Deletes a queue that nobody needs any more. */
   deleteQueue(queue: Queue): void;
 }

@@ -75,7 +75,10 @@ export class Queue implements Work {
     this.#host = host;
     const { store, memory, deadlines } = host;
     this.#ready = new ReadyMessages(
-      ...[store, memory, identity.id, args.maxPriority ?? 0] as const,
+      store,
+      memory,
+      identity.id,
+      args.maxPriority ?? 0,
       () => this.#rereading.arm(),
     );
     this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));

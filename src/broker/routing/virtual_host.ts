@@ -183,7 +183,7 @@ export class VirtualHost {
   }
 
   #dropExchange(exchange: Exchange): void {
-    this.#host.settleDeadLetters();
+    this.#host.sendDeadLetters();
     exchange.deleted = true;
     this.#exchanges.delete(exchange.name);
     if (exchange.identity.durable) {
@@ -264,7 +264,7 @@ export class VirtualHost {
   /** @returns how many ready messages went with it */
   deleteQueue(queue: Queue): number {
     if (queue.deleted) return 0;
-    this.#host.settleDeadLetters();
+    this.#host.sendDeadLetters();
     this.#queues.delete(queue.name);
     this.#exclusive.remove(queue);
     this.#unbindAll(queue);
@@ -288,7 +288,7 @@ export class VirtualHost {
     const binding = this.#findBinding(request);
     if (binding === undefined) return;
     assertOpen(binding.destination, request.connectionId);
-    this.#host.settleDeadLetters();
+    this.#host.sendDeadLetters();
     this.#removeBinding(binding);
   }
 

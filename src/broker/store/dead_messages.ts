@@ -107,7 +107,7 @@ export class DeadMessages {
   }
 
   /** All of it is on disk. */
-  settled(): void {
+  written(): void {
     this.#hasStrays = false;
     this.#inserts.clear();
     this.#deletes.clear();

@@ -62,7 +62,7 @@ export class DefinitionChanges {
   }
 
   /** Runs a statement with the next commit. */
-  #change(vhost: string, subject: Subject, sql: string, ...values: Value[]): void {
+  #change(vhost: string, subject: Subject, sql: string, values: Value[]): void {
     this.#unsaved.add(keyOf(vhost, subject));
     this.#changes.push({ sql, values, vhost, subject, author: this.author });
     this.#hooks.onChange();
@@ -96,7 +96,7 @@ export class DefinitionChanges {
   }
 
   /** The changes are on disk: forget them. */
-  settled(): void {
+  written(): void {
     this.#changes = [];
     this.#unsaved.clear();
   }
@@ -107,8 +107,14 @@ export class DefinitionChanges {
       vhost,
       { exchange: name },
       "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
-      ...[bytesOf(vhost), bytesOf(name), type],
-      ...[Number(autoDelete), Number(internal), exchange.arguments],
+      [
+        bytesOf(vhost),
+        bytesOf(name),
+        type,
+        Number(autoDelete),
+        Number(internal),
+        exchange.arguments,
+      ],
     );
   }
 
@@ -117,7 +123,7 @@ export class DefinitionChanges {
       vhost,
       { exchange: name },
       "DELETE FROM exchange WHERE vhost = ? AND name = ?",
-      ...[vhost, name].map(bytesOf),
+      [bytesOf(vhost), bytesOf(name)],
     );
   }
 
@@ -127,7 +133,7 @@ export class DefinitionChanges {
       vhost,
       { queue: name },
       "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
-      ...[id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
+      [id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
     );
   }
 
@@ -138,8 +144,8 @@ export class DefinitionChanges {
   ): void {
     const subject = { queue: name };
     // By their ids: looking for those of a queue would read all lanes.
-    for (const lane of lanes) this.#change(vhost, subject, "DELETE FROM lane WHERE id = ?", lane);
-    this.#change(vhost, subject, "DELETE FROM queue WHERE id = ?", id);
+    for (const lane of lanes) this.#change(vhost, subject, "DELETE FROM lane WHERE id = ?", [lane]);
+    this.#change(vhost, subject, "DELETE FROM queue WHERE id = ?", [id]);
   }
 
   addBinding(binding: StoredBinding): void {
@@ -147,7 +153,7 @@ export class DefinitionChanges {
       binding.vhost,
       binding,
       "INSERT OR IGNORE INTO binding VALUES (?, ?, ?, ?, ?, ?)",
-      ...bindingKey(binding),
+      bindingKey(binding),
     );
   }
 
@@ -157,7 +163,7 @@ export class DefinitionChanges {
       binding,
       `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
          AND routing_key = ? AND arguments = ?`,
-      ...bindingKey(binding),
+      bindingKey(binding),
     );
   }
 }
@@ -178,7 +184,11 @@ function keyOf(vhost: string, subject: Subject): string {
 function bindingKey(binding: StoredBinding): Value[] {
   const { vhost, source, kind, destination, routingKey } = binding;
   return [
-    ...[bytesOf(vhost), bytesOf(source), kind, bytesOf(destination), bytesOf(routingKey)],
+    bytesOf(vhost),
+    bytesOf(source),
+    kind,
+    bytesOf(destination),
+    bytesOf(routingKey),
     binding.arguments,
   ];
 }

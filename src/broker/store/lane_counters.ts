@@ -73,7 +73,7 @@ export class LaneCounters {
   }
 
   /** All of it is on disk. */
-  settled(): void {
+  written(): void {
     this.#changed.clear();
   }
 

@@ -68,7 +68,7 @@ export class MessageChanges {
   }
 
   /** All of it is on disk. */
-  settled(): void {
+  written(): void {
     for (const message of this.inserts) {
       if (message.row === Row.pending) message.stored();
     }

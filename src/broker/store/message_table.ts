@@ -74,7 +74,7 @@ export class MessageTable {
 
   /**
    * Runs the statements, inside the transaction of the caller. What was remembered stays so until
-   * {@link settled}, and can be written again after a rollback.
+   * {@link written}, and can be written again after a rollback.
    */
   write(): void {
     this.#writer.write(this.#changes);
@@ -90,8 +90,8 @@ export class MessageTable {
   }
 
   /** All changes are on disk: forget them. */
-  settled(): void {
-    this.#changes.settled();
+  written(): void {
+    this.#changes.written();
   }
 
   /**

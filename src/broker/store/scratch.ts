@@ -69,7 +69,7 @@ export class Scratch {
       all: () => messages.write(),
       singly: (attempt) => messages.writeSingly(attempt, () => {}),
     });
-    messages.settled();
+    messages.written();
   }
 
   close(): void {

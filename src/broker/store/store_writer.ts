@@ -111,10 +111,10 @@ export class StoreWriter {
     }
     const { messages, changes, lanes, dead, refusals } = this.#parts;
     const written = messages.pendingBytes;
-    messages.settled();
-    changes.settled();
-    lanes.settled();
-    dead.settled();
+    messages.written();
+    changes.written();
+    lanes.written();
+    dead.written();
     this.#lastCommitFailed = false;
     this.#reportState();
     refusals.tell();

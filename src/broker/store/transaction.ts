@@ -3,7 +3,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { type Attempt, isRefusal, type Refusals, type Request } from "./refusals.ts";
 
-export interface Work {
+export interface Statements {
   /** Runs the statements. */
   all(): void;
   /** The same, one by one, when one of them was refused. */
@@ -12,19 +12,23 @@ export interface Work {
   last?(): void;
 }
 
-export function runTransaction(database: DatabaseSync, refusals: Refusals, work: Work): void {
+export function runTransaction(
+  database: DatabaseSync,
+  refusals: Refusals,
+  statements: Statements,
+): void {
   const attempt: Attempt = (request, run) => attemptOne(database, refusals, request, run);
   try {
     database.exec("BEGIN IMMEDIATE");
     try {
-      work.all();
+      statements.all();
     } catch (error) {
       if (!isRefusal(error)) throw error;
       database.exec("ROLLBACK");
       database.exec("BEGIN IMMEDIATE");
-      work.singly(attempt);
+      statements.singly(attempt);
     }
-    work.last?.();
+    statements.last?.();
     database.exec("COMMIT");
   } finally {
     rollback(database);
