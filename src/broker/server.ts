@@ -21,6 +21,7 @@ import { Session, type SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
 import { ThrottledWarning } from "./net/throttled_warning.ts";
+import { Sweeper } from "./store/sweeper.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
 import { DATA_FILE } from "./store/data_file.ts";
@@ -50,10 +51,6 @@ export interface BrokerOptions {
   version: string;
   log: Logger;
 }
-
-/** Milliseconds between two deletions of purged messages, for other work; and while they fail. */
-const SWEEP_PAUSE_MS = 5;
-const SWEEP_RETRY_MS = 1_000;
 
 /** Milliseconds from the start to the first look at the disk, unless somebody connects before. */
 const FIRST_LOOK_MS = 200;
@@ -105,7 +102,7 @@ export class Broker implements QueueHost<Queue> {
   #nextSessionId = 1;
   #stopping = false;
   #onLastGone: (() => void) | undefined;
-  #sweeper: ReturnType<typeof setTimeout> | undefined;
+  readonly #sweeper: Sweeper;
   #clockTimer: ReturnType<typeof setInterval> | undefined;
 
   /**
@@ -145,11 +142,12 @@ export class Broker implements QueueHost<Queue> {
       onFailure: (reason) => this.#alarms.setStore(reason),
       onWritten: (bytes) => this.#alarms.written(bytes),
       onChange: () => this.#groupCommit.schedule(),
-      onDiscard: () => this.#sweep(),
+      onDiscard: () => this.#sweeper.start(),
       onRefusal: (what, reason) =>
         options.log.error("cannot store what a client sent", { what, reason }),
       onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
     });
+    this.#sweeper = new Sweeper(this.store);
     if (this.store.isCopy) {
       options.log.warn(
         "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
@@ -174,7 +172,7 @@ export class Broker implements QueueHost<Queue> {
       this.#vhosts.set(name, new VirtualHost(name, this));
     }
     this.#restore();
-    this.#sweep();
+    this.#sweeper.start();
     after(FIRST_LOOK_MS, () => this.#prepare());
     noticeClockSet();
     this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS);
@@ -356,16 +354,6 @@ export class Broker implements QueueHost<Queue> {
     for (const session of this.#sessions) session.unblock();
   }
 
-  /** Deletes the rows of purged messages between other work, while there are any. */
-  #sweep(): void {
-    if (this.#sweeper !== undefined || !this.store.hasDiscarded || this.#stopping) return;
-    this.#sweeper = setTimeout(() => {
-      this.#sweeper = undefined;
-      this.store.sweep();
-      this.#sweep();
-    }, this.store.isFailing ? SWEEP_RETRY_MS : SWEEP_PAUSE_MS);
-  }
-
   // -- end --
 
   /** Finishes the commit, tells clients with 320, and closes the data. */
@@ -385,7 +373,7 @@ export class Broker implements QueueHost<Queue> {
     this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();
-    clearTimeout(this.#sweeper);
+    this.#sweeper.stop();
     clearInterval(this.#clockTimer);
     this.store.close();
   }
