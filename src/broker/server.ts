@@ -82,13 +82,13 @@ export class Broker implements QueueHost<Queue> {
   readonly #pending: Budget;
   readonly #deliveryRoom: DeliveryRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
-  readonly #deadLetters = new DeadLetters(
-    this.#vhosts,
-    this.deadlines,
-    () => this.#groupCommit.schedule(),
-    (message, reason) => this.store.dead.add(message, reason),
-    (error) => this.#logFault(error),
-  );
+  readonly #deadLetters = new DeadLetters(this.#vhosts, {
+    deadlines: this.deadlines,
+    schedule: () => this.#groupCommit.schedule(),
+    onKept: (message, reason) => this.store.dead.add(message, reason),
+    onFault: (error) => this.#logFault(error),
+    actFor: (author, run) => this.store.actFor(author, run),
+  });
   readonly #groupCommit: GroupCommit;
   readonly #alarms: Alarms;
   readonly #users: Users;

@@ -3,6 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
 import { startHere } from "./harness.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
@@ -38,19 +39,29 @@ const ATTACKS: Record<string, (peer: Peer) => Promise<void>> = {
   },
 };
 
-Deno.test("what cannot be stored ends its own connection, unanswered, and the others go on", async () => {
-  await using dir = await tempDir();
+/** Data with a queue "good", changed by SQL. */
+async function prepare(folder: string, sql: string): Promise<void> {
   {
-    await using broker = await startHere({ folder: dir.path });
+    await using broker = await startHere({ folder });
     await using peer = await openPeer(broker.port);
     await (await peer.open()).call("queue.declare", { queue: "good", ...DURABLE });
   }
-  const database = new DatabaseSync(dir.file("broker.db"));
-  database.exec(refuse("queue", "name"));
-  database.exec(refuse("exchange", "name"));
-  database.exec(refuse("binding", "routing_key"));
-  database.exec(refuse("message", "content"));
+  change(folder, sql);
+}
+
+function change(folder: string, sql: string): void {
+  const database = new DatabaseSync(`${folder}/broker.db`);
+  database.exec(sql);
   database.close();
+}
+
+Deno.test("what cannot be stored ends its own connection, unanswered, and the others go on", async () => {
+  await using dir = await tempDir();
+  await prepare(
+    dir.path,
+    refuse("queue", "name") + ";" + refuse("exchange", "name") + ";" +
+      refuse("binding", "routing_key") + ";" + refuse("message", "content"),
+  );
 
   let confirmed = 0;
   {
@@ -80,6 +91,9 @@ Deno.test("what cannot be stored ends its own connection, unanswered, and the ot
     assertEquals(lines.length, Object.keys(ATTACKS).length);
     assertMatch(lines[0]!, /"what":"queue \\"poison\\"","reason":"CHECK constraint failed: queue"/);
 
+    const { messageCount } = await channel.call("queue.declare", { queue: "good", passive: true });
+    assertEquals(messageCount, confirmed, "what was refused is not counted");
+
     const probe = await bystander.open(2);
     await probe.send("queue.declare", { queue: "poison", passive: true });
     await probe.expectClose(404, /no queue/);
@@ -92,4 +106,88 @@ Deno.test("what cannot be stored ends its own connection, unanswered, and the ot
   const channel = await peer.open();
   const { messageCount } = await channel.call("queue.declare", { queue: "good", passive: true });
   assertEquals(messageCount, confirmed);
+});
+
+for (const memoryBytes of [undefined, 0]) {
+  const where = memoryBytes === undefined ? "in memory" : "in the file";
+  Deno.test(`what cannot be stored does not stay in its queue, the others ${where}`, async () => {
+    await using dir = await tempDir();
+    await prepare(dir.path, refuse("message", "content"));
+    const limits = memoryBytes === undefined ? {} : { memoryBytes };
+    await using broker = await startHere({ folder: dir.path, limits });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    for (const body of ["1", "2"]) {
+      await channel.publish({ routingKey: "good" }, body, PERSISTENT);
+      await channel.expect("basic.ack");
+    }
+    {
+      await using attacker = await openPeer(broker.port);
+      const attacking = await attacker.open();
+      await attacking.publish({ routingKey: "good" }, "poison", PERSISTENT);
+      await channel.publish({ routingKey: "good" }, "3", PERSISTENT);
+      await attacker.channel(0).expect("connection.close");
+    }
+    await channel.expect("basic.ack");
+    const { messageCount } = await channel.call("queue.declare", { queue: "good", passive: true });
+    assertEquals(messageCount, 3);
+    const seen = [];
+    for (let left = 3; left > 0;) {
+      await channel.send("basic.get", { queue: "good", noAck: true });
+      const { text, args } = await channel.expectContent("basic.get-ok");
+      seen.push(text);
+      left = args.messageCount;
+    }
+    assertEquals(seen.sort(), ["1", "2", "3"]);
+    await channel.send("basic.get", { queue: "good" });
+    await channel.expect("basic.get-empty");
+  });
+}
+
+Deno.test("a dead letter that cannot be stored leaves its message where it is, dead", async () => {
+  await using dir = await tempDir();
+  // The letter has it, and its message does not.
+  await prepare(dir.path, refuse("message", "content").replace("poison", "x-death"));
+  const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "good" };
+  const bodies = ["expires", "at once"];
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    for (const [queue, args] of [["expiring", {}], ["full", { "x-max-length": 0 }]] as const) {
+      await channel.call("queue.declare", {
+        queue,
+        ...DURABLE,
+        arguments: { ...letters, ...args },
+      });
+    }
+    await channel.call("confirm.select");
+    await channel.publish({ routingKey: "expiring" }, bodies[0]!, {
+      ...PERSISTENT,
+      expiration: "20",
+    });
+    await channel.publish({ routingKey: "full" }, bodies[1]!, PERSISTENT);
+    const refusals = () => broker.log.lines.filter((line) => /^cannot store/.test(line)).length;
+    await waitUntil("both to be refused", () => refusals() >= 2);
+    // A commit after the one that has refused.
+    await channel.publish({ routingKey: "other" }, "");
+    for (let tag = 0; tag < 3;) tag = (await channel.expect("basic.ack")).deliveryTag;
+    for (const queue of ["good", "expiring", "full"]) {
+      const { messageCount } = await channel.call("queue.declare", { queue, passive: true });
+      assertEquals(messageCount, 0, queue);
+    }
+  }
+  change(dir.path, "DROP TRIGGER refuse_message");
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  for (const queue of ["expiring", "full"]) {
+    const { messageCount } = await channel.call("queue.declare", { queue, passive: true });
+    assertEquals(messageCount, 0, "dead, and not ready");
+  }
+  await channel.call("basic.consume", { queue: "good", noAck: true });
+  const seen = [];
+  for (const _ of bodies) seen.push((await channel.expectContent()).text);
+  assertEquals(seen.sort(), bodies.toSorted());
 });

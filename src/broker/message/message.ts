@@ -59,13 +59,15 @@ export interface LaneRecord {
   dropped: boolean;
   /** The highest position so far. */
   readonly lastPosition: number;
+  /** The store has refused a message: nobody is to find it there. */
+  forget(message: Message): void;
 }
 
 /**
  * What can change about a message is written by these, and by nobody else:
  *
  * - the store: where its row is ({@link willBeStored}, {@link stored}, {@link removed},
- *   {@link refused}, {@link restore}), and with that the content, when memory can give it up;
+ *   {@link refused}, {@link kept}, {@link restore}), and with that the content, when memory can give it up;
  * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, and that nobody needs the
  *   content in memory any more ({@link release}).
  */
@@ -147,6 +149,14 @@ export class Message implements ContentLengths {
   /** It cannot be written. */
   refused(): void {
     this.#row = Row.skipped;
+  }
+
+  /** It was {@link removed}, and yet it stays. */
+  kept(content: Content): void {
+    if (this.#row === Row.skipped) {
+      this.#row = Row.pending;
+      this.#content = content;
+    } else this.stored();
   }
 
   /** It was read from its row. */

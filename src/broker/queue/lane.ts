@@ -50,6 +50,16 @@ export class MemoryUse {
   }
 }
 
+/** Who is told of what the store has done to messages of a lane. */
+export interface LaneOwner {
+  /** There are some that cannot be read. */
+  unreadable(): void;
+  /** One is not ready any more: the store has refused it. */
+  forgotten(message: Message): void;
+}
+
+const NOBODY: LaneOwner = { unreadable() {}, forgotten() {} };
+
 export class Lane implements LaneRecord {
   readonly id: number;
   readonly priority: number;
@@ -61,7 +71,7 @@ export class Lane implements LaneRecord {
 
   readonly #store: Store;
   readonly #memory: MemoryUse;
-  readonly #onUnreadable: () => void;
+  readonly #owner: LaneOwner;
   #isSlow = false;
   /** Messages in order of position; those before `#head` are gone. */
   #window: (Message | undefined)[] = [];
@@ -83,7 +93,6 @@ export class Lane implements LaneRecord {
 
   /**
    * @param queueId row id of a durable queue, or 0
-   * @param onUnreadable told that there are messages that cannot be read
    */
   constructor(
     store: Store,
@@ -91,11 +100,11 @@ export class Lane implements LaneRecord {
     queueId: number,
     priority: number,
     id?: number,
-    onUnreadable: () => void = () => {},
+    owner: LaneOwner = NOBODY,
   ) {
     this.#store = store;
     this.#memory = memory;
-    this.#onUnreadable = onUnreadable;
+    this.#owner = owner;
     this.queueId = queueId;
     this.priority = priority;
     this.id = id ?? store.takeLaneId(queueId !== 0);
@@ -270,7 +279,7 @@ export class Lane implements LaneRecord {
     }
     const hasAll = messages !== undefined && messages.length < limit;
     this.#isSlow = this.#head === this.#window.length && !hasAll;
-    if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#onUnreadable();
+    if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#owner.unreadable();
   }
 
   // -- what cannot be read --
@@ -284,7 +293,7 @@ export class Lane implements LaneRecord {
   setAside(message: Message): void {
     this.#countPaged(message, 1);
     this.#store.setAside(message);
-    this.#onUnreadable();
+    this.#owner.unreadable();
   }
 
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
@@ -302,6 +311,19 @@ export class Lane implements LaneRecord {
 
   get hasUnreadable(): boolean {
     return this.#store.hasUnreadable(this);
+  }
+
+  forget(message: Message): void {
+    const index = this.#window.indexOf(message, this.#head);
+    const returned = this.#returned.indexOf(message);
+    if (index >= 0) {
+      this.#window.splice(index, 1);
+      this.#windowBytes -= weightOf(message);
+      this.#memory.remove(message);
+    } else if (returned >= 0) this.#returned.splice(returned, 1);
+    else if (message.position > this.#last) this.#countPaged(message, -1);
+    else return;
+    this.#owner.forgotten(message);
   }
 
   /** Removes all ready messages and returns how many they were. */

@@ -56,7 +56,13 @@ export class ReadyMessages {
   }
 
   #makeLane(priority: number, id?: number): Lane {
-    return new Lane(this.#store, this.#memory, this.#queueId, priority, id, this.#onUnreadable);
+    return new Lane(this.#store, this.#memory, this.#queueId, priority, id, {
+      unreadable: this.#onUnreadable,
+      forgotten: (message) => {
+        this.#count--;
+        this.#bytes -= message.bodyLength;
+      },
+    });
   }
 
   /** @param message that was appended here, or restored */

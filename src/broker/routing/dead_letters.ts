@@ -10,10 +10,14 @@ import { addressOf, readAddress } from "../message/address.ts";
 import { deathHeaders, type DeathReason, isCycle, recordDeath } from "../message/deaths.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
+import type { Author } from "../store/refusals.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 
 /** Milliseconds after which a letter is tried again whose target was missing or full. */
 const RETRY_MS = 1_000;
+
+/** How often the pause doubles of a letter that the store refuses. */
+const MOST_DOUBLED = 10;
 
 /** Queues that take a letter in one go. Where there are more it goes on after what that has caused. */
 const PIECE = 256;
@@ -21,12 +25,36 @@ const PIECE = 256;
 /** Letters that may wait, of all queues together, before those who cause more are held back. */
 const MOST_WAITING = 10_000;
 
+/** What dead letters use and whom they tell. */
+export interface DeadLetterHost {
+  readonly deadlines: Deadlines;
+  /** Asks for a turn of the event loop that calls {@link DeadLetters.work}. */
+  schedule(): void;
+  /** A message has nowhere to go. */
+  onKept(message: Message, reason: DeathReason): void;
+  /** A letter cannot be made. */
+  onFault(error: unknown): void;
+  /** Runs what somebody asks for, who is told when the store refuses it. */
+  actFor(author: Author, run: () => boolean): boolean;
+}
+
 interface DeadLetter {
   queue: Queue;
   message: Message;
   reason: DeathReason;
   /** Queues that have it, while others refuse it. */
   readonly takenBy: Set<Queue>;
+  /** Queues whose copy of it the store refuses. */
+  readonly unstoredBy: Set<Queue>;
+  /** How often it was kept for that. */
+  unstored: number;
+  /** Its message is gone. */
+  isBuried: boolean;
+}
+
+function letterOf(queue: Queue, message: Message, reason: DeathReason): DeadLetter {
+  const none = { takenBy: new Set<Queue>(), unstoredBy: new Set<Queue>() };
+  return { queue, message, reason, ...none, unstored: 0, isBuried: false };
 }
 
 interface Level {
@@ -41,10 +69,7 @@ interface Level {
  */
 export class DeadLetters implements Work {
   readonly #vhosts: Map<string, VirtualHost>;
-  readonly #deadlines: Deadlines;
-  readonly #schedule: () => void;
-  readonly #onKept: (message: Message, reason: DeathReason) => void;
-  readonly #onFault: (error: unknown) => void;
+  readonly #host: DeadLetterHost;
   /** What died of its own, and what died of the letters sent before; the last is the next. */
   #levels: Level[] = [{ letters: [], next: 0 }];
   /** How many wait, those that are kept not counted. */
@@ -54,23 +79,9 @@ export class DeadLetters implements Work {
   /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
   #kept: DeadLetter[] = [];
 
-  /**
-   * @param schedule asks for a turn of the event loop that calls {@link work}
-   * @param onKept told of a message that has nowhere to go
-   * @param onFault told of a letter that cannot be made
-   */
-  constructor(
-    vhosts: Map<string, VirtualHost>,
-    deadlines: Deadlines,
-    schedule: () => void,
-    onKept: (message: Message, reason: DeathReason) => void,
-    onFault: (error: unknown) => void,
-  ) {
-    this.#onKept = onKept;
-    this.#onFault = onFault;
+  constructor(vhosts: Map<string, VirtualHost>, host: DeadLetterHost) {
     this.#vhosts = vhosts;
-    this.#deadlines = deadlines;
-    this.#schedule = schedule;
+    this.#host = host;
   }
 
   /** So many letters wait that no more should be caused. */
@@ -81,18 +92,18 @@ export class DeadLetters implements Work {
   add(queue: Queue, message: Message, reason: DeathReason): void {
     queue.dying++;
     this.#waiting++;
-    this.#push({ queue, message, reason, takenBy: new Set() });
+    this.#push(letterOf(queue, message, reason));
   }
 
   /** One that had nowhere to go before the restart. */
   keep(queue: Queue, message: Message, reason: DeathReason): void {
-    this.#keep({ queue, message, reason, takenBy: new Set() });
+    this.#keep(letterOf(queue, message, reason));
   }
 
   #push(letter: DeadLetter): void {
     if (this.#caused !== undefined) return void this.#caused.push(letter);
     this.#levels[0]!.letters.push(letter);
-    this.#schedule();
+    this.#host.schedule();
   }
 
   get isEmpty(): boolean {
@@ -110,7 +121,7 @@ export class DeadLetters implements Work {
         isDone = this.#send(letter);
       } catch (error) {
         // Its message stays stored.
-        this.#onFault(error);
+        this.#host.onFault(error);
       }
       this.#caused = undefined;
       if (isDone) {
@@ -143,10 +154,9 @@ export class DeadLetters implements Work {
     if (content !== null && content !== undefined) {
       const taken = this.#publish(letter, content);
       if (taken === "by some") return false;
-      const isKept = taken === "not by all" && queue.arguments.deadLetterAtLeastOnce &&
-        !queue.deleted;
-      if (isKept) {
-        this.#onKept(message, reason);
+      const mustStay = queue.arguments.deadLetterAtLeastOnce || letter.unstoredBy.size > 0;
+      if (taken === "not by all" && mustStay && !queue.deleted) {
+        this.#host.onKept(message, reason);
         this.#keep(letter);
         return true;
       }
@@ -154,6 +164,7 @@ export class DeadLetters implements Work {
       queue.setAside(message);
       return true;
     }
+    letter.isBuried = true;
     queue.bury(message);
     return true;
   }
@@ -161,20 +172,38 @@ export class DeadLetters implements Work {
   #keep(letter: DeadLetter): void {
     letter.queue.keptLetters++;
     letter.queue.release(letter.message);
+    if (letter.unstoredBy.size > 0) {
+      const pause = RETRY_MS * 2 ** Math.min(letter.unstored++, MOST_DOUBLED);
+      return void this.#host.deadlines.after(pause, () => this.#tryAgain(letter));
+    }
     if (this.#kept.push(letter) > 1) return;
-    this.#deadlines.after(RETRY_MS, () => {
-      for (const kept of this.#kept.splice(0)) {
-        kept.queue.keptLetters--;
-        kept.queue.dying++;
-        this.#waiting++;
-        this.#push(kept);
-      }
+    this.#host.deadlines.after(RETRY_MS, () => {
+      for (const kept of this.#kept.splice(0)) this.#tryAgain(kept);
     });
+  }
+
+  #tryAgain(letter: DeadLetter): void {
+    letter.unstoredBy.clear();
+    letter.queue.keptLetters--;
+    letter.queue.dying++;
+    this.#waiting++;
+    this.#push(letter);
+  }
+
+  /** The store has refused the copy of a queue, and has kept the source. */
+  #unstored(letter: DeadLetter, target: Queue): void {
+    letter.takenBy.delete(target);
+    letter.unstoredBy.add(target);
+    if (!letter.isBuried) return;
+    letter.isBuried = false;
+    if (letter.queue.deleted) return;
+    this.#host.onKept(letter.message, letter.reason);
+    this.#keep(letter);
   }
 
   /** @returns whether it is in a queue, and in all that it belongs in; or in some, and to go on */
   #publish(letter: DeadLetter, content: Content): "by all" | "not by all" | "by some" {
-    const { queue, reason, takenBy } = letter;
+    const { queue, reason, takenBy, unstoredBy } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return "not by all";
@@ -189,7 +218,13 @@ export class DeadLetters implements Work {
       if (takenBy.size >= most) return "by some";
       // A cycle that no consumer took part in would never end.
       if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
-      else if (!takenBy.has(target) && target.publish(publication)) takenBy.add(target);
+      else if (!takenBy.has(target) && !unstoredBy.has(target)) {
+        const author = {
+          source: { message: letter.message, content },
+          unstored: () => this.#unstored(letter, target),
+        };
+        if (this.#host.actFor(author, () => target.publish(publication))) takenBy.add(target);
+      }
     }
     return takenBy.size > 0 && targets.isSubsetOf(takenBy) ? "by all" : "not by all";
   }

@@ -4,7 +4,7 @@
  */
 
 import type { Range } from "./discards.ts";
-import type { Author } from "./refusals.ts";
+import type { Author, Source } from "./refusals.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 
 export class MessageChanges {
@@ -56,6 +56,23 @@ export class MessageChanges {
     const positions = this.removals.get(message.lane);
     if (positions === undefined) this.removals.set(message.lane, [message.position]);
     else positions.push(message.position);
+  }
+
+  /**
+   * What was to be removed stays.
+   * @returns whether it was to be removed
+   */
+  keep({ message, content }: Source): boolean {
+    const positions = this.removals.get(message.lane) ?? [];
+    const index = positions.indexOf(message.position);
+    if (index < 0 && message.row !== Row.skipped) return false;
+    if (index >= 0) {
+      positions.splice(index, 1);
+      if (positions.length === 0) this.removals.delete(message.lane);
+      this.#removed--;
+    } else this.#insertedBytes += message.size;
+    message.kept(content);
+    return true;
   }
 
   /** Of those that wait to be written. */

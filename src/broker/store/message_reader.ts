@@ -213,3 +213,13 @@ export class MessageReader {
     return Number(this.#last.get(lane, 1, lane, LAST_POSITION)?.["position"] ?? 0);
   }
 }
+
+/** What two tables have of a lane, in one order, as far as both were looked at. */
+export function inOrder(one: Found, other: Found, limit: number): Found {
+  const upTo = Math.min(one.upTo, other.upTo);
+  const messages = one.messages.concat(other.messages)
+    .filter(({ position }) => position <= upTo)
+    .sort((first, second) => first.position - second.position)
+    .slice(0, limit);
+  return { messages, upTo };
+}

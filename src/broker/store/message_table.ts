@@ -83,10 +83,10 @@ export class MessageTable {
   /**
    * The same, message by message.
    * @param attempt runs a statement
-   * @param onRefused told of the messages that are left out
+   * @param onCounted told of the messages that are left out, and of those that stay
    */
-  writeSingly(attempt: Attempt, onRefused: (message: Message) => void): void {
-    this.#writer.writeSingly(this.#changes, attempt, onRefused);
+  writeSingly(attempt: Attempt, onCounted: (message: Message, change: 1 | -1) => void): void {
+    this.#writer.writeSingly(this.#changes, attempt, onCounted);
   }
 
   /** All changes are on disk: forget them. */

@@ -6,7 +6,7 @@ import { isWanted, type MessageChanges } from "./message_changes.ts";
 import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
 import type { Attempt } from "./refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
-import type { Message } from "../message/message.ts";
+import { type Message, Row } from "../message/message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;
@@ -51,24 +51,33 @@ export class MessageWriter {
   /**
    * The same, message by message.
    * @param attempt runs a statement
-   * @param onRefused told of the messages that are left out
+   * @param onCounted told of the messages that are left out, and of those that stay
    */
   writeSingly(
     changes: MessageChanges,
     attempt: Attempt,
-    onRefused: (message: Message) => void,
+    onCounted: (message: Message, change: 1 | -1) => void,
   ): void {
-    for (const [index, message] of changes.inserts.entries()) {
+    const { inserts, authors } = changes;
+    const indexes = [...inserts.keys()];
+    for (const index of indexes) {
+      const message = inserts[index]!;
       if (!isWanted(message)) continue;
-      const author = changes.authors[index];
-      const isWritten = attempt({ author, what: "a message" }, () => {
+      const author = authors[index];
+      const undo = () => message.lane.forget(message);
+      const isWritten = attempt({ author, what: "a message", undo }, () => {
         const values: Value[] = [];
         pushValues(values, message, null);
         this.#insertOne.run(...values);
       });
       if (isWritten) continue;
       message.refused();
-      onRefused(message);
+      onCounted(message, -1);
+      const source = author?.source;
+      const isUnwritten = source?.message.row === Row.skipped;
+      if (source === undefined || !changes.keep(source)) continue;
+      onCounted(source.message, 1);
+      if (isUnwritten) indexes.push(inserts.indexOf(source.message));
     }
     this.#writeOthers(changes);
   }

@@ -3,10 +3,22 @@
  * they are left out, and whoever asked for one loses the connection before any answer to it leaves.
  */
 
+import type { Content } from "../message/content.ts";
+import type { Message } from "../message/message.ts";
+
 /** Who asked for a change. */
 export interface Author {
+  /** What the change takes the place of: that stays when the change is refused. */
+  readonly source?: Source;
   /** Something that it asked for is not stored, and never will be. */
   unstored(reason: string): void;
+}
+
+/** A message that goes when another one is stored. */
+export interface Source {
+  readonly message: Message;
+  /** Of the message, which may not have it any more. */
+  readonly content: Content;
 }
 
 /** What a statement is about. */

@@ -20,7 +20,7 @@ import { Definitions } from "./definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import { LaneCounters, type StoredLane } from "./lane_counters.ts";
 import { LaneIds } from "./lane_ids.ts";
-import type { Found } from "./message_reader.ts";
+import { type Found, inOrder } from "./message_reader.ts";
 import { LAST_POSITION } from "./message_row.ts";
 import { MessageTable } from "./message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
@@ -167,6 +167,17 @@ export class Store {
   /** Adds a user, or changes the hash of a password; at once. */
   setSecret(user: string, secret: string): void {
     this.#writer.setSecret(user, secret);
+  }
+
+  /** Runs what somebody else asks for. */
+  actFor<T>(author: Author, run: () => T): T {
+    const before = this.changes.author;
+    this.changes.author = author;
+    try {
+      return run();
+    } finally {
+      this.changes.author = before;
+    }
   }
 
   nextQueueId(): number {
@@ -385,14 +396,4 @@ export class Store {
 
 function isEnough({ pendingRows, pendingBytes }: MessageTable): boolean {
   return pendingRows >= ENOUGH_ROWS || pendingBytes >= ENOUGH_BYTES;
-}
-
-/** What two tables have of a lane, in one order, as far as both were looked at. */
-function inOrder(one: Found, other: Found, limit: number): Found {
-  const upTo = Math.min(one.upTo, other.upTo);
-  const messages = one.messages.concat(other.messages)
-    .filter(({ position }) => position <= upTo)
-    .sort((first, second) => first.position - second.position)
-    .slice(0, limit);
-  return { messages, upTo };
 }

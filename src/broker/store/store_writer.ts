@@ -155,7 +155,7 @@ export class StoreWriter {
       },
       singly: (attempt) => {
         changes.writeSingly(attempt);
-        messages.writeSingly(attempt, (message) => lanes.count(message, -1));
+        messages.writeSingly(attempt, (message, change) => lanes.count(message, change));
       },
       last: () => {
         lanes.write();
