@@ -2,6 +2,7 @@
 import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
 import { type Attempt, isAddress } from "./reach.ts";
 import { type Endpoint, redact, type TlsTrust } from "./url.ts";
+import type { TLSSocket } from "node:tls";
 
 /** A connected byte stream. */
 export interface Socket {
@@ -155,10 +156,7 @@ async function dialWithNodeTls(
   pem: Pem,
   { host, signal }: Attempt,
 ): Promise<Socket> {
-  const [{ connect }, { Readable, Writable }] = await Promise.all([
-    import("node:tls"),
-    import("node:stream"),
-  ]);
+  const [{ connect }, streams] = await Promise.all([import("node:tls"), import("node:stream")]);
   const { serverName, verify = true } = endpoint.trust;
   const socket = connect({
     host,
@@ -177,6 +175,14 @@ async function dialWithNodeTls(
     socket.destroy();
     refuse(endpoint, error);
   });
+  return socketOf(socket, streams);
+}
+
+/** What node:tls has connected, as a byte stream of ours. */
+function socketOf(
+  socket: TLSSocket,
+  { Readable, Writable }: Pick<typeof import("node:stream"), "Readable" | "Writable">,
+): Socket {
   // The streams may end before the reason is known; Deno 2.4 says secureConnect before the
   // handshake, so that its failure is such a reason.
   let failure: unknown;

@@ -139,28 +139,8 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
     return value;
   }
 
-  const scheme = /^(amqps?):\/\//i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined) refuse("must begin with amqp:// or amqps://");
-  const tls = scheme === "amqps";
-  // The URL parser knows ports, userinfo and IPv6 for http; amqp is unknown to it, and for unknown
-  // schemes it neither lowercases the host nor accepts an empty one with a user.
-  const authority = text.slice(scheme.length + 3).split(/[/?#]/, 1)[0]!;
-  const rest = text.slice(scheme.length + 3 + authority.length);
-  const userinfo = authority.includes("@")
-    ? authority.slice(0, authority.lastIndexOf("@"))
-    : undefined;
-  const address = authority.slice(userinfo === undefined ? 0 : userinfo.length + 1);
+  const { tls, userinfo, address, path, rest } = splitUrl(text, refuse);
   const colon = userinfo?.indexOf(":") ?? -1;
-
-  const path = rest.split(/[?#]/, 1)[0]!.slice(1);
-  // Most likely a password with such a character in it, the rest of which would pass for a vhost,
-  // a parameter or a fragment (which means nothing here).
-  if (path.includes("@") || /#|[?&][^=&]*@/.test(rest)) {
-    refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
-  }
-  if (/@.*,/.test(userinfo ?? "")) {
-    refuse("must have amqp:// or amqps:// before every URL of a list, @ in a password as %40");
-  }
   const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
     refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
@@ -193,15 +173,59 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
   };
 }
 
+/** The parts of a URL, as they are written in it. */
+interface UrlParts {
+  readonly tls: boolean;
+  /** User name and password; undefined: there is no "@". */
+  readonly userinfo: string | undefined;
+  readonly address: string;
+  /** Without its first slash. */
+  readonly path: string;
+  /** Everything behind the address: path, parameters, fragment. */
+  readonly rest: string;
+}
+
+/**
+ * The URL parser knows ports, userinfo and IPv6 for http; amqp is unknown to it, and for unknown
+ * schemes it neither lowercases the host nor accepts an empty one with a user.
+ *
+ * @param refuse throws, saying what is required
+ */
+function splitUrl(text: string, refuse: (requirement: string) => never): UrlParts {
+  const scheme = /^(amqps?):\/\//i.exec(text)?.[1]?.toLowerCase() ??
+    refuse("must begin with amqp:// or amqps://");
+  const authority = text.slice(scheme.length + 3).split(/[/?#]/, 1)[0]!;
+  const rest = text.slice(scheme.length + 3 + authority.length);
+  const userinfo = authority.includes("@")
+    ? authority.slice(0, authority.lastIndexOf("@"))
+    : undefined;
+  const address = authority.slice(userinfo === undefined ? 0 : userinfo.length + 1);
+  const path = rest.split(/[?#]/, 1)[0]!.slice(1);
+  // Most likely a password with such a character in it, the rest of which would pass for a vhost,
+  // a parameter or a fragment (which means nothing here).
+  if (path.includes("@") || /#|[?&][^=&]*@/.test(rest)) {
+    refuse("must have /, ? and # in the user name and password percent-encoded, @ in a vhost too");
+  }
+  if (/@.*,/.test(userinfo ?? "")) {
+    refuse("must have amqp:// or amqps:// before every URL of a list, @ in a password as %40");
+  }
+  return { tls: scheme === "amqps", userinfo, address, path, rest };
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Throws, saying what is required, with the value at fault. */
+type RefuseValue = (requirement: string, given: string) => never;
+
 interface Parameters {
   heartbeat?: number;
   connectionTimeout?: number;
   channelMax?: number;
   auth?: "PLAIN" | "EXTERNAL";
   name?: string;
-  trust: TlsTrust;
+  readonly trust: Writable<TlsTrust>;
   /** The parameters that say something of TLS. */
-  tlsKeys: string[];
+  readonly tlsKeys: string[];
 }
 
 const TLS_KEYS = ["cacertfile", "certfile", "keyfile", "server_name_indication", "verify"];
@@ -211,78 +235,94 @@ function parseParameters(
   source: string,
   decode: (part: string, what: string) => string,
 ): Parameters {
-  const parameters: { -readonly [K in keyof Parameters]: Parameters[K] } = {
-    trust: {},
-    tlsKeys: [],
-  };
-  const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
   // The value at fault is shown and not the URL, of which the query is left out.
   function refuse(requirement: string, given: string): never {
     throw new UsageError(`${source} must have ${requirement}, and has ${JSON.stringify(given)}`);
   }
-  function number(key: string, value: string, max: number): number {
-    const given = Number(value);
-    if (/^\d+$/.test(value) && given <= max) return given;
-    return refuse(`${key} as a whole number from 0 to ${max}`, value);
-  }
+  const parameters: Parameters = { trust: {}, tlsKeys: [] };
   const queryText = /\?([^#]*)/.exec(rest)?.[1] ?? "";
   for (const pair of queryText.split("&")) {
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const key = decode(equals === -1 ? pair : pair.slice(0, equals), "parameter");
     const value = equals === -1 ? "" : decode(pair.slice(equals + 1), "parameter");
-    if (TLS_KEYS.includes(key)) parameters.tlsKeys.push(key);
-    switch (key) {
-      case "heartbeat":
-        parameters.heartbeat = number(key, value, 65535);
-        break;
-      case "connection_timeout":
-        parameters.connectionTimeout = number(key, value, 3_600_000) ||
-          DEFAULT_CONNECTION_TIMEOUT_MS;
-        break;
-      case "channel_max": {
-        const given = number(key, value, 65535);
-        if (given > 0 && given < LEAST_CHANNELS) {
-          refuse(`${key} as 0 or a whole number from ${LEAST_CHANNELS} to 65535`, value);
-        }
-        parameters.channelMax = given;
-        break;
-      }
-      case "cacertfile":
-      case "certfile":
-      case "keyfile":
-        trust[key] = value;
-        break;
-      case "server_name_indication":
-        trust.serverName = value;
-        break;
-      case "verify":
-        if (value !== "verify_peer" && value !== "verify_none") {
-          refuse("verify as verify_peer or verify_none", value);
-        }
-        trust.verify = value === "verify_peer";
-        break;
-      case "auth_mechanism": {
-        const mechanism = value.toUpperCase();
-        if (mechanism !== "PLAIN" && mechanism !== "EXTERNAL") {
-          refuse("auth_mechanism as plain or external", value);
-        }
-        parameters.auth = mechanism;
-        break;
-      }
-      case "name":
-        parameters.name = value;
-        break;
-      default:
-        refuse(
-          "parameters out of heartbeat, connection_timeout, channel_max, cacertfile, certfile, " +
-            "keyfile, verify, server_name_indication, auth_mechanism and name",
-          // Anything else may be the rest of a password with a "?" in it.
-          /^[a-z_]+$/.test(key) ? key : "another one",
-        );
-    }
+    if (TLS_KEYS.includes(key)) {
+      parameters.tlsKeys.push(key);
+      setTrust(parameters.trust, key, value, refuse);
+    } else setParameter(parameters, key, value, refuse);
   }
-  return { ...parameters, trust };
+  return parameters;
+}
+
+/** @param key one of {@linkcode TLS_KEYS} */
+function setTrust(
+  trust: Writable<TlsTrust>,
+  key: string,
+  value: string,
+  refuse: RefuseValue,
+): void {
+  switch (key) {
+    case "cacertfile":
+    case "certfile":
+    case "keyfile":
+      trust[key] = value;
+      break;
+    case "server_name_indication":
+      trust.serverName = value;
+      break;
+    case "verify":
+      if (value !== "verify_peer" && value !== "verify_none") {
+        refuse("verify as verify_peer or verify_none", value);
+      }
+      trust.verify = value === "verify_peer";
+  }
+}
+
+function setParameter(
+  parameters: Parameters,
+  key: string,
+  value: string,
+  refuse: RefuseValue,
+): void {
+  function number(max: number): number {
+    const given = Number(value);
+    if (/^\d+$/.test(value) && given <= max) return given;
+    return refuse(`${key} as a whole number from 0 to ${max}`, value);
+  }
+  switch (key) {
+    case "heartbeat":
+      parameters.heartbeat = number(65535);
+      break;
+    case "connection_timeout":
+      parameters.connectionTimeout = number(3_600_000) || DEFAULT_CONNECTION_TIMEOUT_MS;
+      break;
+    case "channel_max": {
+      const given = number(65535);
+      if (given > 0 && given < LEAST_CHANNELS) {
+        refuse(`${key} as 0 or a whole number from ${LEAST_CHANNELS} to 65535`, value);
+      }
+      parameters.channelMax = given;
+      break;
+    }
+    case "auth_mechanism": {
+      const mechanism = value.toUpperCase();
+      if (mechanism !== "PLAIN" && mechanism !== "EXTERNAL") {
+        refuse("auth_mechanism as plain or external", value);
+      }
+      parameters.auth = mechanism;
+      break;
+    }
+    case "name":
+      parameters.name = value;
+      break;
+    default:
+      refuse(
+        "parameters out of heartbeat, connection_timeout, channel_max, cacertfile, certfile, " +
+          "keyfile, verify, server_name_indication, auth_mechanism and name",
+        // Anything else may be the rest of a password with a "?" in it.
+        /^[a-z_]+$/.test(key) ? key : "another one",
+      );
+  }
 }
 
 function parseAddress(address: string, defaultPort: number) {

@@ -360,6 +360,7 @@ export class Broker implements QueueHost<Queue> {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    this.#sweeper.stop();
     this.#listeners?.close();
     const reason = new Fault(
       "connection-forced",
@@ -373,7 +374,6 @@ export class Broker implements QueueHost<Queue> {
     this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();
-    this.#sweeper.stop();
     clearInterval(this.#clockTimer);
     this.store.close();
   }
