@@ -20,6 +20,7 @@ import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
 import { readScheduleInput, SCHEDULE_FLAGS, SCHEDULE_HELP } from "./cli/schedule_flags.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
+import { readWaitOptions, WAIT_FLAGS, WAIT_HELP } from "./cli/wait_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 import type { QueueSpec } from "./task/topology.ts";
@@ -29,11 +30,12 @@ const FLAGS = {
   ...QUEUE_FLAGS,
   ...TASK_FLAGS,
   ...SCHEDULE_FLAGS,
+  ...WAIT_FLAGS,
   timeout: duration({
     default: "5s",
     min: 1,
     help: "limit for the whole attempt, but for reading stdin; of many tasks, for waiting until " +
-      "something is confirmed",
+      "something is confirmed; with --wait for the answer, too",
   }),
   quiet: toggle({ help: "do not print the line that says what was sent, and no progress" }),
   help: toggle({ help: "print this page", alone: true }),
@@ -48,12 +50,13 @@ const HELP: HelpPage = {
     "new_task [OPTION]... --lines|--null|--ndjson [--file PATH]     (many tasks, stdin by default)",
     "new_task [OPTION]... --files PATH...                           (a task from every file)",
     "new_task [OPTION]... --cron EXPR [WORD]... | --schedule FILE   (tasks at their times)",
+    "new_task --wait [OPTION]...                                    (prints the answer)",
   ],
   about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
-  sections: [BULK_HELP, SCHEDULE_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
+  sections: [BULK_HELP, SCHEDULE_HELP, WAIT_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /**
@@ -89,6 +92,10 @@ async function run(host: Host): Promise<number> {
   const options = readTaskOptions(values, words, separated);
   const hasInput = options.path !== undefined || options.bulk !== undefined;
   const schedules = readScheduleInput(values, given, words, hasInput);
+  const wait = readWaitOptions(values, given, {
+    isScheduled: schedules !== undefined,
+    isBulk: options.bulk !== undefined,
+  });
   const connector = new Connector({
     // One silent host must leave time for the others.
     endpoints: endpoints.map((endpoint) => ({
@@ -115,17 +122,32 @@ async function run(host: Host): Promise<number> {
     });
   }
   if (options.bulk !== undefined) {
-    const { sendBulk } = await import("./cli/bulk.ts");
-    return await sendBulk(host, connector, {
+    const order = {
       input: options.bulk,
       defaults: { ...options, queue },
       idPrefix: options.properties.messageId,
       timeoutMs: values.timeout,
       quiet: values.quiet,
-    });
+    };
+    if (wait === undefined) {
+      return await (await import("./cli/bulk.ts")).sendBulk(host, connector, order);
+    }
+    const { waitForMany } = await import("./cli/wait_many.ts");
+    return await waitForMany(host, connector, { ...order, wait });
   }
   const started = performance.now();
   const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
+  if (wait !== undefined) {
+    const { waitForAnswer } = await import("./cli/wait.ts");
+    return await waitForAnswer(host, connector, {
+      wait,
+      defaults: { ...options, queue },
+      id: options.properties.messageId,
+      body,
+      timeoutMs: values.timeout,
+      quiet: values.quiet,
+    });
+  }
   // Whoever writes to stdin may take his time.
   const patient = options.path === "-";
   const task = { ...destination.task, body };

@@ -44,9 +44,10 @@ it is to end.`,
   TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT, TASK_MAX_ATTEMPTS, TASK_REDELIVERED,
   TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY, TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP,
   TASK_DEADLINE (seconds since 1970), TASK_META_FILE (everything about the task, as JSON),
-  TASK_SNOOZE_FILE and TASK_PROGRESS_FILE (see Answers). TASK_ID stays the same over retries; a task that was sent without an id gets
-  one with its first retry. AMQP_URL, WORK_QUEUE and TASK_* of the worker's own environment are
-  left out: a command that sends the next task needs --pass-url, and names its queue. Exit status:
+  TASK_SNOOZE_FILE and TASK_PROGRESS_FILE (see Answers). TASK_ID stays the same over retries; a task
+  that was sent without an id gets one with its first retry. AMQP_URL, WORK_QUEUE and TASK_* of the
+  worker's own environment are left out: a command that sends the next task needs --pass-url, and
+  names its queue. Exit status:
     0              done
     64 65 66 76 78 it will never work: to NAME.dead
     79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt

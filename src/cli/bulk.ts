@@ -28,7 +28,8 @@ const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 /** Header of a task that a file became: its name, as it was given. */
 const FILE_HEADER = "task-file";
 
-const UNITS = { lines: "line", null: "record", ndjson: "line", files: "file" } as const;
+/** What a record is called. */
+export const UNITS = { lines: "line", null: "record", ndjson: "line", files: "file" } as const;
 
 /**
  * Sends the tasks; returns when the broker has confirmed all of them.
@@ -74,7 +75,8 @@ export async function sendBulk(
   return EXIT.ok;
 }
 
-function itemsOf(order: BulkOrder): AsyncGenerator<Item> {
+/** The tasks of the input. */
+export function itemsOf(order: BulkOrder): AsyncGenerator<Item> {
   return order.input.kind === "files" ? filesOf(order) : recordsOf(order);
 }
 

@@ -22,7 +22,7 @@ export interface Host {
    *
    * @returns what to wait for before printing more, when nobody reads what was printed so far
    */
-  print(text: string): Promise<void> | undefined;
+  print(text: string | Uint8Array): Promise<void> | undefined;
   /** stdout cannot be written any more. */
   readonly unheard: boolean;
   /** Writes to stderr, unless nobody reads it and too much waits already. */

@@ -46,9 +46,9 @@ export class Output {
    *
    * @returns what to wait for before writing more, when too much waits already
    */
-  write(text: string): Promise<void> | undefined {
+  write(text: string | Uint8Array): Promise<void> | undefined {
     if (this.#failed) return undefined;
-    const bytes = this.#encoder.encode(text);
+    const bytes = typeof text === "string" ? this.#encoder.encode(text) : text;
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
     this.#writing ??= this.#writeAll();

@@ -4,6 +4,7 @@
  */
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { Connector } from "../amqp/connection.ts";
+import type { QueuePolicy } from "../amqp/declare.ts";
 import { DIRECT_REPLY_TO, type Publisher } from "../amqp/publisher.ts";
 import { ConnectionError, EXIT, reason, TaskError, type ToolError, UsageError } from "../errors.ts";
 import { ANSWER_HEADER, readAnswer, type TaskAnswer, type TaskProgress } from "../task/answer.ts";
@@ -18,6 +19,7 @@ export const MOST_CALLS = 10_000;
 /** What may wait for its confirm at a time. */
 const MOST = { tasks: MOST_CALLS, bytes: 64 * 1024 * 1024 };
 
+/** What `call` may be told. */
 export interface CallOptions {
   /** From the call to its answer, in milliseconds, or Infinity; default 30 s. */
   readonly timeout?: number;
@@ -55,6 +57,11 @@ export class Calls {
   /** Calls that wait for their answers. */
   get underWay(): number {
     return this.#underWay.size;
+  }
+
+  /** Connects, and makes a queue that is missing. @throws {ToolError} */
+  prepare(queue: QueuePolicy | undefined): Promise<void> {
+    return this.#sender.prepare(queue);
   }
 
   /**

@@ -60,8 +60,9 @@ export class Sender {
   }
 
   /** Connects, and makes a queue that is missing. @throws {ToolError} */
-  async prepare(queue: QueuePolicy): Promise<void> {
+  async prepare(queue: QueuePolicy | undefined): Promise<void> {
     const link = await this.#link.open();
+    if (queue === undefined) return;
     await declareOnce(link, queue.name, () => ensureWorkQueue(link.transport, queue));
   }
 

@@ -31,6 +31,7 @@ export interface TaskAnswer {
   readonly outcome: "done" | "dead";
   /** What the work gave; of a dead task a sentence. */
   readonly body: Uint8Array;
+  /** As the handler or the application said it. */
   readonly contentType?: string;
   /** There was more of the body, and only its first MiB came. */
   readonly cut: boolean;
@@ -50,8 +51,11 @@ export interface TaskAnswer {
 export interface TaskProgress {
   /** 1 for the first. */
   readonly attempt?: number;
+  /** How much of it is done. */
   readonly done?: number;
+  /** Of how much, where that is known. */
   readonly total?: number;
+  /** The same in words. */
   readonly text?: string;
 }
 
