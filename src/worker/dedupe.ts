@@ -1,4 +1,5 @@
 /** Which tasks have succeeded on this host, kept in a file over restarts. */
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { idBytes } from "../amqp/client/received_properties.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -44,9 +45,6 @@ export interface Dedupe {
 /**
  * Opens the file, or makes it. node:sqlite is loaded only here.
  *
- * The age of an id is counted in the file's own time, which passes while a worker has it open, and
- * in between as far as the host's clock can be believed.
- *
  * @param ttlMs how long an id is kept
  * @param log told when the file fails later: no reason to run a task that is done once more
  * @throws {ToolError} it cannot be used: 66 not to be opened or written, 65 something else, 75
@@ -60,67 +58,7 @@ export async function openDedupe(
 ): Promise<Dedupe> {
   const { DatabaseSync } = await import("node:sqlite");
   try {
-    const db = new DatabaseSync(asFile(path));
-    // Names are bytes: as text, two that are not UTF-8 are one, and NUL is an end.
-    db.exec(`PRAGMA busy_timeout=${OPEN_BUSY_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
-      BEGIN IMMEDIATE;
-      CREATE TABLE IF NOT EXISTS done (
-        queue BLOB NOT NULL,
-        id BLOB NOT NULL,
-        at INTEGER NOT NULL, -- milliseconds of the file's time
-        PRIMARY KEY (queue, id)
-      ) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS clock (
-        file INTEGER NOT NULL, -- milliseconds that have passed
-        wall INTEGER NOT NULL -- milliseconds since 1970, by the host's clock, at that time
-      );
-      COMMIT`);
-    const find = db.prepare("SELECT 1 FROM done WHERE queue = ? AND id = ? AND at > ?");
-    const insert = db.prepare("INSERT OR REPLACE INTO done (queue, id, at) VALUES (?, ?, ?)");
-    const last = db.prepare("SELECT file, wall FROM clock").get() as Record<string, number>;
-    const gap = last === undefined ? 0 : clocks.wall() - last["wall"]!;
-    const opened = clocks.monotonic();
-    const base = (last?.["file"] ?? 0) + Math.max(0, Math.min(gap, ttlMs * LONGEST_GAP));
-    const now = () => Math.round(base + clocks.monotonic() - opened);
-    const prune = db.prepare("DELETE FROM done WHERE at <= ?");
-    const begin = db.prepare("INSERT INTO clock (file, wall) VALUES (?, ?)");
-    const keep = db.prepare("UPDATE clock SET wall = ?, file = max(file, ?)");
-    const tidy = (): void => {
-      prune.run(now() - ttlMs);
-      keep.run(clocks.wall(), now());
-    };
-    if (last === undefined) begin.run(0, clocks.wall());
-    tidy();
-    db.exec(`PRAGMA busy_timeout=${BUSY_MS}`);
-    let added = 0;
-    const attempt = <T>(id: string, otherwise: T, use: () => T): T => {
-      if (id === "") return otherwise;
-      try {
-        return use();
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : error;
-        log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason}`, { id });
-        return otherwise;
-      }
-    };
-    const bytes = (text: string) => new TextEncoder().encode(text);
-    return {
-      has: (task) =>
-        attempt(
-          task.id,
-          false,
-          () => find.get(bytes(task.queue), idBytes(task), now() - ttlMs) !== undefined,
-        ),
-      add: (task) =>
-        attempt(task.id, undefined, () => {
-          insert.run(bytes(task.queue), idBytes(task), now());
-          if (++added % PRUNE_EVERY === 0) tidy();
-        }),
-      close: () => {
-        attempt("the end", undefined, tidy);
-        db.close();
-      },
-    };
+    return new DedupeFile(new DatabaseSync(asFile(path)), { path, ttlMs, log, clocks });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new ToolError(
@@ -130,6 +68,114 @@ export async function openDedupe(
       { cause: error },
     );
   }
+}
+
+/** Names are bytes: as text, two that are not UTF-8 are one, and NUL is an end. */
+const SCHEMA = `BEGIN IMMEDIATE;
+  CREATE TABLE IF NOT EXISTS done (
+    queue BLOB NOT NULL,
+    id BLOB NOT NULL,
+    at INTEGER NOT NULL, -- milliseconds of the file's time
+    PRIMARY KEY (queue, id)
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS clock (
+    file INTEGER NOT NULL, -- milliseconds that have passed
+    wall INTEGER NOT NULL -- milliseconds since 1970, by the host's clock, at that time
+  );
+  COMMIT`;
+
+interface DedupeOptions {
+  readonly path: string;
+  readonly ttlMs: number;
+  readonly log: Logger;
+  readonly clocks: DedupeClocks;
+}
+
+/**
+ * The age of an id is counted in the file's own time, which passes while a worker has it open, and
+ * in between as far as the host's clock can be believed.
+ */
+class DedupeFile implements Dedupe {
+  readonly #db: DatabaseSync;
+  readonly #options: DedupeOptions;
+  readonly #find: StatementSync;
+  readonly #insert: StatementSync;
+  readonly #prune: StatementSync;
+  readonly #keep: StatementSync;
+  /** The file's time when it was opened, and what the monotonic clock said then. */
+  readonly #base: number;
+  readonly #opened: number;
+  #added = 0;
+
+  constructor(db: DatabaseSync, options: DedupeOptions) {
+    this.#db = db;
+    this.#options = options;
+    db.exec(`PRAGMA busy_timeout=${OPEN_BUSY_MS}; PRAGMA journal_mode=WAL;
+      PRAGMA synchronous=FULL; ${SCHEMA}`);
+    this.#find = db.prepare("SELECT 1 FROM done WHERE queue = ? AND id = ? AND at > ?");
+    this.#insert = db.prepare("INSERT OR REPLACE INTO done (queue, id, at) VALUES (?, ?, ?)");
+    this.#prune = db.prepare("DELETE FROM done WHERE at <= ?");
+    this.#keep = db.prepare("UPDATE clock SET wall = ?, file = max(file, ?)");
+    const { ttlMs, clocks } = options;
+    const last = db.prepare("SELECT file, wall FROM clock").get() as
+      | Record<"file" | "wall", number>
+      | undefined;
+    const gap = last === undefined ? 0 : clocks.wall() - last.wall;
+    this.#opened = clocks.monotonic();
+    this.#base = (last?.file ?? 0) + Math.max(0, Math.min(gap, ttlMs * LONGEST_GAP));
+    if (last === undefined) {
+      db.prepare("INSERT INTO clock (file, wall) VALUES (?, ?)").run(0, clocks.wall());
+    }
+    this.#tidy();
+    db.exec(`PRAGMA busy_timeout=${BUSY_MS}`);
+  }
+
+  /** Milliseconds of the file's time. */
+  #now(): number {
+    return Math.round(this.#base + this.#options.clocks.monotonic() - this.#opened);
+  }
+
+  /** Forgets what is too old, and keeps how late it is. */
+  #tidy(): void {
+    this.#prune.run(this.#now() - this.#options.ttlMs);
+    this.#keep.run(this.#options.clocks.wall(), this.#now());
+  }
+
+  /** @returns what `use` returns, or `otherwise` when the file fails or there is no id */
+  #attempt<T>(id: string, otherwise: T, use: () => T): T {
+    if (id === "") return otherwise;
+    try {
+      return use();
+    } catch (error) {
+      const { log, path } = this.#options;
+      const reason = error instanceof Error ? error.message : error;
+      log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason}`, { id });
+      return otherwise;
+    }
+  }
+
+  has(task: Task): boolean {
+    return this.#attempt(task.id, false, () => {
+      const oldest = this.#now() - this.#options.ttlMs;
+      return this.#find.get(bytesOf(task.queue), idBytes(task), oldest) !== undefined;
+    });
+  }
+
+  add(task: Task): void {
+    this.#attempt(task.id, undefined, () => {
+      this.#insert.run(bytesOf(task.queue), idBytes(task), this.#now());
+      if (++this.#added % PRUNE_EVERY === 0) this.#tidy();
+    });
+  }
+
+  close(): void {
+    this.#attempt("the end", undefined, () => this.#tidy());
+    this.#db.close();
+  }
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
 }
 
 /** SQLite takes some names for something else than files, which would forget everything. */
