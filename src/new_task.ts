@@ -16,8 +16,9 @@ import {
 } from "./cli/broker_flags.ts";
 import { BULK_HELP } from "./cli/bulk_flags.ts";
 import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
+import { HTTP_FLAGS, HTTP_HELP, readHttpInput } from "./cli/http_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
-import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
+import { namedQueues, oneQueue, QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
 import { readScheduleInput, SCHEDULE_FLAGS, SCHEDULE_HELP } from "./cli/schedule_flags.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
 import { readWaitOptions, WAIT_FLAGS, WAIT_HELP } from "./cli/wait_flags.ts";
@@ -31,6 +32,8 @@ const FLAGS = {
   ...TASK_FLAGS,
   ...SCHEDULE_FLAGS,
   ...WAIT_FLAGS,
+  ...HTTP_FLAGS,
+  queue: namedQueues,
   timeout: duration({
     default: "5s",
     min: 1,
@@ -51,12 +54,21 @@ const HELP: HelpPage = {
     "new_task [OPTION]... --files PATH...                           (a task from every file)",
     "new_task [OPTION]... --cron EXPR [WORD]... | --schedule FILE   (tasks at their times)",
     "new_task --wait [OPTION]...                                    (prints the answer)",
+    "new_task [OPTION]... --http [HOST:]PORT                        (tasks over HTTP)",
   ],
   about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
 Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
 quorum of its nodes. Words that begin with "-" come after "--".`,
   flags: FLAGS,
-  sections: [BULK_HELP, SCHEDULE_HELP, WAIT_HELP, QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
+  sections: [
+    BULK_HELP,
+    SCHEDULE_HELP,
+    WAIT_HELP,
+    HTTP_HELP,
+    QUEUE_NAMES_HELP,
+    URL_HELP,
+    EXIT_HELP,
+  ],
 };
 
 /**
@@ -87,7 +99,9 @@ async function run(host: Host): Promise<number> {
   if (values.help) return said(host, renderHelp(HELP));
   if (values.version) return said(host, `new_task ${VERSION}\n`);
 
-  const queue = readQueuePolicy(values);
+  const http = readHttpInput(values, given, words);
+  const names = http === undefined ? [oneQueue(values.queue)] as const : values.queue.names;
+  const queue = readQueuePolicy({ ...values, queue: names[0] });
   const endpoints = readEndpoints(values, host);
   const options = readTaskOptions(values, words, separated);
   const hasInput = options.path !== undefined || options.bulk !== undefined;
@@ -109,6 +123,15 @@ async function run(host: Host): Promise<number> {
     log: host.log,
   });
 
+  if (http !== undefined) {
+    const { runHttp } = await import("./cli/http.ts");
+    return await runHttp(host, connector, {
+      input: http,
+      queues: names.map((name) => ({ ...queue, name })),
+      timeoutMs: values.timeout,
+      quiet: values.quiet,
+    });
+  }
   const destination = await destinationOf(queue, options);
   if (schedules !== undefined) {
     const { runSchedules } = await import("./cli/schedules.ts");

@@ -43,9 +43,10 @@ const UNREACHABLE: readonly { from: string; to: RegExp; lazily: boolean }[] = [
   { from: "src/new_task.ts", to: /^src\/front\b/, lazily: true },
   {
     from: "src/new_task.ts",
-    to: /^src\/cli\/(bulk|schedules|progress|wait|wait_many)\.ts$/,
+    to: /^src\/cli\/(bulk|schedules|progress|wait|wait_many|http)\.ts$/,
     lazily: true,
   },
+  { from: "src/new_task.ts", to: /^node:http$/, lazily: true },
   { from: "src/worker.ts", to: /^src\/broker\b/, lazily: false },
   { from: "src/worker.ts", to: /^src\/front\b/, lazily: false },
   { from: "src/new_task.ts", to: /^node:sqlite$/, lazily: true },

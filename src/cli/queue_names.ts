@@ -40,17 +40,42 @@ export const queue: Flag<string> = {
   value: "NAME",
   help: "work queue",
   fallback: () => ORIGIN.shown,
+  parse: (texts, source) => oneQueue(namedQueues.parse(texts, source)),
+};
+
+/** Queues without parts of a worker's concurrency, and how they were given. */
+export interface NamedQueues {
+  readonly names: readonly [string, ...string[]];
+  readonly given: string;
+  readonly source: string;
+}
+
+/** --queue of a tool that sends to one, or serves several to others. */
+export const namedQueues: Flag<NamedQueues> = {
+  ...ORIGIN,
+  value: "NAME",
+  help: "work queue; with --http several, of which the first is for tasks that name none",
+  fallback: () => ({ names: [ORIGIN.shown], given: ORIGIN.shown, source: "the default queue" }),
   parse: (texts, source) => {
-    const [first, ...others] = parseQueues(texts, source);
-    if (others.length > 0 || first!.weight !== undefined) {
-      throw new UsageError(
-        `${source} must name one queue here, without a part of a worker's concurrency, and is ` +
-          `${JSON.stringify(texts.join(","))}; in a name "," and "=" are written "\\," and "\\="`,
-      );
-    }
-    return first!.name;
+    const queues = parseQueues(texts, source);
+    const given = texts.join(",");
+    if (queues.some(({ weight }) => weight !== undefined)) throw notOne(given, source);
+    return { names: queues.map(({ name }) => name) as [string, ...string[]], given, source };
   },
 };
+
+/** @throws {UsageError} there are several */
+export function oneQueue({ names, given, source }: NamedQueues): string {
+  if (names.length > 1) throw notOne(given, source);
+  return names[0];
+}
+
+function notOne(given: string, source: string): UsageError {
+  return new UsageError(
+    `${source} must name one queue here, without a part of a worker's concurrency, and is ` +
+      `${JSON.stringify(given)}; in a name "," and "=" are written "\\," and "\\="`,
+  );
+}
 
 /** A text as it stands in a list: a name, and what follows its "=" if there is one. */
 interface Item {

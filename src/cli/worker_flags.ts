@@ -1,15 +1,14 @@
 /** The options of `worker`, and what they say. */
-import { isLocalhost, LOOPBACKS } from "../amqp/loopback.ts";
 import { UsageError } from "../errors.ts";
 import { type OutputMode, parseOutputMode } from "../handlers/output.ts";
 import { parseExitCodes } from "../handlers/exit_codes.ts";
-import type { ListenAddress } from "../observe/http.ts";
 import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import type { WorkerQueue } from "../worker/worker.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
+import { listenAddress } from "./listen_address.ts";
 import { queues } from "./queue_names.ts";
 
 const MAX_BACKOFF_MS = 2 ** 31 - 1;
@@ -78,24 +77,6 @@ const output: Flag<OutputMode> = {
     if (mode !== undefined) return mode;
     throw new UsageError(
       `${source} must be prefix, inherit, null or file:DIR, and is ${JSON.stringify(texts.at(-1))}`,
-    );
-  },
-};
-
-const metrics: Flag<ListenAddress | undefined> = {
-  value: "[HOST:]PORT",
-  help: "serve /metrics, /livez and /readyz over HTTP; from this machine only without a HOST",
-  fallback: () => undefined,
-  parse: (texts, source) => {
-    const given = texts.at(-1)!;
-    const match = /^(?:(\[[0-9a-fA-F:.]+\]|[^:\s]+):)?(\d{1,5})$/.exec(given);
-    const port = Number(match?.[2] ?? NaN);
-    const host = (match?.[1] ?? "localhost").replace(/^\[|\]$/g, "");
-    const hostname = isLocalhost(host) ? LOOPBACKS[0]! : host;
-    if (port <= 65_535) return { hostname, port };
-    throw new UsageError(
-      `${source} must be a port, or an address and a port such as 0.0.0.0:9100 or [::]:9100, and ` +
-        `is ${JSON.stringify(given)}`,
     );
   },
 };
@@ -204,7 +185,9 @@ export const WORKER_FLAGS = {
   }),
   "dedupe-ttl": duration({ default: "1d", min: 1, help: "how long an id is kept there" }),
   "no-reply": toggle({ help: "send no answers to those who wait for a task (its reply_to)" }),
-  metrics,
+  metrics: listenAddress({
+    help: "serve /metrics, /livez and /readyz over HTTP; from this machine only without a HOST",
+  }),
   "exit-when-empty": toggle({ help: "end when the queues are empty" }),
   "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),
   "max-tasks": integer({ min: 1, max: 2 ** 31, help: "end after so many tasks" }),

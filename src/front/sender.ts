@@ -59,6 +59,11 @@ export class Sender {
     return this.#bytes;
   }
 
+  /** The open connection, or a new one. @throws {ToolError} one round of addresses gave none */
+  async connected(): Promise<Transport> {
+    return (await this.#link.open()).transport;
+  }
+
   /** Connects, and makes a queue that is missing. @throws {ToolError} */
   async prepare(queue: QueuePolicy | undefined): Promise<void> {
     const link = await this.#link.open();

@@ -12,7 +12,10 @@ import { EXIT, reason, ToolError } from "../errors.ts";
 
 export type { IncomingMessage, ServerResponse };
 
-/** Answers one request; called when its headers are there. Must not throw. */
+/**
+ * Answers one request; called when its headers are there. Must not throw. Whoever reads a body for
+ * which `Expect: 100-continue` asks calls `writeContinue` before.
+ */
 export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Where to listen. */
@@ -23,7 +26,10 @@ export interface ListenAddress {
 }
 
 export interface HttpLimits {
-  /** At the same time. One more takes the place of the oldest that asks for nothing. */
+  /**
+   * At the same time. One more takes the place of the oldest that asks for nothing, or else of the
+   * oldest whose request is not here as a whole.
+   */
   readonly connections: number;
   /** From the beginning of a connection, or of a request, to the end of its headers; in ms. */
   readonly headersMs: number;
@@ -38,6 +44,8 @@ export interface HttpLimits {
 export interface HttpServer extends AsyncDisposable {
   /** Where it listens: "http://127.0.0.1:9100". */
   readonly url: string;
+  /** Takes no more connections; resolves when every request that has come is answered. */
+  drain(): Promise<void>;
 }
 
 /** Request line and headers. */
@@ -71,8 +79,9 @@ export async function serveHttp(
     connectionsCheckingInterval: CHECK_MS,
     maxHeaderSize: MOST_HEAD_BYTES,
   });
-  boundConnections(server, limits.connections);
+  const connections = new Connections(server, limits.connections);
   server.on("request", answer);
+  server.on("checkContinue", answer);
   server.on("clientError", refuseNoRequest);
   await listen(server, port, hostname).catch((error) => {
     throw notListening(error, hostname, port);
@@ -82,6 +91,12 @@ export async function serveHttp(
   const host = bound.address.includes(":") ? `[${bound.address}]` : bound.address;
   return {
     url: `http://${host}:${bound.port}`,
+    drain() {
+      clearInterval(watch);
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      connections.drain();
+      return closed;
+    },
     [Symbol.asyncDispose]() {
       clearInterval(watch);
       return close(server);
@@ -158,23 +173,53 @@ async function canConnect(port: number, address: string): Promise<boolean> {
   }
 }
 
-function boundConnections(server: Server, most: number): void {
-  /** Oldest first, with the number of requests that are being answered. */
-  const open = new Map<Socket, number>();
-  server.on("connection", (socket) => {
-    open.set(socket, 0);
-    socket.once("close", () => open.delete(socket));
-    if (open.size <= most) return;
-    const idle = [...open].find(([, requests]) => requests === 0)!; // the new one, if no other
-    idle[0].destroy();
-  });
-  server.on("request", ({ socket }, response) => {
-    open.set(socket, (open.get(socket) ?? 0) + 1);
-    response.once("close", () => {
-      const requests = open.get(socket);
-      if (requests !== undefined) open.set(socket, requests - 1);
+/** The connections of a server, bounded in number. */
+class Connections {
+  /** Oldest first, with the requests that are being answered. */
+  readonly #open = new Map<Socket, Set<IncomingMessage>>();
+  #isDraining = false;
+
+  constructor(server: Server, most: number) {
+    server.on("connection", (socket) => {
+      this.#open.set(socket, new Set());
+      socket.once("close", () => this.#open.delete(socket));
+      if (this.#open.size > most) this.#dispensable().destroy();
     });
-  });
+    server.on("request", (...both) => this.#note(...both));
+    server.on("checkContinue", (...both) => this.#note(...both));
+  }
+
+  /** Closes those that ask for nothing, now and once they are answered. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const [socket, requests] of this.#open) if (requests.size === 0) socket.destroy();
+  }
+
+  #note(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const requests = this.#open.get(socket);
+    requests?.add(request);
+    response.once("close", () => {
+      requests?.delete(request);
+      if (this.#isDraining && requests?.size === 0) socket.destroySoon();
+    });
+  }
+
+  /** The one that others would miss least; the newest, when all wait for their answers. */
+  #dispensable(): Socket {
+    let newest: Socket | undefined;
+    let slow: Socket | undefined;
+    for (const [socket, requests] of this.#open) {
+      const isIdle = requests.size === 0;
+      if (isIdle && newest !== undefined) return newest;
+      if (isIdle) newest = socket;
+      else if (slow === undefined && [...requests].every(({ complete }) => !complete)) {
+        slow = socket;
+      }
+    }
+    // The newest one asks for nothing yet, either.
+    return slow ?? newest!;
+  }
 }
 
 /** What came is no request, or has taken too long. */

@@ -1,0 +1,101 @@
+/** The body of a request, as a whole and within bounds. */
+import type { IncomingMessage, ServerResponse } from "../../observe/http.ts";
+import { Problem } from "../../observe/problem.ts";
+
+/** What one request may take of the room that large ones share: small ones find some then. */
+const SMALL_BYTES = 64 * 1024;
+
+/** Memory for bodies, of all requests together. */
+export class Room {
+  readonly #most: number;
+  #taken = 0;
+
+  /** @param most bytes; a quarter of it is for small bodies alone */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Whether `bytes` more are there for a body that has `size` bytes with them. */
+  take(bytes: number, size: number): boolean {
+    const most = size <= SMALL_BYTES ? this.#most : this.#most * 3 / 4;
+    if (this.#taken + bytes > most) return false;
+    this.#taken += bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#taken -= bytes;
+  }
+}
+
+/** The client went away before its request was here. */
+export class ClientGone extends Error {}
+
+/** A body, and its share of the room until it is given back. */
+export interface Body {
+  readonly bytes: Uint8Array;
+  /** Once, when the task is confirmed or given up. */
+  release(): void;
+}
+
+/**
+ * Reads a body to its end.
+ *
+ * @param most bytes
+ * @throws {Problem} 413: it is larger; 429: bodies of others take all the room
+ * @throws {ClientGone}
+ */
+export async function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  most: number,
+  room: Room,
+): Promise<Body> {
+  const length = Number(request.headers["content-length"] ?? 0);
+  if (length > most) throw tooLarge(most, `${length}`);
+  if (request.headers.expect !== undefined) response.writeContinue();
+  let size = 0;
+  try {
+    const chunks: Uint8Array[] = [];
+    await new Promise<void>((resolve, reject) => {
+      request.on("data", (chunk: Uint8Array) => {
+        if (size + chunk.length > most) return reject(tooLarge(most, "more"));
+        if (!room.take(chunk.length, size + chunk.length)) return reject(tooMuch());
+        size += chunk.length;
+        chunks.push(chunk);
+      });
+      request.on("end", resolve);
+      // Whoever has sent it all and leaves at once is heard of as gone before the end.
+      const gone = () => length > 0 && size === length ? resolve() : reject(new ClientGone());
+      request.on("error", gone);
+      request.on("close", gone);
+    }).finally(() => request.removeAllListeners("data").removeAllListeners("end"));
+    return { bytes: joined(chunks, size), release: () => room.giveBack(size) };
+  } catch (error) {
+    room.giveBack(size);
+    throw error;
+  }
+}
+
+function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
+  // A view of its own type: what it is handed to tells bytes by their class.
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+function tooLarge(most: number, size: string): Problem {
+  return new Problem(413, `a body must have at most ${most} bytes, and has ${size}`);
+}
+
+function tooMuch(): Problem {
+  return new Problem(
+    429,
+    "bodies that wait for their confirm take all the memory there is for them",
+    { "retry-after": "1" },
+  );
+}

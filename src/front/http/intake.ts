@@ -1,0 +1,143 @@
+/** Takes orders: sends their tasks, each id once, and remembers them. */
+import type { QueuePolicy } from "../../amqp/declare.ts";
+import { EXIT, ToolError } from "../../errors.ts";
+import { Problem } from "../../observe/problem.ts";
+import type { TaskRecord } from "../../task/record.ts";
+import { type Outgoing, outgoingOf } from "../outgoing.ts";
+import type { Sender } from "../sender.ts";
+import { KnownTask, type Ledger } from "./ledger.ts";
+import { badLine, type Order, type OrderedTask } from "./order.ts";
+
+export interface IntakeOptions {
+  readonly sender: Sender;
+  /** Those that are served; the first one where nothing else is said. */
+  readonly queues: readonly QueuePolicy[];
+  readonly ledger: Ledger;
+  /** Tasks on their way at a time. */
+  readonly most: number;
+  /** A task was confirmed, after so many milliseconds. */
+  readonly onConfirmed: (ms: number) => void;
+}
+
+/** A task of an order that can be sent. */
+interface Planned {
+  readonly id: string;
+  readonly outgoing: Outgoing;
+  readonly ordered: OrderedTask;
+}
+
+export class Intake {
+  readonly #options: IntakeOptions;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+  }
+
+  /** @throws {Problem} 404: the queue is not served */
+  requireServed(name: string | undefined): QueuePolicy {
+    const { queues } = this.#options;
+    const queue = name === undefined ? queues[0] : queues.find((queue) => queue.name === name);
+    if (queue !== undefined) return queue;
+    const served = queues.map(({ name }) => JSON.stringify(name)).join(", ");
+    throw new Problem(404, `the queue must be one of ${served}, and is ${JSON.stringify(name)}`);
+  }
+
+  /**
+   * Sends the tasks of an order; resolves when all of them are confirmed. None is sent when one of
+   * them cannot be.
+   *
+   * @param now milliseconds since 1970
+   * @throws {Problem} what is wrong with them; or, when not all were confirmed, which
+   */
+  async take(order: Order, now: number): Promise<KnownTask[]> {
+    const planned = order.tasks.map((task) => this.#plan(task, order.common, now));
+    for (const { id, ordered } of planned) this.#requireSame(id, ordered);
+    const { sender, most } = this.#options;
+    if (sender.tasks + planned.length > most) {
+      throw new Problem(
+        429,
+        `at most ${most} tasks may wait for their confirm, and ${sender.tasks} do`,
+        { "retry-after": "1" },
+      );
+    }
+    const tasks = planned.map((each) => this.#send(each));
+    const results = await Promise.allSettled(tasks.map(({ confirmed }) => confirmed));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed === undefined) return tasks;
+    const problem = problemOf(failed.reason);
+    if (!order.isMany) throw problem;
+    throw new Problem(
+      problem.status,
+      problem.detail,
+      problem.headers,
+      { tasks: results.map((result, i) => lineOf(result, planned[i]!)) },
+    );
+  }
+
+  #plan(ordered: OrderedTask, common: TaskRecord, now: number): Planned {
+    const { record, line } = ordered;
+    const queue = this.requireServed(record.queue ?? common.queue);
+    const id = ordered.id ?? crypto.randomUUID();
+    const { properties, delayMs, dueAt } = common;
+    const defaults = { queue, properties, delayMs, dueAt };
+    try {
+      const named = { ...record, properties: { ...record.properties, messageId: id } };
+      return { id, ordered, outgoing: outgoingOf(named, defaults, { id, now }) };
+    } catch (error) {
+      throw error instanceof ToolError ? badLine(error, line) : error;
+    }
+  }
+
+  /** @throws {Problem} 422: the id is another task's */
+  #requireSame(id: string, { fingerprint, line }: OrderedTask): void {
+    const known = this.#options.ledger.get(id);
+    if (known === undefined || known.fingerprint === fingerprint) return;
+    const place = line === undefined ? "" : `line ${line}: `;
+    throw new Problem(
+      422,
+      `${place}an id must stand for one task, and ${JSON.stringify(id)} was sent as another one`,
+    );
+  }
+
+  /** @returns the task that has this id already, if there is one */
+  #send({ id, outgoing, ordered }: Planned): KnownTask {
+    const { sender, ledger, onConfirmed } = this.#options;
+    const known = ledger.get(id);
+    if (known !== undefined) return known;
+    const start = performance.now();
+    const task = new KnownTask(id, outgoing.queue.name, ordered.fingerprint, sender.send(outgoing));
+    ledger.add(task);
+    task.confirmed.then(() => {
+      onConfirmed(performance.now() - start);
+      task.become("sent", {});
+    }, () => ledger.remove(task));
+    return task;
+  }
+}
+
+/** What became of a line of records, not all of which were confirmed. */
+function lineOf(result: PromiseSettledResult<void>, { id, ordered }: Planned) {
+  const { line } = ordered;
+  return result.status === "fulfilled"
+    ? { line, id, confirmed: true }
+    : { line, id, confirmed: false, detail: problemOf(result.reason).detail };
+}
+
+/** What a task failed for, as whoever asked for it is told. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (!(error instanceof ToolError)) throw error;
+  const { message, exitCode } = error;
+  switch (exitCode) {
+    case EXIT.usage:
+    case EXIT.badData:
+      return new Problem(/message size \d+/.test(message) ? 413 : 400, message);
+    default:
+      return unavailable(message);
+  }
+}
+
+/** Try again later: the broker is away, blocks, or somebody has to mend it. */
+export function unavailable(detail: string): Problem {
+  return new Problem(503, detail, { "retry-after": "2" });
+}

@@ -1,0 +1,71 @@
+/** How answers leave: their headers, what a browser may see of them, and requests not read. */
+import type { IncomingMessage, ServerResponse } from "../../observe/http.ts";
+
+export interface Reply {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Absent: there is none. */
+  readonly body?: string;
+  /** Its content type. */
+  readonly type?: string;
+}
+
+/** For how long, and how much of it, the rest of a request is taken that nobody wants to read. */
+const LINGER_MS = 2_000;
+const MOST_LINGER_BYTES = 64 * 1024 * 1024;
+
+/** A JSON value as an answer. */
+export function jsonReply(
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Reply {
+  return { status, headers, type: "application/json", body: JSON.stringify(value) + "\n" };
+}
+
+/** Sends an answer; does nothing when the client has gone. */
+export function sendReply(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, headers = {}, body, type }: Reply,
+  isLast: boolean,
+): void {
+  if (response.destroyed || response.headersSent) return;
+  const bytes = body === undefined ? undefined : new TextEncoder().encode(body);
+  const unread = hasUnread(request);
+  // Who waits for leave to send sends nothing, or sends it all.
+  const lingers = unread && request.headers.expect === undefined;
+  response.writeHead(status, {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...headers,
+    ...(type === undefined ? {} : { "content-type": type }),
+    ...(bytes === undefined && status === 204 ? {} : { "content-length": bytes?.length ?? 0 }),
+    ...(isLast || unread ? { connection: "close" } : {}),
+  });
+  const shown = request.method === "HEAD" ? undefined : bytes;
+  if (!lingers) return void response.end(shown);
+  // A connection that is closed while its client still sends takes the answer with it.
+  if (shown !== undefined) response.write(shown);
+  else response.flushHeaders();
+  let size = 0;
+  const timer = setTimeout(end, LINGER_MS);
+  request.on("data", (chunk: Uint8Array) => {
+    size += chunk.length;
+    if (size > MOST_LINGER_BYTES) end();
+  });
+  request.once("end", end);
+  request.once("close", end);
+
+  function end(): void {
+    clearTimeout(timer);
+    request.removeAllListeners("data");
+    response.end();
+  }
+}
+
+function hasUnread({ headers, complete }: IncomingMessage): boolean {
+  if (complete) return false;
+  const { "content-length": length, "transfer-encoding": coding } = headers;
+  return coding !== undefined || (length !== undefined && length !== "0");
+}

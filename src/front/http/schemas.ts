@@ -1,0 +1,54 @@
+/** Records and tasks as JSON Schema 2020-12, for the OpenAPI document. */
+
+/** At most 255 bytes; JSON Schema counts characters. */
+const SHORT = { type: "string", maxLength: 255 };
+const DURATION = { type: ["number", "string"], minimum: 0 };
+
+/** The grammar of records, as far as JSON Schema can say it. */
+export const RECORD_SCHEMA = {
+  type: "object",
+  description: "A task.",
+  properties: {
+    body: { type: "string", description: "Text." },
+    body_base64: { type: "string", contentEncoding: "base64", description: "Bytes." },
+    json: { description: "Any value." },
+    id: { ...SHORT, minLength: 1, description: "The message id; default a random UUID." },
+    queue: { ...SHORT, minLength: 1, description: "One of those that are served." },
+    priority: {
+      type: "integer",
+      minimum: 0,
+      maximum: 255,
+      description: "For queues that have priorities.",
+    },
+    headers: { type: "object", description: "Headers of the task." },
+    content_type: { ...SHORT, description: "Instead of the one that follows from the body." },
+    content_encoding: { ...SHORT, description: "Such as gzip." },
+    type: { ...SHORT, description: "What kind of work it is." },
+    correlation_id: { ...SHORT, description: "What an answer bears." },
+    reply_to: { ...SHORT, description: "The queue for its answer, instead of this server." },
+    expiration: {
+      ...DURATION,
+      description: "Milliseconds, or a time such as 30s: dropped when not begun by then.",
+    },
+    delay: { ...DURATION, description: "Seconds, or a time such as 90s: not to be run before." },
+    at: { type: "string", format: "date-time", description: "Not to be run before." },
+  },
+  oneOf: [{ required: ["body"] }, { required: ["body_base64"] }, { required: ["json"] }],
+  additionalProperties: false,
+};
+
+/** A task that was sent here. */
+export const TASK_SCHEMA = {
+  type: "object",
+  required: ["id", "queue", "state"],
+  properties: {
+    id: { type: "string" },
+    queue: { type: "string" },
+    state: {
+      type: "string",
+      enum: ["sent", "waiting", "running", "done", "dead"],
+      description: "sent: confirmed, and nothing will be heard of it here.",
+    },
+  },
+  additionalProperties: false,
+};
