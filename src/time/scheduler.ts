@@ -2,7 +2,9 @@
  * All work that is cut in pieces: what connections send, what expires, dead letters. Whoever has
  * more to do than fits into a slice goes on in his next turn.
  *
- * Work that has just come is done at once, a slice of it. What is left waits. A round gives slices to
+ * Work that has just come is done at once, a slice of it; where so much has changed already, a piece:
+ * a consumer that acknowledges gets its next deliveries although others fill every commit. What is
+ * left waits. A round gives slices to
  * all that waits, in turn, until the time of the round is over or so much has changed that it should
  * be committed. Then sockets are looked at, the changes become a commit, and the next round begins
  * where this one ended. So a newcomer waits for a round and a commit, whoever else has work and
@@ -33,6 +35,14 @@ const SLICE_MS = 2;
 /** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
 const ROUND_MS = 15;
 
+/**
+ * The same of all that waits, while others come who are soon done, such as a consumer that
+ * acknowledges: what he gets next waits for a round. Whoever had to wait himself in one of the last
+ * rounds is not meant.
+ */
+const SHORT_ROUND_MS = 5;
+const LAST_ROUNDS = 16;
+
 export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
   readonly #isFull: () => boolean;
@@ -41,6 +51,11 @@ export class Scheduler implements Slice {
   readonly #waiting = new Set<Work>();
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
+  #rounds = 0;
+  /** In which round a work had to wait. */
+  readonly #waitedIn = new WeakMap<Work, number>();
+  /** In which round somebody last came who was soon done. */
+  #quickCameIn = -Infinity;
   #sliceEnd = 0;
   #round: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
@@ -64,13 +79,18 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#freshUsed < ROUND_MS && !this.#isFull()) {
+    if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
       this.#freshUsed += performance.now() - start;
-      if (isDone) return true;
+      if (isDone) {
+        const waitedIn = this.#waitedIn.get(work) ?? -Infinity;
+        if (this.#rounds - waitedIn > LAST_ROUNDS) this.#quickCameIn = this.#rounds;
+        return true;
+      }
       this.#waiting.add(work);
     } else this.#fresh.add(work);
+    this.#waitedIn.set(work, this.#rounds);
     this.#arm();
     return false;
   }
@@ -115,13 +135,15 @@ export class Scheduler implements Slice {
 
   #doRound(): void {
     this.#round = undefined;
-    this.#freshUsed = this.#takeTurns(this.#fresh);
-    this.#takeTurns(this.#waiting);
+    this.#rounds++;
+    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS);
+    const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
+    this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
     if (this.#fresh.size + this.#waiting.size > 0) this.#arm();
   }
 
-  /** @returns milliseconds that it took */
-  #takeTurns(works: Set<Work>): number {
+  /** @param most milliseconds @returns those that it took */
+  #takeTurns(works: Set<Work>, most: number): number {
     const start = performance.now();
     let time = start;
     for (const work of works) {
@@ -129,7 +151,7 @@ export class Scheduler implements Slice {
       // Behind all others, and still met by this loop if there is time.
       if (this.#run(work, time)) this.#waiting.add(work);
       time = performance.now();
-      if (time - start >= ROUND_MS || this.#isFull()) break;
+      if (time - start >= most || this.#isFull()) break;
     }
     return time - start;
   }
