@@ -11,6 +11,7 @@ import {
   toggle,
   type Values,
 } from "./cli/flags.ts";
+import { listenAddress } from "./cli/listen_address.ts";
 import { unreadable } from "./cli/input.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { onSignals } from "./cli/signals.ts";
@@ -80,6 +81,15 @@ const FLAGS = {
     default: DEFAULT_LIMITS.diskFreeBytes,
     help: "bytes of free disk below which publishers are blocked; 0 for no limit",
   }),
+  http: listenAddress({
+    help: "serve a page for the browser, its API and /metrics; from this machine only without a " +
+      "HOST",
+  }),
+  "token-file": text({
+    value: "FILE",
+    minBytes: 1,
+    help: "bearer token that --http requires, or several, a line each; needed with a HOST",
+  }),
   help: toggle({ help: "show this help", alone: true }),
   version: toggle({ help: "show the version", alone: true }),
 };
@@ -119,7 +129,11 @@ async function run(host: Host): Promise<number> {
   if (words.length > 0) {
     throw new UsageError(`the broker takes only options, and got ${JSON.stringify(words[0])}`);
   }
+  if (values["token-file"] !== undefined && values.http === undefined) {
+    throw new UsageError("--token-file needs --http, and it is not given");
+  }
   const broker = await Broker.start(readOptions(values, host));
+  const page = await openPage(broker, values, host);
   const ended = Promise.withResolvers<void>();
   const signals = onSignals({
     end: () => ended.resolve(),
@@ -130,12 +144,30 @@ async function run(host: Host): Promise<number> {
   });
   const [url, ...others] = broker.urls;
   const also = others.length > 0 ? ` and ${others.join(" ")}` : "";
-  host.log.info(`ready: ${url}${also}, ${describeData(values)}`);
+  const on = page === undefined ? "" : `, page at ${page.url}`;
+  host.log.info(`ready: ${url}${also}, ${describeData(values)}${on}`);
   await ended.promise;
   host.log.info("ending");
+  await page?.[Symbol.asyncDispose]();
   await broker.stop();
   signals.dispose();
   return EXIT.ok;
+}
+
+/** What it needs is only loaded where it is asked for. */
+async function openPage(
+  broker: Broker,
+  { http, "token-file": tokenFile }: Values<typeof FLAGS>,
+  host: Host,
+): Promise<AsyncDisposable & { url: string } | undefined> {
+  if (http === undefined) return undefined;
+  try {
+    const { servePage } = await import("./cli/page.ts");
+    return await servePage(host, broker.inside, http, tokenFile);
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
 }
 
 function describeData({ transient, data }: Values<typeof FLAGS>): string {

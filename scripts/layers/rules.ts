@@ -24,6 +24,7 @@ export const FLOORS: Floors = [
 export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
   ["broker", [
     ["server.ts"],
+    ["admin"],
     ["connection"],
     ["channel"],
     ["routing"],

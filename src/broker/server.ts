@@ -9,9 +9,10 @@ import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/folder.ts";
 import { shakeHands } from "./connection/handshake.ts";
-import { MemoryUse } from "./queue/lane.ts";
+import { MemoryUse } from "./queue/memory_use.ts";
 import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
+import type { Inside } from "./admin/inside.ts";
 import type { DeathReason } from "./message/deaths.ts";
 import type { Message } from "./message/message.ts";
 import type { Queue } from "./queue/queue.ts";
@@ -29,6 +30,7 @@ import { Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
 import { GroupCommit } from "./store/group_commit.ts";
 import { Users } from "./login/users.ts";
+import { restore } from "./routing/restoring.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
 import { after } from "../time/timer.ts";
 import type { Logger } from "../observe/log.ts";
@@ -171,7 +173,7 @@ export class Broker implements QueueHost<Queue> {
     for (const name of ["/", ...options.vhosts ?? []]) {
       this.#vhosts.set(name, new VirtualHost(name, this));
     }
-    this.#restore();
+    restore(this.store, this.#deadLetters, (name) => this.#vhost(name));
     this.#sweeper.start();
     after(FIRST_LOOK_MS, () => this.#prepare());
     noticeClockSet();
@@ -202,30 +204,16 @@ export class Broker implements QueueHost<Queue> {
     };
   }
 
-  // -- start --
-
-  /** A virtual host that holds data exists, whether it was named this time or not. */
-  #restore(): void {
-    const { store } = this;
-    const { definitions } = store;
-    for (const exchange of definitions.exchanges()) {
-      this.#vhost(exchange.vhost).restoreExchange(exchange);
-    }
-    const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
-    const dead = Map.groupBy(store.dead.stored(), ({ lane }) => lane);
-    for (const stored of definitions.queues()) {
-      const queue = this.#vhost(stored.vhost).restoreQueue(stored);
-      for (const lane of lanes.get(stored.id) ?? []) {
-        const deadThere = dead.get(lane.id) ?? [];
-        for (const [index, message] of queue.restore(lane, deadThere).entries()) {
-          this.#deadLetters.keep(queue, message, deadThere[index]!.reason);
-        }
-      }
-    }
-    for (const binding of definitions.bindings()) {
-      this.#vhost(binding.vhost).restoreBinding(binding);
-    }
+  /** For those who look after it. */
+  get inside(): Inside {
+    return {
+      ...{ version: this.#options.version, vhosts: this.#vhosts, sessions: this.#sessions },
+      ...{ store: this.store, groupCommit: this.#groupCommit, alarms: this.#alarms },
+      ...{ scheduler: this.scheduler, memory: this.memory },
+    };
   }
+
+  // -- start --
 
   #vhost(name: string): VirtualHost {
     let vhost = this.#vhosts.get(name);

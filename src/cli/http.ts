@@ -1,13 +1,12 @@
 /** `new_task --http`: takes tasks over HTTP until it is ended. */
 import type { Connector } from "../amqp/connection.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
-import { EXIT, UsageError } from "../errors.ts";
+import { EXIT } from "../errors.ts";
 import { HttpService } from "../front/http/service.ts";
-import { SecretFile } from "../handlers/secret_file.ts";
-import { isLoopbackName } from "../observe/gate.ts";
 import type { HttpInput } from "./http_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { onSignals } from "./signals.ts";
+import { readTokens } from "./tokens.ts";
 
 export interface HttpOrder {
   readonly input: HttpInput;
@@ -30,20 +29,13 @@ export async function runHttp(
   { input, queues, timeoutMs, quiet }: HttpOrder,
 ): Promise<number> {
   const { address, tokenFile } = input;
-  if (tokenFile === undefined && !isLoopbackName(address.hostname)) {
-    throw new UsageError(
-      `--http needs --token-file on anything but this machine, and has none for ${address.hostname}`,
-    );
-  }
-  const tokens = tokenFile === undefined
-    ? undefined
-    : new SecretFile(tokenFile, "the token file", parseTokens, (message) => host.log.warn(message));
+  const tokens = readTokens(host, address, tokenFile);
   await using service = new HttpService({
     ...input,
     connector,
     queues,
     timeoutMs,
-    tokens: tokens && (() => tokens.get()),
+    tokens,
     version: VERSION,
     log: host.log,
   });
@@ -58,11 +50,4 @@ export async function runHttp(
     signals.dispose();
   }
   return EXIT.ok;
-}
-
-/** @throws {Error} the end of a sentence */
-function parseTokens(lines: readonly string[]): readonly string[] {
-  const tokens = lines.map((line) => line.trim()).filter((line) => line !== "");
-  if (tokens.length > 0 && tokens.every((token) => /^[\x21-\x7e]+$/.test(token))) return tokens;
-  throw new Error("must hold a token of visible ASCII on each line, and does not");
 }

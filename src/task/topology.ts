@@ -98,6 +98,24 @@ export function deadQueue(queue: string, type: QueueType = "quorum", ttlMs?: num
   };
 }
 
+/** What the name of a queue tells it to be. */
+export interface QueueRole {
+  readonly kind: "work" | "delay" | "dead" | "start";
+  /** The work queue that it belongs to; of a work queue its own name. */
+  readonly of: string;
+  /** Of a delay queue, in milliseconds. */
+  readonly delayMs?: number;
+}
+
+/** Which of the queues around a work queue has this name. */
+export function roleOf(name: string): QueueRole {
+  const match = /^(.+)\.(?:delay\.(\d{1,10})|(dead)|start\.[\w-]{1,10})$/s.exec(name);
+  if (match === null) return { kind: "work", of: name };
+  const [, of, delay, dead] = match as unknown as [string, string, string?, string?];
+  if (delay !== undefined) return { kind: "delay", of, delayMs: Number(delay) };
+  return { kind: dead === undefined ? "start" : "dead", of };
+}
+
 /** All delays that have a queue under this backoff, ascending. */
 export function delayTiers(backoffMs: readonly number[]): readonly number[] {
   return [...new Set([...STANDARD_TIERS, ...backoffMs])].sort((a, b) => a - b);

@@ -2,7 +2,8 @@
 import { assertEquals, assertLess } from "@std/assert";
 import { encodeTable, type Field } from "../../src/broker/wire/fields.ts";
 import { Content } from "../../src/broker/message/content.ts";
-import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
+import { Lane } from "../../src/broker/queue/lane.ts";
+import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";

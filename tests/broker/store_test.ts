@@ -1,7 +1,8 @@
 /** The store under a lane, without a broker around it. */
 import { assertEquals, assertLess } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { Lane, MemoryUse } from "../../src/broker/queue/lane.ts";
+import { Lane } from "../../src/broker/queue/lane.ts";
+import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
 import type { Message, Publication } from "../../src/broker/message/message.ts";
 import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_row.ts";

@@ -18,6 +18,7 @@ import {
 } from "../wire/methods.ts";
 import { Publishing } from "./publishing.ts";
 import { Settling } from "./settling.ts";
+import type { Unacked } from "./unacked.ts";
 
 /**
  * States: open > silent (its connection ends: nothing is delivered here any more) > ended, or
@@ -167,6 +168,16 @@ export class Channel {
 
   #requireTransaction(): void {
     if (this.#mode !== "tx") throw preconditionFailed("channel is not transactional");
+  }
+
+  /** Its deliveries that are not settled. */
+  get unacked(): Unacked {
+    return this.#consuming.unacked;
+  }
+
+  /** How many consumers it has. */
+  get consumers(): number {
+    return this.#consuming.size;
   }
 
   /** Its consumers may be able to take messages again. */

@@ -58,6 +58,11 @@ export class Consuming implements ConsumerOwner, Requester {
     this.unacked = new Unacked(session, channel);
   }
 
+  /** How many consumers it has. */
+  get size(): number {
+    return this.#consumers.size;
+  }
+
   get connectionId(): number {
     return this.#session.id;
   }

@@ -6,7 +6,7 @@
 import type { ChannelHost, Promised } from "./host.ts";
 import { now } from "../../time/clock.ts";
 import { exchangeTypeOf } from "../routing/exchange.ts";
-import { accessRefused, Fault, notFound } from "../wire/faults.ts";
+import { accessRefused, Fault, notFound, preconditionFailed } from "../wire/faults.ts";
 import type { Arguments, PromiseName } from "../wire/methods.ts";
 import { randomName, withoutLineBreaks } from "../wire/names.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -105,15 +105,28 @@ export class Declarations {
     if (args.queue.startsWith(REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
     const queue = passive ? this.#passiveQueue(args) : this.#createQueue(args);
     this.#lastQueue = queue.name;
-    const counts = { messageCount: queue.readyCount, consumerCount: queue.consumers.size };
+    // A consumer of a paused queue is not active, and those are not counted (AMQP 0-9-1
+    // queue.declare-ok).
+    const consumerCount = queue.flow.paused ? 0 : queue.consumers.size;
+    const counts = { messageCount: queue.readyCount, consumerCount };
     const { name } = queue;
     this.#reply(noWait, "queue.declare-ok", { queue: name, ...counts }, { queue: name });
   }
 
-  /** "" does not stand for the last queue here. */
-  #passiveQueue({ queue: name }: Arguments<"queue.declare">): Queue {
+  /**
+   * "" does not stand for the last queue here. Arguments are not looked at, as in RabbitMQ, but for
+   * `x-paused`, by which a client can ask whether the queue is paused.
+   */
+  #passiveQueue({ queue: name, arguments: table }: Arguments<"queue.declare">): Queue {
     const queue = this.#session.vhost.queue(withoutLineBreaks(name), this.#session.id);
     queue.used();
+    const [wanted, { paused }] = [table.get("x-paused"), queue.flow];
+    if (wanted?.type === "bool" && wanted.value !== paused) {
+      throw preconditionFailed(
+        `inequivalent arg 'x-paused' for ${queue.title}: received '${wanted.value}' but current ` +
+          `is '${paused}'`,
+      );
+    }
     return queue;
   }
 
@@ -182,7 +195,7 @@ export class Declarations {
     let messageCount = 0;
     if (vhost.findQueue(name) !== undefined) {
       const queue = this.queue(name);
-      queue.checkDeletable(ifUnused, ifEmpty);
+      checkDeletable(queue, ifUnused, ifEmpty);
       if (queue.dying > 0 && !areLettersSent) {
         return this.#session
           .finishFirst(this.#channel, lettersOf(queue), () => this.deleteQueue(args, true));
@@ -191,6 +204,12 @@ export class Declarations {
     }
     this.#reply(noWait, "queue.delete-ok", { messageCount }, { queue: name });
   }
+}
+
+/** @throws {Fault} precondition-failed */
+function checkDeletable(queue: Queue, ifUnused: boolean, ifEmpty: boolean): void {
+  if (ifEmpty && queue.readyCount > 0) throw preconditionFailed(`${queue.title} not empty`);
+  if (ifUnused && queue.consumers.size > 0) throw preconditionFailed(`${queue.title} in use`);
 }
 
 /**

@@ -23,6 +23,11 @@ export class Channels {
     return this.#byNumber.get(number) ?? undefined;
   }
 
+  /** Those that are open. */
+  *all(): Generator<Channel> {
+    for (const channel of this.#byNumber.values()) if (channel !== null) yield channel;
+  }
+
   isClosing(number: number): boolean {
     return this.#byNumber.get(number) === null;
   }

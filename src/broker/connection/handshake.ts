@@ -34,12 +34,21 @@ const LONGEST_NAME = 255;
  */
 const QOS_FOR_CHANNEL = ["py-amqp"];
 
+/** What a client says about itself. */
+export interface Client {
+  readonly product?: string;
+  readonly version?: string;
+  /** What its program calls the connection. */
+  readonly name?: string;
+}
+
 /** A connection that has shown who it is and where it wants to go. */
 export interface Login {
   readonly connection: Socket;
   readonly source: FrameSource;
   /** For logs. */
   readonly peer: string;
+  readonly client: Client;
   readonly user: string;
   readonly vhost: VirtualHost;
   readonly channelMax: number;
@@ -99,8 +108,7 @@ class Handshake {
   /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
   readonly #until: number;
   #capabilities: Table = new Map();
-  /** What the client says that it is. */
-  #product: string | undefined;
+  #client: Client = {};
 
   constructor(connection: Socket, host: HandshakeHost) {
     this.#connection = connection;
@@ -129,13 +137,14 @@ class Handshake {
       connection: this.#connection,
       source: this.#source,
       peer: peerOf(this.#connection),
+      client: this.#client,
       user,
       vhost,
       channelMax,
       frameMax,
       heartbeat,
       cancelNotify: this.#can("consumer_cancel_notify"),
-      qosForChannel: QOS_FOR_CHANNEL.includes(this.#product ?? ""),
+      qosForChannel: QOS_FOR_CHANNEL.includes(this.#client.product ?? ""),
       blockedNotify: this.#can("connection.blocked"),
     };
   }
@@ -164,7 +173,7 @@ class Handshake {
     });
     const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
     this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
-    this.#product = textOf(clientProperties.get("product"));
+    this.#client = clientOf(clientProperties);
     if (mechanism !== "PLAIN" && mechanism !== "AMQPLAIN") {
       return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
     }
@@ -305,6 +314,16 @@ class Handshake {
       throw new Unexpected();
     }
   }
+}
+
+function clientOf(properties: Table): Client {
+  const [product, version, name] = ["product", "version", "connection_name"]
+    .map((key) => textOf(properties.get(key))?.slice(0, LONGEST_NAME));
+  return {
+    ...(product === undefined ? {} : { product }),
+    ...(version === undefined ? {} : { version }),
+    ...(name === undefined ? {} : { name }),
+  };
 }
 
 function serverProperties(version: string): Table {

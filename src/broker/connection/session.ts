@@ -10,7 +10,7 @@ import type { DeliveryRoom } from "../channel/delivery_room.ts";
 import type { ChannelHost, Promised } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { Fault } from "../wire/faults.ts";
-import type { Login } from "./handshake.ts";
+import type { Client, Login } from "./handshake.ts";
 import { Heartbeat, type HeartbeatSession } from "./heartbeat.ts";
 import type { Limits } from "../net/limits.ts";
 import {
@@ -70,6 +70,8 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   needsCommit = false;
 
   readonly #host: SessionHost;
+  /** When it began, in milliseconds since the epoch. */
+  readonly since = Date.now();
   readonly #login: Login;
   readonly #reading: Reading;
   readonly channels: Channels;
@@ -105,6 +107,16 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.channels = new Channels(this, login.channelMax);
     this.#reading = new Reading(this, login.source, host);
     this.send(0, "connection.open-ok", { knownHosts: "" });
+  }
+
+  /** Its address. */
+  get peer(): string {
+    return this.#login.peer;
+  }
+
+  /** What its client says that it is. */
+  get client(): Client {
+    return this.#login.client;
   }
 
   get state(): State {

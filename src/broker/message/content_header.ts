@@ -101,6 +101,13 @@ export class ContentHeader {
     return this.has(name) ? this.#bytes[this.#starts[INDEX[name]]!] : undefined;
   }
 
+  /** Seconds since 1970, or undefined when it is absent. */
+  timestamp(): number | undefined {
+    const start = this.#starts[INDEX.timestamp]!;
+    if (!this.has("timestamp")) return undefined;
+    return readLong(this.#bytes, start) * 0x1_0000_0000 + readLong(this.#bytes, start + 4);
+  }
+
   headers(): Table {
     if (!this.has("headers")) return new Map();
     return readTable(

@@ -2,7 +2,7 @@
 
 import { type Message, Row } from "../message/message.ts";
 import type { Store } from "../store/store.ts";
-import type { MemoryUse } from "./lane.ts";
+import type { MemoryUse } from "./memory_use.ts";
 
 /** Gives up the content of a delivered message, if there is no room for those of a transient one. */
 export function release(message: Message, store: Store, memory: MemoryUse): void {

@@ -2,7 +2,7 @@
 
 import type { Deadlines } from "../../time/deadlines.ts";
 import type { DeathReason } from "../message/deaths.ts";
-import type { MemoryUse } from "./lane.ts";
+import type { MemoryUse } from "./memory_use.ts";
 import type { Message } from "../message/message.ts";
 import type { Scheduler } from "../../time/scheduler.ts";
 import type { Store } from "../store/store.ts";

@@ -5,6 +5,8 @@
 
 import { clockShift } from "../../time/clock.ts";
 import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "../message/message.ts";
+import type { LaneView } from "./looking.ts";
+import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
 import { LAST_POSITION } from "../store/message_row.ts";
 import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
@@ -19,36 +21,6 @@ const BATCH_MESSAGES = 512;
 const BATCH_BYTES = 2 * 1024 * 1024;
 /** The bytes when memory is full: each of many queues may have such a batch. */
 const SCANT_BATCH_BYTES = 4 * 1024;
-
-/** Bytes that a message in memory takes besides its own, about. */
-const OVERHEAD_BYTES = 800;
-
-/** Bytes of memory that a message takes, about. Large ones stay in the store. */
-function weightOf(message: Message): number {
-  return message.size < LARGE_BYTES ? OVERHEAD_BYTES + message.size : OVERHEAD_BYTES;
-}
-
-/** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
-export class MemoryUse {
-  bytes = 0;
-  constructor(readonly limit: number) {}
-
-  get isFull(): boolean {
-    return this.bytes >= this.limit;
-  }
-
-  add(message: Message): void {
-    const { sharing } = message;
-    const isCounted = sharing !== undefined && sharing.messages++ > 0;
-    this.bytes += isCounted ? OVERHEAD_BYTES : weightOf(message);
-  }
-
-  remove(message: Message): void {
-    const { sharing } = message;
-    const isCounted = sharing !== undefined && --sharing.messages > 0;
-    this.bytes -= isCounted ? OVERHEAD_BYTES : weightOf(message);
-  }
-}
 
 /** Who is told of what the store has done to messages of a lane. */
 export interface LaneOwner {
@@ -87,6 +59,8 @@ export class Lane implements LaneRecord {
   #pagedDurableBytes = 0;
   /** Positions of dead messages of a former process; they may be gone. */
   readonly #dead = new Set<number>();
+  /** Positions of paged messages that were taken out; they may be gone. */
+  readonly #takenOut = new Set<number>();
   /** The last position that was ever in memory: the paged ones come after it. */
   #last = 0;
   #next = 1;
@@ -272,14 +246,46 @@ export class Lane implements LaneRecord {
     const messages = this.#store.read(this, this.#last, limit);
     for (const message of messages ?? []) {
       this.#last = message.position;
-      if (this.#dead.has(message.position)) continue;
+      if (!this.#isReady(message)) continue;
       if (message.position <= this.#restoredDelivered) message.markRedelivered();
       this.#countPaged(message, -1);
       this.#enter(message);
     }
+    for (const at of this.#takenOut) if (at <= this.#last) this.#takenOut.delete(at);
     const hasAll = messages !== undefined && messages.length < limit;
     this.#isSlow = this.#head === this.#window.length && !hasAll;
     if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#owner.unreadable();
+  }
+
+  /** Whether a message that waits in the store is to be delivered. */
+  #isReady({ position }: Message): boolean {
+    return !this.#dead.has(position) && !this.#takenOut.has(position);
+  }
+
+  // -- looking, without taking --
+
+  get view(): LaneView {
+    return {
+      ...{ returned: this.#returned, window: this.#window, head: this.#head },
+      ...{ last: this.#paged > 0 ? this.#last : this.#next - 1, next: this.#next },
+      read: (after, limit) => this.#readPaged(after, limit),
+    };
+  }
+
+  /** Up to `limit` messages that wait in the store, behind a position. */
+  #readPaged(after: number, limit: number): Message[] {
+    for (;;) {
+      const read = this.#store.read(this, after, limit) ?? [];
+      const ready = read.filter((message) => this.#isReady(message));
+      if (ready.length > 0 || read.length === 0) return ready;
+      after = read.at(-1)!.position;
+    }
+  }
+
+  /** Takes a message out that {@link view} shows, wherever it stands. */
+  takeOut(message: Message): void {
+    if (message.position > this.#last) this.#takenOut.add(message.position);
+    this.forget(message);
   }
 
   // -- what cannot be read --
@@ -299,7 +305,7 @@ export class Lane implements LaneRecord {
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
   *readAgain(): Generator<void> {
     for (const found of this.#store.readAgain(this)) {
-      const messages = found.filter(({ position }) => !this.#dead.has(position));
+      const messages = found.filter((message) => this.#isReady(message));
       for (const message of messages) {
         if (message.position <= this.#restoredDelivered) message.markRedelivered();
         this.#countPaged(message, -1);
@@ -344,6 +350,7 @@ export class Lane implements LaneRecord {
     this.#store.discardUnreadable(this);
     this.#window = [];
     this.#returned = [];
+    this.#takenOut.clear();
     this.#head =
       this.#windowBytes =
       this.#paged =

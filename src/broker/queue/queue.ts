@@ -7,9 +7,9 @@
 
 import { now } from "../../time/clock.ts";
 import { ConsumerList, type QueueConsumer } from "./consumers.ts";
-import { preconditionFailed } from "../wire/faults.ts";
 import { Disuse } from "./disuse.ts";
 import { Expiry, expiryOf } from "./expiry.ts";
+import { Flow } from "./flow.ts";
 import { letGo, release } from "./held.ts";
 import type { QueueHost } from "./host.ts";
 import { ReadyMessages } from "./ready.ts";
@@ -49,6 +49,7 @@ export class Queue implements Work {
   readonly identity: QueueIdentity;
   readonly arguments: QueueArguments;
   readonly consumers: ConsumerList;
+  readonly flow = new Flow();
   deleted = false;
   /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
   keptLetters = 0;
@@ -109,6 +110,11 @@ export class Queue implements Work {
     return this.#ready.count;
   }
 
+  /** To be looked at; {@link remove} takes one out. */
+  get messages(): Pick<ReadyMessages, "after" | "before" | "find" | "lanes" | "bytes"> {
+    return this.#ready;
+  }
+
   /** @returns the dead messages of a former process, which are not ready */
   restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
     // Reading the first messages of every queue would delay the start.
@@ -132,6 +138,7 @@ export class Queue implements Work {
     const durable = this.durable && (publication.persistent || this.arguments.type === "quorum");
     const message = this.#ready
       .append(publication, expiryOf(publication, this.arguments), durable);
+    this.flow.published++;
     if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
@@ -170,7 +177,7 @@ export class Queue implements Work {
    */
   deliver(fresh?: Message): void {
     let end = Infinity;
-    for (let count = 1; this.#ready.count > 0 && !this.#allBusy; count++) {
+    for (let count = 1; this.#ready.count > 0 && !this.#allBusy && !this.flow.paused; count++) {
       if (count % DELIVERED_AT_ONCE === 0) {
         const time = performance.now();
         if (time > end) return this.#host.scheduler.add(this);
@@ -186,7 +193,7 @@ export class Queue implements Work {
       if (message === "busy") return this.#host.scheduler.add(this);
       const content = this.contentOf(message);
       if (content === undefined) this.setAside(message);
-      else consumer.deliver(message, content);
+      else consumer.deliver(this.flow.deliver(message), content);
     }
   }
 
@@ -199,6 +206,7 @@ export class Queue implements Work {
   /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */
   get(): Taken | "busy" | undefined {
     this.#disuse.interrupt();
+    if (this.flow.paused) return undefined;
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === "busy") return message;
@@ -206,7 +214,7 @@ export class Queue implements Work {
       if (this.#expiry.isPossible) this.#expiry.begin();
       if (message === undefined) return undefined;
       const content = this.contentOf(message);
-      if (content !== undefined) return { message, content };
+      if (content !== undefined) return { message: this.flow.deliver(message), content };
       this.setAside(message);
     }
   }
@@ -250,6 +258,7 @@ export class Queue implements Work {
 
   /** The work is done: the message is gone. */
   ack(message: Message): void {
+    this.flow.acked++;
     letGo(message, this.#host.memory);
     if (!this.deleted) this.#host.store.remove(message);
   }
@@ -257,6 +266,7 @@ export class Queue implements Work {
   /** Back to where they were, to be delivered again. */
   requeue(messages: Message[]): void {
     for (const message of messages) letGo(message, this.#host.memory);
+    this.flow.returned += messages.length;
     if (this.deleted) return;
     const live = this.arguments.type === "quorum"
       ? messages.filter((message) => this.#countDelivery(message))
@@ -283,11 +293,13 @@ export class Queue implements Work {
 
   /** The consumer refuses it for good. */
   reject(message: Message): void {
+    this.flow.rejected++;
     letGo(message, this.#host.memory);
     if (!this.deleted) this.#die(message, "rejected");
   }
 
   #die(message: Message, reason: DeathReason): void {
+    this.flow.dead++;
     if (this.arguments.deadLetterExchange === undefined) this.bury(message);
     else this.#host.deadLetter(this, message, reason);
   }
@@ -356,15 +368,16 @@ export class Queue implements Work {
 
   // -- ending --
 
+  /** Removes one ready message, wherever it stands. @returns whether it was there */
+  remove(message: Message): boolean {
+    const taken = this.#ready.takeOut(message);
+    if (taken !== undefined) this.bury(taken);
+    return taken !== undefined;
+  }
+
   /** Removes the ready messages and returns how many they were. */
   purge(): number {
     return this.#ready.purge();
-  }
-
-  /** @throws {Fault} precondition-failed */
-  checkDeletable(ifUnused: boolean, ifEmpty: boolean): void {
-    if (ifEmpty && this.#ready.count > 0) throw preconditionFailed(`${this.title} not empty`);
-    if (ifUnused && this.consumers.size > 0) throw preconditionFailed(`${this.title} in use`);
   }
 
   /** Ends the queue; the caller has taken it out of its virtual host. Returns the ready messages. */

@@ -4,7 +4,15 @@ import type { LaneRecord, Message, Publication } from "../message/message.ts";
 import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
-import { Lane, type MemoryUse } from "./lane.ts";
+import { Lane } from "./lane.ts";
+import { after, before } from "./looking.ts";
+import type { MemoryUse } from "./memory_use.ts";
+
+/** Where a ready message stands: its lane, and its place there. */
+export interface Place {
+  readonly priority: number;
+  readonly position: number;
+}
 
 export class ReadyMessages {
   readonly #store: Store;
@@ -150,6 +158,54 @@ export class ReadyMessages {
         this.#bytes += message.bodyLength;
       }
     }
+  }
+
+  // -- looking, without taking --
+
+  /** The lanes with messages, the one that is served first first. */
+  get lanes(): readonly Lane[] {
+    return this.#lanes.toReversed().filter((lane) =>
+      lane !== undefined && lane.length > 0
+    ) as Lane[];
+  }
+
+  /** Up to `limit` messages in the order in which they are served, behind a place in it. */
+  after(place: Place | undefined, limit: number): Message[] {
+    const found: Message[] = [];
+    for (const lane of this.lanes) {
+      if (place !== undefined && lane.priority > place.priority) continue;
+      const from = lane.priority === place?.priority ? place.position : 0;
+      found.push(...after(lane.view, from, limit - found.length));
+      if (found.length >= limit) break;
+    }
+    return found;
+  }
+
+  /** Up to `limit` messages before a place, the one that is served last first. */
+  before(place: Place | undefined, limit: number): Message[] {
+    const found: Message[] = [];
+    for (const lane of this.lanes.toReversed()) {
+      if (place !== undefined && lane.priority < place.priority) continue;
+      const to = lane.priority === place?.priority ? place.position : Infinity;
+      found.push(...before(lane.view, to, limit - found.length));
+      if (found.length >= limit) break;
+    }
+    return found;
+  }
+
+  /** The message at a place, if it is ready. */
+  find({ priority, position }: Place): Message | undefined {
+    const lane = this.#lanes[priority];
+    const [message] = lane === undefined ? [] : after(lane.view, position - 1, 1);
+    return message?.position === position ? message : undefined;
+  }
+
+  /** Takes a message that {@link find} or the like has shown. */
+  takeOut({ lane: { priority }, position }: Message): Message | undefined {
+    const message = this.find({ priority, position });
+    if (message === undefined) return undefined;
+    this.#lanes[priority]!.takeOut(message);
+    return message;
   }
 
   // -- time --

@@ -42,6 +42,8 @@ export class Alarms {
   /** Bytes above the limit at the last look, and bytes of messages written since. */
   #spare = Infinity;
   #written = 0;
+  /** Bytes of the disk that were free at the last look, those of the file that are free included. */
+  free: number | undefined;
   #firstLook: Promise<void> | undefined;
   #statfs: StatFs | undefined;
   #stopped = false;
@@ -104,7 +106,7 @@ export class Alarms {
   /** @param bytes free on the disk */
   #setFree(bytes: number): void {
     const { diskFreeBytes, reusableBytes, log } = this.#options;
-    const free = bytes + reusableBytes();
+    const free = this.free = bytes + reusableBytes();
     const low = free < diskFreeBytes;
     if (!low) this.#spare = free - diskFreeBytes;
     if (low && this.#disk === undefined) {

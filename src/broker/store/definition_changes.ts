@@ -145,7 +145,18 @@ export class DefinitionChanges {
     const subject = { queue: name };
     // By their ids: looking for those of a queue would read all lanes.
     for (const lane of lanes) this.#change(vhost, subject, "DELETE FROM lane WHERE id = ?", [lane]);
+    this.#change(vhost, subject, "DELETE FROM paused WHERE queue = ?", [id]);
     this.#change(vhost, subject, "DELETE FROM queue WHERE id = ?", [id]);
+  }
+
+  setPaused(
+    { id, vhost, name }: Pick<StoredQueue, "id" | "vhost" | "name">,
+    paused: boolean,
+  ): void {
+    const sql = paused
+      ? "INSERT OR IGNORE INTO paused VALUES (?)"
+      : "DELETE FROM paused WHERE queue = ?";
+    this.#change(vhost, { queue: name }, sql, [id]);
   }
 
   addBinding(binding: StoredBinding): void {

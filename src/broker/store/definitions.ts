@@ -59,6 +59,12 @@ export class Definitions {
     }));
   }
 
+  /** The ids of queues that are paused. */
+  paused(): Set<number> {
+    const rows = this.#database.prepare("SELECT queue FROM paused").all();
+    return new Set(rows.map((row) => row["queue"] as number));
+  }
+
   bindings(): StoredBinding[] {
     const rows = this.#database.prepare("SELECT * FROM binding").all();
     return rows.map((row) => ({

@@ -39,6 +39,8 @@ const DELIVERED_MS = 200;
 export class GroupCommit {
   readonly #store: Store;
   readonly #beforeCommit: BeforeCommit;
+  /** Told how many milliseconds a commit took, whether it is on disk or not. */
+  onCommit: ((ms: number) => void) | undefined;
   /** The end of this turn is scheduled. */
   #scheduled = false;
   #confirming = new Set<Confirming>();
@@ -104,7 +106,9 @@ export class GroupCommit {
     this.#lazyTimer = undefined;
     // A timer may come in the middle of a turn.
     this.#beforeCommit.run();
+    const start = performance.now();
     const safe = this.#store.commit();
+    this.onCommit?.(performance.now() - start);
     if (safe) {
       const confirming = this.#confirming;
       this.#confirming = new Set();

@@ -86,6 +86,8 @@ const MIGRATIONS = [
    ${SHARED_TABLE};`,
   // Messages that are dead letters without a queue to go to, by their ids.
   `CREATE TABLE dead(id INTEGER PRIMARY KEY, reason TEXT NOT NULL);`,
+  // Queues that give nothing to consumers.
+  "CREATE TABLE paused(queue INTEGER PRIMARY KEY)",
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -1,6 +1,6 @@
 /** What the HTTP front tells Prometheus. */
 import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../../observe/metrics.ts";
-import type { Reply } from "./reply.ts";
+import type { Reply } from "../../observe/reply.ts";
 
 /** Upper bounds in seconds: from a broker on this host to one that has just been started again. */
 const CONFIRM_BOUNDS_S = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10];

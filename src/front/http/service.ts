@@ -4,6 +4,7 @@
  */
 import type { Connector } from "../../amqp/connection.ts";
 import type { QueuePolicy } from "../../amqp/declare.ts";
+import { ClientGone, readBody, Room } from "../../observe/body.ts";
 import { Gate } from "../../observe/gate.ts";
 import {
   type HttpLimits,
@@ -14,10 +15,10 @@ import {
   type ServerResponse,
 } from "../../observe/http.ts";
 import type { Logger } from "../../observe/log.ts";
+import { jsonReply, type Reply, sendReply } from "../../observe/reply.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "../../observe/problem.ts";
 import { formatDuration } from "../../task/duration.ts";
 import { Sender } from "../sender.ts";
-import { ClientGone, readBody, Room } from "./body.ts";
 import { BrokerWatch } from "./broker_watch.ts";
 import { Intake, problemOf, unavailable } from "./intake.ts";
 import { type KnownTask, Ledger } from "./ledger.ts";
@@ -25,7 +26,6 @@ import { openApi } from "./openapi.ts";
 import { readOrder, readOrderHead } from "./order.ts";
 import { FrontNumbers } from "./numbers.ts";
 import { readWait } from "./prefer.ts";
-import { jsonReply, type Reply, sendReply } from "./reply.ts";
 
 export interface ServiceOptions {
   readonly connector: Connector;

@@ -1,6 +1,6 @@
 /** The body of a request, as a whole and within bounds. */
-import type { IncomingMessage, ServerResponse } from "../../observe/http.ts";
-import { Problem } from "../../observe/problem.ts";
+import type { IncomingMessage, ServerResponse } from "./http.ts";
+import { Problem } from "./problem.ts";
 
 /** What one request may take of the room that large ones share: small ones find some then. */
 const SMALL_BYTES = 64 * 1024;

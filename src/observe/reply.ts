@@ -1,5 +1,5 @@
 /** How answers leave: their headers, what a browser may see of them, and requests not read. */
-import type { IncomingMessage, ServerResponse } from "../../observe/http.ts";
+import type { IncomingMessage, ServerResponse } from "./http.ts";
 
 export interface Reply {
   readonly status: number;

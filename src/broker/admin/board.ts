@@ -1,0 +1,317 @@
+/** The broker as those see it who look after it: all that it tells, and what can be done with it. */
+
+import { dropMessages, replayMessages, sendTask } from "./actions.ts";
+import { Commits } from "./commits.ts";
+import type { Inside } from "./inside.ts";
+import { groupMessages, includes, listMessages, requirePlace, search } from "./lookup.ts";
+import { describeWhole } from "./messages.ts";
+import { brokerMetrics } from "./metrics.ts";
+import {
+  deliveriesOf,
+  describeConnection,
+  describeDelivery,
+  describeQueue,
+  describeQueueWhole,
+  running,
+} from "./queues.ts";
+import { Refusal } from "./refusal.ts";
+import { Sampler } from "./sampler.ts";
+import { inSlices, type Pieces } from "./slices.ts";
+import type { Content } from "../message/content.ts";
+import type { Message } from "../message/message.ts";
+import type { Place } from "../queue/ready.ts";
+import type { Queue } from "../queue/queue.ts";
+import type { VirtualHost } from "../routing/virtual_host.ts";
+import { Fault } from "../wire/faults.ts";
+import type {
+  ConnectionInfo,
+  Found,
+  GroupPage,
+  MessageDetail,
+  MessagePage,
+  Outcome,
+  Overview,
+  QueueDetail,
+  QueueInfo,
+  SearchPage,
+  Selection,
+  Sent,
+} from "../../observe/board.ts";
+import type { TaskRecord } from "../../task/record.ts";
+
+interface Address {
+  readonly vhost: string;
+  readonly name: string;
+}
+
+/** Milliseconds after which somebody is told that the disk does not take what he has asked for. */
+const COMMIT_MS = 10_000;
+
+/** Of tasks that run, how many are looked through for a text. */
+const MOST_RUNNING_SEARCHED = 10_000;
+
+export class Board implements Disposable {
+  readonly #inside: Inside;
+  readonly #sampler: Sampler;
+  readonly #commits = new Commits();
+  readonly #listeners = new Set<() => void>();
+
+  constructor(inside: Inside) {
+    this.#inside = inside;
+    this.#sampler = new Sampler(inside, () => {
+      for (const listener of this.#listeners) listener();
+    });
+    inside.groupCommit.onCommit = (ms) => this.#commits.add(ms);
+  }
+
+  [Symbol.dispose](): void {
+    this.#sampler.end();
+    this.#inside.groupCommit.onCommit = undefined;
+    this.#listeners.clear();
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  // -- looking --
+
+  overview(): Overview {
+    const { version, vhosts, sessions, memory, alarms, store } = this.#inside;
+    let [queues, ready, unacked] = [0, 0, 0];
+    for (const queue of this.#queues()) {
+      queues++;
+      ready += queue.readyCount;
+      unacked += queue.flow.unacked;
+    }
+    const { reason: alarm, free } = alarms;
+    return {
+      now: Date.now(),
+      ...{ product: "workqueue broker", version, uptimeMs: this.#sampler.uptimeMs },
+      ...{ vhosts: [...vhosts.keys()], queues, connections: sessions.size, ready, unacked },
+      rates: this.#sampler.total(),
+      memory: {
+        resident: Deno.memoryUsage().rss,
+        ...{ messages: memory.bytes, messagesLimit: memory.limit },
+      },
+      ...(free === undefined || !store.durable ? {} : { disk: { free } }),
+      ...(alarm === undefined ? {} : { alarm }),
+      commits: this.#commits.describe(),
+      can: ["browse", "search", "pause", "purge", "send", "replay", "close"],
+    };
+  }
+
+  *#queues(): Generator<Queue> {
+    for (const vhost of this.#inside.vhosts.values()) yield* vhost.queues;
+  }
+
+  queues(): Promise<QueueInfo[]> {
+    return this.#run(this.#describeQueues());
+  }
+
+  *#describeQueues(): Pieces<QueueInfo[]> {
+    const infos: QueueInfo[] = [];
+    for (const queue of [...this.#queues()]) {
+      if (!queue.deleted) infos.push(describeQueue(queue, this.#sampler));
+      if (infos.length % 64 === 0) yield;
+    }
+    return infos;
+  }
+
+  queue(address: Address): QueueDetail {
+    const sessions = new Map([...this.#inside.sessions].map((session) => [session.id, session]));
+    return describeQueueWhole(this.#queue(address), this.#sampler, sessions);
+  }
+
+  messages(
+    address: Address,
+    { end, limit, from }: { end: "oldest" | "newest"; limit: number; from?: string },
+  ): Promise<MessagePage> {
+    return this.#run(listMessages(this.#queue(address), end, limit, from));
+  }
+
+  message(address: Address, key: string): Promise<MessageDetail> {
+    return this.#run(this.#whole(this.#queue(address), key));
+  }
+
+  *#whole(queue: Queue, key: string): Pieces<MessageDetail> {
+    const message = queue.messages.find(requirePlace(key));
+    const counts = queue.arguments.type === "quorum";
+    if (message !== undefined) {
+      return describeWhole(message, requireContent(queue, message), counts);
+    }
+    const { priority, position } = requirePlace(key);
+    for (const one of deliveriesOf(this.#inside, queue)) {
+      if (one === undefined) {
+        yield;
+        continue;
+      }
+      const { delivery, session } = one;
+      const { lane } = delivery.message;
+      if (delivery.message.position !== position || lane.priority !== priority) continue;
+      return {
+        ...describeWhole(delivery.message, requireContent(queue, delivery.message), counts),
+        ...describeDelivery(delivery, session),
+      };
+    }
+    throw new Refusal("missing", "the message is not there any more");
+  }
+
+  async running(address: Address | undefined, limit: number): Promise<MessagePage> {
+    const queue = address === undefined ? undefined : this.#queue(address);
+    return { messages: await this.#run(running(this.#inside, queue, limit)) };
+  }
+
+  search(
+    { text, queue, from }: { text: string; queue?: Address; from?: string },
+  ): Promise<SearchPage> {
+    const queues = queue === undefined
+      ? [...this.#queues()].filter(({ readyCount }) => readyCount > 0)
+      : [this.#queue(queue)];
+    if (from === undefined) return this.#run(this.#searchAll(queues, text));
+    const { at, place } = parseCursor(from);
+    const index = queues.findIndex(({ vhost, name }) => vhost === at.vhost && name === at.name);
+    return this.#run(search(queues.slice(Math.max(0, index)), text, index < 0 ? undefined : place));
+  }
+
+  /** What runs first: that is what one looks for by an id. */
+  *#searchAll(queues: readonly Queue[], text: string): Pieces<SearchPage> {
+    const needle = new TextEncoder().encode(text);
+    const wanted = queues.length === 1 ? queues[0] : undefined;
+    const found: Found[] = [];
+    let looked = 0;
+    for (const one of deliveriesOf(this.#inside, wanted)) {
+      yield;
+      if (one === undefined) continue;
+      const { delivery: { message, queue }, session } = one;
+      const content = queue.contentOf(message);
+      if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
+        const place = { vhost: queue.vhost, queue: queue.name };
+        found.push({ ...place, ...describeDelivery(one.delivery, session) });
+      }
+      if (++looked === MOST_RUNNING_SEARCHED) break;
+    }
+    const page = yield* search(queues, text, undefined);
+    return { ...page, found: [...found, ...page.found], looked: looked + page.looked };
+  }
+
+  groups(address: Address): Promise<GroupPage> {
+    return this.#run(groupMessages(this.#queue(address)));
+  }
+
+  connections(): ConnectionInfo[] {
+    return [...this.#inside.sessions].map(describeConnection);
+  }
+
+  metrics(): string {
+    return brokerMetrics(this.overview(), [...this.#queues()], this.#sampler, this.#commits);
+  }
+
+  // -- doing --
+
+  async send(address: Address, record: TaskRecord, instead?: string): Promise<Sent> {
+    this.#refuseWhileBlocked();
+    const vhost = this.#vhost(address.vhost);
+    const edition = instead === undefined
+      ? undefined
+      : { queue: this.#queue(address), key: instead };
+    const sent = sendTask(vhost, record.queue ?? address.name, record, edition);
+    await this.#committed();
+    return sent;
+  }
+
+  async replay(address: Address, selection: Selection): Promise<Outcome> {
+    this.#refuseWhileBlocked();
+    const queue = this.#queue(address);
+    const outcome = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
+    await this.#committed();
+    return outcome;
+  }
+
+  async drop(address: Address, selection: Selection): Promise<Outcome> {
+    const outcome = await this.#run(dropMessages(this.#queue(address), selection));
+    await this.#committed();
+    return outcome;
+  }
+
+  async purge(address: Address): Promise<Outcome> {
+    const done = this.#queue(address).purge();
+    await this.#committed();
+    return { done, gone: 0, failed: 0 };
+  }
+
+  async setPaused(address: Address, paused: boolean): Promise<{ changed: boolean }> {
+    const queue = this.#queue(address);
+    const changed = queue.flow.paused !== paused;
+    if (changed) {
+      queue.flow.paused = paused;
+      if (queue.durable) this.#inside.store.changes.setPaused(queue.identity, paused);
+      if (!paused) queue.wake();
+    }
+    await this.#committed();
+    return { changed };
+  }
+
+  async closeConnection(id: number): Promise<void> {
+    const session = [...this.#inside.sessions].find((session) => session.id === id);
+    if (session === undefined) {
+      throw new Refusal("missing", "the connection is not there any more");
+    }
+    const reason = "closed by an administrator";
+    session.close(new Fault("connection-forced", reason));
+    await Promise.resolve();
+  }
+
+  // -- the rest --
+
+  #vhost(name: string): VirtualHost {
+    const vhost = this.#inside.vhosts.get(name);
+    if (vhost !== undefined) return vhost;
+    throw new Refusal("missing", `there is no virtual host ${JSON.stringify(name)}`);
+  }
+
+  #queue({ vhost, name }: Address): Queue {
+    const queue = this.#vhost(vhost).findQueue(name);
+    if (queue !== undefined) return queue;
+    throw new Refusal("missing", `there is no queue ${JSON.stringify(name)}`);
+  }
+
+  #refuseWhileBlocked(): void {
+    const { reason } = this.#inside.alarms;
+    if (reason === undefined) return;
+    throw new Refusal("unavailable", `publishers are blocked: ${reason}`);
+  }
+
+  #run<T>(pieces: Pieces<T>): Promise<T> {
+    return inSlices(this.#inside.scheduler, pieces);
+  }
+
+  /** What was changed so far is on disk. */
+  async #committed(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#inside.groupCommit.confirm({ confirm: resolve });
+    const timer = setTimeout(
+      () => reject(new Refusal("unavailable", NOT_ON_DISK)),
+      COMMIT_MS,
+    );
+    await promise.finally(() => clearTimeout(timer));
+  }
+}
+
+const NOT_ON_DISK = "it is done, and lost if the broker ends now: the disk cannot be written";
+
+function requireContent(queue: Queue, message: Message): Content {
+  const content = queue.contentOf(message);
+  if (content !== undefined) return content;
+  throw new Refusal("unavailable", "the message cannot be read from the data file now");
+}
+
+function parseCursor(text: string): { at: Address; place: Place } {
+  try {
+    const [vhost, name, key] = JSON.parse(text) as [string, string, string];
+    return { at: { vhost, name }, place: requirePlace(key) };
+  } catch {
+    throw new Refusal("invalid", "from must be what an earlier answer gave as next");
+  }
+}

@@ -1,0 +1,118 @@
+/** Messages that the broker itself sends for those who look after it. */
+
+import { addressOf } from "../message/address.ts";
+import { Content } from "../message/content.ts";
+import type { ContentHeader } from "../message/content_header.ts";
+import type { Publication } from "../message/message.ts";
+import { ByteWriter } from "../wire/bytes.ts";
+import { type Field, type Table, writeTable } from "../wire/fields.ts";
+import { BASIC_CLASS } from "../wire/methods.ts";
+import { HEADER, replayProperties } from "../../task/headers.ts";
+import type { Field as TaskField, TaskProperties } from "../../task/task.ts";
+import { plain } from "./messages.ts";
+
+const SHORT_STRINGS = {
+  contentType: 0x8000,
+  contentEncoding: 0x4000,
+  correlationId: 0x0400,
+  replyTo: 0x0200,
+  expiration: 0x0100,
+  messageId: 0x0080,
+  type: 0x0020,
+} as const;
+
+/** A persistent message through the default exchange. */
+export function compose(queue: string, body: Uint8Array, properties: TaskProperties): Publication {
+  const { expiration, priority = 0 } = properties;
+  return {
+    content: Content.join(addressOf("", queue), headerOf(body.length, properties), body),
+    ...{ priority, persistent: true },
+    expiration: expiration === undefined ? undefined : Number(expiration),
+  };
+}
+
+function headerOf(bodySize: number, properties: TaskProperties): Uint8Array {
+  const writer = new ByteWriter(512);
+  writer.short(BASIC_CLASS);
+  writer.short(0);
+  writer.longlong(bodySize);
+  const { headers, priority, timestamp } = properties;
+  let flags = 0x1000; // delivery-mode
+  if (headers !== undefined) flags |= 0x2000;
+  if (priority !== undefined) flags |= 0x0800;
+  if (timestamp !== undefined) flags |= 0x0040;
+  for (const [name, bit] of Object.entries(SHORT_STRINGS)) {
+    if (properties[name as keyof typeof SHORT_STRINGS] !== undefined) flags |= bit;
+  }
+  const text = (name: keyof typeof SHORT_STRINGS) => {
+    const value = properties[name];
+    if (value !== undefined) writer.shortstr(value);
+  };
+  writer.short(flags);
+  text("contentType");
+  text("contentEncoding");
+  if (headers !== undefined) writeTable(writer, tableOf(headers));
+  writer.octet(2);
+  if (priority !== undefined) writer.octet(priority);
+  text("correlationId");
+  text("replyTo");
+  text("expiration");
+  text("messageId");
+  if (timestamp !== undefined) writer.longlong(Math.floor(timestamp.getTime() / 1_000));
+  text("type");
+  return writer.copy();
+}
+
+/** A dead message as one that was never tried, on its way to a queue. */
+export function revive(
+  queue: string,
+  header: ContentHeader,
+  headers: Table,
+  body: Uint8Array,
+): Publication {
+  const before = plain(headers);
+  const replays = Number(before[HEADER.replays] ?? 0) || 0;
+  const after = replayProperties(
+    { headers: before as NonNullable<TaskProperties["headers"]> },
+    replays + 1,
+  ).headers!;
+  const set: Table = new Map();
+  for (const [name, value] of Object.entries(after)) {
+    if (value !== before[name]) set.set(name, fieldOf(value));
+  }
+  const drop = [...headers.keys()].filter((name) => !Object.hasOwn(after, name));
+  const written = header.rewrite({ dropExpiration: true, drop, set });
+  return {
+    content: Content.join(addressOf("", queue), written, body),
+    ...{ persistent: true, expiration: undefined },
+    priority: header.octet("priority") ?? 0,
+  };
+}
+
+/** The arguments of a queue, or headers, as AMQP writes them. */
+export function tableOf(values: Readonly<Record<string, TaskField>>): Table {
+  return new Map(Object.entries(values).map(([name, value]) => [name, fieldOf(value)]));
+}
+
+function fieldOf(value: TaskField): Field {
+  switch (typeof value) {
+    case "string":
+      return { type: "longstr", value };
+    case "boolean":
+      return { type: "bool", value };
+    case "bigint":
+      return { type: "long", value };
+    case "number":
+      if (!Number.isSafeInteger(value)) return { type: "double", value };
+      return Math.abs(value) < 2 ** 31
+        ? { type: "signedint", value }
+        : { type: "long", value: BigInt(value) };
+  }
+  if (value === null || value === undefined) return { type: "void", value: null };
+  if (value instanceof Uint8Array) return { type: "binary", value };
+  if (value instanceof Date) {
+    return { type: "timestamp", value: BigInt(Math.floor(value.getTime() / 1_000)) };
+  }
+  if (Array.isArray(value)) return { type: "array", value: value.map(fieldOf) };
+  return { type: "table", value: tableOf(value as Record<string, TaskField>) };
+}

@@ -1,0 +1,20 @@
+/** What a running broker shows of its inside to those who look after it. */
+
+import type { Session } from "../connection/session.ts";
+import type { MemoryUse } from "../queue/memory_use.ts";
+import type { VirtualHost } from "../routing/virtual_host.ts";
+import type { Alarms } from "../store/alarms.ts";
+import type { GroupCommit } from "../store/group_commit.ts";
+import type { Store } from "../store/store.ts";
+import type { Scheduler } from "../../time/scheduler.ts";
+
+export interface Inside {
+  readonly version: string;
+  readonly vhosts: ReadonlyMap<string, VirtualHost>;
+  readonly sessions: ReadonlySet<Session>;
+  readonly store: Pick<Store, "changes" | "isFailing" | "dirty" | "durable">;
+  readonly groupCommit: Pick<GroupCommit, "confirm" | "onCommit">;
+  readonly scheduler: Pick<Scheduler, "add">;
+  readonly memory: Pick<MemoryUse, "bytes" | "limit">;
+  readonly alarms: Pick<Alarms, "reason" | "free">;
+}

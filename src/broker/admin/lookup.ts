@@ -1,0 +1,172 @@
+/** Finds messages without taking them: lists, one by its key, all with a text, groups of the dead. */
+
+import type { Content } from "../message/content.ts";
+import type { Message } from "../message/message.ts";
+import { describeMessage, keyOf, open, placeOf, reasonOf } from "./messages.ts";
+import { Refusal } from "./refusal.ts";
+import type { Pieces } from "./slices.ts";
+import type { Place } from "../queue/ready.ts";
+import type { Queue } from "../queue/queue.ts";
+import type {
+  Found,
+  Group,
+  GroupPage,
+  MessageInfo,
+  MessagePage,
+  SearchPage,
+} from "../../observe/board.ts";
+
+/** Messages of a queue that are read at once: a piece. */
+const BATCH = 32;
+
+/** Bytes of a message from which on it is not looked through. */
+const MOST_SEARCHED_BYTES = 1024 * 1024;
+
+/** Answers of one search, and messages that it looks at before it says how far it came. */
+const MOST_FOUND = 100;
+const MOST_LOOKED = 50_000;
+
+const MOST_GROUPED = 200_000;
+const MOST_GROUPS = 500;
+
+/** Milliseconds after which a search answers with what it has. */
+const SEARCH_MS = 2_000;
+
+/** All ready messages of a queue that are there at the beginning, in the order they are served. */
+export function* readyOf(queue: Queue, from?: Place): Generator<Message | undefined> {
+  const ends = new Map(queue.messages.lanes.map((lane) => [lane.priority, lane.view.next]));
+  for (let place = from; !queue.deleted;) {
+    const batch = queue.messages.after(place, BATCH);
+    if (batch.length === 0) return;
+    for (const message of batch) {
+      if (message.position < (ends.get(message.lane.priority) ?? 0)) yield message;
+    }
+    const last = batch.at(-1)!;
+    place = { priority: last.lane.priority, position: last.position };
+    yield undefined; // others may go on
+  }
+}
+
+/** A page of a queue's ready messages. */
+export function* listMessages(
+  queue: Queue,
+  end: "oldest" | "newest",
+  limit: number,
+  from: string | undefined,
+): Pieces<MessagePage> {
+  let place = from === undefined ? undefined : requirePlace(from);
+  const messages: MessageInfo[] = [];
+  while (messages.length < limit) {
+    const most = Math.min(BATCH, limit - messages.length);
+    const batch = end === "oldest"
+      ? queue.messages.after(place, most)
+      : queue.messages.before(place, most);
+    if (batch.length === 0) return { messages };
+    for (const message of batch) messages.push(describeMessage(message, queue.contentOf(message)));
+    const last = batch.at(-1)!;
+    place = { priority: last.lane.priority, position: last.position };
+    yield;
+  }
+  return messages.length === 0 ? { messages } : { messages, next: messages.at(-1)!.key };
+}
+
+/** @throws {Refusal} it is no key */
+export function requirePlace(key: string): Place {
+  const place = placeOf(key);
+  if (place !== undefined) return place;
+  throw new Refusal(
+    "invalid",
+    `a key must be one that a list of messages has shown, and is ${JSON.stringify(key)}`,
+  );
+}
+
+/**
+ * Looks for a text in ids, properties, headers and bodies.
+ * @param from the queue, and the message there, behind which to begin; of the first of `queues`
+ */
+export function* search(
+  queues: readonly Queue[],
+  text: string,
+  from: Place | undefined,
+): Pieces<SearchPage> {
+  const needle = new TextEncoder().encode(text);
+  const found: Found[] = [];
+  const until = performance.now() + SEARCH_MS;
+  let [looked, skipped] = [0, 0];
+  for (const queue of queues) {
+    const start = queue === queues[0] ? from : undefined;
+    for (const message of readyOf(queue, start)) {
+      if (message === undefined) {
+        yield;
+        continue;
+      }
+      looked++;
+      if (message.size > MOST_SEARCHED_BYTES) skipped++;
+      else {
+        const content = queue.contentOf(message);
+        if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
+          const { vhost, name } = queue;
+          found.push({ vhost, queue: name, ...describeMessage(message, content) });
+        }
+      }
+      if (found.length < MOST_FOUND && looked < MOST_LOOKED && performance.now() < until) continue;
+      return {
+        found,
+        looked,
+        skipped,
+        next: JSON.stringify([queue.vhost, queue.name, keyOf(message)]),
+      };
+    }
+    yield;
+  }
+  return { found, looked, skipped };
+}
+
+/** Whether bytes hold others, behind a position. */
+export function includes(bytes: Uint8Array, needle: Uint8Array, from: number): boolean {
+  const first = needle[0];
+  if (first === undefined) return true;
+  for (let at = bytes.indexOf(first, from); at !== -1; at = bytes.indexOf(first, at + 1)) {
+    let length = 1;
+    while (length < needle.length && bytes[at + length] === needle[length]) length++;
+    if (length === needle.length) return true;
+  }
+  return false;
+}
+
+/** Dead letters by reason and type, the largest group first. */
+export function* groupMessages(queue: Queue): Pieces<GroupPage> {
+  const groups = new Map<string, { -readonly [K in keyof Group]: Group[K] }>();
+  let looked = 0;
+  for (const message of readyOf(queue)) {
+    if (message === undefined) {
+      yield;
+      continue;
+    }
+    const content = queue.contentOf(message);
+    if (content === undefined) continue;
+    const { reason, type, error } = groupOf(content);
+    const name = JSON.stringify([reason, type]);
+    const group = groups.get(name);
+    if (group !== undefined) group.count++;
+    else if (groups.size < MOST_GROUPS) {
+      groups.set(name, { reason, type, count: 1, ...(error === undefined ? {} : { error }) });
+    }
+    if (++looked === MOST_GROUPED) break;
+  }
+  const bySize = [...groups.values()].sort((one, other) => other.count - one.count);
+  return { groups: bySize, looked, cut: looked === MOST_GROUPED || groups.size === MOST_GROUPS };
+}
+
+/** What a message is grouped by. */
+export function groupOf(
+  content: Content,
+): { reason: string; type: string; error: string | undefined } {
+  const { header, headers } = open(content);
+  const error = headers.get("task-error");
+  return {
+    reason: reasonOf(headers),
+    type: header.text("type") ?? "",
+    error: error?.type === "longstr" ? error.value.slice(0, 300) : undefined,
+  };
+}

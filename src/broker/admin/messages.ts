@@ -1,0 +1,167 @@
+/** Messages as people see them. */
+
+import { encodeBase64 } from "./base64.ts";
+import { readAddress } from "../message/address.ts";
+import type { Content } from "../message/content.ts";
+import { ContentHeader } from "../message/content_header.ts";
+import type { Message } from "../message/message.ts";
+import type { Place } from "../queue/ready.ts";
+import type { Field, Table } from "../wire/fields.ts";
+import type { MessageDetail, MessageInfo } from "../../observe/board.ts";
+import { HEADER } from "../../task/headers.ts";
+
+/** Bytes of a body that are shown in lists, and when one message is looked at. */
+const PREVIEW_BYTES = 160;
+const SHOWN_BYTES = 256 * 1024;
+
+/** Longest text of a header or an error in a list, in UTF-16 code units. */
+const LONGEST_TEXT = 300;
+
+/** The names of the properties in AMQP. */
+const TEXTS: readonly [Parameters<ContentHeader["text"]>[0], string][] = [
+  ["contentType", "content_type"],
+  ["contentEncoding", "content_encoding"],
+  ["correlationId", "correlation_id"],
+  ["replyTo", "reply_to"],
+  ["expiration", "expiration"],
+  ["messageId", "message_id"],
+  ["type", "type"],
+  ["userId", "user_id"],
+  ["appId", "app_id"],
+];
+
+/** Names a message of a queue. */
+export function keyOf({ lane, position }: Message): string {
+  return `${lane.priority}-${position}`;
+}
+
+/** Where the message stands that a key names; undefined: it is none. */
+export function placeOf(key: string): Place | undefined {
+  const match = /^(\d{1,3})-(\d{1,13})$/.exec(key);
+  return match === null ? undefined : { priority: Number(match[1]), position: Number(match[2]) };
+}
+
+/** What is read out of a content. */
+export interface Opened {
+  readonly header: ContentHeader;
+  readonly headers: Table;
+  readonly body: Uint8Array;
+}
+
+export function open({ bytes, addressLength, headerEnd, body }: Content): Opened {
+  const header = new ContentHeader().scan(bytes, addressLength, headerEnd);
+  return { header, headers: header.headers(), body };
+}
+
+/** Why a message is dead: as the tools say it, else as the broker does, else "". */
+export function reasonOf(headers: Table): string {
+  return text(headers, HEADER.deadReason) ?? text(headers, "x-first-death-reason") ?? "";
+}
+
+/** A message in a list. @param content undefined: it cannot be read */
+export function describeMessage(message: Message, content: Content | undefined): MessageInfo {
+  const base = {
+    key: keyOf(message),
+    size: message.bodyLength,
+    redelivered: message.redelivered,
+    priority: message.lane.priority,
+  };
+  if (content === undefined) return { ...base, preview: "" };
+  const { header, headers, body } = open(content);
+  const reason = reasonOf(headers);
+  return {
+    ...base,
+    ...defined({
+      id: header.text("messageId"),
+      type: header.text("type"),
+      attempt: integer(headers, HEADER.attempt),
+      reason: reason === "" ? undefined : reason,
+      error: text(headers, HEADER.error)?.slice(0, LONGEST_TEXT),
+      diedAt: text(headers, HEADER.diedAt)?.slice(0, 40),
+    }),
+    priority: header.octet("priority") ?? message.lane.priority,
+    preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
+  };
+}
+
+/** All of a message, its body up to a limit. */
+export function describeWhole(
+  message: Message,
+  content: Content,
+  counts: boolean,
+): MessageDetail {
+  const { header, headers, body } = open(content);
+  const { exchange, routingKey } = readAddress(content.bytes);
+  const shown = body.subarray(0, SHOWN_BYTES);
+  const properties: Record<string, unknown> = {};
+  for (const [name, amqp] of TEXTS) {
+    const value = header.text(name);
+    if (value !== undefined) properties[amqp] = value;
+  }
+  for (
+    const [name, amqp] of [["deliveryMode", "delivery_mode"], ["priority", "priority"]] as const
+  ) {
+    const value = header.octet(name);
+    if (value !== undefined) properties[amqp] = value;
+  }
+  const timestamp = header.timestamp();
+  if (timestamp !== undefined) properties["timestamp"] = timestamp;
+  return {
+    ...describeMessage(message, content),
+    ...{ exchange, routingKey, durable: message.durable },
+    ...(counts ? { deliveries: message.deliveries } : {}),
+    properties,
+    headers: plain(headers),
+    bodyBase64: encodeBase64(shown),
+    bodyCut: shown.length < body.length,
+  };
+}
+
+/** A table as JSON can hold it: what JSON has no word for becomes text. */
+export function plain(table: Table): Record<string, unknown> {
+  // Without a prototype: a header may be called "__proto__".
+  const result: Record<string, unknown> = Object.create(null);
+  for (const [name, field] of table) result[name] = plainField(field);
+  return result;
+}
+
+function plainField(field: Field): unknown {
+  switch (field.type) {
+    case "long":
+    case "timestamp": {
+      const number = Number(field.value);
+      if (field.type === "long") return Number.isSafeInteger(number) ? number : `${field.value}`;
+      const date = new Date(number * 1_000);
+      return Number.isNaN(date.getTime()) ? `${field.value}` : date.toISOString();
+    }
+    case "float":
+    case "double":
+      return Number.isFinite(field.value) ? field.value : `${field.value}`;
+    case "decimal":
+      return field.value / 10 ** field.scale;
+    case "binary":
+      return { base64: encodeBase64(field.value) };
+    case "table":
+      return plain(field.value);
+    case "array":
+      return field.value.map(plainField);
+    default:
+      return field.value;
+  }
+}
+
+function text(headers: Table, name: string): string | undefined {
+  const field = headers.get(name);
+  return field?.type === "longstr" ? field.value : undefined;
+}
+
+function integer(headers: Table, name: string): number | undefined {
+  const value = Number(headers.get(name)?.value ?? NaN);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== undefined),
+  ) as { [K in keyof T]?: NonNullable<T[K]> };
+}

@@ -1,0 +1,128 @@
+/** The broker's numbers for Prometheus. */
+
+import type { Commits } from "./commits.ts";
+import type { Sampler } from "./sampler.ts";
+import type { Queue } from "../queue/queue.ts";
+import type { Overview } from "../../observe/board.ts";
+import {
+  type Metric,
+  METRICS_TYPE,
+  renderMetrics,
+  type Sample,
+  single,
+} from "../../observe/metrics.ts";
+
+export { METRICS_TYPE };
+
+/** Queues that have numbers of their own; all others are one, without a name. */
+const MOST_NAMED = 200;
+
+type Read = (queue: Queue) => number;
+
+const PER_QUEUE: readonly [name: string, type: "counter" | "gauge", help: string, read: Read][] = [
+  ["messages_ready", "gauge", "Messages that wait to be delivered.", (queue) => queue.readyCount],
+  [
+    "messages_unacked",
+    "gauge",
+    "Messages that are delivered and not settled.",
+    (queue) => queue.flow.unacked,
+  ],
+  ["consumers", "gauge", "Consumers.", (queue) => queue.consumers.size],
+  ["paused", "gauge", "1 while consumers get nothing, else 0.", (queue) => +queue.flow.paused],
+  [
+    "published_total",
+    "counter",
+    "Messages that came, dead letters of other queues included.",
+    (queue) => queue.flow.published,
+  ],
+  ["delivered_total", "counter", "Messages that were delivered.", (queue) => queue.flow.delivered],
+  ["acked_total", "counter", "Messages whose work was done.", (queue) => queue.flow.acked],
+  [
+    "returned_total",
+    "counter",
+    "Messages that came back to be delivered again.",
+    (queue) => queue.flow.returned,
+  ],
+  [
+    "dead_total",
+    "counter",
+    "Messages that were given up: expired, rejected, or over a limit.",
+    (queue) => queue.flow.dead,
+  ],
+];
+
+export function brokerMetrics(
+  overview: Overview,
+  queues: readonly Queue[],
+  sampler: Sampler,
+  commits: Commits,
+): string {
+  // The durable ones first, in the order of their creation: so the same ones keep their names.
+  const ordered = queues.filter(({ durable }) => durable)
+    .sort((one, other) => one.identity.id - other.identity.id)
+    .slice(0, MOST_NAMED);
+  const named = new Set(ordered);
+  const others = queues.filter((queue) => !named.has(queue));
+  const perQueue = PER_QUEUE.map(([name, type, help, read]): Metric => ({
+    name: `workqueue_queue_${name}`,
+    ...{ help, type },
+    samples: [
+      ...ordered.map((queue): Sample => ({ label: labelOf(queue), value: read(queue) })),
+      ...(others.length === 0
+        ? []
+        : [{ label: OTHERS, value: others.reduce((sum, queue) => sum + read(queue), 0) }]),
+    ],
+  }));
+  return renderMetrics([
+    ...perQueue.filter(({ samples }) => samples.length > 0),
+    {
+      name: "workqueue_queue_oldest_message_age_seconds",
+      type: "gauge",
+      help: "How long the message that is served next has waited, at least.",
+      samples: ordered.map((queue): Sample => {
+        const since = sampler.oldestAt(queue) ?? overview.now;
+        return { label: labelOf(queue), value: Math.max(0, overview.now - since) / 1_000 };
+      }),
+    } satisfies Metric,
+    ...gauges(overview),
+    commits.metric(),
+  ].filter(({ samples }) => samples.length > 0));
+}
+
+function gauges({ connections, queues, memory, disk, alarm, uptimeMs }: Overview): Metric[] {
+  const rows: [string, string, number | undefined][] = [
+    ["workqueue_broker_connections", "Open connections.", connections],
+    ["workqueue_broker_queues", "Queues.", queues],
+    [
+      "workqueue_broker_alarm",
+      "1 while publishers are blocked, else 0.",
+      alarm === undefined ? 0 : 1,
+    ],
+    ["workqueue_broker_disk_free_bytes", "Free bytes of the disk at the last look.", disk?.free],
+    ["workqueue_broker_message_memory_bytes", "Memory of waiting messages.", memory?.messages],
+    [
+      "workqueue_broker_message_memory_limit_bytes",
+      "Memory that waiting messages may take.",
+      memory?.messagesLimit,
+    ],
+    ["workqueue_broker_uptime_seconds", "Time since the start.", (uptimeMs ?? 0) / 1_000],
+    ["process_resident_memory_bytes", "Resident memory size in bytes.", memory?.resident],
+  ];
+  return rows.flatMap(([name, help, value]) =>
+    value === undefined ? [] : [single("gauge", name, help, value)]
+  );
+}
+
+/** Of all queues without a name of their own. */
+const OTHERS = 'vhost="",queue=""';
+
+function labelOf({ vhost, name }: Queue): string {
+  return `vhost="${escape(vhost)}",queue="${escape(name)}"`;
+}
+
+function escape(text: string): string {
+  return text.toWellFormed().replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll(
+    "\n",
+    "\\n",
+  );
+}

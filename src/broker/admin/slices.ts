@@ -1,0 +1,29 @@
+/** Long work of those who look after the broker, among the work of all others. */
+
+import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
+
+/** Work that yields after each piece, and returns what came of it. */
+export type Pieces<T> = Generator<void, T>;
+
+/** Does the pieces in slices, in turn with everybody else's work. */
+export function inSlices<T>(scheduler: Pick<Scheduler, "add">, pieces: Pieces<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const work: Work = {
+      work(slice: Slice): boolean {
+        try {
+          for (let step = pieces.next();; step = pieces.next()) {
+            if (step.done) {
+              resolve(step.value);
+              return false;
+            }
+            if (slice.isOver) return true;
+          }
+        } catch (error) {
+          reject(error);
+          return false;
+        }
+      },
+    };
+    scheduler.add(work);
+  });
+}

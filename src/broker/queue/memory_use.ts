@@ -1,0 +1,33 @@
+/** What messages take in memory. */
+
+import { LARGE_BYTES, type Message } from "../message/message.ts";
+
+/** Bytes that a message in memory takes besides its own, about. */
+export const OVERHEAD_BYTES = 800;
+
+/** Bytes of memory that a message takes, about. Large ones stay in the store. */
+export function weightOf(message: Message): number {
+  return message.size < LARGE_BYTES ? OVERHEAD_BYTES + message.size : OVERHEAD_BYTES;
+}
+
+/** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
+export class MemoryUse {
+  bytes = 0;
+  constructor(readonly limit: number) {}
+
+  get isFull(): boolean {
+    return this.bytes >= this.limit;
+  }
+
+  add(message: Message): void {
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && sharing.messages++ > 0;
+    this.bytes += isCounted ? OVERHEAD_BYTES : weightOf(message);
+  }
+
+  remove(message: Message): void {
+    const { sharing } = message;
+    const isCounted = sharing !== undefined && --sharing.messages > 0;
+    this.bytes -= isCounted ? OVERHEAD_BYTES : weightOf(message);
+  }
+}

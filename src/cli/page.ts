@@ -1,0 +1,36 @@
+/** `broker --http`: the page of the broker, its API and its numbers. */
+import type { Inside } from "../broker/admin/inside.ts";
+import { Board } from "../broker/admin/board.ts";
+import type { ListenAddress } from "../observe/http.ts";
+import { PageService } from "../web/service.ts";
+import { type Host, VERSION } from "./main.ts";
+import { readTokens } from "./tokens.ts";
+
+/** A page that is served. */
+export interface Page extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** @throws {ToolError} the token file cannot be used, or nothing can listen there */
+export async function servePage(
+  host: Host,
+  inside: Inside,
+  address: ListenAddress,
+  tokenFile: string | undefined,
+): Promise<Page> {
+  const tokens = readTokens(host, address, tokenFile);
+  const board = new Board(inside);
+  const service = new PageService({
+    ...{ source: board, address, tokens, version: VERSION, log: host.log },
+  }, {});
+  async function end(): Promise<void> {
+    await service[Symbol.asyncDispose]();
+    board[Symbol.dispose]();
+  }
+  try {
+    return { url: await service.start(), [Symbol.asyncDispose]: end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}

@@ -1,0 +1,245 @@
+/** The page of a broker, its API and its numbers, over HTTP. */
+import { ClientGone, readBody, Room } from "../observe/body.ts";
+import { Gate } from "../observe/gate.ts";
+import {
+  type HttpLimits,
+  type HttpServer,
+  type IncomingMessage,
+  type ListenAddress,
+  serveHttp,
+  type ServerResponse,
+} from "../observe/http.ts";
+import type { Logger } from "../observe/log.ts";
+import { METRICS_TYPE } from "../observe/metrics.ts";
+import { Problem, PROBLEM_TYPE, problemBody } from "../observe/problem.ts";
+import { jsonReply, type Reply, sendReply } from "../observe/reply.ts";
+import { TaskError, UsageError } from "../errors.ts";
+import { Events } from "./events.ts";
+import { openApi } from "./openapi.ts";
+import { type Asked, type Route, ROUTES } from "./routes.ts";
+import type { Source } from "./source.ts";
+
+export interface PageOptions {
+  readonly source: Source;
+  readonly address: ListenAddress;
+  /** The tokens that hold at this moment; absent: nobody needs one. */
+  readonly tokens?: (() => readonly string[]) | undefined;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+const LIMITS: HttpLimits = {
+  connections: 500,
+  headersMs: 10_000,
+  requestMs: 60_000,
+  idleMs: 30_000,
+  silenceMs: 30_000,
+};
+
+/** Of one request; and memory for all bodies together. */
+const MOST_BODY_BYTES = 16 * 1024 * 1024;
+const MOST_BODIES_BYTES = 64 * 1024 * 1024;
+
+/** In front of every path of the API. */
+const API = "/api/v1";
+
+const STATUS: Readonly<Record<string, number>> = {
+  missing: 404,
+  invalid: 400,
+  conflict: 409,
+  unavailable: 503,
+};
+
+/** A file of the page. */
+export interface Asset {
+  readonly type: string;
+  readonly body: string;
+}
+
+/** Nothing but what is served here may be loaded, run, asked or framed. */
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+export class PageService implements AsyncDisposable {
+  readonly #options: PageOptions;
+  readonly #gate: Gate;
+  readonly #events: Events;
+  readonly #room = new Room(MOST_BODIES_BYTES);
+  readonly #assets: Readonly<Record<string, Asset>>;
+  #server: HttpServer | undefined;
+  #ending = false;
+
+  /** @param assets files of the page by their paths; "/" is the page */
+  constructor(options: PageOptions, assets: Readonly<Record<string, Asset>>) {
+    this.#options = options;
+    this.#gate = new Gate({ tokens: options.tokens, origins: [] });
+    this.#events = new Events(options.source);
+    this.#assets = assets;
+  }
+
+  /** @returns where it listens @throws {ToolError} */
+  async start(): Promise<string> {
+    const { address } = this.#options;
+    this.#server = await serveHttp(address, (...both) => this.#answer(...both), LIMITS);
+    return this.#server.url;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending = true;
+    this.#events.end();
+    await this.#server?.[Symbol.asyncDispose]();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    request.on("error", () => {}); // it is told as the end of the request
+    response.on("error", () => {}); // the client has gone
+    let reply: Reply | undefined;
+    try {
+      reply = await this.#reply(request, response);
+    } catch (error) {
+      if (error instanceof ClientGone) return;
+      reply = this.#refusal(error);
+    }
+    if (reply === undefined) return;
+    const headers = { ...GUARDS, ...reply.headers };
+    sendReply(request, response, { ...reply, headers }, this.#ending);
+  }
+
+  #refusal(error: unknown): Reply {
+    if (error instanceof Problem) {
+      const { status, headers } = error;
+      return { status, headers, type: PROBLEM_TYPE, body: problemBody(error) };
+    }
+    const kind = (error as { kind?: unknown }).kind;
+    if (error instanceof Error && typeof kind === "string" && Object.hasOwn(STATUS, kind)) {
+      return this.#refusal(new Problem(STATUS[kind]!, error.message));
+    }
+    if (error instanceof UsageError || error instanceof TaskError) {
+      return this.#refusal(new Problem(422, error.message));
+    }
+    const fault = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.#options.log.error("a fault in this program, please report it", { error: fault });
+    return this.#refusal(new Problem(500, "a fault in this program; its log says more"));
+  }
+
+  /** @returns undefined: it is answered already */
+  #reply(
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Reply | undefined | Promise<Reply | undefined> {
+    this.#gate.requireHonest(request);
+    requireSameSite(request);
+    const [path, queryText = ""] = request.url!.split("?", 2) as [string, string?];
+    const isGet = request.method === "GET" || request.method === "HEAD";
+    if (Object.hasOwn(this.#assets, path)) {
+      if (!isGet) throw notAllowed("GET, HEAD");
+      const { type, body } = this.#assets[path]!;
+      return { status: 200, type, body, headers: { "content-security-policy": POLICY } };
+    }
+    if (path === "/livez") return text("alive");
+    this.#gate.requireToken(request);
+    if (path === "/metrics" && this.#options.source.metrics !== undefined) return this.#metrics();
+    if (path === `${API}/openapi.json`) {
+      const { source, version, tokens } = this.#options;
+      return jsonReply(200, openApi(source, API, version, tokens !== undefined));
+    }
+    if (path === `${API}/events`) {
+      if (request.method !== "GET") throw notAllowed("GET");
+      this.#events.listen(request, response);
+      return undefined;
+    }
+    return this.#call(request, response, path, new URLSearchParams(queryText));
+  }
+
+  async #metrics(): Promise<Reply> {
+    return { status: 200, type: METRICS_TYPE, body: await this.#options.source.metrics!() };
+  }
+
+  async #call(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: URLSearchParams,
+  ): Promise<Reply> {
+    const matches = ROUTES.flatMap((route) => {
+      const values = path.startsWith(API)
+        ? matchPath(route.path, path.slice(API.length))
+        : undefined;
+      const answer = route.answer(this.#options.source);
+      return values === undefined || answer === undefined ? [] : [{ route, values, answer }];
+    });
+    if (matches.length === 0) {
+      throw new Problem(404, `there is nothing here; ${API}/openapi.json tells what there is`);
+    }
+    const method = request.method === "HEAD" ? "GET" : request.method;
+    const match = matches.find(({ route }) => route.method === method);
+    if (match === undefined) throw notAllowed(matches.map(({ route }) => route.method).join(", "));
+    const { route, values, answer } = match;
+    if (!route.takes) return this.#respond(route, answer, { path: values, query, body: undefined });
+    const type = /^[^;\s]*/.exec(request.headers["content-type"] ?? "")![0].toLowerCase();
+    if (type !== "application/json") {
+      throw new Problem(415, `the content type must be application/json, and is ${type || "none"}`);
+    }
+    const body = await readBody(request, response, MOST_BODY_BYTES, this.#room);
+    try {
+      return await this.#respond(route, answer, { path: values, query, body: body.bytes });
+    } finally {
+      body.release();
+    }
+  }
+
+  async #respond(
+    { gives }: Route,
+    answer: (asked: Asked) => unknown,
+    asked: Asked,
+  ): Promise<Reply> {
+    const value = await answer(asked);
+    return gives === undefined ? { status: 204 } : jsonReply(200, value);
+  }
+}
+
+/** Of every answer. */
+const GUARDS = {
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+  "x-frame-options": "DENY",
+};
+
+/** Browsers say who asks, also where they send no Origin. @throws {Problem} 403 */
+function requireSameSite({ headers }: IncomingMessage): void {
+  const site = headers["sec-fetch-site"];
+  if (site === undefined || site === "same-origin" || site === "none") return;
+  // Following a link to the page is no harm: it cannot be framed, and asks by itself.
+  if (headers["sec-fetch-mode"] === "navigate" && headers["sec-fetch-dest"] === "document") return;
+  throw new Problem(403, "the pages of other sites may not ask here");
+}
+
+function notAllowed(allow: string): Problem {
+  return new Problem(405, `the method must be one of ${allow}, and is another one`, { allow });
+}
+
+function text(body: string): Reply {
+  return { status: 200, type: "text/plain; charset=utf-8", body: `${body}\n` };
+}
+
+/** The values of a path's parts, or undefined when it is another path. @throws {Problem} 400 */
+function matchPath(pattern: string, path: string): Record<string, string> | undefined {
+  const [wanted, given] = [pattern.split("/"), path.split("/")];
+  if (wanted.length !== given.length) return undefined;
+  const values: Record<string, string> = {};
+  for (const [index, part] of wanted.entries()) {
+    const name = /^\{(\w+)\}$/.exec(part)?.[1];
+    if (name === undefined && part !== given[index]) return undefined;
+    if (name !== undefined) values[name] = decoded(given[index]!);
+  }
+  return values;
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new Problem(400, "the path must be percent-encoded UTF-8, and is not");
+  }
+}
