@@ -150,7 +150,7 @@ export class Broker implements QueueHost<Queue> {
       onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
     });
     this.#sweeper = new Sweeper(this.store);
-    if (this.store.isCopy) {
+    if (this.store.file.isCopy) {
       options.log.warn(
         "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
         { folder },
@@ -161,11 +161,12 @@ export class Broker implements QueueHost<Queue> {
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
-      reusableBytes: () => this.store.reusableBytes,
-      isInPlace: () => this.store.isInPlace,
+      reusableBytes: () => this.store.file.reusableBytes,
+      isInPlace: () => this.store.file.isInPlace,
       log: options.log,
       onFailure: () => this.#block(),
-      onLow: (bytes) => this.store.makeRoom(bytes),
+      onLook: (bytes) => this.store.file.fitLog(bytes),
+      onLow: (bytes) => this.store.file.shrinkLog(bytes),
       onClear: () => this.#unblock(),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);

@@ -47,10 +47,13 @@ async function publisher(port: number) {
 }
 
 /** Publishes numbered messages until the broker blocks. @returns how many it confirmed */
-async function fillUp({ channel, control }: Awaited<ReturnType<typeof publisher>>) {
+async function fillUp(
+  { channel, control }: Awaited<ReturnType<typeof publisher>>,
+  bytes = BODY_BYTES,
+) {
   let sent = 0;
   for (let confirmed = 0;;) {
-    await channel.publish({ routingKey: "tasks" }, `${sent++}`.padEnd(BODY_BYTES), PERSISTENT);
+    await channel.publish({ routingKey: "tasks" }, `${sent++}`.padEnd(bytes), PERSISTENT);
     while (channel.unread === 0 && control.unread === 0) await new Promise((r) => setTimeout(r, 1));
     if (control.unread > 0) return { confirmed, sent };
     await channel.expect("basic.ack");
@@ -185,7 +188,7 @@ diskTest(
     for (let tag = 0; tag < count;) tag = (await client.channel.expect("basic.ack")).deliveryTag;
     await Deno.writeFile(ballast, new Uint8Array(32_000_000)).catch(() => {});
     const { size } = await Deno.stat(ballast);
-    await Deno.truncate(ballast, size - 1_600_000);
+    await Deno.truncate(ballast, size - 400_000);
 
     await client.channel.call("queue.purge", { queue: "tasks" });
     assertEquals(
@@ -199,8 +202,26 @@ diskTest(
     await client.peer.close();
     await end(broker);
   },
-  // The log takes up to 12 MB, and the file what was published.
-  32,
+);
+
+diskTest(
+  "a small disk is filled by messages, not by the log of small commits",
+  async (disk) => {
+    await using broker = startOn(disk, 0);
+    const client = await publisher(await portOf(broker));
+    await using _peer = client.peer;
+    // Each has a commit, which writes many times as much to the log.
+    const { confirmed, sent } = await fillUp(client, 2_000);
+    assertGreater(confirmed * 2_000, 2_000_000);
+    await client.control.expect("connection.blocked");
+    await using reader = await openPeer(await portOf(broker));
+    assertEquals(await drain(await reader.open()), upTo(sent));
+    await client.control.expect("connection.unblocked");
+    await client.peer.close();
+    await reader.close();
+    await end(broker);
+  },
+  7,
 );
 
 diskTest("an almost full disk blocks publishers, not consumers", async (disk) => {

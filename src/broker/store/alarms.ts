@@ -26,6 +26,8 @@ export interface AlarmOptions {
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
   onFailure: () => void;
+  /** Told at each look how many bytes of the disk are free. */
+  onLook: (bytes: number) => void;
   /** The disk is almost full: so many bytes of it are free. */
   onLow: (bytes: number) => void;
   /** All alarms are over. */
@@ -95,6 +97,7 @@ export class Alarms {
     if (!isInPlace()) return this.#setGone();
     try {
       const { bavail, bsize } = this.#statfs!(folder!);
+      this.#options.onLook(bavail * bsize);
       this.#setFree(bavail * bsize);
     } catch (error) {
       log.warn("cannot see how full the disk is", { error: (error as Error).message });

@@ -2,10 +2,14 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { findDamage, InUse } from "./copied_data.ts";
-import { numberOf, openDatabase, StorageError } from "./schema.ts";
+import { MOST_LOG_PAGES, numberOf, openDatabase, PAGE_BYTES, StorageError } from "./schema.ts";
 import { EXIT } from "../../errors.ts";
 
 export const DATA_FILE = "broker.db";
+
+/** How much of the disk that is free the log may take, as a divisor; it needs as much in the file. */
+const LOG_SHARE = 4;
+const LEAST_LOG_PAGES = 60;
 
 /** Data files that this process has open: the locks on files are between processes. */
 const openFiles = new Set<string>();
@@ -16,6 +20,7 @@ export class DataFile {
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
   readonly #inUse: InUse;
+  #logPages = MOST_LOG_PAGES;
 
   /**
    * @param folder undefined: everything is in memory
@@ -71,6 +76,30 @@ export class DataFile {
     const pages = numberOf(this.database, "PRAGMA page_count");
     const size = pages * numberOf(this.database, "PRAGMA page_size");
     return Math.max(0, size - Deno.statSync(this.pathOf(DATA_FILE)).size);
+  }
+
+  /**
+   * Keeps the log a small part of what is free: what it holds needs as much again in the file, and
+   * its own room is used again only then.
+   * @param free bytes of the disk
+   */
+  fitLog(free: number): void {
+    let pages = MOST_LOG_PAGES;
+    while (pages > LEAST_LOG_PAGES && LOG_SHARE * pages * PAGE_BYTES > free) pages >>= 1;
+    if (pages === this.#logPages || !this.isOnDisk) return;
+    const isLess = pages < this.#logPages;
+    this.database.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
+    this.#logPages = pages;
+    if (isLess) this.shrinkLog(free);
+  }
+
+  /**
+   * What the log holds gets its place in the file, if there is one. Where there is none,
+   * acknowledgements need what is left.
+   * @param free bytes of the disk
+   */
+  shrinkLog(free: number): void {
+    if (this.growth < free) this.emptyLog("TRUNCATE");
   }
 
   /** Must come before every change of it. */

@@ -90,6 +90,10 @@ const MIGRATIONS = [
   "CREATE TABLE paused(queue INTEGER PRIMARY KEY)",
 ];
 
+/** Pages that the log takes before what it holds gets its place in the file. */
+export const MOST_LOG_PAGES = 4_000;
+export const PAGE_BYTES = 4_096;
+
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** SQLite would open files in the middle of its work, when there may be no descriptor left. */
@@ -154,7 +158,7 @@ export function openDatabase(path: string): DatabaseSync {
     refuseForeign(database);
     database.exec("PRAGMA journal_mode = WAL");
     database.exec("PRAGMA synchronous = FULL");
-    database.exec("PRAGMA wal_autocheckpoint = 4000");
+    database.exec(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
     database.exec("PRAGMA journal_size_limit = 67108864");
     database.exec("PRAGMA cache_size = -8192");
     database.exec(NO_TEMPORARY_FILES);

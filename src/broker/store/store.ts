@@ -67,7 +67,7 @@ export class Store {
   readonly changes: DefinitionChanges;
   /** What is dead and has no queue to go to. */
   readonly dead: DeadMessages;
-  readonly #file: DataFile;
+  readonly file: DataFile;
   readonly #messages: MessageTable;
   readonly #lanes: LaneCounters;
   readonly #laneIds: LaneIds;
@@ -81,7 +81,7 @@ export class Store {
   constructor(options: StoreOptions) {
     this.#onChange = options.onChange ?? (() => {});
     this.#onDiscard = options.onDiscard;
-    const file = this.#file = new DataFile(options.folder);
+    const file = this.file = new DataFile(options.folder);
     const { database } = file;
     this.definitions = new Definitions(database);
     this.users = new StoredUsers(database);
@@ -119,22 +119,7 @@ export class Store {
 
   /** Whether anything is kept over a restart. */
   get durable(): boolean {
-    return this.#file.isOnDisk;
-  }
-
-  /** The file is a copy of one that was in use, and found to be whole. */
-  get isCopy(): boolean {
-    return this.#file.isCopy;
-  }
-
-  /** Whether the data file is where the next start will look for it. */
-  get isInPlace(): boolean {
-    return this.#file.isInPlace;
-  }
-
-  /** Bytes of the data file that are free to be written again. */
-  get reusableBytes(): number {
-    return this.#file.reusableBytes;
+    return this.file.isOnDisk;
   }
 
   /** Does what would come with the first change. */
@@ -142,19 +127,10 @@ export class Store {
     this.#writer.prepare();
   }
 
-  /**
-   * The disk is almost full: gives all that is stored its place while there is one. Where there is
-   * none, acknowledgements need what is left.
-   * @param free bytes of the disk
-   */
-  makeRoom(free: number): void {
-    if (this.#file.growth < free) this.#file.emptyLog("TRUNCATE");
-  }
-
   close(): void {
     this.#writer.close();
     this.#scratch.close();
-    this.#file.close();
+    this.file.close();
   }
 
   // -- queues and lanes --
@@ -322,7 +298,7 @@ export class Store {
    */
   *readAgain(lane: LaneRecord): Generator<Message[]> {
     // The disk may give what the cache has wrong.
-    this.#file.forgetPages();
+    this.file.forgetPages();
     for (const table of [this.#messages, this.#scratch.messages]) {
       const ranges = [...table?.unreadableOf(lane.id) ?? []];
       while (ranges.length > 0) yield table!.readAgain(lane, ranges, table === this.#messages);
