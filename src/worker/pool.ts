@@ -8,7 +8,7 @@ import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler, Outcome } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
-import { readHistory } from "../task/headers.ts";
+import { type History, readHistory } from "../task/headers.ts";
 import {
   admit,
   decide,
@@ -85,6 +85,17 @@ export interface Execution {
   readonly attempt: number;
   /** In performance.now(). */
   readonly startedAt: number;
+}
+
+/** A start of a task, and what is known of those before. */
+interface Start {
+  readonly history: History;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** Starts that were written down, as `admit` takes them. */
+  readonly earlier: number | undefined;
+  /** Its starts are written down on the broker. */
+  readonly isCounted: boolean;
 }
 
 export class Pool {
@@ -219,82 +230,104 @@ export class Pool {
   }
 
   async #process(delivery: Delivery): Promise<void> {
-    const { answers, dedupe, finished, handler, pace, policy, settler, starts } = this.#options;
+    const { policy, starts } = this.#options;
     const { task } = delivery;
-    const remembered = finished.take(task);
-    if (remembered !== undefined) {
-      // It was counted when it was decided.
-      await settler.settle(delivery, remembered, this.#abort.signal);
-      return this.#options.log.info("a finished task has come back and is not run again", {
-        id: task.id,
-      });
-    }
-    if (dedupe?.has(task)) {
-      this.#options.log.info("a task has already succeeded on this host and is skipped", {
-        id: task.id,
-      });
-      return await this.#settle(delivery, { kind: "ack", answer: SKIPPED });
-    }
+    const settling = this.#settleDone(delivery);
+    if (settling !== undefined) return await settling;
     const history = readHistory(task);
     const suspect = isSuspect(history, policy);
     // Nobody could tell its starts from those of others; its copy gets an id.
     if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
     let counted = suspect ? await starts.count(task) : 0;
-    let earlier = counted === "unknown" ? 0 : counted;
-    let admission = admit(history, earlier, policy);
+    let admission = admit(history, earlierOf(counted), policy);
     if (admission.kind === "bury" && admission.reason === "crash-loop") {
       // A worker that lives takes its start back when it notices that its connection is lost.
       await sleep(SECOND_LOOK_MS, delivery.lost);
       counted = await starts.count(task);
-      earlier = counted === "unknown" ? 0 : counted;
-      admission = admit(history, earlier, policy);
+      admission = admit(history, earlierOf(counted), policy);
     }
-    if (admission.kind !== "run") {
-      await this.#settle(delivery, admission);
-      if (suspect && admission.kind === "bury") await starts.forget(task);
-      return;
+    if (admission.kind === "run") {
+      const isCounted = suspect && typeof counted === "number";
+      const { attempt } = admission;
+      return await this.#begin(delivery, {
+        history,
+        attempt,
+        earlier: earlierOf(counted),
+        isCounted,
+      });
     }
+    await this.#settle(delivery, admission);
+    if (suspect && admission.kind === "bury") await starts.forget(task);
+  }
+
+  /** Settles a task that was done before; undefined: it was not. */
+  #settleDone(delivery: Delivery): Promise<void> | undefined {
+    const { dedupe, finished, log, settler } = this.#options;
+    const { task } = delivery;
+    const remembered = finished.take(task);
+    if (remembered !== undefined) {
+      log.info("a finished task has come back and is not run again", { id: task.id });
+      // It was counted when it was decided.
+      return settler.settle(delivery, remembered, this.#abort.signal) ?? Promise.resolve();
+    }
+    if (!dedupe?.has(task)) return undefined;
+    log.info("a task has already succeeded on this host and is skipped", { id: task.id });
+    return this.#settle(delivery, { kind: "ack", answer: SKIPPED });
+  }
+
+  /** Runs a task when it is its turn, if it is wanted then, and writes its start down before. */
+  async #begin(delivery: Delivery, start: Start): Promise<void> {
+    const { pace, settler, starts } = this.#options;
+    const { task } = delivery;
+    const { isCounted } = start;
     if (pace !== undefined) await pace.turn(delivery.lost);
-    const known = suspect && typeof counted === "number";
-    if (known && !this.#draining && delivery.live) await starts.note(task);
+    if (isCounted && !this.#draining && delivery.live) await starts.note(task);
     if (this.#draining) {
-      await this.#giveBack(delivery, earlier);
-      if (known) await starts.forget(task);
+      await this.#giveBack(delivery, start.earlier);
+      if (isCounted) await starts.forget(task);
       return;
     }
     if (!delivery.live) {
-      if (known) await starts.takeBack(task);
+      if (isCounted) await starts.takeBack(task);
       return;
     }
-    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
-    const onLost = () => void starts.takeBack(task);
-    if (known) delivery.lost.addEventListener("abort", onLost);
-
     const early = this.#options.ackEarly === true;
     if (early && !settler.acknowledgeEarly(delivery)) return;
+    const decision = await this.#execute(delivery, start);
+    const settling = settler.settle(delivery, decision, this.#abort.signal, early);
+    if (settling !== undefined) await settling;
+    if (isCounted) await starts.forget(task);
+  }
+
+  /** @returns what is to become of the task */
+  async #execute(delivery: Delivery, start: Start): Promise<Decision> {
+    const { answers, dedupe, handler, policy, starts } = this.#options;
+    const { task } = delivery;
+    const { history, attempt, earlier, isCounted } = start;
+    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
+    const onLost = () => void starts.takeBack(task);
+    if (isCounted) delivery.lost.addEventListener("abort", onLost);
     this.#counts.started++;
     this.#options.onChange?.();
     const startedAt = performance.now();
-    const execution = this.#executing.add({ task, attempt: admission.attempt, startedAt });
+    const execution = this.#executing.add({ task, attempt, startedAt });
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
-    const progress = answers?.progress(task, admission.attempt);
+    const progress = answers?.progress(task, attempt);
     const report = progress?.report;
-    const outcome = await execute(handler, task, admission.attempt, this.#rules, { lost, report });
+    const outcome = await execute(handler, task, attempt, this.#rules, { lost, report });
     progress?.end();
     const ms = performance.now() - startedAt;
-    if (known) delivery.lost.removeEventListener("abort", onLost);
+    if (isCounted) delivery.lost.removeEventListener("abort", onLost);
     this.#executing.delete(execution);
     this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), earlier);
     this.#count(decision);
-    this.#report(delivery, admission.attempt, outcome, decision, ms);
+    this.#report(delivery, attempt, outcome, decision, ms);
     if (outcome.kind === "unable") {
       await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
     }
-    const settling = settler.settle(delivery, decision, this.#abort.signal, early);
-    if (settling !== undefined) await settling;
-    if (known) await starts.forget(task);
+    return decision;
   }
 
   /** A task that was not begun: it is nobody's fault. */
@@ -356,4 +389,9 @@ export class Pool {
         return log.warn("goes back to the queue", fields);
     }
   }
+}
+
+/** Starts as the rules take them: what cannot be known now is nothing to the task's harm. */
+function earlierOf(counted: number | undefined | "unknown"): number | undefined {
+  return counted === "unknown" ? 0 : counted;
 }
