@@ -79,6 +79,22 @@ for (const type of ["classic", "quorum"]) {
   );
 }
 
+contract("basic.get is not for quorum queues with a single active consumer", async (t) => {
+  const channel = await t.channel();
+  const single = { "x-single-active-consumer": true };
+  const classic = await t.queue(channel, single);
+  await t.fill(channel, classic, "a");
+  await channel.send("basic.get", { queue: classic });
+  assertEquals((await channel.expectContent("basic.get-ok")).text, "a");
+  const queue = await t.queue(channel, { ...single, "x-queue-type": "quorum" });
+  await channel.send("basic.get", { queue });
+  await channel.expectClose(
+    405,
+    `RESOURCE_LOCKED - cannot obtain access to locked queue '${queue}' in vhost '/'. ` +
+      `basic.get operations are not supported by quorum queues with single active consumer`,
+  );
+});
+
 contract("A single active consumer cannot be exclusive", async (t) => {
   const channel = await t.channel();
   const queue = await t.queue(channel, { "x-single-active-consumer": true });

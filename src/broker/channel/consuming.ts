@@ -12,7 +12,13 @@ import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
 import type { Content } from "../message/content.ts";
 import { deliveredHeader, fitHeader } from "../message/deaths.ts";
-import { accessRefused, notAllowed, notImplemented, preconditionFailed } from "../wire/faults.ts";
+import {
+  accessRefused,
+  Fault,
+  notAllowed,
+  notImplemented,
+  preconditionFailed,
+} from "../wire/faults.ts";
 import { FRAME_OVERHEAD } from "../wire/frames.ts";
 import type { Message } from "../message/message.ts";
 import { type Arguments, idsOf, type PlainName } from "../wire/methods.ts";
@@ -208,6 +214,13 @@ export class Consuming implements ConsumerOwner, Requester {
   get(args: Arguments<"basic.get">): void {
     const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
+    if (queue.arguments.type === "quorum" && queue.arguments.singleActiveConsumer) {
+      throw new Fault(
+        "resource-locked",
+        `cannot obtain access to locked ${queue.title}. basic.get operations are not supported by ` +
+          `quorum queues with single active consumer`,
+      );
+    }
     const { size } = this.unacked;
     if (!noAck && size >= this.#session.limits.unacked) {
       throw preconditionFailed(
