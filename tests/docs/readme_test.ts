@@ -1,5 +1,6 @@
 /**
- * The commands of README.md do what it says, in a copy of the project with a broker at AMQP_URL.
+ * The commands of README.md and docs/http.md do what it says there, in a copy of the project with a
+ * broker at AMQP_URL.
  *
  * By the words after "```" of a fenced block:
  * - `sh`: is run by bash, and must end with status 0
@@ -26,10 +27,15 @@ interface Block {
 }
 
 const root = new URL("../../", import.meta.url).pathname;
-const readme = await Deno.readTextFile(`${root}README.md`);
+const PAGES = ["README.md", "docs/http.md"];
 const url = await virtualHost();
 
-brokerTest("every command in README.md does what it says", async () => {
+for (const page of PAGES) {
+  brokerTest(`every command in ${page} does what it says`, () => runPage(page));
+}
+
+async function runPage(page: string): Promise<void> {
+  const markdown = await Deno.readTextFile(root + page);
   await using copy = await tempDir("readme-");
   await copyProject(copy.path);
   const options = { cwd: copy.path, env: await environment(copy.path, url) };
@@ -37,7 +43,7 @@ brokerTest("every command in README.md does what it says", async () => {
   let ran = 0;
   await using background = new AsyncDisposableStack();
   const running: TestProcess[] = [];
-  for (const { tags, line, text } of findBlocks(readme)) {
+  for (const { tags, line, text } of findBlocks(markdown)) {
     if (tags.includes("no-test")) continue;
     if (tags.join(" ") === "text output") {
       await expectOutput(running.at(-1), text.split("\n"));
@@ -50,13 +56,13 @@ brokerTest("every command in README.md does what it says", async () => {
     } else if (tags[0] === "sh") {
       await using block = spawn("bash", { ...options, args: ["-euo", "pipefail", "-c", text] });
       const { code, stdout, stderr } = await block.ended(BLOCK_MS);
-      assertEquals(code, 0, `README.md:${line}: ${text}\n${stdout}${stderr}`);
+      assertEquals(code, 0, `${page}:${line}: ${text}\n${stdout}${stderr}`);
       ran++;
     }
   }
-  assert(ran > 0, "README.md has no command to run");
+  assert(ran > 0, `${page} has no command to run`);
   for (const each of running) assertEquals((await end(each)).code, 0);
-});
+}
 
 function end(process: TestProcess): Promise<Output> {
   process.kill("SIGTERM");
@@ -75,16 +81,16 @@ function findBlocks(markdown: string): Block[] {
   return blocks;
 }
 
-/** Waits for lines in this order, others in between. */
+/** Waits for lines in this order, others in between; blanks before them are formatted away. */
 async function expectOutput(
   process: TestProcess | undefined,
   lines: readonly string[],
 ): Promise<void> {
-  assert(process, "README.md shows output before any background block");
+  assert(process, "the page shows output before any background block");
   let from = 0;
   for (const line of lines) {
-    await process.waitForLine(new RegExp(`^${RegExp.escape(line)}$`), BLOCK_MS, from);
-    from = process.stdout.indexOf(line, from) + 1;
+    await process.waitForLine(new RegExp(`^ *${RegExp.escape(line)}$`), BLOCK_MS, from);
+    from = process.stdout.findIndex((each, i) => i >= from && each.trimStart() === line) + 1;
   }
 }
 

@@ -1,5 +1,6 @@
 /** `new_task --http`: tasks from whoever speaks HTTP. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { RejectTask, runWorker } from "../../src/mod.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { freePorts } from "../support/ports.ts";
 import { Proxy } from "../support/proxy.ts";
@@ -28,7 +29,7 @@ brokerTest("requests become the tasks they say, each id once", async () => {
   const plain = await front.post("caf\u00e9", { "content-type": "text/plain; charset=utf-8" });
   assertEquals(plain.status, 202);
   assertEquals(plain.headers.get("location"), `/tasks/${plain.json.id}`);
-  assertEquals(plain.json, { id: plain.json.id, queue: first, state: "sent" });
+  assertEquals(plain.json, { id: plain.json.id, queue: first, state: "waiting" });
   const task = await takeOne(node.url, first);
   assertEquals(new TextDecoder().decode(bytesOf(task)), "caf\u00e9");
   const { messageId, contentType, deliveryMode } = task.properties;
@@ -51,13 +52,14 @@ brokerTest("requests become the tasks they say, each id once", async () => {
   assertEquals([full.status, full.json.id], [202, id]);
   const { properties, ...rest } = await takeOne(node.url, second);
   delete properties.headers!["x-delivery-count"];
+  assertMatch(properties.replyTo!, /^amq\.rabbitmq\.reply-to/);
   assertEquals(bytesOf(rest as never), zipped);
   assertEquals(
-    { ...properties, timestamp: undefined },
+    { ...properties, timestamp: undefined, replyTo: undefined },
     {
       contentType: "application/octet-stream",
       contentEncoding: "gzip",
-      headers: { traceparent: trace, size: 1234567890123, to: "ann" },
+      headers: { traceparent: trace, size: 1234567890123, to: "ann", "task-progress": true },
       deliveryMode: 2,
       priority: 7,
       correlationId: "c",
@@ -65,12 +67,13 @@ brokerTest("requests become the tasks they say, each id once", async () => {
       messageId: id,
       type: "thumb nail",
       timestamp: undefined,
+      replyTo: undefined,
     } as never,
   );
   const place = full.headers.get("location")!;
   assertEquals(place, `/tasks/${encodeURIComponent(id)}`);
   const known = await front.ask(place);
-  assertEquals([known.status, known.json], [200, { id, queue: second, state: "sent" }]);
+  assertEquals([known.status, known.json], [200, { id, queue: second, state: "waiting" }]);
   const head = await front.ask(place, { method: "HEAD" });
   assertEquals([head.status, head.text], [200, ""]);
   assertEquals(head.headers.get("content-length"), String(known.text.length + 1)); // an e acute
@@ -129,6 +132,94 @@ brokerTest("requests become the tasks they say, each id once", async () => {
   assertEquals((await front.ask("/readyz")).text, "ready\n");
   assertEquals((await front.ask("/livez")).text, "alive\n");
   await front.end();
+});
+
+brokerTest("what becomes of a task is told, to who waits and to who asks later", async () => {
+  await using proxy = await Proxy.start(node.port);
+  const queue = uniqueName("http");
+  await using front = await Front.start(["--answers-ttl", "1h"], { url: proxy.url, queue });
+  const stop = new AbortController();
+  const goOn = new Map<string, PromiseWithResolvers<void>>();
+  const worker = runWorker({
+    ...{ url: node.url, queue, concurrency: 4, signal: stop.signal },
+    retries: { maxAttempts: 2, backoffMs: [10] },
+    handler: async (task, context) => {
+      const what = task.text();
+      if (what === "hold") {
+        context.progress(3, 10);
+        await goOn.get(task.id)!.promise;
+      }
+      if (what === "reject") throw new RejectTask("no recipient");
+      if (what === "fail") throw new Error("not today");
+      const values: Record<string, unknown> = {
+        json: { a: [1] },
+        digits: [12345678901234567890n].map(String),
+        bytes: Uint8Array.of(0, 255),
+      };
+      return values[what] ?? what;
+    },
+  });
+  const wait = { prefer: "respond-async, wait=30" };
+  const answers: [string, unknown][] = [
+    ["caf\u00e9", { body: "caf\u00e9", content_type: "text/plain" }],
+    ["json", { json: { a: [1] }, content_type: "application/json" }],
+    ["digits", { body: '["12345678901234567890"]', content_type: "application/json" }],
+    ["bytes", { body_base64: "AP8=", content_type: "application/octet-stream" }],
+  ];
+  await Promise.all(answers.map(async ([body, answer]) => {
+    const { status, json, headers } = await front.post(body, wait);
+    assertEquals([status, json.state, json.answer], [200, "done", answer]);
+    assertEquals(headers.get("preference-applied"), "wait=30");
+    assertEquals((await front.ask(headers.get("location")!)).json, json);
+  }));
+  const rejected = await front.post("reject", wait);
+  assertEquals([rejected.status, rejected.json.state], [200, "dead"]);
+  assertEquals([rejected.json.reason, rejected.json.error], ["rejected", "no recipient"]);
+  const failed = await front.post("fail", wait);
+  assertEquals([failed.json.reason, failed.json.error], ["max-attempts", "not today"]);
+
+  // In time or not, several, and asking again.
+  goOn.set("h", Promise.withResolvers());
+  const held = await front.post("hold", { "idempotency-key": "h", prefer: "wait=0" });
+  assertEquals([held.status, held.headers.get("preference-applied")], [202, null]);
+  await waitUntil("the progress", async () => {
+    const { json } = await front.ask("/tasks/h");
+    return json.state === "running" && json.progress.done === 3;
+  });
+  assertEquals((await front.ask("/tasks/h")).json.progress, { attempt: 1, done: 3, total: 10 });
+  const late = await front.post("hold", { "idempotency-key": "h", prefer: "wait=1" });
+  assertEquals([late.status, late.json.state], [202, "running"]);
+  const asking = front.ask("/tasks/h", { headers: wait });
+  goOn.get("h")!.resolve();
+  assertEquals((await asking).json.answer.body, "hold");
+  const lines = '{"body": "one"}\n{"body": "reject"}\n';
+  const both = await front.post(lines, { ...NDJSON_TYPE, ...wait });
+  assertEquals([both.status, both.json.tasks.map(({ state }: { state: string }) => state)], [
+    200,
+    ["done", "dead"],
+  ]);
+
+  // Whoever has another queue for the answer, or lost the way to it, hears nothing here.
+  const apart = await front.post("x", wait, `?reply_to=${queue}.answers`);
+  assertEquals([apart.status, apart.json.state], [202, "sent"]);
+  goOn.set("l", Promise.withResolvers());
+  await front.post("hold", { "idempotency-key": "l" });
+  await waitUntil("it runs", async () => (await front.ask("/tasks/l")).json.state === "running");
+  await proxy.cut();
+  await waitUntil("it is lost", async () => (await front.ask("/tasks/l")).json.state === "sent");
+  assertMatch((await front.ask("/tasks/l")).json.detail, /^the connection on which its answer/);
+  goOn.get("l")!.resolve();
+  assertEquals((await front.post("json", wait)).json.state, "done");
+
+  // Whoever waits is answered when the server ends.
+  goOn.set("e", Promise.withResolvers());
+  const ending = front.post("hold", { "idempotency-key": "e", ...wait });
+  await waitUntil("it runs", async () => (await front.ask("/tasks/e")).json?.state === "running");
+  await front.end();
+  assertEquals((await ending).status, 202);
+  goOn.get("e")!.resolve();
+  stop.abort();
+  await worker;
 });
 
 interface BadRow {

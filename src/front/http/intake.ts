@@ -1,11 +1,14 @@
 /** Takes orders: sends their tasks, each id once, and remembers them. */
 import type { QueuePolicy } from "../../amqp/declare.ts";
+import { DIRECT_REPLY_TO } from "../../amqp/publisher.ts";
 import { EXIT, ToolError } from "../../errors.ts";
 import { Problem } from "../../observe/problem.ts";
+import { ANSWER_HEADER } from "../../task/answer.ts";
 import type { TaskRecord } from "../../task/record.ts";
 import { type Outgoing, outgoingOf } from "../outgoing.ts";
 import type { Sender } from "../sender.ts";
-import { KnownTask, type Ledger } from "./ledger.ts";
+import { KnownTask } from "./known_task.ts";
+import type { Ledger } from "./ledger.ts";
 import { badLine, type Order, type OrderedTask } from "./order.ts";
 
 export interface IntakeOptions {
@@ -105,14 +108,38 @@ export class Intake {
     const known = ledger.get(id);
     if (known !== undefined) return known;
     const start = performance.now();
-    const task = new KnownTask(id, outgoing.queue.name, ordered.fingerprint, sender.send(outgoing));
+    const { replyTo } = outgoing.publication.properties;
+    const isAwaited = replyTo === undefined || replyTo === "";
+    const task = new KnownTask(id, outgoing.queue.name, ordered.fingerprint, isAwaited);
+    task.sending(
+      isAwaited
+        ? sender.send(answerable(outgoing, id), undefined, (publisher) => task.on(publisher))
+        : sender.send(outgoing),
+    );
     ledger.add(task);
-    task.confirmed.then(() => {
-      onConfirmed(performance.now() - start);
-      task.become("sent", {});
-    }, () => ledger.remove(task));
+    task.confirmed.then(
+      () => onConfirmed(performance.now() - start),
+      () => ledger.remove(task),
+    );
     return task;
   }
+}
+
+/** The same task, whose answer comes here. */
+function answerable({ publication, ...rest }: Outgoing, id: string): Outgoing {
+  const { properties } = publication;
+  return {
+    ...rest,
+    publication: {
+      ...publication,
+      properties: {
+        ...properties,
+        headers: { ...properties.headers, [ANSWER_HEADER.wantsProgress]: true },
+        replyTo: DIRECT_REPLY_TO,
+        correlationId: properties.correlationId || id,
+      },
+    },
+  };
 }
 
 /** What became of a line of records, not all of which were confirmed. */

@@ -1,64 +1,9 @@
 /** The tasks that were sent here, for as long as somebody may ask for them. */
 
-/**
- * - `sent`: confirmed; its answer goes elsewhere, or nobody will hear of it
- * - `waiting`: confirmed; no worker has said anything yet
- * - `running`: a worker has told how far it is
- * - `done`, `dead`: the end
- */
-export type TaskState = "sent" | "waiting" | "running" | "done" | "dead";
+import type { KnownTask } from "./known_task.ts";
 
-/** What is told of a task: members of its JSON. */
-export type Facts = Readonly<Record<string, unknown>>;
-
-export class KnownTask {
-  readonly id: string;
-  readonly queue: string;
-  /** Of the request that it came with. */
-  readonly fingerprint: string;
-  /** Resolves when the broker has confirmed it. */
-  readonly confirmed: Promise<void>;
-  readonly #ended = Promise.withResolvers<void>();
-  #state: TaskState = "waiting";
-  #facts: Facts = {};
-
-  constructor(id: string, queue: string, fingerprint: string, confirmed: Promise<void>) {
-    this.id = id;
-    this.queue = queue;
-    this.fingerprint = fingerprint;
-    this.confirmed = confirmed;
-    confirmed.catch(() => {});
-  }
-
-  get state(): TaskState {
-    return this.#state;
-  }
-
-  /** Nothing more will be heard of it. */
-  get hasEnded(): boolean {
-    return this.#state === "done" || this.#state === "dead" || this.#state === "sent";
-  }
-
-  /** Resolves when nothing more will be heard of it. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  become(state: TaskState, facts: Facts): void {
-    if (this.hasEnded) return;
-    this.#state = state;
-    this.#facts = facts;
-    if (this.hasEnded) this.#ended.resolve();
-  }
-
-  /** As JSON has it. */
-  describe(): Facts {
-    return { id: this.id, queue: this.queue, state: this.#state, ...this.#facts };
-  }
-}
-
-/** What a task takes beside its texts, in bytes; measured. */
-const ENTRY_BYTES = 1_000;
+/** What a task takes beside its texts, in bytes. */
+const ENTRY_BYTES = 1_500;
 
 interface Entry {
   readonly task: KnownTask;
@@ -103,7 +48,7 @@ export class Ledger {
     const bytes = ENTRY_BYTES + 2 * (task.id.length + task.queue.length);
     this.#open.set(task.id, { task, bytes, endsAt: Infinity });
     this.#bytes += bytes;
-    task.ended.then(() => this.#end(task.id));
+    task.ended.then(() => this.#end(task));
     this.#makeRoom();
   }
 
@@ -112,21 +57,21 @@ export class Ledger {
     if (this.#open.get(task.id)?.task === task) this.#forget(this.#open, task.id);
   }
 
-  /** A task takes more memory than before. */
+  /** A task takes more memory than before, by so many bytes. */
   grow(task: KnownTask, bytes: number): void {
-    const entry = this.#open.get(task.id);
+    const entry = this.#open.get(task.id) ?? this.#ended.get(task.id);
     if (entry?.task !== task) return;
     entry.bytes += bytes;
     this.#bytes += bytes;
     this.#makeRoom();
   }
 
-  #end(id: string): void {
-    const entry = this.#open.get(id);
-    if (entry === undefined) return;
-    this.#open.delete(id);
+  #end(task: KnownTask): void {
+    const entry = this.#open.get(task.id);
+    if (entry?.task !== task) return;
+    this.#open.delete(task.id);
     entry.endsAt = performance.now() + this.#ttlMs;
-    this.#ended.set(id, entry);
+    this.#ended.set(task.id, entry);
     this.#forgetOld();
   }
 
@@ -148,7 +93,9 @@ export class Ledger {
   }
 
   #forget(tasks: Map<string, Entry>, id: string): void {
-    this.#bytes -= tasks.get(id)!.bytes;
+    const { bytes, task } = tasks.get(id)!;
+    this.#bytes -= bytes;
     tasks.delete(id);
+    task.forget();
   }
 }

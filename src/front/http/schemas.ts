@@ -47,8 +47,44 @@ export const TASK_SCHEMA = {
     state: {
       type: "string",
       enum: ["sent", "waiting", "running", "done", "dead"],
-      description: "sent: confirmed, and nothing will be heard of it here.",
+      description: "sent: confirmed, and nothing more will be heard of it here.",
     },
+    progress: {
+      type: "object",
+      description: "Of a task that runs, as far as its worker told.",
+      properties: {
+        attempt: { type: "integer", minimum: 1 },
+        done: { type: "number" },
+        total: { type: "number" },
+        text: { type: "string" },
+      },
+      additionalProperties: false,
+    },
+    answer: {
+      type: "object",
+      description: "What the work of a task that is done gave.",
+      properties: {
+        body: { type: "string", description: "Text." },
+        body_base64: { type: "string", contentEncoding: "base64", description: "Other bytes." },
+        json: { description: "A value, of application/json." },
+        content_type: { type: "string" },
+        cut: { type: "boolean", description: "There was more." },
+      },
+      oneOf: [{ required: ["body"] }, { required: ["body_base64"] }, { required: ["json"] }],
+      additionalProperties: false,
+    },
+    reason: {
+      type: "string",
+      description: "Why a task is dead: max-attempts, rejected, crash-loop or expired.",
+    },
+    error: { type: "string", description: "What went wrong last." },
+    exit_code: { type: "integer", description: "Of its command." },
+    stderr: { type: "string", description: "The end of what it wrote there last." },
+    skipped: {
+      type: "boolean",
+      description: "It had been done before, and what it gave is not known any more.",
+    },
+    detail: { type: "string", description: "Why nothing more will be heard of it." },
   },
   additionalProperties: false,
 };

@@ -2,6 +2,7 @@
  * `new_task --http`: takes tasks over HTTP, for programs that speak no AMQP, and tells what became
  * of them. One connection to the broker, however many ask.
  */
+import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { Connector } from "../../amqp/connection.ts";
 import type { QueuePolicy } from "../../amqp/declare.ts";
 import { ClientGone, readBody, Room } from "../../observe/body.ts";
@@ -17,11 +18,13 @@ import {
 import type { Logger } from "../../observe/log.ts";
 import { jsonReply, type Reply, sendReply } from "../../observe/reply.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "../../observe/problem.ts";
+import { ANSWER_HEADER, readAnswer } from "../../task/answer.ts";
 import { formatDuration } from "../../task/duration.ts";
 import { Sender } from "../sender.ts";
 import { BrokerWatch } from "./broker_watch.ts";
 import { Intake, problemOf, unavailable } from "./intake.ts";
-import { type KnownTask, Ledger } from "./ledger.ts";
+import type { KnownTask } from "./known_task.ts";
+import { Ledger } from "./ledger.ts";
 import { openApi } from "./openapi.ts";
 import { readOrder, readOrderHead } from "./order.ts";
 import { FrontNumbers } from "./numbers.ts";
@@ -89,7 +92,12 @@ export class HttpService implements AsyncDisposable {
     const { connector, timeoutMs, queues, log, answersTtlMs } = options;
     this.#options = options;
     this.#gate = new Gate(options);
-    this.#sender = new Sender({ connector, timeoutMs, most: MOST });
+    this.#sender = new Sender({
+      connector,
+      timeoutMs,
+      most: MOST,
+      onAnswer: (message) => this.#hear(message),
+    });
     this.#watch = new BrokerWatch(this.#sender, log);
     this.#ledger = new Ledger(answersTtlMs, MOST_KNOWN_BYTES);
     this.#intake = new Intake({
@@ -143,6 +151,20 @@ export class HttpService implements AsyncDisposable {
     this.#numbers.answered(reply.status);
     const headers = { ...reply.headers, ...this.#corsHeaders(request) };
     sendReply(request, response, { ...reply, headers }, this.#draining.signal.aborted);
+  }
+
+  /** A worker has said something of a task. */
+  #hear({ properties, body }: AMQPMessage): void {
+    const named = properties.headers?.[ANSWER_HEADER.id];
+    const task = this.#ledger.get(
+      typeof named === "string" ? named : properties.correlationId ?? "",
+    );
+    if (task === undefined || !task.isAwaited) return;
+    const bytes = body ?? new Uint8Array();
+    const heard = readAnswer(task.id, bytes, properties);
+    if ("progress" in heard) return task.progress(heard.progress);
+    task.answer(heard.last);
+    this.#ledger.grow(task, 2 * bytes.length);
   }
 
   #refusal(error: unknown): Reply {
@@ -252,7 +274,7 @@ export class HttpService implements AsyncDisposable {
       body.release();
     }
     await this.#waitFor(tasks, wait, response);
-    const ended = tasks.every(({ hasEnded, state }) => hasEnded && state !== "sent");
+    const ended = tasks.every(({ state }) => state === "done" || state === "dead");
     const applied: Record<string, string> = wait > 0
       ? { "preference-applied": `wait=${wait}` }
       : {};
