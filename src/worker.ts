@@ -17,6 +17,7 @@ import { dotsHandler } from "./handlers/dots.ts";
 import type { Handler } from "./task/handler.ts";
 import { formatDuration, parseDuration } from "./task/duration.ts";
 import { openDedupe } from "./worker/dedupe.ts";
+import type { WorkerOptions } from "./worker/options.ts";
 import { ACK_MARGIN_MS, Worker } from "./worker/worker.ts";
 
 const HELP: HelpPage = {
@@ -142,11 +143,36 @@ async function run(host: Host): Promise<number> {
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
   const pages = values.metrics && new (await import("./worker/pages.ts")).WorkerPages();
   const worker = new Worker({
+    ...workerOptions(values),
     endpoints,
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
     queues,
     handler: work.handler,
     log: host.log,
+    summarize: !tutorial,
+    ...optional("timeoutMs", timeoutMs),
+    ...optional("dedupe", dedupe),
+    onRun: (ms) => pages?.ran(ms),
+    onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
+  });
+  const signals = onSignals(workerSignals(worker, work, host));
+  try {
+    await using server = values.metrics && await pages!.serve(values.metrics, worker);
+    if (server) host.log.info(`metrics at ${server.url}/metrics`);
+    return await worker.run();
+  } finally {
+    work.kill();
+    dedupe?.close();
+    await host.flushed(LAST_LINES_MS);
+    signals.dispose();
+  }
+}
+
+/** What the options say of the worker, whatever its work is. */
+function workerOptions(
+  values: WorkerValues,
+): Omit<WorkerOptions, "endpoints" | "identity" | "queues" | "handler" | "log"> {
+  return {
     retries: readRetryPolicy(values),
     queueType: values["delay-queue-type"],
     hostname: hostname(),
@@ -155,13 +181,10 @@ async function run(host: Host): Promise<number> {
     graceMs: values.grace,
     ackEarly: values.ack === "early",
     killOnDisconnect: values["on-disconnect"] === "kill",
-    summarize: !tutorial,
     reply: !values["no-reply"],
     exitWhenEmpty: values["exit-when-empty"],
-    ...optional("timeoutMs", timeoutMs),
     ...optional("deadTtlMs", values["dead-ttl"]),
     ...optional("rate", values.rate),
-    ...optional("dedupe", dedupe),
     ...optional("idleTimeoutMs", values["idle-timeout"]),
     ...optional("maxTasks", values["max-tasks"]),
     ...optional("maxRuntimeMs", values["max-runtime"]),
@@ -170,11 +193,11 @@ async function run(host: Host): Promise<number> {
     ...(values.strict ? { strictPlaces: values.concurrency } : {}),
     ...optional("consumerPriority", values["consumer-priority"]),
     limitExitCode: values["limit-exit-code"],
-    onRun: (ms) => pages?.ran(ms),
-    onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
-  });
+  };
+}
 
-  const signals = onSignals({
+function workerSignals(worker: Worker, work: Work, host: Host): Parameters<typeof onSignals>[0] {
+  return {
     end: () => worker.drain(),
     abort: () => work.kill(),
     quiet: () => {
@@ -187,17 +210,7 @@ async function run(host: Host): Promise<number> {
       host.log.info("status", worker.describe());
       for (const run of worker.running()) host.log.info("running", run);
     },
-  });
-  try {
-    await using server = values.metrics && await pages!.serve(values.metrics, worker);
-    if (server) host.log.info(`metrics at ${server.url}/metrics`);
-    return await worker.run();
-  } finally {
-    work.kill();
-    dedupe?.close();
-    await host.flushed(LAST_LINES_MS);
-    signals.dispose();
-  }
+  };
 }
 
 function said(host: Host, text: string): number {

@@ -5,7 +5,7 @@ import { parseExitCodes } from "../handlers/exit_codes.ts";
 import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
-import type { WorkerQueue } from "../worker/worker.ts";
+import type { WorkerQueue } from "../worker/options.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
 import { listenAddress } from "./listen_address.ts";

@@ -8,77 +8,19 @@ import { ackTimeoutRemedy, isAckTimeout } from "../amqp/ack_timeout.ts";
 import { Connector } from "../amqp/connection.ts";
 import { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
-import type { QueuePolicy } from "../amqp/declare.ts";
-import type { ClientIdentity } from "../amqp/transport.ts";
-import type { Endpoint } from "../amqp/url.ts";
 import { EXIT, type ToolError } from "../errors.ts";
-import type { Logger } from "../observe/log.ts";
-import type { Handler } from "../task/handler.ts";
-import { DEFAULT_POLICY, type RetryPolicy } from "../task/retry.ts";
-import type { QueueType } from "../task/topology.ts";
+import { DEFAULT_POLICY } from "../task/retry.ts";
 import { Answers } from "./answers.ts";
-import type { Dedupe } from "./dedupe.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Copier } from "./copier.ts";
 import { EarlyIntake } from "./intake.ts";
-import { connectTimeout, Limits, type WorkerLimits } from "./limits.ts";
+import { connectTimeout, Limits } from "./limits.ts";
+import type { WorkerOptions, WorkerQueue } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict.ts";
-
-/** A queue and how many of its tasks may be here at the same time. */
-export interface WorkerQueue {
-  readonly policy: QueuePolicy;
-  readonly prefetch: number;
-}
-
-export interface WorkerOptions extends WorkerLimits {
-  readonly endpoints: readonly Endpoint[];
-  readonly identity: ClientIdentity;
-  /** At least one. */
-  readonly queues: readonly WorkerQueue[];
-  readonly handler: Handler;
-  readonly log: Logger;
-  /** The queues are served in strict order, with so many tasks at the same time. */
-  readonly strictPlaces?: number;
-  /** Default {@linkcode DEFAULT_POLICY}. */
-  readonly retries?: RetryPolicy;
-  /** Type of delay and dead queues that have to be created; default quorum. */
-  readonly queueType?: QueueType;
-  /** How long dead tasks are kept, in milliseconds; default for ever. */
-  readonly deadTtlMs?: number;
-  /** Name of this host, for dead letters. */
-  readonly hostname: string;
-  /** Time for one task, in milliseconds; default none. */
-  readonly timeoutMs?: number;
-  /** How long a handler that was told to stop may take, in milliseconds; default 10 s. */
-  readonly stopMs?: number;
-  /** How long running tasks may go on after `drain`, in milliseconds; default 25 s. */
-  readonly graceMs?: number;
-  /** Acknowledge before the run: at most once. */
-  readonly ackEarly?: boolean;
-  /** Stop tasks whose connection is lost. */
-  readonly killOnDisconnect?: boolean;
-  /** At most so many starts a second. */
-  readonly rate?: number;
-  readonly dedupe?: Dedupe;
-  /** Whether who waits for a task (its `reply_to`) is told of its end; default true. */
-  readonly reply?: boolean;
-  /** One log line for each task; default false. */
-  readonly summarize?: boolean;
-  /** Default for ever, or 30 s for a worker that another of its limits ends. */
-  readonly connectTimeoutMs?: number;
-  /** Status of `run` when a limit ended it; default 0. */
-  readonly limitExitCode?: number;
-  /** Tasks go to workers of a lower one only when those of a higher one are busy; default 0. */
-  readonly consumerPriority?: number;
-  /** Called after each run with the milliseconds it took. */
-  readonly onRun?: (ms: number) => void;
-  /** Called once, when all queues are consumed. */
-  readonly onReady?: () => void;
-}
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
@@ -117,42 +59,39 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     const { log } = options;
-    const policy = options.retries ?? DEFAULT_POLICY;
-    const onUnable = async (status: number, reason: string): Promise<void> => {
-      // All that run may find the same.
-      if (reason !== this.#fault) log.error(`the worker ends: ${reason}`);
-      this.#fault ??= reason;
-      this.#status ??= status;
-      this.#end();
-      await this.#stopped;
-    };
     this.#copier = new Copier({ connector: this.#connector(), log });
     if (options.reply !== false) {
       this.#answers = new Answers({ connector: this.#connector(), log });
     }
-    this.#pool = new Pool({
+    this.#pool = this.#createPool();
+    this.#waitingForReady = options.queues.length;
+    this.#consumers = options.queues.map((queue, i) => this.#consumer(queue, i));
+    this.#strict = this.#strictIntake();
+    this.#limits = this.#createLimits();
+  }
+
+  /** The worker has to end with that status. Resolves when no more tasks come. */
+  async #fail(status: number, reason: string): Promise<void> {
+    // All that run may find the same.
+    if (reason !== this.#fault) this.#options.log.error(`the worker ends: ${reason}`);
+    this.#fault ??= reason;
+    this.#status ??= status;
+    this.#end();
+    await this.#stopped;
+  }
+
+  #createPool(): Pool {
+    const options = this.#options;
+    const { log } = options;
+    return new Pool({
       answers: this.#answers,
       starts: new Starts(this.#copier, log),
       handler: options.handler,
       concurrency: options.strictPlaces ??
         options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
-      policy,
+      policy: options.retries ?? DEFAULT_POLICY,
       finished: this.#finished,
-      settler: new Settler({
-        copier: this.#copier,
-        finished: this.#finished,
-        answers: this.#answers,
-        queueType: options.queueType ?? "quorum",
-        ...(options.deadTtlMs === undefined ? {} : { deadTtlMs: options.deadTtlMs }),
-        host: options.hostname,
-        log,
-        onRefused: onUnable,
-        onOrphaned: () => {
-          // Nobody connects again for it.
-          if (this.#draining === undefined || this.#status !== undefined) return;
-          onUnable(EXIT.temporary, "the broker went away before a finished task was acknowledged");
-        },
-      }),
+      settler: this.#createSettler(),
       log,
       stopMs: options.stopMs ?? DEFAULT_STOP_MS,
       ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
@@ -163,12 +102,32 @@ export class Worker {
       summarize: options.summarize ?? false,
       ...(options.onRun === undefined ? {} : { onRun: options.onRun }),
       onChange: () => this.#limits.changed(),
-      onUnable,
+      onUnable: (status, reason) => this.#fail(status, reason),
     });
-    this.#waitingForReady = options.queues.length;
-    this.#consumers = options.queues.map((queue, i) => this.#consumer(queue, i));
-    this.#strict = this.#strictIntake();
-    this.#limits = new Limits({
+  }
+
+  #createSettler(): Settler {
+    const { deadTtlMs, hostname, log, queueType = "quorum" } = this.#options;
+    return new Settler({
+      copier: this.#copier,
+      finished: this.#finished,
+      answers: this.#answers,
+      queueType,
+      ...(deadTtlMs === undefined ? {} : { deadTtlMs }),
+      host: hostname,
+      log,
+      onRefused: (status, reason) => this.#fail(status, reason),
+      onOrphaned: () => {
+        // Nobody connects again for it.
+        if (this.#draining === undefined || this.#status !== undefined) return;
+        this.#fail(EXIT.temporary, "the broker went away before a finished task was acknowledged");
+      },
+    });
+  }
+
+  #createLimits(): Limits {
+    const options = this.#options;
+    return new Limits({
       ...options,
       activity: () => ({ running: this.#pool.taken, started: this.#pool.counts.started }),
       ...connectTimeout(options),
@@ -176,10 +135,10 @@ export class Worker {
       consuming: () => this.consuming,
       onEnd: (why, away) => {
         if (away) {
-          onUnable(EXIT.temporary, `the broker could not be reached within ${why}`);
+          this.#fail(EXIT.temporary, `the broker could not be reached within ${why}`);
           return;
         }
-        log.info(`the worker ends by ${why}`);
+        options.log.info(`the worker ends by ${why}`);
         this.#limitStatus = options.limitExitCode;
         if (why === "--max-memory") this.#limitStatus ||= EXIT.temporary;
         // These say how much is done, and not how long it may take.

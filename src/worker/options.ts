@@ -1,0 +1,62 @@
+/** What a worker is told. */
+import type { QueuePolicy } from "../amqp/declare.ts";
+import type { ClientIdentity } from "../amqp/transport.ts";
+import type { Endpoint } from "../amqp/url.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Handler } from "../task/handler.ts";
+import type { RetryPolicy } from "../task/retry.ts";
+import type { QueueType } from "../task/topology.ts";
+import type { Dedupe } from "./dedupe.ts";
+import type { WorkerLimits } from "./limits.ts";
+
+/** A queue and how many of its tasks may be here at the same time. */
+export interface WorkerQueue {
+  readonly policy: QueuePolicy;
+  readonly prefetch: number;
+}
+
+export interface WorkerOptions extends WorkerLimits {
+  readonly endpoints: readonly Endpoint[];
+  readonly identity: ClientIdentity;
+  /** At least one. */
+  readonly queues: readonly WorkerQueue[];
+  readonly handler: Handler;
+  readonly log: Logger;
+  /** The queues are served in strict order, with so many tasks at the same time. */
+  readonly strictPlaces?: number;
+  /** Default {@linkcode DEFAULT_POLICY}. */
+  readonly retries?: RetryPolicy;
+  /** Type of delay and dead queues that have to be created; default quorum. */
+  readonly queueType?: QueueType;
+  /** How long dead tasks are kept, in milliseconds; default for ever. */
+  readonly deadTtlMs?: number;
+  /** Name of this host, for dead letters. */
+  readonly hostname: string;
+  /** Time for one task, in milliseconds; default none. */
+  readonly timeoutMs?: number;
+  /** How long a handler that was told to stop may take, in milliseconds; default 10 s. */
+  readonly stopMs?: number;
+  /** How long running tasks may go on after `drain`, in milliseconds; default 25 s. */
+  readonly graceMs?: number;
+  /** Acknowledge before the run: at most once. */
+  readonly ackEarly?: boolean;
+  /** Stop tasks whose connection is lost. */
+  readonly killOnDisconnect?: boolean;
+  /** At most so many starts a second. */
+  readonly rate?: number;
+  readonly dedupe?: Dedupe;
+  /** Whether who waits for a task (its `reply_to`) is told of its end; default true. */
+  readonly reply?: boolean;
+  /** One log line for each task; default false. */
+  readonly summarize?: boolean;
+  /** Default for ever, or 30 s for a worker that another of its limits ends. */
+  readonly connectTimeoutMs?: number;
+  /** Status of `run` when a limit ended it; default 0. */
+  readonly limitExitCode?: number;
+  /** Tasks go to workers of a lower one only when those of a higher one are busy; default 0. */
+  readonly consumerPriority?: number;
+  /** Called after each run with the milliseconds it took. */
+  readonly onRun?: (ms: number) => void;
+  /** Called once, when all queues are consumed. */
+  readonly onReady?: () => void;
+}
