@@ -12,7 +12,7 @@ class Work {
   }
 
   add(name: string, owner: Partial<Owner> = {}): Promise<string> {
-    const whole = { subject: "s", asker: "a", isTrusted: true, ...owner };
+    const whole = { subject: "s", asker: "a", rank: 1, ...owner };
     const done = this.#queue.add(whole, async () => {
       this.order.push(name);
       await this.#gate.promise;
@@ -46,12 +46,12 @@ Deno.test("several pieces of work are done at a time, the others wait", async ()
   assertEquals(await Promise.all(all), ["1", "2", "3"]);
 });
 
-Deno.test("those who are trusted go first, and crowds are refused first", async () => {
+Deno.test("those of a higher rank go first, and crowds are refused first", async () => {
   const work = new Work(1, 3);
   const running = work.add("running");
-  const crowd = ["1", "2", "3"].map((n) => work.add(n, { asker: `x${n}`, isTrusted: false }));
+  const crowd = ["1", "2", "3"].map((n) => work.add(n, { asker: `x${n}`, rank: 0 }));
   const trusted = work.add("trusted", { asker: "y" });
-  const elsewhere = work.add("elsewhere", { subject: "t", asker: "z", isTrusted: false });
+  const elsewhere = work.add("elsewhere", { subject: "t", asker: "z", rank: 0 });
   await assertRejects(() => crowd[2]!, CrowdedError);
   await assertRejects(() => crowd[1]!, CrowdedError);
   work.go();
@@ -61,7 +61,7 @@ Deno.test("those who are trusted go first, and crowds are refused first", async 
 
 Deno.test("work that fails fails for its owner only", async () => {
   const queue = new FairQueue(1, 10);
-  const owner = { subject: "s", asker: "a", isTrusted: true };
+  const owner = { subject: "s", asker: "a", rank: 1 };
   const failing = queue.add(owner, () => Promise.reject(new Error("no")));
   const next = queue.add(owner, () => Promise.resolve(1));
   await assertRejects(() => failing, Error, "no");

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Store } from "../../src/broker/store/store.ts";
 import { type LoginAttempt, Users } from "../../src/broker/login/users.ts";
+import { pause } from "../../src/time/timer.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -175,6 +176,31 @@ Deno.test("a crowd of wrong logins from changing addresses keeps nobody out", as
   await users.add("ann", "other");
   assertEquals(await users.check(login("secret", newcomer)), false);
   assertEquals(await users.check(login("other", newcomer)), true);
+});
+
+Deno.test("a right password that comes again gets in, however many networks guess", async () => {
+  await using dir = await tempDir();
+  using place = await usersOf(dir.path);
+  const { users } = place;
+  let over = false;
+  let network = 0;
+  // More than wait, and each from a network that nobody has seen.
+  const crowd = Array.from({ length: 300 }, async () => {
+    while (!over) {
+      const address = `2001:db8:${(++network).toString(16)}::1`;
+      await users.check(login(`guess ${network}`, address)).catch(() => pause(20));
+    }
+  });
+  let tries = 0;
+  for (let isIn = false; !isIn;) {
+    tries++;
+    isIn = await users.check(login("secret", "2001:db8:ffff::1"))
+      .catch(() => pause(100).then(() => false));
+  }
+  over = true;
+  await Promise.all(crowd);
+  assert(tries > 1, "there was no crowd");
+  assert(tries <= 3, `it took ${tries} tries`);
 });
 
 Deno.test("all clients of a user may come at once after a restart", async () => {

@@ -1,7 +1,7 @@
 /**
  * Work that is done a few pieces at a time, in turn for everybody who has some: for the subjects of
- * the work, and for each subject for those who ask. Those who are trusted go before those who are
- * not. What finds no room is refused.
+ * the work, and for each subject for those who ask. Those of a higher rank go before the others. What
+ * finds no room is refused.
  */
 
 export interface Owner {
@@ -9,7 +9,8 @@ export interface Owner {
   readonly subject: string;
   /** Who asks. */
   readonly asker: string;
-  readonly isTrusted: boolean;
+  /** From 0 on. */
+  readonly rank: number;
 }
 
 /** There was too much work already. */
@@ -26,10 +27,9 @@ interface Job {
 /** The jobs of one subject: for each asker in order. */
 type Turns = Map<string, Job[]>;
 
-/** The first of these who has a job is served first. */
 interface Subject {
-  readonly trusted: Turns;
-  readonly others: Turns;
+  /** By rank; the highest with a job is served first. */
+  readonly ranks: (Turns | undefined)[];
   size: number;
 }
 
@@ -64,12 +64,12 @@ export class FairQueue {
   }
 
   #push(job: Job): void {
-    const { subject: name, asker, isTrusted } = job.owner;
+    const { subject: name, asker, rank } = job.owner;
     let subject = this.#subjects.get(name);
     if (subject === undefined) {
-      this.#subjects.set(name, subject = { trusted: new Map(), others: new Map(), size: 0 });
+      this.#subjects.set(name, subject = { ranks: [], size: 0 });
     }
-    const turns = isTrusted ? subject.trusted : subject.others;
+    const turns = subject.ranks[rank] ??= new Map();
     const jobs = turns.get(asker);
     if (jobs === undefined) turns.set(asker, [job]);
     else jobs.push(job);
@@ -80,7 +80,7 @@ export class FairQueue {
   /** Takes out the job that is next. The subject and the asker are behind all others then. */
   #next(): Job {
     const [name, subject] = this.#subjects.entries().next().value!;
-    const turns = subject.trusted.size > 0 ? subject.trusted : subject.others;
+    const turns = subject.ranks.findLast(hasJobs)!;
     const [asker, jobs] = turns.entries().next().value!;
     const job = jobs.shift()!;
     turns.delete(asker);
@@ -91,10 +91,10 @@ export class FairQueue {
     return job;
   }
 
-  /** Takes out the last job of whoever crowds most: of the subject, and among its askers. */
+  /** Takes out the last job of whoever crowds most: of the subject, and among its lowest askers. */
   #drop(): Job {
     const [name, subject] = largest(this.#subjects, ({ size }) => size);
-    const turns = subject.others.size > 0 ? subject.others : subject.trusted;
+    const turns = subject.ranks.find(hasJobs)!;
     const [asker, jobs] = largest(turns, ({ length }) => length);
     const job = jobs.pop()!;
     if (jobs.length === 0) turns.delete(asker);
@@ -108,6 +108,10 @@ export class FairQueue {
     while (this.#size > 0) await this.#next().start();
     this.#working--;
   }
+}
+
+function hasJobs(turns: Turns | undefined): boolean {
+  return turns !== undefined && turns.size > 0;
 }
 
 /** The last of the largest. */

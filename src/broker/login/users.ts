@@ -15,7 +15,14 @@ const GUEST = "guest";
 const HASHES = Math.min(Math.max(navigator.hardwareConcurrency - 1, 2), 4);
 
 /** Hashes that wait, about as many as are done while a client waits for one. */
-const MOST_WAITING = 64;
+const MOST_WAITING = 128;
+
+/**
+ * Logins for which there was no time that are remembered, and how often one that comes again gets
+ * before others for it. Who guesses tries each password once; who knows it comes again with it.
+ */
+const MOST_RETURNING = 16_384;
+const MOST_RETURNS = 4;
 
 /** Wrong logins, and networks that sent one, that are remembered. */
 const MOST_WRONG = 4_096;
@@ -48,6 +55,8 @@ export class Users {
   readonly #wrong = new Map<string, true>();
   /** When each network sent its last wrong login, the oldest first; by the clock of `clock.ts`. */
   readonly #distrusted = new Map<string, number>();
+  /** How often there was no time for a login, by its digest; the oldest first. */
+  readonly #returning = new Map<string, number>();
   /** Hashes under way, by the digest of their login: many clients may come with the same one. */
   readonly #guesses = new Map<string, Guess>();
   #digestKey: Promise<CryptoKey> | undefined;
@@ -99,13 +108,21 @@ export class Users {
       return await underWay.verdict;
     }
     const askers = [attempt];
-    const owner = { subject: user, asker: network, isTrusted: !this.#isDistrusted(network) };
+    const returns = this.#returning.get(digest) ?? 0;
+    const rank = this.#isDistrusted(network) ? 0 : 1 + returns;
+    const owner = { subject: user, asker: network, rank };
     const verdict = this.#hashing.add(owner, async () => {
       if (!askers.some(({ isWanted }) => isWanted())) throw new CrowdedError();
       return this.#recall(user, digest) ?? await this.#hash(attempt, secret, digest);
     }).finally(() => this.#guesses.delete(digest));
     this.#guesses.set(digest, { verdict, askers });
-    return await verdict;
+    try {
+      return await verdict;
+    } catch (error) {
+      this.#returning.delete(digest);
+      remember(this.#returning, digest, Math.min(returns + 1, MOST_RETURNS), MOST_RETURNING);
+      throw error;
+    }
   }
 
   /** What is known without a hash. A user has one password: when it is known, others are wrong. */
@@ -143,7 +160,7 @@ export class Users {
 }
 
 /** Puts an entry behind the others, of which the oldest go. */
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
+function remember<T>(map: Map<string, T>, key: string, value: T, most = MOST_WRONG): void {
   map.set(key, value);
-  if (map.size > MOST_WRONG) map.delete(map.keys().next().value!);
+  if (map.size > most) map.delete(map.keys().next().value!);
 }
