@@ -1,8 +1,9 @@
 /** Attacks by those who have no login. */
+import { connect, type Socket } from "node:net";
 import { concat, LOGIN, method } from "../broker/strangers.ts";
 import { FRAME } from "../support/methods.ts";
 import { encodeFrame } from "../support/methods.ts";
-import { PROTOCOL_HEADER } from "../support/protocol_peer.ts";
+import { openPeer, PROTOCOL_HEADER } from "../support/protocol_peer.ts";
 import { pause } from "./letters.ts";
 import type { Attack, Siege } from "./siege.ts";
 
@@ -48,6 +49,37 @@ const HASHED_LOGINS: Attack = {
   },
 };
 
+/** Resolves when the broker has ended the connection on which the bytes were sent. */
+function ended(socket: Socket, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on("error", () => {}).on("close", () => resolve()).resume().write(bytes);
+  });
+}
+
+/** Each guess comes from a network that nobody has seen. A right login has to get in meanwhile. */
+const FRESH_NETWORKS: Attack = {
+  name: "guesses at a known user's password from fresh networks",
+  users: ["ann", "guest"],
+  async run(siege) {
+    siege.begin();
+    let network = 0;
+    const guesses = Array.from({ length: 60 }, async () => {
+      while (!siege.isOver) {
+        const n = ++network;
+        const address = `127.${1 + (n >> 16) % 254}.${(n >> 8) % 256}.${n % 256}`;
+        const bytes = concat([PROTOCOL_HEADER, startOk("ann", `guess ${n}`)]);
+        const socket = connect({ port: siege.port, host: "127.0.0.1", localAddress: address });
+        await Promise.race([ended(socket, bytes), siege.over]);
+        socket.destroy();
+      }
+    });
+    await pause(1_000);
+    const ann = await openPeer(siege.port, { user: "ann", password: "ann" }, "127.0.0.1");
+    await ann.close();
+    await Promise.all(guesses);
+  },
+};
+
 const STRANGERS: Attack = {
   name: "4,000 connections that send heartbeats before the login",
   async run(siege) {
@@ -83,4 +115,10 @@ const HALF_OPEN: Attack = {
   },
 };
 
-export const LOGINS: readonly Attack[] = [WRONG_LOGINS, HASHED_LOGINS, STRANGERS, HALF_OPEN];
+export const LOGINS: readonly Attack[] = [
+  WRONG_LOGINS,
+  HASHED_LOGINS,
+  FRESH_NETWORKS,
+  STRANGERS,
+  HALF_OPEN,
+];

@@ -19,11 +19,14 @@ import {
 import { closeQuietly, type Socket } from "../net/socket.ts";
 import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
-import type { Users } from "../login/users.ts";
+import type { LoginAttempt, Users } from "../login/users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 
 /** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */
 const SPOKEN = ["0,0,9,1", "1,1,0,9", "1,1,9,1"];
+
+/** Milliseconds until a login is tried again for which there was no time. */
+const AGAIN_MS = 500;
 
 /** Bytes, and so at most characters, of a name that can be right. */
 const LONGEST_NAME = 255;
@@ -183,7 +186,7 @@ class Handshake {
     const since = now();
     const about = { user: user.slice(0, LONGEST_NAME), peer: peerOf(this.#connection) };
     try {
-      if (await this.#host.users.check({ user, password, address, isWanted })) return user;
+      if (await this.#check({ user, password, address, isWanted })) return user;
     } catch (error) {
       if (!(error instanceof CrowdedError)) throw error;
       this.#host.strangers.warn("connection closed: too many logins wait to be checked", about);
@@ -195,6 +198,21 @@ class Handshake {
       `Login was refused using authentication mechanism ${mechanism}. ` +
         `For details see the broker logfile.`,
     );
+  }
+
+  /**
+   * Asks again while there is no time to hash the password: who goes on waiting gets before newcomers.
+   * @throws {CrowdedError} when its own time is over
+   */
+  async #check(login: LoginAttempt): Promise<boolean> {
+    for (;;) {
+      try {
+        return await this.#host.users.check(login);
+      } catch (error) {
+        if (!(error instanceof CrowdedError) || !login.isWanted()) throw error;
+      }
+      await new Promise<void>((resolve) => this.#host.deadlines.after(AGAIN_MS, resolve));
+    }
   }
 
   async #tune(): Promise<Arguments<"connection.tune-ok">> {
@@ -226,12 +244,17 @@ class Handshake {
 
   /**
    * Makes a client that may be guessing wait before it is told: so long that the time does not show
-   * whether a hash was needed.
+   * whether a hash was needed, and for most of its handshake while others wait for theirs.
    * @param since when its login came
    */
   async #distrust(since: number, reason: string): Promise<never> {
     const { distrustMs } = this.#host.limits;
-    const held = await this.#hold(distrustMs - (now() - since) % distrustMs);
+    const least = distrustMs - (now() - since) % distrustMs;
+    // The fewer guesses a crowd has under way, the sooner a right password has its turn. Not all at
+    // one time: they would come back together.
+    const left = this.#until - now() - distrustMs;
+    const longer = this.#host.users.isCrowded ? left * (1 + Math.random()) / 2 : 0;
+    const held = await this.#hold(Math.max(least, longer));
     if (held && this.#can("authentication_failure_close")) {
       await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
       await held.reading;

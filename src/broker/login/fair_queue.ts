@@ -50,6 +50,11 @@ export class FairQueue {
     this.#most = most;
   }
 
+  /** Pieces that wait. */
+  get waiting(): number {
+    return this.#size;
+  }
+
   /** @throws {CrowdedError} when others go first and there is no room to wait */
   add<T>(owner: Owner, work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {

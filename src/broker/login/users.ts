@@ -79,6 +79,11 @@ export class Users {
     this.#known.set(name, await this.#digest(name, password));
   }
 
+  /** Others wait for their passwords to be hashed. */
+  get isCrowded(): boolean {
+    return this.#hashing.waiting >= HASHES;
+  }
+
   /**
    * An unknown user is refused without a hash: whoever tells a client of a refusal does so no sooner
    * than a hash takes.
