@@ -5,7 +5,7 @@ import { ensureQueue, ensureWorkQueue, inspectQueue, type QueuePolicy } from "./
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { pause } from "./time/timer.ts";
-import { redact } from "./amqp/url.ts";
+import { type Endpoint, redact } from "./amqp/url.ts";
 import {
   CONNECTION_FLAGS,
   EXIT_HELP,
@@ -110,48 +110,26 @@ async function run(host: Host): Promise<number> {
     isScheduled: schedules !== undefined,
     isBulk: options.bulk !== undefined,
   });
-  const connector = new Connector({
-    // One silent host must leave time for the others.
-    endpoints: endpoints.map((endpoint) => ({
-      ...endpoint,
-      connectionTimeout: Math.min(
-        endpoint.connectionTimeout,
-        Math.ceil(values.timeout / endpoints.length),
-      ),
-    })),
-    identity: { name: `new_task ${Deno.pid}`, version: VERSION },
-    log: host.log,
-  });
-
+  const connector = connectorTo(endpoints, values.timeout, host);
+  const defaults = { ...options, queue };
+  const manner = { timeoutMs: values.timeout, quiet: values.quiet };
   if (http !== undefined) {
     const { runHttp } = await import("./cli/http.ts");
     return await runHttp(host, connector, {
       input: http,
       queues: names.map((name) => ({ ...queue, name })),
-      timeoutMs: values.timeout,
-      quiet: values.quiet,
+      ...manner,
     });
   }
   const destination = await destinationOf(queue, options);
   if (schedules !== undefined) {
     const { runSchedules } = await import("./cli/schedules.ts");
-    return await runSchedules(host, connector, {
-      input: schedules,
-      words,
-      id: values.id,
-      defaults: { ...options, queue },
-      timeoutMs: values.timeout,
-      quiet: values.quiet,
-    });
+    const plan = { input: schedules, words, id: values.id, defaults, ...manner };
+    return await runSchedules(host, connector, plan);
   }
   if (options.bulk !== undefined) {
-    const order = {
-      input: options.bulk,
-      defaults: { ...options, queue },
-      idPrefix: options.properties.messageId,
-      timeoutMs: values.timeout,
-      quiet: values.quiet,
-    };
+    const idPrefix = options.properties.messageId;
+    const order = { input: options.bulk, defaults, idPrefix, ...manner };
     if (wait === undefined) {
       return await (await import("./cli/bulk.ts")).sendBulk(host, connector, order);
     }
@@ -162,14 +140,8 @@ async function run(host: Host): Promise<number> {
   const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
   if (wait !== undefined) {
     const { waitForAnswer } = await import("./cli/wait.ts");
-    return await waitForAnswer(host, connector, {
-      wait,
-      defaults: { ...options, queue },
-      id: options.properties.messageId,
-      body,
-      timeoutMs: values.timeout,
-      quiet: values.quiet,
-    });
+    const { messageId: id } = options.properties;
+    return await waitForAnswer(host, connector, { wait, defaults, id, body, ...manner });
   }
   // Whoever writes to stdin may take his time.
   const patient = options.path === "-";
@@ -183,6 +155,19 @@ async function run(host: Host): Promise<number> {
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
   return EXIT.ok;
+}
+
+/** One silent host must leave time for the others. */
+function connectorTo(endpoints: readonly Endpoint[], timeoutMs: number, host: Host): Connector {
+  const most = Math.ceil(timeoutMs / endpoints.length);
+  return new Connector({
+    endpoints: endpoints.map((endpoint) => ({
+      ...endpoint,
+      connectionTimeout: Math.min(endpoint.connectionTimeout, most),
+    })),
+    identity: { name: `new_task ${Deno.pid}`, version: VERSION },
+    log: host.log,
+  });
 }
 
 /** @throws {ToolError} a file, which may be a pipe that nobody writes to, takes longer */
