@@ -156,5 +156,4 @@ brokerTest(
     assertStringIncludes(stderr, "strict order needs queues that give single tasks (basic.get)");
     await waitUntil("the task to be ready", async () => await single.ready() === 1);
   },
-  { only: "rabbitmq", because: "our broker answers basic.get on every queue" },
 );
