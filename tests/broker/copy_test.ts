@@ -1,12 +1,12 @@
 /** Data that were copied: of a broker that was ended, that was killed, and that went on meanwhile. */
-import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { checksumOf } from "../../src/broker/store/checksum.ts";
-import { Broker } from "../../src/broker/server.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
-import { Log, portOf, startHere, startProcess } from "./harness.ts";
+import { copies } from "./copies.ts";
+import { portOf, startHere, startProcess } from "./harness.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const COPY = /warn: the data are a copy .* they were checked and are whole/;
@@ -141,47 +141,9 @@ Deno.test("a copy in which messages have each other's bytes is refused", async (
   assertMatch(stderr, /a message has another one's bytes/);
 });
 
-Deno.test("copies made under load are whole, or refused", async () => {
-  await using dir = await tempDir();
-  await using broker = await startHere({ folder: dir.file("data") });
-  await using peer = await openPeer(broker.port);
-  const channel = await peer.open();
-  await channel.call("confirm.select");
-  await fill(channel, 200);
-  let isOver = false;
-  const load = (async () => {
-    await using taker = await openPeer(broker.port);
-    const taking = await taker.open();
-    while (!isOver) {
-      await fill(channel, 20);
-      for (const queue of QUEUES) {
-        for (let i = 0; i < 20; i++) {
-          await taking.send("basic.get", { queue, noAck: true });
-          await taking.expectContent("basic.get-ok");
-        }
-      }
-    }
-    await taker.close();
-  })();
-  for (let number = 0; number < 6; number++) {
-    const folder = dir.file(`copy${number}`);
-    await copy(dir.file("data"), folder);
-    const log = new Log();
-    try {
-      const copied = await Broker.start({
-        ...{ hosts: ["127.0.0.1"], port: 0, version: "0.0.0", log, folder },
-      });
-      assert(log.lines.some((line) => line.startsWith("the data are a copy")), "a copy is told");
-      for (const count of await takeAll(copied.port)) {
-        assert(200 <= count && count <= 220, `${count}`);
-      }
-      await copied.stop();
-    } catch (error) {
-      if (!/not whole/.test((error as Error).message)) throw error;
-    }
-  }
-  isOver = true;
-  await load;
+Deno.test("copies made under load are found out, and whole or refused", async () => {
+  const { whole, refused } = await copies({ messages: 400, bytes: 5_000, copies: 2 });
+  assertEquals(whole + refused, 2);
 });
 
 Deno.test("a folder is for one broker, in one process too", async () => {
