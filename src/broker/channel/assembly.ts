@@ -16,6 +16,13 @@ import { BASIC_CLASS } from "../wire/methods.ts";
 /** Bytes of a body that are set aside before they arrive. */
 const TRUSTED_BYTES = 128 * 1024;
 
+/**
+ * Bytes of a body after which it gets a buffer for all of it: that takes memory only as far as it is
+ * written, and is not copied again. It is counted by the step.
+ */
+const WHOLE_FROM_BYTES = 8 * 1024 * 1024;
+const STEP_BYTES = 1024 * 1024;
+
 export class Assembly {
   readonly #session: ChannelHost;
   #stage: "method" | "header" | "body" = "method";
@@ -26,6 +33,8 @@ export class Assembly {
   #total = 0;
   #addressLength = 0;
   #headerLength = 0;
+  /** Bytes that are counted for it. */
+  #room = 0;
   /** Bytes of the budget for what is under way. */
   #taken = 0;
 
@@ -88,6 +97,7 @@ export class Assembly {
     this.#total = before + bodySize;
     const size = Math.min(this.#total, before + TRUSTED_BYTES);
     this.take(size);
+    this.#room = size;
     this.#bytes = takeBytes(size);
     this.#bytes.set(address);
     this.#bytes.set(bytes.subarray(start, end), address.length);
@@ -117,17 +127,26 @@ export class Assembly {
     if (length > this.#total) {
       throw unexpected("expected content body, got non content body frame instead");
     }
-    if (length > this.#bytes.length) this.#grow(length);
+    if (length > this.#room) this.#makeRoom(length);
     this.#bytes.set(bytes.subarray(start, end), this.#length);
     this.#length = length;
     return this.#complete();
   }
 
-  #grow(length: number): void {
-    const size = Math.min(this.#total, Math.max(length, this.#bytes.length * 2));
-    this.take(size - this.#bytes.length);
-    // Mostly without a copy, and the old bytes are free at once. Large ones have a buffer alone.
-    this.#bytes = new Uint8Array((this.#bytes.buffer as ArrayBuffer).transfer(size));
+  /** Small ones grow by doubling. A large one is copied once more; then it takes what it is sent. */
+  #makeRoom(length: number): void {
+    const isLarge = length > WHOLE_FROM_BYTES;
+    const wanted = isLarge ? length + STEP_BYTES : this.#room * 2;
+    const room = Math.min(this.#total, Math.max(length, wanted));
+    this.take(room - this.#room);
+    this.#room = room;
+    if (room <= this.#bytes.length) return;
+    // Unlike a transferred one, a new buffer takes no memory yet.
+    const bytes = new Uint8Array(isLarge ? this.#total : room);
+    bytes.set(this.#bytes.subarray(0, this.#length));
+    // The old one is free at once. It has no other content in it.
+    (this.#bytes.buffer as ArrayBuffer).transfer(0);
+    this.#bytes = bytes;
   }
 
   /** Counts bytes of memory that are taken until {@link giveBack}. */
