@@ -1,6 +1,7 @@
 /** Writes the changes among the messages of one database as a run of statements. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Content } from "../message/content.ts";
 import { checksumOf } from "./checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
 import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
@@ -97,18 +98,19 @@ export class MessageWriter {
   #writeInserts(messages: Message[]): void {
     let values: Value[] = [];
     let shared: number | null = null;
-    for (const [index, message] of messages.entries()) {
+    let before: Content | null = null;
+    const many = messages.length - messages.length % INSERT_ROWS;
+    for (let index = 0; index < messages.length; index++) {
+      const message = messages[index]!;
+      const { content } = message;
       // The copies of one publish stand behind one another.
-      if (index === 0 || messages[index - 1]!.content !== message.content) {
-        shared = this.#shared.share(messages, index);
-      }
+      if (content !== before) shared = this.#shared.share(messages, index);
+      before = content;
       pushValues(values, message, shared);
-      if (values.length < INSERT_ROWS * COLUMNS) continue;
-      this.#insertMany.run(...values);
+      if (index >= many) this.#insertOne.run(...values);
+      else if (values.length < INSERT_ROWS * COLUMNS) continue;
+      else this.#insertMany.run(...values);
       values = [];
-    }
-    for (let at = 0; at < values.length; at += COLUMNS) {
-      this.#insertOne.run(...values.slice(at, at + COLUMNS));
     }
   }
 
