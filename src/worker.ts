@@ -5,7 +5,7 @@ import { EXIT_HELP, readEndpoints, URL_HELP, urlForCommands } from "./cli/broker
 import { garbled, type HelpPage, isGarbled, parseCommandLine, renderHelp } from "./cli/flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
-import { onSignals } from "./cli/signals.ts";
+import { runToTheEnd } from "./cli/worker_run.ts";
 import {
   readRetryPolicy,
   readWorkerQueues,
@@ -28,6 +28,7 @@ const HELP: HelpPage = {
     "worker [OPTION]... --handler FILE",
     "worker [OPTION]... --post URL           (posts each task to a web application)",
     "worker dead ls|show|replay|purge       (worker dead --help)",
+    "worker forward --to URL                (sends tasks to another broker; worker forward --help)",
     "worker queues                          (worker queues --help)",
   ],
   about:
@@ -108,9 +109,6 @@ it is to end.`,
 const DEFAULT_TIMEOUT_MS = parseDuration("25m")!;
 const ACK_TIMEOUT_MS = parseDuration("30m")!;
 
-/** How long the end waits for a reader of stdout, in milliseconds. */
-const LAST_LINES_MS = 2_000;
-
 /** What does the work, and how to end it. */
 interface Work {
   readonly handler: Handler;
@@ -124,6 +122,7 @@ async function run(host: Host): Promise<number> {
   // Words, not options: a command of one of these names comes after "--".
   const [first, ...rest] = host.args;
   if (first === "dead") return await (await import("./cli/dead.ts")).runDead(host, rest);
+  if (first === "forward") return await (await import("./cli/forward.ts")).runForward(host, rest);
   if (first === "queues") return await (await import("./cli/queues.ts")).runQueues(host, rest);
   const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
     stopEarly: true,
@@ -155,16 +154,10 @@ async function run(host: Host): Promise<number> {
     onRun: (ms) => pages?.ran(ms),
     onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
   });
-  const signals = onSignals(workerSignals(worker, work, host));
   try {
-    await using server = values.metrics && await pages!.serve(values.metrics, worker);
-    if (server) host.log.info(`metrics at ${server.url}/metrics`);
-    return await worker.run();
+    return await runToTheEnd(host, worker, { kill: () => work.kill(), pages, at: values.metrics });
   } finally {
-    work.kill();
     dedupe?.close();
-    await host.flushed(LAST_LINES_MS);
-    signals.dispose();
   }
 }
 
@@ -193,23 +186,6 @@ function workerOptions(
     ...(values.strict ? { strictPlaces: values.concurrency } : {}),
     ...optional("consumerPriority", values["consumer-priority"]),
     limitExitCode: values["limit-exit-code"],
-  };
-}
-
-function workerSignals(worker: Worker, work: Work, host: Host): Parameters<typeof onSignals>[0] {
-  return {
-    end: () => worker.drain(),
-    abort: () => work.kill(),
-    quiet: () => {
-      if (worker.quiet()) host.log.info("no more tasks until SIGCONT");
-    },
-    resume: () => {
-      if (worker.resume()) host.log.info("takes tasks again");
-    },
-    status: () => {
-      host.log.info("status", worker.describe());
-      for (const run of worker.running()) host.log.info("running", run);
-    },
   };
 }
 

@@ -33,9 +33,11 @@ export class Consumer {
   readonly #holders = new Set<object>();
   /** A connection on which consumption has not begun yet. */
   #starting: Transport | undefined;
+  #prefetch: number;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
+    this.#prefetch = options.prefetch;
   }
 
   /**
@@ -128,6 +130,22 @@ export class Consumer {
     return this.#holders.size > 0;
   }
 
+  /** Tasks that may be here unacknowledged. */
+  get prefetch(): number {
+    return this.#prefetch;
+  }
+
+  /** Tasks in hand stay, beside those that the new limit allows. */
+  set prefetch(prefetch: number) {
+    this.#prefetch = prefetch;
+    this.#current?.limit(prefetch);
+  }
+
+  /** Takes what the broker sends, or leaves it under way: for a moment, until there is room. */
+  set reading(reading: boolean) {
+    if (this.#current !== undefined) this.#current.transport.reading = reading;
+  }
+
   /** Ends the connection behind everything settled so far; `run` returns. */
   async close(): Promise<void> {
     await this.stop();
@@ -141,7 +159,7 @@ export class Consumer {
       this.#starting = transport;
       const consumption = this.#current = await Consumption.start(
         transport,
-        this.#options,
+        { ...this.#options, prefetch: this.#prefetch },
         this.#held,
       );
       this.#starting = undefined;

@@ -201,6 +201,18 @@ export class Consumption {
     await this.#change();
   }
 
+  /** Has at most so many tasks sent before they are settled. Never rejects. */
+  async limit(prefetch: number): Promise<void> {
+    this.#changes = this.#changes.then(async () => {
+      if (this.#isEnded || this.#draining) return;
+      // The limit of a consumer is the one that held when it began.
+      if (this.#tag !== undefined) await this.#stopConsuming(this.#tag);
+      await this.transport.request("basic.qos", this.channel.basicQos(prefetch));
+      await this.#changeNow();
+    }).catch(() => {}); // as below
+    await this.#changes;
+  }
+
   /** Asks for one task (basic.get), which is handed on as any other. Never rejects. */
   async pull(options: ConsumptionOptions): Promise<void> {
     this.#changes = this.#changes.then(async () => {

@@ -99,6 +99,19 @@ interface Lifetime {
 
 const LASTING: Lifetime = { durable: true, autoDelete: false };
 
+/** Looks an exchange up. @throws {ChannelError} missing (404) */
+export async function requireExchange(transport: Transport, name: string): Promise<void> {
+  await onThrowawayChannel(
+    transport,
+    `cannot use the exchange ${JSON.stringify(name)}`,
+    (channel) =>
+      transport.request(
+        "exchange.declare passive",
+        channel.exchangeDeclare(name, "direct", { passive: true }),
+      ),
+  );
+}
+
 /**
  * Creates a queue, durable unless told otherwise.
  *

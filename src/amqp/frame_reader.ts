@@ -26,6 +26,8 @@ export class FrameReader {
   readonly #endpoint: Endpoint;
   /** The broker has sent something: what it says from now on are frames. */
   #spoke = false;
+  /** Resolves when reading goes on; undefined: it is not paused. */
+  #pause: PromiseWithResolvers<void> | undefined;
 
   constructor(socket: Socket, endpoint: Endpoint, frameMax: number) {
     this.#socket = socket;
@@ -33,10 +35,25 @@ export class FrameReader {
     this.frames = new FrameBuffer(frameMax);
   }
 
+  get paused(): boolean {
+    return this.#pause !== undefined;
+  }
+
+  /** Nothing more is read; what was read is cut into frames still. */
+  set paused(paused: boolean) {
+    if (paused) this.#pause ??= Promise.withResolvers();
+    else {
+      this.#pause?.resolve();
+      this.#pause = undefined;
+    }
+  }
+
   /** Resolves when there is nothing more to read. Never rejects. */
   async run(connection: ReadingConnection): Promise<void> {
     const onFrame = (start: number, end: number) => connection.onFrame(start, end);
     for (;;) {
+      while (this.#pause !== undefined) await this.#pause.promise;
+      if (connection.isEnded) return;
       let n: number | null;
       try {
         n = await this.#socket.read(this.frames.room);

@@ -1,5 +1,11 @@
 /** Signs of life in both directions (section 4.2.7). */
+import { Type } from "@cloudamqp/amqp-client/amqp-frame";
 import { after, type Timer } from "../time/timer.ts";
+import type { FrameReader } from "./frame_reader.ts";
+import type { Outbox } from "./outbox.ts";
+import { FRAME_END } from "./protocol.ts";
+
+const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END]);
 
 export interface HeartbeatOptions {
   /** Milliseconds agreed with the broker; not 0. */
@@ -8,6 +14,8 @@ export interface HeartbeatOptions {
   readonly lastWrite: () => number;
   /** Sends a heartbeat frame. */
   readonly beat: () => void;
+  /** We do not listen now, by our own will: then nobody is silent. */
+  readonly isDeaf?: () => boolean;
   /** The broker has been silent for too long. Called once. */
   readonly onSilence: () => void;
 }
@@ -48,8 +56,9 @@ export class Heartbeat {
   }
 
   #tick(): void {
-    const { timeout, lastWrite, beat, onSilence } = this.#options;
+    const { timeout, lastWrite, beat, isDeaf, onSilence } = this.#options;
     const now = performance.now();
+    if (isDeaf?.()) this.#lastRead = now;
     // If this process itself stood still, what the broker sent meanwhile is still unread.
     const stalled = Math.max(0, now - this.#lastTick - 2 * this.#period);
     this.#lastTick = now;
@@ -58,4 +67,27 @@ export class Heartbeat {
     if (now - lastWrite() >= timeout / 2 - this.#period) beat();
     this.#timer = this.#schedule();
   }
+}
+
+/**
+ * Signs of life for what is sent and read on one connection.
+ *
+ * @param seconds as agreed with the broker; not 0
+ */
+export function keepAlive(
+  seconds: number,
+  outbox: Outbox,
+  reader: FrameReader,
+  onSilence: () => void,
+): Heartbeat {
+  return new Heartbeat({
+    timeout: seconds * 1000,
+    lastWrite: () => outbox.lastWrite,
+    beat: () => {
+      // What waits to be sent is as good as a heartbeat, and must not grow by them.
+      if (outbox.empty) outbox.add(HEARTBEAT_FRAME);
+    },
+    isDeaf: () => reader.paused,
+    onSilence,
+  });
 }

@@ -1,4 +1,5 @@
 /** Bytes on their way to the broker: the writes of one event-loop turn leave as one. */
+import { pause } from "../time/timer.ts";
 import type { Socket } from "./dial.ts";
 
 const BLOCK_BYTES = 64 * 1024;
@@ -6,10 +7,15 @@ const BLOCK_BYTES = 64 * 1024;
 const COPY_LIMIT_BYTES = 16 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 const LOW_WATER_BYTES = 256 * 1024;
+/** A limit is kept to by so many pieces a second. */
+const SLICES_PER_SECOND = 20;
 
 export class Outbox {
   readonly #socket: Socket;
   readonly #onError: (error: unknown) => void;
+  readonly #bytesPerSecond: number;
+  /** performance.now() from which more may leave. */
+  #freeAt = 0;
   /** What comes before the block, in order. */
   #queue: Uint8Array[] = [];
   /** The block being filled; its used part is not in `#queue` yet. */
@@ -28,9 +34,11 @@ export class Outbox {
   /** performance.now() of the last completed write. Written here, read by the heartbeat. */
   lastWrite = performance.now();
 
-  constructor(socket: Socket, onError: (error: unknown) => void) {
+  /** @param bytesPerSecond what may leave; default as much as can */
+  constructor(socket: Socket, onError: (error: unknown) => void, bytesPerSecond = Infinity) {
     this.#socket = socket;
     this.#onError = onError;
+    this.#bytesPerSecond = bytesPerSecond;
   }
 
   /** Nothing waits to be sent. */
@@ -108,13 +116,25 @@ export class Outbox {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
+    const most = Math.max(1, Math.ceil(this.#bytesPerSecond / SLICES_PER_SECOND));
     for (let sent = 0; sent < bytes.length;) {
-      const n = await this.#socket.write(sent === 0 ? bytes : bytes.subarray(sent));
+      if (most < Infinity) await this.#turn();
+      const isWhole = sent === 0 && bytes.length <= most;
+      const n = await this.#socket.write(isWhole ? bytes : bytes.subarray(sent, sent + most));
+      this.#freeAt += 1_000 * n / this.#bytesPerSecond;
       sent += n;
       this.#pending = Math.max(0, this.#pending - n);
       this.lastWrite = performance.now();
       if (this.#pending < LOW_WATER_BYTES) this.#wake();
     }
+  }
+
+  /** Waits until what has left is no more than its time allows. */
+  async #turn(): Promise<void> {
+    const now = performance.now();
+    // What was not used is over.
+    this.#freeAt = Math.max(this.#freeAt, now);
+    if (this.#freeAt > now) await pause(this.#freeAt - now);
   }
 
   #wake(): void {

@@ -1,6 +1,7 @@
 /** What a connection has asked the broker for and has no answer to yet. */
 import { ChannelError, ConnectionError, reason, ToolError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
+import { pause } from "../time/timer.ts";
 
 /** How long the broker may take to answer a method, in milliseconds. */
 const REPLY_TIMEOUT_MS = 20_000;
@@ -8,6 +9,7 @@ const REPLY_TIMEOUT_MS = 20_000;
 export class Requests {
   readonly #where: string;
   readonly #onSilence: (error: ConnectionError) => void;
+  readonly #isDeaf: () => boolean;
   readonly #waiting = new Set<(error: ConnectionError) => void>();
   /** Why no answer comes any more. */
   #ended: ConnectionError | undefined;
@@ -15,10 +17,16 @@ export class Requests {
   /**
    * @param where the broker, for the error
    * @param onSilence told that the broker does not answer
+   * @param isDeaf whether we do not listen now: an answer may have come
    */
-  constructor(where: string, onSilence: (error: ConnectionError) => void) {
+  constructor(
+    where: string,
+    onSilence: (error: ConnectionError) => void,
+    isDeaf: () => boolean = () => false,
+  ) {
     this.#where = where;
     this.#onSilence = onSilence;
+    this.#isDeaf = isDeaf;
   }
 
   /**
@@ -32,7 +40,9 @@ export class Requests {
     this.#waiting.add(reject);
     if (this.#ended !== undefined) reject(this.#ended);
     try {
-      return await deadline(Promise.race([ended, reply]), REPLY_TIMEOUT_MS, () => {
+      const answer = Promise.race([ended, reply]);
+      while (this.#isDeaf()) await Promise.race([answer, pause(REPLY_TIMEOUT_MS)]);
+      return await deadline(answer, REPLY_TIMEOUT_MS, () => {
         const error = new ConnectionError(
           `${this.#where} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
         );

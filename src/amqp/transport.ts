@@ -9,7 +9,7 @@
  */
 import { AMQPBaseClient } from "@cloudamqp/amqp-client/amqp-base-client";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
-import { ChannelMethod, ClassId, ConnectionMethod, Type } from "@cloudamqp/amqp-client/amqp-frame";
+import { ChannelMethod, ClassId, ConnectionMethod } from "@cloudamqp/amqp-client/amqp-frame";
 import { ChannelError, ConnectionError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
 import { type ChannelWatcher, ChannelWatchers } from "./channel_watchers.ts";
@@ -32,9 +32,9 @@ import {
   writeStartOk,
   writeTuneOkAndOpen,
 } from "./handshake.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { type Heartbeat, keepAlive } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
-import { FRAME_END, PROTOCOL_HEADER } from "./protocol.ts";
+import { PROTOCOL_HEADER } from "./protocol.ts";
 import { type Attempt, reach } from "./reach.ts";
 import { Requests } from "./requests.ts";
 import { type Endpoint, redact, withPassword } from "./url.ts";
@@ -44,13 +44,14 @@ const FRAME_MAX_BYTES = 131072;
 /** How long a polite goodbye may take, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1000;
 const SENT = Promise.resolve();
-const HEARTBEAT_FRAME = new Uint8Array([Type.HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END]);
 
 /** Who this connection is, for the broker's tools. */
 export interface ClientIdentity {
   /** Connection name: "worker on host1 pid 42". */
   readonly name: string;
   readonly version: string;
+  /** What this client may send a second on one connection; absent: as much as it can. */
+  readonly bytesPerSecond?: number;
 }
 
 export class Transport extends AMQPBaseClient {
@@ -92,9 +93,13 @@ export class Transport extends AMQPBaseClient {
     this.endpoint = endpoint;
     this.#socket = socket;
     this.#identity = identity;
-    this.#outbox = new Outbox(socket, (error) => this.#lost(error));
+    this.#outbox = new Outbox(socket, (error) => this.#lost(error), identity.bytesPerSecond);
     this.#reader = new FrameReader(socket, endpoint, FRAME_MAX_BYTES);
-    this.#requests = new Requests(redact(endpoint), (error) => this.#end(error));
+    this.#requests = new Requests(
+      redact(endpoint),
+      (error) => this.#end(error),
+      () => this.#reader.paused,
+    );
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
     this.onunblocked = () => this.#wakeBlocked();
   }
@@ -154,6 +159,16 @@ export class Transport extends AMQPBaseClient {
   /** More bytes are waiting to be sent than should be. */
   get congested(): boolean {
     return this.#outbox.congested;
+  }
+
+  /** performance.now() of the last bytes that the operating system took. */
+  get lastWrite(): number {
+    return this.#outbox.lastWrite;
+  }
+
+  /** Reads on, or leaves what comes to the operating system, which lets the broker send no more. */
+  set reading(reading: boolean) {
+    this.#reader.paused = !reading;
   }
 
   /** Resolves when there is room to send again, or the connection has ended. */
@@ -303,7 +318,12 @@ export class Transport extends AMQPBaseClient {
     this.#reader.frames.maxPayload = tune.frameMax;
     this.#awaited = ConnectionMethod.OPEN_OK;
     this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
-    if (tune.heartbeat > 0) this.#beats = this.#keepAlive(tune.heartbeat);
+    if (tune.heartbeat === 0) return;
+    this.#beats = keepAlive(tune.heartbeat, this.#outbox, this.#reader, () => {
+      this.#end(
+        new ConnectionError(`${redact(this.endpoint)} has been silent for ${tune.heartbeat} s`),
+      );
+    });
   }
 
   #onOpenOk(): void {
@@ -344,22 +364,6 @@ export class Transport extends AMQPBaseClient {
     this.#watchers.cancelled(channelId, consumerTag);
   }
 
-  /** @param seconds as agreed with the broker */
-  #keepAlive(seconds: number): Heartbeat {
-    return new Heartbeat({
-      timeout: seconds * 1000,
-      lastWrite: () => this.#outbox.lastWrite,
-      beat: () => {
-        // What waits to be sent is as good as a heartbeat, and must not grow by them.
-        if (this.#outbox.empty) this.#outbox.add(HEARTBEAT_FRAME);
-      },
-      onSilence: () =>
-        this.#end(
-          new ConnectionError(`${redact(this.endpoint)} has been silent for ${seconds} s`),
-        ),
-    });
-  }
-
   /** @param cause undefined: the broker closed the socket */
   #lost(cause: unknown): void {
     const describe = this.#opened ? lostConnection : lostHandshake;
@@ -371,6 +375,7 @@ export class Transport extends AMQPBaseClient {
     const error = this.#endError = this.#goodbye ?? cause;
     this.closed = true;
     this.#beats?.stop();
+    this.#reader.paused = false;
     this.#outbox.discard();
     this.#socket.close();
     const waiting = this.connectPromise;

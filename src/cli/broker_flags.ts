@@ -16,7 +16,7 @@ import { queueArguments, tableOf } from "./queue_arguments.ts";
 import { queue } from "./queue_names.ts";
 
 /** A text with its origin, for errors that are found later than the command line is read. */
-interface Sourced {
+export interface Sourced {
   readonly text: string;
   readonly source: string;
 }
@@ -83,17 +83,20 @@ export const EXIT_HELP: readonly [string, string] = [
 /**
  * The addresses that the command line or the environment gives.
  *
+ * @param names how the option of the URL is called, and its variable, and how those of login and TLS
+ *   begin
  * @throws {UsageError | InputError}
  */
 export function readEndpoints(
   values: Values<typeof CONNECTION_FLAGS>,
   host: Host,
+  names = { url: "--url", variable: "AMQP_URL", prefix: "--" },
 ): Endpoint[] {
   const { text, source } = values.url;
-  if (source === "--url" && hasPassword(text)) {
+  if (source === names.url && hasPassword(text)) {
     host.complain(
       `${host.name}: warning: a password on the command line is visible to every user of this ` +
-        "machine; use AMQP_URL or --password-file\n",
+        `machine; use ${names.variable} or ${names.prefix}password-file\n`,
     );
   }
   const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
@@ -111,8 +114,8 @@ export function readEndpoints(
   });
   const forTls = TLS_FLAGS.filter((name) => values[name] !== undefined && values[name] !== false);
   if (forTls.length > 0 && !endpoints.some(({ tls }) => tls)) {
-    const names = forTls.map((name) => `--${name}`).join(" and ");
-    throw new UsageError(`${source} must have an amqps:// URL for ${names}, and has amqp:// only`);
+    const given = forTls.map((name) => names.prefix + name).join(" and ");
+    throw new UsageError(`${source} must have an amqps:// URL for ${given}, and has amqp:// only`);
   }
   return endpoints;
 }

@@ -42,6 +42,8 @@ export const HEADER = {
   replays: "task-replays",
   /** The `user_id` it was first published with, which only that user may set as a property. */
   userId: "task-user-id",
+  /** How it came from another broker; a {@linkcode Forwarding} as a table. */
+  forwarded: "task-forwarded",
 } as const;
 
 /**
@@ -189,13 +191,74 @@ export function renewedProperties(
   parking: Parking,
   passedMs: number,
 ): TaskProperties {
-  const { headers, ...properties } = parkedProperties(task, parking, passedMs);
+  return surfaced(parkedProperties(task, parking, passedMs));
+}
+
+/** With its time to live where the broker sees to it. */
+function surfaced({ headers, ...properties }: TaskProperties): TaskProperties {
   const { [HEADER.expiresIn]: left, ...rest } = headers ?? {};
   return {
     ...properties,
     headers: rest,
     ...(left === undefined ? {} : { expiration: String(left) }),
   };
+}
+
+/** What a task's header says of its way from one broker to another. */
+export interface Forwarding {
+  /** How often it was forwarded, this time included. */
+  readonly count: number;
+  /** The host that did it, the broker that it had the task from, and the queue there. */
+  readonly host: string;
+  readonly broker: string;
+  readonly queue: string;
+  /** When; ISO 8601. */
+  readonly at: string;
+  /** How often it has sent this copy; above 1 an earlier one may have arrived, too. */
+  readonly sent: number;
+  /** Its own broker had delivered it before: it may have been forwarded then. */
+  readonly redelivered: boolean;
+}
+
+/** How often a task was forwarded before. */
+export function forwardCount({ headers }: TaskProperties): number {
+  const forwarded = headers?.[HEADER.forwarded];
+  const isTable = typeof forwarded === "object" && forwarded !== null && "count" in forwarded;
+  return isTable ? toInteger(forwarded.count as Field) ?? 0 : 0;
+}
+
+/**
+ * What is left of a task's time to live, in milliseconds; undefined: it has none.
+ *
+ * @param passedMs since it was delivered
+ */
+export function lifetimeLeft({ expiration, headers }: TaskProperties, passedMs: number) {
+  const lifetime = toInteger(headers?.[HEADER.expiresIn]) ?? toInteger(expiration);
+  return lifetime === undefined ? undefined : lifetime - passedMs;
+}
+
+/**
+ * Properties of the copy of a task that goes to another broker. What it has been through (attempts,
+ * crashes, the last error) goes along.
+ *
+ * @param waiting it is not due: the work queue that it comes back to, where it waits in a queue of
+ *   ours, and what is left to wait after that
+ * @param passedMs of its time to live, when it arrives, or has waited there
+ */
+export function forwardedProperties(
+  task: CopiedTask,
+  forwarding: Forwarding,
+  passedMs: number,
+  waiting?: { readonly queue: string | undefined; readonly leftMs: number | undefined },
+): TaskProperties {
+  const copy = copyProperties(task.properties, passedMs, {
+    ...route(task),
+    [HEADER.originQueue]: waiting?.queue,
+    [HEADER.wait]: waiting?.leftMs || undefined,
+    [HEADER.forwarded]: { ...forwarding },
+  });
+  // Its time to live begins when it is due.
+  return waiting === undefined ? surfaced(copy) : copy;
 }
 
 /** What a dead letter says about its end. */
@@ -265,14 +328,16 @@ function copyProperties(
   // A parked message that expires would surface too early, and only its own user may publish a
   // user_id: both live on as headers.
   const { expiration, userId, headers: received, ...kept } = properties;
-  const headers = new Map(Object.entries(received ?? {}).filter(([name]) => !steers(name)));
+  const headers = new Map<string, Field>();
+  for (const name in received) if (!steers(name)) headers.set(name, received[name]);
   if (userId !== undefined) headers.set(HEADER.userId, userId);
   const lifetime = toInteger(headers.get(HEADER.expiresIn)) ?? toInteger(expiration);
   if (lifetime !== undefined) {
     headers.set(HEADER.expiresIn, Math.max(0, Math.round(lifetime - passedMs)));
   }
   headers.set(HEADER.hops, (toInteger(headers.get(HEADER.hops)) ?? 0) + 1);
-  for (const [name, value] of Object.entries(changes)) {
+  for (const name in changes) {
+    const value = changes[name];
     if (value === undefined) headers.delete(name);
     else headers.set(name, value);
   }

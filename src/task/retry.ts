@@ -14,8 +14,15 @@ export interface RetryPolicy {
   readonly backoffMs: readonly number[];
   /** Share of the pause that is added at random, so that tasks do not return all at once; 0 to 1. */
   readonly jitter: number;
-  /** Starts with vanished workers after which a task is dead without another run. */
+  /** Starts with vanished workers after which a task is dead without another run; Infinity: none. */
   readonly maxCrashes: number;
+  /** A task is run though it is not due: whoever runs it sees to that. Default false. */
+  readonly runsEarly?: boolean;
+  /**
+   * How often a broker may count that a task came back before a copy takes its place, which costs
+   * it its place in the queue; default 0.
+   */
+  readonly mostReturns?: number | undefined;
 }
 
 export const DEFAULT_POLICY: RetryPolicy = {
@@ -76,6 +83,7 @@ export type Admission = { readonly kind: "run"; readonly attempt: number } | Par
  * every task a round trip.
  */
 export function isSuspect(history: History, policy: RetryPolicy): boolean {
+  if (policy.maxCrashes === Infinity) return false;
   return history.losses > 0 || policy.maxCrashes === 1;
 }
 
@@ -108,7 +116,9 @@ export function admit(
   const { attempts, crashes, losses, waitMs, expiresInMs } = history;
   if (expiresInMs === 0) return { kind: "bury", reason: "expired", attempts };
   // It is not due, so nobody has run this message yet: no delivery of it was a crash.
-  if (waitMs !== undefined && waitMs > 0) return park(waitMs, { attempts, crashes }, policy);
+  if (waitMs !== undefined && waitMs > 0 && !policy.runsEarly) {
+    return park(waitMs, { attempts, crashes }, policy);
+  }
   const vanished = crashesOf(history, starts, policy);
   if (vanished >= policy.maxCrashes) return { kind: "bury", reason: "crash-loop", attempts };
   // Nobody but this header counts, so the crash has to be written down before the next one.
@@ -150,7 +160,7 @@ export function decide(
       return park(outcome.delayMs, { attempts: history.attempts }, policy);
     case "interrupted":
     case "unable":
-      return giveBack(history, starts);
+      return giveBack(history, policy, starts);
   }
 }
 
@@ -161,9 +171,14 @@ export function decide(
  *
  * @param starts of it that ended with a vanished worker, where they were written down
  */
-export function giveBack(history: History, starts = 0): Return {
+export function giveBack(
+  history: History,
+  { mostReturns = 0 }: Pick<RetryPolicy, "mostReturns">,
+  starts = 0,
+): Return {
   const crashes = history.crashes + starts;
-  if (history.losses === 0) return { kind: "requeue" };
+  const counted = history.losses === Infinity && mostReturns > 0 ? 0 : history.losses;
+  if (counted <= mostReturns) return { kind: "requeue" };
   return { kind: "renew", ...(crashes === 0 ? {} : { crashes }) };
 }
 

@@ -12,15 +12,18 @@ const KEPT_MS = 3_600_000;
 const MOST = 10_000;
 /** What answers may take that are kept with them, in bytes. */
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
-/** Acknowledgements that may have been under way when a connection was lost. */
+/** Acknowledgements that may have been under way when a connection was lost, for most workers. */
 const MOST_ACKED = 256;
 /**
  * How long before its channel was found dead an acknowledgement may have been sent and not have
  * arrived, in milliseconds: a silent connection is given up after its heartbeat time.
  */
 const UNDER_WAY_MS = 60_000;
-/** Larger tasks are not kept for the case that their acknowledgement is lost, in bytes. */
-const MOST_ACKED_BYTES = 64 * 1024;
+/**
+ * Tasks that are larger than their part of this are not kept for the case that their acknowledgement
+ * is lost, in bytes.
+ */
+const MOST_ACKED_BYTES = 16 * 1024 * 1024;
 
 interface Acked {
   readonly task: Task;
@@ -44,11 +47,16 @@ export class FinishedTasks {
   #nextAcked = 0;
   /** Of the answers that are kept. */
   #answerBytes = 0;
+  readonly #mostAcked: number;
   readonly #now: () => number;
 
-  /** @param now the time in milliseconds; default performance.now */
-  constructor(now: () => number = () => performance.now()) {
+  /**
+   * @param now the time in milliseconds; default performance.now
+   * @param mostAcked acknowledgements that may be under way
+   */
+  constructor(now: () => number = () => performance.now(), mostAcked = MOST_ACKED) {
     this.#now = now;
+    this.#mostAcked = mostAcked;
   }
 
   /** Tasks without an id cannot be recognised and are not kept. */
@@ -77,9 +85,9 @@ export class FinishedTasks {
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
   acknowledged(task: Task, lost: AbortSignal): void {
-    if (task.id === "" || task.body.length > MOST_ACKED_BYTES) return;
+    if (task.id === "" || task.body.length > MOST_ACKED_BYTES / this.#mostAcked) return;
     this.#acked[this.#nextAcked] = { task, lost, since: this.#now() };
-    this.#nextAcked = (this.#nextAcked + 1) % MOST_ACKED;
+    this.#nextAcked = (this.#nextAcked + 1) % this.#mostAcked;
   }
 
   /**

@@ -1,6 +1,13 @@
 /** What a worker tells those who watch over it: Prometheus, an orchestrator, a load balancer. */
 import { type HttpServer, type ListenAddress, type Page, servePages } from "../observe/http.ts";
-import { counters, Durations, METRICS_TYPE, renderMetrics, single } from "../observe/metrics.ts";
+import {
+  counters,
+  Durations,
+  type Metric,
+  METRICS_TYPE,
+  renderMetrics,
+  single,
+} from "../observe/metrics.ts";
 import type { Worker } from "./worker.ts";
 
 /** Upper bounds in seconds: from a script that looks something up to a video that is encoded. */
@@ -13,6 +20,12 @@ const RUN_BOUNDS_S = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1_800];
  */
 export class WorkerPages {
   readonly #runs = new Durations(RUN_BOUNDS_S);
+  readonly #more: () => readonly Metric[];
+
+  /** @param more numbers of the work itself */
+  constructor(more: () => readonly Metric[] = () => []) {
+    this.#more = more;
+  }
 
   /** @param ms how long a run took */
   ran(ms: number): void {
@@ -60,6 +73,7 @@ export class WorkerPages {
         "Resident memory size in bytes.",
         Deno.memoryUsage().rss,
       ),
+      ...this.#more(),
     ]);
   }
 }

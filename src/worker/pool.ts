@@ -21,11 +21,12 @@ import type { Answers } from "./answers.ts";
 import type { Dedupe } from "./dedupe.ts";
 import { Chain } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
-import { type FinishedTasks, isSameTask } from "./finished.ts";
+import type { FinishedTasks } from "./finished.ts";
 import type { Pace } from "./pace.ts";
 import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
 import type { Starts } from "./starts.ts";
+import { Turns } from "./turns.ts";
 import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
@@ -59,6 +60,8 @@ export interface PoolOptions {
   readonly answers?: Answers | undefined;
   /** One log line for each task. */
   readonly summarize?: boolean;
+  /** So many run at the same time that nothing is said of tasks that come or go back. */
+  readonly bulk?: boolean;
   /** Called after each run with the milliseconds it took. */
   readonly onRun?: (ms: number) => void;
   /** Called when a task starts or ends, after the counters have changed. */
@@ -109,8 +112,9 @@ export class Pool {
   #draining = false;
   #stopped: Promise<unknown> | undefined;
   #idleWaiters: (() => void)[] = [];
-  /** Deliveries beyond the concurrency, in order; called when they may look again. */
-  readonly #turnWaiters = new Set<() => void>();
+  /** Deliveries beyond the concurrency. */
+  readonly #turns = new Turns(() => this.#taken.values());
+  #recognised = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -141,9 +145,16 @@ export class Pool {
     return this.#counts;
   }
 
+  /** Tasks that had been finished and came back, because the broker had not heard of it. */
+  get recognised(): number {
+    return this.#recognised;
+  }
+
   /** Runs a task and settles it. Never rejects. */
   async run(delivery: Delivery): Promise<void> {
-    while (this.#mustWait(delivery) && !this.#draining && delivery.live) await this.#turn(delivery);
+    while (this.#mustWait(delivery) && !this.#draining && delivery.live) {
+      await this.#turns.wait(delivery);
+    }
     await this.#whileTaken(delivery, () => {
       return this.#draining ? this.#giveBack(delivery) : this.#process(delivery);
     });
@@ -169,7 +180,7 @@ export class Pool {
     }
     if (delivery.comesBack) finished.comesBack(delivery.task);
     this.#taken.delete(taken);
-    this.#wakeTurns();
+    this.#turns.ended(delivery);
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
     if (this.#draining) this.#rules.runs.rest();
@@ -192,7 +203,7 @@ export class Pool {
   drain(stopped: Promise<unknown>): void {
     this.#stopped ??= stopped;
     this.#draining = true;
-    this.#wakeTurns();
+    this.#turns.wake();
     this.#options.pace?.stop();
     this.#rules.runs.rest();
   }
@@ -204,29 +215,9 @@ export class Pool {
     this.#rules.runs.interrupt();
   }
 
-  /** All places are taken, or one is by the same task, whose result will do for both. */
-  #mustWait({ task }: Delivery): boolean {
-    if (this.#taken.size >= this.#options.concurrency) return true;
-    if (!task.redelivered) return false;
-    return this.#taken.values().some((taken) => !taken.live && isSameTask(taken.task, task));
-  }
-
-  /** Resolves when a task has ended, when the worker drains, or when the delivery is lost. */
-  #turn(delivery: Delivery): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        this.#turnWaiters.delete(wake);
-        delivery.lost.removeEventListener("abort", wake);
-        resolve();
-      };
-      this.#turnWaiters.add(wake);
-      delivery.lost.addEventListener("abort", wake);
-    });
-  }
-
-  #wakeTurns(): void {
-    if (this.#turnWaiters.size === 0) return;
-    for (const wake of [...this.#turnWaiters]) wake();
+  /** All places are taken, or one is by the same task. */
+  #mustWait(delivery: Delivery): boolean {
+    return this.#taken.size >= this.#options.concurrency || this.#turns.isUnderWay(delivery);
   }
 
   async #process(delivery: Delivery): Promise<void> {
@@ -262,11 +253,12 @@ export class Pool {
 
   /** Settles a task that was done before; undefined: it was not. */
   #settleDone(delivery: Delivery): Promise<void> | undefined {
-    const { dedupe, finished, log, settler } = this.#options;
+    const { bulk, dedupe, finished, log, settler } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) {
-      log.info("a finished task has come back and is not run again", { id: task.id });
+      this.#recognised++;
+      if (!bulk) log.info("a finished task has come back and is not run again", { id: task.id });
       // It was counted when it was decided.
       return settler.settle(delivery, remembered, this.#abort.signal) ?? Promise.resolve();
     }
@@ -334,7 +326,10 @@ export class Pool {
   async #giveBack(delivery: Delivery, starts = 0): Promise<void> {
     await this.#stopped;
     if (!delivery.live) return;
-    await this.#settle(delivery, giveBack(readHistory(delivery.task), starts));
+    await this.#settle(
+      delivery,
+      giveBack(readHistory(delivery.task), this.#options.policy, starts),
+    );
   }
 
   async #settle(delivery: Delivery, decision: Decision): Promise<void> {
@@ -386,7 +381,7 @@ export class Pool {
         return log.error(`dead (${decision.reason}): ${decision.failure?.reason}`, fields);
       case "requeue":
       case "renew":
-        return log.warn("goes back to the queue", fields);
+        if (!this.#options.bulk) log.warn("goes back to the queue", fields);
     }
   }
 }

@@ -50,6 +50,10 @@ export interface SettlerOptions {
   /** Name of this host, for dead letters. */
   readonly host: string;
   readonly log: Logger;
+  /** See RetryPolicy. */
+  readonly mostReturns?: number | undefined;
+  /** So many tasks are here at the same time that nothing is said of those that come back. */
+  readonly bulk?: boolean;
   /**
    * Tasks that fail cannot be moved before somebody changes something on the broker: the worker has
    * to end with that status. Resolves when no more tasks come: what goes back earlier would return.
@@ -147,7 +151,7 @@ export class Settler {
     signal: AbortSignal,
     acked: boolean,
   ): Promise<void> {
-    const { log, onRefused } = this.#options;
+    const { log, mostReturns, onRefused } = this.#options;
     const { task } = delivery;
     const toItsOwn = decision.kind === "requeue" || decision.kind === "renew";
     const lost = toItsOwn && acked;
@@ -162,8 +166,9 @@ export class Settler {
     const pause = FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS);
     if (!(error instanceof QueueRefused)) await sleep(pause, signal);
     else await onRefused(error.exitCode, error.message);
-    if (!toItsOwn) await this.settle(delivery, giveBack(readHistory(task)), signal, acked);
-    else if (!acked) delivery.release();
+    if (!toItsOwn) {
+      await this.settle(delivery, giveBack(readHistory(task), { mostReturns }), signal, acked);
+    } else if (!acked) delivery.release();
   }
 
   #acknowledge(delivery: Delivery): void {
@@ -200,6 +205,7 @@ export class Settler {
     if (decision.kind === "requeue" || decision.kind === "renew") return;
     this.#options.finished.remember(delivery.task, decision);
     this.#options.onOrphaned?.();
+    if (this.#options.bulk) return;
     this.#options.log.warn(
       "orphaned-result: a task is finished, but the connection that brought it is gone; the " +
         "broker delivers it again if its queue is still there",

@@ -21,6 +21,7 @@ import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict.ts";
+import { Window } from "./window.ts";
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
@@ -35,7 +36,7 @@ const LAST_CONFIRM_MS = 5_000;
 
 export class Worker {
   readonly #options: WorkerOptions;
-  readonly #finished = new FinishedTasks();
+  readonly #finished: FinishedTasks;
   readonly #copier: Copier;
   readonly #answers: Answers | undefined;
   readonly #pool: Pool;
@@ -53,12 +54,15 @@ export class Worker {
   #limitStatus: number | undefined;
   #fault: string | undefined;
   #quiet = false;
+  /** Who holds it, and what is away. */
+  readonly #holders = new Map<object, string>();
   #waitingForReady: number;
   #connectionsLost = 0;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
     const { log } = options;
+    this.#finished = new FinishedTasks(undefined, options.window?.tasks);
     this.#copier = new Copier({ connector: this.#connector(), log });
     if (options.reply !== false) {
       this.#answers = new Answers({ connector: this.#connector(), log });
@@ -70,8 +74,11 @@ export class Worker {
     this.#limits = this.#createLimits();
   }
 
-  /** The worker has to end with that status. Resolves when no more tasks come. */
-  async #fail(status: number, reason: string): Promise<void> {
+  /**
+   * It cannot work here: ends with that status. Resolves when no more tasks come. Logs the reason,
+   * once.
+   */
+  async giveUp(status: number, reason: string): Promise<void> {
     // All that run may find the same.
     if (reason !== this.#fault) this.#options.log.error(`the worker ends: ${reason}`);
     this.#fault ??= reason;
@@ -82,13 +89,14 @@ export class Worker {
 
   #createPool(): Pool {
     const options = this.#options;
-    const { log } = options;
+    const { log, window } = options;
     return new Pool({
       answers: this.#answers,
       starts: new Starts(this.#copier, log),
       handler: options.handler,
       concurrency: options.strictPlaces ??
-        options.queues.reduce((sum, { prefetch }) => sum + prefetch, 0),
+        options.queues.reduce((sum, { prefetch }) => sum + (window?.tasks ?? prefetch), 0),
+      bulk: window !== undefined,
       policy: options.retries ?? DEFAULT_POLICY,
       finished: this.#finished,
       settler: this.#createSettler(),
@@ -102,12 +110,12 @@ export class Worker {
       summarize: options.summarize ?? false,
       ...(options.onRun === undefined ? {} : { onRun: options.onRun }),
       onChange: () => this.#limits.changed(),
-      onUnable: (status, reason) => this.#fail(status, reason),
+      onUnable: (status, reason) => this.giveUp(status, reason),
     });
   }
 
   #createSettler(): Settler {
-    const { deadTtlMs, hostname, log, queueType = "quorum" } = this.#options;
+    const { deadTtlMs, hostname, log, queueType = "quorum", retries, window } = this.#options;
     return new Settler({
       copier: this.#copier,
       finished: this.#finished,
@@ -116,11 +124,13 @@ export class Worker {
       ...(deadTtlMs === undefined ? {} : { deadTtlMs }),
       host: hostname,
       log,
-      onRefused: (status, reason) => this.#fail(status, reason),
+      bulk: window !== undefined,
+      mostReturns: retries?.mostReturns,
+      onRefused: (status, reason) => this.giveUp(status, reason),
       onOrphaned: () => {
         // Nobody connects again for it.
         if (this.#draining === undefined || this.#status !== undefined) return;
-        this.#fail(EXIT.temporary, "the broker went away before a finished task was acknowledged");
+        this.giveUp(EXIT.temporary, "the broker went away before a finished task was acknowledged");
       },
     });
   }
@@ -131,11 +141,12 @@ export class Worker {
       ...options,
       activity: () => ({ running: this.#pool.taken, started: this.#pool.counts.started }),
       ...connectTimeout(options),
-      ready: () => this.#ready(),
+      ready: () => this.ready(),
       consuming: () => this.consuming,
       onEnd: (why, away) => {
         if (away) {
-          this.#fail(EXIT.temporary, `the broker could not be reached within ${why}`);
+          const [what = "the broker"] = this.#holders.values();
+          this.giveUp(EXIT.temporary, `${what} could not be reached within ${why}`);
           return;
         }
         options.log.info(`the worker ends by ${why}`);
@@ -170,6 +181,24 @@ export class Worker {
   /** Why `run` returned another status than 0. */
   get fault(): string | undefined {
     return this.#fault;
+  }
+
+  /**
+   * What it works with is away: takes no more tasks until {@linkcode release}, and is not ready.
+   *
+   * @param what is away, for the sentence when a limit on that ends it: "the broker"
+   */
+  hold(holder: object, what: string): void {
+    this.#holders.set(holder, what);
+    for (const consumer of this.#consumers) consumer.hold(holder);
+    this.#limits.changed();
+  }
+
+  /** Takes tasks again after {@linkcode hold}. */
+  release(holder: object): void {
+    this.#holders.delete(holder);
+    for (const consumer of this.#consumers) consumer.resume(holder);
+    this.#limits.changed();
   }
 
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
@@ -208,12 +237,18 @@ export class Worker {
 
   /** Tasks may come from all its queues. */
   get consuming(): boolean {
-    return !this.#quiet && this.#consumers.every((consumer) => consumer.consuming);
+    return !this.#quiet && this.#holders.size === 0 &&
+      this.#consumers.every((consumer) => consumer.consuming);
   }
 
   /** How often consumption ended, but for the end of the worker. */
   get connectionsLost(): number {
     return this.#connectionsLost;
+  }
+
+  /** Tasks that came again though they were finished, and were not run again. */
+  get recognised(): number {
+    return this.#pool.recognised;
   }
 
   /** Facts for people, at this moment. */
@@ -239,6 +274,8 @@ export class Worker {
   async #drain(patiently: boolean): Promise<void> {
     const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
     this.#limits.dispose();
+    const overdue = new AbortController();
+    this.#options.onDrain?.(overdue.signal);
     const graceOver = Promise.withResolvers<void>();
     const stopped = this.#stopped = Promise.race([
       graceOver.promise,
@@ -253,6 +290,7 @@ export class Worker {
       interrupting ??= setTimeout(() => {
         graceOver.resolve();
         this.#pool.interrupt();
+        overdue.abort();
         const { stopMs = DEFAULT_STOP_MS } = this.#options;
         closing = setTimeout(() => {
           this.#copier.close();
@@ -274,7 +312,8 @@ export class Worker {
     await Promise.all(this.#consumers.map((consumer) => consumer.close()));
   }
 
-  async #ready(): Promise<number | undefined> {
+  /** Tasks ready on all its queues; undefined when a broker cannot be asked now. */
+  async ready(): Promise<number | undefined> {
     let sum = 0;
     for (const count of await Promise.all(this.#consumers.map((consumer) => consumer.ready()))) {
       if (count === undefined) return undefined;
@@ -301,7 +340,7 @@ export class Worker {
 
   /** @param index of the queue, in order */
   #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
-    const { log } = this.#options;
+    const { log, maxTasks = Infinity, window } = this.#options;
     const early = this.#options.ackEarly === true;
     const run = (delivery: Delivery) => this.#run(delivery);
     let connections = 0;
@@ -309,15 +348,17 @@ export class Worker {
       connector: this.#connector(),
       queue: policy,
       // What is not going to be run is better left on the queue.
-      prefetch: early ? 1 : Math.min(prefetch, this.#options.maxTasks ?? prefetch),
+      prefetch: early || window !== undefined ? 1 : Math.min(prefetch, maxTasks),
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {
         if (this.#strict !== undefined) this.#strict.take(index, delivery);
+        else if (bulk !== undefined) bulk.take(delivery);
         else if (early) intake.take(delivery);
         else run(delivery);
       },
       onReady: () => {
+        bulk?.connected();
         if (connections++ > 0) log.info("connected again");
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         if (this.#waitingForReady === 0) this.#strict?.look();
@@ -331,6 +372,8 @@ export class Worker {
       },
     });
     const intake = new EarlyIntake(consumer, prefetch, run);
+    const bulk = window &&
+      new Window(consumer, { ...window, tasks: Math.min(window.tasks, maxTasks) }, run);
     return consumer;
   }
 

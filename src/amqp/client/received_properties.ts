@@ -29,6 +29,9 @@ interface Pieces {
   readonly headers: readonly (readonly [name: string, bytes: Uint8Array])[];
 }
 
+/** Overwritten by every copy. */
+let scratch = new AMQPView(new ArrayBuffer(0));
+
 /**
  * Writes the properties of a copy: what it has in common with its original as the original's bytes.
  *
@@ -45,7 +48,9 @@ export function writeCopy(
 ): number {
   const received = readPieces(original.receivedProperties);
   const target = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const scratch = new AMQPView(new ArrayBuffer(view.byteLength));
+  if (scratch.byteLength < view.byteLength) {
+    scratch = new AMQPView(new ArrayBuffer(view.byteLength));
+  }
   let flags = 0;
   let at = start + FLAGS_BYTES;
   function append(bytes: Uint8Array): void {
@@ -56,9 +61,12 @@ export function writeCopy(
     const end = scratch.setProperties(0, properties);
     return new Uint8Array(scratch.buffer, FLAGS_BYTES, end - FLAGS_BYTES);
   }
-  for (const [bit, name] of NAMES.entries()) {
+  for (let bit = 0; bit < NAMES.length; bit++) {
+    const name = NAMES[bit]!;
     const before = at;
     const bytes = received.properties.get(name);
+    // What could not be read is neither here nor there, and its bytes go along.
+    if (copy[name] === undefined && (bytes === undefined || original.properties[name])) continue;
     if (name === "headers") {
       const { headers } = copy;
       if (headers === undefined) continue;

@@ -1,0 +1,90 @@
+/** What is to be published, in order, and how far that is. */
+import type { Publication } from "./publisher.ts";
+import type { Transport } from "./transport.ts";
+import type { ToolError } from "../errors.ts";
+
+/** So many that are settled are forgotten at once. */
+const FORGOTTEN_AT_ONCE = 1_024;
+
+/** Something to publish, and whom to tell what became of it. */
+export interface Parcel {
+  /** A queue that has to be there for it, besides what `prepare` makes sure of. */
+  readonly need:
+    | { readonly name: string; ensure(transport: Transport): Promise<unknown> }
+    | undefined;
+  /** Called each time it is sent; undefined: it is not to be sent any more, and settled. */
+  load(): Publication | undefined;
+  onConfirmed(): void;
+  /** It can never be published. */
+  onRefused(error: ToolError): void;
+  /** Nobody will send it (again); it may be there if it was sent. */
+  onGivenBack(): void;
+}
+
+/** A parcel and where it is. */
+export class Entry {
+  isSettled = false;
+  isSent = false;
+  /** Nobody knows whether it is there. */
+  inDoubt = false;
+  returns = 0;
+  kills = 0;
+  constructor(readonly parcel: Parcel) {}
+}
+
+/** Settled ones are skipped wherever they are. */
+export class Parcels {
+  #entries: Entry[] = [];
+  /** Those before it are settled or sent. */
+  #next = 0;
+  /** Those before it are settled. */
+  #first = 0;
+  #open = 0;
+
+  /** Those that are not settled. */
+  get open(): number {
+    return this.#open;
+  }
+
+  add(parcel: Parcel): void {
+    this.#entries.push(new Entry(parcel));
+    this.#open++;
+  }
+
+  /** The first that is neither settled nor sent. */
+  get next(): Entry | undefined {
+    while (this.#entries[this.#next]?.isSettled) this.#next++;
+    return this.#entries[this.#next];
+  }
+
+  /** The next one is on its way. */
+  sent(): void {
+    this.#entries[this.#next++]!.isSent = true;
+  }
+
+  /** @returns false: it was settled before */
+  settle(entry: Entry): boolean {
+    if (entry.isSettled) return false;
+    entry.isSettled = true;
+    this.#open--;
+    while (this.#entries[this.#first]?.isSettled) this.#first++;
+    if (this.#first >= FORGOTTEN_AT_ONCE || this.#open === 0) {
+      this.#entries.splice(0, this.#first);
+      this.#next = Math.max(0, this.#next - this.#first);
+      this.#first = 0;
+    }
+    return true;
+  }
+
+  /** Those that are not settled, at this moment. */
+  unsettled(): Entry[] {
+    return this.#entries.filter((entry) => !entry.isSettled);
+  }
+
+  /** None is on its way any more: the first that is not settled is the next one. */
+  rewind(): void {
+    this.#entries = this.unsettled();
+    for (const entry of this.#entries) entry.isSent = false;
+    this.#next = this.#first = 0;
+  }
+}

@@ -1,0 +1,396 @@
+/**
+ * Publishes what it is given, in order and for as long as a program lives, whatever becomes of the
+ * connection. What a connection leaves unconfirmed is sent again over the next one, before anything
+ * else.
+ *
+ * States: connecting (no link) > sending > ending, when the link takes nothing more, until all that
+ * was sent on it has settled > connecting. `away` is beside that: from the first trouble until the
+ * next confirm, or until there is a link and nothing to send.
+ */
+import {
+  ChannelError,
+  ConnectionError,
+  EXIT,
+  isPassing,
+  reason,
+  TaskError,
+  ToolError,
+} from "../errors.ts";
+import { sleep } from "../time/sleep.ts";
+import { after, type Timer } from "../time/timer.ts";
+import { type Connector, reconnectPause } from "./connection.ts";
+import { type Entry, type Parcel, Parcels } from "./parcels.ts";
+import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
+import type { Transport } from "./transport.ts";
+
+/** The publisher's own limit; ours looks at what moves. */
+const CONFIRM_TIMEOUT_MS = 2 ** 31 - 1;
+/**
+ * A link on which nothing was confirmed and nothing has left for so long is given up, in
+ * milliseconds: a slow one may need minutes for what the operating system has taken.
+ */
+const STALLED_MS = 15 * 60_000;
+const STALL_LOOK_MS = 60_000;
+/** A task that ends the connection each time it is sent alone is refused then. */
+const MOST_KILLS = 2;
+
+export interface RelayOptions {
+  readonly connector: Connector;
+  /** Makes sure on every connection of what all parcels need. @throws {ToolError} */
+  readonly prepare: (transport: Transport) => Promise<unknown>;
+  /** After so long away everything is given back, in milliseconds. */
+  readonly patience: number;
+  /** The link was had for the first time, or is back. */
+  readonly onBack: () => void;
+  /** Nothing can be sent for now. */
+  readonly onAway: (why: string) => void;
+  /** Before the first confirm: nothing can be sent before somebody changes something. */
+  readonly onUnable: (error: ToolError) => void;
+}
+
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #publishing: PublishingLink;
+  readonly #parcels = new Parcels();
+  /** Sent on the link and not settled. */
+  #flying = 0;
+  #link: OpenLink | undefined;
+  #pumping = false;
+  /** Entries that have to be sent one by one, because one of them has ended a channel. */
+  #careful = 0;
+  /** When everything that was sent has settled, sending begins again with the first unsettled. */
+  #rewinding = false;
+  #failures = 0;
+  #everConfirmed = false;
+  #everLinked = false;
+  #away = false;
+  #patience: Timer | undefined;
+  #stall: Timer | undefined;
+  #lastConfirm = 0;
+  readonly #closing = new AbortController();
+  #losses = 0;
+  #repeats = 0;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#publishing = new PublishingLink(options.connector, {
+      confirmTimeout: CONFIRM_TIMEOUT_MS,
+    });
+  }
+
+  /** Parcels may be sent now. */
+  get isUp(): boolean {
+    return this.#link !== undefined && !this.#away;
+  }
+
+  /** Parcels that are not settled. */
+  get open(): number {
+    return this.#parcels.open;
+  }
+
+  /** How often the link went. */
+  get losses(): number {
+    return this.#losses;
+  }
+
+  /** Parcels sent again, or given back, though a copy of them may have arrived. */
+  get repeats(): number {
+    return this.#repeats;
+  }
+
+  /** Connects. Never rejects. */
+  start(): void {
+    this.#connect();
+  }
+
+  add(parcel: Parcel): void {
+    if (this.#closing.signal.aborted) return parcel.onGivenBack();
+    this.#parcels.add(parcel);
+    if (!this.#pumping) this.#pump();
+  }
+
+  /** Gives back what is not on its way: everything while there is no connection. */
+  giveBack(): void {
+    const all = this.#link === undefined;
+    for (const entry of this.#parcels.unsettled()) {
+      if (all || !entry.isSent) this.#giveBack(entry);
+    }
+  }
+
+  /** Gives back everything, also what is on its way. */
+  giveBackAll(): void {
+    for (const entry of this.#parcels.unsettled()) this.#giveBack(entry);
+  }
+
+  #giveBack(entry: Entry): void {
+    if (entry.isSettled) return;
+    if (entry.inDoubt || entry.isSent) this.#repeats++;
+    this.#parcels.settle(entry);
+    entry.parcel.onGivenBack();
+  }
+
+  /** Ends the connection; what is open is given back. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#patience?.cancel();
+    this.#stall?.cancel();
+    this.#link = undefined;
+    this.giveBackAll();
+    const gone = new ConnectionError("the connection was closed by us");
+    const goodbye = this.#publishing.close();
+    // One that is just being made is not worth waiting for.
+    if (!this.#everLinked || this.#away) this.#publishing.destroy(gone);
+    else await goodbye;
+  }
+
+  // Connecting.
+
+  async #connect(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      if (this.#everLinked || this.#failures > 0) {
+        await sleep(reconnectPause(this.#failures, Math.random()), signal);
+        if (signal.aborted) return;
+      }
+      this.#failures++;
+      try {
+        const link = await this.#publishing.open();
+        await this.#prepare(link);
+        if (signal.aborted) return;
+        return this.#begin(link);
+      } catch (error) {
+        if (!(error instanceof ToolError)) throw error;
+        if (signal.aborted) return;
+        if (!this.#everLinked && isLasting(error)) return this.#options.onUnable(error);
+        this.#goAway(error.message);
+      }
+    }
+  }
+
+  async #prepare(link: OpenLink): Promise<void> {
+    try {
+      await declareOnce(link, "", () => this.#options.prepare(link.transport));
+    } catch (error) {
+      link.transport.destroy(new ConnectionError("what is published to cannot be had"));
+      throw error;
+    }
+  }
+
+  #begin(link: OpenLink): void {
+    this.#link = link;
+    this.#rewind();
+    const isFirst = !this.#everLinked;
+    this.#everLinked = true;
+    link.transport.ended.then((error) => {
+      if (this.#link === link && this.#flying === 0) this.#replace(error);
+    });
+    // With something to send, only a confirm says that it goes on.
+    if (isFirst || (this.#away && this.#parcels.open === 0)) this.#comeBack();
+    this.#pump();
+  }
+
+  /** The link takes nothing more, and everything sent on it has settled. */
+  #replace(error: ToolError): void {
+    if (this.#closing.signal.aborted) return;
+    this.#link = undefined;
+    // The cause is without the words about one task.
+    this.#goAway((error.cause instanceof ToolError ? error.cause : error).message);
+    this.#connect();
+  }
+
+  #goAway(why: string): void {
+    if (this.#away) return;
+    this.#away = true;
+    if (this.#everLinked) this.#losses++;
+    this.#options.onAway(why);
+    this.#awaitPatience();
+  }
+
+  #awaitPatience(): void {
+    this.#patience = after(this.#options.patience, () => {
+      this.giveBack();
+      if (this.#away && !this.#closing.signal.aborted) this.#awaitPatience();
+    });
+  }
+
+  #comeBack(): void {
+    this.#away = false;
+    this.#failures = 0;
+    this.#patience?.cancel();
+    this.#options.onBack();
+  }
+
+  // Sending.
+
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      for (;;) {
+        const link = this.#link;
+        if (link === undefined || this.#rewinding) return;
+        if (link.publisher.isEnded) return this.#landed(link);
+        const entry = this.#parcels.next;
+        if (entry === undefined) return;
+        const { transport } = link;
+        if (this.#careful > 0 && this.#flying > 0) return;
+        else if (transport.blocked !== undefined) await this.#untilUnblocked(transport);
+        else if (transport.congested) await transport.drained();
+        else if (!this.#hasNeed(link, entry)) {
+          // Its answer would have to come behind all that is on its way, on a slow link for minutes.
+          if (this.#flying > 0) return;
+          await this.#makeNeed(link, entry);
+        } else this.#send(link, entry);
+      }
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  async #untilUnblocked(transport: Transport): Promise<void> {
+    this.#goAway(`it blocks publishers: ${transport.blocked}`);
+    await transport.unblocked();
+    if (!transport.isEnded && this.#flying === 0 && this.#link?.transport === transport) {
+      this.#comeBack();
+    }
+  }
+
+  #hasNeed(link: OpenLink, { parcel: { need } }: Entry): boolean {
+    return need === undefined || link.declared.has(need.name);
+  }
+
+  async #makeNeed(link: OpenLink, entry: Entry): Promise<void> {
+    const { name, ensure } = entry.parcel.need!;
+    try {
+      await declareOnce(link, name, () => ensure(link.transport));
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      if (link.transport.isEnded) return;
+      // Another task may need another queue, or none.
+      if (isLasting(error)) this.#refuse(entry, error);
+      else link.transport.destroy(new ConnectionError(error.message));
+    }
+  }
+
+  #send(link: OpenLink, entry: Entry): void {
+    const publication = entry.parcel.load();
+    if (publication === undefined) return void this.#parcels.settle(entry);
+    this.#parcels.sent();
+    if (entry.inDoubt) this.#repeats++;
+    this.#flying++;
+    this.#watch();
+    link.publisher.publish(publication).then(
+      () => this.#onConfirmed(link, entry),
+      (error) => this.#onFailed(link, entry, error),
+    );
+  }
+
+  #onConfirmed(link: OpenLink, entry: Entry): void {
+    this.#flying--;
+    this.#lastConfirm = performance.now();
+    this.#everConfirmed = true;
+    if (this.#careful > 0) this.#careful--;
+    if (this.#parcels.settle(entry)) entry.parcel.onConfirmed();
+    if (this.#away && link.transport.blocked === undefined) this.#comeBack();
+    this.#landed(link);
+  }
+
+  #onFailed(link: OpenLink, entry: Entry, failure: unknown): void {
+    this.#flying--;
+    const error = failure instanceof ToolError
+      ? failure
+      : new TaskError(reason(failure), EXIT.badData, { cause: failure });
+    if (entry.isSettled) return this.#landed(link, error);
+    // Refused or returned it is not there; anything else leaves that open.
+    entry.inDoubt ||= !(error instanceof TaskError);
+    const isReturned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
+    if (isReturned && entry.returns++ === 0) {
+      // Somebody may have deleted the queue after it was made sure of.
+      link.declared.clear();
+      this.#rewinding = true;
+    } else if (error instanceof TaskError) {
+      if (error.exitCode !== EXIT.temporary) this.#refuse(entry, error);
+    } else if (error instanceof ChannelError && error.exitCode !== EXIT.temporary) {
+      if (this.#careful > 0 || this.#parcels.open === 1) this.#blame(entry, error);
+      else this.#careful = this.#parcels.open;
+    } else if (error.exitCode === EXIT.protocol) {
+      if (this.#careful === 0 && this.#parcels.open > 1) this.#careful = this.#parcels.open;
+      else if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
+    }
+    this.#landed(link, error);
+  }
+
+  /** A channel was closed while only this one was on its way. */
+  #blame(entry: Entry, error: ChannelError): void {
+    // A permission, or the exchange: it concerns them all.
+    if (![403, 404].includes(error.replyCode)) return this.#refuse(entry, error);
+    if (!this.#everConfirmed) this.#options.onUnable(error);
+  }
+
+  /** One that was sent has settled. @param error if it was not confirmed */
+  #landed(link: OpenLink, error?: ToolError): void {
+    if (this.#link !== link) return;
+    if (this.#flying === 0) {
+      if (link.publisher.isEnded) {
+        return this.#replace(
+          error ?? new ConnectionError("it takes no more tasks on this channel"),
+        );
+      }
+      if (this.#rewinding) return void this.#prepareAgain(link);
+    }
+    if (!this.#pumping) this.#pump();
+  }
+
+  /** What was sent has come back as unroutable. */
+  async #prepareAgain(link: OpenLink): Promise<void> {
+    try {
+      await this.#prepare(link);
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      // Each of them is told so when it is returned again.
+      if (!isLasting(error) || link.transport.isEnded) {
+        return this.#link === link ? this.#replace(error) : undefined;
+      }
+    }
+    this.#rewind();
+    this.#pump();
+  }
+
+  #refuse(entry: Entry, error: ToolError): void {
+    this.#parcels.settle(entry);
+    if (this.#careful > 0) this.#careful--;
+    entry.parcel.onRefused(error);
+  }
+
+  /** Sending begins again with the first that is not settled. */
+  #rewind(): void {
+    this.#rewinding = false;
+    this.#parcels.rewind();
+  }
+
+  /** It runs on when something is confirmed, so that not every parcel sets one. */
+  #watch(): void {
+    if (this.#stall !== undefined) return;
+    this.#lastConfirm = performance.now();
+    const look = () => {
+      this.#stall = undefined;
+      const transport = this.#link?.transport;
+      if (transport === undefined || this.#flying === 0) return;
+      const moved = Math.max(this.#lastConfirm, transport.lastWrite);
+      if (transport.blocked !== undefined) this.#lastConfirm = performance.now();
+      else if (performance.now() - moved > STALLED_MS) {
+        return transport.destroy(
+          new ConnectionError(`nothing was confirmed within ${STALLED_MS / 60_000} minutes`),
+        );
+      }
+      this.#stall = after(STALL_LOOK_MS, look);
+    };
+    this.#stall = after(STALL_LOOK_MS, look);
+  }
+}
+
+/** It stays so before somebody changes something. */
+function isLasting(error: ToolError): boolean {
+  if (error instanceof ConnectionError) return error.fatal;
+  return !isPassing(error);
+}

@@ -1,0 +1,181 @@
+/** `worker forward`: takes tasks from queues here, and publishes them to another broker. */
+import { Connector } from "../amqp/connection.ts";
+import { redact } from "../amqp/url.ts";
+import { UsageError } from "../errors.ts";
+import { ForwardHandler } from "../handlers/forward.ts";
+import { DEFAULT_POLICY } from "../task/retry.ts";
+import { connectTimeout } from "../worker/limits.ts";
+import { Worker } from "../worker/worker.ts";
+import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./broker_flags.ts";
+import { type HelpPage, parseCommandLine, renderHelp } from "./flags.ts";
+import {
+  FORWARD_FLAGS,
+  type ForwardValues,
+  readDestination,
+  requireAnotherQueue,
+  targetValues,
+} from "./forward_flags.ts";
+import { type Host, VERSION } from "./main.ts";
+import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { runToTheEnd } from "./worker_run.ts";
+
+/** Tasks of a queue that are on their way at the same time. */
+const MOST_TASKS = 1_000;
+const MOST_BYTES = 16 * 1024 * 1024;
+/** By a limited rate no more are here than can be sent in this many seconds. */
+const RATE_SECONDS = 5;
+/** How long without a link tasks are kept in hand before they go back, in milliseconds. */
+const PATIENCE_MS = 5 * 60_000;
+/** Below the number of returns by which brokers drop a task (RabbitMQ 4: 20). */
+const MOST_RETURNS = 10;
+
+const FORWARD_HELP: HelpPage = {
+  usage: [
+    "worker forward --to URL [OPTION]...",
+    "worker forward --to URL --exit-when-empty [OPTION]...  (moves what waits, and ends)",
+  ],
+  about:
+    `Takes tasks from queues and publishes each to another broker, persistent and mandatory, and
+acknowledges it here when that broker has confirmed it. Body, properties and headers, id and
+priority stay as they are, and so does the order of a queue. While the other broker cannot be reached
+or blocks, tasks stay here; it tries for ever, and then sends what was not confirmed again, first.`,
+  flags: FORWARD_FLAGS,
+  sections: [
+    [
+      "What becomes of a task",
+      `  The queue there is created as new_task does it. A task that is not due yet (--delay, a pause
+  after a failure) waits there for what is left; --expiration is shortened by the time that the task
+  was in hand here, and not by that in its queue, which no broker tells. Attempts made so far count
+  there, too. CC, BCC and what brokers write of dead-lettering (x-death) stay behind; a user_id
+  becomes the header task-user-id. The header task-forwarded is a table: count (how often it was
+  forwarded), host, broker, queue and at (from where and when, the last time), sent (how often this
+  copy was sent) and redelivered.
+  What can never be sent goes to NAME.dead here, with the reason, and the others pass it: a body or
+  headers that the other broker refuses, a task that it returns as unroutable, one that expired in
+  hand, and one that was forwarded --max-hops times before.`,
+    ],
+    [
+      "Twice",
+      `  A task that was unconfirmed when a connection or this program ended may be there twice, with
+  the same id; "sent" above 1 or "redelivered" tell the later copies. The last line and the metrics
+  count them.`,
+    ],
+    [
+      "Moving a queue",
+      `  Producers are pointed at the other broker first, then --exit-when-empty moves what is left
+  while workers go on at both. Tasks that wait in NAME.delay.* come when they are due, and those in
+  NAME.dead stay: worker queues shows them.`,
+    ],
+    QUEUE_NAMES_HELP,
+    URL_HELP,
+    EXIT_HELP,
+  ],
+};
+
+/** Runs `worker forward ...`. */
+export async function runForward(host: Host, args: readonly string[]): Promise<number> {
+  const { values, words } = await parseCommandLine(FORWARD_FLAGS, args, host.env);
+  if (values.help) {
+    host.print(renderHelp(FORWARD_HELP));
+    return 0;
+  }
+  if (words.length > 0) {
+    throw new UsageError(
+      `worker forward takes options only, and was given ${JSON.stringify(words[0])}`,
+    );
+  }
+  const destination = readDestination(values);
+  const target = targetValues(values);
+  const here = readEndpoints(values, host);
+  const there = readEndpoints(target, host, {
+    url: "--to",
+    variable: "TO_AMQP_URL",
+    prefix: "--to-",
+  });
+  requireAnotherQueue(here, there, destination);
+  const limits = {
+    exitWhenEmpty: values["exit-when-empty"],
+    ...optional("idleTimeoutMs", values["idle-timeout"]),
+    ...optional("maxTasks", values["max-tasks"]),
+    ...optional("maxRuntimeMs", values["max-runtime"]),
+    ...optional("connectTimeoutMs", values["connect-timeout"]),
+  };
+  const bytesPerSecond = values["bytes-rate"];
+  const identity = { name: `worker forward ${Deno.pid}`, version: VERSION };
+  const handler = new ForwardHandler({
+    connector: new Connector({
+      endpoints: there,
+      identity: { ...identity, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) },
+      log: host.log,
+    }),
+    destination,
+    delayQueueType: values["delay-queue-type"],
+    host: Deno.hostname(),
+    broker: redact({ ...here[0]!, username: "" }).replace("//@", "//"),
+    maxHops: values["max-hops"],
+    patience: Math.min(PATIENCE_MS, connectTimeout(limits).connectTimeoutMs ?? PATIENCE_MS),
+    log: host.log,
+  });
+  const pages = values.metrics &&
+    new (await import("../worker/pages.ts")).WorkerPages(() => handler.metrics());
+  const worker = new Worker({
+    endpoints: here,
+    identity,
+    queues: values.queue.map(({ name }) => ({
+      policy: readQueuePolicy({
+        queue: name,
+        "queue-type": undefined,
+        "queue-arg": [],
+        "no-declare": values["no-declare"],
+      }),
+      prefetch: 1,
+    })),
+    handler: handler.handle,
+    window: windowOf(values),
+    log: host.log,
+    retries: {
+      ...DEFAULT_POLICY,
+      maxCrashes: Infinity,
+      runsEarly: true,
+      mostReturns: MOST_RETURNS,
+    },
+    queueType: values["delay-queue-type"],
+    hostname: Deno.hostname(),
+    graceMs: values.grace,
+    reply: false,
+    ...limits,
+    ...optional("deadTtlMs", values["dead-ttl"]),
+    ...optional("rate", values.rate),
+    ...optional("consumerPriority", values["consumer-priority"]),
+    limitExitCode: values["limit-exit-code"],
+    onReady: () => host.print(" [*] Forwarding tasks. To exit press CTRL+C\n"),
+    onDrain: (overdue) => handler.drain(overdue),
+  });
+  handler.start(worker);
+  try {
+    return await runToTheEnd(host, worker, { kill: () => {}, pages, at: values.metrics });
+  } finally {
+    await handler.close();
+    const { done, dead } = worker.describe();
+    host.log.info("forwarded", {
+      tasks: done,
+      bytes: handler.bytes,
+      dead,
+      "sent-again": handler.repeats,
+      "not-sent-again": worker.recognised,
+    });
+  }
+}
+
+/** What may be in hand. */
+function windowOf(values: ForwardValues): { readonly tasks: number; readonly bytes: number } {
+  const { rate = Infinity, "bytes-rate": bytesRate = Infinity } = values;
+  return {
+    tasks: Math.max(1, Math.min(MOST_TASKS, Math.ceil(rate * RATE_SECONDS))),
+    bytes: Math.min(MOST_BYTES, Math.max(65_536, bytesRate * RATE_SECONDS)),
+  };
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
+}

@@ -1,0 +1,292 @@
+/**
+ * Forwards tasks: publishes each to another broker. A task is done when that broker has confirmed it,
+ * and will never work when that broker refuses it for good; for everything else it waits.
+ */
+import type { Connector } from "../amqp/connection.ts";
+import {
+  ensureQueue,
+  ensureWorkQueue,
+  type QueuePolicy,
+  requireExchange,
+} from "../amqp/declare.ts";
+import type { Parcel } from "../amqp/parcels.ts";
+import type { Publication } from "../amqp/publisher.ts";
+import { Relay } from "../amqp/relay.ts";
+import type { Transport } from "../amqp/transport.ts";
+import type { ToolError } from "../errors.ts";
+import type { Logger } from "../observe/log.ts";
+import { type Metric, single } from "../observe/metrics.ts";
+import { DONE, type Handler, INTERRUPTED, type Outcome } from "../task/handler.ts";
+import {
+  forwardCount,
+  forwardedProperties,
+  lifetimeLeft,
+  originalRoute,
+  readHistory,
+} from "../task/headers.ts";
+import type { Task } from "../task/task.ts";
+import { beginWait, delayQueue, type QueueType, STANDARD_TIERS } from "../task/topology.ts";
+import { LinkNews } from "./link_news.ts";
+
+/** Where tasks go on the other broker. */
+export type Destination =
+  /** To a queue there, by the queue here. */
+  | { readonly queues: ReadonlyMap<string, QueuePolicy> }
+  /** To an exchange there; without a key each goes with its own. */
+  | { readonly exchange: string; readonly routingKey: string | undefined };
+
+/** The worker around it. */
+export interface ForwardingWorker {
+  hold(holder: object, what: string): void;
+  release(holder: object): void;
+  giveUp(status: number, reason: string): Promise<void>;
+  /** Tasks that wait on its queues; undefined: nobody knows. */
+  ready(): Promise<number | undefined>;
+}
+
+export interface ForwardOptions {
+  readonly connector: Connector;
+  readonly destination: Destination;
+  /** Type of delay queues there that have to be created. */
+  readonly delayQueueType: QueueType;
+  /** This host and the broker that tasks come from, for the header. */
+  readonly host: string;
+  readonly broker: string;
+  /** A task that was forwarded so often before is dead. */
+  readonly maxHops: number;
+  /** After so long without a link, tasks in hand go back to their queue, in milliseconds. */
+  readonly patience: number;
+  readonly log: Logger;
+}
+
+export class ForwardHandler {
+  readonly #options: ForwardOptions;
+  readonly #news: LinkNews;
+  readonly #relay: Relay;
+  #worker: ForwardingWorker | undefined;
+  #bytes = 0;
+
+  constructor(options: ForwardOptions) {
+    this.#options = options;
+    const { connector, log, patience } = options;
+    const target = connector.describe();
+    const news = new LinkNews({
+      log,
+      target,
+      waiting: async () => {
+        const ready = await this.#worker?.ready();
+        return ready === undefined ? undefined : ready + this.#relay.open;
+      },
+    });
+    this.#news = news;
+    this.#relay = new Relay({
+      connector,
+      patience,
+      prepare: (transport) => this.#prepare(transport),
+      onAway: (why) => {
+        this.#worker?.hold(this, target);
+        news.went(why);
+      },
+      onBack: async () => {
+        await news.back();
+        if (this.#relay.isUp) this.#worker?.release(this);
+      },
+      onUnable: (error) => {
+        this.#worker?.giveUp(error.exitCode, error.message);
+      },
+    });
+  }
+
+  /** Connects; until there is a link the worker takes no tasks. */
+  start(worker: ForwardingWorker): void {
+    this.#worker = worker;
+    worker.hold(this, this.#options.connector.describe());
+    this.#relay.start();
+  }
+
+  /** Never rejects. */
+  readonly handle: Handler = (task) => {
+    const hops = forwardCount(task.properties);
+    const { maxHops } = this.#options;
+    if (hops >= maxHops) {
+      return rejected(`a task may be forwarded ${maxHops} times (--max-hops), and this one was`);
+    }
+    // A copy would be without them.
+    if (task.receivedProperties === undefined) return rejected("its properties cannot be read");
+    return new Promise((resolve) => {
+      const onSettled = (outcome: Outcome) => {
+        if (outcome.kind === "done") this.#bytes += task.body.length;
+        resolve(outcome);
+      };
+      this.#relay.add(new Shipment(task, hops + 1, this.#options, onSettled));
+    });
+  };
+
+  /** Sends nothing more; what is on its way has until `overdue` aborts to be confirmed. */
+  drain(overdue: AbortSignal): void {
+    this.#relay.giveBack();
+    overdue.addEventListener("abort", () => this.#relay.giveBackAll());
+  }
+
+  /** Ends the link; what is not confirmed goes back. */
+  async close(): Promise<void> {
+    await this.#relay.close();
+    this.#news.end();
+  }
+
+  /** Tasks that may be there twice, because a link ended before they were confirmed. */
+  get repeats(): number {
+    return this.#relay.repeats;
+  }
+
+  /** Bytes of the bodies that were forwarded. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  metrics(): Metric[] {
+    const { isUp, losses, repeats } = this.#relay;
+    return [
+      single(
+        "gauge",
+        "workqueue_forward_link_up",
+        "1 while tasks can be sent to the other broker, else 0.",
+        isUp ? 1 : 0,
+      ),
+      single(
+        "counter",
+        "workqueue_forward_links_lost_total",
+        "How often nothing could be sent any more.",
+        losses,
+      ),
+      single(
+        "counter",
+        "workqueue_forward_repeats_total",
+        "Tasks that may be there twice: unconfirmed when a link ended, and sent again.",
+        repeats,
+      ),
+      single(
+        "counter",
+        "workqueue_forward_body_bytes_total",
+        "Bytes of the bodies of forwarded tasks.",
+        this.#bytes,
+      ),
+    ];
+  }
+
+  async #prepare(transport: Transport): Promise<void> {
+    const { destination } = this.#options;
+    if ("exchange" in destination) return await requireExchange(transport, destination.exchange);
+    const queues = new Map([...destination.queues.values()].map((queue) => [queue.name, queue]));
+    for (const queue of queues.values()) await ensureWorkQueue(transport, queue);
+  }
+}
+
+/** A task on its way. */
+class Shipment implements Parcel {
+  readonly #task: Task;
+  readonly #hops: number;
+  readonly #options: ForwardOptions;
+  readonly #settle: (outcome: Outcome) => void;
+  readonly #since = performance.now();
+  readonly #waitMs: number;
+  /** One that has none gets one, the same each time it is sent. */
+  #id: string | undefined;
+  #sent = 0;
+  /** Where it waits, as long as it is not due. */
+  #waiting: { readonly tierMs: number; readonly leftMs?: number } | undefined;
+
+  constructor(
+    task: Task,
+    hops: number,
+    options: ForwardOptions,
+    settle: (outcome: Outcome) => void,
+  ) {
+    this.#task = task;
+    this.#hops = hops;
+    this.#options = options;
+    this.#settle = settle;
+    this.#waitMs = task.properties.headers === undefined ? 0 : readHistory(task).waitMs ?? 0;
+    if (task.id === "") this.#id = crypto.randomUUID();
+  }
+
+  get need(): Parcel["need"] {
+    if (this.#waitMs === 0) return undefined;
+    const { delayQueueType, destination } = this.#options;
+    const left = this.#waitMs - (performance.now() - this.#since);
+    this.#waiting = left > 0 ? beginWait(Math.ceil(left), STANDARD_TIERS) : undefined;
+    if (this.#waiting === undefined || "exchange" in destination) return undefined;
+    const queue = delayQueue(this.#queue!.name, this.#waiting.tierMs, delayQueueType);
+    return { name: queue.name, ensure: (transport) => ensureQueue(transport, queue) };
+  }
+
+  load(): Publication | undefined {
+    const { destination } = this.#options;
+    const task = this.#task;
+    const heldMs = performance.now() - this.#since;
+    const left = lifetimeLeft(task.properties, heldMs);
+    if (left !== undefined && left <= 0) {
+      this.#settle({ kind: "rejected", reason: "expired before it could be sent" });
+      return undefined;
+    }
+    this.#sent++;
+    if ("exchange" in destination) {
+      const wait = Math.ceil(Math.max(0, this.#waitMs - heldMs));
+      const waiting = wait === 0 ? undefined : { queue: undefined, leftMs: wait };
+      const { exchange, routingKey = originalRoute(task).routingKey } = destination;
+      return this.#publication(exchange, routingKey, heldMs, waiting);
+    }
+    const queue = this.#queue!.name;
+    if (this.#waiting === undefined) return this.#publication("", queue, heldMs);
+    const { tierMs, leftMs } = this.#waiting;
+    const { name } = delayQueue(queue, tierMs);
+    return this.#publication("", name, heldMs + tierMs, { queue, leftMs });
+  }
+
+  onConfirmed(): void {
+    this.#settle(DONE);
+  }
+
+  onRefused(error: ToolError): void {
+    this.#settle({ kind: "rejected", reason: error.message });
+  }
+
+  onGivenBack(): void {
+    this.#settle(INTERRUPTED);
+  }
+
+  get #queue(): QueuePolicy | undefined {
+    const { destination } = this.#options;
+    return "queues" in destination ? destination.queues.get(this.#task.queue) : undefined;
+  }
+
+  #publication(
+    exchange: string,
+    routingKey: string,
+    passedMs: number,
+    waiting?: { readonly queue: string | undefined; readonly leftMs: number | undefined },
+  ): Publication {
+    const { broker, host } = this.#options;
+    const task = this.#task;
+    const properties = forwardedProperties(
+      task,
+      {
+        count: this.#hops,
+        host,
+        broker,
+        queue: task.queue,
+        at: new Date().toISOString(),
+        sent: this.#sent,
+        redelivered: task.redelivered,
+      },
+      passedMs,
+      waiting,
+    );
+    if (this.#id !== undefined) properties.messageId = this.#id;
+    return { exchange, routingKey, body: task.body, properties, original: task };
+  }
+}
+
+function rejected(reason: string): Promise<Outcome> {
+  return Promise.resolve({ kind: "rejected", reason });
+}

@@ -1,0 +1,104 @@
+/**
+ * Decides how many tasks are here at the same time, for a worker that takes as many as it can: it
+ * has them in hand until another broker has confirmed them.
+ *
+ * AMQP limits their number, and not their size. So the number follows the size of those that came
+ * last and the time that they stay, from one at the beginning; and when they are larger than that
+ * led to expect, nothing is read until there is room.
+ */
+import type { Consumer } from "../amqp/consumer.ts";
+import type { Delivery } from "../amqp/consumption.ts";
+
+/** What may be here. */
+export interface WindowSize {
+  readonly tasks: number;
+  /** Of their bodies; a single one may have more. */
+  readonly bytes: number;
+}
+
+/** One step up, and the part by which one must be worth it. */
+const STEP = 16;
+const WORTH = 4;
+/** The size of a task without its body, in bytes. */
+const OVERHEAD_BYTES = 1_024;
+/** Large tasks count less with each smaller one that follows. */
+const FADING = 0.98;
+/** Tasks that stay longer than this are too many, and shorter than the other, too few; milliseconds. */
+const LONG_MS = 60_000;
+const SHORT_MS = 10_000;
+
+export class Window {
+  readonly #consumer: Pick<Consumer, "prefetch" | "reading">;
+  readonly #size: WindowSize;
+  readonly #run: (delivery: Delivery) => Promise<void>;
+  /** In hand. */
+  #bytes = 0;
+  /** What a task is expected to have. */
+  #expected = OVERHEAD_BYTES;
+  /** What the time that tasks stay allows. */
+  #most: number;
+  /** performance.now() from which on a task tells how long they stay now. */
+  #changedAt = 0;
+  #paused = false;
+
+  /**
+   * @param consumer has one task sent at first
+   * @param run does the work, and never rejects
+   */
+  constructor(
+    consumer: Pick<Consumer, "prefetch" | "reading">,
+    size: WindowSize,
+    run: (delivery: Delivery) => Promise<void>,
+  ) {
+    this.#consumer = consumer;
+    this.#size = size;
+    this.#most = size.tasks;
+    this.#run = run;
+  }
+
+  /** Never rejects. */
+  async take(delivery: Delivery): Promise<void> {
+    const bytes = delivery.task.body.length + OVERHEAD_BYTES;
+    this.#bytes += bytes;
+    this.#expected = Math.max(bytes, this.#expected * FADING);
+    this.#pause(this.#bytes > this.#size.bytes);
+    this.#adapt();
+    await this.#run(delivery);
+    this.#bytes -= bytes;
+    this.#pause(this.#bytes > this.#size.bytes);
+    this.#learn(delivery.since);
+  }
+
+  /** The connection is a new one. */
+  connected(): void {
+    this.#paused = false;
+    this.#pause(this.#bytes > this.#size.bytes);
+  }
+
+  #pause(paused: boolean): void {
+    if (paused === this.#paused) return;
+    this.#paused = paused;
+    this.#consumer.reading = !paused;
+  }
+
+  #adapt(): void {
+    const fitting = Math.floor(this.#size.bytes / this.#expected);
+    const wanted = Math.max(1, Math.min(fitting, this.#most));
+    const now = this.#consumer.prefetch;
+    if (wanted * 2 <= now) this.#consumer.prefetch = wanted;
+    else if (wanted >= now * WORTH || (wanted > now && wanted === this.#size.tasks)) {
+      this.#consumer.prefetch = Math.min(wanted, now * STEP);
+    }
+  }
+
+  /** @param since when the task came, in performance.now() */
+  #learn(since: number): void {
+    const now = performance.now();
+    if (now - since > LONG_MS && since > this.#changedAt) {
+      this.#most = Math.max(1, Math.floor(this.#consumer.prefetch / 2));
+      this.#changedAt = now;
+    } else if (now - since < SHORT_MS && this.#most < this.#size.tasks) {
+      this.#most = Math.min(this.#size.tasks, this.#most + 1);
+    }
+  }
+}
