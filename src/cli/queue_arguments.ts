@@ -57,5 +57,11 @@ export function tableOf(
       "a queue with x-max-priority must be classic, and would be quorum: --queue-type classic",
     );
   }
+  if ("x-deduplication-header" in table) {
+    throw new UsageError(
+      "duplicates must be told by the header x-deduplication-header, which a worker leaves out of " +
+        "what it tries again; with another one that would be dropped",
+    );
+  }
   return table;
 }

@@ -5,6 +5,7 @@
 import { EXIT, isPassing, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
+import { DEDUPLICATION_HEADER } from "../task/headers.ts";
 import { type Defaults, outgoingOf } from "./outgoing.ts";
 import { type Schedule, slotId } from "./schedule.ts";
 import type { Sender } from "./sender.ts";
@@ -160,7 +161,9 @@ export class Scheduler {
     const { sender, defaults, log, onSent, onProgress } = this.#options;
     const { schedule: { record }, underWay } = entry;
     const id = slotId(entry.schedule, slot);
-    const { messageId: _own, ...properties } = record.properties;
+    const { messageId: _own, headers, ...others } = record.properties;
+    // Which of two that send it a queue may drop.
+    const properties = { ...others, headers: { [DEDUPLICATION_HEADER]: id, ...headers } };
     for (let told = "";;) {
       try {
         await sender.send(outgoingOf({ ...record, properties }, defaults, { id, now: Date.now() }));

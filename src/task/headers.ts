@@ -75,14 +75,20 @@ export interface History {
 /** Headers that name further queues: a broker sends a copy of the message to each at once. */
 export const COPY_HEADERS: readonly string[] = ["CC", "BCC"];
 
+/** What a queue with `x-message-deduplication` tells duplicates by. */
+export const DEDUPLICATION_HEADER = "x-deduplication-header";
+const DEDUPLICATION_HEADERS: readonly string[] = [DEDUPLICATION_HEADER, "x-cache-ttl"];
+
 /**
- * Headers by which brokers steer dead-lettering. Carried along in a copy they would make RabbitMQ
+ * Headers by which brokers steer dead-lettering and drop duplicates. Carried along in a copy they would make RabbitMQ
  * see a cycle and drop the task silently, or count deliveries of another message.
  */
 const STEERING: ReadonlySet<string> = new Set([
   "x-death",
   "x-delivery-count",
   "x-acquired-count",
+  // The queue has had the task, and would drop its copy.
+  ...DEDUPLICATION_HEADERS,
   ...COPY_HEADERS,
 ]);
 const STEERING_PREFIXES = ["x-first-death-", "x-last-death-"];
@@ -180,6 +186,16 @@ export function parkedProperties(
     [HEADER.wait]: parking.waitMs || undefined,
     ...(parking.error === undefined ? {} : { [HEADER.error]: clip(parking.error) }),
   });
+}
+
+/** The same of a task that is not on its work queue yet: that queue may drop it as a duplicate. */
+export function firstParkedProperties(
+  ...[task, parking, passedMs]: Parameters<typeof parkedProperties>
+): TaskProperties {
+  const { headers, ...properties } = parkedProperties(task, parking, passedMs);
+  const own = Object.entries(task.properties.headers ?? {})
+    .filter(([name]) => DEDUPLICATION_HEADERS.includes(name));
+  return { ...properties, headers: { ...headers, ...Object.fromEntries(own) } };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Tasks that are not to be run before some time has passed. */
 import { UsageError } from "../errors.ts";
-import { COPY_HEADERS, parkedProperties } from "./headers.ts";
+import { COPY_HEADERS, firstParkedProperties } from "./headers.ts";
 import type { Task, TaskProperties } from "./task.ts";
 import {
   beginWait,
@@ -51,6 +51,6 @@ export function schedule(
   return {
     delayQueue: delayQueue(task.queue, tierMs, type),
     // Each delay queue on the way takes its delay off the time to live.
-    properties: parkedProperties(task, { attempts: 0, waitMs: leftMs }, -leftMs),
+    properties: firstParkedProperties(task, { attempts: 0, waitMs: leftMs }, -leftMs),
   };
 }

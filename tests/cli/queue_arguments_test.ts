@@ -53,3 +53,9 @@ Deno.test("a queue argument that is given twice, or is not for the type of the q
   assertThrows(() => tableOf(pairs, "quorum"), UsageError, "must be classic");
   assertThrows(() => tableOf([pairs[1], pairs[1]], "classic"), UsageError, "gives one twice");
 });
+
+Deno.test("duplicates are told by the one header that a worker leaves out of copies", () => {
+  assertThrows(() => tableOf([["x-deduplication-header", "order"]], "quorum"), UsageError);
+  const table = tableOf([["x-message-deduplication", true]], "quorum");
+  assertEquals(table, { "x-message-deduplication": true });
+});

@@ -49,6 +49,11 @@ function deathsIn(headers: Table): Field[] {
   });
 }
 
+/** Names of the queues in which a message died. */
+export function deathsOf(headers: Table): (string | undefined)[] {
+  return deathsIn(headers).map((entry) => textOf(tableOf(entry)?.get("queue")));
+}
+
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
   const entry: Table = new Map([
     ["count", { type: "long", value: 1n }],

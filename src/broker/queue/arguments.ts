@@ -25,7 +25,24 @@ export interface QueueArguments {
   deliveryLimit: number | undefined;
   /** Milliseconds a delivery may stay unacknowledged, if it differs from the broker's. */
   consumerTimeout: number | undefined;
+  /** Present: messages that the queue has had are dropped. */
+  duplicates: DuplicateArguments | undefined;
 }
+
+/** As LavinMQ has them, with RabbitMQ's plugin for the name of the first. */
+export interface DuplicateArguments {
+  /** The header by which they are told. */
+  header: string;
+  /** Values that are remembered. */
+  size: number;
+  /** Milliseconds for which they are; undefined: as long as there is room. */
+  ttl: number | undefined;
+}
+
+const DUPLICATES_HEADER = "x-deduplication-header";
+const DUPLICATES_SIZE = 128;
+/** They are in memory, and go with their queue in one commit. */
+const MAX_DUPLICATES_SIZE = 100_000;
 
 /** Whether so many messages, or bytes of their bodies, are more than may be ready. */
 export function isTooLong(
@@ -92,6 +109,10 @@ const RULES: Record<string, Rule> = {
   },
   "x-queue-master-locator": { check: accepted, only: "classic" },
   "x-delivery-limit": { check: accepted, only: "quorum" },
+  "x-message-deduplication": { check: flag },
+  "x-cache-size": { check: cacheSize },
+  "x-cache-ttl": { check: positiveTimer },
+  [DUPLICATES_HEADER]: { check: headerName },
 };
 
 function accepted(): undefined {
@@ -124,6 +145,18 @@ function priorityLevels(field: Field): string | undefined {
   if (reason !== undefined) return reason;
   const value = integerOf(field)!;
   return value > 255 ? `{max_value_exceeded,${value}}` : undefined;
+}
+
+function cacheSize(field: Field): string | undefined {
+  const reason = notNegative(field);
+  if (reason !== undefined) return reason;
+  const value = integerOf(field)!;
+  if (value === 0) return "{value_zero,0}";
+  return value > MAX_DUPLICATES_SIZE ? `{max_value_exceeded,${value}}` : undefined;
+}
+
+function headerName(field: Field): string | undefined {
+  return field.type === "longstr" ? undefined : `{unacceptable_type,${field.type}}`;
 }
 
 function exchangeName(field: Field, _table: Table, { argument, queue }: Where): undefined {
@@ -269,5 +302,16 @@ function valuesOf(table: Table, type: QueueType): QueueArguments {
     singleActiveConsumer: singleActive?.type === "bool" && singleActive.value,
     deliveryLimit: deliveryLimit !== undefined && deliveryLimit >= 0 ? deliveryLimit : undefined,
     consumerTimeout: integerOf(table.get("x-consumer-timeout")),
+    duplicates: duplicatesOf(table),
+  };
+}
+
+function duplicatesOf(table: Table): DuplicateArguments | undefined {
+  const wanted = table.get("x-message-deduplication");
+  if (wanted?.type !== "bool" || !wanted.value) return undefined;
+  return {
+    header: textOf(table.get(DUPLICATES_HEADER)) ?? DUPLICATES_HEADER,
+    size: integerOf(table.get("x-cache-size")) ?? DUPLICATES_SIZE,
+    ttl: integerOf(table.get("x-cache-ttl")),
   };
 }

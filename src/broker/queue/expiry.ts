@@ -5,6 +5,9 @@ import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import type { Publication } from "../message/message.ts";
 import type { QueueArguments } from "./arguments.ts";
 
+/** From the start to the first look, in milliseconds. */
+const AFTER_START_MS = 500;
+
 /** When what is published now expires, by the machine's clock; 0 for never. */
 export function expiryOf({ expiration }: Publication, { messageTtl }: QueueArguments): number {
   const ttl = Math.min(expiration ?? Infinity, messageTtl ?? Infinity);
@@ -27,6 +30,12 @@ export class Expiry {
     this.#deadlines = deadlines;
     this.#first = first;
     this.#onDue = onDue;
+  }
+
+  /** There may be some of a former process. */
+  beginAfterStart(): void {
+    this.isPossible = true;
+    this.#deadlines.after(AFTER_START_MS, () => this.begin());
   }
 
   /** Wakes up when the first message expires. */

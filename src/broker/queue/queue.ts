@@ -8,6 +8,7 @@
 import { now } from "../../time/clock.ts";
 import { ConsumerList, type QueueConsumer } from "./consumers.ts";
 import { Disuse } from "./disuse.ts";
+import { Duplicates } from "./duplicates.ts";
 import { Expiry, expiryOf } from "./expiry.ts";
 import { Flow } from "./flow.ts";
 import { letGo, release } from "./held.ts";
@@ -17,7 +18,7 @@ import { Rereading } from "./rereading.ts";
 import type { Content } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
-import { isTooLong, type QueueArguments, type QueueIdentity } from "./arguments.ts";
+import type { QueueArguments, QueueIdentity } from "./arguments.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
@@ -34,8 +35,6 @@ const DELIVER_MS = 3;
 
 /** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
 const KEPT_MS = 1_000;
-
-const EXPIRE_AFTER_START_MS = 500;
 
 /** A message that basic.get took. */
 export interface Taken {
@@ -61,6 +60,7 @@ export class Queue implements Work {
   readonly #host: QueueHost<Queue>;
   readonly #ready: ReadyMessages;
   readonly #disuse: Disuse;
+  readonly #duplicates: Duplicates | undefined;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
   readonly #expiry: Expiry;
@@ -81,7 +81,9 @@ export class Queue implements Work {
       identity.id,
       args.maxPriority ?? 0,
       () => this.#rereading.arm(),
+      (message) => this.#duplicates?.forget(message),
     );
+    this.#duplicates = args.duplicates && new Duplicates(args.duplicates, identity, store.seen);
     this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));
     this.#expiry = new Expiry(
       deadlines,
@@ -118,27 +120,28 @@ export class Queue implements Work {
   /** @returns the dead messages of a former process, which are not ready */
   restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
     // Reading the first messages of every queue would delay the start.
-    if (stored.depth > 0) {
-      this.#expiry.isPossible = true;
-      this.#host.deadlines.after(EXPIRE_AFTER_START_MS, () => this.#expiry.begin());
-    }
+    if (stored.depth > 0) this.#expiry.beginAfterStart();
     return this.#ready.restore(stored, dead);
   }
 
   // -- publishing --
 
-  /** @returns whether the queue took it; a full queue that rejects publishes does not */
+  /** @returns whether it took it, or has had it; a full queue that rejects publishes does not */
   publish(publication: Publication): boolean {
-    const { overflow } = this.arguments;
-    if (overflow !== "drop-head" && this.#overflows(1, publication.content.bodyLength)) {
+    const { overflow, type } = this.arguments;
+    // A quorum queue keeps a message whatever its delivery mode.
+    const durable = this.durable && (publication.persistent || type === "quorum");
+    const key = this.#duplicates?.keyOf(publication);
+    if (key !== undefined && this.#duplicates!.has(key, durable)) return true;
+    const { bodyLength } = publication.content;
+    if (overflow !== "drop-head" && this.#ready.isTooLong(this.arguments, 1, bodyLength)) {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
       return false;
     }
-    // A quorum queue keeps a message whatever its delivery mode.
-    const durable = this.durable && (publication.persistent || this.arguments.type === "quorum");
     const message = this.#ready
       .append(publication, expiryOf(publication, this.arguments), durable);
     this.flow.published++;
+    if (key !== undefined) this.#duplicates!.add(key, message);
     if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
@@ -147,15 +150,11 @@ export class Queue implements Work {
     return true;
   }
 
-  #overflows(more: number, moreBytes: number): boolean {
-    return isTooLong(this.arguments, this.#ready.count + more, this.#ready.bytes + moreBytes);
-  }
-
   /** Queues that reject publishes keep what comes back to them. */
   #dropOverflow(): void {
     if (this.arguments.overflow !== "drop-head") return;
     let dropped = false;
-    while (this.#ready.count > 0 && this.#overflows(0, 0)) {
+    while (this.#ready.count > 0 && this.#ready.isTooLong(this.arguments)) {
       const message = this.#ready.take();
       if (message === undefined) break;
       this.#die(message, "maxlen");
@@ -388,6 +387,7 @@ export class Queue implements Work {
     this.#expiry.end();
     this.#rereading.end();
     this.#disuse.end();
+    this.#duplicates?.drop();
     if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;

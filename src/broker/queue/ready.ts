@@ -4,6 +4,7 @@ import type { LaneRecord, Message, Publication } from "../message/message.ts";
 import type { StoredDead } from "../store/dead_messages.ts";
 import type { StoredLane } from "../store/lane_counters.ts";
 import type { Store } from "../store/store.ts";
+import { isTooLong, type QueueArguments } from "./arguments.ts";
 import { Lane } from "./lane.ts";
 import { after, before } from "./looking.ts";
 import type { MemoryUse } from "./memory_use.ts";
@@ -20,6 +21,7 @@ export class ReadyMessages {
   readonly #queueId: number;
   readonly #topPriority: number;
   readonly #onUnreadable: () => void;
+  readonly #onRefused: (message: Message) => void;
   /** By priority; a queue without priorities has one lane. */
   readonly #lanes: (Lane | undefined)[] = [];
   #count = 0;
@@ -29,6 +31,7 @@ export class ReadyMessages {
   /**
    * @param queueId row id of a durable queue, or 0
    * @param onUnreadable told that there are messages that cannot be read
+   * @param onRefused told of a message that the store has refused
    */
   constructor(
     store: Store,
@@ -36,8 +39,10 @@ export class ReadyMessages {
     queueId: number,
     topPriority: number,
     onUnreadable: () => void,
+    onRefused: (message: Message) => void,
   ) {
     this.#onUnreadable = onUnreadable;
+    this.#onRefused = onRefused;
     this.#store = store;
     this.#memory = memory;
     this.#queueId = queueId;
@@ -51,6 +56,11 @@ export class ReadyMessages {
   /** Of their bodies. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Whether they are more than may be ready, with some more. */
+  isTooLong(args: QueueArguments, more = 0, moreBytes = 0): boolean {
+    return isTooLong(args, this.#count + more, this.#bytes + moreBytes);
   }
 
   /** @returns the dead messages, which are not ready */
@@ -69,6 +79,7 @@ export class ReadyMessages {
       forgotten: (message) => {
         this.#count--;
         this.#bytes -= message.bodyLength;
+        this.#onRefused(message);
       },
     });
   }

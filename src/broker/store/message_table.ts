@@ -14,6 +14,10 @@ import type { Attempt, Author } from "./refusals.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
+/** Changes, and bytes of messages, that do not wait for company any more. */
+export const ENOUGH_ROWS = 2_000;
+const ENOUGH_BYTES = 1024 * 1024;
+
 /** Rows that are tried again in one go. */
 const MOST_AGAIN = 100;
 
@@ -46,6 +50,11 @@ export class MessageTable {
   /** Bytes of messages that wait to be written. */
   get pendingBytes(): number {
     return this.#changes.bytes;
+  }
+
+  /** Whether so much waits for the commit that it should not wait longer. */
+  get isFull(): boolean {
+    return this.pendingRows >= ENOUGH_ROWS || this.pendingBytes >= ENOUGH_BYTES;
   }
 
   insert(message: Message, author: Author | undefined): void {

@@ -88,6 +88,10 @@ const MIGRATIONS = [
   `CREATE TABLE dead(id INTEGER PRIMARY KEY, reason TEXT NOT NULL);`,
   // Queues that give nothing to consumers.
   "CREATE TABLE paused(queue INTEGER PRIMARY KEY)",
+  // What queues without duplicates have had, in the order of its coming.
+  `CREATE TABLE seen(
+     queue INTEGER NOT NULL, id INTEGER NOT NULL, key BLOB NOT NULL, expires_at INTEGER NOT NULL,
+     PRIMARY KEY(queue, id)) WITHOUT ROWID;`,
 ];
 
 /** Pages that the log takes before what it holds gets its place in the file. */

@@ -22,18 +22,15 @@ import { LaneCounters, type StoredLane } from "./lane_counters.ts";
 import { LaneIds } from "./lane_ids.ts";
 import { type Found, inOrder } from "./message_reader.ts";
 import { LAST_POSITION } from "./message_row.ts";
-import { MessageTable } from "./message_table.ts";
+import { ENOUGH_ROWS, MessageTable } from "./message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
 import { numberOf } from "./schema.ts";
+import { SeenKeys } from "./seen_keys.ts";
 import { Scratch } from "./scratch.ts";
 import { StoredUsers } from "./stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
 
 const SCRATCH_FILE = "scratch.db";
-
-/** Changes, and bytes of messages, that do not wait for company any more. */
-const ENOUGH_ROWS = 2_000;
-const ENOUGH_BYTES = 1024 * 1024;
 
 /** Lanes with changes: each has pages of its own in the file. */
 const ENOUGH_LANES = 500;
@@ -68,6 +65,8 @@ export class Store {
   /** What is dead and has no queue to go to. */
   readonly dead: DeadMessages;
   readonly file: DataFile;
+  /** What queues without duplicates have had. */
+  readonly seen: SeenKeys;
   readonly #messages: MessageTable;
   readonly #lanes: LaneCounters;
   readonly #laneIds: LaneIds;
@@ -94,6 +93,7 @@ export class Store {
     this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
     this.#messages = new MessageTable(database, onDamage);
     this.dead = new DeadMessages(database, this.#onChange);
+    this.seen = new SeenKeys(database, this.#onChange);
     this.#lanes = new LaneCounters(database);
     this.#laneIds = new LaneIds(
       numberOf(database, "SELECT max(id) FROM lane"),
@@ -106,6 +106,7 @@ export class Store {
         changes: this.changes,
         messages: this.#messages,
         dead: this.dead,
+        seen: this.seen,
         lanes: this.#lanes,
         scratch: this.#scratch,
       },
@@ -329,14 +330,15 @@ export class Store {
   /** Whether a commit would write anything. */
   get dirty(): boolean {
     return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty || this.dead.dirty ||
+      this.seen.dirty ||
       (this.#scratch.messages?.dirty ?? false);
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
-    return this.changes.pendingRows >= ENOUGH_ROWS || isEnough(this.#messages) ||
+    return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull ||
       this.#lanes.pendingRows >= ENOUGH_LANES ||
-      (this.#scratch.messages !== undefined && isEnough(this.#scratch.messages));
+      (this.#scratch.messages?.isFull ?? false);
   }
 
   /**
@@ -368,8 +370,4 @@ export class Store {
   sweep(): void {
     this.#writer.sweep((lane) => this.#laneIds.swept(lane));
   }
-}
-
-function isEnough({ pendingRows, pendingBytes }: MessageTable): boolean {
-  return pendingRows >= ENOUGH_ROWS || pendingBytes >= ENOUGH_BYTES;
 }

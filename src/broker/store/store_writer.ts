@@ -9,6 +9,7 @@ import type { DeadMessages } from "./dead_messages.ts";
 import type { DefinitionChanges } from "./definition_changes.ts";
 import type { LaneCounters } from "./lane_counters.ts";
 import type { MessageTable } from "./message_table.ts";
+import type { SeenKeys } from "./seen_keys.ts";
 import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./reserve.ts";
 import { describeStorageError, isDiskFull } from "./schema.ts";
@@ -27,6 +28,7 @@ export interface Parts {
   readonly changes: DefinitionChanges;
   readonly messages: MessageTable;
   readonly dead: DeadMessages;
+  readonly seen: SeenKeys;
   readonly lanes: LaneCounters;
   readonly scratch: Scratch;
   readonly refusals: Refusals;
@@ -109,12 +111,13 @@ export class StoreWriter {
       this.#report(describeStorageError(error));
       return false;
     }
-    const { messages, changes, lanes, dead, refusals } = this.#parts;
+    const { messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
     messages.written();
     changes.written();
     lanes.written();
     dead.written();
+    seen.written();
     this.#lastCommitFailed = false;
     this.#reportState();
     refusals.tell();
@@ -147,7 +150,7 @@ export class StoreWriter {
   }
 
   #writeTransaction(): void {
-    const { file, changes, messages, lanes, dead, refusals } = this.#parts;
+    const { file, changes, messages, lanes, dead, seen, refusals } = this.#parts;
     runTransaction(file.database, refusals, {
       all: () => {
         changes.write();
@@ -160,6 +163,7 @@ export class StoreWriter {
       last: () => {
         lanes.write();
         dead.write();
+        seen.write();
       },
     });
   }

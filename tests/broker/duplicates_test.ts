@@ -1,0 +1,103 @@
+/** What a queue without duplicates has had, it knows after a restart, and after a power cut. */
+import { assert, assertEquals } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { Case } from "../contract/contract.ts";
+import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+
+const QUEUE = { queue: "once", durable: true };
+const ARGUMENTS = { "x-message-deduplication": true, "x-cache-size": 1_000 };
+
+function propertiesOf(key: string) {
+  return { deliveryMode: 2, headers: { "x-deduplication-header": key } };
+}
+
+function publish(channel: PeerChannel, key: string): Promise<void> {
+  return channel.publish({ routingKey: "once" }, key, propertiesOf(key));
+}
+
+/** Publishes all, and waits until they are confirmed. */
+async function publishAll(broker: EmbeddedBroker, keys: readonly string[]): Promise<void> {
+  await using peer = await openPeer(broker.port);
+  const messages = keys.map((key) => ({ body: key, properties: propertiesOf(key) }));
+  await new Case("broker", broker.port)
+    .publish(await peer.open(), { routingKey: "once" }, ...messages);
+}
+
+async function drain(broker: EmbeddedBroker): Promise<string[]> {
+  await using peer = await openPeer(broker.port);
+  return await new Case("broker", broker.port).drain(await peer.open(), "once");
+}
+
+async function declare(broker: EmbeddedBroker): Promise<void> {
+  await using peer = await openPeer(broker.port);
+  await (await peer.open()).call("queue.declare", { ...QUEUE, arguments: ARGUMENTS });
+}
+
+Deno.test("over an orderly restart and a kill the values are remembered, and end with the queue", async () => {
+  await using broker = await startBroker();
+  await declare(broker);
+  await publishAll(broker, ["a", "b"]);
+  assertEquals(await drain(broker), ["a", "b"]);
+  await broker.restart();
+  await publishAll(broker, ["a", "c"]);
+  await broker.kill();
+  await broker.start();
+  await publishAll(broker, ["b", "c", "d"]);
+  assertEquals(await drain(broker), ["c", "d"]);
+  {
+    await using peer = await openPeer(broker.port);
+    await (await peer.open()).call("queue.delete", { queue: "once" });
+  }
+  await declare(broker);
+  await publishAll(broker, ["a"]);
+  assertEquals(await drain(broker), ["a"]);
+  await broker.stop();
+  const database = new DatabaseSync(`${broker.data}/broker.db`, { readOnly: true });
+  assertEquals(database.prepare("SELECT count(*) n FROM seen").get()!["n"], 1);
+  database.close();
+});
+
+Deno.test("killed at any moment, it has every message that is sent again exactly once", async () => {
+  await using broker = await startBroker();
+  await declare(broker);
+  const keys = Array.from({ length: 900 }, (_, i) => `${i}`);
+  for (let round = 0; round < 3; round++) {
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    const mine = keys.slice(0, 300 * (round + 1));
+    // One after the other, so that there are many commits.
+    const sending = (async () => {
+      for (const key of mine) await publish(channel, key);
+    })().catch(() => {});
+    for (let confirmed = 0; confirmed < 100 * round + 50;) {
+      const ack = await channel.expect("basic.ack");
+      confirmed = ack.multiple ? ack.deliveryTag : confirmed + 1;
+    }
+    await broker.kill();
+    await sending;
+    await broker.start();
+  }
+  await publishAll(broker, keys);
+  const bodies = await drain(broker);
+  assertEquals(bodies.toSorted((a, b) => Number(a) - Number(b)), keys);
+});
+
+Deno.test("a duplicate is confirmed when the first one is on disk", async () => {
+  await using broker = await startBroker();
+  await declare(broker);
+  for (let round = 0; round < 5; round++) {
+    await using first = await openPeer(broker.port);
+    await using second = await openPeer(broker.port);
+    const [without, confirmed] = [await first.open(), await second.open()];
+    await confirmed.call("confirm.select");
+    // Without confirms it waits for company.
+    await Promise.all([publish(without, `${round}`), publish(confirmed, `${round}`)]);
+    await confirmed.expect("basic.ack");
+    await broker.kill();
+    await broker.start();
+    assertEquals(await drain(broker), [`${round}`]);
+  }
+  assert(broker.running);
+});
