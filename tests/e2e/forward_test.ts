@@ -155,9 +155,9 @@ brokerTest("a link that comes and goes loses nothing, and sends again in order",
   };
   assertEquals(await ready(), 503);
   proxy.heal();
+  proxy.throttle(300_000, "toServer");
   await worker.waitForLog(/takes tasks again after .*: 3000 tasks wait here/);
   assertEquals(await ready(), 200);
-  proxy.throttle(600_000, "toServer");
   for (const part of [0.2, 0.4, 0.6]) {
     await waitUntil("a part of them", async () => {
       return (await look(there.url, queue)).ready >= part * count;
