@@ -68,6 +68,19 @@ Deno.test("before the login only small frames are taken", async () => {
   await peer.ended();
 });
 
+Deno.test("some heartbeats may come before the login, and not very many", async () => {
+  await using broker = await startHere({ limits: { silenceMs: 1 } });
+  const heartbeat = encodeFrame(FRAME.heartbeat, 0, new Uint8Array());
+  for (const [count, isServed] of [[50, true], [150, false]] as const) {
+    await using peer = await connectPeer(broker.port);
+    await peer.greet();
+    await peer.sendBytes(concat(Array(count).fill(heartbeat)));
+    await peer.login();
+    if (isServed) await peer.channel(0).expect("connection.tune");
+    else await peer.ended();
+  }
+});
+
 Deno.test("who breaks the protocol before it is open hears nothing for a while, then the end", async () => {
   await using patient = await startHere({
     limits: { silenceMs: 3_600_000, handshakeMs: 3_600_000 },

@@ -6,10 +6,16 @@ import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { readCredentials } from "../login/credentials.ts";
 import { CrowdedError } from "../login/fair_queue.ts";
-import { type Field, type Table, tableOf, textOf } from "../wire/fields.ts";
+import { type Table, tableOf, textOf } from "../wire/fields.ts";
 import { FrameError, FrameSource } from "../net/inbox.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
-import { HANDSHAKE_BYTES, HANDSHAKE_FRAME_MAX, type Limits } from "../net/limits.ts";
+import {
+  HANDSHAKE_BYTES,
+  HANDSHAKE_FRAME_MAX,
+  HANDSHAKE_HEARTBEATS,
+  HELD_BYTES,
+  type Limits,
+} from "../net/limits.ts";
 import {
   type Arguments,
   decodeArguments,
@@ -19,6 +25,7 @@ import {
 import { closeQuietly, type Socket } from "../net/socket.ts";
 import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
+import { serverProperties } from "./server_properties.ts";
 import type { LoginAttempt, Users } from "../login/users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 
@@ -108,6 +115,8 @@ class Handshake {
   readonly #connection: Socket;
   readonly #host: HandshakeHost;
   readonly #source: FrameSource;
+  /** That came so far. */
+  #heartbeats = 0;
   /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
   readonly #until: number;
   #capabilities: Table = new Map();
@@ -270,10 +279,11 @@ class Handshake {
   async #hold(ms: number): Promise<{ reading: Promise<boolean> } | undefined> {
     const { promise: waited, resolve } = Promise.withResolvers<void>();
     const over = this.#host.deadlines.after(ms, resolve);
+    const before = this.#source.received;
     try {
       for (;;) {
         this.#source.discard();
-        if (this.#source.received > 4 * HANDSHAKE_BYTES) return void await waited;
+        if (this.#source.received - before > HELD_BYTES) return void await waited;
         const reading = this.#source.fill();
         reading.catch(() => {}); // the socket may be closed under it
         const isPresent = await Promise.race([waited, reading]);
@@ -325,7 +335,7 @@ class Handshake {
     for (;;) {
       while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
       const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
-      if (type === FrameType.heartbeat) continue;
+      if (type === FrameType.heartbeat && this.#heartbeats++ < HANDSHAKE_HEARTBEATS) continue;
       if (type !== FrameType.method || channel !== 0) throw new Unexpected();
       const reader = new ByteReader(bytes, payloadStart, payloadEnd);
       const received = readMethodName(reader);
@@ -347,38 +357,6 @@ function clientOf(properties: Table): Client {
     ...(version === undefined ? {} : { version }),
     ...(name === undefined ? {} : { name }),
   };
-}
-
-function serverProperties(version: string): Table {
-  const capabilities = [
-    "publisher_confirms",
-    "exchange_exchange_bindings",
-    "basic.nack",
-    "consumer_cancel_notify",
-    "connection.blocked",
-    "consumer_priorities",
-    "authentication_failure_close",
-    "per_consumer_qos",
-    "direct_reply_to",
-  ];
-  const texts: [string, string][] = [
-    ["product", "workqueue broker"],
-    ["version", version],
-    ["platform", `Deno ${Deno.version.deno}`],
-    ["information", "An embedded AMQP 0-9-1 broker for one machine"],
-  ];
-  return new Map<string, Field>([
-    ...texts.map(([name, value]): [string, Field] => [name, { type: "longstr", value }]),
-    [
-      "capabilities",
-      {
-        type: "table",
-        value: new Map(
-          capabilities.map((name): [string, Field] => [name, { type: "bool", value: true }]),
-        ),
-      },
-    ],
-  ]);
 }
 
 /** The address of a peer for logs. */

@@ -53,3 +53,9 @@ export const HANDSHAKE_FRAME_MAX = 4_096;
 
 /** Bytes that a client may send before its login is done, heartbeats included. */
 export const HANDSHAKE_BYTES = 65_536;
+
+/** Heartbeats among them: who sends more is no client. */
+export const HANDSHAKE_HEARTBEATS = 100;
+
+/** Bytes of a stranger who is to hear of his end later that are read, to see whether he leaves. */
+export const HELD_BYTES = 16_384;
