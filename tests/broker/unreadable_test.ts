@@ -1,6 +1,8 @@
 /** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
+import { Unreadable } from "../../src/broker/store/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
 import { portOf, startProcess } from "./harness.ts";
 
@@ -125,4 +127,31 @@ Deno.test("what cannot be read for a while comes when it can, and then publisher
   const channel = await peer.open();
   for (const queue of ["small", "large"]) assertEquals(await take(channel, queue), []);
   await peer.close();
+});
+
+Deno.test("what cannot be read is known position by position", () => {
+  const random = new Random(1);
+  const most = 60;
+  for (let round = 0; round < 50; round++) {
+    const unreadable = new Unreadable();
+    const known = new Set<number>();
+    for (let step = 0; step < 30; step++) {
+      const first = 1 + random.below(most);
+      const last = Math.min(most, first + random.below(8));
+      const isBad = random.below(3) > 0;
+      if (isBad) unreadable.add(1, first, last);
+      else unreadable.remove(1, first, last);
+      for (let at = first; at <= last; at++) isBad ? known.add(at) : known.delete(at);
+      const listed = unreadable.of(1).flatMap((range) =>
+        Array.from({ length: range.last - range.first + 1 }, (_, i) => range.first + i)
+      );
+      assertEquals(listed, [...known].sort((one, other) => one - other));
+      assertEquals(unreadable.isEmpty, known.size === 0);
+      const after = random.below(most);
+      let end = after;
+      while (known.has(end + 1)) end++;
+      assertEquals(unreadable.skip(1, after), end);
+      assertEquals(unreadable.next(1, after), Math.min(...[...known].filter((at) => at > after)));
+    }
+  }
 });

@@ -31,15 +31,16 @@ export class Unreadable {
     this.#ranges.set(lane, ranges);
   }
 
-  /** Takes out a whole range, or a part at the beginning of one. */
+  /** Both positions included, wherever they lie in what was added. */
   remove(lane: number, first: number, last: number): void {
-    const ranges = this.of(lane);
-    const at = ranges.findIndex((range) => range.first === first);
-    const range = ranges[at];
-    if (range === undefined) return;
-    if (range.last > last) return void (ranges[at] = { ...range, first: last + 1 });
-    ranges.splice(at, 1);
-    if (ranges.length === 0) this.#ranges.delete(lane);
+    const left = this.of(lane).flatMap((range) => {
+      if (range.last < first || range.first > last) return [range];
+      const before = { ...range, last: first - 1 };
+      const behind = { ...range, first: last + 1 };
+      return [before, behind].filter((part) => part.first <= part.last);
+    });
+    if (left.length === 0) this.#ranges.delete(lane);
+    else this.#ranges.set(lane, left);
   }
 
   of(lane: number): Range[] {
@@ -59,8 +60,9 @@ export class Unreadable {
     return range !== undefined && range.first <= after + 1 ? range.last : after;
   }
 
-  /** The first position behind `after` that cannot be read. */
+  /** The first position behind `after` that cannot be read, or Infinity. */
   next(lane: number, after: number): number {
-    return this.#ranges.get(lane)?.find(({ last }) => last > after)?.first ?? Infinity;
+    const range = this.#ranges.get(lane)?.find(({ last }) => last > after);
+    return range === undefined ? Infinity : Math.max(range.first, after + 1);
   }
 }
