@@ -46,9 +46,9 @@ export class MessageChanges {
   }
 
   remove(message: Message): void {
-    const isWritten = message.row !== Row.pending;
+    const isPending = message.row === Row.pending;
     message.removed();
-    if (!isWritten) {
+    if (isPending) {
       this.#insertedBytes -= message.size;
       return;
     }
