@@ -17,10 +17,10 @@ const PERSISTENT = { deliveryMode: 2 };
 const QUEUES = ["a", "b"];
 
 /** Messages of a queue that are published, and taken, in one go. */
-const BATCH = 50;
+const BATCH = 100;
 
 /** Confirms that a publisher waits for. */
-const WINDOW = 1_000;
+const WINDOW = 2_000;
 
 const IS_COPY = /warn: the data are a copy .* they were checked and are whole/;
 const NOT_WHOLE = /cannot use the data file .*: it was copied while a broker was using it/;
@@ -139,10 +139,10 @@ class Load implements AsyncDisposable {
 
   async #take(): Promise<void> {
     for (let i = 0; i < BATCH; i++) {
-      for (const queue of QUEUES) {
-        await this.#taking.send("basic.get", { queue, noAck: true });
-      }
-      for (const _ of QUEUES) await this.#taking.expectContent("basic.get-ok");
+      for (const queue of QUEUES) await this.#taking.send("basic.get", { queue, noAck: true });
+    }
+    for (let i = 0; i < BATCH * QUEUES.length; i++) {
+      await this.#taking.expectContent("basic.get-ok");
     }
   }
 
@@ -184,6 +184,6 @@ function assertWhole(copy: string, { messages, bytes }: CopiesOptions): void {
 
 if (import.meta.main) {
   const [messages = 1_000_000, number = 6] = Deno.args.map(Number);
-  const verdict = await copies({ messages, bytes: 100, copies: number, say: console.log });
+  const verdict = await copies({ messages, bytes: 500, copies: number, say: console.log });
   console.log(`whole ${verdict.whole}, refused ${verdict.refused}, taken without a word 0`);
 }
