@@ -6,6 +6,7 @@ import { Calls } from "../front/calls.ts";
 import type { Outgoing } from "../front/outgoing.ts";
 import { escapeControls } from "../observe/log.ts";
 import type { TaskAnswer } from "../task/answer.ts";
+import { RecordError } from "../task/record.ts";
 import { type BulkOrder, itemsOf, UNITS } from "./bulk.ts";
 import type { Host } from "./main.ts";
 import { openRejects, type Rejects } from "./rejects.ts";
@@ -112,6 +113,9 @@ class ManyCalls {
     let task: Outgoing | undefined;
     try {
       task = await this.#unlessStopped(Promise.resolve(item.read()));
+      if (task?.publication.properties.replyTo !== undefined) {
+        throw new RecordError("reply_to", "be absent: the answer comes here", "is there");
+      }
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       return await this.#reject(item, new ToolError(error.message, EXIT.badData, { cause: error }));

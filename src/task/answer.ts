@@ -180,6 +180,8 @@ function messageFor(
     body,
     properties: {
       ...properties,
+      // The task is acknowledged after it: what is to keep it must not lose it.
+      deliveryMode: kind === "progress" ? 1 : 2,
       // Of tasks that were sent without one the id has to do.
       correlationId: task.properties.correlationId ?? task.id,
       headers: { [ANSWER_HEADER.kind]: kind, [ANSWER_HEADER.id]: task.id, ...headers },

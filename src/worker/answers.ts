@@ -34,10 +34,18 @@ export interface AnswersOptions {
 export class Answers {
   readonly #options: AnswersOptions;
   readonly #link: PublishingLink;
+  /**
+   * For those that failed on the first one, one at a time: RabbitMQ closes the connection at some
+   * names, and who has waited there pays for it once.
+   */
+  readonly #second: PublishingLink;
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(options: AnswersOptions) {
     this.#options = options;
-    this.#link = new PublishingLink(options.connector, { confirmTimeout: PATIENCE_MS });
+    const { connector } = options;
+    this.#link = new PublishingLink(connector, { confirmTimeout: PATIENCE_MS });
+    this.#second = new PublishingLink(connector, { confirmTimeout: PATIENCE_MS });
   }
 
   /**
@@ -69,15 +77,17 @@ export class Answers {
     return new ProgressReports((progress) => this.#tell(task, { attempt, ...progress }));
   }
 
-  /** Ends the connection. */
-  close(): Promise<void> {
-    return this.#link.close();
+  /** Ends the connections. */
+  async close(): Promise<void> {
+    await Promise.all([this.#link.close(), this.#second.close()]);
   }
 
   async #publish(task: Task, message: AnswerMessage, signal: AbortSignal): Promise<void> {
+    const endsAt = performance.now() + PATIENCE_MS;
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#publishOnce(task, message);
+        if (attempt === 1) return await this.#publishOn(this.#link, task, message);
+        return await this.#publishAlone(task, message, endsAt);
       } catch (error) {
         const again = isPassing(error) || isOfAnother(error);
         if (!again || attempt === TRIES || signal.aborted) throw error;
@@ -86,8 +96,16 @@ export class Answers {
     }
   }
 
-  async #publishOnce(task: Task, message: AnswerMessage): Promise<void> {
-    const { publisher } = await this.#link.open();
+  #publishAlone(task: Task, message: AnswerMessage, endsAt: number): Promise<void> {
+    const publishing = this.#turn.then(async () => {
+      if (performance.now() < endsAt) await this.#publishOn(this.#second, task, message);
+    });
+    this.#turn = publishing.catch(() => {});
+    return publishing;
+  }
+
+  async #publishOn(link: PublishingLink, task: Task, message: AnswerMessage): Promise<void> {
+    const { publisher } = await link.open();
     // A correlation id is sent as the bytes that came.
     await publisher.publish({
       exchange: "",
@@ -101,7 +119,7 @@ export class Answers {
   async #tell(task: Task, progress: TaskProgress): Promise<void> {
     try {
       await deadline(
-        this.#publishOnce(task, progressMessage(task, progress)),
+        this.#publishOn(this.#link, task, progressMessage(task, progress)),
         PATIENCE_MS,
         () => new ConnectionError("late"),
       );

@@ -118,6 +118,13 @@ brokerTest("--wait of many tasks prints a line of JSON for each", async () => {
     bad.stderr,
     /^new_task: line 2: body must be text, and is 7; done: 1, dead: 0, .*--skip 1\n/,
   );
+  const elsewhere = { ...target, stdin: '{"body": "a", "reply_to": "q"}' };
+  const strange = await finish("new_task", ["--wait", "--ndjson"], elsewhere);
+  assertEquals(strange.code, 65);
+  assertMatch(
+    strange.stderr,
+    /^new_task: line 1: reply_to must be absent: the answer comes here, /,
+  );
   // A signal ends the input, and not what is under way.
   await using open = start("new_task", ["--wait", "--lines"], { ...target, stdin: "open" });
   await open.write("x\n");
@@ -151,7 +158,7 @@ brokerTest(
       [...new TextEncoder().encode("<x>\n")],
       [],
     ]);
-    assertEquals(answer?.properties.correlationId, "c");
+    assertEquals([answer?.properties.correlationId, answer?.properties.deliveryMode], ["c", 2]);
   },
 );
 

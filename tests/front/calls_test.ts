@@ -205,3 +205,30 @@ brokerTest(
     await takeAll(url, `${queue}.dead`).then((dead) => assertEquals(dead, []), () => {});
   },
 );
+
+brokerTest(
+  "answers to nonsense names, at which RabbitMQ closes the connection, cost no other",
+  async () => {
+    const queue = uniqueName("calls-nonsense");
+    const replies = uniqueName("replies");
+    await onChannel(url, async (channel) => {
+      await channel.queueDeclare(queue, { durable: true }, { "x-queue-type": "quorum" });
+      await channel.queueDeclare(replies, { durable: true });
+      await channel.confirmSelect();
+      await Promise.all(Array.from({ length: 40 }, (_, i) => {
+        const replyTo = i % 2 ? replies : `amq.rabbitmq.reply-to.AAAA.B${i}`;
+        return channel.basicPublish("", queue, `${i}`, { replyTo, correlationId: `${i}` });
+      }));
+    });
+    await runWorker({
+      ...{ url, queue, exitWhenEmpty: true, concurrency: 40 },
+      handler: (task) => task.text(),
+    });
+    const answers = await takeAll(url, replies);
+    const whose = new Set(answers.map(({ properties }) => Number(properties.correlationId)));
+    assertEquals(
+      [...whose].toSorted((a, b) => a - b),
+      Array.from({ length: 20 }, (_, i) => 2 * i + 1),
+    );
+  },
+);
