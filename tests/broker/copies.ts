@@ -60,10 +60,8 @@ export async function copies(options: CopiesOptions): Promise<Verdict> {
     const moved = load.published - before;
     const started = performance.now();
     await using copied = startProcess(["--data", copy]);
-    const reason = await Promise.race([
-      copied.waitForLog(/ready: /).then(() => undefined),
-      copied.ended().then(({ code, stderr }) => ({ code, stderr })),
-    ]);
+    const reason = await copied.waitForLog(/ready: /)
+      .then(() => undefined, () => copied.ended());
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     if (reason === undefined) {
       assert(copied.stderr.some((line) => IS_COPY.test(line)), "a copy is found out");

@@ -1,5 +1,5 @@
 /** The store under a lane, without a broker around it. */
-import { assertEquals, assertLess } from "@std/assert";
+import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
@@ -125,6 +125,38 @@ function dropTransient(store: Store, lane: Lane): number[] {
   for (const message of gone) store.remove(message);
   return numbers;
 }
+
+Deno.test("rows that cannot be deleted keep no others from being deleted", async () => {
+  await using dir = await tempDir();
+  open(dir.path).close();
+  const change = (sql: string) => {
+    const database = new DatabaseSync(dir.file("broker.db"));
+    database.exec(sql);
+    database.close();
+  };
+  change(
+    `CREATE TRIGGER damage BEFORE DELETE ON message WHEN OLD.id BETWEEN 2 + (1 << 40) AND 2 << 40
+    BEGIN SELECT RAISE(ABORT, 'database disk image is malformed'); END`,
+  );
+  const reasons: (string | undefined)[] = [];
+  const store = new Store({ folder: dir.path, onFailure: (reason) => reasons.push(reason) });
+  const lanes = [1, 2].map((queue) => new Lane(store, NO_MEMORY, queue, 0));
+  assertEquals(lanes[0]!.id, 1);
+  for (const lane of lanes) fill(lane, PURGED_ROWS, (i) => `${i}`);
+  store.commit();
+  for (const lane of lanes) lane.purge();
+  store.commit();
+  // As often as would do, and once more.
+  for (let i = 0; i < 100; i++) store.sweep();
+  assertEquals(reasons[0], "it is damaged");
+  store.close();
+  const database = new DatabaseSync(dir.file("broker.db"));
+  const counts = database.prepare("SELECT id >> 40 lane, count(*) rows FROM message GROUP BY 1");
+  const rows = counts.all().map(({ lane, rows }) => [lane, rows]);
+  assertEquals(rows.map(([lane]) => lane), [1]);
+  assertGreater(rows[0]![1] as number, PURGED_ROWS / 2);
+  database.close();
+});
 
 Deno.test("what was purged before a restart hides nothing that came after it", async () => {
   await using dir = await tempDir();

@@ -23,6 +23,8 @@ export class Discards {
   readonly #deleteSome: StatementSync;
   /** Ranges whose rows are not all deleted, in order. */
   readonly #ranges = new Set<Range>();
+  /** Those of them that could not be deleted. */
+  readonly #failed = new WeakSet<Range>();
   readonly #rangesOf = new Map<number, Set<Range>>();
   /** Rows to delete in {@link SWEEP_MS}: those of large messages take longer. */
   #sweepRows = 500;
@@ -70,6 +72,20 @@ export class Discards {
     return others.size === 0 && this.#rangesOf.delete(range.lane);
   }
 
+  /** @returns how many rows were deleted, `most` at most */
+  #delete(range: Range, most: number): number {
+    const { lane, first, last } = range;
+    try {
+      return Number(this.#deleteSome.run(lane, first, lane, last, most).changes);
+    } catch (error) {
+      // The others come before it the next time.
+      this.#failed.add(range);
+      this.#ranges.delete(range);
+      this.#ranges.add(range);
+      throw error;
+    }
+  }
+
   /**
    * Deletes some of the rows, in a transaction of its own.
    * @param unwritten ranges that no commit has written
@@ -82,8 +98,10 @@ export class Discards {
     this.#database.exec("BEGIN IMMEDIATE");
     for (const range of this.#ranges) {
       if (left <= 0 || unwritten.has(range)) break;
+      // It may undo what is done.
+      if (left < this.#sweepRows && this.#failed.has(range)) break;
       const { lane, first, last } = range;
-      const changes = Number(this.#deleteSome.run(lane, first, lane, last, left).changes);
+      const changes = this.#delete(range, left);
       const isLast = changes < left;
       // A range without rows is work too.
       left -= changes + 1;
