@@ -64,6 +64,9 @@ const FIRST_LOOK_MS = 200;
 const LETTERS_MS = 5;
 const LAST_LETTERS_MS = 500;
 
+/** Milliseconds until they get such time again, when it was not enough: many queues may go at once. */
+const LETTERS_PAUSE_MS = 50;
+
 /** Milliseconds between two looks at the machine's clock. */
 const CLOCK_MS = 1_000;
 
@@ -102,6 +105,8 @@ export class Broker implements QueueHost<Queue> {
   readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
   #nextSessionId = 1;
+  /** When dead letters that are in the way may be given time again; by `performance.now`. */
+  #lettersFrom = 0;
   #stopping = false;
   #onLastGone: (() => void) | undefined;
   readonly #sweeper: Sweeper;
@@ -324,7 +329,9 @@ export class Broker implements QueueHost<Queue> {
   }
 
   sendDeadLetters(): void {
-    this.scheduler.rush(this.#deadLetters, LETTERS_MS);
+    if (performance.now() < this.#lettersFrom) return;
+    const isDone = this.scheduler.rush(this.#deadLetters, LETTERS_MS);
+    if (!isDone) this.#lettersFrom = performance.now() + LETTERS_PAUSE_MS;
   }
 
   #sendLetters(): void {

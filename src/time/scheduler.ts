@@ -102,15 +102,21 @@ export class Scheduler implements Slice {
     this.#arm();
   }
 
-  /** Does as much of a work as fits into some milliseconds, now. */
-  rush(work: Work, ms: number): void {
+  /**
+   * Does as much of a work as fits into some milliseconds, now.
+   * @returns whether it is done
+   */
+  rush(work: Work, ms: number): boolean {
     const end = performance.now() + ms;
     const slice = {
       get isOver(): boolean {
         return performance.now() >= end;
       },
     };
-    while (work.work(slice) && !slice.isOver);
+    for (;;) {
+      if (!work.work(slice)) return true;
+      if (slice.isOver) return false;
+    }
   }
 
   /** @returns whether there is more */

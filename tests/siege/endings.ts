@@ -144,6 +144,34 @@ const BINDINGS_DELETED: Attack = {
   },
 };
 
+const EXCLUSIVE_QUEUES: Attack = {
+  name: "a connection with 10,000 queues ends while letters die",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < 10; n++) {
+      const args = { "x-max-length": 0, "x-dead-letter-exchange": "all" };
+      await channel.call("queue.declare", { queue: `d${n}`, arguments: args });
+      await channel.call("queue.bind", { queue: `d${n}`, exchange: "all" });
+    }
+    const count = siege.size(10_000, 1_000);
+    const attacker = await siege.attacker();
+    const declares = Array.from({ length: count }, (_, n) => {
+      return method(1, "queue.declare", { queue: `e${n}`, exclusive: true, noWait: true });
+    });
+    await attacker.send(method(1, "channel.open"), ...declares);
+    const before = attacker.received;
+    await attacker.send(method(1, "basic.qos", { prefetchCount: 1 }));
+    while (attacker.received === before) await pause(20);
+    siege.begin();
+    await pause(500);
+    await channel.publish({ exchange: "all" }, "x");
+    await pause(100);
+    attacker.close();
+    await siege.over;
+  },
+};
+
 const CONSUMERS_DELETED: Attack = {
   name: "a queue with 40,000 consumers is deleted",
   async run(siege) {
@@ -175,4 +203,5 @@ export const ENDINGS: readonly Attack[] = [
   LARGEST_TRANSACTIONS,
   BINDINGS_DELETED,
   CONSUMERS_DELETED,
+  EXCLUSIVE_QUEUES,
 ];
