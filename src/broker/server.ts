@@ -366,7 +366,7 @@ export class Broker implements QueueHost<Queue> {
     await this.#whenDisconnected();
     this.scheduler.stop();
     this.scheduler.rush(this.#deadLetters, LAST_LETTERS_MS);
-    this.#groupCommit.stop();
+    await this.#groupCommit.stop();
     this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();

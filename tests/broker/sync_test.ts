@@ -3,10 +3,11 @@ import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { type Arguments, encodeMethod } from "../support/methods.ts";
 import { run, spawn } from "../support/process.ts";
 import { openPeer } from "../support/protocol_peer.ts";
-import { tempDir } from "../support/temp.ts";
+import { slowSync, slowSyncMissing } from "../support/slow_sync.ts";
+import { type TempDir, tempDir } from "../support/temp.ts";
 import type { ChannelHost } from "../../src/broker/channel/host.ts";
 import { PROMISE_NAMES, type PromiseName } from "../../src/broker/wire/methods.ts";
-import { brokerCommand, portOf } from "./harness.ts";
+import { brokerCommand, portOf, startProcess } from "./harness.ts";
 
 const straceMissing = await run("strace", { args: ["-V"] })
   .then(({ code }) => code === 0 ? undefined : "strace does not work here")
@@ -16,13 +17,40 @@ const straceMissing = await run("strace", { args: ["-V"] })
 const ACK = String.raw`\1\0\1\0\0\0\r\0<\0P`;
 const COMMIT_OK = String.raw`\1\0\1\0\0\0\4\0Z\0\25`;
 
+/** A call of the kernel in a trace: the lines where it begins and where it has returned 0. */
+interface Sync {
+  begin: number;
+  end: number;
+}
+
+/** What was synced of a file, whichever descriptor and thread it was. @param file as strace prints it */
+function syncsOf(trace: string[], file: string): Sync[] {
+  const descriptors = new Set<string>();
+  const underWay = new Map<string, number>();
+  const syncs: Sync[] = [];
+  for (const [at, line] of trace.entries()) {
+    // Another thread syncs a duplicate of the descriptor.
+    const [, original, opened] = line.match(/ (?:openat|fcntl)\((\w+),.* = (\d+)$/) ?? [];
+    const isOurs = line.includes(file) || descriptors.has(original!);
+    if (opened !== undefined) descriptors[isOurs ? "add" : "delete"](opened);
+    const thread = line.slice(0, line.indexOf(" "));
+    const descriptor = line.match(/ f(?:data)?sync\((\d+)/)?.[1];
+    if (descriptor !== undefined && descriptors.has(descriptor)) underWay.set(thread, at);
+    const begin = underWay.get(thread);
+    if (begin === undefined || !/sync(\(| resumed).* = 0$/.test(line)) continue;
+    syncs.push({ begin, end: at });
+    underWay.delete(thread);
+  }
+  return syncs;
+}
+
 Deno.test({
   name: "a confirm and a commit-ok come after the sync" +
     (straceMissing ? ` (ignored: ${straceMissing})` : ""),
   ignore: straceMissing !== undefined,
   async fn() {
     await using dir = await tempDir();
-    const calls = "trace=openat,pwrite64,fsync,fdatasync,sendto,write,writev,sendmsg";
+    const calls = "trace=openat,fcntl,pwrite64,fsync,fdatasync,sendto,write,writev,sendmsg";
     await using broker = spawn("strace", {
       args: [
         ...["-f", "-s", "5000", "-e", calls, "-o", dir.file("trace")],
@@ -53,12 +81,9 @@ Deno.test({
     for (const [needle, answer] of [["needle one", ACK], ["needle two", COMMIT_OK]] as const) {
       const write = trace.findIndex((line) => line.includes("pwrite64") && line.includes(needle));
       assertGreater(write, 0, `${needle} was never written`);
-      const file = trace[write]!.match(/pwrite64\((\d+),/)![1];
-      const sync = trace.findIndex((line, i) =>
-        i > write && new RegExp(`f(data)?sync\\(${file}`).test(line)
-      );
+      const sync = syncsOf(trace, "/broker.db-wal").find(({ begin }) => begin > write);
       const told = trace.findIndex((line) => line.includes(answer));
-      assert(write < sync && sync < told, `written ${write}, synced ${sync}, told ${told}`);
+      assert(sync !== undefined && sync.end < told, `written ${write}, told ${told}`);
     }
   },
 });
@@ -86,65 +111,129 @@ function hex(bytes: Uint8Array | string): string {
   return [...octets].map((octet) => `\\x${octet.toString(16).padStart(2, "0")}`).join("");
 }
 
-Deno.test({
-  name: "every answer that promises something durable comes after the sync, counted by method" +
-    (straceMissing ? ` (ignored: ${straceMissing})` : ""),
-  ignore: straceMissing !== undefined,
-  async fn() {
-    await using dir = await tempDir();
-    const calls = "trace=openat,pwrite64,fsync,fdatasync,recvfrom,read,sendto,write,writev,sendmsg";
-    await using broker = spawn("strace", {
-      args: [
-        ...["-f", "-xx", "-s", "5000", "-e", calls, "-o", dir.file("trace")],
-        ...brokerCommand(["--port", "0", "--data", dir.file("data")]),
-      ],
-    });
-    await using peer = await openPeer(await portOf(broker));
-    const channel = await peer.open();
-    const confirming = await peer.open(2);
-    await confirming.call("confirm.select");
-    const transacting = await peer.open(3);
-    await transacting.call("tx.select");
-    for (const [answer, args] of ASKED) {
-      if (answer === "basic.ack") {
-        await confirming.publish({ routingKey: "tasks" }, "one", { deliveryMode: 2 });
-        await confirming.expect(answer);
-      } else if (answer === "tx.commit-ok") {
-        await transacting.publish({ routingKey: "tasks" }, "two", { deliveryMode: 2 });
-        await transacting.call("tx.commit");
-      } else {
-        await channel.call(answer.slice(0, -"-ok".length), args);
-      }
+/** @param env of the broker */
+async function assertSyncedBefore(dir: TempDir, env: Record<string, string>): Promise<void> {
+  const calls =
+    "trace=openat,fcntl,pwrite64,fsync,fdatasync,recvfrom,read,sendto,write,writev,sendmsg";
+  await using broker = spawn("strace", {
+    env,
+    args: [
+      ...["-f", "-xx", "-s", "5000", "-e", calls, "-o", dir.file("trace")],
+      ...brokerCommand(["--port", "0", "--data", dir.file("data")]),
+    ],
+  });
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  const confirming = await peer.open(2);
+  await confirming.call("confirm.select");
+  const transacting = await peer.open(3);
+  await transacting.call("tx.select");
+  for (const [answer, args] of ASKED) {
+    if (answer === "basic.ack") {
+      await confirming.publish({ routingKey: "tasks" }, "one", { deliveryMode: 2 });
+      await confirming.expect(answer);
+    } else if (answer === "tx.commit-ok") {
+      await transacting.publish({ routingKey: "tasks" }, "two", { deliveryMode: 2 });
+      await transacting.call("tx.commit");
+    } else {
+      await channel.call(answer.slice(0, -"-ok".length), args);
     }
-    await peer.close();
-    Deno.kill(parseInt(await Deno.readTextFile(dir.file("trace"))), "SIGTERM");
-    assertEquals((await broker.ended()).code, 0);
+  }
+  await peer.close();
+  Deno.kill(parseInt(await Deno.readTextFile(dir.file("trace"))), "SIGTERM");
+  assertEquals((await broker.ended()).code, 0);
 
-    const trace = (await Deno.readTextFile(dir.file("trace"))).split("\n");
-    const log = trace.find((line) => line.includes(hex("/broker.db-wal")))?.match(/= (\d+)$/)?.[1];
-    assert(log !== undefined, "the write-ahead log was never opened");
-    const synced: Record<string, number> = {};
-    let from = 0;
-    for (const [answer] of ASKED) {
-      const ids = hex(encodeMethod(answer).subarray(0, 4));
-      const told = trace.findIndex((line, index) =>
-        index >= from && /(sendto|write|writev|sendmsg)\(/.test(line) && line.includes(ids)
-      );
-      assertGreater(told, 0, `${answer} was never sent`);
-      const before = trace.slice(from, told);
-      const written = before.findLastIndex((line) => line.includes(`pwrite64(${log},`));
-      const sync = before.findLastIndex((line) =>
-        new RegExp(`f(data)?sync\\(${log}\\b`).test(line)
-      );
-      assertGreater(written, 0, `${answer} was sent and nothing written before it`);
-      assertGreater(sync, written, `${answer} was sent before what was written was synced`);
-      synced[answer] = (synced[answer] ?? 0) + 1;
-      from = told + 1;
-    }
-    const expected = Object.fromEntries(PROMISE_NAMES.map((name) => [name, 1]));
-    assertEquals(synced, { ...expected, "exchange.declare-ok": 2, "exchange.delete-ok": 2 });
-  },
-});
+  const trace = (await Deno.readTextFile(dir.file("trace"))).split("\n");
+  const log = trace.find((line) => line.includes(hex("/broker.db-wal")))?.match(/= (\d+)$/)?.[1];
+  assert(log !== undefined, "the write-ahead log was never opened");
+  const syncs = syncsOf(trace, hex("/broker.db-wal"));
+  const synced: Record<string, number> = {};
+  let from = 0;
+  for (const [answer] of ASKED) {
+    const ids = hex(encodeMethod(answer).subarray(0, 4));
+    const told = trace.findIndex((line, index) =>
+      index >= from && /(sendto|write|writev|sendmsg)\(/.test(line) && line.includes(ids)
+    );
+    assertGreater(told, 0, `${answer} was never sent`);
+    const before = trace.slice(from, told);
+    const written = before.findLastIndex((line) => line.includes(`pwrite64(${log},`));
+    assertGreater(written, 0, `${answer} was sent and nothing written before it`);
+    const isSynced = syncs.some(({ begin, end }) => begin > from + written && end < told);
+    assert(isSynced, `${answer} was sent before what was written was synced`);
+    synced[answer] = (synced[answer] ?? 0) + 1;
+    from = told + 1;
+  }
+  const expected = Object.fromEntries(PROMISE_NAMES.map((name) => [name, 1]));
+  assertEquals(synced, { ...expected, "exchange.declare-ok": 2, "exchange.delete-ok": 2 });
+}
+
+const SLOW_MS = 5;
+
+for (const ms of [0, SLOW_MS]) {
+  const missing = straceMissing ?? (ms > 0 ? slowSyncMissing : undefined);
+  Deno.test({
+    name: "every answer that promises something durable comes after the sync, counted by method" +
+      (ms > 0 ? ", and on a slow disk" : "") + (missing ? ` (ignored: ${missing})` : ""),
+    ignore: missing !== undefined,
+    async fn() {
+      await using dir = await tempDir();
+      await assertSyncedBefore(dir, ms > 0 ? await slowSync(dir.path, ms) : {});
+    },
+  });
+}
+
+for (const ms of [0, SLOW_MS]) {
+  Deno.test({
+    name: "what a failed sync was for is never confirmed, nor what comes after it" +
+      (ms > 0 ? ", on a slow disk" : "") +
+      (slowSyncMissing ? ` (ignored: ${slowSyncMissing})` : ""),
+    ignore: slowSyncMissing !== undefined,
+    async fn() {
+      await using dir = await tempDir();
+      const env = await slowSync(dir.path, ms);
+      const args = ["--data", dir.file("data")];
+      const PERSISTENT = { deliveryMode: 2 };
+      {
+        await using broker = startProcess(args, { env });
+        await using peer = await openPeer(await portOf(broker));
+        await using other = await openPeer(await portOf(broker));
+        const channel = await peer.open();
+        await channel.call("queue.declare", { queue: "tasks", durable: true });
+        await channel.call("confirm.select");
+        const elsewhere = await other.open();
+        await elsewhere.call("confirm.select");
+        // Slow enough by now to be known as slow.
+        for (let i = 0; i < 5; i++) {
+          await channel.publish({ routingKey: "tasks" }, "safe", PERSISTENT);
+          await channel.expect("basic.ack");
+        }
+        await Deno.writeTextFile(dir.file("fails"), "");
+        await channel.publish({ routingKey: "tasks" }, "lost", PERSISTENT);
+        await peer.channel(0).expectClose(541, /the disk has failed/);
+        await elsewhere.publish({ routingKey: "tasks" }, "after", PERSISTENT);
+        const { reason } = await other.channel(0).expect("connection.blocked");
+        assertMatch(reason, /did not get to the disk .*the broker has to be started again/);
+        assertEquals(elsewhere.unread, 0);
+        broker.kill("SIGKILL");
+        await broker.ended();
+      }
+      await using broker = startProcess(args);
+      await using peer = await openPeer(await portOf(broker));
+      const channel = await peer.open();
+      await channel.call("confirm.select");
+      await channel.publish({ routingKey: "tasks" }, "again", PERSISTENT);
+      await channel.expect("basic.ack");
+      const { messageCount } = await channel.call("queue.declare", {
+        queue: "tasks",
+        passive: true,
+      });
+      assertGreater(messageCount, 5);
+      await peer.close();
+      broker.kill();
+      assertEquals((await broker.ended()).code, 0);
+    },
+  });
+}
 
 Deno.test("what promises something durable cannot be sent without waiting for the commit", () => {
   function neverRun(host: ChannelHost): void {

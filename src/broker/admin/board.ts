@@ -290,7 +290,7 @@ export class Board implements Disposable {
   /** What was changed so far is on disk. */
   async #committed(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#inside.groupCommit.confirm({ confirm: resolve });
+    this.#inside.groupCommit.whenSafe(resolve);
     const timer = setTimeout(
       () => reject(new Refusal("unavailable", NOT_ON_DISK)),
       COMMIT_MS,

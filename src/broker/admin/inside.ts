@@ -13,7 +13,7 @@ export interface Inside {
   readonly vhosts: ReadonlyMap<string, VirtualHost>;
   readonly sessions: ReadonlySet<Session>;
   readonly store: Pick<Store, "changes" | "isFailing" | "dirty" | "durable">;
-  readonly groupCommit: Pick<GroupCommit, "confirm" | "onCommit">;
+  readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
   readonly alarms: Pick<Alarms, "reason" | "free">;

@@ -10,8 +10,8 @@ export interface HeartbeatSession {
   readonly deadlines: Deadlines;
   /** It is held back: nobody reads what it sends. */
   readonly isWaiting: boolean;
-  /** Whether something waits in the outbox that is only true once it is on disk. */
-  readonly needsCommit: boolean;
+  /** Sends what is in the outbox, unless it waits for the disk. */
+  flush(): void;
   /** The client gives no sign of life any more. Called at most once. */
   abandon(reason: string): void;
 }
@@ -57,7 +57,7 @@ export class Heartbeat {
       outbox.trim();
       outbox.frames.heartbeat();
       // Not with the turn: a heartbeat says that we live, even while the disk makes us wait.
-      if (!this.#session.needsCommit) outbox.flush();
+      this.#session.flush();
     }
     this.#arm();
   }

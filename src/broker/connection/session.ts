@@ -66,8 +66,10 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
   readonly qosForChannel: boolean;
-  /** An answer in the outbox is only true once it is on disk. */
+  /** An answer in the outbox is only true with the next commit. */
   needsCommit = false;
+  /** Commits that answers in the outbox depend on, and that are not on disk yet. */
+  #unsynced = 0;
 
   readonly #host: SessionHost;
   /** When it began, in milliseconds since the epoch. */
@@ -287,8 +289,19 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   }
 
   flush(): void {
+    if (!this.needsCommit && this.#unsynced === 0) this.outbox.flush();
+  }
+
+  committed(): (isSafe: boolean) => void {
     this.needsCommit = false;
-    this.outbox.flush();
+    this.#unsynced++;
+    const { end } = this.outbox;
+    return (isSafe) => {
+      this.#unsynced--;
+      if (!isSafe) return this.unstored("the disk has failed");
+      this.outbox.flushTo(end);
+      this.flush();
+    };
   }
 
   hasRoomForReply(bytes: number): boolean {

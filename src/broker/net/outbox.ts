@@ -41,6 +41,8 @@ export class Outbox {
   /** How many parts, and how many bytes of the frames behind them, may be sent. */
   #clearedParts = 0;
   #clearedBytes = 0;
+  /** Bytes that were taken to be sent, ever. */
+  #taken = 0;
   #isSending = false;
   /** Somebody waits for room. */
   #holdsBack = false;
@@ -111,15 +113,39 @@ export class Outbox {
   flush(): void {
     this.#clearedParts = this.#parts.length;
     this.#clearedBytes = this.frames.length;
+    this.#start();
+  }
+
+  #start(): void {
     if (this.#isSending || this.#closed || this.isEmpty) return;
     this.#send().catch(() => this.close());
+  }
+
+  /** How much was written so far, for {@link flushTo}. */
+  get end(): number {
+    return this.#taken + this.#partBytes + this.frames.length;
+  }
+
+  /** Sends what was written before an {@link end}, except what it is mixed with. */
+  flushTo(end: number): void {
+    let left = end - this.#taken;
+    let parts = 0;
+    for (const part of this.#parts) {
+      const length = lengthOf(part);
+      if (length > left) break;
+      left -= length;
+      parts++;
+    }
+    if (parts === this.#parts.length) this.#clearedBytes = Math.max(this.#clearedBytes, left);
+    this.#clearedParts = Math.max(this.#clearedParts, parts);
+    this.#start();
   }
 
   /** Forgets what was written since then. */
   takeBack(): void {
     const parts = this.#parts.splice(this.#clearedParts);
     for (const part of parts) {
-      this.#partBytes -= part instanceof FrameWriter ? part.length : part.body.length;
+      this.#partBytes -= lengthOf(part);
     }
     // What is left of the frames was written behind these parts.
     this.frames.length = parts.length > 0 ? 0 : this.#clearedBytes;
@@ -147,7 +173,9 @@ export class Outbox {
     if (this.#clearedParts > 0) {
       this.#clearedParts--;
       const part = this.#parts.shift()!;
-      this.#partBytes -= part instanceof FrameWriter ? part.length : part.body.length;
+      const length = lengthOf(part);
+      this.#partBytes -= length;
+      this.#taken += length;
       return part;
     }
     if (this.#clearedBytes === 0) return undefined;
@@ -157,6 +185,7 @@ export class Outbox {
     // What is not cleared stays behind.
     this.frames.append(part.bytes.subarray(this.#clearedBytes, part.length));
     part.length = this.#clearedBytes;
+    this.#taken += this.#clearedBytes;
     this.#clearedBytes = 0;
     return part;
   }
@@ -222,4 +251,9 @@ export class Outbox {
     // Whoever waits for room, and does not read meanwhile, has to see the end.
     this.#onDrained();
   }
+}
+
+/** Bytes as they are counted while they wait. */
+function lengthOf(part: FrameWriter | LargeBody): number {
+  return part instanceof FrameWriter ? part.length : part.body.length;
 }

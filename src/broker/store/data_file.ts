@@ -2,7 +2,15 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { findDamage, InUse } from "./copied_data.ts";
-import { MOST_LOG_PAGES, numberOf, openDatabase, PAGE_BYTES, StorageError } from "./schema.ts";
+import { LogSync } from "./log_sync.ts";
+import {
+  MOST_LOG_PAGES,
+  numberOf,
+  openDatabase,
+  PAGE_BYTES,
+  sizeOf,
+  StorageError,
+} from "./schema.ts";
 import { EXIT } from "../../errors.ts";
 
 export const DATA_FILE = "broker.db";
@@ -16,6 +24,7 @@ const openFiles = new Set<string>();
 
 export class DataFile {
   readonly database: DatabaseSync;
+  readonly log: LogSync;
   readonly #folder: string | undefined;
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
@@ -32,10 +41,14 @@ export class DataFile {
     const path = this.pathOf(DATA_FILE);
     // Before it is opened: closing a file ends the locks that this process has on it.
     this.#refuseOpen(path);
+    const isLeft = this.isOnDisk && sizeOf(`${path}-wal`) > 0;
     this.database = openDatabase(path);
     try {
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
+      this.log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
+      // A former process may have been killed before its last commits were on disk.
+      if (isLeft && !this.emptyLog("TRUNCATE")) this.log.syncNow();
     } catch (error) {
       this.database.close();
       throw error;
@@ -131,6 +144,7 @@ export class DataFile {
       // The mark stays: the next start finds the same file.
     }
     this.database.close();
+    this.log.close();
     if (this.#inode !== undefined) openFiles.delete(this.#inode);
   }
 

@@ -2,6 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
+import type { LogSync } from "./log_sync.ts";
 import type { Attempt, Author } from "./refusals.ts";
 import { bytesOf } from "./stored_text.ts";
 
@@ -38,11 +39,13 @@ export class DefinitionChanges {
   author: Author | undefined;
   /** Statements that wait for the commit, in order. */
   #changes: Change[] = [];
-  /** What they are about. */
-  #unsaved = new Set<string>();
+  readonly #log: LogSync;
+  /** What they are about, and what is written and not on disk yet, with the number of its commit. */
+  readonly #unsaved = new Map<string, number>();
 
-  constructor(database: DatabaseSync, hooks: DefinitionChangesHooks) {
+  constructor(database: DatabaseSync, log: LogSync, hooks: DefinitionChangesHooks) {
     this.#database = database;
+    this.#log = log;
     this.#hooks = hooks;
   }
 
@@ -58,12 +61,13 @@ export class DefinitionChanges {
 
   /** Whether a queue, an exchange or what binds two of them is on disk as it is in memory. */
   isSaved(vhost: string, subject: Subject): boolean {
-    return !this.#unsaved.has(keyOf(vhost, subject));
+    const commit = this.#unsaved.get(keyOf(vhost, subject));
+    return commit === undefined || commit <= this.#log.synced;
   }
 
   /** Runs a statement with the next commit. */
   #change(vhost: string, subject: Subject, sql: string, values: Value[]): void {
-    this.#unsaved.add(keyOf(vhost, subject));
+    this.#unsaved.set(keyOf(vhost, subject), this.#log.written + 1);
     this.#changes.push({ sql, values, vhost, subject, author: this.author });
     this.#hooks.onChange();
   }
@@ -95,10 +99,12 @@ export class DefinitionChanges {
     });
   }
 
-  /** The changes are on disk: forget them. */
+  /** The changes are written: forget them. */
   written(): void {
     this.#changes = [];
-    this.#unsaved.clear();
+    for (const [key, commit] of this.#unsaved) {
+      if (commit <= this.#log.synced) this.#unsaved.delete(key);
+    }
   }
 
   addExchange(exchange: StoredExchange): void {

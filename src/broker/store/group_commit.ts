@@ -1,6 +1,8 @@
 /**
  * Group commit: everything that the connections asked for in one turn of the event loop becomes one
- * commit of the store. Nothing leaves the process before what it depends on is on disk.
+ * commit of the store. It is written at once and then synced to the disk, while turns go on; what
+ * they change meanwhile is the next commit. Nothing leaves the process before what it depends on is
+ * on disk.
  */
 
 import type { Author } from "./refusals.ts";
@@ -8,14 +10,18 @@ import type { Store } from "./store.ts";
 
 /** A channel with publishes to confirm. */
 export interface Confirming {
+  /** The commit is written: the answer may be, too. It leaves when the commit is on disk. */
   confirm(): void;
 }
 
 /** A connection with frames to send. */
 export interface Flushing {
-  /** Whether an answer that waits there is only true once it is on disk. */
+  /** Whether an answer that waits there is only true with the next commit. */
   readonly needsCommit: boolean;
+  /** Sends what waits for no disk. */
   flush(): void;
+  /** The commit is written. @returns sends what waits for it, once it is known to be on disk */
+  committed(): (isSafe: boolean) => void;
 }
 
 /** Work that belongs to a commit and is done right before it. */
@@ -39,12 +45,21 @@ const DELIVERED_MS = 200;
 export class GroupCommit {
   readonly #store: Store;
   readonly #beforeCommit: BeforeCommit;
-  /** Told how many milliseconds a commit took, whether it is on disk or not. */
+  /** Told how many milliseconds it took until a commit was on disk. */
   onCommit: ((ms: number) => void) | undefined;
   /** The end of this turn is scheduled. */
   #scheduled = false;
   #confirming = new Set<Confirming>();
+  /** To be told when the next commit is on disk. */
+  #askers: (() => void)[] = [];
   #flushing = new Set<Flushing>();
+  /** Told whether a commit is on disk that is written, and waits for the next sync. */
+  #unsynced: ((isSafe: boolean) => void)[] = [];
+  /** The syncs that are under way. */
+  readonly #syncing = new Set<Promise<void>>();
+  /** A commit waits for its time. */
+  #isNextDue = false;
+  #paceTimer: ReturnType<typeof setTimeout> | undefined;
   /** Set by a commit that failed: no turn ends in a commit before it fires. */
   #retry: ReturnType<typeof setTimeout> | undefined;
   #lazyTimer: ReturnType<typeof setTimeout> | undefined;
@@ -74,20 +89,26 @@ export class GroupCommit {
     this.schedule();
   }
 
+  /** Tells somebody who writes to no connection when the commit is on disk. */
+  whenSafe(tell: () => void): void {
+    this.#askers.push(tell);
+    this.schedule();
+  }
+
   /** Sends the frames of a connection after the commit. */
   flush(connection: Flushing): void {
     this.#flushing.add(connection);
     this.schedule();
   }
 
-  /** Commits if anybody waits for it, confirms, sends. */
+  /** Sends what waits for nothing, and commits if anybody waits for it. */
   endTurn(): void {
     this.#scheduled = false;
     this.#beforeCommit.run();
     // Deliveries do not wait for the disk: consumers work on them meanwhile.
-    this.#flushAll(false);
+    this.#flushAll();
     if (this.#retry !== undefined) return;
-    const isAwaited = this.#confirming.size > 0 || this.#flushing.size > 0;
+    const isAwaited = this.#confirming.size + this.#flushing.size + this.#askers.length > 0;
     if (isAwaited || this.#store.isFull) this.#commit();
     else if (this.#store.dirty) this.#waitForCompany();
     if (this.#store.hasDelivered) {
@@ -104,19 +125,23 @@ export class GroupCommit {
   #commit(): void {
     clearTimeout(this.#lazyTimer);
     this.#lazyTimer = undefined;
+    if (this.#mustWait()) return;
     // A timer may come in the middle of a turn.
     this.#beforeCommit.run();
     const start = performance.now();
-    const safe = this.#store.commit();
-    this.onCommit?.(performance.now() - start);
-    if (safe) {
-      const confirming = this.#confirming;
-      this.#confirming = new Set();
-      for (const channel of confirming) channel.confirm();
-    } else {
-      this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
-    }
-    this.#flushAll(safe);
+    if (this.#store.commit()) this.#written(start);
+    else this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
+    this.#sync();
+    this.#flushAll();
+  }
+
+  /** What comes while syncs are under way goes together for a while, unless it becomes too much. */
+  #mustWait(): boolean {
+    clearTimeout(this.#paceTimer);
+    const ms = this.#store.syncPause;
+    this.#isNextDue = ms > 0 && !this.#store.isFull;
+    if (this.#isNextDue && ms < Infinity) this.#paceTimer = setTimeout(() => this.#commit(), ms);
+    return this.#isNextDue;
   }
 
   #tryAgain(): void {
@@ -130,21 +155,53 @@ export class GroupCommit {
     this.#commit();
   }
 
-  /** @param safe whether all is on disk that answers may depend on */
-  #flushAll(safe: boolean): void {
-    const flushing = this.#flushing;
-    this.#flushing = new Set();
-    for (const connection of flushing) {
-      if (safe || !connection.needsCommit) connection.flush();
-      else this.#flushing.add(connection);
+  /** Answers are written now, and leave when their commit is on disk. @param start of the commit */
+  #written(start: number): void {
+    const confirming = this.#confirming;
+    this.#confirming = new Set();
+    for (const channel of confirming) channel.confirm();
+    for (const connection of this.#flushing) {
+      if (connection.needsCommit) this.#unsynced.push(connection.committed());
+    }
+    const askers = this.#askers;
+    this.#askers = [];
+    this.#unsynced.push((isSafe) => {
+      if (isSafe) { for (const tell of askers) tell(); }
+      this.onCommit?.(performance.now() - start);
+    });
+  }
+
+  #sync(): void {
+    if (this.#store.syncPause === Infinity) return;
+    const waiting = this.#unsynced;
+    this.#unsynced = [];
+    const done = this.#store.sync();
+    if (done === undefined) return waiting.forEach((tell) => tell(true));
+    const syncing = done.then((isSafe) => {
+      this.#syncing.delete(syncing);
+      for (const tell of waiting) tell(isSafe);
+      if (this.#isNextDue) this.#commit();
+      else if (this.#unsynced.length > 0) this.#sync();
+    });
+    this.#syncing.add(syncing);
+  }
+
+  /** Those that wait for no commit. */
+  #flushAll(): void {
+    for (const connection of this.#flushing) {
+      if (connection.needsCommit) continue;
+      this.#flushing.delete(connection);
+      connection.flush();
     }
   }
 
-  /** The last commit, whoever waits for it. */
-  stop(): void {
+  /** The last commit, whoever waits for it. Resolves when it is on disk, or cannot be. */
+  async stop(): Promise<void> {
     this.#store.forceDelivered();
     this.#commit();
+    while (this.#syncing.size > 0) await Promise.all(this.#syncing);
     this.#stopped = true;
+    clearTimeout(this.#paceTimer);
     clearTimeout(this.#retry);
     clearTimeout(this.#lazyTimer);
     clearTimeout(this.#deliveredTimer);

@@ -84,7 +84,7 @@ export class Store {
     const { database } = file;
     this.definitions = new Definitions(database);
     this.users = new StoredUsers(database);
-    this.changes = new DefinitionChanges(database, {
+    this.changes = new DefinitionChanges(database, file.log, {
       onChange: this.#onChange,
       onRefused: options.onUnsaved ?? (() => {}),
     });
@@ -342,13 +342,26 @@ export class Store {
   }
 
   /**
-   * Writes everything since the last commit and syncs it to disk.
-   * @returns whether it is safe on disk; if not, all of it is kept for the next try
+   * Writes everything since the last commit. It is not safe on disk before {@link sync} says so.
+   * @returns whether it is written; if not, all of it is kept for the next try
    */
   commit(): boolean {
     if (!this.dirty) return true;
     this.forceDelivered();
     return this.#writer.commit();
+  }
+
+  /** Milliseconds until the next sync should begin; Infinity: when one that is under way has ended. */
+  get syncPause(): number {
+    return this.file.log.pause;
+  }
+
+  /**
+   * Brings all commits so far to the disk, unless there is a {@link syncPause} without end.
+   * @returns whether they are safe now; if not, nothing will be any more. Undefined: they were before
+   */
+  sync(): Promise<boolean> | undefined {
+    return this.#writer.sync();
   }
 
   /** As told to `onFailure`: the file cannot be written now, has no reserve, or is damaged. */

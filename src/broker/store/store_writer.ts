@@ -101,18 +101,18 @@ export class StoreWriter {
   }
 
   /**
-   * Writes all changes and syncs them to disk.
-   * @returns whether they are safe on disk; if not, all of them are kept for the next try
+   * Writes all changes.
+   * @returns whether they are written; if not, all of them are kept for the next try
    */
   commit(): boolean {
-    const error = this.#writeWithRoom();
+    const error = this.#parts.file.log.failure ?? this.#writeWithRoom();
     if (error !== undefined) {
-      this.#lastCommitFailed = true;
-      this.#report(describeStorageError(error));
+      this.#failed(error);
       return false;
     }
-    const { messages, changes, lanes, dead, seen, refusals } = this.#parts;
+    const { file, messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
+    file.log.wrote();
     messages.written();
     changes.written();
     lanes.written();
@@ -124,6 +124,20 @@ export class StoreWriter {
     // Last: whoever is told may change something again.
     this.#onWritten(written);
     return true;
+  }
+
+  #failed(error: unknown): void {
+    this.#lastCommitFailed = true;
+    this.#report(describeStorageError(error));
+  }
+
+  /** {@link LogSync.sync} */
+  sync(): Promise<boolean> | undefined {
+    const { log } = this.#parts.file;
+    return log.sync()?.then((isSafe) => {
+      if (!isSafe) this.#failed(log.failure);
+      return isSafe;
+    });
   }
 
   /** @returns why it failed */
@@ -197,6 +211,7 @@ export class StoreWriter {
     const { file } = this.#parts;
     file.mark();
     file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
+    file.log.syncNow();
   }
 
   /** Publishers wait for the reserve, once it had to be given up. */
