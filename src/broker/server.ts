@@ -358,6 +358,7 @@ export class Broker implements QueueHost<Queue> {
     this.#stopping = true;
     this.#sweeper.stop();
     this.#listeners?.close();
+    this.#users.stop();
     const reason = new Fault(
       "connection-forced",
       "broker forced connection closure with reason 'shutdown'",

@@ -203,6 +203,18 @@ Deno.test("a right password that comes again gets in, however many networks gues
   assert(tries <= 3, `it took ${tries} tries`);
 });
 
+Deno.test("who waits for a hash when the broker ends is refused without one", async () => {
+  await using dir = await tempDir();
+  using place = await usersOf(dir.path);
+  const guesses = Array.from({ length: 60 }, async (_, n) => {
+    const attempt = login(`guess ${n}`, `192.0.2.${n}`);
+    return await place.users.check(attempt).then(() => "hashed", ({ name }) => name);
+  });
+  place.users.stop();
+  const refused = (await Promise.all(guesses)).filter((verdict) => verdict === "CrowdedError");
+  assert(refused.length >= 50, `only ${refused.length} were refused`);
+});
+
 Deno.test("all clients of a user may come at once after a restart", async () => {
   await using dir = await tempDir();
   using place = await usersOf(dir.path);

@@ -218,7 +218,8 @@ class Handshake {
       try {
         return await this.#host.users.check(login);
       } catch (error) {
-        if (!(error instanceof CrowdedError) || !login.isWanted()) throw error;
+        const isOver = !login.isWanted() || this.#host.users.isStopped;
+        if (isOver || !(error instanceof CrowdedError)) throw error;
       }
       await new Promise<void>((resolve) => this.#host.deadlines.after(AGAIN_MS, resolve));
     }

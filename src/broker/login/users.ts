@@ -59,6 +59,7 @@ export class Users {
   readonly #returning = new Map<string, number>();
   /** Hashes under way, by the digest of their login: many clients may come with the same one. */
   readonly #guesses = new Map<string, Guess>();
+  #stopped = false;
   #digestKey: Promise<CryptoKey> | undefined;
   readonly #hashing = new FairQueue(HASHES, MOST_WAITING);
 
@@ -77,6 +78,15 @@ export class Users {
     }
     this.#wrong.clear();
     this.#known.set(name, await this.#digest(name, password));
+  }
+
+  /** The broker ends: nothing is hashed any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped;
   }
 
   /** Others wait for their passwords to be hashed. */
@@ -117,7 +127,7 @@ export class Users {
     const rank = this.#isDistrusted(network) ? 0 : 1 + returns;
     const owner = { subject: user, asker: network, rank };
     const verdict = this.#hashing.add(owner, async () => {
-      if (!askers.some(({ isWanted }) => isWanted())) throw new CrowdedError();
+      if (this.#stopped || !askers.some(({ isWanted }) => isWanted())) throw new CrowdedError();
       return this.#recall(user, digest) ?? await this.#hash(attempt, secret, digest);
     }).finally(() => this.#guesses.delete(digest));
     this.#guesses.set(digest, { verdict, askers });
