@@ -2,15 +2,9 @@
 import { PasswordFile } from "./amqp/password_file.ts";
 import { Broker, type BrokerOptions } from "./broker/server.ts";
 import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
-import {
-  integer,
-  list,
-  parseCommandLine,
-  renderHelp,
-  text,
-  toggle,
-  type Values,
-} from "./cli/flags.ts";
+import { parseCommandLine } from "./cli/command_line.ts";
+import { integer, list, text, toggle, type Values } from "./cli/flags.ts";
+import { renderHelp } from "./cli/help/render.ts";
 import { listenAddress } from "./cli/listen_address.ts";
 import { unreadable } from "./cli/input.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
@@ -19,79 +13,105 @@ import { EXIT, UsageError } from "./errors.ts";
 
 const FLAGS = {
   data: text({
+    group: "data",
+    short: "d",
     value: "DIR",
     help: "folder of the data; created if need be",
     env: "BROKER_DATA",
     default: "broker-data",
     minBytes: 1,
   }),
-  transient: toggle({ help: "keep everything in memory: nothing survives the end" }),
+  transient: toggle({ group: "data", help: "keep everything in memory: nothing survives the end" }),
   port: integer({
+    group: "connection",
+    short: "p",
     min: 0,
     max: 65_535,
     default: 5672,
     help: "port to listen on; 0 for a free one",
   }),
   listen: list<string>({
+    group: "connection",
     value: "ADDRESS",
     help: "address to listen on, instead of 127.0.0.1 and ::1; 0.0.0.0 and :: for all",
     parseOne: (address, source) => filled(address, source).replace(/^\[(.*)\]$/, "$1"),
   }),
   vhost: list<string>({
+    group: "connection",
     value: "NAME",
     help: 'virtual host besides "/"',
     parseOne: filled,
   }),
   user: text({
+    group: "connection",
     value: "NAME",
     help: "user to add, or whose password to change, with --password-file; then there is no guest",
     minBytes: 1,
     maxBytes: 255,
   }),
-  "password-file": text({ value: "PATH", help: "file with the password of --user" }),
-  "tls-cert": text({ value: "PATH", help: "PEM file of the certificate chain: speak TLS" }),
-  "tls-key": text({ value: "PATH", help: "PEM file of the certificate's key" }),
+  "password-file": text({
+    group: "connection",
+    value: "PATH",
+    help: "file with the password of --user",
+  }),
+  "tls-cert": text({
+    group: "connection",
+    value: "PATH",
+    help: "PEM file of the certificate chain: speak TLS",
+  }),
+  "tls-key": text({
+    group: "connection",
+    value: "PATH",
+    help: "PEM file of the certificate's key",
+  }),
   "max-connections": integer({
+    group: "limits",
     min: 1,
     max: 1_000_000,
     default: DEFAULT_LIMITS.connections,
     help: "connections at a time",
   }),
   "max-message-size": integer({
+    group: "limits",
     min: 1,
     max: 536_870_912,
     default: DEFAULT_LIMITS.messageBytes,
     help: "bytes of a message",
   }),
   heartbeat: integer({
+    group: "limits",
     min: 0,
     max: 65_535,
     default: DEFAULT_LIMITS.heartbeat,
     help: "seconds between heartbeats that clients are offered; 0 for none",
   }),
   "consumer-timeout": integer({
+    group: "limits",
     min: 1,
     max: 2_592_000,
     default: DEFAULT_LIMITS.consumerTimeoutMs / 1_000,
     help: "seconds that a delivery may stay unacknowledged",
   }),
   "disk-free-limit": integer({
+    group: "limits",
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     default: DEFAULT_LIMITS.diskFreeBytes,
     help: "bytes of free disk below which publishers are blocked; 0 for no limit",
   }),
   http: listenAddress({
+    group: "watching",
     help: "serve a page for the browser, its API and /metrics; from this machine only without a " +
       "HOST",
   }),
   "token-file": text({
+    group: "watching",
     value: "FILE",
     minBytes: 1,
     help: "bearer token that --http requires, or several, a line each; needed with a HOST",
   }),
-  help: toggle({ help: "show this help", alone: true }),
-  version: toggle({ help: "show the version", alone: true }),
+  help: toggle({ group: "general", short: "h", help: "show this help", alone: true }),
+  version: toggle({ group: "general", short: "V", help: "show the version", alone: true }),
 };
 
 /** Bytes of other contents that a connection may have under way besides the largest message. */

@@ -15,7 +15,10 @@ import {
   URL_HELP,
 } from "./cli/broker_flags.ts";
 import { BULK_HELP } from "./cli/bulk_flags.ts";
-import { duration, type HelpPage, parseCommandLine, renderHelp, toggle } from "./cli/flags.ts";
+import { parseCommandLine } from "./cli/command_line.ts";
+import { duration, toggle } from "./cli/flags.ts";
+import { type HelpPage } from "./cli/help/page.ts";
+import { renderHelp } from "./cli/help/render.ts";
 import { HTTP_FLAGS, HTTP_HELP, readHttpInput } from "./cli/http_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { namedQueues, oneQueue, QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
@@ -35,14 +38,18 @@ const FLAGS = {
   ...HTTP_FLAGS,
   queue: namedQueues,
   timeout: duration({
+    group: "lifecycle",
     default: "5s",
     min: 1,
     help: "limit for the whole attempt, but for reading stdin; of many tasks, for waiting until " +
       "something is confirmed; with --wait for the answer, too",
   }),
-  quiet: toggle({ help: "do not print the line that says what was sent, and no progress" }),
-  help: toggle({ help: "print this page", alone: true }),
-  version: toggle({ help: "print the version", alone: true }),
+  quiet: toggle({
+    group: "watching",
+    help: "do not print the line that says what was sent, and no progress",
+  }),
+  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
+  version: toggle({ group: "general", short: "V", help: "print the version", alone: true }),
 };
 
 const HELP: HelpPage = {

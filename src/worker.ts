@@ -2,7 +2,9 @@
 import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
 import type { Endpoint } from "./amqp/url.ts";
 import { EXIT_HELP, readEndpoints, URL_HELP, urlForCommands } from "./cli/broker_flags.ts";
-import { garbled, type HelpPage, isGarbled, parseCommandLine, renderHelp } from "./cli/flags.ts";
+import { garbled, isGarbled, parseCommandLine } from "./cli/command_line.ts";
+import { type HelpPage } from "./cli/help/page.ts";
+import { renderHelp } from "./cli/help/render.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
 import { runToTheEnd } from "./cli/worker_run.ts";

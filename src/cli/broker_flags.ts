@@ -22,6 +22,8 @@ export interface Sourced {
 }
 
 const url: Flag<Sourced> = {
+  group: "connection",
+  short: "u",
   value: "URL[,URL]",
   help:
     "broker to use, or several to try in turn: amqp://user:password@host:port/vhost, amqps:// " +
@@ -35,17 +37,27 @@ const url: Flag<Sourced> = {
 export const CONNECTION_FLAGS = {
   url,
   "password-file": text({
+    group: "connection",
     value: "PATH",
     help: "file with the password, instead of the one in the URL; read again for every connection",
   }),
-  cacert: text({ value: "PATH", help: "PEM file of the certificate authorities to trust" }),
-  cert: text({ value: "PATH", help: "PEM file of the client certificate" }),
-  key: text({ value: "PATH", help: "PEM file of the client certificate's key" }),
+  cacert: text({
+    group: "connection",
+    value: "PATH",
+    help: "PEM file of the certificate authorities to trust",
+  }),
+  cert: text({ group: "connection", value: "PATH", help: "PEM file of the client certificate" }),
+  key: text({
+    group: "connection",
+    value: "PATH",
+    help: "PEM file of the client certificate's key",
+  }),
   "tls-server-name": text({
+    group: "connection",
     value: "NAME",
     help: "name to expect in the broker's certificate instead of the host",
   }),
-  "tls-insecure": toggle({ help: "do not check the broker's certificate" }),
+  "tls-insecure": toggle({ group: "connection", help: "do not check the broker's certificate" }),
 };
 
 const TLS_FLAGS = ["cacert", "cert", "key", "tls-server-name", "tls-insecure"] as const;
@@ -53,12 +65,13 @@ const TLS_FLAGS = ["cacert", "cert", "key", "tls-server-name", "tls-insecure"] a
 export const QUEUE_FLAGS = {
   queue,
   "queue-type": choice({
+    group: "queue",
     choices: ["quorum", "classic"],
     shown: "quorum",
     help: "type for a queue that does not exist yet; when given, an existing one must be of it",
   }),
   "queue-arg": queueArguments,
-  "no-declare": toggle({ help: "do not create the queue; it must be there" }),
+  "no-declare": toggle({ group: "queue", help: "do not create the queue; it must be there" }),
 };
 
 /** For the help pages of tools with CONNECTION_FLAGS. */

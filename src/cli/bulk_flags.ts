@@ -4,22 +4,32 @@ import { integer, text, toggle, type Values } from "./flags.ts";
 
 export const BULK_FLAGS = {
   lines: toggle({
+    group: "input",
+    short: "l",
     help: "every line of the file or of stdin is a task; empty ones are left out, ids get the " +
       "line's number",
   }),
-  null: toggle({ help: "the same with NUL at the end of each task, as of find -print0" }),
+  null: toggle({
+    group: "input",
+    short: "0",
+    help: "the same with NUL at the end of each task, as of find -print0",
+  }),
   ndjson: toggle({
+    group: "input",
     help: "every line is a record, which is a task as JSON; what it does not say, options do",
   }),
   files: toggle({
+    group: "input",
     help: "the words name files, each of them a task; its name is in the header task-file",
   }),
   skip: integer({
+    group: "input",
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
     help: "leave out so many lines, records or files at the beginning, to go on after an early end",
   }),
   rejects: text({
+    group: "input",
     value: "FILE",
     minBytes: 1,
     help: "what is no task, or is refused by the broker as such, does not end the rest; it is " +

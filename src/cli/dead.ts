@@ -6,23 +6,17 @@ import { HEADER } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { DeadQueue, type Selection } from "../worker/dead.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
-import {
-  type Flag,
-  garbled,
-  type HelpPage,
-  integer,
-  isGarbled,
-  parseCommandLine,
-  renderHelp,
-  toggle,
-  type Values,
-} from "./flags.ts";
+import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
+import { type Flag, integer, toggle, type Values } from "./flags.ts";
+import { type HelpPage } from "./help/page.ts";
+import { renderHelp } from "./help/render.ts";
 import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 import { connectorOf } from "./worker_connector.ts";
 
 const match: Flag<RegExp | undefined> = {
+  group: "task",
   value: "REGEX",
   help: "only tasks whose id, error or body matches",
   fallback: () => undefined,
@@ -41,16 +35,23 @@ const DEAD_FLAGS = {
   ...CONNECTION_FLAGS,
   queue: QUEUE_FLAGS.queue,
   "delay-queue-type": WORKER_FLAGS["delay-queue-type"],
-  max: integer({ min: 1, max: 1_000_000, default: 100, help: "at most so many tasks" }),
+  max: integer({
+    group: "task",
+    min: 1,
+    max: 1_000_000,
+    default: 100,
+    help: "at most so many tasks",
+  }),
   match,
   "max-replays": integer({
+    group: "task",
     min: 1,
     max: 1_000_000,
     default: 3,
     help: "tasks that were replayed so often stay dead",
   }),
-  "dry-run": toggle({ help: "only say what would be done" }),
-  help: toggle({ help: "print this page", alone: true }),
+  "dry-run": toggle({ group: "task", help: "only say what would be done" }),
+  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
 };
 type DeadValues = Values<typeof DEAD_FLAGS>;
 

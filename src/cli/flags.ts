@@ -2,12 +2,16 @@
  * Flags as data: one declaration gives the option's name, its environment variable, its default,
  * its line in `--help` and the type of its value.
  */
-import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../errors.ts";
 import { formatDuration, parseDuration } from "../task/duration.ts";
+import type { Group } from "./groups.ts";
 
 /** One option of a binary. `T` is the type of its value after parsing. */
 export interface Flag<T> {
+  /** What it is about. */
+  readonly group: Group;
+  /** The letter of its short form, "q" for -q. */
+  readonly short?: string;
   /** What stands for the value in the help, "NAME"; absent for a switch. */
   readonly value?: string;
   readonly help: string;
@@ -39,6 +43,8 @@ export type Flags = Record<string, Flag<any>>;
 export type Values<F extends Flags> = { [K in keyof F]: F[K] extends Flag<infer T> ? T : never };
 
 interface Described {
+  group: Group;
+  short?: string;
   help: string;
   value?: string;
   env?: string;
@@ -189,205 +195,22 @@ export function list<T>(
 }
 
 /** A switch: present or not. */
-export function toggle(spec: { help: string; alone?: boolean }): Flag<boolean> {
+export function toggle(
+  spec: { group: Group; short?: string; help: string; alone?: boolean },
+): Flag<boolean> {
   return { ...spec, fallback: () => false, parse: () => true };
 }
 
-/** What a command line says. */
-export interface CommandLine<F extends Flags> {
-  readonly values: Values<F>;
-  /** What is not an option, in order. */
-  readonly words: string[];
-  /** Names of the flags that the command line itself gave (not the environment). */
-  readonly given: ReadonlySet<string>;
-  /** "--" was there; what followed it is at the end of `words`. */
-  readonly separated: boolean;
-}
+type Base = Pick<Flag<unknown>, "group" | "short" | "help" | "env"> & { readonly value: string };
 
-/**
- * Reads a command line.
- *
- * @param options.stopEarly the first word ends the options, as for a tool that runs a command
- * @throws {UsageError} one sentence, with a suggestion for a misspelt option
- */
-export async function parseCommandLine<F extends Flags>(
-  flags: F,
-  args: readonly string[],
-  env: (name: string) => string | undefined,
-  options: { stopEarly?: boolean } = {},
-): Promise<CommandLine<F>> {
-  const unambiguous = joinValues(flags, args, options.stopEarly ?? false);
-  let unknown: string | undefined;
-  const names = Object.keys(flags);
-  const parsed = parseArgs(unambiguous.options, {
-    string: names,
-    collect: names,
-    unknown: (arg, key) => {
-      unknown ??= key === undefined ? undefined : arg;
-      return false;
-    },
-  });
-  unknown ??= unambiguous.unknown;
-  if (unknown !== undefined) throw new UsageError(await unknownOption(unknown, names));
-
-  const values: Record<string, unknown> = {};
-  const given = new Set<string>();
-  for (const [name, flag] of Object.entries(flags)) {
-    const texts = parsed[name] as string[] | undefined;
-    if (texts !== undefined && texts.length > 0) {
-      given.add(name);
-      if (texts.some(isGarbled)) throw new UsageError(garbled(`--${name}`));
-      values[name] = flag.parse(texts, `--${name}`);
-      continue;
-    }
-    const inherited = flag.env === undefined || unambiguous.alone ? undefined : env(flag.env);
-    values[name] = inherited ? flag.parse([inherited], flag.env!) : flag.fallback();
-  }
+function base(spec: Described): Base {
   return {
-    values: values as Values<F>,
-    words: unambiguous.words,
-    given,
-    separated: unambiguous.separated,
-  };
-}
-
-/** Deno puts U+FFFD where an argument is not UTF-8; the bytes themselves are gone. */
-export function isGarbled(text: string): boolean {
-  return text.includes("\ufffd");
-}
-
-/** What to say of an argument that is garbled. */
-export function garbled(what: string): string {
-  return `${what} must be UTF-8 without U+FFFD, and is not`;
-}
-
-/** What `--help` prints. */
-export interface HelpPage {
-  readonly usage: readonly string[];
-  readonly about: string;
-  readonly flags: Flags;
-  /** Paragraphs after the options: [title, lines]. */
-  readonly sections?: readonly (readonly [string, string])[];
-}
-
-/** Renders a help page, at most 100 columns wide where the texts allow it. */
-export function renderHelp(page: HelpPage): string {
-  const rows = Object.entries(page.flags).map(([name, flag]) => [
-    `  ${name === "help" ? "-h, " : ""}--${name}${
-      flag.value === undefined ? "" : ` ${flag.value}`
-    }`,
-    flag.help + origin(flag),
-  ]);
-  const width = 26;
-  const options = rows.flatMap(([left, right]) => {
-    const lines = wrap(right!, 100 - width - 1);
-    const first = left!.length < width ? `${left!.padEnd(width)} ${lines.shift()}` : left!;
-    return [first, ...lines.map((line) => `${"".padEnd(width)} ${line}`)];
-  });
-  const usage = page.usage.map((line, i) => `${i === 0 ? "Usage: " : "       "}${line}`);
-  const sections = (page.sections ?? []).flatMap(([title, body]) => ["", `${title}:`, body]);
-  return [...usage, "", page.about, "", "Options:", ...options, ...sections, ""].join("\n");
-}
-
-function base(spec: Described): { help: string; value: string; env?: string } {
-  return {
+    group: spec.group,
+    ...(spec.short === undefined ? {} : { short: spec.short }),
     help: spec.help,
     value: spec.value ?? "TEXT",
     ...(spec.env === undefined ? {} : { env: spec.env }),
   };
-}
-
-function origin(flag: Flag<unknown>): string {
-  const facts = [
-    flag.repeatable ? "repeatable" : "",
-    flag.env === undefined ? "" : `env ${flag.env}`,
-    flag.shown === undefined ? "" : `default ${flag.shown}`,
-  ].filter((fact) => fact !== "");
-  return facts.length === 0 ? "" : ` (${facts.join(", ")})`;
-}
-
-function wrap(paragraph: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of paragraph.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line === "" ? word : `${line} ${word}`;
-    }
-  }
-  return [...lines, line];
-}
-
-/**
- * Separates options from words and writes every option as `--name=value`, the one form in which
- * parseArgs neither takes a word for a value ("--quiet true") nor a value for an option.
- */
-function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
-  const options: string[] = [];
-  const words: string[] = [];
-  let unknown: string | undefined;
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (arg === "--") {
-      words.push(...args.slice(i + 1));
-      return { options, words, unknown, separated: true, alone: false };
-    }
-    if (arg === "-" || !arg.startsWith("-")) {
-      words.push(arg);
-      if (!stopEarly) continue;
-      words.push(...args.slice(i + 1));
-      break;
-    }
-    const name = arg === "-h" ? "help" : arg.slice(2).split("=", 1)[0]!;
-    const flag = arg === "-h" || arg.startsWith("--") && Object.hasOwn(flags, name)
-      ? flags[name]
-      : undefined;
-    if (flag === undefined) {
-      unknown ??= arg.split("=", 1)[0]!;
-    } else if (flag.value === undefined) {
-      if (arg.includes("=")) throw new UsageError(`--${name} is a switch and takes no value`);
-      if (flag.alone) {
-        return {
-          options: [`--${name}`],
-          words: [],
-          unknown: undefined,
-          separated: false,
-          alone: true,
-        };
-      }
-      options.push(`--${name}`);
-    } else if (arg.includes("=")) {
-      options.push(arg);
-    } else {
-      const value = args[++i];
-      if (value === undefined || (value.startsWith("-") && value !== "-")) {
-        throw new UsageError(
-          `--${name} needs a value (${flag.value})${
-            value === undefined ? "" : `; one that begins with "-" is written --${name}=${value}`
-          }`,
-        );
-      }
-      options.push(`--${name}=${value}`);
-    }
-  }
-  return { options, words, unknown, separated: false, alone: false };
-}
-
-async function unknownOption(given: string, names: readonly string[]): Promise<string> {
-  const { closestString } = await import("@std/text/closest-string");
-  const { levenshteinDistance } = await import("@std/text/levenshtein-distance");
-  const short = { "-V": "version", "-v": "version" }[given];
-  if (short !== undefined && names.includes(short)) {
-    return `the option ${JSON.stringify(given)} is not known; did you mean --${short}?`;
-  }
-  const bare = given.replace(/^-+/, "");
-  const nearest = closestString(bare, names);
-  const near = levenshteinDistance(bare, nearest) <= Math.max(1, Math.floor(nearest.length / 3)) ||
-    [...bare].sort().join("") === [...nearest].sort().join("");
-  const hint = near ? `; did you mean --${nearest}?` : "; --help lists them";
-  return `the option ${JSON.stringify(given)} is not known${hint}`;
 }
 
 function oneOf(choices: readonly string[]): string {

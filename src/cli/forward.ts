@@ -7,7 +7,9 @@ import { DEFAULT_POLICY } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
 import { Worker } from "../worker/worker.ts";
 import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./broker_flags.ts";
-import { type HelpPage, parseCommandLine, renderHelp } from "./flags.ts";
+import { parseCommandLine } from "./command_line.ts";
+import { type HelpPage } from "./help/page.ts";
+import { renderHelp } from "./help/render.ts";
 import {
   FORWARD_FLAGS,
   type ForwardValues,

@@ -12,6 +12,7 @@ import { queueArguments } from "./queue_arguments.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 
 const to: Flag<Sourced | undefined> = {
+  group: "target",
   value: "URL[,URL]",
   help: "the other broker, or several addresses of it to try in turn",
   env: "TO_AMQP_URL",
@@ -20,6 +21,7 @@ const to: Flag<Sourced | undefined> = {
 };
 
 const toQueue: Flag<string | undefined> = {
+  group: "target",
   value: "NAME",
   help: "queue there (default: of the same name as here)",
   fallback: () => undefined,
@@ -34,6 +36,7 @@ const toQueue: Flag<string | undefined> = {
 const LEAST_BYTES_PER_SECOND = 64;
 
 const bytesRate: Flag<number | undefined> = {
+  group: "target",
   value: "SIZE/s",
   help: "send at most so many bytes a second to the other broker, such as 64k/s",
   fallback: () => undefined,
@@ -54,33 +57,49 @@ export const FORWARD_FLAGS = {
   queue: WORKER_FLAGS.queue,
   to,
   "to-password-file": text({
+    group: "target",
     value: "PATH",
     help: "file with the password there; read again for every connection",
   }),
-  "to-cacert": text({ value: "PATH", help: "PEM file of the certificate authorities to trust" }),
-  "to-cert": text({ value: "PATH", help: "PEM file of the client certificate" }),
-  "to-key": text({ value: "PATH", help: "PEM file of the client certificate's key" }),
+  "to-cacert": text({
+    group: "target",
+    value: "PATH",
+    help: "PEM file of the certificate authorities to trust",
+  }),
+  "to-cert": text({ group: "target", value: "PATH", help: "PEM file of the client certificate" }),
+  "to-key": text({
+    group: "target",
+    value: "PATH",
+    help: "PEM file of the client certificate's key",
+  }),
   "to-tls-server-name": text({
+    group: "target",
     value: "NAME",
     help: "name to expect in that broker's certificate instead of the host",
   }),
-  "to-tls-insecure": toggle({ help: "do not check that broker's certificate" }),
+  "to-tls-insecure": toggle({ group: "target", help: "do not check that broker's certificate" }),
   "to-queue": toQueue,
   "to-queue-type": QUEUE_FLAGS["queue-type"],
   "to-queue-arg": queueArguments,
   "to-exchange": text({
+    group: "target",
     maxBytes: 255,
     minBytes: 1,
     value: "NAME",
     help: "exchange there instead of a queue; it must be there",
   }),
   "to-routing-key": text({
+    group: "target",
     maxBytes: 255,
     value: "KEY",
     help: "routing key for --to-exchange (default: the one that each task was sent with)",
   }),
-  "no-declare": toggle({ help: "do not create queues, here or there; they must be there" }),
+  "no-declare": toggle({
+    group: "queue",
+    help: "do not create queues, here or there; they must be there",
+  }),
   "max-hops": integer({
+    group: "outcome",
     min: 1,
     max: 1_000,
     default: 5,

@@ -6,26 +6,30 @@ import { listenAddress } from "./listen_address.ts";
 
 export const HTTP_FLAGS = {
   http: listenAddress({
+    group: "http",
     help: "take tasks over HTTP, and go on until ended; from this machine only without a HOST",
   }),
   "token-file": text({
+    group: "http",
     value: "FILE",
     minBytes: 1,
     help: "bearer token that requests must have, or several, a line each; read again when the " +
       "file changes",
   }),
   cors: list({
+    group: "http",
     value: "ORIGIN",
     help: "the pages of this origin may ask, such as https://app.example.org; * is all, and " +
       "needs --token-file",
     parseOne: parseOrigin,
   }),
   "answers-ttl": duration({
+    group: "http",
     default: "1h",
     min: 1,
     help: "how long it is told what became of a task",
   }),
-  "max-body": size({ min: 1, help: "of a request with --http (default 16M)" }),
+  "max-body": size({ group: "http", min: 1, help: "of a request with --http (default 16M)" }),
 };
 
 /** For the help page. */

@@ -3,12 +3,15 @@ import { isLocalhost, LOOPBACKS } from "../amqp/loopback.ts";
 import { UsageError } from "../errors.ts";
 import type { ListenAddress } from "../observe/http.ts";
 import type { Flag } from "./flags.ts";
+import type { Group } from "./groups.ts";
 
 /** An option with such an address; without a HOST it is this machine alone. */
-export function listenAddress({ help }: { help: string }): Flag<ListenAddress | undefined> {
+export function listenAddress(
+  spec: { group: Group; help: string },
+): Flag<ListenAddress | undefined> {
   return {
+    ...spec,
     value: "[HOST:]PORT",
-    help,
     fallback: () => undefined,
     parse: (texts, source) => {
       const given = texts.at(-1)!;

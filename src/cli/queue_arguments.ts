@@ -8,6 +8,7 @@ const WHOLE = /^-?\d{1,15}$/;
 
 /** [key, value] pairs. */
 export const queueArguments = list<readonly [string, Field]>({
+  group: "queue",
   value: "KEY[:TYPE]=VALUE",
   help:
     "argument for a queue that does not exist yet, such as x-max-priority=5; an existing one must " +

@@ -11,7 +11,7 @@ export interface QueueShare {
 }
 
 /** Where the name comes from when --queue is not given, and what it is when that is not set. */
-const ORIGIN = { env: "WORK_QUEUE", shown: "task_queue" };
+const ORIGIN = { short: "q", env: "WORK_QUEUE", shown: "task_queue" };
 
 /** For the help pages. */
 export const QUEUE_NAMES_HELP: readonly [string, string] = [
@@ -23,6 +23,7 @@ export const QUEUE_NAMES_HELP: readonly [string, string] = [
 
 /** --queue of a tool that works on several. */
 export const queues: Flag<readonly QueueShare[]> = {
+  group: "queue",
   ...ORIGIN,
   value: "NAME[,NAME]",
   help: "work queue, or several that share the concurrency; NAME=3 takes a triple part",
@@ -36,6 +37,7 @@ export const queues: Flag<readonly QueueShare[]> = {
 
 /** --queue of a tool that has to do with one. */
 export const queue: Flag<string> = {
+  group: "queue",
   ...ORIGIN,
   value: "NAME",
   help: "work queue",
@@ -52,6 +54,7 @@ export interface NamedQueues {
 
 /** --queue of a tool that sends to one, or serves several to others. */
 export const namedQueues: Flag<NamedQueues> = {
+  group: "queue",
   ...ORIGIN,
   value: "NAME",
   help: "work queue; with --http several, of which the first is for tasks that name none",

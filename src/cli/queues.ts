@@ -7,7 +7,10 @@ import { escapeControls } from "../observe/log.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
 import { sleep } from "../time/sleep.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, URL_HELP } from "./broker_flags.ts";
-import { type HelpPage, parseCommandLine, renderHelp, toggle } from "./flags.ts";
+import { parseCommandLine } from "./command_line.ts";
+import { toggle } from "./flags.ts";
+import { type HelpPage } from "./help/page.ts";
+import { renderHelp } from "./help/render.ts";
 import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { onSignals } from "./signals.ts";
@@ -18,8 +21,8 @@ const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
   queue: WORKER_FLAGS.queue,
   backoff: WORKER_FLAGS.backoff,
-  watch: toggle({ help: "show it again every two seconds" }),
-  help: toggle({ help: "print this page", alone: true }),
+  watch: toggle({ group: "watching", help: "show it again every two seconds" }),
+  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
 };
 
 const QUEUES_HELP: HelpPage = {

@@ -4,22 +4,34 @@ import { choice, text, type Values } from "./flags.ts";
 
 export const SCHEDULE_FLAGS = {
   cron: text({
+    group: "schedule",
     value: "EXPR",
     help: "send the task at the times of this cron line, and go on until ended",
   }),
-  timezone: text({ value: "TZ", help: "whose time cron lines tell (default: this host's)" }),
+  timezone: text({
+    group: "schedule",
+    value: "TZ",
+    help: "whose time cron lines tell (default: this host's)",
+  }),
   schedule: text({
+    group: "schedule",
     value: "FILE",
     minBytes: 1,
     help:
       "the same for every line of a file: a record with cron, and timezone and second if need be",
   }),
   missed: choice({
+    group: "schedule",
     choices: ["skip", "once"],
     default: "skip",
     help: "what is due while this does not run is not sent, or the last of each schedule is",
   }),
-  state: text({ value: "FILE", minBytes: 1, help: "keeps which times were sent, for --missed" }),
+  state: text({
+    group: "schedule",
+    value: "FILE",
+    minBytes: 1,
+    help: "keeps which times were sent, for --missed",
+  }),
 };
 
 /** For the help page. */

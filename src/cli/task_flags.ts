@@ -4,16 +4,8 @@ import { escapeControls } from "../observe/log.ts";
 import { LONGEST_DELAY_MS, parseExpiration, parseTime } from "../task/duration.ts";
 import type { TaskProperties } from "../task/task.ts";
 import { BULK_FLAGS, type BulkInput, readBulkInput } from "./bulk_flags.ts";
-import {
-  duration,
-  type Flag,
-  garbled,
-  integer,
-  isGarbled,
-  list,
-  text,
-  type Values,
-} from "./flags.ts";
+import { garbled, isGarbled } from "./command_line.ts";
+import { duration, type Flag, integer, list, text, type Values } from "./flags.ts";
 import { readInput } from "./input.ts";
 
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
@@ -24,6 +16,7 @@ const SHORT = { maxBytes: 255 };
 const MAX_BULK_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
 
 const expiration: Flag<string | undefined> = {
+  group: "task",
   value: "TIME",
   help: "drop the task when no worker has taken it by then: 30s, 5m; a bare number is milliseconds",
   fallback: () => undefined,
@@ -40,6 +33,7 @@ const expiration: Flag<string | undefined> = {
 };
 
 const at: Flag<number | undefined> = {
+  group: "task",
   value: "TIME",
   help: "not to be run before this time, such as 2027-01-31T08:00:00Z or 2027-01-31T09:00+01:00",
   fallback: () => undefined,
@@ -55,26 +49,51 @@ const at: Flag<number | undefined> = {
 };
 
 export const TASK_FLAGS = {
-  file: text({ value: "PATH", help: 'take the task from a file, byte for byte; "-" is stdin' }),
+  file: text({
+    group: "task",
+    short: "f",
+    value: "PATH",
+    help: 'take the task from a file, byte for byte; "-" is stdin',
+  }),
   ...BULK_FLAGS,
-  id: text({ ...SHORT, minBytes: 1, value: "ID", help: "message id (default: a random UUID)" }),
-  priority: integer({ min: 0, max: 255, help: "priority, for queues that have them" }),
+  id: text({
+    group: "task",
+    ...SHORT,
+    minBytes: 1,
+    value: "ID",
+    help: "message id (default: a random UUID)",
+  }),
+  priority: integer({
+    group: "task",
+    min: 0,
+    max: 255,
+    help: "priority, for queues that have them",
+  }),
   expiration,
   delay: duration({
+    group: "task",
     max: LONGEST_DELAY_MS,
     help: "not to be run before so much time has passed: 90s, 1h, 7d",
   }),
   at,
-  header: list({ value: "KEY=VALUE", help: "a header", parseOne: parseHeader }),
+  header: list({
+    group: "task",
+    short: "H",
+    value: "KEY=VALUE",
+    help: "a header",
+    parseOne: parseHeader,
+  }),
   "content-type": text({
+    group: "task",
+    short: "C",
     ...SHORT,
     value: "TYPE",
     help:
       "default text/plain for words and lines, application/octet-stream for a whole file or stdin",
   }),
-  "correlation-id": text({ ...SHORT, value: "ID", help: "correlation id" }),
-  "reply-to": text({ ...SHORT, value: "QUEUE", help: "queue for the answer" }),
-  type: text({ ...SHORT, value: "NAME", help: "type of the task" }),
+  "correlation-id": text({ group: "task", ...SHORT, value: "ID", help: "correlation id" }),
+  "reply-to": text({ group: "task", ...SHORT, value: "QUEUE", help: "queue for the answer" }),
+  type: text({ group: "task", ...SHORT, value: "NAME", help: "type of the task" }),
 };
 
 /** What the command line says of a task, but for its body. */

@@ -4,10 +4,11 @@ import { toggle, type Values } from "./flags.ts";
 
 export const WAIT_FLAGS = {
   wait: toggle({
+    group: "answer",
     help: "wait until the task has ended, print what its worker answers, and end with its exit " +
       "status; of many tasks, print a line of JSON for each; --timeout is the limit, if it is given",
   }),
-  progress: toggle({ help: "with --wait, show on stderr how far the task is" }),
+  progress: toggle({ group: "answer", help: "with --wait, show on stderr how far the task is" }),
 };
 
 /** For the help page. */

@@ -14,6 +14,7 @@ import { queues } from "./queue_names.ts";
 const MAX_BACKOFF_MS = 2 ** 31 - 1;
 
 const backoff: Flag<readonly number[]> = {
+  group: "outcome",
   value: "TIME,...",
   help: "pause after the first, second ... failed attempt, each up to a fifth longer at random",
   shown: "1s,5s,15s,1m,5m,15m,1h",
@@ -32,6 +33,7 @@ const backoff: Flag<readonly number[]> = {
 
 /** AMQP's 32 bits. */
 const consumerPriority: Flag<number | undefined> = {
+  group: "queue",
   value: "N",
   help:
     "tasks go to workers of a lower one only when those of a higher one are busy; standby workers " +
@@ -51,6 +53,7 @@ const consumerPriority: Flag<number | undefined> = {
 const LOWEST_RATE_PER_HOUR = 3;
 
 const rate: Flag<number | undefined> = {
+  group: "queue",
   value: "N/s",
   help: "start at most so many tasks a second, a minute (N/m) or an hour (N/h; at least 3)",
   fallback: () => undefined,
@@ -68,6 +71,7 @@ const rate: Flag<number | undefined> = {
 };
 
 const output: Flag<OutputMode> = {
+  group: "command",
   value: "prefix|inherit|null|file:DIR",
   help: "where the command's output goes; prefix: to stderr, each line behind the task's id",
   shown: "prefix",
@@ -83,6 +87,7 @@ const output: Flag<OutputMode> = {
 
 function exitCodes(help: string): Flag<readonly number[]> {
   return {
+    group: "outcome",
     value: "CODES",
     help,
     fallback: () => [],
@@ -101,38 +106,58 @@ export const WORKER_FLAGS = {
   ...QUEUE_FLAGS,
   queue: queues,
   concurrency: integer({
+    group: "queue",
+    short: "c",
     min: 1,
     max: 65535,
     default: 1,
     help: "tasks at the same time; the broker sends no more than these (prefetch)",
   }),
   strict: toggle({
+    group: "queue",
     help: "serve the queues in their order: one only when those before it are empty",
   }),
   "consumer-priority": consumerPriority,
   shell: text({
+    group: "command",
     value: "TEXT",
     help: "run a shell text for each task instead of a command; nothing in it is replaced",
   }),
   handler: text({
+    group: "command",
     value: "FILE",
     help: "call the default export of a module for each task (JavaScript; TypeScript under deno)",
   }),
   post: text({
+    group: "command",
     value: "URL",
     help:
       "post each task to http://, https:// or unix:SOCKET:/PATH; {queue} and {type} are replaced",
   }),
-  "post-token-file": text({ value: "PATH", help: "file with a bearer token for --post" }),
+  "post-token-file": text({
+    group: "command",
+    value: "PATH",
+    help: "file with a bearer token for --post",
+  }),
   "post-secret-file": text({
+    group: "command",
     value: "PATH",
     help: "file of whsec_ keys that sign each request as Standard Webhooks has it",
   }),
-  "post-cacert": text({ value: "PATH", help: "PEM file of further authorities to trust" }),
-  "post-cert": text({ value: "PATH", help: "PEM file of the client certificate for --post" }),
-  "post-key": text({ value: "PATH", help: "PEM file of its key" }),
-  cwd: text({ value: "DIR", help: "directory that the command runs in" }),
+  "post-cacert": text({
+    group: "command",
+    value: "PATH",
+    help: "PEM file of further authorities to trust",
+  }),
+  "post-cert": text({
+    group: "command",
+    value: "PATH",
+    help: "PEM file of the client certificate for --post",
+  }),
+  "post-key": text({ group: "command", value: "PATH", help: "PEM file of its key" }),
+  cwd: text({ group: "command", value: "DIR", help: "directory that the command runs in" }),
   "pass-url": toggle({
+    group: "command",
     help: "give the command AMQP_URL, password included, so that new_task in it finds this broker",
   }),
   output,
@@ -140,14 +165,16 @@ export const WORKER_FLAGS = {
   "retry-on": exitCodes("exit statuses that mean another attempt"),
   "dead-on": exitCodes("exit statuses that mean it will never work"),
   "stop-on": exitCodes("exit statuses that put the task back and end the worker"),
-  snooze: duration({ default: "1m", min: 1, help: "pause after exit status 79" }),
+  snooze: duration({ group: "outcome", default: "1m", min: 1, help: "pause after exit status 79" }),
   timeout: duration({
+    group: "command",
     min: 1,
     help: "limit for one task; then SIGTERM to its process group (default 25m; none for dots)",
   }),
-  "kill-after": duration({ default: "10s", help: "from SIGTERM to SIGKILL" }),
-  "leave-orphans": toggle({ help: "do not kill what a command leaves running" }),
+  "kill-after": duration({ group: "command", default: "10s", help: "from SIGTERM to SIGKILL" }),
+  "leave-orphans": toggle({ group: "command", help: "do not kill what a command leaves running" }),
   "max-attempts": integer({
+    group: "outcome",
     min: 1,
     max: 1_000_000,
     default: DEFAULT_POLICY.maxAttempts,
@@ -155,6 +182,7 @@ export const WORKER_FLAGS = {
   }),
   backoff,
   "max-crashes": integer({
+    group: "outcome",
     min: 1,
     max: 1_000_000,
     default: DEFAULT_POLICY.maxCrashes,
@@ -163,59 +191,89 @@ export const WORKER_FLAGS = {
       "what was delivered and not begun does not count",
   }),
   "delay-queue-type": choice({
+    group: "outcome",
     choices: ["quorum", "classic"],
     default: "quorum",
     help: "type of NAME.delay.* and NAME.dead when they have to be created",
   }),
-  "dead-ttl": duration({ min: 1, help: "how long dead tasks are kept (default for ever)" }),
+  "dead-ttl": duration({
+    group: "outcome",
+    min: 1,
+    help: "how long dead tasks are kept (default for ever)",
+  }),
   ack: choice({
+    group: "outcome",
     choices: ["late", "early"],
     default: "late",
     help: "early acknowledges before the run, for work longer than the broker waits: at most once",
   }),
   "on-disconnect": choice({
+    group: "outcome",
     choices: ["finish", "kill"],
     default: "finish",
     help: "what happens to running tasks when the connection is lost",
   }),
   rate,
   "dedupe-file": text({
+    group: "outcome",
     value: "PATH",
     help: "SQLite file of the ids that succeeded on this host; those are skipped",
   }),
-  "dedupe-ttl": duration({ default: "1d", min: 1, help: "how long an id is kept there" }),
-  "no-reply": toggle({ help: "send no answers to those who wait for a task (its reply_to)" }),
+  "dedupe-ttl": duration({
+    group: "outcome",
+    default: "1d",
+    min: 1,
+    help: "how long an id is kept there",
+  }),
+  "no-reply": toggle({
+    group: "outcome",
+    help: "send no answers to those who wait for a task (its reply_to)",
+  }),
   metrics: listenAddress({
+    group: "watching",
     help: "serve /metrics, /livez and /readyz over HTTP; from this machine only without a HOST",
   }),
-  "exit-when-empty": toggle({ help: "end when the queues are empty" }),
-  "idle-timeout": duration({ min: 1, help: "end after so long without a task" }),
-  "max-tasks": integer({ min: 1, max: 2 ** 31, help: "end after so many tasks" }),
-  "max-runtime": duration({ min: 1, help: "end after so long" }),
+  "exit-when-empty": toggle({ group: "lifecycle", help: "end when the queues are empty" }),
+  "idle-timeout": duration({
+    group: "lifecycle",
+    min: 1,
+    help: "end after so long without a task",
+  }),
+  "max-tasks": integer({
+    group: "lifecycle",
+    min: 1,
+    max: 2 ** 31,
+    help: "end after so many tasks",
+  }),
+  "max-runtime": duration({ group: "lifecycle", min: 1, help: "end after so long" }),
   "limit-exit-code": integer({
+    group: "lifecycle",
     min: 0,
     max: 255,
     default: 0,
     help: "exit status when one of these four has ended it",
   }),
   "connect-timeout": duration({
+    group: "lifecycle",
     min: 1,
     help:
       "end with 75 after so long without the broker, and what runs then (default 30s when one of " +
       "these four is given, else for ever)",
   }),
   "max-memory": size({
+    group: "lifecycle",
     min: 2 ** 20,
     help:
       "end when the worker takes more than this, such as 300M, and what runs then is finished; " +
       "with 75, for a supervisor to start it again, or --limit-exit-code",
   }),
   grace: duration({
+    group: "lifecycle",
     default: "25s",
     help: "time to finish running tasks after the first SIGINT or SIGTERM",
   }),
-  help: toggle({ help: "print this page", alone: true }),
-  version: toggle({ help: "print the version", alone: true }),
+  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
+  version: toggle({ group: "general", short: "V", help: "print the version", alone: true }),
 };
 
 export type WorkerValues = Values<typeof WORKER_FLAGS>;

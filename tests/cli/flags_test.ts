@@ -1,27 +1,32 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import {
-  choice,
-  duration,
-  integer,
-  list,
-  parseCommandLine,
-  renderHelp,
-  text,
-  toggle,
-} from "../../src/cli/flags.ts";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { parseCommandLine } from "../../src/cli/command_line.ts";
+import { choice, duration, integer, list, text, toggle } from "../../src/cli/flags.ts";
+import { renderHelp } from "../../src/cli/help/render.ts";
 import { UsageError } from "../../src/errors.ts";
 import { Random } from "../support/random.ts";
 
 const FLAGS = {
-  name: text({ value: "NAME", help: "a name", env: "A_NAME", default: "nobody" }),
-  short: text({ help: "short text", minBytes: 1, maxBytes: 4 }),
-  kind: choice({ choices: ["one", "two", "three"], help: "a kind", default: "one" }),
-  count: integer({ min: 1, max: 100, default: 7, help: "a count" }),
-  wait: duration({ min: 1, max: 60_000, default: "5s", help: "a time" }),
-  full: text({ help: "some text", minBytes: 1 }),
-  item: list({ help: "an item", parseOne: (given) => given }),
-  "no-thing": toggle({ help: "without the thing" }),
-  quiet: toggle({ help: "no output" }),
+  name: text({
+    group: "general",
+    short: "n",
+    value: "NAME",
+    help: "a name",
+    env: "A_NAME",
+    default: "nobody",
+  }),
+  short: text({ group: "general", help: "short text", minBytes: 1, maxBytes: 4 }),
+  kind: choice({
+    group: "general",
+    choices: ["one", "two", "three"],
+    help: "a kind",
+    default: "one",
+  }),
+  count: integer({ group: "general", short: "c", min: 1, max: 100, default: 7, help: "a count" }),
+  wait: duration({ group: "general", min: 1, max: 60_000, default: "5s", help: "a time" }),
+  full: text({ group: "general", help: "some text", minBytes: 1 }),
+  item: list({ group: "general", short: "i", help: "an item", parseOne: (given) => given }),
+  "no-thing": toggle({ group: "general", short: "0", help: "without the thing" }),
+  quiet: toggle({ group: "general", short: "Q", help: "no output" }),
 };
 
 function parse(args: readonly string[], env: Record<string, string> = {}, stopEarly = false) {
@@ -59,6 +64,30 @@ Deno.test("an option stands anywhere between words, and its value follows it or 
   assertEquals([values.name, values.count, values.wait], ["x", 42, 250]);
   assertEquals([values["no-thing"], values.quiet], [true, false]);
   assertEquals(given, new Set(["name", "count", "wait", "no-thing"]));
+});
+
+Deno.test("a short option has its value behind it, in the same argument or the next", async () => {
+  for (const args of [["-n", "x", "-c", "9"], ["-nx", "-c9"], ["-n=x", "-c=9"], ["-Q0nx", "-c9"]]) {
+    const { values, words, given } = await parse([...args, "word"]);
+    assertEquals([values.name, values.count, words], ["x", 9, ["word"]]);
+    assertEquals(given.has("quiet"), args[0] === "-Q0nx");
+    assertEquals(given.has("no-thing"), args[0] === "-Q0nx");
+  }
+  assertEquals((await parse(["-i1", "-i", "2", "--item=3"])).values.item, ["1", "2", "3"]);
+  assertEquals((await parse(["-n=", "x"])).words, ["x"]);
+  const command = await parse(["-c", "2", "sh", "-c", "3"], {}, true);
+  assertEquals([command.values.count, command.words], [2, ["sh", "-c", "3"]]);
+});
+
+Deno.test("a short option is refused as its long form is", async () => {
+  assertEquals(await refusal(["-n"]), "--name needs a value (NAME)");
+  assertMatch(await refusal(["-n", "-x"]), /one that begins with "-" is written --name=-x$/);
+  assertEquals(await refusal(["-Q=1"]), "--quiet is a switch and takes no value");
+  assertEquals(await refusal(["-Qz"]), 'the option "-Qz" is not known; --help lists them');
+  // One hyphen too few is no value: "-name" is not the name "ame".
+  for (const arg of ["-name", "-name=x", "-item"]) {
+    assertMatch(await refusal([arg]), /is not known; did you mean --(name|item)\?$/);
+  }
 });
 
 Deno.test("a switch takes no word for its value", async () => {
@@ -174,7 +203,9 @@ Deno.test("a value out of bounds is refused in one sentence with the bounds and 
 });
 
 Deno.test("a bad variable is named in the refusal", async () => {
-  const flags = { count: integer({ min: 1, max: 9, help: "", env: "A_COUNT" }) };
+  const flags = {
+    count: integer({ group: "general", short: "c", min: 1, max: 9, help: "", env: "A_COUNT" }),
+  };
   const error = await assertRejects(
     () => parseCommandLine(flags, [], () => "10"),
     UsageError,
@@ -187,9 +218,9 @@ Deno.test("leading zeros are decimal", async () => {
 });
 
 Deno.test("with a switch that stands alone nothing else is looked at", async () => {
-  const flags = { ...FLAGS, help: toggle({ help: "", alone: true }) };
+  const flags = { ...FLAGS, help: toggle({ group: "general", short: "h", help: "", alone: true }) };
   async function isAlone(args: readonly string[]): Promise<boolean> {
-    const wrongVariable = integer({ min: 1, max: 9, help: "", env: "A_COUNT" });
+    const wrongVariable = integer({ group: "general", min: 1, max: 9, help: "", env: "A_COUNT" });
     const { values } = await parseCommandLine({ ...flags, wrongVariable }, args, () => "x");
     return values.help;
   }
@@ -209,7 +240,7 @@ Deno.test("the help page has a line for every flag, with variable and default, 1
   const page = renderHelp({
     usage: ["tool [OPTION]...", "tool -"],
     about: "Does things.",
-    flags: { ...FLAGS, long: text({ help: "word ".repeat(60).trim() }) },
+    flags: { ...FLAGS, long: text({ group: "general", help: "word ".repeat(60).trim() }) },
     sections: [["Notes", "  None."]],
   });
   const lines = page.split("\n");
@@ -221,9 +252,9 @@ Deno.test("the help page has a line for every flag, with variable and default, 1
     "",
   ]);
   assertEquals(lines.slice(-4), ["", "Notes:", "  None.", ""]);
-  for (const name of Object.keys(FLAGS)) assertStringIncludes(page, `\n  --${name} `);
-  assertStringIncludes(page, "  --name NAME              a name (env A_NAME, default nobody)\n");
-  assertStringIncludes(page, "  --item TEXT              an item (repeatable)\n");
+  for (const name of Object.keys(FLAGS)) assertMatch(page, new RegExp(`\n  (-., )?--${name} `));
+  assertStringIncludes(page, "  -n, --name NAME          a name (env A_NAME, default nobody)\n");
+  assertStringIncludes(page, "  -i, --item TEXT          an item (repeatable)\n");
   assertStringIncludes(page, "  --kind one|two|three     a kind (default one)\n");
   assertEquals(lines.filter((line) => line.length > 100), []);
 });

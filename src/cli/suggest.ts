@@ -1,0 +1,22 @@
+/** What somebody may have meant by a word that nobody knows. Loaded when there is one. */
+import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import type { Flags } from "./flags.ts";
+
+/** The name that is near enough to be meant, or undefined. */
+export function nearest(given: string, names: readonly string[]): string | undefined {
+  if (names.length === 0) return undefined;
+  const name = closestString(given, names);
+  const near = levenshteinDistance(given, name) <= Math.max(1, Math.floor(name.length / 3)) ||
+    [...given].sort().join("") === [...name].sort().join("");
+  return near ? name : undefined;
+}
+
+/** The sentence for an option that no flag has. */
+export function unknownOption(given: string, flags: Flags): string {
+  const meant = given === "-v" && Object.hasOwn(flags, "version")
+    ? "version"
+    : nearest(given.replace(/^-+/, ""), Object.keys(flags));
+  const hint = meant === undefined ? "; --help lists them" : `; did you mean --${meant}?`;
+  return `the option ${JSON.stringify(given)} is not known${hint}`;
+}
