@@ -92,6 +92,9 @@ export class ChannelError extends ToolError {
   }
 }
 
+/** The channel was closed while a task was under way on it: it may be on the queue or not. */
+export class InDoubtError extends ChannelError {}
+
 /** The broker refused to queue one task (basic.nack): full, or for the moment without a leader. */
 export class NackError extends TaskError {
   constructor() {
@@ -123,6 +126,14 @@ export class ConnectionError extends ToolError {
 export function isPassing(error: unknown): error is ToolError {
   if (error instanceof TaskError) return error instanceof NackError;
   return error instanceof ToolError && error.exitCode === EXIT.temporary;
+}
+
+/**
+ * The broker closed the channel for another task, which it refuses: who sent that hears of it as a
+ * TaskError.
+ */
+export function isOfAnother(error: unknown): boolean {
+  return error instanceof InDoubtError && error.replyCode === 406;
 }
 
 /**

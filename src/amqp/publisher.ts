@@ -8,6 +8,7 @@ import {
   ChannelError,
   ConnectionError,
   EXIT,
+  InDoubtError,
   NackError,
   TaskError,
   type ToolError,
@@ -305,6 +306,6 @@ function inDoubt(error: ChannelEnd): ChannelEnd {
   const sentence = `${error.message}; the task may be on the queue or not`;
   const options = { cause: error };
   return error instanceof ChannelError
-    ? new ChannelError(sentence, error.replyCode, error.replyText, options)
+    ? new InDoubtError(sentence, error.replyCode, error.replyText, options)
     : new ConnectionError(sentence, error.exitCode, error.fatal, options);
 }

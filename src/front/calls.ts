@@ -31,6 +31,9 @@ export interface CallOptions {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
+/** Tasks from this size on have a connection of their own, in bytes. */
+const LARGE_BYTES = 1024 * 1024;
+
 export interface CallsOptions {
   readonly connector: Connector;
   /** From the call to the confirm, in milliseconds. */
@@ -38,17 +41,24 @@ export interface CallsOptions {
 }
 
 export class Calls {
+  readonly #options: CallsOptions;
   readonly #sender: Sender;
+  /** For large tasks: the broker may refuse one, and closes the channel with all its answers. */
+  #large: Sender | undefined;
   /** By correlation id. */
   readonly #underWay = new Map<string, Call>();
   /** Makes the correlation ids of this object. */
   readonly #prefix = crypto.randomUUID();
   #count = 0;
 
-  constructor({ connector, timeoutMs }: CallsOptions) {
-    this.#sender = new Sender({
-      connector,
-      timeoutMs,
+  constructor(options: CallsOptions) {
+    this.#options = options;
+    this.#sender = this.#makeSender();
+  }
+
+  #makeSender(): Sender {
+    return new Sender({
+      ...this.#options,
       most: MOST,
       onAnswer: (message) => this.#onAnswer(message),
     });
@@ -92,7 +102,9 @@ export class Calls {
         correlationId,
       },
     };
-    this.#sender.send({ ...task, publication }, call.ended, (publisher) => call.on(publisher))
+    const isLarge = publication.body.length >= LARGE_BYTES;
+    const sender = isLarge ? this.#large ??= this.#makeSender() : this.#sender;
+    sender.send({ ...task, publication }, call.ended, (publisher) => call.on(publisher))
       .then(() => call.confirm(), (error) => call.fail(error));
     try {
       return await call.answer;
@@ -107,7 +119,7 @@ export class Calls {
     const error = (id: string) =>
       new TaskError(`the queue was closed: ${doubtful(id)}`, EXIT.temporary);
     for (const call of this.#underWay.values()) call.fail(error(call.id));
-    await this.#sender.close();
+    await Promise.all([this.#sender.close(), this.#large?.close()]);
   }
 
   /** @throws {TaskError} */

@@ -8,7 +8,15 @@ import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_l
 import type { Publisher, PublisherOptions } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
-import { ConnectionError, EXIT, isPassing, reason, TaskError, ToolError } from "../errors.ts";
+import {
+  ConnectionError,
+  EXIT,
+  isOfAnother,
+  isPassing,
+  reason,
+  TaskError,
+  ToolError,
+} from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Outgoing } from "./outgoing.ts";
 
@@ -147,6 +155,7 @@ export class Sender {
         // There was a connection before: whoever replaces a certificate may be at it. And somebody
         // may have deleted the queue after it was looked up.
         const again = link === undefined || isPassing(error) ||
+          (failures < PAUSES_MS.length && isOfAnother(error)) ||
           (returned && link.declared.delete(queue));
         if (attempt.isOver || !again || !(error instanceof ToolError)) throw error;
         attempt.trouble = error;

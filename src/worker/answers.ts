@@ -4,7 +4,7 @@
  */
 import type { Connector } from "../amqp/connection.ts";
 import { PublishingLink } from "../amqp/publishing_link.ts";
-import { ChannelError, ConnectionError, EXIT, isPassing, ToolError } from "../errors.ts";
+import { ConnectionError, EXIT, isOfAnother, isPassing, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import {
   type AnswerMessage,
@@ -127,11 +127,6 @@ export class Answers {
       if (!(error instanceof ToolError)) throw error;
     }
   }
-}
-
-/** Another answer was refused, and closed the channel on which this one was, too. */
-function isOfAnother(error: unknown): boolean {
-  return error instanceof ChannelError && error.replyCode === 406;
 }
 
 /**

@@ -6,6 +6,7 @@ import {
   ChannelError,
   ConnectionError,
   EXIT,
+  InDoubtError,
   NackError,
   TaskError,
   ToolError,
@@ -333,7 +334,7 @@ Deno.test("every way a publication can end settles its promise with the right er
       [
         "INTERNAL_ERROR (541); the task may be on the queue or not",
         EXIT.temporary,
-        ChannelError,
+        InDoubtError,
         (_, channel) =>
           channel.send("channel.close", { replyCode: 541, replyText: "INTERNAL_ERROR" }),
       ],

@@ -5,6 +5,7 @@ import {
   openTasks,
   RecordError,
   type RecordInput,
+  runWorker,
   ToolError,
   UsageError,
 } from "../../src/mod.ts";
@@ -234,3 +235,36 @@ brokerTest("close() waits for what is on its way", async () => {
 function vhostOf(url: string): string {
   return new URL(url).pathname.slice(1);
 }
+
+Deno.test("a task that is too large for the broker costs no other task, nor its answer", async () => {
+  await using broker = await startBroker({ args: ["--max-message-size", "2097152"] });
+  const queue = "large";
+  await using tasks = await openTasks({ url: broker.url, queue });
+  const begun = Promise.withResolvers<void>();
+  const over = Promise.withResolvers<void>();
+  const end = new AbortController();
+  const working = runWorker({
+    ...{ url: broker.url, queue, signal: end.signal, concurrency: 100 },
+    handler: async (task) => {
+      if (task.id !== "slow") return;
+      begun.resolve();
+      await over.promise;
+      return "at last";
+    },
+  });
+  const slow = tasks.call({ body: "x", id: "slow" });
+  slow.catch(() => {});
+  await begun.promise;
+  const large = { body: new Uint8Array(3 * 1024 * 1024) };
+  for (const send of [() => tasks.publish(large), () => tasks.call(large)]) {
+    const others = Array.from({ length: 20 }, (_, i) => tasks.publish({ body: "x", id: `${i}` }));
+    const refused = assertRejects(send, ToolError, "the broker refused the task");
+    others.push(...Array.from({ length: 20 }, (_, i) => tasks.publish({ body: "x", id: `+${i}` })));
+    await refused;
+    assertEquals((await Promise.all(others)).length, 40);
+  }
+  over.resolve();
+  assertEquals(new TextDecoder().decode((await slow).body), "at last");
+  end.abort();
+  await working;
+});
