@@ -45,7 +45,8 @@ export const SCHEDULE_HELP: readonly [string, string] = [
   schedules, for safety, send tasks of the same ids. Each is done once where the queue drops the
   second one: --queue-arg x-message-deduplication=true on our broker and LavinMQ, where it is made
   (x-cache-size, 128, is how many ids it remembers). On other brokers a worker with --dedupe-file
-  does each once on its host. A time counts as sent when the broker has confirmed it; until then it is sent again.
+  does each once on its host. A time counts as sent when the broker has confirmed it; until then it
+  is sent again.
   SIGHUP reads the file again, and keeps the old one when the new is none. The first Ctrl-C or
   SIGTERM waits for the confirms and ends with 0.`,
 ];
