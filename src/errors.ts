@@ -128,6 +128,11 @@ export function isPassing(error: unknown): error is ToolError {
   return error instanceof ToolError && error.exitCode === EXIT.temporary;
 }
 
+/** It stays so before somebody changes something. */
+export function isLasting(error: ToolError): boolean {
+  return error instanceof ConnectionError ? error.fatal : !isPassing(error);
+}
+
 /**
  * The broker closed the channel for another task, which it refuses: who sent that hears of it as a
  * TaskError.

@@ -25,6 +25,8 @@ export interface Parcel {
 export class Entry {
   isSettled = false;
   isSent = false;
+  /** Nothing else was on its way with it. */
+  isAlone = false;
   /** Nobody knows whether it is there. */
   inDoubt = false;
   returns = 0;

@@ -11,7 +11,7 @@ import {
   ChannelError,
   ConnectionError,
   EXIT,
-  isPassing,
+  isLasting,
   reason,
   TaskError,
   ToolError,
@@ -58,6 +58,8 @@ export class Relay {
   #pumping = false;
   /** Entries that have to be sent one by one, because one of them has ended a channel. */
   #careful = 0;
+  /** The link that ended for one that is known. */
+  #refusedOn: OpenLink | undefined;
   /** When everything that was sent has settled, sending begins again with the first unsettled. */
   #rewinding = false;
   #failures = 0;
@@ -275,6 +277,7 @@ export class Relay {
   #send(link: OpenLink, entry: Entry): void {
     const publication = entry.parcel.load();
     if (publication === undefined) return void this.#parcels.settle(entry);
+    entry.isAlone = this.#careful > 0;
     this.#parcels.sent();
     if (entry.inDoubt) this.#repeats++;
     this.#flying++;
@@ -309,22 +312,21 @@ export class Relay {
       link.declared.clear();
       this.#rewinding = true;
     } else if (error instanceof TaskError) {
+      if (error.exitCode === EXIT.badData) this.#refusedOn = link;
       if (error.exitCode !== EXIT.temporary) this.#refuse(entry, error);
-    } else if (error instanceof ChannelError && error.exitCode !== EXIT.temporary) {
-      if (this.#careful > 0 || this.#parcels.open === 1) this.#blame(entry, error);
-      else this.#careful = this.#parcels.open;
-    } else if (error.exitCode === EXIT.protocol) {
-      if (this.#careful === 0 && this.#parcels.open > 1) this.#careful = this.#parcels.open;
-      else if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
-    }
+    } else if (isRefusal(error)) this.#blame(link, entry, error);
     this.#landed(link, error);
   }
 
-  /** A channel was closed while only this one was on its way. */
-  #blame(entry: Entry, error: ChannelError): void {
+  /** A channel or connection was closed for one of those that were on its way. */
+  #blame(link: OpenLink, entry: Entry, error: ChannelError | ConnectionError): void {
+    if (!entry.isAlone) {
+      if (this.#refusedOn !== link) this.#careful = this.#parcels.open;
+    } else if (error instanceof ConnectionError) {
+      if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
+    } else if (![403, 404].includes(error.replyCode)) this.#refuse(entry, error);
     // A permission, or the exchange: it concerns them all.
-    if (![403, 404].includes(error.replyCode)) return this.#refuse(entry, error);
-    if (!this.#everConfirmed) this.#options.onUnable(error);
+    else if (!this.#everConfirmed) this.#options.onUnable(error);
   }
 
   /** One that was sent has settled. @param error if it was not confirmed */
@@ -389,8 +391,9 @@ export class Relay {
   }
 }
 
-/** It stays so before somebody changes something. */
-function isLasting(error: ToolError): boolean {
-  if (error instanceof ConnectionError) return error.fatal;
-  return !isPassing(error);
+/** Something that was sent is not as the broker has it. */
+function isRefusal(error: ToolError): error is ChannelError | ConnectionError {
+  return error instanceof ChannelError
+    ? error.exitCode !== EXIT.temporary
+    : error.exitCode === EXIT.protocol;
 }

@@ -1,6 +1,6 @@
 /** `worker forward`: from our broker on a device to a broker of either kind. */
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { brokerTest, sharedNode } from "../support/broker.ts";
+import { brokerTest, sharedNode, startNode } from "../support/broker.ts";
 import { sharedBroker } from "../support/embedded.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
@@ -186,6 +186,89 @@ brokerTest("a link that comes and goes loses nothing, and sends again in order",
   assertEquals(seen.size, count);
   assert(doubled <= again, `${doubled} came twice, and ${again} were told`);
 });
+
+/** `deno task siege:forward` moves 10,000. */
+const MOVED = Number(Deno.env.get("FORWARD_MOVED") ?? 1_000);
+
+brokerTest("a live queue is moved and back: nothing is lost, and nothing is in both", async () => {
+  await using dir = await tempDir();
+  const queue = uniqueName("forward-live");
+  const ledger = dir.file("ledger");
+  await Deno.writeTextFile(
+    dir.file("work.js"),
+    `export default async (task) => {
+      await Deno.writeTextFile(${JSON.stringify(ledger)}, task.id + "\\n", { append: true });
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    };`,
+  );
+  const work = ["--queue", queue, "--handler", dir.file("work.js")];
+  const add = (url: string, from: number, to: number) =>
+    onChannel(url, async (channel) => {
+      await channel.confirmSelect();
+      for (const [body, properties] of numbered(from, to)) {
+        await channel.basicPublish("", queue, body, { deliveryMode: 2, ...properties });
+      }
+    });
+  const move = (from: string, to: string) =>
+    finish("worker", ["forward", "--queue", queue, "--exit-when-empty"], {
+      url: from,
+      env: { TO_AMQP_URL: to },
+    });
+  await put(queue, numbered(0, MOVED));
+  await onChannel(
+    there.url,
+    (channel) => channel.queueDeclare(queue, { durable: true }, { "x-queue-type": "quorum" }),
+  );
+  await using workerHere = start("worker", work, { url: here.url });
+  await using workerThere = start("worker", work, { url: there.url });
+  const [there1] = await Promise.all([
+    move(here.url, there.url),
+    add(here.url, MOVED, MOVED + 200),
+  ]);
+  assertEquals(there1.code, 0, there1.stderr);
+  const [back] = await Promise.all([
+    move(there.url, here.url),
+    add(there.url, MOVED + 200, MOVED + 400),
+  ]);
+  assertEquals(back.code, 0, back.stderr);
+  assertMatch(back.stderr, /forwarded tasks=[1-9]/);
+  await stop(workerHere);
+  await stop(workerThere);
+  const places = [
+    (await Deno.readTextFile(ledger)).split("\n").slice(0, -1),
+    ...[await takeAll(here.url, queue), await takeAll(there.url, queue)]
+      .map((messages) => messages.map(({ properties }) => properties.messageId!)),
+  ];
+  assertEquals(places.flat().length, MOVED + 400, places.map(({ length }) => length).join(" "));
+  assertEquals(new Set(places.flat()).size, MOVED + 400);
+});
+
+brokerTest(
+  "a body that is too large there is dead here, and costs the others nothing",
+  async () => {
+    await using small = await startNode({ maxMessageSize: 1_000 });
+    const queue = uniqueName("forward-large");
+    await put(queue, [
+      ...numbered(0, 20),
+      ["x".repeat(5_000), { messageId: "large" }],
+      ...numbered(20, 40),
+    ]);
+    const args = ["forward", "--queue", queue, "--exit-when-empty"];
+    const worker = await finish("worker", args, { url: here.url, env: { TO_AMQP_URL: small.url } });
+    assertEquals(worker.code, 0, worker.stderr);
+    const bodies = (await takeAll(small.url, queue)).map(({ properties }) => properties.messageId!);
+    // The broker closes the channel for it: what came behind it is sent again.
+    assertEquals(
+      [...new Set(bodies)],
+      numbered(0, 40).map(([body]) => `id-${body}`),
+      worker.stderr,
+    );
+    const dead = await takeAll(here.url, `${queue}.dead`);
+    assertEquals(dead.map(({ properties }) => properties.messageId).sort(), ["large"]);
+    assertMatch(String(dead[0]!.properties.headers?.["task-error"]), /message size 5000 is larger/);
+  },
+  { only: "embedded", because: "a RabbitMQ of its own takes too long to start" },
+);
 
 brokerTest("a drain behind a link that swallows everything gives tasks back", async () => {
   const queue = uniqueName("forward");
