@@ -3,7 +3,7 @@ import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { type Arguments, encodeMethod } from "../support/methods.ts";
 import { run, spawn } from "../support/process.ts";
 import { openPeer } from "../support/protocol_peer.ts";
-import { slowSync, slowSyncMissing } from "../support/slow_sync.ts";
+import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import type { ChannelHost } from "../../src/broker/channel/host.ts";
 import { PROMISE_NAMES, type PromiseName } from "../../src/broker/wire/methods.ts";
@@ -170,14 +170,14 @@ async function assertSyncedBefore(dir: TempDir, env: Record<string, string>): Pr
 const SLOW_MS = 5;
 
 for (const ms of [0, SLOW_MS]) {
-  const missing = straceMissing ?? (ms > 0 ? slowSyncMissing : undefined);
+  const missing = straceMissing ?? (ms > 0 ? fakeDiskMissing : undefined);
   Deno.test({
     name: "every answer that promises something durable comes after the sync, counted by method" +
       (ms > 0 ? ", and on a slow disk" : "") + (missing ? ` (ignored: ${missing})` : ""),
     ignore: missing !== undefined,
     async fn() {
       await using dir = await tempDir();
-      await assertSyncedBefore(dir, ms > 0 ? await slowSync(dir.path, ms) : {});
+      await assertSyncedBefore(dir, ms > 0 ? await fakeDisk(dir.path, { syncMs: ms }) : {});
     },
   });
 }
@@ -186,11 +186,11 @@ for (const ms of [0, SLOW_MS]) {
   Deno.test({
     name: "what a failed sync was for is never confirmed, nor what comes after it" +
       (ms > 0 ? ", on a slow disk" : "") +
-      (slowSyncMissing ? ` (ignored: ${slowSyncMissing})` : ""),
-    ignore: slowSyncMissing !== undefined,
+      (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
+    ignore: fakeDiskMissing !== undefined,
     async fn() {
       await using dir = await tempDir();
-      const env = await slowSync(dir.path, ms);
+      const env = await fakeDisk(dir.path, { syncMs: ms });
       const args = ["--data", dir.file("data")];
       const PERSISTENT = { deliveryMode: 2 };
       {

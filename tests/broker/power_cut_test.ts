@@ -1,0 +1,23 @@
+/** The short form of `deno task power-cut`. */
+import { assertEquals, assertGreater } from "@std/assert";
+import { fakeDiskMissing } from "../support/fake_disk.ts";
+import { cutPower } from "./power_cut.ts";
+
+const ignored = fakeDiskMissing === undefined ? "" : ` (ignored: ${fakeDiskMissing})`;
+
+Deno.test({
+  name: "a power cut at any moment loses nothing confirmed and leaves nothing in part" + ignored,
+  ignore: fakeDiskMissing !== undefined,
+  async fn() {
+    const violated: string[] = [];
+    const say = (sentence: string) => void violated.push(sentence);
+    const options = { messages: 1_000, images: 30, seed: 1, syncMs: 3, say };
+    const verdict = await cutPower(options);
+    assertEquals(violated, []);
+    assertGreater(verdict.confirmed, 2_000);
+    assertGreater(verdict.rewritten, 0, "no cut came after a checkpoint began");
+    // Cuts of a disk that has synced nothing are found out.
+    const lying = await cutPower({ ...options, messages: 50, images: 5, isSynced: false });
+    assertGreater(lying.lost + lying.torn, 0);
+  },
+});
