@@ -7,6 +7,7 @@ import { installed, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { WebApp } from "../support/web_app.ts";
+import { Front } from "./http_front.ts";
 import { onChannel, takeAll } from "./queue_view.ts";
 import { finish, start, stop } from "./tools.ts";
 
@@ -108,8 +109,8 @@ async function deadTasks(queue: string, count: number): Promise<Record<string, u
 }
 
 /** How large the siege is: `deno task siege:post` has 5,000 tasks and 20 kills. */
-const TASKS = Number(Deno.env.get("POST_TASKS") ?? 400);
-const KILLS = Number(Deno.env.get("POST_KILLS") ?? 4);
+const TASKS = Number(Deno.env.get("POST_TASKS") ?? 200);
+const KILLS = Number(Deno.env.get("POST_KILLS") ?? 3);
 const CONCURRENCY = 8;
 /** Milliseconds for what the siege waits for. */
 const SIEGE_MS = 300_000;
@@ -120,55 +121,88 @@ function bodyOf(i: number): string {
   return { 3: "404", 13: "429", 23: "flaky", 33: "cut" }[i % 50] ?? "ok";
 }
 
+/** How an application is started: its program and what goes before its own arguments. */
+type Program = readonly [string, ...string[]];
+
+const PROGRAMS: Readonly<Record<string, Program>> = {
+  "plain Python": [PYTHON, APP],
+  "node:http": [
+    Deno.execPath(),
+    ...["run", "--no-check", "--allow-all", new URL("web/app.mjs", import.meta.url).pathname],
+  ],
+};
+
 pythonTest(
-  "an application that is killed again and again does every task, or says why not",
+  "applications that are killed again and again send and do every task, or say why not",
   async () => {
-    await using dir = await tempDir("post-");
-    const queue = uniqueName("post-kills");
-    const ledger = dir.file("ledger");
-    const where = String(freePorts(1)[0]);
-    const tasks = Object.fromEntries(Array.from({ length: TASKS }, (_, i) => [`t${i}`, bodyOf(i)]));
-    const hopeless = Object.keys(tasks).filter((id) => tasks[id] === "404");
-    await put(queue, tasks);
-    let app = await startApp(ledger, where);
-    await using worker = start("worker", [
-      ...["--post", `http://127.0.0.1:${where}/`, "--concurrency", String(CONCURRENCY)],
-      ...["--max-attempts", "1000", "--backoff", "20ms", "--timeout", "2s"],
-    ], { url: node.url, queue });
-    for (let kills = 0; kills < KILLS; kills++) {
-      const least = Math.floor(TASKS * kills / (KILLS + 1));
-      await waitUntil(
-        `${least} tasks`,
-        async () => (await linesOf(ledger)).length >= least,
-        SIEGE_MS,
-      );
-      app.kill("SIGKILL");
-      await app.ended();
-      app = await startApp(ledger, where);
-    }
-    const times = new Map<string, number>();
-    await waitUntil("all tasks to be done", async () => {
-      times.clear();
-      for (const line of await linesOf(ledger)) {
-        const [id] = line.split(" ") as [string];
-        times.set(id, (times.get(id) ?? 0) + 1);
-      }
-      return times.size === TASKS - hopeless.length;
-    }, SIEGE_MS);
-    const dead = await deadTasks(queue, hopeless.length);
-    await stop(worker);
-    app.kill("SIGKILL");
-    await app.ended();
-    assertEquals(Object.keys(dead).sort(), hopeless.sort());
-    for (const [reason] of Object.values(dead)) {
-      assertEquals(reason, "rejected");
-    }
-    // Done twice is what was cut off, and what was done and not answered yet at a kill.
-    const again = [...times].filter(([id, count]) => count > (tasks[id] === "cut" ? 2 : 1));
-    assert(again.length <= KILLS * CONCURRENCY, JSON.stringify(again));
-    assertEquals((await takeAll(node.url, queue)).length, 0);
+    const queues = Object.keys(PROGRAMS).map(() => uniqueName("post-kills"));
+    await using front = await Front.start(["--queue", queues.join(",")], { url: node.url });
+    const sieges = await Promise.allSettled(
+      Object.values(PROGRAMS).map((program, i) => besiege(program, front, queues[i]!)),
+    );
+    for (const siege of sieges) if (siege.status === "rejected") throw siege.reason;
+    // Each was sent once, however often it was tried.
+    const { text } = await front.ask("/metrics");
+    const sent = /^workqueue_http_tasks_confirmed_total (\d+)$/m.exec(text)![1];
+    assertEquals(Number(sent), TASKS * queues.length);
+    await front.end();
   },
 );
+
+/** Has an application send and do tasks while it is killed. */
+async function besiege([command, ...args]: Program, front: Front, queue: string): Promise<void> {
+  await using dir = await tempDir("post-");
+  const ledger = dir.file("ledger");
+  const where = String(freePorts(1)[0]);
+  const tasks = Object.fromEntries(
+    Array.from({ length: TASKS }, (_, i) => [`${queue}-${i}`, bodyOf(i)]),
+  );
+  const hopeless = Object.keys(tasks).filter((id) => tasks[id] === "404");
+  await Deno.writeTextFile(dir.file("tasks"), JSON.stringify(tasks));
+  const sending = [`${front.url}/tasks?queue=${queue}`, dir.file("tasks"), dir.file("sent")];
+  async function startApp(): Promise<TestProcess> {
+    const app = spawn(command, { args: [...args, ledger, where, ...sending] });
+    await app.waitForLine(/^ready$/);
+    return app;
+  }
+  let app = await startApp();
+  await using worker = start("worker", [
+    ...["--post", `http://127.0.0.1:${where}/`, "--concurrency", String(CONCURRENCY)],
+    ...["--max-attempts", "1000", "--backoff", "20ms", "--timeout", "2s"],
+  ], { url: node.url, queue });
+  for (let kills = 0; kills < KILLS; kills++) {
+    const least = Math.floor(TASKS * kills / (KILLS + 1));
+    await waitUntil(
+      `${least} tasks`,
+      async () => (await linesOf(ledger)).length >= least,
+      SIEGE_MS,
+    );
+    app.kill("SIGKILL");
+    await app.ended();
+    app = await startApp();
+  }
+  const times = new Map<string, number>();
+  await waitUntil("all tasks to be done", async () => {
+    times.clear();
+    for (const line of await linesOf(ledger)) {
+      const [id] = line.split(" ") as [string];
+      times.set(id, (times.get(id) ?? 0) + 1);
+    }
+    return times.size === TASKS - hopeless.length;
+  }, SIEGE_MS);
+  const dead = await deadTasks(queue, hopeless.length);
+  await stop(worker);
+  app.kill("SIGKILL");
+  await app.ended();
+  assertEquals(Object.keys(dead).sort(), hopeless.sort());
+  for (const [reason] of Object.values(dead)) {
+    assertEquals(reason, "rejected");
+  }
+  // Done twice is what was cut off, and what was done and not answered yet at a kill.
+  const again = [...times].filter(([id, count]) => count > (tasks[id] === "cut" ? 2 : 1));
+  assert(again.length <= KILLS * CONCURRENCY, JSON.stringify(again));
+  assertEquals((await takeAll(node.url, queue)).length, 0);
+}
 
 brokerTest(
   "a task is acknowledged after the answer, and goes back when the worker ends",

@@ -1,19 +1,25 @@
 """A web application in plain Python: does tasks that come as requests.
 
-usage: app.py LEDGER (PORT | SOCKET)
+usage: app.py LEDGER (PORT | SOCKET) [FRONT TASKS SENT]
 
 Writes a line to LEDGER for each task that is done, before it answers. The body says what to answer:
 "ok"; "404"; "429" (once, with Retry-After); "500"; "flaky" (500 at the first attempt); "cut" (in the
 middle of the answer, at the first attempt); "slow" (never); "hang" (never at the first attempt).
+
+With FRONT, the URL of a `new_task --http`, it sends the tasks of the file TASKS, a JSON object of
+their bodies by id, and writes those that were taken to the file SENT, to go on from there.
 """
 
 import http.server
+import json
 import os
 import socketserver
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 
 ledger = open(sys.argv[1], "a", buffering=1)
 lock = threading.Lock()
@@ -72,6 +78,37 @@ class UnixServer(Server):
     address_family = getattr(__import__("socket"), "AF_UNIX")
 
 
+def send_all(front, tasks, sent):
+    """Sends the tasks one after the other, each until it is taken."""
+    for task, body in tasks:
+        request = urllib.request.Request(
+            front, data=body.encode(), headers={"Idempotency-Key": task, "Content-Type": "text/plain"}
+        )
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    assert answer.status == 202, answer.status
+                break
+            except urllib.error.HTTPError as refusal:
+                assert refusal.code in (429, 503), refusal.read()
+                time.sleep(int(refusal.headers["Retry-After"]))
+            except OSError:
+                time.sleep(0.1)
+        with lock:
+            sent.write(task + "\n")
+
+
+def start_sending(front, tasks_path, sent_path):
+    with open(tasks_path) as file:
+        tasks = json.load(file)
+    sent = open(sent_path, "a+", buffering=1)
+    sent.seek(0)
+    taken = set(sent.read().split())
+    left = [(task, body) for task, body in tasks.items() if task not in taken]
+    for start in range(4):
+        threading.Thread(target=send_all, args=(front, left[start::4], sent), daemon=True).start()
+
+
 where = sys.argv[2]
 if "/" in where:
     if os.path.exists(where):
@@ -79,5 +116,7 @@ if "/" in where:
     server = UnixServer(where, Handler)
 else:
     server = Server(("127.0.0.1", int(where)), Handler)
+if len(sys.argv) > 3:
+    start_sending(*sys.argv[3:6])
 print("ready", flush=True)
 server.serve_forever()
