@@ -98,7 +98,10 @@ loadTest(
     const node = own ?? await sharedNode();
     await using proxy = await Proxy.start(node.port);
     const queue = uniqueName("http-load");
-    await using front = await Front.start(["--timeout", "2s"], { url: proxy.url, queue });
+    // A quorum queue of RabbitMQ 3.10 that is killed soon after it was made may stay without a leader.
+    const type = own === undefined ? "quorum" : "classic";
+    const options = ["--timeout", "2s", "--queue-type", type];
+    await using front = await Front.start(options, { url: proxy.url, queue });
     const disturbed = (async () => {
       await waitUntil("the load", async () => await confirmedBy(front) >= 50, SIEGE_MS);
       if (own === undefined) return await proxy.cut();
@@ -107,13 +110,17 @@ loadTest(
     })();
     const { accepted, refused } = await load(front, SECONDS);
     await disturbed;
+    // A queue that has no leader yet leaves consumers without an answer.
+    await waitUntil("the queue to take tasks", async () => {
+      return (await front.post("x", { "idempotency-key": "last" })).status === 202;
+    }, SIEGE_MS);
     await waitUntil("all confirms", async () => {
       return /^workqueue_http_tasks_under_way 0$/m.test((await front.ask("/metrics")).text);
     });
     const confirmed = await confirmedBy(front);
     // wrk leaves without waiting for the last answers.
     assert(
-      accepted <= confirmed && confirmed <= accepted + CONNECTIONS,
+      accepted < confirmed && confirmed <= accepted + CONNECTIONS + 1,
       `${accepted} ${confirmed}`,
     );
     const ids = await idsOn(node.url, queue, confirmed);
