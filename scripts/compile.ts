@@ -16,6 +16,7 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
+import { COMMIT_DIGITS } from "../src/cli/version.ts";
 import { prepareOfflineDenort } from "./offline_denort.ts";
 
 export const NAMES = ["new_task", "worker", "broker"] as const;
@@ -153,8 +154,27 @@ async function bundle(name: Name, work: string): Promise<string> {
   if (!result.success) throw new CompileError(`${name} cannot be bundled: ${result.stderr}`);
   // Comments say where each part came from; the folders of this host are nobody's business.
   const text = await Deno.readTextFile(file);
-  await Deno.writeTextFile(file, text.replace(/^\/\/ \S*\/npm\/[^/\n]+\//gm, "// npm:"));
+  const anonymous = text.replace(/^\/\/ \S*\/npm\/[^/\n]+\//gm, "// npm:");
+  await Deno.writeTextFile(file, withCommit(anonymous, await findCommit()));
   return file;
+}
+
+/** Puts the commit where src/cli/version.ts has a mark for it. */
+function withCommit(program: string, commit: string): string {
+  const parts = program.split('"@COMMIT@"');
+  if (parts.length === 2) return parts.join(JSON.stringify(commit));
+  throw new CompileError(
+    `the program must have one mark for its commit, and has ${parts.length - 1}`,
+  );
+}
+
+/** What is compiled, for `--version`. */
+async function findCommit(): Promise<string> {
+  const git = (...args: string[]) => run("git", args).catch(() => undefined);
+  const head = await git("rev-parse", `--short=${COMMIT_DIGITS}`, "HEAD");
+  if (!head?.success) return "unknown";
+  const changes = await git("status", "--porcelain", "--untracked-files=no");
+  return head.stdout.trim() + (changes?.stdout === "" ? "" : " with changes");
 }
 
 async function compile(

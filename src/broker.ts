@@ -4,10 +4,14 @@ import { Broker, type BrokerOptions } from "./broker/server.ts";
 import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { integer, list, text, toggle, type Values } from "./cli/flags.ts";
-import { renderHelp } from "./cli/help/render.ts";
+import type { HelpPage } from "./cli/help/page.ts";
 import { listenAddress } from "./cli/listen_address.ts";
 import { unreadable } from "./cli/input.ts";
+import { BROKER_COMMANDS } from "./cli/broker_commands.ts";
+import { runCommand } from "./cli/commands.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
+import { TOOL_FLAGS } from "./cli/general_flags.ts";
+import { tell } from "./cli/tell.ts";
 import { onSignals } from "./cli/signals.ts";
 import { EXIT, UsageError } from "./errors.ts";
 
@@ -110,53 +114,37 @@ const FLAGS = {
     minBytes: 1,
     help: "bearer token that --http requires, or several, a line each; needed with a HOST",
   }),
-  help: toggle({ group: "general", short: "h", help: "show this help", alone: true }),
-  version: toggle({ group: "general", short: "V", help: "show the version", alone: true }),
+  ...TOOL_FLAGS,
 };
 
 /** Bytes of other contents that a connection may have under way besides the largest message. */
 const ROOM_BYTES = 16 * 1024 * 1024;
 
-const HELP = {
-  usage: ["broker [OPTION]..."],
-  about: `A work queue broker for one machine: AMQP 0-9-1 for any client, kept in one SQLite file.
-What a publisher got confirmed is on disk and survives any crash. Without --user there is the user
-guest with password guest, from this machine only.`,
-  flags: FLAGS,
-  sections: [
-    [
-      "Exit status",
-      `  0 ended by SIGTERM or SIGINT; 64 usage; 65, 66 data or another file cannot be used;
-  70 internal; 75 the data or the port is in use; 77 the port is not for this user;
-  130, 143 ended at once by a second signal`,
-    ],
-    [
-      "Signals",
-      `  SIGTERM, SIGINT end it: the last commit is finished, clients are told. SIGHUP does the same
-  without TLS; with TLS it reads certificate and key again, for new connections. SIGUSR2 says how
-  many connections, queues and ready messages there are, and whether all is on disk. SIGUSR1 ends it
-  at once, lest Deno opens a debugger.`,
-    ],
-  ] as const,
-};
+/** What is told about this tool. */
+export async function help(): Promise<HelpPage> {
+  return (await import("./cli/broker_help.ts")).helpOf(FLAGS);
+}
 
 async function run(host: Host): Promise<number> {
+  const ended = await runCommand(BROKER_COMMANDS, host);
+  if (ended !== undefined) return ended;
   const { values, words } = await parseCommandLine(FLAGS, host.args, host.env);
-  if (values.help || values.version) {
-    host.print(values.help ? renderHelp(HELP) : `broker ${VERSION}\n`);
-    return EXIT.ok;
-  }
+  if (await tell(host, values, help)) return EXIT.ok;
   if (words.length > 0) {
-    throw new UsageError(`the broker takes only options, and got ${JSON.stringify(words[0])}`);
+    const { didYouMean } = await import("./cli/suggest.ts");
+    throw new UsageError(
+      `the broker takes only options, and got ${JSON.stringify(words[0])}` +
+        didYouMean(words[0]!, Object.keys(BROKER_COMMANDS), "broker "),
+    );
   }
   if (values["token-file"] !== undefined && values.http === undefined) {
     throw new UsageError("--token-file needs --http, and it is not given");
   }
   const broker = await Broker.start(readOptions(values, host));
   const page = await openPage(broker, values, host);
-  const ended = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
   const signals = onSignals({
-    end: () => ended.resolve(),
+    end: () => asked.resolve(),
     ...(values["tls-cert"] === undefined
       ? {}
       : { reload: () => renewCertificate(broker, values, host) }),
@@ -166,7 +154,7 @@ async function run(host: Host): Promise<number> {
   const also = others.length > 0 ? ` and ${others.join(" ")}` : "";
   const on = page === undefined ? "" : `, page at ${page.url}`;
   host.log.info(`ready: ${url}${also}, ${describeData(values)}${on}`);
-  await ended.promise;
+  await asked.promise;
   host.log.info("ending");
   await page?.[Symbol.asyncDispose]();
   await broker.stop();

@@ -8,23 +8,21 @@ import { pause } from "./time/timer.ts";
 import { type Endpoint, redact } from "./amqp/url.ts";
 import {
   CONNECTION_FLAGS,
-  EXIT_HELP,
   QUEUE_FLAGS,
   readEndpoints,
   readQueuePolicy,
-  URL_HELP,
 } from "./cli/broker_flags.ts";
-import { BULK_HELP } from "./cli/bulk_flags.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { duration, toggle } from "./cli/flags.ts";
-import { type HelpPage } from "./cli/help/page.ts";
-import { renderHelp } from "./cli/help/render.ts";
-import { HTTP_FLAGS, HTTP_HELP, readHttpInput } from "./cli/http_flags.ts";
+import type { HelpPage } from "./cli/help/page.ts";
+import { HTTP_FLAGS, readHttpInput } from "./cli/http_flags.ts";
+import { TOOL_FLAGS } from "./cli/general_flags.ts";
+import { tell } from "./cli/tell.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
-import { namedQueues, oneQueue, QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
-import { readScheduleInput, SCHEDULE_FLAGS, SCHEDULE_HELP } from "./cli/schedule_flags.ts";
+import { namedQueues, oneQueue } from "./cli/queue_names.ts";
+import { readScheduleInput, SCHEDULE_FLAGS } from "./cli/schedule_flags.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
-import { readWaitOptions, WAIT_FLAGS, WAIT_HELP } from "./cli/wait_flags.ts";
+import { readWaitOptions, WAIT_FLAGS } from "./cli/wait_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 import type { QueueSpec } from "./task/topology.ts";
@@ -48,34 +46,7 @@ const FLAGS = {
     group: "watching",
     help: "do not print the line that says what was sent, and no progress",
   }),
-  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
-  version: toggle({ group: "general", short: "V", help: "print the version", alone: true }),
-};
-
-const HELP: HelpPage = {
-  usage: [
-    "new_task [OPTION]... [WORD]...",
-    "new_task [OPTION]... --file PATH",
-    "new_task [OPTION]... -            (the task from stdin)",
-    "new_task [OPTION]... --lines|--null|--ndjson [--file PATH]     (many tasks, stdin by default)",
-    "new_task [OPTION]... --files PATH...                           (a task from every file)",
-    "new_task [OPTION]... --cron EXPR [WORD]... | --schedule FILE   (tasks at their times)",
-    "new_task --wait [OPTION]...                                    (prints the answer)",
-    "new_task [OPTION]... --http [HOST:]PORT                        (tasks over HTTP)",
-  ],
-  about: `Puts a task on a durable queue: the words joined by spaces, or "hello" when that is empty.
-Prints " [x] Sent ..." only when the broker has confirmed that it has the task on disk or on a
-quorum of its nodes. Words that begin with "-" come after "--".`,
-  flags: FLAGS,
-  sections: [
-    BULK_HELP,
-    SCHEDULE_HELP,
-    WAIT_HELP,
-    HTTP_HELP,
-    QUEUE_NAMES_HELP,
-    URL_HELP,
-    EXIT_HELP,
-  ],
+  ...TOOL_FLAGS,
 };
 
 /**
@@ -101,10 +72,14 @@ interface Order extends Destination {
 
 if (import.meta.main) await runMain("new_task", run);
 
+/** What is told about this tool. */
+export async function help(): Promise<HelpPage> {
+  return (await import("./cli/new_task_help.ts")).helpOf(FLAGS);
+}
+
 async function run(host: Host): Promise<number> {
   const { values, words, separated, given } = await parseCommandLine(FLAGS, host.args, host.env);
-  if (values.help) return said(host, renderHelp(HELP));
-  if (values.version) return said(host, `new_task ${VERSION}\n`);
+  if (await tell(host, values, help)) return EXIT.ok;
 
   const http = readHttpInput(values, given, words);
   const names = http === undefined ? [oneQueue(values.queue)] as const : values.queue.names;
@@ -189,11 +164,6 @@ async function readInTime<T>(reading: Promise<T>, { path }: TaskOptions, ms: num
         EXIT.temporary,
       ),
   );
-}
-
-function said(host: Host, text: string): number {
-  host.print(text);
-  return EXIT.ok;
 }
 
 /** Where a task goes: to its queue, or to the delay queue in which it waits until it is due. */

@@ -1,12 +1,13 @@
 /** `worker`: takes tasks from a queue, does them, and acknowledges each only when it is done. */
 import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
 import type { Endpoint } from "./amqp/url.ts";
-import { EXIT_HELP, readEndpoints, URL_HELP, urlForCommands } from "./cli/broker_flags.ts";
+import { readEndpoints, urlForCommands } from "./cli/broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./cli/command_line.ts";
 import { type HelpPage } from "./cli/help/page.ts";
-import { renderHelp } from "./cli/help/render.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
-import { QUEUE_NAMES_HELP } from "./cli/queue_names.ts";
+import { runCommand } from "./cli/commands.ts";
+import { tell } from "./cli/tell.ts";
+import { WORKER_COMMANDS } from "./cli/worker_commands.ts";
 import { runToTheEnd } from "./cli/worker_run.ts";
 import {
   readRetryPolicy,
@@ -14,98 +15,13 @@ import {
   WORKER_FLAGS,
   type WorkerValues,
 } from "./cli/worker_flags.ts";
-import { EXIT, UsageError } from "./errors.ts";
+import { EXIT, ToolError, UsageError } from "./errors.ts";
 import { dotsHandler } from "./handlers/dots.ts";
 import type { Handler } from "./task/handler.ts";
 import { formatDuration, parseDuration } from "./task/duration.ts";
 import { openDedupe } from "./worker/dedupe.ts";
 import type { WorkerOptions } from "./worker/options.ts";
 import { ACK_MARGIN_MS, Worker } from "./worker/worker.ts";
-
-const HELP: HelpPage = {
-  usage: [
-    "worker [OPTION]...                      (works one second for every dot in a task)",
-    "worker [OPTION]... -- COMMAND [ARG]...  (runs a command for each task)",
-    "worker [OPTION]... --shell TEXT",
-    "worker [OPTION]... --handler FILE",
-    "worker [OPTION]... --post URL           (posts each task to a web application)",
-    "worker dead ls|show|replay|purge       (worker dead --help)",
-    "worker forward --to URL                (sends tasks to another broker; worker forward --help)",
-    "worker queues                          (worker queues --help)",
-  ],
-  about:
-    `Takes tasks from a queue, one at a time unless told otherwise, does them, and acknowledges each
-only when it is done. A worker that is killed loses nothing: the broker gives its tasks to another
-one, so that a task can run twice. When the connection is lost, it connects again, for ever unless
-it is to end.`,
-  flags: WORKER_FLAGS,
-  sections: [
-    [
-      "Commands",
-      `  The task's body is on stdin. {id}, {queue} and {attempt} in the arguments are replaced; {{id}}
-  stands for {id} itself. A task whose id begins with "-" does not become an option: where {id}
-  begins an argument before "--", it goes to NAME.dead. The environment has TASK_ID, TASK_QUEUE,
-  TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT, TASK_MAX_ATTEMPTS, TASK_REDELIVERED,
-  TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY, TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP,
-  TASK_DEADLINE (seconds since 1970), TASK_META_FILE (everything about the task, as JSON),
-  TASK_SNOOZE_FILE and TASK_PROGRESS_FILE (see Answers). TASK_ID stays the same over retries; a task
-  that was sent without an id gets one with its first retry. AMQP_URL, WORK_QUEUE and TASK_* of the
-  worker's own environment are left out: a command that sends the next task needs --pass-url, and
-  names its queue. Exit status:
-    0              done
-    64 65 66 76 78 it will never work: to NAME.dead
-    79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
-    255            put it back and end the worker with 75
-    126 127        of --shell: cannot run here; put it back and end the worker, as when COMMAND
-                   cannot be executed
-    others         failed: another attempt after --backoff, at last to NAME.dead`,
-    ],
-    [
-      "Modules",
-      `  The default export is called with (task, context). task: id, bytes, text(), json(),
-  properties, queue. context: signal (AbortSignal), attempt, log(text), progress(done, total).
-  An exception is a failed attempt; one whose name is RejectTask sends the task to NAME.dead, one
-  whose name is RetryTask may have delayMs. It shares the worker's thread: code that computes for
-  half a minute without an await stops the heartbeats, and the broker gives its task to another
-  worker; such work is a command's. A compiled worker takes JavaScript only.`,
-    ],
-    [
-      "Answers",
-      `  Who waits for a task (its reply_to) is sent what the command wrote to stdout, what the module
-  returned (text, bytes, or as JSON) or what the web application answered, at most 1 MiB of it; of a
-  dead task why. The answer is sent before the task is acknowledged, with the task's correlation id
-  and headers task-*. Who asked for it is told how far the work is: context.progress(done, total),
-  or the last line of TASK_PROGRESS_FILE, such as 3/10, 30% or words.`,
-    ],
-    [
-      "Web applications",
-      `  --post sends a task as a POST request: its body, Content-Type and Content-Encoding as they are;
-  Task-Id, Task-Queue, Task-Attempt, Task-Max-Attempts, Task-Redelivered, Task-Exchange,
-  Task-Routing-Key, Task-Type, Task-Priority, Task-Correlation-Id, Task-Reply-To, Task-App-Id,
-  Task-Timestamp and Task-Deadline (seconds since 1970), percent-encoded, where it has them;
-  Task-Headers, its headers as JSON, or when that has over 4 KiB its length in
-  Task-Headers-Left-Out; traceparent and tracestate. Redirects are not followed, proxies of the
-  environment not used. Status:
-    2xx                 done
-    408 409 425 429     failed: another attempt after Retry-After or --backoff
-    429 503             with Retry-After: again after that; counts as no attempt
-    other 4xx           it will never work: to NAME.dead, with the first 4 KiB of the answer
-    others, no answer   failed: another attempt, at last to NAME.dead
-  The token and the secret file are read again when they change; every key in the latter signs.`,
-    ],
-    [
-      "Signals",
-      `  SIGTERM, SIGINT, SIGHUP: take no more tasks, finish within --grace, put the rest back, exit 0.
-  Again, or SIGQUIT, SIGUSR1: end at once, with 128 plus the signal's number. SIGTSTP: take no more
-  tasks and stay; SIGCONT: take them again. SIGUSR2: say on stderr what is running. SIGKILL leaves a
-  running command behind, while the broker gives its task to another worker. Under nohup, use
-  setsid: SIGHUP is not ignored.`,
-    ],
-    QUEUE_NAMES_HELP,
-    URL_HELP,
-    EXIT_HELP,
-  ],
-};
 
 /** Below the half hour after which RabbitMQ takes a task back that nobody acknowledges. */
 const DEFAULT_TIMEOUT_MS = parseDuration("25m")!;
@@ -120,17 +36,18 @@ interface Work {
 
 if (import.meta.main) await runMain("worker", run);
 
+/** What is told about this tool. */
+export async function help(): Promise<HelpPage> {
+  return (await import("./cli/worker_help.ts")).HELP;
+}
+
 async function run(host: Host): Promise<number> {
-  // Words, not options: a command of one of these names comes after "--".
-  const [first, ...rest] = host.args;
-  if (first === "dead") return await (await import("./cli/dead.ts")).runDead(host, rest);
-  if (first === "forward") return await (await import("./cli/forward.ts")).runForward(host, rest);
-  if (first === "queues") return await (await import("./cli/queues.ts")).runQueues(host, rest);
+  const ended = await runCommand(WORKER_COMMANDS, host);
+  if (ended !== undefined) return ended;
   const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
     stopEarly: true,
   });
-  if (values.help) return said(host, renderHelp(HELP));
-  if (values.version) return said(host, `worker ${VERSION}\n`);
+  if (await tell(host, values, help)) return EXIT.ok;
 
   const endpoints = readEndpoints(values, host);
   const queues = readWorkerQueues(values);
@@ -138,7 +55,8 @@ async function run(host: Host): Promise<number> {
     [values.shell, values.handler, values.post].every((work) => work === undefined);
   const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
   warnAboutAckTimeout(values, timeoutMs, endpoints[0]!, host);
-  const work = await chooseWork(values, words, given, endpoints, host);
+  const work = await chooseWork(values, words, given, endpoints, host)
+    .catch((error) => suggestSubcommand(error, words[0]));
   const dedupe = values["dedupe-file"] === undefined
     ? undefined
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
@@ -189,11 +107,6 @@ function workerOptions(
     ...optional("consumerPriority", values["consumer-priority"]),
     limitExitCode: values["limit-exit-code"],
   };
-}
-
-function said(host: Host, text: string): number {
-  host.print(text);
-  return EXIT.ok;
 }
 
 /** @throws {ToolError} what was asked for cannot be run here */
@@ -253,6 +166,15 @@ async function chooseWork(
     warn: (message) => host.log.warn(message),
   });
   return { handler: command.handle, kill: () => command[Symbol.dispose]() };
+}
+
+/** A subcommand that is misspelt looks like a command that does not exist. */
+async function suggestSubcommand(error: unknown, word: string | undefined): Promise<never> {
+  const missing = error instanceof ToolError && error.exitCode === EXIT.notFound;
+  if (!missing || word === undefined) throw error;
+  const { didYouMean } = await import("./cli/suggest.ts");
+  const hint = didYouMean(word, Object.keys(WORKER_COMMANDS), "worker ");
+  throw new ToolError(error.message + hint, error.exitCode, { cause: error });
 }
 
 /** @throws {ToolError} */

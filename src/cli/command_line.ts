@@ -2,23 +2,28 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../errors.ts";
 import type { Flags, Values } from "./flags.ts";
+import { GROUPS } from "./groups.ts";
+
+/** The option that names files of options. */
+const CONFIG = "config";
 
 /** What a command line says. */
 export interface CommandLine<F extends Flags> {
   readonly values: Values<F>;
   /** What is not an option, in order. */
   readonly words: string[];
-  /** Names of the flags that the command line itself gave (not the environment). */
+  /** Names of the flags that the command line or a file of --config gave (not the environment). */
   readonly given: ReadonlySet<string>;
   /** "--" was there; what followed it is at the end of `words`. */
   readonly separated: boolean;
 }
 
 /**
- * Reads a command line.
+ * Reads a command line, and the files that it names with --config.
  *
  * @param options.stopEarly the first word ends the options, as for a tool that runs a command
  * @throws {UsageError} one sentence, with a suggestion for a misspelt option
+ * @throws {InputError} a file of --config cannot be read
  */
 export async function parseCommandLine<F extends Flags>(
   flags: F,
@@ -42,14 +47,19 @@ export async function parseCommandLine<F extends Flags>(
     const { unknownOption } = await import("./suggest.ts");
     throw new UsageError(unknownOption(unknown, flags));
   }
+  const paths = parsed[CONFIG] as string[] | undefined ?? [];
+  const settings = paths.length === 0
+    ? undefined
+    : await (await import("./config_file.ts")).readSettings(paths, flags);
   const values: Record<string, unknown> = {};
   const given = new Set<string>();
   for (const [name, flag] of Object.entries(flags)) {
-    const texts = parsed[name] as string[] | undefined;
-    if (texts !== undefined && texts.length > 0) {
-      given.add(name);
-      if (texts.some(isGarbled)) throw new UsageError(garbled(`--${name}`));
-      values[name] = flag.parse(texts, `--${name}`);
+    const texts = parsed[name] as string[] | undefined ?? [];
+    if (texts.some(isGarbled)) throw new UsageError(garbled(`--${name}`));
+    const setting = texts.length > 0 ? { texts, source: `--${name}` } : settings?.get(name);
+    if (setting !== undefined) {
+      if (name !== CONFIG) given.add(name);
+      values[name] = flag.parse(setting.texts, setting.source);
       continue;
     }
     const inherited = flag.env === undefined || unambiguous.alone ? undefined : env(flag.env);
@@ -103,28 +113,37 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
     const found = arg.startsWith("--") ? longOption(flags, arg) : shortOptions(flags, arg);
     if (found === undefined) unknown ??= arg.split("=", 1)[0]!;
     for (const { name, text } of found ?? []) {
-      const { value, alone } = flags[name]!;
-      if (value === undefined) {
+      const flag = flags[name]!;
+      let given = text;
+      if (flag.topics) {
+        given ??= isTopic(args[i + 1]) ? args[++i] : undefined;
+      } else if (flag.value === undefined) {
         if (text !== undefined) throw new UsageError(`--${name} is a switch and takes no value`);
-        if (alone) {
-          const none = { words: [], unknown: undefined, separated: false };
-          return { options: [`--${name}`], ...none, alone: true };
-        }
-        options.push(`--${name}`);
-        continue;
+      } else {
+        given ??= valueAfter(name, flag.value, args[++i]);
       }
-      const given = text ?? args[++i];
-      if (text === undefined && (given === undefined || /^-./s.test(given))) {
-        throw new UsageError(
-          `--${name} needs a value (${value})${
-            given === undefined ? "" : `; one that begins with "-" is written --${name}=${given}`
-          }`,
-        );
+      const option = given === undefined ? `--${name}` : `--${name}=${given}`;
+      if (flag.alone) {
+        return { options: [option], words: [], unknown: undefined, separated: false, alone: true };
       }
-      options.push(`--${name}=${given}`);
+      options.push(option);
     }
   }
   return { options, words, unknown, separated: false, alone: false };
+}
+
+/** @throws {UsageError} there is none, or what may be another option */
+function valueAfter(name: string, placeholder: string, next: string | undefined): string {
+  if (next !== undefined && !/^-./s.test(next)) return next;
+  throw new UsageError(
+    `--${name} needs a value (${placeholder})${
+      next === undefined ? "" : `; one that begins with "-" is written --${name}=${next}`
+    }`,
+  );
+}
+
+function isTopic(word: string | undefined): boolean {
+  return word !== undefined && (word === "all" || Object.hasOwn(GROUPS, word));
 }
 
 /** "--name" or "--name=text". */

@@ -9,7 +9,8 @@ import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_fla
 import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
 import { type Flag, integer, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
-import { renderHelp } from "./help/render.ts";
+import { GENERAL_FLAGS } from "./general_flags.ts";
+import { tell } from "./tell.ts";
 import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
@@ -51,34 +52,51 @@ const DEAD_FLAGS = {
     help: "tasks that were replayed so often stay dead",
   }),
   "dry-run": toggle({ group: "task", help: "only say what would be done" }),
-  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
+  ...GENERAL_FLAGS,
 };
 type DeadValues = Values<typeof DEAD_FLAGS>;
 
-const DEAD_HELP: HelpPage = {
+export const help: HelpPage = {
+  name: "worker dead",
+  summary: "list, show, replay or remove the tasks in NAME.dead",
   usage: [
     "worker dead ls [OPTION]...",
-    "worker dead show [ID]... [OPTION]...",
-    "worker dead replay [ID]... [OPTION]...",
-    "worker dead purge [ID]... [OPTION]...",
+    "worker dead show|replay|purge [ID]... [OPTION]...",
   ],
   about:
-    `Lists the tasks in NAME.dead, shows them with their bodies, puts them back on the queue they
-came from with their attempts at 0, or removes them for good. All do so with the tasks that --match
-selects, which looks at id, error and body; all but ls with those of exactly the ids given, which is
-'' for tasks that have none.`,
+    "Lists the tasks in NAME.dead, shows them with their bodies, puts them back on the queue " +
+    "they came from with their attempts at 0, or removes them for good. All do so with the tasks " +
+    "that --match selects, which looks at id, error and body; all but ls with those of exactly " +
+    "the ids given, which is '' for tasks that have none.",
+  examples: [
+    ["See what failed:", "worker dead ls -q thumbnails"],
+    [
+      "Try again what timed out, once you have seen which that is:",
+      "worker dead replay -q thumbnails --match 'timed out' --dry-run",
+    ],
+    ["Remove one:", "worker dead purge -q thumbnails img-42"],
+  ],
   flags: DEAD_FLAGS,
+  essential: ["url", "queue", "max", "match", "max-replays", "dry-run", "help"],
+  actions: {
+    ls: "list them, a line each",
+    show: "show them with their bodies",
+    replay: "put them back on the queue that they came from",
+    purge: "remove them for good",
+  },
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /** Runs `worker dead ...`. */
-export async function runDead(host: Host, args: readonly string[]): Promise<number> {
+export async function run(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(DEAD_FLAGS, args, host.env);
-  if (values.help) return said(host, renderHelp(DEAD_HELP));
+  if (await tell(host, values, () => help)) return EXIT.ok;
   const [action, ...ids] = words;
-  if (!["ls", "show", "replay", "purge"].includes(action ?? "")) {
+  if (!Object.hasOwn(help.actions!, action ?? "")) {
+    const { didYouMean } = await import("./suggest.ts");
     throw new UsageError(
-      `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}`,
+      `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}` +
+        didYouMean(action ?? "", Object.keys(help.actions!)),
     );
   }
   if (action === "ls" && ids.length > 0) {
@@ -217,9 +235,4 @@ function showTask(host: Host, task: Task): Promise<void> | undefined {
   return host.print(
     `\n${new TextDecoder().decode(task.body).split("\n").map(escapeControls).join("\n")}\n`,
   );
-}
-
-function said(host: Host, text: string): number {
-  host.print(text);
-  return EXIT.ok;
 }

@@ -1,7 +1,7 @@
 /** `worker forward`: takes tasks from queues here, and publishes them to another broker. */
 import { Connector } from "../amqp/connection.ts";
 import { redact } from "../amqp/url.ts";
-import { UsageError } from "../errors.ts";
+import { EXIT, UsageError } from "../errors.ts";
 import { ForwardHandler } from "../handlers/forward.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
@@ -9,7 +9,6 @@ import { Worker } from "../worker/worker.ts";
 import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./broker_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { type HelpPage } from "./help/page.ts";
-import { renderHelp } from "./help/render.ts";
 import {
   FORWARD_FLAGS,
   type ForwardValues,
@@ -19,6 +18,7 @@ import {
 } from "./forward_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { tell } from "./tell.ts";
 import { runToTheEnd } from "./worker_run.ts";
 
 /** Tasks of a queue that are on their way at the same time. */
@@ -31,17 +31,42 @@ const PATIENCE_MS = 5 * 60_000;
 /** Below the number of returns by which brokers drop a task (RabbitMQ 4: 20). */
 const MOST_RETURNS = 10;
 
-const FORWARD_HELP: HelpPage = {
-  usage: [
-    "worker forward --to URL [OPTION]...",
-    "worker forward --to URL --exit-when-empty [OPTION]...  (moves what waits, and ends)",
-  ],
+export const help: HelpPage = {
+  name: "worker forward",
+  summary: "send tasks on to another broker",
+  usage: ["worker forward --to URL [OPTION]..."],
   about:
     `Takes tasks from queues and publishes each to another broker, persistent and mandatory, and
 acknowledges it here when that broker has confirmed it. Body, properties and headers, id and
 priority stay as they are, and so does the order of a queue. While the other broker cannot be reached
 or blocks, tasks stay here; it tries for ever, and then sends what was not confirmed again, first.`,
+  examples: [
+    [
+      "From a device to a cluster, whenever the link is up:",
+      "TO_AMQP_URL=amqps://device7@cluster.example.org/ worker forward -q readings",
+    ],
+    [
+      "Move what waits to a new broker, and end:",
+      "worker forward --to amqp://node1 -q mails --exit-when-empty",
+    ],
+    [
+      "Leave room on the link for others:",
+      "worker forward --to amqp://node1 -q readings --bytes-rate 64k/s",
+    ],
+  ],
   flags: FORWARD_FLAGS,
+  essential: [
+    "to",
+    "to-password-file",
+    "url",
+    "queue",
+    "to-queue",
+    "to-exchange",
+    "bytes-rate",
+    "exit-when-empty",
+    "metrics",
+    "help",
+  ],
   sections: [
     [
       "What becomes of a task",
@@ -52,6 +77,7 @@ or blocks, tasks stay here; it tries for ever, and then sends what was not confi
   becomes the header task-user-id. The header task-forwarded is a table: count (how often it was
   forwarded), host, broker, queue and at (from where and when, the last time), sent (how often this
   copy was sent) and redelivered.
+
   What can never be sent goes to NAME.dead here, with the reason, and the others pass it: a body or
   headers that the other broker refuses, a task that it returns as unroutable, one that expired in
   hand, and one that was forwarded --max-hops times before.`,
@@ -75,12 +101,9 @@ or blocks, tasks stay here; it tries for ever, and then sends what was not confi
 };
 
 /** Runs `worker forward ...`. */
-export async function runForward(host: Host, args: readonly string[]): Promise<number> {
+export async function run(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(FORWARD_FLAGS, args, host.env);
-  if (values.help) {
-    host.print(renderHelp(FORWARD_HELP));
-    return 0;
-  }
+  if (await tell(host, values, () => help)) return EXIT.ok;
   if (words.length > 0) {
     throw new UsageError(
       `worker forward takes options only, and was given ${JSON.stringify(words[0])}`,

@@ -8,6 +8,7 @@ import type { Destination } from "../handlers/forward.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy, type Sourced } from "./broker_flags.ts";
 import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
+import { GENERAL_FLAGS } from "./general_flags.ts";
 import { queueArguments } from "./queue_arguments.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 
@@ -125,7 +126,7 @@ export const FORWARD_FLAGS = {
     ...WORKER_FLAGS.grace,
     help: "time for what is on its way to be confirmed after the first SIGINT or SIGTERM",
   },
-  help: WORKER_FLAGS.help,
+  ...GENERAL_FLAGS,
 };
 
 export type ForwardValues = Values<typeof FORWARD_FLAGS>;

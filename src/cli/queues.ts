@@ -10,9 +10,10 @@ import { CONNECTION_FLAGS, EXIT_HELP, URL_HELP } from "./broker_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { toggle } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
-import { renderHelp } from "./help/render.ts";
+import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { tell } from "./tell.ts";
 import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 import { connectorOf } from "./worker_connector.ts";
@@ -22,21 +23,28 @@ const QUEUES_FLAGS = {
   queue: WORKER_FLAGS.queue,
   backoff: WORKER_FLAGS.backoff,
   watch: toggle({ group: "watching", help: "show it again every two seconds" }),
-  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
+  ...GENERAL_FLAGS,
 };
 
-const QUEUES_HELP: HelpPage = {
+export const help: HelpPage = {
+  name: "worker queues",
+  summary: "show how many tasks and consumers each queue has",
   usage: ["worker queues [OPTION]..."],
   about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
 delay queues and its dead queue. AMQP does not tell how many are unacknowledged.`,
+  examples: [
+    ["Once:", "worker queues -q thumbnails"],
+    ["As it changes:", "worker queues -q high,low --watch"],
+    ["Of another broker:", "worker queues -u amqp://ann@node1 --password-file FILE"],
+  ],
   flags: QUEUES_FLAGS,
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
 /** Runs `worker queues`. */
-export async function runQueues(host: Host, args: readonly string[]): Promise<number> {
+export async function run(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(QUEUES_FLAGS, args, host.env);
-  if (values.help) return said(host, renderHelp(QUEUES_HELP));
+  if (await tell(host, values, () => help)) return EXIT.ok;
   if (words.length > 0) {
     throw new UsageError(
       `worker queues takes options only, and was given ${JSON.stringify(words[0])}`,
@@ -123,9 +131,4 @@ function aligned(rows: readonly string[][]): string {
     [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
       .join("  ") + "\n"
   ).join("");
-}
-
-function said(host: Host, text: string): number {
-  host.print(text);
-  return EXIT.ok;
 }

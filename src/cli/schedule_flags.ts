@@ -41,12 +41,14 @@ export const SCHEDULE_HELP: readonly [string, string] = [
   clock goes forward, one time a day (30 2 * * *) that does not exist is the moment of the change;
   of several, those that do not exist are left out. Where it goes back, one time a day comes once,
   before the change; several times or all hours come twice.
+
   Every time has an id made of the schedule and itself, so that two new_tasks with the same
   schedules, for safety, send tasks of the same ids. Each is done once where the queue drops the
   second one: --queue-arg x-message-deduplication=true on our broker, when the queue is made
   (x-cache-size, 128, is how many ids it remembers). On other brokers a worker with --dedupe-file
   does each once on its host. A time counts as sent when the broker has confirmed it; until then it
   is sent again.
+
   SIGHUP reads the file again, and keeps the old one when the new is none. The first Ctrl-C or
   SIGTERM waits for the confirms and ends with 0.`,
 ];

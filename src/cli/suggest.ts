@@ -12,11 +12,20 @@ export function nearest(given: string, names: readonly string[]): string | undef
   return near ? name : undefined;
 }
 
+/**
+ * The end of a sentence about a word that is not known: "; did you mean worker dead?", or nothing.
+ *
+ * @param before what stands before the name where it is used: "worker "
+ */
+export function didYouMean(given: string, names: readonly string[], before = ""): string {
+  const name = nearest(given, names);
+  return name === undefined ? "" : `; did you mean ${before}${name}?`;
+}
+
 /** The sentence for an option that no flag has. */
 export function unknownOption(given: string, flags: Flags): string {
-  const meant = given === "-v" && Object.hasOwn(flags, "version")
-    ? "version"
-    : nearest(given.replace(/^-+/, ""), Object.keys(flags));
-  const hint = meant === undefined ? "; --help lists them" : `; did you mean --${meant}?`;
-  return `the option ${JSON.stringify(given)} is not known${hint}`;
+  const hint = given === "-v" && Object.hasOwn(flags, "version")
+    ? "; did you mean --version?"
+    : didYouMean(given.replace(/^-+/, ""), Object.keys(flags), "--");
+  return `the option ${JSON.stringify(given)} is not known${hint || "; --help all lists them"}`;
 }

@@ -19,6 +19,7 @@ export const WAIT_HELP: readonly [string, string] = [
   stderr, and the status is its command's, or 1. Without --timeout there is no limit but the 5s for
   the confirm. A task whose answer did not come (75) may be done, or be done yet: nothing takes it
   back. A connection that is lost takes the answers with it.
+
   Of many tasks 256, or 16 MiB, are under way at a time, and a line comes when a task has ended:
   number (its place), id, outcome (done, dead, unknown), body, body_base64 or json, and where there
   are such content_type, exit_code, cut, skipped, reason, error, stderr_tail. Status: 0 all are

@@ -8,6 +8,7 @@ import { DEFAULT_POLICY } from "../task/retry.ts";
 import type { WorkerQueue } from "../worker/options.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
+import { TOOL_FLAGS } from "./general_flags.ts";
 import { listenAddress } from "./listen_address.ts";
 import { queues } from "./queue_names.ts";
 
@@ -272,8 +273,7 @@ export const WORKER_FLAGS = {
     default: "25s",
     help: "time to finish running tasks after the first SIGINT or SIGTERM",
   }),
-  help: toggle({ group: "general", short: "h", help: "print this page", alone: true }),
-  version: toggle({ group: "general", short: "V", help: "print the version", alone: true }),
+  ...TOOL_FLAGS,
 };
 
 export type WorkerValues = Values<typeof WORKER_FLAGS>;

@@ -34,7 +34,7 @@ function isOwn(name: string): boolean {
  * The `TASK_*` variables of one run. All are always there, empty where the task has no such
  * property, or one that no variable can hold (a NUL character).
  *
- * @param files paths; see TASK_META_FILE, TASK_SNOOZE_FILE and TASK_PROGRESS_FILE in `worker --help`
+ * @param files paths; see TASK_META_FILE, TASK_SNOOZE_FILE and TASK_PROGRESS_FILE in `worker --help all`
  */
 export function taskEnvironment(
   task: Task,

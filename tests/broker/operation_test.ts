@@ -274,7 +274,7 @@ Deno.test("the disk's free space is seen with the permissions of the task", asyn
 });
 
 Deno.test("the help names every exit status and signal that these tests see", async () => {
-  const { stdout, code } = await refused(["--help"]);
+  const { stdout, code } = await refused(["--help", "all"]);
   assertEquals(code, 0);
   for (
     const word of ["64", "65", "66", "70", "75", "77", "130", "143", "SIGTERM", "SIGHUP", "SIGUSR2"]

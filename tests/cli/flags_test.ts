@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { parseCommandLine } from "../../src/cli/command_line.ts";
 import { choice, duration, integer, list, text, toggle } from "../../src/cli/flags.ts";
-import { renderHelp } from "../../src/cli/help/render.ts";
+import { TOOL_FLAGS } from "../../src/cli/general_flags.ts";
 import { UsageError } from "../../src/errors.ts";
 import { Random } from "../support/random.ts";
 
@@ -83,7 +83,7 @@ Deno.test("a short option is refused as its long form is", async () => {
   assertEquals(await refusal(["-n"]), "--name needs a value (NAME)");
   assertMatch(await refusal(["-n", "-x"]), /one that begins with "-" is written --name=-x$/);
   assertEquals(await refusal(["-Q=1"]), "--quiet is a switch and takes no value");
-  assertEquals(await refusal(["-Qz"]), 'the option "-Qz" is not known; --help lists them');
+  assertEquals(await refusal(["-Qz"]), 'the option "-Qz" is not known; --help all lists them');
   // One hyphen too few is no value: "-name" is not the name "ame".
   for (const arg of ["-name", "-name=x", "-item"]) {
     assertMatch(await refusal([arg]), /is not known; did you mean --(name|item)\?$/);
@@ -165,14 +165,14 @@ Deno.test("an unknown option is refused, with the nearest name when one is near"
     ["--nam", 'the option "--nam" is not known; did you mean --name?'],
     ["--naem", 'the option "--naem" is not known; did you mean --name?'],
     ["-name=secret", 'the option "-name" is not known; did you mean --name?'],
-    ["--no-name", 'the option "--no-name" is not known; --help lists them'],
+    ["--no-name", 'the option "--no-name" is not known; --help all lists them'],
     ["--no-things", 'the option "--no-things" is not known; did you mean --no-thing?'],
     ["--Quiet", 'the option "--Quiet" is not known; did you mean --quiet?'],
-    ["-q", 'the option "-q" is not known; --help lists them'],
-    ["---", 'the option "---" is not known; --help lists them'],
-    ["--=x", 'the option "--" is not known; --help lists them'],
-    ["--__proto__", 'the option "--__proto__" is not known; --help lists them'],
-    ["--constructor=x", 'the option "--constructor" is not known; --help lists them'],
+    ["-q", 'the option "-q" is not known; --help all lists them'],
+    ["---", 'the option "---" is not known; --help all lists them'],
+    ["--=x", 'the option "--" is not known; --help all lists them'],
+    ["--__proto__", 'the option "--__proto__" is not known; --help all lists them'],
+    ["--constructor=x", 'the option "--constructor" is not known; --help all lists them'],
   ];
   for (const [arg, sentence] of expected) assertEquals(await refusal([arg]), sentence);
 });
@@ -236,25 +236,22 @@ Deno.test("with a switch that stands alone nothing else is looked at", async () 
   assertEquals([command.values.help, command.words], [false, ["ls", "--help"]]);
 });
 
-Deno.test("the help page has a line for every flag, with variable and default, 100 columns wide", () => {
-  const page = renderHelp({
-    usage: ["tool [OPTION]...", "tool -"],
-    about: "Does things.",
-    flags: { ...FLAGS, long: text({ group: "general", help: "word ".repeat(60).trim() }) },
-    sections: [["Notes", "  None."]],
-  });
-  const lines = page.split("\n");
-  assertEquals(lines.slice(0, 5), [
-    "Usage: tool [OPTION]...",
-    "       tool -",
-    "",
-    "Does things.",
-    "",
-  ]);
-  assertEquals(lines.slice(-4), ["", "Notes:", "  None.", ""]);
-  for (const name of Object.keys(FLAGS)) assertMatch(page, new RegExp(`\n  (-., )?--${name} `));
-  assertStringIncludes(page, "  -n, --name NAME          a name (env A_NAME, default nobody)\n");
-  assertStringIncludes(page, "  -i, --item TEXT          an item (repeatable)\n");
-  assertStringIncludes(page, "  --kind one|two|three     a kind (default one)\n");
-  assertEquals(lines.filter((line) => line.length > 100), []);
+Deno.test("--help takes a word for its subject when it is one", async () => {
+  const flags = { ...FLAGS, ...TOOL_FLAGS };
+  const expected: [string[], string | undefined][] = [
+    [["--help"], "brief"],
+    [["-h"], "brief"],
+    [["--help", "all"], "all"],
+    [["-h", "connection", "x"], "connection"],
+    [["--help=nonsense"], "nonsense"],
+    [["--help", "nonsense"], "brief"],
+    [["--help", "--quiet"], "brief"],
+    [["--name", "x", "--help", "all"], "all"],
+    [["-Qh", "all"], "all"],
+    [[], undefined],
+  ];
+  for (const [args, topic] of expected) {
+    const { values, words } = await parseCommandLine(flags, args, () => undefined);
+    assertEquals([values.help, words], [topic, []]);
+  }
 });

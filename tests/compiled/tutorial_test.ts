@@ -2,7 +2,7 @@
  * The compiled binaries by themselves: an empty environment, no deno and no node to be found, and
  * a temporary folder that must stay empty. `deno task compile` makes them.
  */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { TestProcess } from "../support/process.ts";
@@ -54,7 +54,9 @@ for (const name of ["new_task", "worker", "broker"]) {
     await using version = binary(name, temp.path, [], ["--version"]);
     const told = await version.ended();
     assertEquals(told.code, 0);
-    assertStringIncludes(told.stdout, config.version);
+    const line =
+      `^${name} ${config.version} \\(commit [0-9a-f]{12}( with changes)?, Deno [0-9.]+, `;
+    assertMatch(told.stdout, new RegExp(line + `${Deno.build.target}\\)\n$`));
 
     await using wrong = binary(name, temp.path, [], ["--no-such-option"]);
     const refused = await wrong.ended();

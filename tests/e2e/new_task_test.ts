@@ -163,7 +163,7 @@ Deno.test("--help and --version need neither a broker nor a sound command line",
     assert(help.stdout.split("\n").every((line) => line.length <= 100));
     const version = await finish(tool, ["--version", "garbage"], broken);
     assertEquals([version.code, version.stderr], [0, ""]);
-    assertMatch(version.stdout, new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+\n$`));
+    assertMatch(version.stdout, new RegExp(`^${tool} \\d+\\.\\d+\\.\\d+ \\([^()]+\\)\n$`));
   }
 });
 

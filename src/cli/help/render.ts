@@ -1,45 +1,135 @@
 /** `--help` as text. */
+import { UsageError } from "../../errors.ts";
 import type { Flag } from "../flags.ts";
+import { BRIEF } from "../general_flags.ts";
+import { type Group, GROUPS } from "../groups.ts";
+import { didYouMean } from "../suggest.ts";
+import { variablesOf } from "./environment.ts";
+import { blocksOf, type Paper, paragraph, type Row, table } from "./layout.ts";
 import type { HelpPage } from "./page.ts";
 
-/** Renders a help page, at most 100 columns wide where the texts allow it. */
-export function renderHelp(page: HelpPage): string {
-  const rows = Object.entries(page.flags).map(([name, flag]) => [
-    `  ${flag.short === undefined ? "" : `-${flag.short}, `}--${name}${
-      flag.value === undefined ? "" : ` ${flag.value}`
-    }`,
-    flag.help + origin(flag),
-  ]);
-  const width = 26;
-  const options = rows.flatMap(([left, right]) => {
-    const lines = wrap(right!, 100 - width - 1);
-    const first = left!.length < width ? `${left!.padEnd(width)} ${lines.shift()}` : left!;
-    return [first, ...lines.map((line) => `${"".padEnd(width)} ${line}`)];
-  });
-  const usage = page.usage.map((line, i) => `${i === 0 ? "Usage: " : "       "}${line}`);
-  const sections = (page.sections ?? []).flatMap(([title, body]) => ["", `${title}:`, body]);
-  return [...usage, "", page.about, "", "Options:", ...options, ...sections, ""].join("\n");
+/**
+ * Renders a page of help.
+ *
+ * @param topic BRIEF: what most need; "all"; or a group
+ * @throws {UsageError} there is no such topic
+ */
+export function renderHelp(page: HelpPage, topic: string, paper: Paper): string {
+  if (topic === BRIEF) return brief(page, paper);
+  if (topic === "all") return whole(page, paper);
+  const group = groupsOf(page).find((name) => name === topic);
+  if (group === undefined) {
+    const subjects = ["all", ...groupsOf(page)];
+    throw new UsageError(
+      `--help knows ${subjects.join(", ")}, and was given ${JSON.stringify(topic)}` +
+        didYouMean(topic, subjects),
+    );
+  }
+  return joined([...usage(page, paper), ...options(page, [group], paper)]);
 }
 
-function origin(flag: Flag<unknown>): string {
+/** The groups of a page's options, in order. */
+export function groupsOf({ flags }: HelpPage): Group[] {
+  const present = new Set(Object.values(flags).map(({ group }) => group));
+  return (Object.keys(GROUPS) as Group[]).filter((group) => present.has(group));
+}
+
+/** A page's options of a group: name and flag. */
+export function flagsOf({ flags }: HelpPage, group: Group): [string, Flag<unknown>][] {
+  return Object.entries(flags).filter(([, flag]) => flag.group === group);
+}
+
+/** What to say of an option: its help, and where its value comes from. */
+export function meaningOf(flag: Flag<unknown>): string {
   const facts = [
     flag.repeatable ? "repeatable" : "",
     flag.env === undefined ? "" : `env ${flag.env}`,
     flag.shown === undefined ? "" : `default ${flag.shown}`,
   ].filter((fact) => fact !== "");
-  return facts.length === 0 ? "" : ` (${facts.join(", ")})`;
+  return facts.length === 0 ? flag.help : `${flag.help} (${facts.join(", ")})`;
 }
 
-function wrap(paragraph: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of paragraph.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = line === "" ? word : `${line} ${word}`;
-    }
-  }
-  return [...lines, line];
+function brief(page: HelpPage, paper: Paper): string {
+  const names = page.essential ?? Object.keys(page.flags);
+  const rows = names.map((name) => rowOf(name, page.flags[name]!));
+  const total = Object.keys(page.flags).length;
+  const more = total > names.length
+    ? `${page.name} --help all shows all ${total} options and says more. Subjects: ` +
+      `${groupsOf(page).join(", ")}.`
+    : page.sections === undefined
+    ? ""
+    : `${page.name} --help all says more.`;
+  return joined([
+    ...usage(page, paper),
+    "",
+    ...paragraph(page.about, paper.columns),
+    ...examples(page, paper),
+    ...commands(page, paper),
+    ...heading(total > names.length ? "Most used options" : "Options", paper),
+    ...table(rows, paper),
+    ...(more === "" ? [] : ["", ...paragraph(more, paper.columns)]),
+  ]);
+}
+
+function whole(page: HelpPage, paper: Paper): string {
+  const sections = (page.sections ?? []).flatMap(([title, body]) => [
+    ...heading(title, paper),
+    ...blocksOf(body).flatMap((block, i) => [
+      ...(i === 0 || "rows" in block ? [] : [""]),
+      ..."text" in block ? paragraph(block.text, paper.columns, 2) : table(block.rows, paper, 4),
+    ]),
+  ]);
+  return joined([
+    ...usage(page, paper),
+    "",
+    ...paragraph(page.about, paper.columns),
+    ...examples(page, paper),
+    ...commands(page, paper),
+    ...options(page, groupsOf(page), paper),
+    ...heading("Environment", paper),
+    ...table(variablesOf(page), paper),
+    ...sections,
+  ]);
+}
+
+function usage({ usage }: HelpPage, { bold }: Paper): string[] {
+  return usage.map((line, i) => `${i === 0 ? `${bold("Usage:")} ` : "       "}${line}`);
+}
+
+function examples({ examples }: HelpPage, paper: Paper): string[] {
+  const lines = examples.flatMap(([purpose, command]) => [
+    ...paragraph(`# ${purpose}`, paper.columns, 2),
+    `  ${paper.bold(command)}`,
+  ]);
+  return lines.length === 0 ? [] : [...heading("Examples", paper), ...lines];
+}
+
+/** Subcommands, or the words that come first. */
+function commands({ name, commands = {}, actions = {} }: HelpPage, paper: Paper): string[] {
+  const rows = [
+    ...Object.entries(commands).map(([word, { summary }]): Row => [`${name} ${word}`, summary]),
+    ...Object.entries(actions).map(([word, meaning]): Row => [`${name} ${word}`, meaning]),
+  ];
+  return rows.length === 0 ? [] : [...heading("Subcommands", paper), ...table(rows, paper)];
+}
+
+function options(page: HelpPage, groups: readonly Group[], paper: Paper): string[] {
+  return groups.flatMap((group) => [
+    ...heading(GROUPS[group], paper),
+    ...table(flagsOf(page, group).map(([name, flag]) => rowOf(name, flag)), paper),
+  ]);
+}
+
+function rowOf(name: string, flag: Flag<unknown>): Row {
+  const letter = flag.short === undefined ? "    " : `-${flag.short}, `;
+  const value = flag.value === undefined ? "" : ` ${flag.value}`;
+  return [`${letter}--${name}${value}`, meaningOf(flag)];
+}
+
+function heading(title: string, { bold }: Paper): string[] {
+  return ["", bold(`${title}:`)];
+}
+
+function joined(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join("");
 }

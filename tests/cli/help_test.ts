@@ -1,0 +1,137 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { blocksOf, type Paper, table } from "../../src/cli/help/layout.ts";
+import { groupsOf, renderHelp } from "../../src/cli/help/render.ts";
+import { GROUPS } from "../../src/cli/groups.ts";
+import { UsageError } from "../../src/errors.ts";
+import { pages } from "../support/manual.ts";
+import { installed, run } from "../support/process.ts";
+import { toolCommand } from "../support/tools.ts";
+
+function paper(columns: number): Paper {
+  return { columns, bold: (text) => text };
+}
+
+for (const page of pages) {
+  const { name } = page;
+
+  Deno.test(`${name}: --help has three examples and the ten options that matter`, () => {
+    const brief = renderHelp(page, "brief", paper(80));
+    assertMatch(brief, new RegExp(`^Usage: ${name} `));
+    assertEquals(page.examples.length, 3);
+    for (const [purpose, command] of page.examples) {
+      assertStringIncludes(brief, `  ${command}\n`);
+      assertStringIncludes(brief.replaceAll("\n  ", " "), `# ${purpose}`);
+      assert(command.includes(name.split(" ")[0]!));
+    }
+    const shown = page.essential ?? Object.keys(page.flags);
+    assert(shown.length <= (page.essential === undefined ? 16 : 10), `${shown.length} options`);
+    assertEquals(brief.match(/^ {2}(?:-., | {4})--/gm)?.length, shown.length);
+    for (const option of shown) {
+      assert(Object.hasOwn(page.flags, option), `${option} is no option`);
+      assertMatch(brief, new RegExp(`^  (-., |    )--${option}( |$)`, "m"));
+    }
+    for (const word of [...Object.keys(page.commands ?? {}), ...Object.keys(page.actions ?? {})]) {
+      assertMatch(brief, new RegExp(`^  ${name} ${word} +\\w`, "m"));
+    }
+  });
+
+  Deno.test(`${name}: --help all has every option under its subject, and every variable`, () => {
+    const whole = renderHelp(page, "all", paper(80));
+    for (const [option, flag] of Object.entries(page.flags)) {
+      const title = `\n${GROUPS[flag.group]}:\n`;
+      assertStringIncludes(whole, title);
+      const section = whole.slice(whole.indexOf(title)).slice(1).split("\n\n")[0]!;
+      const letter = flag.short === undefined ? "    " : `-${flag.short}, `;
+      const value = flag.value === undefined ? "" : ` ${flag.value}`;
+      assertStringIncludes(`${section}\n`, `\n  ${letter}--${option}${value}`);
+      if (flag.env !== undefined) assertMatch(whole, new RegExp(`\n  ${flag.env} +stands in for`));
+      const alone = renderHelp(page, flag.group, paper(80));
+      assertStringIncludes(alone, `--${option}${value}`);
+    }
+    assertMatch(whole, /\nEnvironment:\n(.*\n)* {2}NO_COLOR /);
+    for (const [title] of page.sections ?? []) assertStringIncludes(whole, `\n${title}:\n`);
+  });
+
+  Deno.test(`${name}: help fits into the terminal`, () => {
+    for (const columns of [80, 100, 120]) {
+      for (const topic of ["brief", "all", ...groupsOf(page)]) {
+        const lines = renderHelp(page, topic, paper(columns)).split("\n");
+        assertEquals(lines.filter((line) => line.length > columns || line !== line.trimEnd()), []);
+      }
+    }
+  });
+
+  Deno.test(`${name}: no letter is that of two options, and no name is one`, () => {
+    const letters = Object.values(page.flags).flatMap(({ short }) => short ?? []);
+    assertEquals(new Set(letters).size, letters.length);
+    assert([...letters].every((letter) => /^[a-zA-Z0-9]$/.test(letter)));
+    assert(Object.keys(page.flags).every((option) => /^[a-z][a-z-]+$/.test(option)));
+  });
+}
+
+Deno.test("an option means the same letter everywhere", () => {
+  const names = new Map<string, string>();
+  for (const { flags } of pages) {
+    for (const [option, { short }] of Object.entries(flags)) {
+      if (short === undefined) continue;
+      assertEquals(names.get(short) ?? option, option, `-${short}`);
+      names.set(short, option);
+    }
+  }
+});
+
+Deno.test("a subject that is not known is refused with those that are", () => {
+  const page = pages.find(({ name }) => name === "worker")!;
+  assertThrows(
+    () => renderHelp(page, "lifecicle", paper(80)),
+    UsageError,
+    'general, and was given "lifecicle"; did you mean lifecycle?',
+  );
+});
+
+Deno.test("a section is paragraphs and rows", () => {
+  const blocks = blocksOf(`  One
+  two.
+
+  Three:
+    a b    first
+           and on
+    longer second
+    c      third
+  Four.`);
+  assertEquals(blocks, [
+    { text: "One two." },
+    { text: "Three:" },
+    { rows: [["a b", "first and on"], ["longer second", ""], ["c", "third"]] },
+    { text: "Four." },
+  ]);
+  const lines = table([["a", "one two three four five six"], ["b".repeat(30), "x"]], paper(52));
+  assertEquals(lines, [
+    "  a                           one two three four",
+    "                              five six",
+    `  ${"b".repeat(30)}`,
+    "                              x",
+  ]);
+});
+
+Deno.test({
+  name: "help is as wide as the terminal, with bold text unless NO_COLOR says no",
+  ignore: !installed("script"),
+  fn: async () => {
+    const command = toolCommand("broker", ["-h"]).map((word) => `'${word}'`).join(" ");
+    async function shown(columns: number, env: Record<string, string | undefined>) {
+      const args = ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"];
+      const plain = { NO_COLOR: undefined, TERM: "xterm", ...env };
+      const { stdout, code } = await run("script", { args, env: plain });
+      assertEquals(code, 0);
+      const lines = stdout.split("\r\n");
+      // deno-lint-ignore no-control-regex
+      const bare = lines.map((line) => line.replace(/\x1b\[\d+m/g, ""));
+      return { bold: bare.join() !== lines.join(), most: Math.max(...bare.map((l) => l.length)) };
+    }
+    const narrow = await shown(80, {});
+    assertEquals([narrow.bold, narrow.most <= 80], [true, true]);
+    const wide = await shown(110, { NO_COLOR: "1" });
+    assertEquals([wide.bold, wide.most > 80 && wide.most <= 110], [false, true]);
+  },
+});
