@@ -2,6 +2,7 @@
 import type { Inside } from "../broker/admin/inside.ts";
 import { Board } from "../broker/admin/board.ts";
 import type { ListenAddress } from "../observe/http.ts";
+import assets from "../web/assets.json" with { type: "json" };
 import { PageService } from "../web/service.ts";
 import { type Host, VERSION } from "./main.ts";
 import { readTokens } from "./tokens.ts";
@@ -22,7 +23,7 @@ export async function servePage(
   const board = new Board(inside);
   const service = new PageService({
     ...{ source: board, address, tokens, version: VERSION, log: host.log },
-  }, {});
+  }, assets.files);
   async function end(): Promise<void> {
     await service[Symbol.asyncDispose]();
     board[Symbol.dispose]();

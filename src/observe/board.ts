@@ -27,6 +27,8 @@ export interface QueueInfo {
   readonly totals?: Totals;
   /** Messages a second, over the last seconds. */
   readonly rates?: Rates;
+  /** How many were ready over the last five minutes, roughly; the oldest first. */
+  readonly trend?: readonly number[];
   /** Since when, at least, the message waits that is served next; milliseconds since 1970. */
   readonly oldestAt?: number;
   /** When the first and the last message of a delay queue are due; milliseconds since 1970. */
@@ -173,8 +175,10 @@ export interface Overview {
   readonly vhosts: readonly string[];
   readonly queues: number;
   readonly connections?: number;
+  /** Of all queues. */
   readonly ready: number;
   readonly unacked?: number;
+  /** Of all work queues. */
   readonly rates?: Rates;
   readonly memory?: {
     readonly resident: number;

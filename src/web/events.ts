@@ -19,7 +19,7 @@ export class Events {
   /** What the listeners know of each queue, as JSON. */
   #known = new Map<string, string>();
   #stop: (() => void) | undefined;
-  #busy = false;
+  #telling: Promise<void> | undefined;
 
   constructor(source: Source) {
     this.#source = source;
@@ -40,8 +40,8 @@ export class Events {
     this.#listeners.set(response, true);
     request.once("close", () => this.#leave(response));
     response.once("close", () => this.#leave(response));
-    this.#stop ??= this.#source.onChange(() => this.#tell());
-    this.#tell();
+    this.#stop ??= this.#source.onChange(() => this.tell());
+    this.tell();
   }
 
   #leave(response: ServerResponse): void {
@@ -52,10 +52,13 @@ export class Events {
     this.#known.clear();
   }
 
-  /** One after the other; who comes meanwhile is told the next time. */
+  /** Tells what is so now: somebody has changed something. */
+  async tell(): Promise<void> {
+    await this.#telling;
+    if (this.#listeners.size > 0) await (this.#telling ??= this.#tell());
+  }
+
   async #tell(): Promise<void> {
-    if (this.#busy) return;
-    this.#busy = true;
     try {
       const queues = await this.#source.queues();
       const overview = await this.#source.overview();
@@ -86,7 +89,7 @@ export class Events {
     } catch {
       // The source has trouble, which who asks it is told: the next look is in a moment.
     } finally {
-      this.#busy = false;
+      this.#telling = undefined;
     }
   }
 

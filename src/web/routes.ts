@@ -49,6 +49,11 @@ export const ROUTES: readonly Route[] = [
     answer: (source) => () => source.overview(),
   },
   {
+    ...{ method: "GET", path: "/history", id: "showHistory", gives: "History" },
+    summary: "The last five minutes of all work queues together.",
+    answer: (source) => source.history && (() => source.history!()),
+  },
+  {
     ...{ method: "GET", path: "/queues", id: "listQueues", gives: "Queues" },
     summary: "All queues.",
     answer: (source) => async () => ({ queues: await source.queues() }),

@@ -19,6 +19,13 @@ function list(name: string): Schema {
   return { type: "array", items: { $ref: `#/components/schemas/${name}` } };
 }
 
+const NUMBERS = { type: "array", items: NUMBER };
+
+const HISTORY = object(
+  ["at", "ready", "in", "out"],
+  { at: NUMBERS, ready: NUMBERS, in: NUMBERS, out: NUMBERS },
+);
+
 const RATES = object(["in", "out", "acked"], { in: NUMBER, out: NUMBER, acked: NUMBER });
 
 const QUEUE = {
@@ -40,6 +47,7 @@ const QUEUE = {
     { published: WHOLE, delivered: WHOLE, acked: WHOLE, returned: WHOLE, dead: WHOLE },
   ),
   rates: RATES,
+  trend: { ...NUMBERS, description: "Ready over the last five minutes, the oldest first." },
   oldestAt: {
     ...WHOLE,
     description: "Since when, at least, the next message waits; ms since 1970.",
@@ -78,8 +86,6 @@ const CONSUMER = object(
   },
 );
 
-const NUMBERS = { type: "array", items: NUMBER };
-
 export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Overview: object(["now", "product", "vhosts", "queues", "ready", "can"], {
     ...{ now: WHOLE, product: TEXT, version: TEXT, uptimeMs: WHOLE },
@@ -103,11 +109,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     ...QUEUE,
     arguments: { type: "object" },
     consumerList: { type: "array", items: CONSUMER },
-    history: object(
-      ["at", "ready", "in", "out"],
-      { at: NUMBERS, ready: NUMBERS, in: NUMBERS, out: NUMBERS },
-    ),
+    history: HISTORY,
   }),
+  History: HISTORY,
   MessageInfo: object(MESSAGE_REQUIRED, MESSAGE),
   MessagePage: object(["messages"], { messages: list("MessageInfo"), next: TEXT }),
   Message: object(

@@ -189,11 +189,13 @@ export class PageService implements AsyncDisposable {
   }
 
   async #respond(
-    { gives }: Route,
+    { gives, method }: Route,
     answer: (asked: Asked) => unknown,
     asked: Asked,
   ): Promise<Reply> {
     const value = await answer(asked);
+    // Whoever asks next, or is asked, sees what was done.
+    if (method !== "GET") await this.#events.tell();
     return gives === undefined ? { status: 204 } : jsonReply(200, value);
   }
 }

@@ -5,6 +5,7 @@
 import type {
   ConnectionInfo,
   GroupPage,
+  History,
   MessageDetail,
   MessagePage,
   Outcome,
@@ -46,6 +47,8 @@ export interface Source {
   /** Those that nobody needs to look at first are last. */
   queues(): readonly QueueInfo[] | Promise<readonly QueueInfo[]>;
   queue(address: QueueAddress): QueueDetail | Promise<QueueDetail>;
+  /** Of all work queues together. */
+  history?(): History | Promise<History>;
   messages?(address: QueueAddress, list: ListRequest): Promise<MessagePage>;
   message?(address: QueueAddress, key: string): Promise<MessageDetail>;
   running?(address: QueueAddress | undefined, limit: number): Promise<MessagePage>;

@@ -65,8 +65,8 @@ Deno.test("every file and folder that CONTRIBUTING.md and docs/*.md name is ther
 
 Deno.test("README.md leads to every page of docs/, or CONTRIBUTING.md does", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", project));
-  for await (const { name } of Deno.readDir(new URL("docs/", project))) {
-    const link = `](docs/${name})`;
+  for await (const { name, isDirectory } of Deno.readDir(new URL("docs/", project))) {
+    const link = `](docs/${name}${isDirectory ? "/" : ")"}`;
     assertEquals([name, readme.includes(link) || contributing.includes(link)], [name, true]);
   }
 });

@@ -27,6 +27,7 @@ import type {
   ConnectionInfo,
   Found,
   GroupPage,
+  History,
   MessageDetail,
   MessagePage,
   Outcome,
@@ -122,6 +123,11 @@ export class Board implements Disposable {
   queue(address: Address): QueueDetail {
     const sessions = new Map([...this.#inside.sessions].map((session) => [session.id, session]));
     return describeQueueWhole(this.#queue(address), this.#sampler, sessions);
+  }
+
+  /** Of all work queues together. */
+  history(): History {
+    return this.#sampler.history();
   }
 
   messages(

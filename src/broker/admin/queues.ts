@@ -29,6 +29,7 @@ export function describeQueue(queue: Queue, sampler: Sampler): QueueInfo {
   const { published, delivered, acked, returned, dead } = flow;
   const oldestAt = sampler.oldestAt(queue);
   const role = roleOf(name);
+  const trend = sampler.trend(queue);
   const due = role.kind === "delay" ? dueOf(queue) : undefined;
   return {
     ...{ vhost: queue.vhost, name, ...role },
@@ -41,6 +42,7 @@ export function describeQueue(queue: Queue, sampler: Sampler): QueueInfo {
     totals: { published, delivered, acked, returned, dead },
     rates: sampler.rates(queue),
     ...(oldestAt === undefined ? {} : { oldestAt }),
+    ...(trend === undefined ? {} : { trend }),
     ...(due === undefined ? {} : { due }),
   };
 }

@@ -6,6 +6,7 @@ import type { Lane } from "../queue/lane.ts";
 import { firstOf } from "../queue/looking.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { History, Rates } from "../../observe/board.ts";
+import { roleOf } from "../../task/topology.ts";
 
 const SAMPLE_MS = 1_000;
 
@@ -15,6 +16,10 @@ const RATE_SAMPLES = 5;
 /** Samples of the past that are kept, and one of how many is; five minutes together. */
 const KEPT_SAMPLES = 150;
 const KEPT_EVERY = 2;
+
+/** Samples that a point of a trend stands for, and the points. */
+const TREND_SAMPLES = 5;
+const TREND_POINTS = 30;
 
 /** Queues of which the past is kept. */
 const MOST_WITH_PAST = 2_000;
@@ -47,6 +52,17 @@ class Ring {
     this.#values[this.#count++ % KEPT_SAMPLES] = value;
   }
 
+  /** The last value of each of the last so many groups of samples; the newest group may be growing. */
+  groups(size: number, most: number): number[] {
+    const first = this.#count - this.values().length;
+    const values: number[] = [];
+    for (let index = first; index < this.#count; index++) {
+      const isLast = index % size === size - 1 || index === this.#count - 1;
+      if (isLast) values.push(this.#values[index % KEPT_SAMPLES]!);
+    }
+    return values.slice(-most);
+  }
+
   values(): number[] {
     if (this.#count <= KEPT_SAMPLES) return [...this.#values.subarray(0, this.#count)];
     const first = this.#count % KEPT_SAMPLES;
@@ -72,6 +88,7 @@ const STILL: Rates = { in: 0, out: 0, acked: 0 };
 export class Sampler {
   readonly #inside: Inside;
   readonly #memories = new Map<Queue, Memory>();
+  readonly #all = new Past();
   readonly #times: number[] = [];
   readonly #started = Date.now();
   readonly #onSample: () => void;
@@ -104,11 +121,19 @@ export class Sampler {
       if (this.#times.length > KEPT_SAMPLES) this.#times.shift();
     }
     let count = 0;
+    let ready = 0;
     for (const vhost of this.#inside.vhosts.values()) {
       for (const queue of vhost.queues) {
         this.#note(queue, at, keeps);
+        if (isWork(queue)) ready += queue.readyCount;
         if (++count % PIECE === 0) yield;
       }
+    }
+    if (keeps) {
+      const rates = this.total();
+      this.#all.ready.push(ready);
+      this.#all.in.push(rates.in);
+      this.#all.out.push(rates.out);
     }
     for (const [queue, { past }] of this.#memories) {
       if (!queue.deleted) continue;
@@ -144,10 +169,11 @@ export class Sampler {
     return memory === undefined ? STILL : ratesOf(memory.counts);
   }
 
-  /** Of all queues together. */
+  /** Of all work queues together. */
   total(): Rates {
     const sum = { in: 0, out: 0, acked: 0 };
-    for (const { counts } of this.#memories.values()) {
+    for (const [queue, { counts }] of this.#memories) {
+      if (!isWork(queue)) continue;
       const rates = ratesOf(counts);
       sum.in += rates.in;
       sum.out += rates.out;
@@ -156,8 +182,15 @@ export class Sampler {
     return sum;
   }
 
-  history(queue: Queue): History {
+  /** How deep the queue was, roughly, over the last minutes. */
+  trend(queue: Queue): readonly number[] | undefined {
     const past = this.#memories.get(queue)?.past;
+    return past?.ready.groups(TREND_SAMPLES, TREND_POINTS);
+  }
+
+  /** Of a queue, or of all work queues together. */
+  history(queue?: Queue): History {
+    const past = queue === undefined ? this.#all : this.#memories.get(queue)?.past;
     const ready = past?.ready.values() ?? [];
     return {
       at: ready.length === 0 ? [] : this.#times.slice(-ready.length),
@@ -185,6 +218,11 @@ export class Sampler {
   end(): void {
     clearInterval(this.#timer);
   }
+}
+
+/** Delayed and dead tasks are neither work that waits nor work that comes. */
+function isWork({ name }: Queue): boolean {
+  return roleOf(name).kind === "work";
 }
 
 function mark(all: Map<number, Mark[]>, lane: Lane, at: number): void {

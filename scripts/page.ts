@@ -1,0 +1,57 @@
+/**
+ * Bundles the page of the broker into src/web/assets.json, which the programs load when they serve
+ * it: under `deno run`, and inside the compiled binaries.
+ *
+ *   deno task page
+ */
+// deno-lint-ignore-file no-console
+const client = new URL("../src/web/client/", import.meta.url);
+const target = new URL("../src/web/assets.json", import.meta.url);
+
+/** Of uPlot's own style sheet. */
+const UPLOT_CSS = "uplot/dist/uPlot.min.css";
+
+async function main(): Promise<void> {
+  const script = await bundle(new URL("main.tsx", client));
+  const { default: chartCss } = await import(UPLOT_CSS, { with: { type: "text" } });
+  const read = (name: string) => Deno.readTextFile(new URL(name, client));
+  const assets = {
+    sources: await digestOfSources(),
+    files: {
+      "/": { type: "text/html; charset=utf-8", body: await read("index.html") },
+      "/page.js": { type: "text/javascript; charset=utf-8", body: script },
+      "/page.css": { type: "text/css; charset=utf-8", body: chartCss + await read("page.css") },
+      "/icon.svg": { type: "image/svg+xml", body: await read("icon.svg") },
+    },
+  };
+  await Deno.writeTextFile(target, JSON.stringify(assets, null, 2) + "\n");
+  console.error(`${target.pathname}: ${(script.length / 1_000).toFixed(0)} KB of script`);
+}
+
+async function bundle(entry: URL): Promise<string> {
+  const file = await Deno.makeTempFile({ suffix: ".js" });
+  try {
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["bundle", "--quiet", "--platform", "browser", "--minify", "-o", file, entry.pathname],
+      stdout: "null",
+      stderr: "piped",
+    }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    return await Deno.readTextFile(file);
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+/** Tells whether the bundle was made of what there is; bundlers differ in what they make of it. */
+export async function digestOfSources(): Promise<string> {
+  const names = Array.from(Deno.readDirSync(client), ({ name }) => name).sort();
+  const texts = await Promise.all(names.map((name) => Deno.readTextFile(new URL(name, client))));
+  const { imports } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
+  const packages = [imports.preact, imports.uplot];
+  const bytes = new TextEncoder().encode(JSON.stringify([names, texts, packages]));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,136 @@
+/** Lists of messages, which stay as they are until somebody asks for what is new. */
+import { useState } from "preact/hooks";
+import type { Found, MessageInfo } from "../../observe/board.ts";
+import { bytes, count, duration } from "./format.ts";
+import { MessageDialog } from "./message.tsx";
+import { hrefOf } from "./route.ts";
+import { Badge } from "./ui.tsx";
+
+export interface Place {
+  readonly vhost: string;
+  /** The queue itself, such as "mails.dead". */
+  readonly name: string;
+}
+
+interface ListProps {
+  readonly messages: readonly (MessageInfo | Found)[];
+  /** Where they are, unless each says so. */
+  readonly place?: Place;
+  /** Keys of those that are selected; absent: none can be. */
+  readonly selected?: ReadonlySet<string>;
+  readonly onSelect?: (keys: ReadonlySet<string>) => void;
+  /** Something was done with one. */
+  readonly onDone: () => void;
+}
+
+export function MessageList({ messages, place, selected, onSelect, onDone }: ListProps) {
+  const [open, setOpen] = useState<{ place: Place; key: string } | undefined>();
+  const showsQueue = place === undefined;
+  const all = messages.map(({ key }) => key);
+  const isAll = all.length > 0 && all.every((key) => selected?.has(key));
+  function toggle(key: string): void {
+    const keys = new Set(selected);
+    if (!keys.delete(key)) keys.add(key);
+    onSelect!(keys);
+  }
+  return (
+    <>
+      <div class="scroll">
+        <table class="messages">
+          <thead>
+            <tr>
+              {selected && (
+                <th scope="col" class="check">
+                  <input
+                    type="checkbox"
+                    aria-label="Select all that are shown"
+                    checked={isAll}
+                    onChange={() => onSelect!(new Set(isAll ? [] : all))}
+                  />
+                </th>
+              )}
+              <th scope="col">Task</th>
+              {showsQueue && <th scope="col">Queue</th>}
+              <th scope="col">Type</th>
+              <th scope="col">{messages.some(({ running }) => running) ? "Runs" : "Notes"}</th>
+              <th scope="col" class="number">Size</th>
+            </tr>
+          </thead>
+          <tbody>
+            {messages.map((message) => {
+              const at = place ?? placeOf(message as Found);
+              return (
+                <tr key={`${at.vhost} ${at.name} ${message.key}`}>
+                  {selected && (
+                    <td class="check">
+                      <input
+                        type="checkbox"
+                        aria-label={`Select ${message.id ?? message.key}`}
+                        checked={selected.has(message.key)}
+                        onChange={() => toggle(message.key)}
+                      />
+                    </td>
+                  )}
+                  <th scope="row">
+                    <button
+                      type="button"
+                      class="link"
+                      onClick={() => setOpen({ place: at, key: message.key })}
+                    >
+                      <span class="preview">{message.preview || "(empty)"}</span>
+                      <span class="id">{message.id ?? "without an id"}</span>
+                    </button>
+                  </th>
+                  {showsQueue && (
+                    <td data-label="Queue">
+                      <a href={hrefOf({ view: "queue", ...at, tab: "waiting" })}>{at.name}</a>
+                    </td>
+                  )}
+                  <td data-label="Type">{message.type ?? <span class="muted">&#x2013;</span>}</td>
+                  <td data-label="Notes">
+                    <Notes message={message} />
+                  </td>
+                  <td class="number" data-label="Size">{bytes(message.size)}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+      {open && (
+        <MessageDialog
+          place={open.place}
+          message={open.key}
+          onClose={() => setOpen(undefined)}
+          onDone={() => {
+            setOpen(undefined);
+            onDone();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function placeOf({ vhost, queue }: Found): Place {
+  return { vhost, name: queue };
+}
+
+function Notes({ message }: { message: MessageInfo }) {
+  const { running, reason, error, redelivered, priority, attempt } = message;
+  return (
+    <span class="notes-cell">
+      {running && (
+        <span>
+          {duration(running.sinceMs)}{" "}
+          <span class="muted">by {running.client || "a client"} at {running.address}</span>
+        </span>
+      )}
+      {reason && <Badge tone="dead">{reason}</Badge>}
+      {error && <span class="error-text">{error}</span>}
+      {!running && !reason && redelivered && <Badge>delivered before</Badge>}
+      {attempt !== undefined && attempt > 0 && <Badge>{count(attempt)} attempts</Badge>}
+      {priority > 0 && <Badge>priority {priority}</Badge>}
+    </span>
+  );
+}

@@ -1,0 +1,253 @@
+/** All work queues, with what is around each. */
+import { memo } from "./memo.ts";
+import { useMemo, useRef, useState } from "preact/hooks";
+import type { Overview } from "../../observe/board.ts";
+import { Chart } from "./chart.tsx";
+import { age, count, rate } from "./format.ts";
+import { useHistory } from "./history.ts";
+import { deadIn, delayedIn, type Family, live, useLive } from "./live.ts";
+import { hrefOf } from "./route.ts";
+import { SendButton } from "./send.tsx";
+import { Badge, Empty, Sparkline, Stat } from "./ui.tsx";
+
+/** Rows that are shown at once; more on demand. */
+const PAGE = 200;
+
+type Column = "name" | "ready" | "unacked" | "delayed" | "dead" | "in" | "out" | "consumers";
+
+const VALUE: Readonly<Record<Exclude<Column, "name">, (family: Family) => number>> = {
+  ready: ({ work }) => work?.ready ?? 0,
+  unacked: ({ work }) => work?.unacked ?? 0,
+  delayed: delayedIn,
+  dead: deadIn,
+  in: ({ work }) => work?.rates?.in ?? 0,
+  out: ({ work }) => work?.rates?.out ?? 0,
+  consumers: ({ work }) => work?.consumers ?? 0,
+};
+
+const HEADS: readonly [Column, string, string][] = [
+  ["name", "Queue", ""],
+  ["ready", "Waiting", "Tasks that wait to be taken"],
+  ["unacked", "Running", "Tasks that consumers have and have not settled"],
+  ["delayed", "Delayed", "Tasks that wait for their time"],
+  ["dead", "Dead", "Tasks that were given up"],
+  ["in", "In / s", "Tasks that come, a second"],
+  ["out", "Out / s", "Tasks that are taken, a second"],
+  ["consumers", "Consumers", ""],
+];
+
+export function QueuesView() {
+  const { families, overview } = useLive();
+  const [filter, setFilter] = useState("");
+  const [sort, setSort] = useState<{ column: Column; version: number }>({
+    ...{ column: "name", version: 0 },
+  });
+  const [shown, setShown] = useState(PAGE);
+  const order = useOrder(families, sort);
+  const wanted = filter.trim().toLowerCase();
+  const rows = order.filter(({ name }) => name.toLowerCase().includes(wanted));
+  const history = useHistory("/history", (answer) => answer, () => ({
+    ready: waitingIn(live.families),
+    rates: live.overview?.rates,
+  }));
+  if (overview === undefined) return null;
+  return (
+    <>
+      <div class="view-head">
+        <h1 tabIndex={-1}>Queues</h1>
+        <div class="actions">{overview.can.includes("send") && <SendButton />}</div>
+      </div>
+      <Totals overview={overview} families={[...families.values()]} />
+      {families.size > 0 && (
+        <div class="charts">
+          <Chart
+            title="Waiting"
+            at={history.at}
+            lines={[{ label: "tasks", color: "--c-depth", values: history.ready, filled: true }]}
+          />
+          <Chart
+            title="Tasks a second"
+            at={history.at}
+            lines={[
+              { label: "in", color: "--c-in", values: history.in, isRate: true },
+              { label: "out", color: "--c-out", values: history.out, isRate: true },
+            ]}
+          />
+        </div>
+      )}
+      {families.size === 0
+        ? (
+          <Empty title="There are no queues yet" command="new_task Hello...">
+            A queue is made by the first task that is sent to it, or by the first worker.
+          </Empty>
+        )
+        : (
+          <section class="card" aria-label="Queues">
+            <div class="toolbar">
+              <input
+                type="search"
+                placeholder="Filter queues"
+                aria-label="Filter queues by name"
+                value={filter}
+                onInput={({ currentTarget }) => setFilter(currentTarget.value)}
+              />
+              <span class="muted">
+                {rows.length === order.length
+                  ? count(order.length)
+                  : `${count(rows.length)} of ${count(order.length)}`} queues
+              </span>
+            </div>
+            <div class="scroll">
+              <table class="queues">
+                <thead>
+                  <tr>
+                    {HEADS.map(([column, label, title]) => (
+                      <th
+                        key={column}
+                        scope="col"
+                        class={column === "name" ? "" : "number"}
+                        aria-sort={sort.column === column
+                          ? column === "name" ? "ascending" : "descending"
+                          : undefined}
+                      >
+                        <button
+                          type="button"
+                          class="sort"
+                          title={title || undefined}
+                          onClick={() =>
+                            setSort(({ version }) => ({ column, version: version + 1 }))}
+                        >
+                          {label}
+                        </button>
+                      </th>
+                    ))}
+                    <th scope="col" class="wide-only number">Oldest</th>
+                    <th scope="col" class="wide-only">5 minutes</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {rows.slice(0, shown).map((family) => (
+                    <Row
+                      key={family.key}
+                      family={family}
+                      showsVhost={overview.vhosts.length > 1}
+                      second={Math.floor(live.now() / 1_000)}
+                    />
+                  ))}
+                </tbody>
+              </table>
+            </div>
+            {rows.length > shown && (
+              <div class="toolbar">
+                <button type="button" onClick={() => setShown(shown + PAGE)}>
+                  Show {count(Math.min(PAGE, rows.length - shown))} more
+                </button>
+              </div>
+            )}
+            {rows.length === 0 && (
+              <p class="none">No queue has &#x201c;{filter}&#x201d; in its name.</p>
+            )}
+          </section>
+        )}
+    </>
+  );
+}
+
+function waitingIn(families: ReadonlyMap<string, Family>): number {
+  return [...families.values()].reduce((sum, { work }) => sum + (work?.ready ?? 0), 0);
+}
+
+/**
+ * Nothing moves by itself: the order is made when it is asked for, and what comes later is added at
+ * the end.
+ */
+function useOrder(
+  families: ReadonlyMap<string, Family>,
+  { column, version }: { column: Column; version: number },
+): Family[] {
+  const order = useRef<string[]>([]);
+  useMemo(() => {
+    const all = [...families.values()].sort((one, other) => one.name.localeCompare(other.name));
+    if (column !== "name") all.sort((one, other) => VALUE[column](other) - VALUE[column](one));
+    order.current = all.map(({ key }) => key);
+  }, [column, version, families.size > 0]);
+  const known = new Set(order.current);
+  for (const key of families.keys()) if (!known.has(key)) order.current.push(key);
+  return order.current.flatMap((key) => families.get(key) ?? []);
+}
+
+function Totals({ overview, families }: { overview: Overview; families: readonly Family[] }) {
+  const sum = (read: (family: Family) => number) =>
+    families.reduce((total, family) => total + read(family), 0);
+  const dead = sum(deadIn);
+  return (
+    <dl class="stats">
+      <Stat label="Waiting" value={count(sum(VALUE.ready))} />
+      {overview.unacked !== undefined && <Stat label="Running" value={count(sum(VALUE.unacked))} />}
+      <Stat label="Delayed" value={count(sum(delayedIn))} />
+      <Stat label="Dead" value={count(dead)} tone={dead > 0 ? "alert" : undefined} />
+      {overview.rates && (
+        <>
+          <Stat label="In" value={rate(overview.rates.in)} unit="/s" />
+          <Stat label="Out" value={rate(overview.rates.out)} unit="/s" />
+        </>
+      )}
+      <Stat label="Consumers" value={count(sum(VALUE.consumers))} />
+    </dl>
+  );
+}
+
+interface RowProps {
+  readonly family: Family;
+  readonly showsVhost: boolean;
+  /** Of the broker's clock: ages grow. */
+  readonly second: number;
+}
+
+const Row = memo(({ family, showsVhost }: RowProps) => {
+  const { vhost, name, work } = family;
+  const href = (tab: string) => hrefOf({ view: "queue", vhost, name, tab });
+  const [delayed, dead] = [delayedIn(family), deadIn(family)];
+  const oldest = work?.oldestAt === undefined ? undefined : live.now() - work.oldestAt;
+  return (
+    <tr>
+      <th scope="row">
+        <a href={href("waiting")}>{name}</a>
+        {showsVhost && vhost !== "/" && <span class="muted vhost">{vhost}</span>}
+        {work?.paused && <Badge tone="paused">paused</Badge>}
+      </th>
+      <td class="number" data-label="Waiting">{work ? count(work.ready) : "\u2013"}</td>
+      <td class="number" data-label="Running">
+        {work?.unacked === undefined ? "\u2013" : count(work.unacked)}
+      </td>
+      <td class={delayed > 0 ? "number" : "number zero"} data-label="Delayed">
+        {delayed > 0 ? <a href={href("delayed")}>{count(delayed)}</a> : 0}
+      </td>
+      <td class={dead > 0 ? "number alert" : "number zero"} data-label="Dead">
+        {dead > 0 ? <a href={href("dead")}>{count(dead)}</a> : 0}
+      </td>
+      <td class="number" data-label="In / s">{work?.rates ? rate(work.rates.in) : "\u2013"}</td>
+      <td class="number" data-label="Out / s">{work?.rates ? rate(work.rates.out) : "\u2013"}</td>
+      <td
+        class={work?.consumers === 0 && work.ready > 0 ? "number warn" : "number"}
+        data-label="Consumers"
+      >
+        {work ? count(work.consumers) : "\u2013"}
+      </td>
+      <td class="wide-only number">{oldest === undefined ? "" : age(oldest)}</td>
+      <td class="wide-only">
+        {work?.trend && (
+          <Sparkline values={[...work.trend, work.ready]} label={`${name} over five minutes`} />
+        )}
+      </td>
+    </tr>
+  );
+}, (before, after) =>
+  isSame(before.family, after.family) &&
+  (after.family.work?.oldestAt === undefined || before.second === after.second));
+
+function isSame(one: Family, other: Family): boolean {
+  return one.work === other.work && one.dead === other.dead &&
+    one.delays.length === other.delays.length &&
+    one.delays.every((queue, index) => queue === other.delays[index]);
+}

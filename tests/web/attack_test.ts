@@ -1,0 +1,151 @@
+/** What others try on the page and its API: they get nothing, and keep nobody waiting. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { uniqueName } from "../support/temp.ts";
+import { within } from "../support/wait.ts";
+import { at, Paged } from "./paged.ts";
+
+const encoder = new TextEncoder();
+
+/** Sends bytes as they are. @returns the beginning of the answer */
+async function raw(url: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  await connection.write(encoder.encode(text));
+  const buffer = new Uint8Array(4_096);
+  const length = await within("an answer", connection.read(buffer));
+  return new TextDecoder().decode(buffer.subarray(0, length ?? 0));
+}
+
+Deno.test("attacks on the page and its API", async (t) => {
+  await using paged = await Paged.start();
+  const queue = uniqueName("target");
+  await paged.send(queue, { body: "secret" });
+  const { host } = new URL(paged.url);
+  const path = `/api/v1${at(queue)}`;
+
+  await t.step("a name of another site that points here reads and does nothing", async () => {
+    for (const name of ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""]) {
+      for (
+        const [method, where] of [["GET", "/"], ["GET", `${path}/messages`], [
+          "POST",
+          `${path}/purge`,
+        ]]
+      ) {
+        const answer = await raw(
+          paged.url,
+          `${method} ${where} HTTP/1.1\r\nHost: ${name}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+        );
+        assertMatch(answer, /^HTTP\/1\.1 40[03] /, `${method} ${where} as ${name}`);
+        assert(!answer.includes("secret"));
+      }
+    }
+    const two =
+      `GET / HTTP/1.1\r\nHost: ${host}\r\nHost: evil.example\r\nConnection: close\r\n\r\n`;
+    assertMatch(await raw(paged.url, two), /^HTTP\/1\.1 400 /);
+  });
+
+  await t.step("the pages of other sites read and do nothing", async () => {
+    const rows: Record<string, string>[] = [
+      { origin: "https://evil.example" },
+      { origin: "null" },
+      { "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors" },
+      { "sec-fetch-site": "same-site", "sec-fetch-mode": "cors" },
+    ];
+    for (const headers of rows) {
+      for (const [method, where] of [["GET", "/messages"], ["POST", "/purge"], ["POST", "/drop"]]) {
+        const lines = Object.entries({
+          host,
+          ...headers,
+          connection: "close",
+          "content-length": "0",
+        })
+          .map(([name, value]) => `${name}: ${value}\r\n`).join("");
+        const answer = await raw(paged.url, `${method} ${path}${where} HTTP/1.1\r\n${lines}\r\n`);
+        assertMatch(answer, /^HTTP\/1\.1 403 /, `${method} ${where} ${JSON.stringify(headers)}`);
+        assert(!/secret|access-control-allow/i.test(answer));
+      }
+    }
+    // What a form of another site can send is no JSON.
+    const form = await fetch(`${paged.url}${path}/drop`, { method: "POST", body: '{"all":true}' });
+    assertEquals([form.status, (await form.json()).status], [415, 415]);
+    assertEquals((await paged.queue(queue)).ready, 1);
+  });
+
+  await t.step("the page can load nothing, and nobody can frame it", async () => {
+    const response = await fetch(paged.url);
+    await response.body?.cancel();
+    const policy = response.headers.get("content-security-policy")!;
+    assertMatch(policy, /default-src 'none'.*frame-ancestors 'none'/);
+    assert(!/unsafe|\*|https?:/.test(policy), policy);
+    assertEquals(response.headers.get("x-content-type-options"), "nosniff");
+  });
+
+  await t.step("paths, methods and bodies that make no sense are refused", async () => {
+    const rows: [request: string, status: number][] = [
+      ["GET /../../etc/passwd", 404],
+      ["GET /page.js/../../deno.json", 404],
+      ["TRACE /api/v1/overview", 405],
+      [`GET ${path}/messages?limit=1000000`, 400],
+      [`GET ${path}/messages?from=0-99999999999999999999`, 400],
+      [`GET ${path}/messages/__proto__`, 400],
+      ["GET /api/v1/queues/%2F/__proto__", 404],
+      ["GET /api/v1/queues/__proto__/x", 404],
+    ];
+    for (const [request, status] of rows) {
+      const answer = await raw(
+        paged.url,
+        `${request} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
+      assertEquals([request, answer.slice(9, 12)], [request, `${status}`]);
+    }
+  });
+
+  await t.step("1 GB in a request, and 200 slow connections keep nobody waiting", async () => {
+    const { hostname, port } = new URL(paged.url);
+    const slow = await Promise.all(Array.from({ length: 200 }, async (_, n) => {
+      const connection = await Deno.connect({ hostname, port: Number(port) });
+      await connection.write(encoder.encode(
+        n % 2 === 0
+          ? "GET / HTT"
+          : `POST ${path}/messages HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n` +
+            `Content-Length: 1000000\r\n\r\n{`,
+      ));
+      return connection;
+    }));
+    const large = await raw(
+      paged.url,
+      `POST ${path}/messages HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: 1000000000\r\n\r\n{"body":"`,
+    );
+    assertMatch(large, /^HTTP\/1\.1 413 /);
+    const chunked = sendWithoutEnd(paged.url, path, host);
+    for (let n = 0; n < 20; n++) {
+      assertEquals((await within("an answer", paged.queue(queue))).ready, 1);
+    }
+    assertMatch(await within("an end of it", chunked), /^HTTP\/1\.1 413 /);
+    assert((await paged.overview()).memory!.resident < 400_000_000);
+    for (const connection of slow) connection.close();
+  });
+});
+
+/** A body in pieces, which goes on up to 1 GB. @returns the beginning of the answer */
+async function sendWithoutEnd(url: string, path: string, host: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  await connection.write(encoder.encode(
+    `POST ${path}/messages HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\n` +
+      "Transfer-Encoding: chunked\r\n\r\n",
+  ));
+  const buffer = new Uint8Array(4_096);
+  const first = connection.read(buffer);
+  const piece = encoder.encode(`10000\r\n${"x".repeat(65_536)}\r\n`);
+  try {
+    for (let sent = 0; sent < 1e9; sent += 65_536) {
+      for (let at = 0; at < piece.length;) at += await connection.write(piece.subarray(at));
+    }
+  } catch {
+    // It was closed, as it should be.
+  }
+  const length = await first;
+  return new TextDecoder().decode(buffer.subarray(0, length ?? 0));
+}

@@ -1,0 +1,60 @@
+/** Chromium, for tests of the page. */
+import { type Browser, chromium, type Page } from "playwright-core";
+import { assertEquals } from "@std/assert";
+
+const CHROMIUM = "/usr/bin/chromium";
+
+/** Whether it is installed. */
+export const hasChromium = await Deno.stat(CHROMIUM).then(() => true, () => false);
+
+/** A page that fails the test for every error in it, and for every request to somebody else. */
+export class Tab {
+  readonly page: Page;
+  readonly #faults: string[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+  }
+
+  static async open(browser: Browser, url: string, options = {}): Promise<Tab> {
+    const tab = new Tab(
+      await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options }),
+    );
+    const { origin } = new URL(url);
+    tab.page.on("pageerror", ({ message }) => tab.#faults.push(`error: ${message}`));
+    tab.page.on("console", (line) => {
+      if (/Content Security Policy|Refused to/.test(line.text())) tab.#faults.push(line.text());
+    });
+    tab.page.on("request", (request) => {
+      const asked = new URL(request.url());
+      if (asked.origin !== origin && asked.protocol !== "data:") {
+        tab.#faults.push(`asks ${request.url()}`);
+      }
+    });
+    await tab.page.goto(url);
+    return tab;
+  }
+
+  async close(): Promise<void> {
+    await this.page.close();
+    assertEquals(this.#faults, []);
+  }
+}
+
+export function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+}
+
+let axe: string | undefined;
+
+/** What axe-core finds, in lines: rule, and where. */
+export async function violationsOf(page: Page): Promise<string[]> {
+  axe ??= (await import("axe-core")).default.source;
+  await page.evaluate(axe);
+  const found = await page.evaluate("axe.run()") as {
+    violations: { id: string; nodes: { html: string; failureSummary: string }[] }[];
+  };
+  return found.violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`)
+  );
+}

@@ -1,0 +1,299 @@
+/** The page in a real browser, in front of a real broker. */
+import { assert, assertEquals } from "@std/assert";
+import type { Browser, Page } from "playwright-core";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { deadQueue, workQueue } from "../../src/task/topology.ts";
+import { uniqueName } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { QueueBench } from "../worker/bench.ts";
+import { digestOfSources } from "../../scripts/page.ts";
+import assets from "../../src/web/assets.json" with { type: "json" };
+import { hasChromium, launch, Tab, violationsOf } from "./browser.ts";
+import { at, Paged } from "./paged.ts";
+
+/** The long form: deno task test:page. */
+const isLong = Deno.env.get("PAGE_LONG") === "1";
+const [QUEUES, DEAD] = isLong ? [1_000, 10_000] : [250, 1_000];
+
+function shown(count: number): string {
+  return count.toLocaleString("en");
+}
+
+/** Milliseconds that the page may take to show something. */
+const SHOWN = { timeout: 30_000 };
+
+Deno.test("the bundle of the page is made of its sources: deno task page", async () => {
+  assertEquals(assets.sources, await digestOfSources());
+});
+
+Deno.test({
+  name: "the page in a browser",
+  ignore: !hasChromium,
+  // Playwright keeps pipes to its browser.
+  sanitizeResources: false,
+  sanitizeOps: false,
+  async fn(t) {
+    await using paged = await Paged.start();
+    const browser = await launch();
+    try {
+      await t.step("nothing is there yet, and the command to try is", async () => {
+        await inTab(browser, paged, "", async (page) => {
+          await page.getByText("There are no queues yet").waitFor(SHOWN);
+          await page.getByText("new_task Hello...").waitFor(SHOWN);
+          assertEquals(await violationsOf(page), []);
+        });
+      });
+
+      await t.step("its numbers are the broker's while tasks flow", async () => {
+        await using bench = await QueueBench.open(paged.broker.url);
+        await using worker = bench.worker("--concurrency", "4");
+        await inTab(browser, paged, "", async (page) => {
+          const row = page.getByRole("row").filter({ hasText: bench.name });
+          for (let n = 0; n < 400; n++) bench.send(".".repeat(n % 2)).catch(() => {});
+          await row.waitFor(SHOWN);
+          await waitUntil("all tasks to be done", async () => {
+            return (await paged.queue(bench.name)).totals!.acked >= 10;
+          });
+          await paged.put(`${at(bench.name)}/paused`, { paused: true });
+          await row.getByText("paused").waitFor(SHOWN);
+          await waitUntil("what runs to end, on the page and in the broker", async () => {
+            const { ready, unacked, consumers } = await paged.queue(bench.name);
+            const cells = await row.getByRole("cell").allTextContents();
+            return unacked === 0 && ready > 0 &&
+              cells.slice(0, 2).join() === `${ready},0` && cells[6] === `${consumers}`;
+          });
+          assertEquals(await violationsOf(page), []);
+        });
+        worker.kill();
+        await worker.ended();
+      });
+
+      await t.step("sends, shows, pauses, finds, drops and purges", async () => {
+        await using bench = await QueueBench.open(paged.broker.url);
+        await inTab(browser, paged, hashOf(bench.name), async (page) => {
+          await page.getByText("Nothing waits here").waitFor(SHOWN);
+          await page.getByRole("button", { name: "Send a task" }).click();
+          await page.getByLabel("Body").fill('{"order": 4711}');
+          await page.getByLabel("Type", { exact: true }).fill("order.paid");
+          await page.getByRole("button", { name: "Send", exact: true }).click();
+          await page.getByText(`Sent to ${bench.name} as`).waitFor(SHOWN);
+          await paged.send(bench.name, { body: "second" }, { body: "third" });
+          // The list stays as it is until it is asked to change.
+          await page.getByText("Nothing waits here").waitFor(SHOWN);
+          await page.getByRole("button", { name: "Refresh" }).click();
+          await page.getByRole("button", { name: /4711/ }).click();
+          const dialog = page.getByRole("dialog");
+          await dialog.getByText('"order": 4711').waitFor(SHOWN);
+          await dialog.getByRole("button", { name: "Hex" }).click();
+          await dialog.getByText("7b 22 6f 72 64 65 72").waitFor(SHOWN);
+          assertEquals(await violationsOf(page), []);
+          await page.keyboard.press("Escape");
+
+          await page.getByRole("button", { name: "Pause" }).click();
+          await page.getByText(`${bench.name} is paused.`).waitFor(SHOWN);
+          assertEquals((await paged.queue(bench.name)).paused, true);
+          await page.getByRole("button", { name: "Resume" }).click();
+          await page.getByText(`${bench.name} is not paused any more.`).waitFor(SHOWN);
+
+          const second = page.getByRole("row").filter({ hasText: "second" });
+          await second.getByRole("checkbox").check();
+          await page.getByRole("button", { name: /^Drop 1 task/ }).click();
+          await page.getByRole("dialog").getByRole("button", { name: "Drop 1 task" }).click();
+          await page.getByText("1 task dropped.").waitFor(SHOWN);
+          await waitUntil("it to be gone from the list", async () => await second.count() === 0);
+          assertEquals((await paged.messages(bench.name)).map(({ preview }) => preview), [
+            '{"order": 4711}',
+            "third",
+          ]);
+
+          await page.getByRole("searchbox", { name: /Find a task/ }).fill("4711");
+          await page.keyboard.press("Enter");
+          await page.getByText("1 task found among").waitFor(SHOWN);
+          assertEquals(await violationsOf(page), []);
+          await page.goBack();
+
+          await page.getByRole("button", { name: /Purge/ }).click();
+          await page.getByRole("dialog").getByRole("button", { name: "Purge 2 tasks" }).click();
+          await page.getByText("2 tasks removed.").waitFor(SHOWN);
+          assertEquals(await bench.ready(), 0);
+        });
+      });
+
+      await t.step("replays a group, edits one, and two pages stay right", async () => {
+        await using bench = await QueueBench.open(paged.broker.url);
+        const dead = `${bench.name}.dead`;
+        const letter = (reason: string, n: number) => ({
+          ...{ body: `letter ${n}`, id: `${reason}-${n}`, type: "mail" },
+          headers: { "task-dead-reason": reason, "task-origin-queue": bench.name },
+        });
+        await paged.send(dead, ...[1, 2, 3].map((n) => letter("rejected", n)));
+        await paged.send(dead, letter("expired", 9));
+        const other = await Tab.open(browser, paged.url + hashOf(bench.name, "dead"));
+        await other.page.getByRole("button", { name: "Replay rejected mail" }).waitFor(SHOWN);
+        await inTab(browser, paged, hashOf(bench.name, "dead"), async (page) => {
+          await page.getByRole("button", { name: "Replay rejected mail" }).click();
+          await page.getByRole("button", { name: "Replay 3 tasks" }).click();
+          await page.getByText(`3 tasks replayed to ${bench.name}.`).waitFor(SHOWN);
+          assertEquals([await bench.ready(), await bench.ready(dead)], [3, 1]);
+
+          // The other page had the same list: what it does then is told as it is.
+          await other.page.getByRole("link", { name: /^Dead 1$/ }).waitFor(SHOWN);
+          await other.page.getByRole("button", { name: "Drop rejected mail" }).click();
+          await other.page.getByRole("button", { name: "Drop 3 tasks" }).click();
+          await other.page.getByText(/Nothing was there any more/).waitFor(SHOWN);
+
+          await page.getByRole("button", { name: /letter 9/ }).click();
+          await page.getByRole("button", { name: "Edit and send again" }).click();
+          await page.getByLabel("Body").fill("mended");
+          await page.getByRole("button", { name: "Send in its place" }).click();
+          await page.getByText("It was sent in place of the old one.").waitFor(SHOWN);
+          assertEquals([await bench.ready(), await bench.ready(dead)], [4, 0]);
+          const [newest] = await paged.messages(bench.name, "end=newest&limit=1");
+          assertEquals([newest!.preview, newest!.id, newest!.reason], [
+            "mended",
+            "expired-9",
+            undefined,
+          ]);
+          assertEquals(await violationsOf(page), []);
+        });
+        await other.close();
+      });
+
+      await t.step(
+        "a broker that is gone is said to be, and the page heals by itself",
+        async () => {
+          await inTab(browser, paged, "", async (page) => {
+            await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+            await paged.broker.stop();
+            await page.getByText(/Not connected since/).waitFor(SHOWN);
+            assertEquals(await violationsOf(page), []);
+            await paged.broker.start();
+            await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+            assertEquals(await page.getByText(/Not connected since/).count(), 0);
+          });
+        },
+      );
+
+      await t.step("scripts in names, headers and bodies stay text", async () => {
+        const evil = `<img src=x onerror="document.title='owned'">`;
+        const queue = uniqueName(evil);
+        await paged.send(queue, { body: evil, id: evil, type: evil, headers: { [evil]: evil } });
+        await paged.send(`${queue}.dead`, {
+          ...{ body: evil, type: evil },
+          headers: { "task-dead-reason": evil, "task-error": evil },
+        });
+        for (const hash of ["", hashOf(queue), hashOf(queue, "dead"), "#/dead"]) {
+          await inTab(browser, paged, hash, async (page) => {
+            await page.getByText(evil).first().waitFor(SHOWN);
+            const message = page.locator(".messages button.link").first();
+            if (hash.includes("queue")) {
+              await message.click();
+              await page.getByRole("dialog").getByText(evil).first().waitFor(SHOWN);
+            }
+            assert(await page.title() !== "owned");
+            assertEquals(await page.locator("img").count(), 0);
+          });
+        }
+      });
+
+      await t.step("on a phone, in the dark, and by the keyboard", async () => {
+        const options = {
+          ...{ viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+          ...{ isMobile: true, hasTouch: true },
+        };
+        const tab = await Tab.open(browser, paged.url, options);
+        for (const view of ["Queues", "Running", "Dead letters", "Connections", "Broker"]) {
+          await tab.page.getByRole("link", { name: view }).first().click();
+          await tab.page.getByRole("heading", { level: 1, name: view }).waitFor(SHOWN);
+          assertEquals([view, await violationsOf(tab.page)], [view, []]);
+          const wide = await tab.page.evaluate("document.documentElement.scrollWidth");
+          assert(Number(wide) <= 390, `${view} is ${wide} wide`);
+        }
+        await tab.close();
+        await inTab(browser, paged, "", async (page) => {
+          await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+          await page.keyboard.press("Tab");
+          assertEquals(await focused(page), "Skip to the content");
+          await page.keyboard.press("/");
+          await page.keyboard.type("nothing like it");
+          await page.keyboard.press("Enter");
+          await page.getByText("No task has this text").waitFor(SHOWN);
+          assertEquals(await focused(page), "Search for \u201cnothing like it\u201d");
+        });
+      });
+
+      await t.step(`${QUEUES} queues and ${DEAD} dead tasks can be used`, async () => {
+        const third = Math.floor((DEAD + 1) / 3);
+        const prefix = uniqueName("many");
+        const queues = Array.from({ length: QUEUES }, (_, n) => `${prefix}.${n}`);
+        await using bench = await QueueBench.open(paged.broker.url);
+        const { name, transport } = bench;
+        const specs = [...queues.map((queue) => workQueue(queue)), deadQueue(name)];
+        for (const spec of specs) await declareQueue(transport, spec);
+        const headers = { "task-dead-reason": "rejected", "task-origin-queue": name };
+        await Promise.all([
+          ...queues.map((queue, n) => bench.send(`task ${n}`, {}, queue)),
+          ...Array.from({ length: DEAD }, (_, n) => {
+            const properties = { messageId: `letter-${n}`, type: `type ${n % 3}`, headers };
+            return bench.send(`letter ${n}`, properties, `${name}.dead`);
+          }),
+        ]);
+        await inTab(browser, paged, "", async (page) => {
+          await page.getByText(/Show \d+ more/).waitFor(SHOWN);
+          const painted = await page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0].startTime",
+          );
+          const scrolled = await page.evaluate(SCROLL) as number;
+          if (isLong) assert(painted as number < 2_000, `first paint after ${painted} ms`);
+          if (isLong) assert(scrolled < 500, `a frame of a scroll took ${scrolled} ms`);
+          await page.getByRole("searchbox", { name: /Filter/ }).fill(`${prefix}.${QUEUES - 1}`);
+          await page.getByRole("link", { name: `${prefix}.${QUEUES - 1}` }).click();
+          await page.getByRole("button", { name: new RegExp(`task ${QUEUES - 1}`) }).waitFor(SHOWN);
+        });
+        await inTab(browser, paged, hashOf(name, "dead"), async (page) => {
+          await page.getByRole("button", { name: new RegExp(`letter ${DEAD - 1}`) }).waitFor(SHOWN);
+          await page.getByRole("button", { name: "Replay rejected type 1" }).click();
+          await page.getByRole("button", { name: `Replay ${shown(third)} tasks` }).click();
+          await page.getByText(`${shown(third)} tasks replayed to ${name}.`).waitFor(SHOWN);
+          await page.getByRole("button", { name: "Drop all" }).click();
+          await page.getByRole("button", { name: `Drop ${shown(DEAD - third)} tasks` }).click();
+          await page.getByText(`${shown(DEAD - third)} tasks dropped.`).waitFor(SHOWN);
+          assertEquals((await paged.queue(name)).ready, third);
+        });
+      });
+    } finally {
+      await browser.close();
+    }
+  },
+});
+
+/** Scrolls to the end in steps. Gives the longest time between two frames. */
+const SCROLL = `(async () => {
+  let [longest, last] = [0, performance.now()];
+  for (let step = 0; step < 60; step++) {
+    scrollBy(0, 200);
+    const now = await new Promise(requestAnimationFrame);
+    longest = Math.max(longest, now - last);
+    last = now;
+  }
+  return longest;
+})()`;
+
+function hashOf(queue: string, tab = "waiting"): string {
+  return `#/queue/%2F/${encodeURIComponent(queue)}/${tab}`;
+}
+
+async function inTab(
+  browser: Browser,
+  paged: Paged,
+  hash: string,
+  test: (page: Page) => Promise<void>,
+): Promise<void> {
+  const tab = await Tab.open(browser, `${paged.url}/${hash}`);
+  await test(tab.page);
+  await tab.close();
+}
+
+async function focused(page: Page): Promise<string> {
+  return await page.evaluate("document.activeElement.textContent.trim()");
+}
