@@ -1,8 +1,10 @@
 /** Keeps the connection to the broker, and knows whether tasks can be sent now. */
 import { reconnectPause } from "../../amqp/connection.ts";
 import type { Transport } from "../../amqp/transport.ts";
-import { isPassing, ToolError } from "../../errors.ts";
+import { ConnectionError, isPassing, ToolError } from "../../errors.ts";
 import type { Logger } from "../../observe/log.ts";
+import { formatDuration } from "../../task/duration.ts";
+import { deadline } from "../../time/deadline.ts";
 import { sleep } from "../../time/sleep.ts";
 import type { Sender } from "../sender.ts";
 
@@ -50,12 +52,17 @@ export class BrokerWatch {
   /**
    * Connects, and again whenever the connection is lost, until stopped.
    *
+   * @param prepare uses the connection for the first time
+   * @param ms after so many it goes on without: a broker that blocks answers nothing
    * @throws {ToolError} the first time, what only somebody can mend
    */
-  async start(prepare: () => Promise<void>): Promise<void> {
+  async start(prepare: () => Promise<void>, ms: number): Promise<void> {
     try {
-      await prepare();
-      await this.#connect();
+      await deadline(
+        this.#connect().then(prepare),
+        ms,
+        () => new ConnectionError(`the broker did not answer within ${formatDuration(ms)}`),
+      );
     } catch (error) {
       if (!isPassing(error)) throw error;
       this.#fail(error);

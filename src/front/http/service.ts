@@ -20,6 +20,7 @@ import { jsonReply, type Reply, sendReply } from "../../observe/reply.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "../../observe/problem.ts";
 import { ANSWER_HEADER, readAnswer } from "../../task/answer.ts";
 import { formatDuration } from "../../task/duration.ts";
+import { deadline } from "../../time/deadline.ts";
 import { Sender } from "../sender.ts";
 import { BrokerWatch } from "./broker_watch.ts";
 import { Intake, problemOf, unavailable } from "./intake.ts";
@@ -56,6 +57,9 @@ const LIMITS: HttpLimits = {
   idleMs: 60_000,
   silenceMs: 30_000,
 };
+
+/** Clients that have begun a request may take so long to end it when this ends. */
+const DRAIN_MS = 20_000;
 
 /** On their way at a time. */
 const MOST = { tasks: 10_000, bytes: 64 * 1024 * 1024 };
@@ -117,18 +121,19 @@ export class HttpService implements AsyncDisposable {
    * @throws {ToolError} it cannot listen there; or the broker refuses the login or a queue
    */
   async start(): Promise<string> {
-    const { address, queues } = this.#options;
+    const { address, queues, timeoutMs } = this.#options;
     await this.#watch.start(async () => {
       for (const queue of queues) await this.#sender.prepare(queue);
-    });
+    }, timeoutMs);
     this.#server = await serveHttp(address, (...both) => this.#answer(...both), LIMITS);
     return this.#server.url;
   }
 
-  /** Takes no more requests; resolves when those under way are answered. */
+  /** Takes no more requests; resolves when those under way are answered, or not in time. */
   async drain(): Promise<void> {
     this.#draining.abort();
-    await this.#server?.drain();
+    await deadline(this.#server?.drain() ?? Promise.resolve(), DRAIN_MS, () => new Error("late"))
+      .catch(() => this.#options.log.warn("some requests were not answered before the end"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
