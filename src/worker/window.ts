@@ -38,7 +38,7 @@ export class Window {
   /** What the time that tasks stay allows. */
   #most: number;
   /** performance.now() from which on a task tells how long they stay now. */
-  #changedAt = 0;
+  #changedAt = -Infinity;
   #paused = false;
 
   /**

@@ -116,3 +116,16 @@ Deno.test("a failing socket is reported once, and discarding wakes who waits for
   assertEquals(errors.length, 1);
   assert(errors[0] instanceof Deno.errors.BrokenPipe);
 });
+
+Deno.test("with a limit bytes leave in pieces, all of them and in order", async () => {
+  const sink = new Sink();
+  const outbox = new Outbox(sink, unexpected, 200_000);
+  const bytes = new Random(1).bytes(50_000);
+  outbox.add(bytes.subarray(0, 100));
+  outbox.add(bytes.subarray(100, 30_000));
+  outbox.add(bytes.subarray(30_000));
+  await within("all to leave", outbox.flushed());
+  assertEquals(sink.bytes, bytes);
+  assert(sink.writes.every(({ length }) => length <= 10_000));
+  assert(outbox.empty);
+});
