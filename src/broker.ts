@@ -9,6 +9,7 @@ import { listenAddress } from "./cli/listen_address.ts";
 import { unreadable } from "./cli/input.ts";
 import { BROKER_COMMANDS } from "./cli/broker_commands.ts";
 import { runCommand } from "./cli/commands.ts";
+import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
 import { tell } from "./cli/tell.ts";
@@ -130,6 +131,7 @@ async function run(host: Host): Promise<number> {
   if (ended !== undefined) return ended;
   const { values, words } = await parseCommandLine(FLAGS, host.args, host.env);
   if (await tell(host, values, help)) return EXIT.ok;
+  host.logAs(readLogStyle(values));
   if (words.length > 0) {
     const { didYouMean } = await import("./cli/suggest.ts");
     throw new UsageError(

@@ -18,6 +18,7 @@ import type { HelpPage } from "./cli/help/page.ts";
 import { HTTP_FLAGS, readHttpInput } from "./cli/http_flags.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
 import { tell } from "./cli/tell.ts";
+import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { namedQueues, oneQueue } from "./cli/queue_names.ts";
 import { readScheduleInput, SCHEDULE_FLAGS } from "./cli/schedule_flags.ts";
@@ -80,6 +81,7 @@ export async function help(): Promise<HelpPage> {
 async function run(host: Host): Promise<number> {
   const { values, words, separated, given } = await parseCommandLine(FLAGS, host.args, host.env);
   if (await tell(host, values, help)) return EXIT.ok;
+  host.logAs(readLogStyle(values));
 
   const http = readHttpInput(values, given, words);
   const names = http === undefined ? [oneQueue(values.queue)] as const : values.queue.names;

@@ -4,6 +4,7 @@ import type { Endpoint } from "./amqp/url.ts";
 import { readEndpoints, urlForCommands } from "./cli/broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./cli/command_line.ts";
 import { type HelpPage } from "./cli/help/page.ts";
+import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { runCommand } from "./cli/commands.ts";
 import { tell } from "./cli/tell.ts";
@@ -17,6 +18,8 @@ import {
 } from "./cli/worker_flags.ts";
 import { EXIT, ToolError, UsageError } from "./errors.ts";
 import { dotsHandler } from "./handlers/dots.ts";
+import type { LineOrigin } from "./handlers/output.ts";
+import { renderJson } from "./observe/log.ts";
 import type { Handler } from "./task/handler.ts";
 import { formatDuration, parseDuration } from "./task/duration.ts";
 import { openDedupe } from "./worker/dedupe.ts";
@@ -48,6 +51,7 @@ async function run(host: Host): Promise<number> {
     stopEarly: true,
   });
   if (await tell(host, values, help)) return EXIT.ok;
+  host.logAs(readLogStyle(values));
 
   const endpoints = readEndpoints(values, host);
   const queues = readWorkerQueues(values);
@@ -68,10 +72,11 @@ async function run(host: Host): Promise<number> {
     queues,
     handler: work.handler,
     log: host.log,
-    summarize: !tutorial,
+    // The tutorial's worker says all there is to say on stdout.
+    summarize: !tutorial || values["log-format"] === "json" || values["log-level"] === "debug",
     ...optional("timeoutMs", timeoutMs),
     ...optional("dedupe", dedupe),
-    onRun: (ms) => pages?.ran(ms),
+    ...(pages === undefined ? {} : { onRun: (run) => pages.ran(run) }),
     onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
   });
   try {
@@ -154,6 +159,7 @@ async function chooseWork(
     ...(values["pass-url"] ? { url: () => urlForCommands(endpoints) } : {}),
     ...optional("cwd", values.cwd),
     output: values.output,
+    ...(values["log-format"] === "json" ? { lineStyle: jsonLines } : {}),
     exits: {
       ack: values["ack-on"],
       retry: values["retry-on"],
@@ -175,6 +181,14 @@ async function suggestSubcommand(error: unknown, word: string | undefined): Prom
   const { didYouMean } = await import("./cli/suggest.ts");
   const hint = didYouMean(word, Object.keys(WORKER_COMMANDS), "worker ");
   throw new ToolError(error.message + hint, error.exitCode, { cause: error });
+}
+
+/** Lines of a command among log lines that are all JSON. */
+function jsonLines(origin: LineOrigin): (line: Uint8Array) => Uint8Array {
+  return (line) => {
+    const text = new TextDecoder().decode(line);
+    return new TextEncoder().encode(renderJson("worker", new Date(), "info", text, { ...origin }));
+  };
 }
 
 /** @throws {ToolError} */

@@ -91,7 +91,10 @@ export class Connector {
   /** Waits before the next round and says so. Grows with every call until `succeeded`. */
   async pause(why: string, signal: AbortSignal): Promise<void> {
     const delay = reconnectPause(this.#failures++, (this.#options.random ?? Math.random)());
-    this.#options.log.warn(`${why}; trying again in ${formatDuration(delay)}`);
+    this.#options.log.warn(`${why}; trying again in ${formatDuration(delay)}`, {}, {
+      reason: why,
+      pause_ms: Math.round(delay),
+    });
     await sleep(delay, signal);
   }
 

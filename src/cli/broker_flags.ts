@@ -107,9 +107,10 @@ export function readEndpoints(
 ): Endpoint[] {
   const { text, source } = values.url;
   if (source === names.url && hasPassword(text)) {
-    host.complain(
-      `${host.name}: warning: a password on the command line is visible to every user of this ` +
-        `machine; use ${names.variable} or ${names.prefix}password-file\n`,
+    host.say(
+      "warn",
+      "warning: a password on the command line is visible to every user of this machine; use " +
+        `${names.variable} or ${names.prefix}password-file`,
     );
   }
   const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};

@@ -16,6 +16,7 @@ import {
   requireAnotherQueue,
   targetValues,
 } from "./forward_flags.ts";
+import { readLogStyle } from "./log_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { tell } from "./tell.ts";
@@ -104,6 +105,7 @@ or blocks, tasks stay here; it tries for ever, and then sends what was not confi
 export async function run(host: Host, args: readonly string[]): Promise<number> {
   const { values, words } = await parseCommandLine(FORWARD_FLAGS, args, host.env);
   if (await tell(host, values, () => help)) return EXIT.ok;
+  host.logAs(readLogStyle(values));
   if (words.length > 0) {
     throw new UsageError(
       `worker forward takes options only, and was given ${JSON.stringify(words[0])}`,
@@ -158,6 +160,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     handler: handler.handle,
     window: windowOf(values),
     log: host.log,
+    summarize: values["log-level"] === "debug",
     retries: {
       ...DEFAULT_POLICY,
       maxCrashes: Infinity,

@@ -9,6 +9,7 @@ import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy, type Sourced } from "./broker_flags.ts";
 import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
+import { LOG_FLAGS } from "./log_flags.ts";
 import { queueArguments } from "./queue_arguments.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 
@@ -112,6 +113,7 @@ export const FORWARD_FLAGS = {
   "dead-ttl": WORKER_FLAGS["dead-ttl"],
   "consumer-priority": WORKER_FLAGS["consumer-priority"],
   metrics: WORKER_FLAGS.metrics,
+  ...LOG_FLAGS,
   "exit-when-empty": WORKER_FLAGS["exit-when-empty"],
   "idle-timeout": WORKER_FLAGS["idle-timeout"],
   "max-tasks": WORKER_FLAGS["max-tasks"],

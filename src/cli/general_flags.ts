@@ -1,5 +1,6 @@
 /** The options that have to do with no task and no broker, the same for all tools. */
 import { type Flag, list, toggle } from "./flags.ts";
+import { LOG_FLAGS } from "./log_flags.ts";
 
 /** What `--help` shows without a word behind it. */
 export const BRIEF = "brief";
@@ -32,4 +33,4 @@ export const GENERAL_FLAGS = {
 };
 
 /** Of tools. */
-export const TOOL_FLAGS = { ...GENERAL_FLAGS };
+export const TOOL_FLAGS = { ...LOG_FLAGS, ...GENERAL_FLAGS };

@@ -1,6 +1,15 @@
 /** What every binary does around its story: output, errors as sentences, exit status. */
 import { EXIT, reason, ToolError, UsageError } from "../errors.ts";
-import { createLogger, escapeControls, type Logger } from "../observe/log.ts";
+import {
+  createLogger,
+  escapeControls,
+  type Fields,
+  type Level,
+  type LogFormat,
+  type Logger,
+  maskPasswords,
+  renderJson,
+} from "../observe/log.ts";
 import { guardInspector } from "./inspector.ts";
 import { Output } from "./output.ts";
 import config from "../../deno.json" with { type: "json" };
@@ -27,8 +36,10 @@ export interface Host {
   readonly unheard: boolean;
   /** Writes to stderr, unless nobody reads it and too much waits already. */
   complain(text: string): void;
-  /** Writes to stderr at once, ahead of what waits, for a process that must not go on. */
-  lastWords(text: string): void;
+  /** Says at once, ahead of what waits, why the process must not go on. */
+  lastWords(sentence: string): void;
+  /** Says a sentence that must be heard whatever the level of `log` is. */
+  say(level: Level, sentence: string, fields?: Fields): void;
   /**
    * Resolves when everything printed is written, or cannot be.
    *
@@ -36,6 +47,15 @@ export interface Host {
    */
   flushed(ms?: number): Promise<void>;
   readonly log: Logger;
+  /** How `log` writes from now on, and what is said of an error that ends the program. */
+  logAs(style: LogStyle): void;
+}
+
+/** What the options say of log lines. */
+export interface LogStyle {
+  readonly format: LogFormat;
+  /** The least that is written. */
+  readonly level: Level;
 }
 
 /**
@@ -55,16 +75,16 @@ export async function runMain(name: string, run: (host: Host) => Promise<number>
   // What state it left behind, nobody knows; whoever started this starts it again.
   globalThis.addEventListener("error", (event) => {
     event.preventDefault();
-    host.lastWords(`${name}: ${describe(event.error)}\n`);
+    host.lastWords(describe(event.error));
     Deno.exit(EXIT.internal);
   });
-  guardInspector((sentence) => host.lastWords(`${name}: ${sentence}\n`));
+  guardInspector((sentence) => host.lastWords(sentence));
   let status: number;
   try {
     status = await run(host);
   } catch (error) {
     status = error instanceof ToolError ? error.exitCode : EXIT.internal;
-    host.complain(`${name}: ${describe(error)}\n`);
+    host.say("error", describe(error), { status });
   }
   await host.flushed();
   Deno.exit(status);
@@ -75,14 +95,6 @@ function describe(error: unknown): string {
   if (error instanceof ToolError) return maskPasswords(escapeControls(error.message));
   const fault = error instanceof Error ? error.stack ?? error.message : String(error);
   return `a fault in this program, please report it: ${fault}`;
-}
-
-/**
- * A second net under the redaction in amqp/url.ts: what a user typed in the wrong place may be a
- * URL, and errors quote it.
- */
-function maskPasswords(text: string): string {
-  return text.replace(/(\/\/[^\s:@/]*):\S*@/g, "$1:***@");
 }
 
 /** @throws {UsageError} it is not UTF-8 */
@@ -99,7 +111,7 @@ function createHost(name: string): Host {
   const stderr = new Output(Deno.stderr, () => {}); // nowhere is left to say it
   const stdout = new Output(
     Deno.stdout,
-    (error) => complain(`${name}: stdout cannot be written any more: ${reason(error)}\n`),
+    (error) => say("error", `stdout cannot be written any more: ${reason(error)}`),
   );
   let missing = 0;
   function complain(text: string): void {
@@ -107,9 +119,21 @@ function createHost(name: string): Host {
       missing++;
       return;
     }
-    if (missing > 0) stderr.write(`${name}: ${missing} lines are missing here\n`);
+    const gap = missing;
     missing = 0;
+    if (gap > 0) stderr.write(line("warn", `${gap} lines are missing here`));
     stderr.write(text);
+  }
+  let style: LogStyle = { format: "text", level: "info" };
+  let log = createLogger({ name, write: complain });
+  /** What is said whatever the level is: a plain sentence, unless all lines are to be JSON. */
+  function line(level: Level, sentence: string, fields?: Fields): string {
+    return style.format === "json"
+      ? renderJson(name, new Date(), level, sentence, fields ?? {})
+      : `${name}: ${sentence}\n`;
+  }
+  function say(...given: Parameters<typeof line>): void {
+    complain(line(...given));
   }
   return {
     name,
@@ -120,10 +144,11 @@ function createHost(name: string): Host {
       return stdout.failed;
     },
     complain,
-    lastWords: (text) => {
+    say,
+    lastWords: (sentence) => {
       if (stderr.stalled) return; // it would wait for a reader who does not read
       try {
-        Deno.stderr.writeSync(new TextEncoder().encode(text));
+        Deno.stderr.writeSync(new TextEncoder().encode(line("error", sentence)));
       } catch {
         // Nowhere is left to say it.
       }
@@ -132,6 +157,12 @@ function createHost(name: string): Host {
       await stdout.flushed(ms); // its failure is told on stderr
       await stderr.flushed(LAST_WORDS_MS);
     },
-    log: createLogger({ name, write: complain }),
+    get log() {
+      return log;
+    },
+    logAs: (given) => {
+      style = given;
+      log = createLogger({ name, write: complain, ...given });
+    },
   };
 }

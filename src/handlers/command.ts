@@ -3,7 +3,6 @@ import { idBytes } from "../amqp/client/received_properties.ts";
 import { EXIT, reason, ToolError } from "../errors.ts";
 import { parseDuration } from "../task/duration.ts";
 import {
-  DONE,
   type Handler,
   INTERRUPTED,
   LONGEST_PAUSE_MS,
@@ -17,7 +16,13 @@ import { taskEnvironment, taskMetadata, withoutOwnVariables } from "./environmen
 import { type ExitOverrides, type ExitRules, exitRules, verdictOf } from "./exit_codes.ts";
 import { FormatError } from "./executable.ts";
 import { Lookup } from "./lookup.ts";
-import { type OutputMode, OutputRouter, type RunOutput, SharedWriter } from "./output.ts";
+import {
+  type LineStyle,
+  type OutputMode,
+  OutputRouter,
+  type RunOutput,
+  SharedWriter,
+} from "./output.ts";
 import { type GroupStatus, LaunchError, ProcessGroups } from "./process_group.ts";
 import { type RunFiles, TaskFiles } from "./task_files.ts";
 
@@ -43,6 +48,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Default `prefix`. */
   readonly output?: OutputMode;
+  /** How lines of `prefix` are written; default behind the task's id. */
+  readonly lineStyle?: LineStyle;
   readonly exits?: ExitOverrides;
   /** From SIGTERM to SIGKILL, in milliseconds; default 10 s. */
   readonly killAfterMs?: number;
@@ -84,7 +91,12 @@ export class CommandHandler implements Disposable {
     this.#env = options.env && withoutOwnVariables(options.env);
     this.#files = new TaskFiles(options.temporary);
     const stderr = new SharedWriter(Deno.stderr);
-    this.#output = new OutputRouter(options.output ?? { kind: "prefix" }, stderr, options.warn);
+    this.#output = new OutputRouter(
+      options.output ?? { kind: "prefix" },
+      stderr,
+      options.warn,
+      options.lineStyle,
+    );
     this.#lookup = new Lookup({ path: this.#path(), ...this.#directory() });
     this.#findProgram();
   }
@@ -153,9 +165,10 @@ export class CommandHandler implements Disposable {
     if (signal !== null) return { kind: "failed", ...failure };
     switch (verdictOf(code, this.#rules)) {
       case "ack": {
-        if (output.head === undefined) return DONE;
+        const done = { kind: "done", exitCode: code } as const;
+        if (output.head === undefined) return done;
         const exitCode = code === 0 ? {} : { exitCode: code };
-        return { kind: "done", answer: { ...output.head.answer(), ...exitCode } };
+        return { ...done, answer: { ...output.head.answer(), ...exitCode } };
       }
       case "retry": {
         return fault !== undefined && MAYBE_UNABLE.has(code)

@@ -89,15 +89,35 @@ export class SharedWriter {
   }
 }
 
-/** Puts a prefix before each line of a stream of bytes. */
-export class LinePrefixer {
-  readonly #prefix: Uint8Array;
+/** Makes of a line, without its newline, what is to be written, with one. */
+type RenderLine = (line: Uint8Array) => Uint8Array;
+
+/** How the lines of one stream are written. */
+export type LineStyle = (origin: LineOrigin) => RenderLine;
+
+/** Where a line comes from. */
+export interface LineOrigin {
+  /** Of the task, or what stands for it. */
+  readonly id: string;
+  readonly attempt: number;
+  readonly stream: "stdout" | "stderr";
+}
+
+/** Each line behind its task's id. */
+function prefixed({ id }: LineOrigin): RenderLine {
+  const prefix = new TextEncoder().encode(`[${escapeControls(id)}] `);
+  return (line) => concat([prefix, line, Uint8Array.of(NEWLINE)]);
+}
+
+/** Writes a stream of bytes line by line. */
+export class LineWriter {
+  readonly #render: RenderLine;
   readonly #write: Sink;
   /** A line that has not ended yet; shorter than {@linkcode MAX_LINE_BYTES}. */
   #partial = new Uint8Array(0);
 
-  constructor(prefix: string, write: Sink) {
-    this.#prefix = new TextEncoder().encode(prefix);
+  constructor(render: RenderLine, write: Sink) {
+    this.#render = render;
     this.#write = write;
   }
 
@@ -109,7 +129,7 @@ export class LinePrefixer {
       const newline = bytes.indexOf(NEWLINE, start);
       const end = Math.min(newline < 0 ? Infinity : newline, start + MAX_LINE_BYTES);
       if (end > bytes.length || (newline < 0 && end === bytes.length)) break;
-      parts.push(this.#prefix, bytes.subarray(start, end), Uint8Array.of(NEWLINE));
+      parts.push(this.#render(bytes.subarray(start, end)));
       start = end === newline ? end + 1 : end;
     }
     this.#partial = bytes.slice(start);
@@ -140,14 +160,22 @@ export class OutputRouter {
   readonly #mode: OutputMode;
   readonly #stderr: SharedWriter;
   readonly #report: (message: string) => void;
+  readonly #style: LineStyle;
   /** Of a worker whose commands write there themselves, unless somebody waits for it. */
   readonly #stdout = new SharedWriter(Deno.stdout);
 
   /**
    * @param report told when a task's output cannot be written
+   * @param style of the lines; default behind the task's id
    * @throws {InputError} no file can be made in the directory for the output
    */
-  constructor(mode: OutputMode, stderr: SharedWriter, report: (message: string) => void) {
+  constructor(
+    mode: OutputMode,
+    stderr: SharedWriter,
+    report: (message: string) => void,
+    style: LineStyle = prefixed,
+  ) {
+    this.#style = style;
     if (mode.kind === "file") requireWritable(mode.directory);
     this.#mode = mode;
     this.#stderr = stderr;
@@ -171,12 +199,13 @@ export class OutputRouter {
       case "null":
         return { stdout: "null", stderr: keep(tail), tail: text, close: async () => {} };
       case "prefix": {
-        const prefix = `[${escapeControls(id)}] `;
         const write = (bytes: Uint8Array) => this.#stderr.write(bytes);
-        const lines = [new LinePrefixer(prefix, write), new LinePrefixer(prefix, write)] as const;
+        const lines = (["stdout", "stderr"] as const).map((stream) =>
+          new LineWriter(this.#style({ id, attempt, stream }), write)
+        );
         return {
-          stdout: (chunk) => lines[0].push(chunk),
-          stderr: keep(tail, (chunk) => lines[1].push(chunk)),
+          stdout: (chunk) => lines[0]!.push(chunk),
+          stderr: keep(tail, (chunk) => lines[1]!.push(chunk)),
           tail: text,
           close: async () => {
             for (const line of lines) await line.end();

@@ -5,19 +5,25 @@
 
 export type Level = "debug" | "info" | "warn" | "error";
 
+/** "text": `time name: message key=value`; "json": one object a line. */
+export type LogFormat = "text" | "json";
+
 /** Facts beside a message: short values; never a secret. */
 export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Where log lines go. Passed as an argument, never imported as a singleton. */
+/**
+ * Where log lines go. Passed as an argument, never imported as a singleton. The `facts` are what the
+ * message says already, for machines: people do not see them.
+ */
 export interface Logger {
   /** What only helps to find a fault of the program. */
-  debug(message: string, fields?: Fields): void;
+  debug(message: string, fields?: Fields, facts?: Fields): void;
   /** What went as it should. */
-  info(message: string, fields?: Fields): void;
+  info(message: string, fields?: Fields, facts?: Fields): void;
   /** What did not, and needs nobody. */
-  warn(message: string, fields?: Fields): void;
+  warn(message: string, fields?: Fields, facts?: Fields): void;
   /** What somebody has to look at. */
-  error(message: string, fields?: Fields): void;
+  error(message: string, fields?: Fields, facts?: Fields): void;
 }
 
 export interface LoggerOptions {
@@ -25,8 +31,8 @@ export interface LoggerOptions {
   readonly write: (line: string) => void;
   /** The least level that is written; default "info". */
   readonly level?: Level;
-  /** "text": `name: message key=value`; "json": one object a line. Default "text". */
-  readonly format?: "text" | "json";
+  /** Default "text". */
+  readonly format?: LogFormat;
   /** Name of the program, at the start of each text line. */
   readonly name: string;
   /** Default: the current time. */
@@ -39,11 +45,15 @@ const ORDER: Record<Level, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 export function createLogger(options: LoggerOptions): Logger {
   const least = ORDER[options.level ?? "info"];
   const now = options.now ?? (() => new Date());
-  const render = options.format === "json" ? renderJson : renderText;
+  const isJson = options.format === "json";
   function at(level: Level) {
-    return (message: string, fields: Fields = {}) => {
+    return (message: string, fields: Fields = {}, facts: Fields = {}) => {
       if (ORDER[level] < least) return;
-      options.write(render(options.name, now(), level, message, fields));
+      options.write(
+        isJson
+          ? renderJson(options.name, now(), level, message, { ...fields, ...facts })
+          : renderText(options.name, now(), level, message, fields),
+      );
     };
   }
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
@@ -53,21 +63,53 @@ function renderText(name: string, time: Date, level: Level, message: string, fie
   const extra = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => {
-      const text = String(value);
+      const text = clean(String(value));
       const quoted = text === "" || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
       return ` ${key}=${escapeControls(quoted)}`;
     })
     .join("");
   const severity = level === "info" ? "" : `${level}: `;
-  return `${time.toISOString()} ${name}: ${severity}${escapeControls(message)}${extra}\n`;
+  return `${time.toISOString()} ${name}: ${severity}${escapeControls(clean(message))}${extra}\n`;
 }
 
-function renderJson(name: string, time: Date, level: Level, message: string, fields: Fields) {
-  const entry = { ...fields, time: time.toISOString(), level, name, message };
+/** An entry as one line of JSON, newline included. */
+export function renderJson(
+  name: string,
+  time: Date,
+  level: Level,
+  message: string,
+  fields: Fields,
+) {
+  const entry: Record<string, unknown> = {
+    time: time.toISOString(),
+    level,
+    name,
+    message: clean(message),
+  };
+  for (const [key, value] of Object.entries(fields)) {
+    if (!Object.hasOwn(entry, key)) entry[key] = typeof value === "string" ? clean(value) : value;
+  }
   // JSON itself escapes only C0: the rest is as much data, and as little for a terminal.
   return JSON.stringify(entry).replace(CONTROLS, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
   }) + "\n";
+}
+
+/** Longer texts are cut, in UTF-16 code units: whoever reads a log has limits, too. */
+const MAX_TEXT_LENGTH = 8_192;
+
+/** Without passwords, not too long, and of whole characters: half a surrogate pair is no text. */
+function clean(text: string): string {
+  const short = text.length <= MAX_TEXT_LENGTH ? text : `${text.slice(0, MAX_TEXT_LENGTH)}...`;
+  return maskPasswords(short).toWellFormed();
+}
+
+/**
+ * A second net under the redaction in amqp/url.ts: what a user typed in the wrong place may be a
+ * URL, and errors quote it.
+ */
+export function maskPasswords(text: string): string {
+  return text.includes("//") ? text.replace(/(\/\/[^\s:@/]*):\S*@/g, "$1:***@") : text;
 }
 
 /** C0, DEL, C1, line separators, and what changes the direction of the text around it. */

@@ -2,7 +2,7 @@ import type { Task } from "./task.ts";
 
 /** How a handler ended. Never an exception: whoever calls a handler turns those into `failed`. */
 export type Outcome =
-  | { readonly kind: "done"; readonly answer?: Answer }
+  | { readonly kind: "done"; readonly answer?: Answer; readonly exitCode?: number }
   | Failure & { readonly kind: "failed" }
   /** It will never work: no further attempt. */
   | Failure & { readonly kind: "rejected" }

@@ -8,6 +8,7 @@ import type { RetryPolicy } from "../task/retry.ts";
 import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
 import type { WorkerLimits } from "./limits.ts";
+import type { EndedRun } from "./task_log.ts";
 import type { WindowSize } from "./window.ts";
 
 /** A queue and how many of its tasks may be here at the same time. */
@@ -61,8 +62,8 @@ export interface WorkerOptions extends WorkerLimits {
   readonly window?: WindowSize;
   /** Tasks go to workers of a lower one only when those of a higher one are busy; default 0. */
   readonly consumerPriority?: number;
-  /** Called after each run with the milliseconds it took. */
-  readonly onRun?: (ms: number) => void;
+  /** Called after each run. */
+  readonly onRun?: (run: EndedRun) => void;
   /** Called once, when all queues are consumed. */
   readonly onReady?: () => void;
   /** Called once, when no more tasks are to be begun. `overdue` aborts when the grace is over. */

@@ -8,10 +8,13 @@ import {
   renderMetrics,
   single,
 } from "../observe/metrics.ts";
+import type { EndedRun } from "./task_log.ts";
 import type { Worker } from "./worker.ts";
 
 /** Upper bounds in seconds: from a script that looks something up to a video that is encoded. */
 const RUN_BOUNDS_S = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1_800];
+/** Most stamps count whole seconds: from there to a day. */
+const WAIT_BOUNDS_S = [1, 5, 15, 60, 300, 1_800, 7_200, 86_400];
 
 /**
  * /metrics; /livez, which answers while this process does; /readyz, which says 200 only while the
@@ -20,6 +23,8 @@ const RUN_BOUNDS_S = [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1_800];
  */
 export class WorkerPages {
   readonly #runs = new Durations(RUN_BOUNDS_S);
+  readonly #waits = new Durations(WAIT_BOUNDS_S);
+  #retries = 0;
   readonly #more: () => readonly Metric[];
 
   /** @param more numbers of the work itself */
@@ -27,9 +32,11 @@ export class WorkerPages {
     this.#more = more;
   }
 
-  /** @param ms how long a run took */
-  ran(ms: number): void {
+  /** A run has ended. */
+  ran({ attempt, ms, waitedMs }: EndedRun): void {
     this.#runs.add(ms / 1_000);
+    if (waitedMs !== undefined) this.#waits.add(waitedMs / 1_000);
+    if (attempt > 1) this.#retries++;
   }
 
   /**
@@ -54,6 +61,16 @@ export class WorkerPages {
       ),
       single("counter", "workqueue_runs_total", "Runs of tasks that have begun.", started!),
       this.#runs.metric("workqueue_run_duration_seconds", "How long runs of tasks took."),
+      this.#waits.metric(
+        "workqueue_wait_duration_seconds",
+        "How long tasks waited for their run, where a timestamp tells.",
+      ),
+      single(
+        "counter",
+        "workqueue_retries_total",
+        "Runs of tasks that had been tried before.",
+        this.#retries,
+      ),
       single("gauge", "workqueue_tasks_running", "Tasks taken and not settled.", running!),
       single(
         "gauge",

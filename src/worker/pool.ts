@@ -6,7 +6,7 @@
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
-import type { Handler, Outcome } from "../task/handler.ts";
+import type { Handler } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import { type History, readHistory } from "../task/headers.ts";
 import {
@@ -26,7 +26,9 @@ import type { Pace } from "./pace.ts";
 import { Runs } from "./runs.ts";
 import type { Settler } from "./settle.ts";
 import type { Starts } from "./starts.ts";
+import { type EndedRun, type Fate, fateOf, TaskLog } from "./task_log.ts";
 import { Turns } from "./turns.ts";
+import { waitedMs } from "../task/waiting.ts";
 import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
@@ -62,8 +64,8 @@ export interface PoolOptions {
   readonly summarize?: boolean;
   /** So many run at the same time that nothing is said of tasks that come or go back. */
   readonly bulk?: boolean;
-  /** Called after each run with the milliseconds it took. */
-  readonly onRun?: (ms: number) => void;
+  /** Called after each run. */
+  readonly onRun?: (run: EndedRun) => void;
   /** Called when a task starts or ends, after the counters have changed. */
   readonly onChange?: () => void;
   /**
@@ -74,12 +76,8 @@ export interface PoolOptions {
 }
 
 /** Counted since the start. */
-export interface PoolCounts {
+export interface PoolCounts extends Readonly<Record<Fate, number>> {
   readonly started: number;
-  readonly done: number;
-  readonly delayed: number;
-  readonly dead: number;
-  readonly returned: number;
 }
 
 /** A task that runs. */
@@ -105,6 +103,7 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #abort = new AbortController();
   readonly #rules: RunRules;
+  readonly #tasks: TaskLog;
   readonly #counts = { started: 0, done: 0, delayed: 0, dead: 0, returned: 0 };
   /** Taken and not settled yet. */
   readonly #taken = new Chain<Delivery>();
@@ -118,14 +117,15 @@ export class Pool {
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    const { policy, stopMs, timeoutMs } = options;
+    const { bulk = false, log, policy, stopMs, summarize = false, timeoutMs } = options;
+    this.#tasks = new TaskLog({ bulk, log, summarize });
     this.#rules = {
       maxAttempts: policy.maxAttempts,
       runs: new Runs(timeoutMs),
       stopMs,
       onHung: (task) => {
         const reason = "the handler of a task does not stop when it is told to";
-        options.log.error(reason, { id: task.id });
+        log.error(reason, { id: task.id });
         options.onUnable?.(EXIT.internal, reason);
       },
     };
@@ -253,17 +253,17 @@ export class Pool {
 
   /** Settles a task that was done before; undefined: it was not. */
   #settleDone(delivery: Delivery): Promise<void> | undefined {
-    const { bulk, dedupe, finished, log, settler } = this.#options;
+    const { bulk, dedupe, finished, settler } = this.#options;
     const { task } = delivery;
     const remembered = finished.take(task);
     if (remembered !== undefined) {
       this.#recognised++;
-      if (!bulk) log.info("a finished task has come back and is not run again", { id: task.id });
+      if (!bulk) this.#tasks.skipped("a finished task has come back and is not run again", task);
       // It was counted when it was decided.
       return settler.settle(delivery, remembered, this.#abort.signal) ?? Promise.resolve();
     }
     if (!dedupe?.has(task)) return undefined;
-    log.info("a task has already succeeded on this host and is skipped", { id: task.id });
+    this.#tasks.skipped("a task has already succeeded on this host and is skipped", task);
     return this.#settle(delivery, { kind: "ack", answer: SKIPPED });
   }
 
@@ -311,11 +311,10 @@ export class Pool {
     const ms = performance.now() - startedAt;
     if (isCounted) delivery.lost.removeEventListener("abort", onLost);
     this.#executing.delete(execution);
-    this.#options.onRun?.(ms);
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), earlier);
     this.#count(decision);
-    this.#report(delivery, attempt, outcome, decision, ms);
+    this.#ended({ task, attempt, outcome, decision, ms, waitedMs: undefined });
     if (outcome.kind === "unable") {
       await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
     }
@@ -334,55 +333,22 @@ export class Pool {
 
   async #settle(delivery: Delivery, decision: Decision): Promise<void> {
     this.#count(decision);
-    if (decision.kind === "bury") {
-      this.#options.log.warn(`a task goes to the dead queue: ${decision.reason}`, {
-        id: delivery.task.id,
-      });
-    }
+    if (decision.kind === "bury") this.#tasks.buried(delivery.task, decision);
     await this.#options.settler.settle(delivery, decision, this.#abort.signal);
   }
 
   #count(decision: Decision): void {
-    const counter = {
-      ack: "done",
-      park: "delayed",
-      bury: "dead",
-      requeue: "returned",
-      renew: "returned",
-    } as const;
-    this.#counts[counter[decision.kind]]++;
+    this.#counts[fateOf(decision)]++;
   }
 
-  /** @param ms how long it ran */
-  #report(
-    { task }: Delivery,
-    attempt: number,
-    outcome: Outcome,
-    decision: Decision,
-    ms: number,
-  ): void {
-    const { log, summarize } = this.#options;
-    if (outcome.kind === "done" && !summarize) return;
-    const fields = {
-      id: task.id,
-      attempt,
-      ...("exitCode" in outcome ? { code: outcome.exitCode } : {}),
-      ms: Math.round(ms),
-    };
-    switch (decision.kind) {
-      case "ack":
-        return log.info("done", fields);
-      case "park": {
-        const why = decision.error === undefined ? "waits" : `failed (${decision.error}), waits`;
-        const waitMs = decision.tierMs + (decision.leftMs ?? 0);
-        return log.warn(`${why} ${waitMs / 1_000} s`, fields);
-      }
-      case "bury":
-        return log.error(`dead (${decision.reason}): ${decision.failure?.reason}`, fields);
-      case "requeue":
-      case "renew":
-        if (!this.#options.bulk) log.warn("goes back to the queue", fields);
-    }
+  /** Tells of a run. How long the task waited before is read only for those who listen. */
+  #ended(run: EndedRun): void {
+    const { onRun, summarize } = this.#options;
+    const isHeard = onRun !== undefined || summarize || run.outcome.kind !== "done";
+    if (!isHeard) return;
+    const told = { ...run, waitedMs: waitedMs(run.task, Date.now() - run.ms) };
+    onRun?.(told);
+    this.#tasks.ended(told);
   }
 }
 

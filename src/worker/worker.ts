@@ -359,7 +359,7 @@ export class Worker {
       },
       onReady: () => {
         bulk?.connected();
-        if (connections++ > 0) log.info("connected again");
+        if (connections++ > 0) log.info("connected again", {}, { queue: policy.name });
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         if (this.#waitingForReady === 0) this.#strict?.look();
         this.#limits.changed();

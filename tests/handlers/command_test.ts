@@ -7,6 +7,8 @@ import type { Task } from "../../src/task/task.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { waitUntil } from "../support/wait.ts";
 
+const DONE: Outcome = { kind: "done", exitCode: 0 };
+
 const ENV = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: "/nowhere" };
 
 function task(overrides: Partial<Task> = {}): Task {
@@ -96,25 +98,25 @@ async function assertGone(pid: number): Promise<void> {
 Deno.test("a command gets the exact bytes of the body on stdin, then the end of file", async () => {
   using bench = new Bench({ argv: ["cat"] });
   const body = Uint8Array.from({ length: 300_000 }, (_, i) => i * 7 & 0xff);
-  assertEquals(await bench.run({ body }), { kind: "done" });
+  assertEquals(await bench.run({ body }), DONE);
   assertEquals(bench.bytes("stdout"), body);
 });
 
 Deno.test("a command without a body reads the end of file at once", async () => {
   using bench = sh("cat; echo end");
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
   assertEquals(bench.text("stdout"), "end\n");
 });
 
 Deno.test("5 MB of stdin that nobody reads do no harm: the exit status decides", async () => {
   const body = new Uint8Array(5_000_000);
   using unread = sh("exit 0");
-  assertEquals(await unread.run({ body }), { kind: "done" });
+  assertEquals(await unread.run({ body }), DONE);
   using closed = sh("exec <&-; exit 3");
   assertEquals((await closed.run({ body })).kind, "failed");
   // A descendant holds the pipe open, so that no error ends the writing.
   using held = sh("sleep 600 >/dev/null 2>&1 & exit 0");
-  assertEquals(await held.run({ body }), { kind: "done" });
+  assertEquals(await held.run({ body }), DONE);
 });
 
 Deno.test("every exit status has the meaning of the contract", async () => {
@@ -301,7 +303,7 @@ Deno.test("a temporary directory that somebody removed is made again", async () 
   using bench = sh('dirname "$TASK_META_FILE"');
   await bench.run();
   Deno.removeSync(bench.text("stdout").trim(), { recursive: true });
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
 });
 
 Deno.test("the directory of a worker that was killed goes with the next one, that of a live one stays", () => {
@@ -333,7 +335,7 @@ Deno.test({
     await using disk = await mountDisk(1);
     const options = { argv: ["true"], temporary: disk.path, output: { kind: "null" } } as const;
     using bench = new Bench(options);
-    assertEquals(await bench.run(), { kind: "done" });
+    assertEquals(await bench.run(), DONE);
     assertThrows(() => Deno.writeFileSync(`${disk.path}/full`, new Uint8Array(2 ** 21)));
     using late = new Bench(options);
     for (const one of [bench, late]) {
@@ -470,7 +472,7 @@ Deno.test("what the system executes is not refused", async () => {
     const file = `${directory}/${name}`;
     Deno.writeFileSync(file, bytes, { mode: 0o755 });
     using bench = new Bench({ argv: [file], cwd: directory, output: { kind: "null" } });
-    assertEquals(await bench.run(), { kind: "done" }, name);
+    assertEquals(await bench.run(), DONE, name);
   }
   Deno.removeSync(directory, { recursive: true });
 });
@@ -486,13 +488,13 @@ Deno.test("a program that becomes none between two tasks fails no task and is no
       Deno.writeTextFileSync(tool, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
       const env = { PATH: `${earlier}:${directory}:${ENV.PATH}` };
       using bench = new Bench({ argv: [argv!], cwd: directory, env, output: { kind: "null" } });
-      assertEquals(await bench.run(), { kind: "done" });
+      assertEquals(await bench.run(), DONE);
       Deno.writeFileSync(place!, bytes, { mode: 0o755 });
       const outcome = await bench.run();
       Deno.removeSync(place!);
       // What only lacks something is passed over where another one is found, as execvp does.
       const another = place !== tool && (code === 127 || name === "itself");
-      if (another) assertEquals(outcome, { kind: "done" });
+      if (another) assertEquals(outcome, DONE);
       else {
         assert(outcome.kind === "unable", `${name} at ${place}: ${JSON.stringify(outcome)}`);
         assertEquals(outcome.exitCode, code, `${name}: ${outcome.reason}`);
@@ -523,7 +525,7 @@ Deno.test("what this host cannot execute now costs the task nothing", async () =
   for (const way of WAYS) {
     Deno.writeFileSync(tool, Deno.readFileSync("/bin/true"), { mode: 0o755 });
     using bench = new Bench({ argv: [tool], ...way });
-    assertEquals(await bench.run(), { kind: "done" });
+    assertEquals(await bench.run(), DONE);
     {
       using _writer = Deno.openSync(tool, { append: true });
       const busy = await bench.run();
@@ -531,7 +533,7 @@ Deno.test("what this host cannot execute now costs the task nothing", async () =
       assertEquals(busy.exitCode, 126);
       assertStringIncludes(busy.reason, `${JSON.stringify(tool)} is not: text file busy`);
     }
-    assertEquals(await bench.run(), { kind: "done" });
+    assertEquals(await bench.run(), DONE);
     using stuffed = new Bench({
       argv: [tool],
       env: { ...ENV, STUFFED: "x".repeat(200_000) },
@@ -557,7 +559,7 @@ Deno.test({
     for (const way of WAYS) {
       using bench = new Bench({ argv: [tool], ...way });
       await disk.remount("exec");
-      assertEquals(await bench.run(), { kind: "done" });
+      assertEquals(await bench.run(), DONE);
       await disk.remount("noexec");
       const outcome = await bench.run();
       assert(outcome.kind === "unable", JSON.stringify(outcome));
@@ -581,7 +583,7 @@ Deno.test("a command that vanishes between two tasks is this host's fault, not t
   const file = `${directory}/tool`;
   Deno.writeTextFileSync(file, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
   using bench = new Bench({ argv: [file], cwd: directory });
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
   Deno.chmodSync(file, 0o644);
   const forbidden = await bench.run();
   assert(forbidden.kind === "unable");
@@ -734,13 +736,13 @@ Deno.test("a signal aborted beforehand starts nothing", async () => {
 
 Deno.test("a grandchild that holds stdout does not hold the task, and is ended", async () => {
   using bench = sh("sleep 600 & echo $!");
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
   await assertGone(Number(bench.text("stdout")));
 });
 
 Deno.test("a grandchild lives on with leaveOrphans, and still does not hold the task", async () => {
   using bench = sh("sleep 600 & echo $!", { leaveOrphans: true });
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
   const pid = Number(bench.text("stdout"));
   assertEquals(isAlive(pid), true);
   Deno.kill(pid, "SIGKILL");
@@ -787,7 +789,7 @@ Deno.test("an output directory that goes away is said and does not fail the task
   const directory = await Deno.makeTempDir();
   using bench = sh("echo out", { output: { kind: "file", directory } });
   await Deno.remove(directory);
-  assertEquals(await bench.run(), { kind: "done" });
+  assertEquals(await bench.run(), DONE);
   assertStringIncludes(bench.warnings.join("\n"), `"${directory}/t-1.1.stdout" cannot be written`);
 });
 
@@ -800,7 +802,7 @@ Deno.test("an output directory that is missing at the start is refused", () => {
 Deno.test("an id from strangers is only ever a file name, never a path", async () => {
   using bench = new Bench({ argv: ["echo", "x"] });
   for (const id of ["../../etc/x", "..", ".", "a/b", "\x1b[2J", "CON", "\ud800", "*"]) {
-    assertEquals(await bench.run({ id }), { kind: "done" });
+    assertEquals(await bench.run({ id }), DONE);
   }
   const names = [...Deno.readDirSync(bench.directory)].map((entry) => entry.name).sort();
   assertEquals(
@@ -823,7 +825,7 @@ Deno.test("200 quick commands pile up neither zombies nor open files", async () 
   const before = [...Deno.readDirSync("/proc/self/fd")].length;
   let left = 200;
   async function lane(): Promise<void> {
-    while (left-- > 0) assertEquals(await bench.run({ body: Uint8Array.of(1) }), { kind: "done" });
+    while (left-- > 0) assertEquals(await bench.run({ body: Uint8Array.of(1) }), DONE);
   }
   await Promise.all([lane(), lane()]);
   const states = [...Deno.readDirSync("/proc")]

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertLessOrEqual, assertMatch } from "@std/assert";
 import {
-  LinePrefixer,
+  LineWriter,
   OutputRouter,
   parseOutputMode,
   SharedWriter,
@@ -13,6 +13,10 @@ import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => (state = state * 48_271 % 2_147_483_647) / 2_147_483_647;
+}
+
+function behind(prefix: string): (line: Uint8Array) => Uint8Array {
+  return (line) => new TextEncoder().encode(`${prefix}${new TextDecoder().decode(line)}\n`);
 }
 
 /** Cuts bytes into chunks of random sizes. */
@@ -92,7 +96,7 @@ Deno.test("every line of a stream gets its prefix, however the stream was cut", 
     const unfinished = random() < 0.5 ? "tail" : "";
     const input = lines.map((line) => `${line}\n`).join("") + unfinished;
     let output = "";
-    const prefixer = new LinePrefixer("[id] ", (bytes) => {
+    const prefixer = new LineWriter(behind("[id] "), (bytes) => {
       output += new TextDecoder().decode(bytes);
       return Promise.resolve();
     });
@@ -107,7 +111,7 @@ Deno.test("every line of a stream gets its prefix, however the stream was cut", 
 
 Deno.test("a line without an end is cut, never collected", async () => {
   const pieces: string[] = [];
-  const prefixer = new LinePrefixer("> ", (bytes) => {
+  const prefixer = new LineWriter(behind("> "), (bytes) => {
     pieces.push(new TextDecoder().decode(bytes));
     return Promise.resolve();
   });

@@ -90,3 +90,31 @@ Deno.test("entries below the level are not written", () => {
   assertEquals(logged({ level: "error" }, "warn", "x"), "");
   assert(logged({ level: "debug" }, "debug", "x") !== "");
 });
+
+Deno.test("a JSON entry is text of whole characters, and no longer than a line may be", () => {
+  const halves = { id: "\ud800a", type: "b\udfff" };
+  const line = logged({ format: "json" }, "info", "half \ud83d", halves);
+  assert(!/\\ud[89a-f]/.test(line), line);
+  assertEquals(JSON.parse(line).message, "half \ufffd");
+  assertEquals(JSON.parse(line).id, "\ufffda");
+  assert(logged({ format: "json" }, "info", "x".repeat(1e6), { y: "z".repeat(1e6) }).length < 2e4);
+});
+
+Deno.test("a password in a URL is masked, wherever it stands", () => {
+  for (const format of ["text", "json"] as const) {
+    const url = "amqp://me:s3cret@host/x";
+    const line = logged({ format }, "warn", `cannot reach ${url}`, { url });
+    assert(!line.includes("s3cret"), line);
+    assertMatch(line, /amqp:\/\/me:\*\*\*@host\/x/);
+  }
+});
+
+Deno.test("what the message says already is a field for machines only", () => {
+  let text = "", json = "";
+  const make = (format: "text" | "json", write: (line: string) => void) =>
+    createLogger({ name: "tool", now: () => new Date(0), format, write });
+  make("text", (line) => text = line).warn("lost; again in 2 s", { id: "a" }, { pause_ms: 2000 });
+  make("json", (line) => json = line).warn("lost; again in 2 s", { id: "a" }, { pause_ms: 2000 });
+  assertEquals(text, "1970-01-01T00:00:00.000Z tool: warn: lost; again in 2 s id=a\n");
+  assertEquals([JSON.parse(json).id, JSON.parse(json).pause_ms], ["a", 2000]);
+});
