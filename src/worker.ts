@@ -9,7 +9,7 @@ import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { runCommand } from "./cli/commands.ts";
 import { tell } from "./cli/tell.ts";
 import { WORKER_COMMANDS } from "./cli/worker_commands.ts";
-import { runToTheEnd } from "./cli/worker_run.ts";
+import { hostname, runToTheEnd } from "./cli/worker_run.ts";
 import {
   readRetryPolicy,
   readWorkerQueues,
@@ -227,14 +227,6 @@ function warnAboutAckTimeout(
       "acknowledgement, to run it again: " +
       ackTimeoutRemedy(queue[0]!.name, vhost, longestMs + ACK_MARGIN_MS),
   );
-}
-
-function hostname(): string {
-  try {
-    return Deno.hostname();
-  } catch {
-    return "unknown"; // the permission is not given
-  }
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {

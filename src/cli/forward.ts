@@ -20,7 +20,7 @@ import { readLogStyle } from "./log_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { tell } from "./tell.ts";
-import { runToTheEnd } from "./worker_run.ts";
+import { hostname, runToTheEnd } from "./worker_run.ts";
 
 /** Tasks of a queue that are on their way at the same time. */
 const MOST_TASKS = 256;
@@ -137,7 +137,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     }),
     destination,
     delayQueueType: values["delay-queue-type"],
-    host: Deno.hostname(),
+    host: hostname(),
     broker: redact({ ...here[0]!, username: "" }).replace("//@", "//"),
     maxHops: values["max-hops"],
     patience: Math.min(PATIENCE_MS, connectTimeout(limits).connectTimeoutMs ?? PATIENCE_MS),
@@ -168,7 +168,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       mostReturns: MOST_RETURNS,
     },
     queueType: values["delay-queue-type"],
-    hostname: Deno.hostname(),
+    hostname: hostname(),
     graceMs: values.grace,
     reply: false,
     ...limits,

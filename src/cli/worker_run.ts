@@ -49,3 +49,12 @@ export async function runToTheEnd(
     signals.dispose();
   }
 }
+
+/** Of this machine. */
+export function hostname(): string {
+  try {
+    return Deno.hostname();
+  } catch {
+    return "unknown"; // the permission is not given
+  }
+}
