@@ -4,6 +4,7 @@
  *   deno task bench                                      everything
  *   deno task bench one-shot idle                        some sections
  *   deno task bench throughput --count 20000 --rounds 1  smaller
+ *   deno task bench slow-disk --before ../other          another checkout in turn with this one
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
@@ -14,20 +15,23 @@ import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
 import { benchBroker } from "./bench/broker.ts";
 import { ownBrokerMissing } from "./brokers.ts";
 import { benchIdle } from "./bench/idle.ts";
+import { benchSlowDisk } from "./bench/slow_disk.ts";
 import { benchOneShot } from "./bench/one_shot.ts";
 import { benchWorker } from "./bench/worker.ts";
 import { benchThroughput } from "./bench/throughput.ts";
 
-const SECTIONS = ["one-shot", "throughput", "worker", "idle", "broker"] as const;
+const SECTIONS = ["one-shot", "throughput", "worker", "idle", "broker", "slow-disk"] as const;
 type Section = typeof SECTIONS[number];
-const USAGE = `Usage: deno task bench [--count N] [--rounds N] [${SECTIONS.join("|")}]...`;
+const USAGE = `Usage: deno task bench [--count N] [--rounds N] [--before FOLDER] [${
+  SECTIONS.join("|")
+}]...`;
 
 function say(line: string): void {
   console.log(line);
 }
 
 async function main(): Promise<void> {
-  const { sections, count, rounds } = parseOptions(Deno.args);
+  const { sections, count, rounds, before } = parseOptions(Deno.args);
   const missing = rabbitmqMissing ?? goMissing;
   if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
   await using folder = await tempDir("bench-");
@@ -44,6 +48,11 @@ async function main(): Promise<void> {
       if (missing) say(`left out: ${missing}`);
       else await benchBroker(goPeer, folder.path, bulk, say);
     },
+    "slow-disk": async () => {
+      const missing = await ownBrokerMissing();
+      if (missing) say(`left out: ${missing}`);
+      else await benchSlowDisk(goPeer, folder.path, { ...bulk, before }, say);
+    },
   };
   const version = await node.rabbitmqctl("version");
   say(`${navigator.hardwareConcurrency} cores, Deno ${Deno.version.deno}, RabbitMQ ${version}`);
@@ -55,7 +64,7 @@ async function main(): Promise<void> {
 
 function parseOptions(args: readonly string[]) {
   const parsed = parseArgs(args, {
-    string: ["count", "rounds"],
+    string: ["count", "rounds", "before"],
     unknown: (arg, key) =>
       key === undefined ? true : refuse(`the option "${arg}" is not known\n${USAGE}`),
   });
@@ -68,6 +77,7 @@ function parseOptions(args: readonly string[]) {
     sections: sections.length > 0 ? sections : SECTIONS,
     count: positive("count", parsed.count) ?? 100_000,
     rounds: positive("rounds", parsed.rounds),
+    before: parsed.before as string | undefined,
   };
 }
 

@@ -35,16 +35,18 @@ export function ownBrokerCommand(): string[] {
  * Starts our broker on a free port of the loopback interface.
  *
  * @param storage where it keeps its data: ["--transient"] or ["--data", folder]
+ * @param folder of the checkout that the command is for
  * @throws Error with what it said when it ends or stays silent instead of becoming ready
  */
 export async function startOwnBroker(
   storage: readonly string[],
   command: readonly string[] = ownBrokerCommand(),
+  folder: string | URL = root,
 ): Promise<RunningBroker> {
   const [program, ...args] = [...command, "--port", "0", ...storage] as [string, ...string[]];
   const child = new Deno.Command(program, {
     args,
-    cwd: root,
+    cwd: folder,
     stdin: "null",
     stdout: "null",
     stderr: "piped",

@@ -4,6 +4,7 @@ import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
 import type { BulkPeer } from "./contestants.ts";
 import { interleave, median, residentMemory, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
+import { redisMissing, redisRate } from "./redis.ts";
 import { type Cycle, LOAD, medianOf, runOnce } from "./throughput.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -38,9 +39,18 @@ async function benchRates(
     { name: "RabbitMQ, classic queue", url: rabbitmq.url, type: "classic" },
     { name: "RabbitMQ, quorum queue", url: rabbitmq.url, type: "quorum" },
   ];
+  const redis: number[] = [];
   const results = await interleave(
     rounds,
-    brokers.map(({ name, url, type }) => ({ name, run: () => runOnce(url, peer, type, count) })),
+    brokers.map(({ name, url, type }) => ({
+      name,
+      run: async () => {
+        if (url === own.url && redisMissing === undefined) {
+          redis.push(await redisRate(folder, count));
+        }
+        return await runOnce(url, peer, type, count);
+      },
+    })),
   );
   const rates = (mode: keyof Cycle) =>
     results.map((cycles) => medianOf(cycles, (cycle) => cycle[mode].rate));
@@ -53,8 +63,9 @@ async function benchRates(
   say(table([
     ["broker", "publish+confirm /s", "consume+ack /s"],
     ...brokers.map(({ name }, i) => [name, round(publish[i]!), round(consume[i]!)]),
+    ["Redis, XADD, appendfsync always", redis.length > 0 ? round(median(redis)) : "-", "-"],
   ]));
-  say("");
+  say(redisMissing === undefined ? "(Redis by redis-benchmark, which does not encode AMQP)\n" : "");
   for (const [mode, [ours, ...theirs]] of Object.entries({ publish, consume })) {
     say(verdict(`${mode}, ours / RabbitMQ's better`, ours! / Math.max(...theirs), ">=", 1.5));
   }

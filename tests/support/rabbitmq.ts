@@ -43,6 +43,8 @@ export interface RabbitmqOptions {
   /** Adds a TLS listener (`tlsUrl`). Paths of PEM files on this machine; they are copied. */
   tls?: { cert: string; key: string; ca: string; verifyPeer?: boolean };
   plugins?: readonly string[];
+  /** Added to the environment of the Erlang VM. */
+  env?: Readonly<Record<string, string>>;
   /** Arguments for the Erlang VM; default: one scheduler that never spins. */
   erlArgs?: string;
 }
@@ -255,6 +257,7 @@ async function createNode(
   await Deno.writeTextFile(`${dir}/advanced.config`, options.advanced ?? "[].");
   const env = {
     ...net.env(),
+    ...options.env,
     RABBITMQ_NODENAME: `${name}@localhost`,
     RABBITMQ_DIST_PORT: `${distPort}`,
     RABBITMQ_MNESIA_BASE: root.inside(`${dir}/data`),

@@ -1,0 +1,118 @@
+import { fakeDisk, fakeDiskMissing } from "../../tests/support/fake_disk.ts";
+import { openPeer } from "../../tests/support/protocol_peer.ts";
+import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
+import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
+import type { BulkPeer } from "./contestants.ts";
+import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
+import { freshQueue } from "./queues.ts";
+import { LOAD } from "./throughput.ts";
+
+/** Milliseconds that each sync takes longer: an SD card's, in a bad moment. */
+const SYNC_MS = 20;
+
+/** Milliseconds between two messages of the bystander, and those before the load is there. */
+const PAUSE_MS = 3;
+const WARM_MS = 500;
+
+interface Contestant {
+  readonly name: string;
+  readonly url: string;
+}
+
+interface Slow {
+  /** Messages a second. */
+  readonly rate: number;
+  /** Milliseconds that deliveries of the bystander took, in order. */
+  readonly waits: number[];
+}
+
+/**
+ * A disk whose syncs take 20 ms: a publisher at full speed, and what a bystander with a queue of his
+ * own waits for meanwhile.
+ *
+ * @param before another checkout of this project, to be measured in turn
+ */
+export async function benchSlowDisk(
+  peer: BulkPeer,
+  folder: string,
+  { count, rounds, before }: { count: number; rounds: number; before: string | undefined },
+  say: Say,
+): Promise<void> {
+  if (fakeDiskMissing !== undefined) return say(`left out: ${fakeDiskMissing}`);
+  const env = await fakeDisk(folder, { syncMs: SYNC_MS });
+  const command = [
+    "env",
+    ...Object.entries(env).map((pair) => pair.join("=")),
+    ...ownBrokerCommand(),
+  ];
+  await using own = await startOwnBroker(["--data", `${folder}/slow`], command);
+  await using former = before === undefined
+    ? undefined
+    : await startOwnBroker(["--data", `${folder}/slow-before`], command, before);
+  await using rabbitmq = await startRabbitmq({ erlArgs: "", env });
+  const contestants: Contestant[] = [
+    { name: "our broker", url: own.url },
+    ...(former === undefined ? [] : [{ name: "our broker before", url: former.url }]),
+    { name: "RabbitMQ, quorum queue", url: rabbitmq.url },
+  ];
+  const results = await interleave(
+    rounds,
+    contestants.map(({ name, url }) => ({ name, run: () => runSlow(url, peer, count) })),
+  );
+  say(
+    `Each sync takes ${SYNC_MS} ms longer. ${count} persistent tasks of ${LOAD.size} bytes, window ` +
+      `${LOAD.window}, client ${peer.name}; beside it a transient message every ${PAUSE_MS} ms to an ` +
+      `idle consumer, and what it took; ${rounds} rounds in turn:\n`,
+  );
+  const waits = results.map((runs) =>
+    runs.flatMap((run) => run.waits).toSorted((one, other) => one - other)
+  );
+  const rates = results.map((runs) => median(runs.map(({ rate }) => rate)));
+  say(table([
+    ["broker", "publish+confirm /s", "median wait ms", "p99 ms", "longest ms"],
+    ...contestants.map(({ name }, i) => [
+      name,
+      round(rates[i]!),
+      ...[0.5, 0.99, 1].map((part) => round(percentile(waits[i]!, part))),
+    ]),
+  ]));
+  say("\n" + verdict("our bystander's wait, p99 ms", percentile(waits[0]!, 0.99), "<=", 2));
+  if (former !== undefined) {
+    say(verdict("publish, ours / before", rates[0]! / rates[1]!, ">=", 1.6));
+  }
+}
+
+async function runSlow(url: string, peer: BulkPeer, count: number): Promise<Slow> {
+  const queue = "bench-slow";
+  await freshQueue(url, queue, "quorum");
+  let isOver = false;
+  const load = peer.run("publish", { url, queue, count, ...LOAD }).finally(() => isOver = true);
+  const [{ rate }, waits] = await Promise.all([load, standBy(url, () => isOver)]);
+  return { rate, waits };
+}
+
+/** Sends to a consumer of its own until it is told to end. @returns what each delivery took */
+async function standBy(url: string, isOver: () => boolean): Promise<number[]> {
+  const port = Number(new URL(url).port);
+  await using sender = await openPeer(port);
+  await using receiver = await openPeer(port);
+  const from = await sender.open();
+  const to = await receiver.open();
+  await to.call("queue.declare", { queue: "bench-bystander", exclusive: true });
+  await to.call("basic.consume", { queue: "bench-bystander", noAck: true });
+  const begun = performance.now();
+  const waits: number[] = [];
+  while (!isOver()) {
+    const sent = performance.now();
+    await from.publish({ routingKey: "bench-bystander" }, "bystander");
+    await to.expectContent();
+    const received = performance.now();
+    if (received - begun > WARM_MS) waits.push(received - sent);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
+  return waits;
+}
+
+function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
+}
