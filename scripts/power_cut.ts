@@ -16,7 +16,7 @@ const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
 console.log(`${images} power cuts on a quick disk and on a slow one, seed ${seed}`);
 let faults = 0;
 for (const syncMs of [0, 1, 5, 20]) {
-  const options = { messages: 2_000, images: Math.ceil(images / 4), seed: seed + syncMs, syncMs };
+  const options = { messages: 1_500, images: Math.ceil(images / 4), seed: seed + syncMs, syncMs };
   const verdict: Verdict = await cutPower({ ...options, say: (fault) => console.log(fault) });
   faults += verdict.lost + verdict.torn;
   console.log(

@@ -4,17 +4,24 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { Store } from "../../src/broker/store/store.ts";
-import { startBroker } from "../support/embedded.ts";
-import { fakeDisk } from "../support/fake_disk.ts";
+import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
+import { mountDisk, mountMissing } from "../support/tmpfs.ts";
+import { portOf, startProcess } from "./harness.ts";
 import { type DiskRecord, readRecords, RecordedDisk } from "./recorded_disk.ts";
 
 const QUEUES = ["plain", "work", "dead", "left", "right"];
 const PERSISTENT = { deliveryMode: 2 };
 const WINDOW = 100;
 const LARGEST = 20_000;
+
+/** On a small disk the log is short, and often emptied. */
+const DISK_MEGABYTES = 64;
+
+/** Why it cannot be done here, or undefined. */
+export const powerCutMissing = fakeDiskMissing ?? mountMissing;
 
 export interface PowerCutOptions {
   /** Messages of each of the two publishers. */
@@ -92,11 +99,16 @@ async function work(
   { messages, seed, syncMs }: PowerCutOptions,
 ): Promise<{ begin: number; promises: Promises }> {
   const env = await fakeDisk(folder, { syncMs, record });
-  await using broker = await startBroker({ env });
+  await using disk = await mountDisk(DISK_MEGABYTES);
+  await using broker = startProcess(
+    ["--data", `${disk.path}/data`, "--disk-free-limit", "0"],
+    { env },
+  );
+  const port = await portOf(broker);
   const random = new Random(seed);
   const promises = new Promises();
   const now = () => Deno.statSync(record).size;
-  await using control = await openPeer(broker.port);
+  await using control = await openPeer(port);
   const channel = await control.open();
   for (const queue of QUEUES) {
     const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" };
@@ -107,15 +119,16 @@ async function work(
   let isOver = false;
   const publishing = Promise.all(
     ["plain", "work"].map((queue) =>
-      withPeer(broker.port, (peer) => publish(peer, queue, messages, random, promises, now))
+      withPeer(port, (peer) => publish(peer, queue, messages, random, promises, now))
     ),
   ).then(() => isOver = true);
   await Promise.all([
     publishing,
-    withPeer(broker.port, (peer) => transact(peer, () => isOver, promises, now)),
-    withPeer(broker.port, (peer) => consume(peer, messages, promises, now)),
+    withPeer(port, (peer) => transact(peer, () => isOver, promises, now)),
+    withPeer(port, (peer) => consume(peer, messages, promises, now)),
   ]);
-  await broker.kill();
+  broker.kill("SIGKILL");
+  await broker.ended();
   return { begin, promises };
 }
 

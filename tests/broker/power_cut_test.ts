@@ -1,13 +1,12 @@
 /** The short form of `deno task power-cut`. */
 import { assertEquals, assertGreater } from "@std/assert";
-import { fakeDiskMissing } from "../support/fake_disk.ts";
-import { cutPower } from "./power_cut.ts";
+import { cutPower, powerCutMissing } from "./power_cut.ts";
 
-const ignored = fakeDiskMissing === undefined ? "" : ` (ignored: ${fakeDiskMissing})`;
+const ignored = powerCutMissing === undefined ? "" : ` (ignored: ${powerCutMissing})`;
 
 Deno.test({
   name: "a power cut at any moment loses nothing confirmed and leaves nothing in part" + ignored,
-  ignore: fakeDiskMissing !== undefined,
+  ignore: powerCutMissing !== undefined,
   async fn() {
     const violated: string[] = [];
     const say = (sentence: string) => void violated.push(sentence);

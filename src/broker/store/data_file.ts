@@ -1,6 +1,7 @@
 /** The data file: which one it is, whether it may be used, and whether it is still in its place. */
 
 import type { DatabaseSync } from "node:sqlite";
+import { Checkpoint } from "./checkpoint.ts";
 import { findDamage, InUse } from "./copied_data.ts";
 import { LogSync } from "./log_sync.ts";
 import {
@@ -19,17 +20,21 @@ export const DATA_FILE = "broker.db";
 const LOG_SHARE = 4;
 const LEAST_LOG_PAGES = 60;
 
+/** Pages of the log where there is room: on a slow disk, where each emptying holds up commits. */
+const LONG_LOG_PAGES = 4 * MOST_LOG_PAGES;
+
 /** Data files that this process has open: the locks on files are between processes. */
 const openFiles = new Set<string>();
 
 export class DataFile {
   readonly database: DatabaseSync;
   readonly log: LogSync;
+  readonly checkpoint: Checkpoint;
   readonly #folder: string | undefined;
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
   readonly #inUse: InUse;
-  #logPages = MOST_LOG_PAGES;
+  #logPages = LONG_LOG_PAGES;
 
   /**
    * @param folder undefined: everything is in memory
@@ -47,6 +52,12 @@ export class DataFile {
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
       this.log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
+      this.checkpoint = new Checkpoint(
+        this.database,
+        this.log,
+        this.isOnDisk ? path : undefined,
+        this.#logPages,
+      );
       // A former process may have been killed before its last commits were on disk.
       if (isLeft && !this.emptyLog("TRUNCATE")) this.log.syncNow();
     } catch (error) {
@@ -97,12 +108,11 @@ export class DataFile {
    * @param free bytes of the disk
    */
   fitLog(free: number): void {
-    let pages = MOST_LOG_PAGES;
+    let pages = LONG_LOG_PAGES;
     while (pages > LEAST_LOG_PAGES && LOG_SHARE * pages * PAGE_BYTES > free) pages >>= 1;
     if (pages === this.#logPages || !this.isOnDisk) return;
     const isLess = pages < this.#logPages;
-    this.database.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
-    this.#logPages = pages;
+    this.#logPages = this.checkpoint.pages = pages;
     if (isLess) this.shrinkLog(free);
   }
 
@@ -144,6 +154,7 @@ export class DataFile {
       // The mark stays: the next start finds the same file.
     }
     this.database.close();
+    this.checkpoint.close();
     this.log.close();
     if (this.#inode !== undefined) openFiles.delete(this.#inode);
   }

@@ -57,6 +57,8 @@ export class GroupCommit {
   #unsynced: ((isSafe: boolean) => void)[] = [];
   /** The syncs that are under way. */
   readonly #syncing = new Set<Promise<void>>();
+  /** Nothing is committed: the log is emptied, or will be as soon as no sync is under way. */
+  #isHeld = false;
   /** A commit waits for its time. */
   #isNextDue = false;
   #paceTimer: ReturnType<typeof setTimeout> | undefined;
@@ -138,8 +140,8 @@ export class GroupCommit {
   /** What comes while syncs are under way goes together for a while, unless it becomes too much. */
   #mustWait(): boolean {
     clearTimeout(this.#paceTimer);
-    const ms = this.#store.syncPause;
-    this.#isNextDue = ms > 0 && !this.#store.isFull;
+    const ms = this.#isHeld ? Infinity : this.#store.syncPause;
+    this.#isNextDue = ms > 0 && (this.#isHeld || !this.#store.isFull);
     if (this.#isNextDue && ms < Infinity) this.#paceTimer = setTimeout(() => this.#commit(), ms);
     return this.#isNextDue;
   }
@@ -172,7 +174,7 @@ export class GroupCommit {
   }
 
   #sync(): void {
-    if (this.#store.syncPause === Infinity) return;
+    if (this.#isHeld || this.#store.syncPause === Infinity) return;
     const waiting = this.#unsynced;
     this.#unsynced = [];
     const done = this.#store.sync();
@@ -180,10 +182,27 @@ export class GroupCommit {
     const syncing = done.then((isSafe) => {
       this.#syncing.delete(syncing);
       for (const tell of waiting) tell(isSafe);
-      if (this.#isNextDue) this.#commit();
-      else if (this.#unsynced.length > 0) this.#sync();
+      if (this.#isHeld || this.#store.needsCheckpoint) this.#checkpoint();
+      else this.#goOn();
     });
     this.#syncing.add(syncing);
+  }
+
+  #goOn(): void {
+    if (this.#isNextDue) this.#commit();
+    else if (this.#unsynced.length > 0) this.#sync();
+  }
+
+  /** No commits from now on; when no sync is under way any more the log is emptied. */
+  #checkpoint(): void {
+    this.#isHeld = true;
+    if (this.#syncing.size > 0) return;
+    const running = this.#store.checkpoint().then(() => {
+      this.#syncing.delete(running);
+      this.#isHeld = false;
+      this.#goOn();
+    });
+    this.#syncing.add(running);
   }
 
   /** Those that wait for no commit. */

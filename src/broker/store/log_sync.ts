@@ -131,6 +131,15 @@ export class LogSync {
     }
   }
 
+  /** Runs a sync of another file that all depends on. @throws why it has failed; then this has, too */
+  watch(sync: () => void): void {
+    try {
+      sync();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
   #fail(error: unknown): Error {
     const { message } = error as Error;
     return this.#failure ??= new Error(

@@ -336,6 +336,7 @@ export class Store {
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
+    if (this.file.checkpoint.isRunning) return this.#messages.isOverfull;
     return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull ||
       this.#lanes.pendingRows >= ENOUGH_LANES ||
       (this.#scratch.messages?.isFull ?? false);
@@ -354,6 +355,16 @@ export class Store {
   /** Milliseconds until the next sync should begin; Infinity: when one that is under way has ended. */
   get syncPause(): number {
     return this.file.log.pause;
+  }
+
+  /** Whether the log is long, and a {@link checkpoint} is better made now than within a commit. */
+  get needsCheckpoint(): boolean {
+    return this.file.checkpoint.isDue;
+  }
+
+  /** When no sync is under way. Nothing may be committed until it resolves. */
+  checkpoint(): Promise<void> {
+    return this.#writer.checkpoint();
   }
 
   /**

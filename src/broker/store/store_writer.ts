@@ -113,6 +113,7 @@ export class StoreWriter {
     const { file, messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
     file.log.wrote();
+    file.checkpoint.wrote(messages.pendingRows, written);
     messages.written();
     changes.written();
     lanes.written();
@@ -138,6 +139,13 @@ export class StoreWriter {
       if (!isSafe) this.#failed(log.failure);
       return isSafe;
     });
+  }
+
+  /** Resolves when commits may be written again. */
+  async checkpoint(): Promise<void> {
+    const { file } = this.#parts;
+    await file.checkpoint.run();
+    if (file.log.failure !== undefined) this.#failed(file.log.failure);
   }
 
   /** @returns why it failed */
@@ -188,6 +196,7 @@ export class StoreWriter {
    */
   sweep(onSwept: (lane: number) => void): void {
     const { file, messages, scratch } = this.#parts;
+    if (file.checkpoint.isRunning) return;
     try {
       file.mark();
       sweep(messages, file.database);
