@@ -40,8 +40,8 @@ export const HTTP_HELP: readonly [string, string] = [
   or in headers (Task-Queue: mails). It answers 202 when the broker has confirmed the task, or, with
   "Prefer: wait=10", 200 when it has ended by then; Idempotency-Key is its id. GET /tasks/ID tells
   what became of it; /openapi.json describes all. On anything but this machine --token-file is
-  required. Other options stand for nothing here but those of connection and queue, and --timeout,
-  which is each task's. The first Ctrl-C or SIGTERM answers what has come, and ends with 0.`,
+  required. Options of a task are refused here: requests say what a task is; --timeout is each
+  task's. The first Ctrl-C or SIGTERM answers what has come, and ends with 0.`,
 ];
 
 const DEFAULT_MAX_BODY = 16 * 1024 * 1024;

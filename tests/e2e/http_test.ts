@@ -583,6 +583,25 @@ httpTest("a broker that blocks publishers is told of, from the start", async () 
   await front.end();
 }, { only: "embedded", because: "RabbitMQ takes a while to start" });
 
+httpTest("a task over the broker's limit costs the answers of others once at most", async () => {
+  await using own = await startNode({ maxMessageSize: 1_000 });
+  const queue = uniqueName("http");
+  await using front = await Front.start([], { url: own.url, queue });
+  const large = "x".repeat(1_500);
+  const first = await front.post(large);
+  assertEquals(first.status, 413);
+  assertMatch(first.json.detail, /^the broker refused the task: .*message size 1500 is larger/);
+  const { json: { id } } = await front.post("small");
+  const lines = `{"body": "a"}\n{"body": "${large}"}\n`;
+  const refused = await front.post(lines, NDJSON_TYPE);
+  assertEquals([refused.status, refused.json.line], [413, 2]);
+  assertEquals((await front.post(large)).status, 413);
+  // The way of its answer is still there, and none of the others was sent.
+  assertEquals((await front.ask(`/tasks/${id}`)).json.state, "waiting");
+  assertEquals((await takeAll(own.url, queue)).length, 1);
+  await front.end();
+}, { only: "embedded", because: "RabbitMQ takes a while to start" });
+
 async function readSome(conn: Deno.Conn): Promise<string> {
   const bytes = new Uint8Array(1_024);
   return new TextDecoder().decode(bytes.subarray(0, await conn.read(bytes) ?? 0));

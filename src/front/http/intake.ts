@@ -18,6 +18,8 @@ export interface IntakeOptions {
   readonly ledger: Ledger;
   /** Tasks on their way at a time. */
   readonly most: number;
+  /** The number of the connection to the broker, whose limits are the same while it lasts. */
+  readonly connection: () => number;
   /** A task was confirmed, after so many milliseconds. */
   readonly onConfirmed: (ms: number) => void;
 }
@@ -31,6 +33,11 @@ interface Planned {
 
 export class Intake {
   readonly #options: IntakeOptions;
+  /**
+   * What the broker has refused as too large on this connection. It closes the channel for it, and
+   * with it the way of everybody's answers, so that it is asked once.
+   */
+  #tooLarge = { bytes: Infinity, connection: 0 };
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -55,6 +62,7 @@ export class Intake {
   async take(order: Order, now: number): Promise<KnownTask[]> {
     const planned = order.tasks.map((task) => this.#plan(task, order.common, now));
     for (const { id, ordered } of planned) this.#requireSame(id, ordered);
+    for (const { outgoing, ordered } of planned) this.#requireFitting(outgoing, ordered);
     const { sender, most } = this.#options;
     if (sender.tasks + planned.length > most) {
       throw new Problem(
@@ -102,6 +110,28 @@ export class Intake {
     );
   }
 
+  /** @throws {Problem} 413: the broker has refused one that was no larger */
+  #requireFitting({ publication: { body } }: Outgoing, { line }: OrderedTask): void {
+    const { bytes, connection } = this.#tooLarge;
+    if (body.length < bytes || connection !== this.#options.connection()) return;
+    const place = line === undefined ? "" : `line ${line}: `;
+    throw new Problem(
+      413,
+      `${place}a task must be within the broker's limit, and has ${body.length} bytes`,
+      {},
+      line === undefined ? {} : { line },
+    );
+  }
+
+  #noteRefusal(error: unknown, { publication: { body } }: Outgoing): void {
+    if (!(error instanceof ToolError) || problemOf(error).status !== 413) return;
+    const connection = this.#options.connection();
+    const { bytes } = this.#tooLarge.connection === connection
+      ? this.#tooLarge
+      : { bytes: Infinity };
+    this.#tooLarge = { bytes: Math.min(bytes, body.length), connection };
+  }
+
   /** @returns the task that has this id already, if there is one */
   #send({ id, outgoing, ordered }: Planned): KnownTask {
     const { sender, ledger, onConfirmed } = this.#options;
@@ -119,7 +149,10 @@ export class Intake {
     ledger.add(task);
     task.confirmed.then(
       () => onConfirmed(performance.now() - start),
-      () => ledger.remove(task),
+      (error) => {
+        ledger.remove(task);
+        this.#noteRefusal(error, outgoing);
+      },
     );
     return task;
   }

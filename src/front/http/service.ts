@@ -109,6 +109,7 @@ export class HttpService implements AsyncDisposable {
       queues,
       ledger: this.#ledger,
       most: MOST.tasks,
+      connection: () => this.#watch.lost,
       onConfirmed: (ms) => this.#numbers.confirmed(ms),
     });
     this.#pages = this.#routes();
