@@ -1,5 +1,5 @@
 /** The options that have to do with no task and no broker, the same for all tools. */
-import { type Flag, list, toggle } from "./flags.ts";
+import { choice, type Flag, list, toggle } from "./flags.ts";
 import { LOG_FLAGS } from "./log_flags.ts";
 
 /** What `--help` shows without a word behind it. */
@@ -33,4 +33,15 @@ export const GENERAL_FLAGS = {
 };
 
 /** Of tools. */
-export const TOOL_FLAGS = { ...LOG_FLAGS, ...GENERAL_FLAGS };
+export const TOOL_FLAGS = {
+  ...LOG_FLAGS,
+  ...GENERAL_FLAGS,
+  completions: {
+    ...choice({
+      group: "general",
+      choices: ["bash", "zsh", "fish"],
+      help: "print the completions for a shell",
+    }),
+    alone: true,
+  },
+};

@@ -1,4 +1,4 @@
-/** --help and --version, whatever the tool is. */
+/** --help, --version and --completions, whatever the tool is. */
 import type { HelpPage } from "./help/page.ts";
 import type { Paper } from "./help/layout.ts";
 import type { Host } from "./main.ts";
@@ -13,6 +13,7 @@ const DEFAULT_COLUMNS = 80;
 interface Questions {
   readonly help: string | undefined;
   readonly version: boolean;
+  readonly completions?: "bash" | "zsh" | "fish" | undefined;
 }
 
 /**
@@ -23,7 +24,7 @@ interface Questions {
  */
 export async function tell(
   host: Host,
-  { help, version }: Questions,
+  { help, version, completions }: Questions,
   load: () => HelpPage | Promise<HelpPage>,
 ): Promise<boolean> {
   if (help !== undefined) {
@@ -33,6 +34,14 @@ export async function tell(
   }
   if (version) {
     host.print(await (await import("./version.ts")).describeVersion(host.name));
+    return true;
+  }
+  if (completions !== undefined) {
+    const [{ renderCompletions }, page] = await Promise.all([
+      import("./help/completions.ts"),
+      load(),
+    ]);
+    host.print(await renderCompletions(completions, page));
     return true;
   }
   return false;

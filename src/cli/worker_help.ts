@@ -40,6 +40,7 @@ export const HELP: HelpPage = {
     "help",
   ],
   commands: WORKER_COMMANDS,
+  words: "command",
   sections: [
     [
       "Commands",

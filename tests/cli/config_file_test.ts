@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { parseCommandLine } from "../../src/cli/command_line.ts";
 import { duration, integer, list, text, toggle } from "../../src/cli/flags.ts";
 import { GENERAL_FLAGS } from "../../src/cli/general_flags.ts";
+import { WORKER_FLAGS } from "../../src/cli/worker_flags.ts";
 import { EXIT, InputError, UsageError } from "../../src/errors.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -129,4 +130,16 @@ Deno.test("subcommands take options from a file, a password without a warning", 
     assertStringIncludes(stderr, "127.0.0.1:1");
     assert(!/hunter2|command line/.test(stderr), stderr);
   }
+});
+
+Deno.test("the file that docs/command_line.md shows is one", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/command_line.md", import.meta.url));
+  const example = /```\n(# \/etc\/worker\/[^`]*)```/.exec(page)![1]!;
+  await using dir = await tempDir();
+  await Deno.writeTextFile(dir.file("c"), example);
+  const args = ["--config", dir.file("c")];
+  const { values, given } = await parseCommandLine(WORKER_FLAGS, args, () => undefined);
+  assertEquals(given.size, example.trim().split("\n").length - 1);
+  assertEquals([values.concurrency, values["no-reply"]], [4, true]);
+  assertEquals(values.shell, 'convert - -resize 200x200 "/srv/thumbs/$TASK_ID.png"');
 });

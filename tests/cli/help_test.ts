@@ -3,7 +3,7 @@ import { blocksOf, type Paper, table } from "../../src/cli/help/layout.ts";
 import { groupsOf, renderHelp } from "../../src/cli/help/render.ts";
 import { GROUPS } from "../../src/cli/groups.ts";
 import { UsageError } from "../../src/errors.ts";
-import { pages } from "../support/manual.ts";
+import { pages } from "../../scripts/manual/tools.ts";
 import { installed, run } from "../support/process.ts";
 import { toolCommand } from "../support/tools.ts";
 

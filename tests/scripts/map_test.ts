@@ -1,5 +1,7 @@
 /** CONTRIBUTING.md and the pages of docs/ name what is there, and the map names every folder. */
 import { assertEquals } from "@std/assert";
+import { renderOptionsPage } from "../../scripts/manual/options_page.ts";
+import { pages as helpPages } from "../../scripts/manual/tools.ts";
 
 const project = new URL("../../", import.meta.url);
 
@@ -69,4 +71,9 @@ Deno.test("README.md leads to every page of docs/, or CONTRIBUTING.md does", asy
     const link = `](docs/${name}${isDirectory ? "/" : ")"}`;
     assertEquals([name, readme.includes(link) || contributing.includes(link)], [name, true]);
   }
+});
+
+Deno.test("docs/options.md has every option as it is: else run `deno task manual`", async () => {
+  const page = await Deno.readTextFile(new URL("docs/options.md", project));
+  assertEquals(page.split("\n"), renderOptionsPage(helpPages).split("\n"));
 });

@@ -9,6 +9,8 @@ const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp]
   ["NO_COLOR", "when it is there and not empty: no bold text in the help"],
   ["PATH", "where commands are looked for; /usr/bin:/bin when it is empty", /^worker$/],
   ["TMPDIR", "folder for the files of running commands; /tmp when it is empty", /^worker$/],
+  ["TEMP", "the same on Windows", /^worker$/],
+  ["TMP", "the same when TEMP is empty", /^worker$/],
 ];
 
 /** Every variable that a tool or subcommand looks at. */
