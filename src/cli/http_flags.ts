@@ -1,7 +1,9 @@
 /** The options by which `new_task` takes tasks over HTTP. */
 import { UsageError } from "../errors.ts";
 import type { ListenAddress } from "../observe/http.ts";
+import { CONNECTION_FLAGS, QUEUE_FLAGS } from "./broker_flags.ts";
 import { duration, list, size, text, type Values } from "./flags.ts";
+import { TOOL_FLAGS } from "./general_flags.ts";
 import { listenAddress } from "./listen_address.ts";
 
 export const HTTP_FLAGS = {
@@ -59,9 +61,8 @@ export interface HttpInput {
 
 /** What goes with --http, of all options of new_task. */
 const COMPATIBLE: ReadonlySet<string> = new Set([
-  ...Object.keys(HTTP_FLAGS),
-  ...["url", "password-file", "cacert", "cert", "key", "tls-server-name", "tls-insecure"],
-  ...["queue", "queue-type", "queue-arg", "no-declare", "timeout", "quiet"],
+  ...[HTTP_FLAGS, CONNECTION_FLAGS, QUEUE_FLAGS, TOOL_FLAGS].flatMap(Object.keys),
+  ...["timeout", "quiet"],
 ]);
 
 /**

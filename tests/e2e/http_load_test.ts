@@ -141,6 +141,7 @@ async function compareTimes(url: string, front: Front, queue: string): Promise<v
   await onChannel(url, (channel) => channel.queueDelete(queue));
   const direct = await confirmsOverAmqp(url, uniqueName("http-load"), SECONDS);
   say(`AMQP: ${direct.count / SECONDS}/s, p50 ${direct.p50} us, p99 ${direct.p99} us`);
+  await waitUntil("another queue", async () => (await front.post("x")).status === 202);
   const plain = await load(front, SECONDS);
   say(`HTTP: ${plain.accepted / SECONDS}/s, p50 ${plain.p50} us, p99 ${plain.p99} us`);
   const idle = await Promise.all(Array.from({ length: 200 }, () => Deno.connect(front.address)));

@@ -655,7 +655,7 @@ httpTest("new_task --http: what cannot be ends it with a sentence and its status
     assertEquals(code, status, stderr);
     assertMatch(stderr, sentence);
   });
-  await using ipv6 = start("new_task", ["--http", "[::1]:0"], {
+  await using ipv6 = start("new_task", ["--http", "[::1]:0", "--log-format", "json"], {
     url: node.url,
     queue: uniqueName(),
   });
