@@ -91,6 +91,29 @@ export function inspectQueue(transport: Transport, name: string): Promise<QueueS
   );
 }
 
+/** What our own broker calls itself: other brokers know no paused queues. */
+const OUR_BROKER = "workqueue broker";
+
+/** Whether consumers of a queue get nothing for now. @throws {ChannelError} missing (404) */
+export async function isPaused(transport: Transport, name: string): Promise<boolean> {
+  if (transport.server.product !== OUR_BROKER) return false;
+  try {
+    await onThrowawayChannel(
+      transport,
+      `cannot use the queue ${JSON.stringify(name)}`,
+      (channel) =>
+        transport.request(
+          "queue.declare passive",
+          channel.queueDeclare(name, { passive: true }, { "x-paused": false }),
+        ),
+    );
+    return false;
+  } catch (error) {
+    if (error instanceof ChannelError && error.replyCode === 406) return true;
+    throw error;
+  }
+}
+
 /** When a queue goes away by itself. */
 interface Lifetime {
   readonly durable: boolean;

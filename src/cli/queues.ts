@@ -1,6 +1,6 @@
 /** `worker queues`: how many tasks and consumers each queue has. */
 import type { Connector } from "../amqp/connection.ts";
-import { inspectQueue, isMissing } from "../amqp/declare.ts";
+import { inspectQueue, isMissing, isPaused } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, ToolError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
@@ -31,7 +31,8 @@ export const help: HelpPage = {
   summary: "show how many tasks and consumers each queue has",
   usage: ["worker queues [OPTION]..."],
   about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
-delay queues and its dead queue. AMQP does not tell how many are unacknowledged.`,
+delay queues and its dead queue; of one that is paused at our broker it says so. AMQP does not
+tell how many are unacknowledged.`,
   examples: [
     ["Once:", "worker queues -q thumbnails"],
     ["As it changes:", "worker queues -q high,low --watch"],
@@ -112,7 +113,9 @@ class Board {
     }
     try {
       const { messageCount, consumerCount } = await inspectQueue(this.#transport, name);
-      return [String(messageCount), String(consumerCount)];
+      // A paused queue says that it has no consumers.
+      const paused = consumerCount === 0 && await isPaused(this.#transport, name);
+      return [String(messageCount), paused ? "paused" : String(consumerCount)];
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       if (isMissing(error)) {

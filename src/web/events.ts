@@ -5,7 +5,7 @@ import { Problem } from "../observe/problem.ts";
 import type { Source } from "./source.ts";
 
 /** Who may listen at a time. */
-const MOST_LISTENERS = 100;
+const MOST_LISTENERS = 50;
 
 /** Bytes that a listener has not taken, with which it is told nothing more until it has. */
 const MOST_UNREAD_BYTES = 1024 * 1024;

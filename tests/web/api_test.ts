@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { ChangeEvent, ConnectionInfo, MessageDetail } from "../../src/observe/board.ts";
 import { freePorts } from "../support/ports.ts";
-import { installed, spawn } from "../support/process.ts";
+import { installed, run, spawn } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil, within } from "../support/wait.ts";
 import { startProcess } from "../broker/harness.ts";
 import { QueueBench } from "../worker/bench.ts";
@@ -192,6 +193,9 @@ Deno.test("the broker's API", async (t) => {
       const isNotPaused = asked.queueDeclare(bench.name, { passive: true }, { "x-paused": false });
       const refusal = await isNotPaused.then(() => "", ({ message }: Error) => message);
       assertMatch(refusal, /arg 'x-paused' for .*: received 'false' but current is 'true'/);
+      const [command, ...args] = toolCommand("worker", ["queues", "--queue", bench.name]);
+      const { stdout } = await run(command, { args, env: { AMQP_URL: url } });
+      assertMatch(stdout, new RegExp(`^${bench.name} +1 +paused$`, "m"));
       await paged.broker.restart();
       const { paused, ready, consumers } = await waitUntil("the worker to come back", async () => {
         const queue = await paged.queue(bench.name);

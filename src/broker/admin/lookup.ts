@@ -1,7 +1,7 @@
 /** Finds messages without taking them: lists, one by its key, all with a text, groups of the dead. */
 
 import type { Content } from "../message/content.ts";
-import type { Message } from "../message/message.ts";
+import { LARGE_BYTES, type Message } from "../message/message.ts";
 import { describeMessage, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
@@ -40,6 +40,7 @@ export function* readyOf(queue: Queue, from?: Place): Generator<Message | undefi
     if (batch.length === 0) return;
     for (const message of batch) {
       if (message.position < (ends.get(message.lane.priority) ?? 0)) yield message;
+      if (message.size >= LARGE_BYTES) yield undefined; // reading it was a piece by itself
     }
     const last = batch.at(-1)!;
     place = { priority: last.lane.priority, position: last.position };
@@ -62,7 +63,10 @@ export function* listMessages(
       ? queue.messages.after(place, most)
       : queue.messages.before(place, most);
     if (batch.length === 0) return { messages };
-    for (const message of batch) messages.push(describeMessage(message, queue.contentOf(message)));
+    for (const message of batch) {
+      messages.push(describeMessage(message, queue.contentOf(message)));
+      if (message.size >= LARGE_BYTES) yield;
+    }
     const last = batch.at(-1)!;
     place = { priority: last.lane.priority, position: last.position };
     yield;
