@@ -18,6 +18,7 @@ export function nearest(given: string, names: readonly string[]): string | undef
  * @param before what stands before the name where it is used: "worker "
  */
 export function didYouMean(given: string, names: readonly string[], before = ""): string {
+  if (given === "help" || given === "version") return `; did you mean --${given}?`;
   const name = nearest(given, names);
   return name === undefined ? "" : `; did you mean ${before}${name}?`;
 }

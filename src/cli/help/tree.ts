@@ -7,12 +7,16 @@ export interface Tree {
   readonly branches: ReadonlyMap<string, Tree>;
 }
 
-/** Loads the subcommands of a page, and theirs. */
+/**
+ * Loads the subcommands of a page, and theirs. Each is named as it is called: below a page
+ * "workqueue" that of a tool is "workqueue worker".
+ */
 export async function treeOf(page: HelpPage): Promise<Tree> {
   const branches = new Map<string, Tree>();
-  for (const [name, { load }] of Object.entries(page.commands ?? {})) {
+  for (const [word, { load }] of Object.entries(page.commands ?? {})) {
     const { help } = await load();
-    branches.set(name, await treeOf(typeof help === "function" ? await help() : help));
+    const below = typeof help === "function" ? await help() : help;
+    branches.set(word, await treeOf({ ...below, name: `${page.name} ${word}` }));
   }
   return { page, branches };
 }
