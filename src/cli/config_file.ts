@@ -1,6 +1,6 @@
 /**
- * Files of options, one a line: `--name value`, `name value` or `name = value`, and a switch by its
- * name alone. The value is the rest of the line, as it is; one in double quotes is read as a JSON
+ * Files of options, one a line: `--name value`, `-n value`, `name value` or `name = value`, and a
+ * switch by its name alone. The value is the rest of the line, as it is; one in double quotes is read as a JSON
  * string, one in single quotes has none inside. Lines that begin with "#" are comments.
  */
 import { EXIT, InputError, reason, UsageError } from "../errors.ts";
@@ -47,7 +47,8 @@ function settingsIn(
     const text = line.trim();
     if (text === "" || text.startsWith("#")) continue;
     const place = `${path}:${i + 1}`;
-    const [, name = "", rest = ""] = /^(?:--)?([^\s=]+)(.*)$/s.exec(text) ?? [];
+    const [, hyphens, word = "", rest = ""] = /^(--?)?([^\s=]+)(.*)$/s.exec(text) ?? [];
+    const name = hyphens === "-" ? nameOf(word, flags) : word;
     const flag = Object.hasOwn(flags, name) ? flags[name]! : undefined;
     if (flag === undefined) throw new UsageError(`${place} ${unknownName(name, flags)}`);
     if (flag.alone || name === "config") {
@@ -60,6 +61,11 @@ function settingsIn(
     found.set(name, { texts: [...before, value], source });
   }
   return found;
+}
+
+/** The name of the option with this letter, or "". */
+function nameOf(letter: string, flags: Flags): string {
+  return Object.entries(flags).find(([, { short }]) => short === letter)?.[0] ?? "";
 }
 
 /** @param rest what follows the name: " value", " = value" or "=value" */

@@ -41,7 +41,7 @@ async function refusal(content: string): Promise<string> {
 Deno.test("a line is an option, and the rest of it the value", async () => {
   const { values } = await parse([`\ufeff# the mails
 --name two  words\t
-count = 3
+-c = 3
    wait=250ms
 
 item a=b "c" \\ 'd'
@@ -76,6 +76,7 @@ Deno.test("a wrong line is named with its file", async () => {
       "conut 3",
       `${place} must begin with the name of an option, and does not; did you mean count?`,
     ],
+    ["-x 3", `${place} must begin with the name of an option, and does not; --help all`],
     ["quiet yes", `${place}: --quiet is a switch and takes no value`],
     ["name", `${place}: --name needs a value (NAME)`],
     ["help", `${place}: --help is for the command line, and stands in a file`],

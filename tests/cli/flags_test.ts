@@ -255,3 +255,8 @@ Deno.test("--help takes a word for its subject when it is one", async () => {
     assertEquals([values.help, words], [topic, []]);
   }
 });
+
+Deno.test("an option without a group is an error of types", () => {
+  // @ts-expect-error `deno check` refuses it
+  assertEquals(toggle({ help: "" }).group, undefined);
+});
