@@ -23,6 +23,13 @@ const LEAST_LOG_PAGES = 60;
 /** Pages of the log where there is room: on a slow disk, where each emptying holds up commits. */
 const LONG_LOG_PAGES = 4 * MOST_LOG_PAGES;
 
+/**
+ * How many times as much as usual may wait for a commit: while none can be made, for some
+ * milliseconds; on a slow disk, where commits need not be large, and short ones hold nobody up.
+ */
+const HELD_PATIENCE = 8;
+const SLOW_PATIENCE = 1 / 4;
+
 /** Data files that this process has open: the locks on files are between processes. */
 const openFiles = new Set<string>();
 
@@ -123,6 +130,12 @@ export class DataFile {
    */
   shrinkLog(free: number): void {
     if (this.growth < free) this.emptyLog("TRUNCATE");
+  }
+
+  /** How many times as much as usual may wait for a commit. */
+  get patience(): number {
+    if (this.checkpoint.isRunning) return HELD_PATIENCE;
+    return this.log.isSlow ? SLOW_PATIENCE : 1;
   }
 
   /** Must come before every change of it. */

@@ -18,9 +18,6 @@ import { Unreadable } from "./unreadable.ts";
 export const ENOUGH_ROWS = 2_000;
 const ENOUGH_BYTES = 1024 * 1024;
 
-/** How many times as much may wait while nothing can be committed, for some milliseconds. */
-const OVERFULL = 8;
-
 /** Rows that are tried again in one go. */
 const MOST_AGAIN = 100;
 
@@ -55,15 +52,9 @@ export class MessageTable {
     return this.#changes.bytes;
   }
 
-  /** Whether so much waits for the commit that it should not wait longer. */
-  get isFull(): boolean {
-    return this.pendingRows >= ENOUGH_ROWS || this.pendingBytes >= ENOUGH_BYTES;
-  }
-
-  /** The same while nothing can be committed. */
-  get isOverfull(): boolean {
-    return this.pendingRows >= OVERFULL * ENOUGH_ROWS ||
-      this.pendingBytes >= OVERFULL * ENOUGH_BYTES;
+  /** Whether so much waits for the commit that it should not wait longer. @param times as much */
+  isFull(times: number): boolean {
+    return this.pendingRows >= times * ENOUGH_ROWS || this.pendingBytes >= times * ENOUGH_BYTES;
   }
 
   insert(message: Message, author: Author | undefined): void {

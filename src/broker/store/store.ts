@@ -336,10 +336,9 @@ export class Store {
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
-    if (this.file.checkpoint.isRunning) return this.#messages.isOverfull;
-    return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull ||
+    return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull(this.file.patience) ||
       this.#lanes.pendingRows >= ENOUGH_LANES ||
-      (this.#scratch.messages?.isFull ?? false);
+      (this.#scratch.messages?.isFull(1) ?? false);
   }
 
   /**
