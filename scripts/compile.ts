@@ -2,6 +2,7 @@
  * Compiles the binaries: dist/new_task, dist/worker, dist/broker.
  *
  *   deno task compile                        for this host
+ *   deno task compile --single               dist/workqueue, which is all three
  *   deno task compile --target all           for every target, dist/<target>/<name>
  *   deno task compile --offline worker       one binary, with a runtime from npm
  *   deno task compile --measure              what each flag saves
@@ -21,7 +22,9 @@ import { bundle } from "./bundle.ts";
 import { prepareOfflineDenort } from "./offline_denort.ts";
 
 export const NAMES = ["new_task", "worker", "broker"] as const;
-type Name = typeof NAMES[number];
+/** All of them in one. */
+const SINGLE = "workqueue";
+type Name = typeof NAMES[number] | typeof SINGLE;
 
 const TARGETS = [
   "x86_64-unknown-linux-gnu",
@@ -32,7 +35,9 @@ const TARGETS = [
 ];
 
 const USAGE = `Usage: deno task compile [--target TARGET|all] [--out FOLDER] [--offline] [--measure]
-                         [${NAMES.join("|")}]...`;
+                         [--single | NAME...]
+
+A NAME is ${NAMES.join(", ")}.`;
 
 /** What one run of `deno compile` needs beside the program. */
 interface Compiler {
@@ -54,7 +59,7 @@ interface Options {
 class CompileError extends Error {}
 
 async function main(): Promise<void> {
-  const options = await parseOptions(Deno.args);
+  const options = parseOptions(Deno.args);
   const compiler = await findCompiler(options.offline);
   const foreign = options.targets.find((target) =>
     target !== undefined && target !== Deno.build.target
@@ -84,10 +89,10 @@ async function main(): Promise<void> {
   }
 }
 
-async function parseOptions(args: readonly string[]): Promise<Options> {
+function parseOptions(args: readonly string[]): Options {
   const parsed = parseArgs(args, {
     string: ["target", "out"],
-    boolean: ["offline", "measure", "help"],
+    boolean: ["offline", "measure", "single", "help"],
     unknown: (arg, key) => {
       if (key !== undefined) throw new CompileError(`the option "${arg}" is not known\n${USAGE}`);
     },
@@ -102,27 +107,21 @@ async function parseOptions(args: readonly string[]): Promise<Options> {
       `--target must be all or one of ${TARGETS.join(", ")}, and is ${target}`,
     );
   }
-  const present = await presentNames();
-  const wrong = parsed._.find((name) => !present.includes(name as Name));
+  const names = parsed._.map(String);
+  const wrong = names.find((name) => !(NAMES as readonly string[]).includes(name));
   if (wrong !== undefined) {
-    throw new CompileError(`a name must be one of ${present.join(", ")}, and is ${wrong}`);
+    throw new CompileError(`a name must be one of ${NAMES.join(", ")}, and is ${wrong}`);
+  }
+  if (parsed.single && names.length > 0) {
+    throw new CompileError(`--single makes one binary of all, and ${names[0]} is named besides`);
   }
   return {
-    names: parsed._.length > 0 ? parsed._ as Name[] : present,
+    names: parsed.single ? [SINGLE] : names.length > 0 ? names as Name[] : NAMES,
     targets: target === "all" ? TARGETS : [target],
     out: parsed.out as string | undefined ?? "dist",
     offline: parsed.offline === true,
     measure: parsed.measure === true,
   };
-}
-
-async function presentNames(): Promise<Name[]> {
-  const present: Name[] = [];
-  for await (const { name } of Deno.readDir("src")) {
-    const found = NAMES.find((known) => `${known}.ts` === name);
-    if (found) present.push(found);
-  }
-  return present.sort((a, b) => NAMES.indexOf(a) - NAMES.indexOf(b));
 }
 
 async function findCompiler(offline: boolean): Promise<Compiler> {

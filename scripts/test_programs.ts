@@ -2,6 +2,7 @@
  * Runs the tests of the programs on programs that are not run from source by this Deno:
  *
  *   deno task test:dist [--short] [FILE OR FOLDER]...     the binaries in dist/
+ *   deno task test:single [--short] [FILE OR FOLDER]...   dist/workqueue, which is all of them
  *   deno task test:oldest [--short] [FILE OR FOLDER]...   by the oldest Deno that is said to do,
  *                                                         which npm has
  *
@@ -38,6 +39,11 @@ const SHORT: Record<string, readonly string[]> = {
     "tests/broker/users_test.ts",
     "tests/amqp/reach_test.ts",
   ],
+  single: [
+    "tests/e2e/tutorial_test.ts",
+    "tests/worker/outcomes_test.ts",
+    "tests/broker/operation_test.ts",
+  ],
   oldest: [
     "tests/e2e/tutorial_test.ts",
     "tests/worker/outcomes_test.ts",
@@ -49,8 +55,9 @@ const SHORT: Record<string, readonly string[]> = {
 /** What tells the tests where the programs are. */
 async function programs(kind: string | undefined): Promise<Record<string, string>> {
   if (kind === "dist") return { TEST_TOOLS: "compiled" };
+  if (kind === "single") return { TEST_TOOLS: "single" };
   if (kind === "oldest") return { TEST_DENO: await installOldest() };
-  throw new Error(`the first argument must be dist or oldest, and is ${kind ?? "missing"}`);
+  throw new Error(`the first argument must be dist, single or oldest, and is ${kind ?? "missing"}`);
 }
 
 /** The path of the oldest Deno. */

@@ -126,7 +126,8 @@ export async function help(): Promise<HelpPage> {
   return (await import("./cli/broker_help.ts")).helpOf(FLAGS);
 }
 
-async function run(host: Host): Promise<number> {
+/** @returns the exit status */
+export async function run(host: Host): Promise<number> {
   const ended = await runCommand(BROKER_COMMANDS, host);
   if (ended !== undefined) return ended;
   const { values, words } = await parseCommandLine(FLAGS, host.args, host.env);

@@ -78,7 +78,8 @@ export async function help(): Promise<HelpPage> {
   return (await import("./cli/new_task_help.ts")).helpOf(FLAGS);
 }
 
-async function run(host: Host): Promise<number> {
+/** @returns the exit status */
+export async function run(host: Host): Promise<number> {
   const { values, words, separated, given } = await parseCommandLine(FLAGS, host.args, host.env);
   if (await tell(host, values, help)) return EXIT.ok;
   host.logAs(readLogStyle(values));

@@ -44,7 +44,8 @@ export async function help(): Promise<HelpPage> {
   return (await import("./cli/worker_help.ts")).HELP;
 }
 
-async function run(host: Host): Promise<number> {
+/** @returns the exit status */
+export async function run(host: Host): Promise<number> {
   const ended = await runCommand(WORKER_COMMANDS, host);
   if (ended !== undefined) return ended;
   const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {

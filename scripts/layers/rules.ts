@@ -8,8 +8,9 @@ import type { Import } from "./imports.ts";
 /** Names of rooms, the top floor first. */
 export type Floors = readonly (readonly string[])[];
 
-/** The folders of src/. Its own files are entries, but for errors.ts. */
+/** The folders of src/. Its own files are entries, but for errors.ts and what holds all programs. */
 export const FLOORS: Floors = [
+  ["workqueue"],
   ["entry"],
   ["cli"],
   ["front", "web"],
@@ -19,6 +20,12 @@ export const FLOORS: Floors = [
   ["time"],
   ["errors"],
 ];
+
+/** Files of src/ that are a room each. */
+const OWN_ROOMS: ReadonlyMap<string, string> = new Map([
+  ["workqueue.ts", "workqueue"],
+  ["errors.ts", "errors"],
+]);
 
 /** Folders that have floors of their own: of their folders and of the files beside those. */
 export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
@@ -40,6 +47,7 @@ export const MOST_LINES = 400;
 
 /** What an entry must not reach; `lazily` tells whether `await import()` may. */
 const UNREACHABLE: readonly { from: string; to: RegExp; lazily: boolean }[] = [
+  { from: "src/workqueue.ts", to: /^src\/(new_task|worker|broker)\.ts$/, lazily: true },
   { from: "src/new_task.ts", to: /^src\/broker\b/, lazily: false },
   { from: "src/new_task.ts", to: /^src\/front\b/, lazily: true },
   {
@@ -79,7 +87,7 @@ export function findLongFiles(lines: ReadonlyMap<string, number>): string[] {
 /** The room of a file: ["amqp"], or ["broker", "queue"] in a folder with floors of its own. */
 export function roomOf(path: string): [outer: string, inner?: string] {
   const [, first, second] = path.split("/") as [string, string, string?];
-  if (second === undefined) return [first === "errors.ts" ? "errors" : "entry"];
+  if (second === undefined) return [OWN_ROOMS.get(first) ?? "entry"];
   return INNER_FLOORS.has(first) ? [first, second] : [first];
 }
 

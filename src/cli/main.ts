@@ -51,6 +51,9 @@ export interface Host {
   logAs(style: LogStyle): void;
 }
 
+/** What a program was started with. */
+export type Surroundings = Pick<Host, "args" | "env">;
+
 /** What the options say of log lines. */
 export interface LogStyle {
   readonly format: LogFormat;
@@ -64,8 +67,12 @@ export interface LogStyle {
  *
  * Ends the process, because a connection that hangs must not keep it alive.
  */
-export async function runMain(name: string, run: (host: Host) => Promise<number>): Promise<never> {
-  const host = createHost(name);
+export async function runMain(
+  name: string,
+  run: (host: Host) => Promise<number>,
+  surroundings: Surroundings = { args: Deno.args, env: readVariable },
+): Promise<never> {
+  const host = createHost(name, surroundings);
   // A rejection nobody waits for must not kill a worker in the middle of its tasks. Known source:
   // the AMQP client's internal promises when a socket fails.
   globalThis.addEventListener("unhandledrejection", (event) => {
@@ -97,8 +104,12 @@ function describe(error: unknown): string {
   return `a fault in this program, please report it: ${fault}`;
 }
 
-/** @throws {UsageError} it is not UTF-8 */
-function readVariable(name: string): string | undefined {
+/**
+ * A variable of the environment.
+ *
+ * @throws {UsageError} it is not UTF-8
+ */
+export function readVariable(name: string): string | undefined {
   try {
     return Deno.env.get(name);
   } catch (error) {
@@ -107,7 +118,7 @@ function readVariable(name: string): string | undefined {
   }
 }
 
-function createHost(name: string): Host {
+function createHost(name: string, { args, env }: Surroundings): Host {
   const stderr = new Output(Deno.stderr, () => {}); // nowhere is left to say it
   const stdout = new Output(
     Deno.stdout,
@@ -137,8 +148,8 @@ function createHost(name: string): Host {
   }
   return {
     name,
-    args: Deno.args,
-    env: readVariable,
+    args,
+    env,
     print: (text) => stdout.write(text),
     get unheard() {
       return stdout.failed;

@@ -1,12 +1,13 @@
 /**
  * Where the tools under test come from: their sources, run by this Deno with exactly the
  * permissions of their tasks in deno.json; or by the one that TEST_DENO names; or, with
- * TEST_TOOLS=compiled, the binaries in dist/, which `deno task compile` makes.
+ * TEST_TOOLS=compiled, the binaries in dist/, which `deno task compile` makes; or, with
+ * TEST_TOOLS=single, dist/workqueue, which is all three.
  */
 import { permissionsOf } from "../../scripts/compile.ts";
 
 export type ToolName = "new_task" | "worker" | "broker";
-export type ToolsKind = "source" | "compiled";
+export type ToolsKind = "source" | "compiled" | "single";
 
 const root = new URL("../../", import.meta.url).pathname;
 
@@ -19,6 +20,7 @@ export const byThisDeno: boolean = toolsKind === "source" && !Deno.env.get("TEST
 /** The command line that runs a tool. */
 export function toolCommand(name: ToolName, args: readonly string[] = []): [string, ...string[]] {
   if (toolsKind === "compiled") return [`${root}dist/${name}`, ...args];
+  if (toolsKind === "single") return [`${root}dist/workqueue`, name, ...args];
   const flags = ["--quiet", "--config", `${root}deno.json`, ...permissionsOf(name)];
   return [
     Deno.env.get("TEST_DENO") || Deno.execPath(),
@@ -31,8 +33,8 @@ export function toolCommand(name: ToolName, args: readonly string[] = []): [stri
 
 function chooseKind(): ToolsKind {
   const wanted = Deno.env.get("TEST_TOOLS") || "source";
-  if (wanted !== "source" && wanted !== "compiled") {
-    throw new Error(`TEST_TOOLS must be source or compiled, and is ${wanted}`);
+  if (wanted !== "source" && wanted !== "compiled" && wanted !== "single") {
+    throw new Error(`TEST_TOOLS must be source, compiled or single, and is ${wanted}`);
   }
   return wanted;
 }
