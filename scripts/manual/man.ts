@@ -1,7 +1,7 @@
 /** Manual pages in man(7), from the tables of the flags. */
 import type { Flag } from "../../src/cli/flags.ts";
 import { GROUPS } from "../../src/cli/groups.ts";
-import { variablesOf } from "../../src/cli/help/environment.ts";
+import { COMMAND_VARIABLES, variablesOf } from "../../src/cli/help/environment.ts";
 import { blocksOf } from "../../src/cli/help/layout.ts";
 import type { HelpPage } from "../../src/cli/help/page.ts";
 import { flagsOf, groupsOf, meaningOf } from "../../src/cli/help/render.ts";
@@ -43,6 +43,10 @@ export function renderMan(page: HelpPage, { version, date, names }: Edition): st
     ]),
     ".SH ENVIRONMENT",
     ...variablesOf(page).flatMap(([variable, meaning]) => term(bold(variable), meaning)),
+    ...(page.words !== "command" ? [] : [
+      '.SH "ENVIRONMENT OF COMMANDS"',
+      ...COMMAND_VARIABLES.flatMap(([variable, meaning]) => term(bold(variable), meaning)),
+    ]),
     ...(page.sections ?? []).flatMap(([title, body]) => [
       `.SH ${quoted(title.toUpperCase())}`,
       ...blocksOf(body).flatMap((block, i) =>

@@ -1,7 +1,7 @@
 /** docs/options.md: every option of every tool, and every variable, from the tables of the flags. */
 import { GROUPS } from "../../src/cli/groups.ts";
 import type { Flag } from "../../src/cli/flags.ts";
-import { variablesOf } from "../../src/cli/help/environment.ts";
+import { COMMAND_VARIABLES, variablesOf } from "../../src/cli/help/environment.ts";
 import type { HelpPage } from "../../src/cli/help/page.ts";
 import { flagsOf, groupsOf, meaningOf } from "../../src/cli/help/render.ts";
 
@@ -23,10 +23,11 @@ export function renderOptionsPage(pages: readonly HelpPage[]): string {
     "",
     ...variableRows(pages),
     "",
-    ...prose(
-      "The commands of a `worker` get variables of their own, `TASK_ID` and more: " +
-        "[worker.md](worker.md).",
-    ),
+    "## Environment of a worker's commands",
+    "",
+    "| variable | what it tells |",
+    "| --- | --- |",
+    ...COMMAND_VARIABLES.map(([name, meaning]) => `| \`${name}\` | ${plain(meaning)} |`),
     "",
   ].join("\n");
 }

@@ -1,16 +1,16 @@
 /** What options are about: every option names its group, by which help and manual are ordered. */
 
-/** Titles, in the order of the pages. */
+/** Titles, in the order of the pages. `--help KEY` shows one, so that each begins with its key. */
 export const GROUPS = {
   connection: "Connection",
-  target: "The other broker",
-  queue: "Queues",
-  task: "Tasks",
-  input: "Many tasks",
-  schedule: "Times",
-  answer: "Answers",
+  target: "Target, the other broker",
+  queue: "Queue",
+  task: "Task",
+  input: "Input of many tasks",
+  schedule: "Schedule",
+  answer: "Answer",
   http: "HTTP",
-  command: "The work",
+  command: "Command, or other work",
   outcome: "Outcome",
   data: "Data",
   limits: "Limits",

@@ -28,8 +28,8 @@ export function helpOf(flags: Flags): HelpPage {
       ["Send a task:", "new_task -q thumbnails img-42.png"],
       ["Send a task for every line:", "ls | new_task -q thumbnails --lines"],
       [
-        "Send a task that runs in an hour, or wait for its answer:",
-        "new_task -q mails --delay 1h --file mail.txt; new_task -q sums --wait 1 2 3",
+        "Send a file as a task that is to run in an hour:",
+        "new_task -q mails --delay 1h --file mail.txt",
       ],
     ],
     flags,

@@ -46,21 +46,16 @@ export const HELP: HelpPage = {
       "Commands",
       `  The task's body is on stdin. {id}, {queue} and {attempt} in the arguments are replaced; {{id}}
   stands for {id} itself. A task whose id begins with "-" does not become an option: where {id}
-  begins an argument before "--", it goes to NAME.dead. The environment has TASK_ID, TASK_QUEUE,
-  TASK_EXCHANGE, TASK_ROUTING_KEY, TASK_ATTEMPT, TASK_MAX_ATTEMPTS, TASK_REDELIVERED,
-  TASK_CONTENT_TYPE, TASK_TYPE, TASK_PRIORITY, TASK_CORRELATION_ID, TASK_REPLY_TO, TASK_TIMESTAMP,
-  TASK_DEADLINE (seconds since 1970), TASK_META_FILE (everything about the task, as JSON),
-  TASK_SNOOZE_FILE and TASK_PROGRESS_FILE (see Answers). TASK_ID stays the same over retries; a task
-  that was sent without an id gets one with its first retry. AMQP_URL, WORK_QUEUE and TASK_* of the
+  begins an argument before "--", it goes to NAME.dead. AMQP_URL, WORK_QUEUE and TASK_* of the
   worker's own environment are left out: a command that sends the next task needs --pass-url, and
   names its queue. Exit status:
-    0              done
-    64 65 66 76 78 it will never work: to NAME.dead
-    79             again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
-    255            put it back and end the worker with 75
-    126 127        of --shell: cannot run here; put it back and end the worker, as when COMMAND
-                   cannot be executed
-    others         failed: another attempt after --backoff, at last to NAME.dead`,
+    0               done
+    64 65 66 76 78  it will never work: to NAME.dead
+    79              again after the time in TASK_SNOOZE_FILE, or --snooze; counts as no attempt
+    255             put it back and end the worker with 75
+    126 127         of --shell: cannot run here; put it back and end the worker, as when COMMAND
+                    cannot be executed
+    others          failed: another attempt after --backoff, at last to NAME.dead`,
     ],
     [
       "Modules",

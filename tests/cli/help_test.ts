@@ -69,6 +69,12 @@ for (const page of pages) {
   });
 }
 
+Deno.test("a subject is the word that its title begins with", () => {
+  for (const [group, title] of Object.entries(GROUPS)) {
+    assert(title.toLowerCase().startsWith(group), title);
+  }
+});
+
 Deno.test("an option means the same letter everywhere", () => {
   const names = new Map<string, string>();
   for (const { flags } of pages) {

@@ -3,7 +3,7 @@ import { manualFiles } from "../../scripts/manual.ts";
 import { manName } from "../../scripts/manual/man.ts";
 import { pages, trees } from "../../scripts/manual/tools.ts";
 import { SHELLS } from "../../src/cli/help/completions.ts";
-import { variablesOf } from "../../src/cli/help/environment.ts";
+import { COMMAND_VARIABLES, variablesOf } from "../../src/cli/help/environment.ts";
 import { installed, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -37,7 +37,10 @@ Deno.test({
         assertEquals(found, true, `${manName(page)}: ${head}`);
         assertStringIncludes(plain(shown), plain(help));
       }
-      for (const [name] of variablesOf(page)) assertMatch(shown, new RegExp(`^ +${name}\\b`, "m"));
+      const given = page.words === "command" ? COMMAND_VARIABLES : [];
+      for (const [name] of [...variablesOf(page), ...given]) {
+        assertMatch(shown, new RegExp(`^ +${name}\\b`, "m"));
+      }
       for (const [title, body] of page.sections ?? []) {
         assertStringIncludes(shown, `\n${title.toUpperCase()}\n`);
         assertStringIncludes(plain(shown), plain(body));
@@ -69,6 +72,13 @@ Deno.test("every variable that the sources ask for is in the table", async () =>
     }
   }
   assertEquals(unknown, []);
+});
+
+Deno.test("every variable that commands get is in the table", async () => {
+  const source = new URL("../../src/handlers/environment.ts", import.meta.url);
+  const given = (await Deno.readTextFile(source)).matchAll(/^ {4}(TASK_[A-Z_]+): /gm);
+  const listed = COMMAND_VARIABLES.map(([name]) => name).filter((name) => name !== "AMQP_URL");
+  assertEquals([...given].map(([, name]) => name), listed);
 });
 
 /** Words alone, however they are laid out. */

@@ -24,3 +24,28 @@ export function variablesOf({ name, flags }: HelpPage): Variable[] {
     .map(([variable, meaning]): Variable => [variable, meaning]);
   return [...ofFlags, ...others];
 }
+
+/** What a worker gives the commands that it runs. Empty where a task has no such property. */
+export const COMMAND_VARIABLES: readonly Variable[] = [
+  [
+    "TASK_ID",
+    "id of the task; the same over retries. One sent without gets one with its first retry",
+  ],
+  ["TASK_QUEUE", "queue that it came from"],
+  ["TASK_EXCHANGE", "exchange that it was sent to at first"],
+  ["TASK_ROUTING_KEY", "routing key that it was sent with at first"],
+  ["TASK_ATTEMPT", "number of this attempt, from 1"],
+  ["TASK_MAX_ATTEMPTS", "value of --max-attempts"],
+  ["TASK_REDELIVERED", "1: it was delivered before, and may have been done; else 0"],
+  ["TASK_CONTENT_TYPE", "content type"],
+  ["TASK_TYPE", "type"],
+  ["TASK_PRIORITY", "priority"],
+  ["TASK_CORRELATION_ID", "correlation id"],
+  ["TASK_REPLY_TO", "queue for the answer"],
+  ["TASK_TIMESTAMP", "when it was sent, in seconds since 1970"],
+  ["TASK_DEADLINE", "when --timeout ends the command, in seconds since 1970"],
+  ["TASK_META_FILE", "file with all about the task as JSON, headers too"],
+  ["TASK_SNOOZE_FILE", "file for the time after which to try again, with exit status 79"],
+  ["TASK_PROGRESS_FILE", "file whose last line tells who waits how far the work is"],
+  ["AMQP_URL", "with --pass-url: the broker, password included"],
+];

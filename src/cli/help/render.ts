@@ -4,7 +4,7 @@ import type { Flag } from "../flags.ts";
 import { BRIEF } from "../general_flags.ts";
 import { type Group, GROUPS } from "../groups.ts";
 import { didYouMean } from "../suggest.ts";
-import { variablesOf } from "./environment.ts";
+import { COMMAND_VARIABLES, variablesOf } from "./environment.ts";
 import { blocksOf, type Paper, paragraph, type Row, table } from "./layout.ts";
 import type { HelpPage } from "./page.ts";
 
@@ -88,6 +88,9 @@ function whole(page: HelpPage, paper: Paper): string {
     ...options(page, groupsOf(page), paper),
     ...heading("Environment", paper),
     ...table(variablesOf(page), paper),
+    ...(page.words !== "command"
+      ? []
+      : [...heading("Environment of commands", paper), ...table(COMMAND_VARIABLES, paper)]),
     ...sections,
   ]);
 }
