@@ -49,3 +49,66 @@ Deno.test("buffers that grew are given up when nothing is sent, and not while so
   await reading;
   assertEquals(received.reduce((sum, length) => sum + length), 2_000_000);
 });
+
+Deno.test("what was written up to a place is sent, and what is behind it waits", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const outbox = new Outbox(await listener.accept(), () => {});
+  /** Sends up to a place. @returns the values that come */
+  const sentTo = async (end: number): Promise<number[]> => {
+    outbox.flushTo(end);
+    const bytes = new Uint8Array(1024 * 1024);
+    const values = new Set<number>();
+    for (let left = end - sent; left > 0;) {
+      const count = (await client.read(bytes.subarray(0, left)))!;
+      for (const value of bytes.subarray(0, count)) values.add(value);
+      left -= count;
+    }
+    sent = end;
+    return [...values];
+  };
+  let sent = 0;
+  const write = (value: number): number => {
+    outbox.frames.append(new Uint8Array(1_000).fill(value));
+    return outbox.end;
+  };
+  const one = write(1);
+  const two = write(2);
+  write(3);
+  assertEquals(await sentTo(one), [1]);
+  assertEquals(await sentTo(two), [2]);
+  // Sent already.
+  outbox.flushTo(one);
+  // More than is there, once the rest is taken back.
+  const gone = write(4);
+  outbox.takeBack();
+  assertEquals(outbox.isEmpty, true);
+  const next = write(5);
+  assertGreater(gone, next - 1);
+  outbox.flushTo(gone);
+  assertEquals(await sentTo(next), [5]);
+  assertEquals(outbox.isEmpty, true);
+  outbox.close();
+});
+
+Deno.test("a large body goes with what is behind it, never before what it waits for", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const outbox = new Outbox(await listener.accept(), () => {});
+  outbox.frames.append(Uint8Array.of(1));
+  const answer = outbox.end;
+  outbox.content(1, new Uint8Array(20), new Uint8Array(300_000), 131_072);
+  // The answer is in one piece with the beginning of the content.
+  outbox.flushTo(answer);
+  assertEquals(outbox.isEmpty, false);
+  outbox.flush();
+  const bytes = new Uint8Array(400_000);
+  let received = 0;
+  const reading = (async () => {
+    while (received < 300_000) received += (await client.read(bytes.subarray(received)))!;
+  })();
+  await outbox.idle();
+  await reading;
+  assertEquals([bytes[0], outbox.isEmpty], [1, true]);
+  outbox.close();
+});

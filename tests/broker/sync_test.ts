@@ -235,6 +235,46 @@ for (const ms of [0, SLOW_MS]) {
   });
 }
 
+/** After one such sync a disk is known as slow. */
+const VERY_SLOW_MS = 20;
+
+Deno.test({
+  name: "while a sync is under way others are delivered to, and nobody is told of what it is for" +
+    (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
+  ignore: fakeDiskMissing !== undefined,
+  async fn() {
+    await using dir = await tempDir();
+    const env = await fakeDisk(dir.path, { syncMs: VERY_SLOW_MS });
+    await using broker = startProcess(["--data", dir.file("data")], { env });
+    const port = await portOf(broker);
+    await using first = await openPeer(port);
+    await using second = await openPeer(port);
+    await using bystander = await openPeer(port);
+    const own = await bystander.open();
+    await own.call("queue.declare", { queue: "own", exclusive: true });
+    await own.call("basic.consume", { queue: "own", noAck: true });
+    const one = await first.open();
+    const other = await second.open();
+    // The first sync is waited for; after it the disk is known.
+    await one.call("queue.declare", { queue: "known", durable: true });
+    await Deno.writeTextFile(dir.file("holds"), "");
+    await one.send("queue.declare", { queue: "tasks", durable: true });
+    for (let round = 0; round < 3; round++) {
+      await own.publish({ routingKey: "own" }, "bystander");
+      await own.expectContent();
+      // It is there, and not on disk.
+      if (round === 0) await other.send("queue.declare", { queue: "tasks", durable: true });
+    }
+    assertEquals([one.unread, other.unread], [0, 0]);
+    await Deno.remove(dir.file("holds"));
+    await one.expect("queue.declare-ok");
+    await other.expect("queue.declare-ok");
+    for (const peer of [first, second, bystander]) await peer.close();
+    broker.kill();
+    assertEquals((await broker.ended()).code, 0);
+  },
+});
+
 Deno.test("what promises something durable cannot be sent without waiting for the commit", () => {
   function neverRun(host: ChannelHost): void {
     // @ts-expect-error a promise

@@ -2,6 +2,7 @@
  * The disk of one process, loaded by LD_PRELOAD: slow, failing or recorded.
  *
  * DISK_SYNC_MS: each sync takes so many milliseconds longer.
+ * DISK_HOLDS: while there is a file of this name, fdatasync waits.
  * DISK_FAILS: where there is a file of this name it is removed, and fdatasync fails, once.
  * DISK_RECORD: file that gets every change and sync of files whose names end with "broker.db" or
  * "broker.db-wal", as records of five 32-bit words, with the bytes behind them:
@@ -96,6 +97,8 @@ static int sync_slowly(const char *name, int file) {
 int fsync(int file) { return sync_slowly("fsync", file); }
 
 int fdatasync(int file) {
+  const char *holds = getenv("DISK_HOLDS");
+  while (holds != NULL && access(holds, F_OK) == 0) usleep(1000);
   const char *path = getenv("DISK_FAILS");
   if (path == NULL || unlink(path) != 0) return sync_slowly("fdatasync", file);
   errno = EIO;

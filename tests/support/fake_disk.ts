@@ -18,7 +18,8 @@ export interface FakeDiskOptions {
 }
 
 /**
- * @param folder where the library goes; a file `fails` in it makes one fdatasync fail, and is removed
+ * @param folder where the library goes; a file `fails` in it makes one fdatasync fail, and is removed;
+ *   while there is a file `holds`, each waits
  * @returns the environment of a process with such a disk
  */
 export async function fakeDisk(
@@ -32,6 +33,7 @@ export async function fakeDisk(
   return {
     LD_PRELOAD: library,
     DISK_SYNC_MS: `${syncMs}`,
+    DISK_HOLDS: `${folder}/holds`,
     DISK_FAILS: `${folder}/fails`,
     ...(record === undefined ? {} : { DISK_RECORD: record }),
   };

@@ -298,10 +298,17 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     const { end } = this.outbox;
     return (isSafe) => {
       this.#unsynced--;
-      if (!isSafe) return this.unstored("the disk has failed");
-      this.outbox.flushTo(end);
+      if (isSafe) this.outbox.flushTo(end);
+      else this.#lose();
       this.flush();
     };
+  }
+
+  /** Answers that wait for the disk are never true. */
+  #lose(): void {
+    if (this.state !== "running") return;
+    this.unstored("the disk has failed");
+    this.needsCommit = false;
   }
 
   hasRoomForReply(bytes: number): boolean {

@@ -136,7 +136,11 @@ export class Outbox {
       left -= length;
       parts++;
     }
-    if (parts === this.#parts.length) this.#clearedBytes = Math.max(this.#clearedBytes, left);
+    // Less may be there than was: it was taken back.
+    if (parts === this.#parts.length) {
+      const bytes = Math.min(left, this.frames.length);
+      this.#clearedBytes = Math.max(this.#clearedBytes, bytes);
+    }
     this.#clearedParts = Math.max(this.#clearedParts, parts);
     this.#start();
   }
