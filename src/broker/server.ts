@@ -67,7 +67,7 @@ const LAST_LETTERS_MS = 500;
 /** Milliseconds until they get such time again, when it was not enough: many queues may go at once. */
 const LETTERS_PAUSE_MS = 50;
 
-/** Milliseconds between two looks at the machine's clock. */
+/** Milliseconds between two looks at the machine's clock, and for who wants to copy the data. */
 const CLOCK_MS = 1_000;
 
 /** Milliseconds that clients have to agree to our end. */
@@ -183,7 +183,7 @@ export class Broker implements QueueHost<Queue> {
     this.#sweeper.start();
     after(FIRST_LOOK_MS, () => this.#prepare());
     noticeClockSet();
-    this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS);
+    this.#clockTimer = setInterval(() => this.#lookAround(), CLOCK_MS);
     Deno.unrefTimer(this.#clockTimer);
   }
 
@@ -293,7 +293,8 @@ export class Broker implements QueueHost<Queue> {
     return this.#alarms.look();
   }
 
-  #lookAtClock(): void {
+  #lookAround(): void {
+    this.store.file.standstill.look();
     if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();

@@ -1,5 +1,17 @@
 /** The subcommands of `broker`. */
 import type { Commands } from "./help/page.ts";
 
-/** None so far; a row here is called, suggested, and in help, manual and completions. */
-export const BROKER_COMMANDS: Commands = {};
+export const BROKER_COMMANDS: Commands = {
+  backup: {
+    summary: "copy the data into one file, also while the broker runs",
+    load: () => import("./backup.ts"),
+  },
+  check: {
+    summary: "say what is in the data, what is damaged, and what can be read",
+    load: () => import("./check.ts"),
+  },
+  restore: {
+    summary: "make a folder of data from a backup",
+    load: () => import("./restore.ts"),
+  },
+};

@@ -34,6 +34,7 @@ export class Checkpoint {
   /** Pages in the log, about. */
   #written = 0;
   #isRunning = false;
+  #isPaused = false;
 
   /**
    * @param path of the data file; undefined: it is in memory
@@ -55,13 +56,24 @@ export class Checkpoint {
 
   /** Whether it is time. */
   get isDue(): boolean {
-    return this.#written > this.#pages && this.#log.isSlow && this.#log.failure === undefined;
+    if (this.#isPaused || this.#log.failure !== undefined) return false;
+    return this.#written > this.#pages && this.#log.isSlow;
   }
 
   /** Another size of the log. */
   set pages(pages: number) {
     this.#pages = pages;
     this.#fit();
+  }
+
+  /** The data file is left as it is, however long the log gets. */
+  set isPaused(isPaused: boolean) {
+    this.#isPaused = isPaused;
+    this.#fit();
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   /** A commit was written. */
@@ -72,7 +84,8 @@ export class Checkpoint {
 
   /** Leaves it to SQLite where the disk is quick. */
   #fit(): void {
-    const pages = this.#log.isSlow ? TOO_LATE * this.#pages : Math.min(this.#pages, MOST_LOG_PAGES);
+    const most = this.#log.isSlow ? TOO_LATE * this.#pages : Math.min(this.#pages, MOST_LOG_PAGES);
+    const pages = this.#isPaused ? 0 : most;
     if (pages === this.#automatic) return;
     this.#database.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
     this.#automatic = pages;

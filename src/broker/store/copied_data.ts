@@ -70,7 +70,7 @@ export function findDamage(database: DatabaseSync): string | undefined {
 }
 
 /** Rows of messages that were given up are not counted. */
-function findMiscount(database: DatabaseSync): string | undefined {
+export function findMiscount(database: DatabaseSync): string | undefined {
   const row = database.prepare(
     `WITH found AS (
        SELECT id >> ${POSITION_BITS} lane, count(*) depth,

@@ -12,6 +12,7 @@ import {
   sizeOf,
   StorageError,
 } from "./schema.ts";
+import { Standstill } from "./standstill.ts";
 import { EXIT } from "../../errors.ts";
 
 export const DATA_FILE = "broker.db";
@@ -37,6 +38,8 @@ export class DataFile {
   readonly database: DatabaseSync;
   readonly log: LogSync;
   readonly checkpoint: Checkpoint;
+  /** For those who copy it meanwhile. */
+  readonly standstill: Standstill;
   readonly #folder: string | undefined;
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
@@ -55,6 +58,10 @@ export class DataFile {
     this.#refuseOpen(path);
     const isLeft = this.isOnDisk && sizeOf(`${path}-wal`) > 0;
     this.database = openDatabase(path);
+    this.standstill = new Standstill(this.#folder, {
+      stop: () => this.#stop(),
+      moveOn: () => this.checkpoint.isPaused = false,
+    });
     try {
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
@@ -73,6 +80,13 @@ export class DataFile {
     }
     this.#inode = inodeOf(path);
     if (this.#inode !== undefined) openFiles.add(this.#inode);
+  }
+
+  /** From now on only its log changes, until something empties that. */
+  #stop(): boolean | undefined {
+    if (this.checkpoint.isRunning) return undefined;
+    this.mark();
+    return this.checkpoint.isPaused = this.emptyLog("TRUNCATE");
   }
 
   /** Of another file beside it. */
@@ -101,6 +115,10 @@ export class DataFile {
       numberOf(this.database, "PRAGMA page_size");
   }
 
+  get #logBytes(): number {
+    return sizeOf(`${this.pathOf(DATA_FILE)}-wal`);
+  }
+
   /** Bytes that it lacks to hold what is in the log. */
   get growth(): number {
     if (!this.isOnDisk) return 0;
@@ -115,6 +133,8 @@ export class DataFile {
    * @param free bytes of the disk
    */
   fitLog(free: number): void {
+    // The log grows while the file stands still.
+    if (this.standstill.isStanding && LOG_SHARE * this.#logBytes > free) this.standstill.end();
     let pages = LONG_LOG_PAGES;
     while (pages > LEAST_LOG_PAGES && LOG_SHARE * pages * PAGE_BYTES > free) pages >>= 1;
     if (pages === this.#logPages || !this.isOnDisk) return;
@@ -148,6 +168,7 @@ export class DataFile {
    * @returns whether that is all of it
    */
   emptyLog(mode: "RESTART" | "TRUNCATE"): boolean {
+    this.standstill.end();
     try {
       return numberOf(this.database, `PRAGMA wal_checkpoint(${mode})`) === 0;
     } catch {
@@ -161,6 +182,7 @@ export class DataFile {
   }
 
   close(): void {
+    this.standstill.end();
     try {
       this.#inUse.clear();
     } catch {

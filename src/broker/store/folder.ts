@@ -41,6 +41,32 @@ function syncParents(folder: string): void {
   }
 }
 
+/** Whether there is something of this name. */
+export function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The folder of a file. */
+export function folderOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : path.slice(0, slash + 1);
+}
+
+/** Brings the names in a folder to the disk. */
+export function syncFolder(folder: string): void {
+  try {
+    using directory = Deno.openSync(folder, { read: true });
+    directory.syncSync();
+  } catch {
+    // Windows cannot.
+  }
+}
+
 function reasonOf(error: unknown): string {
   if (error instanceof Deno.errors.NotCapable) return "system folders are closed to this program";
   if (error instanceof Deno.errors.AlreadyExists) return "there is a file of this name";

@@ -120,14 +120,14 @@ export class MessageReader {
       from = this.#unreadable.skip(lane.id, from);
       let bad: number | undefined;
       try {
-        bad = this.#findNext(lane.id, from + 1);
+        bad = this.findNext(lane.id, from + 1);
         if (bad === undefined || bad > last) break;
         messages.push(...this.#readTogether(lane, bad - 1, bad, 1, durable));
         from = bad;
       } catch (error) {
         if (from >= last) break;
         const first = bad ?? from + 1;
-        from = bad ?? this.#endOfUnreadable(lane.id, first, last);
+        from = bad ?? this.endOfUnreadable(lane.id, first, last);
         this.#unreadable.add(lane.id, first, from);
         this.#onDamage(error);
       }
@@ -136,14 +136,14 @@ export class MessageReader {
     return { messages, upTo: LAST_POSITION };
   }
 
-  /** The position of the first row from `first` on. */
-  #findNext(lane: number, first: number): number | undefined {
+  /** The position of the first row from `first` on. @throws when it cannot be read */
+  findNext(lane: number, first: number): number | undefined {
     const row = this.#next.get(lane, first, lane, LAST_POSITION);
     return row?.["position"] as number | undefined;
   }
 
   /** Where rows that lie together end, all of which cannot be found. */
-  #endOfUnreadable(lane: number, first: number, last: number): number {
+  endOfUnreadable(lane: number, first: number, last: number): number {
     let low = first;
     let high = last + 1;
     for (let step = 1; low + step < high; step *= 2) {
@@ -160,7 +160,7 @@ export class MessageReader {
 
   #canFind(lane: number, first: number): boolean {
     try {
-      this.#findNext(lane, first);
+      this.findNext(lane, first);
       return true;
     } catch {
       return false;

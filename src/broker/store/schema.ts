@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { EXIT, ToolError } from "../../errors.ts";
 
 /** "AMQP", which tells our files from other programs'. */
-const APPLICATION_ID = 0x414d5150;
+export const APPLICATION_ID = 0x414d5150;
 
 /**
  * Contents that several messages have; with the last of them they go. `message.shared` is the row's

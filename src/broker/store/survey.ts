@@ -1,0 +1,196 @@
+/** What is in data that stand still, what of it is damaged, and what can still be read. */
+
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { checksumOf } from "./checksum.ts";
+import { findMiscount, InUse } from "./copied_data.ts";
+import { MessageReader } from "./message_reader.ts";
+import { LAST_POSITION, RANGE } from "./message_row.ts";
+import { APPLICATION_ID, numberOf, SCHEMA_VERSION } from "./schema.ts";
+import { Unreadable } from "./unreadable.ts";
+
+/** Faults that SQLite is asked for. */
+const MOST_FAULTS = 20;
+
+export interface SurveyedQueue {
+  vhost: string;
+  name: string;
+  /** Messages that it says it has, and those that were read. */
+  counted: number;
+  read: number;
+  /** Rows that are there and cannot be read, and messages whose bytes are not their own. */
+  unreadable: number;
+  wrong: number;
+}
+
+export interface Survey {
+  queues: SurveyedQueue[];
+  /** What is wrong, in words; none when all is well. */
+  faults: string[];
+  /** It was copied while a broker was using the original, or after that had crashed. */
+  isCopy: boolean;
+}
+
+/**
+ * Reads all of it.
+ * @param path of the file; undefined: it is our own copy
+ * @param hasLog there was a log beside it
+ */
+export function survey(database: DatabaseSync, path?: string, hasLog = true): Survey {
+  const found: Survey = { queues: [], faults: [], isCopy: false };
+  const note = (sentence: string) => void found.faults.push(sentence);
+  /** @returns undefined: noted that it cannot be read */
+  function attempt<T>(what: string, run: () => T): T | undefined {
+    try {
+      return run();
+    } catch (error) {
+      note(`${what} cannot be read: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+  const kind = attempt("the file", () => kindOf(database));
+  if (kind === undefined) return found;
+  if (kind !== "") {
+    note(kind);
+    return found;
+  }
+  attempt("the file", () => {
+    for (const row of database.prepare(`PRAGMA integrity_check(${MOST_FAULTS})`).all()) {
+      const text = String(row["integrity_check"]);
+      if (text !== "ok") note(`SQLite says: ${text.replaceAll("\n", "; ")}`);
+    }
+  });
+  attempt("what the file says of its use", () => {
+    const use = new InUse(database, path);
+    found.isCopy = use.isCopy;
+    if (use.isCopy && !hasLog) {
+      note("the log that belongs to it is not beside it: what was confirmed last is missing");
+    }
+  });
+  const lanes = attempt("the list of lanes", () => database.prepare("SELECT * FROM lane").all());
+  const names = new Map<unknown, Record<string, unknown>>();
+  attempt("the list of queues", () => {
+    for (const row of database.prepare("SELECT id, vhost, name FROM queue").iterate()) {
+      names.set(row["id"], row);
+    }
+  });
+  const discarded = attempt(
+    "what was given up",
+    () => database.prepare("SELECT * FROM discarded").all() as unknown as Range[],
+  );
+  const queues = new Map<unknown, SurveyedQueue>();
+  for (const [id, row] of names) queues.set(id, queueOf(row));
+  for (const lane of lanes ?? []) {
+    const id = lane["queue"];
+    if (!queues.has(id)) {
+      note(`the name of queue ${id} is missing`);
+      queues.set(id, queueOf({ vhost: "", name: `(queue ${id})` }));
+    }
+    const queue = queues.get(id)!;
+    queue.counted += lane["depth"] as number;
+    const number = lane["id"] as number;
+    const gone = (discarded ?? []).filter((range) => range.lane === number);
+    new LaneSurvey(database, number, gone).add(queue);
+  }
+  found.queues = [...queues.values()];
+  const isWhole = found.faults.length === 0 &&
+    found.queues.every((queue) => queue.unreadable + queue.wrong === 0);
+  if (isWhole) {
+    attempt("the counts", () => found.faults.push(...[findMiscount(database) ?? []].flat()));
+  }
+  for (const queue of found.queues) {
+    const where = `queue ${JSON.stringify(queue.name)} of ${JSON.stringify(queue.vhost)}`;
+    const missing = queue.counted - queue.read - queue.wrong;
+    if (missing > 0) note(`${where}: ${missing} of ${queue.counted} messages cannot be read`);
+    if (queue.wrong > 0) {
+      note(`${where}: ${queue.wrong} messages have other bytes than were stored`);
+    }
+  }
+  return found;
+}
+
+/** @returns what it is if not what we know, in words */
+function kindOf(database: DatabaseSync): string {
+  const version = numberOf(database, "PRAGMA user_version");
+  if (numberOf(database, "PRAGMA application_id") !== APPLICATION_ID) {
+    return "it is no data file of this broker, or of a version that started it without a mark";
+  }
+  if (version > SCHEMA_VERSION) {
+    return `it has version ${version}, this program knows up to ${SCHEMA_VERSION}`;
+  }
+  if (version === SCHEMA_VERSION) return "";
+  return `it has version ${version}: start this broker on it once, which makes it ${SCHEMA_VERSION}`;
+}
+
+function queueOf({ vhost, name }: Record<string, unknown>): SurveyedQueue {
+  return { vhost: textOf(vhost), name: textOf(name), counted: 0, read: 0, unreadable: 0, wrong: 0 };
+}
+
+function textOf(bytes: unknown): string {
+  return bytes instanceof Uint8Array ? new TextDecoder().decode(bytes) : String(bytes);
+}
+
+interface Range {
+  lane: number;
+  first: number;
+  last: number;
+}
+
+/** Reads the messages of a lane, past those that cannot be read. */
+class LaneSurvey {
+  readonly #lane: number;
+  readonly #discarded: readonly Range[];
+  readonly #database: DatabaseSync;
+  readonly #reader: MessageReader;
+
+  constructor(database: DatabaseSync, lane: number, discarded: readonly Range[]) {
+    this.#database = database;
+    this.#lane = lane;
+    this.#discarded = discarded;
+    this.#reader = new MessageReader(database, new Unreadable(), () => {});
+  }
+
+  /** What cannot be read ends the rows without a word. */
+  #select(): StatementSync {
+    return this.#database.prepare(
+      `SELECT message.id & ${LAST_POSITION} position,
+         CASE WHEN message.shared IS NULL THEN message.checksum ELSE shared.checksum END checksum,
+         CASE WHEN message.shared IS NULL THEN message.content ELSE shared.content END content
+       FROM message LEFT JOIN shared ON shared.id = message.shared
+       WHERE message.${RANGE} ORDER BY message.id`,
+    );
+  }
+
+  add(queue: SurveyedQueue): void {
+    for (let from = 0; from < LAST_POSITION;) {
+      for (const row of this.#select().iterate(this.#lane, from + 1, this.#lane, LAST_POSITION)) {
+        const position = row["position"] as number;
+        this.#count(queue, position, row["checksum"], row["content"] as Uint8Array | null);
+        from = position;
+      }
+      from = this.#skip(queue, from);
+    }
+  }
+
+  #count(queue: SurveyedQueue, at: number, checksum: unknown, content: Uint8Array | null): void {
+    if (this.#isDiscarded(at)) return;
+    // Old rows have no checksum.
+    const isWrong = content === null || checksum !== null && checksumOf(content) !== checksum;
+    if (isWrong) queue.wrong++;
+    else queue.read++;
+  }
+
+  /** @returns the last position behind `from` that cannot be read, or the last of all */
+  #skip(queue: SurveyedQueue, from: number): number {
+    try {
+      const bad = this.#reader.findNext(this.#lane, from + 1);
+      if (bad !== undefined && !this.#isDiscarded(bad)) queue.unreadable++;
+      return bad ?? LAST_POSITION;
+    } catch {
+      return this.#reader.endOfUnreadable(this.#lane, from + 1, LAST_POSITION);
+    }
+  }
+
+  #isDiscarded(at: number): boolean {
+    return this.#discarded.some(({ first, last }) => first <= at && at <= last);
+  }
+}

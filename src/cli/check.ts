@@ -1,0 +1,61 @@
+/** `broker check`: what is in the data of a broker, what is damaged, and what can be read. */
+import { checkUp } from "../broker/store/checkup.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { escapeControls } from "../observe/log.ts";
+import { parseCommandLine } from "./command_line.ts";
+import { DATA_EXIT_HELP, DATA_FLAGS } from "./data_flags.ts";
+import type { HelpPage } from "./help/page.ts";
+import type { Host } from "./main.ts";
+import { tell } from "./tell.ts";
+
+export const help: HelpPage = {
+  name: "broker check",
+  summary: "say what is in the data, what is damaged, and what can be read",
+  usage: ["broker check [--data DIR|FILE]"],
+  about:
+    "Reads every message of a folder of data, or of a backup, and says by queue how many are " +
+    "counted and how many can be read, what is damaged, and whether it is a copy that was made " +
+    "while a broker ran. It changes nothing. While a broker uses the data it checks a copy, for " +
+    "which there must be free disk.",
+  examples: [
+    ["The data:", "broker check -d /var/lib/broker"],
+    ["A backup:", "broker check /backup/broker.db"],
+    ["A copy that was made while the broker ran:", "broker check /backup/folder"],
+  ],
+  flags: DATA_FLAGS,
+  sections: [DATA_EXIT_HELP],
+  words: "file",
+};
+
+/** Runs `broker check`. */
+export async function run(host: Host, args: readonly string[]): Promise<number> {
+  const { values, words } = await parseCommandLine(DATA_FLAGS, args, host.env);
+  if (await tell(host, values, () => help)) return EXIT.ok;
+  if (words.length > 1) {
+    throw new UsageError(`broker check takes one file or folder, and was given ${words.length}`);
+  }
+  const { path, isRunning, queues, faults, isCopy } = await checkUp(words[0] ?? values.data);
+  const rows = queues.toSorted((one, other) => one.vhost < other.vhost ? -1 : 1)
+    .map(({ vhost, name, counted, read }) => [vhost, name, String(counted), String(read)]);
+  for (const line of layOut([["VHOST", "QUEUE", "MESSAGES", "READABLE"], ...rows])) {
+    await host.print(`${line}\n`);
+  }
+  for (const fault of faults) await host.print(`damaged: ${escapeControls(fault)}\n`);
+  const use = isRunning
+    ? ", in use by a broker"
+    : isCopy
+    ? ", a copy of data that a broker was using or had crashed on"
+    : "";
+  await host.print(`${path}: ${faults.length === 0 ? "whole" : "damaged"}${use}\n`);
+  return faults.length === 0 ? EXIT.ok : EXIT.badData;
+}
+
+function layOut(rows: string[][]): string[] {
+  const shown = rows.map((row) => row.map(escapeControls));
+  const widths = shown[0]!.map((_, column) => Math.max(...shown.map((row) => row[column]!.length)));
+  return shown.map((row) =>
+    row.map((cell, column) =>
+      column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    ).join("  ")
+  );
+}

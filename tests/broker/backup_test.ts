@@ -1,0 +1,177 @@
+/** `broker backup`, `check` and `restore`: of a broker that runs, has ended, was killed, or copied. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { type Output, run } from "../support/process.ts";
+import { tempDir } from "../support/temp.ts";
+import { backups } from "./backups.ts";
+import { brokerCommand, portOf, startProcess } from "./harness.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+const PAGE = 4_096;
+
+async function act(...args: string[]): Promise<Output> {
+  const [command, ...rest] = brokerCommand(args);
+  return await run(command, { args: rest });
+}
+
+/** A durable queue, and so many messages of so many bytes, confirmed. */
+async function fill(channel: PeerChannel, queue: string, count: number, bytes = 100) {
+  await channel.call("queue.declare", { queue, durable: true });
+  await channel.call("confirm.select");
+  for (let i = 0; i < count; i++) {
+    await channel.publish({ routingKey: queue }, `${i} `.padEnd(bytes, queue[0]!), PERSISTENT);
+  }
+  for (let left = count, before = 0; left > 0;) {
+    const { deliveryTag } = await channel.expect("basic.ack");
+    left -= deliveryTag - before;
+    before = deliveryTag;
+  }
+}
+
+/** Every byte and time of the files of a folder. */
+function stateOf(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].filter(({ name }) => name !== "reserve").map(({ name }) => {
+    const { size, mtime } = Deno.statSync(`${folder}/${name}`);
+    return `${name} ${size} ${mtime?.getTime()}`;
+  }).sort();
+}
+
+Deno.test("backups under load are whole and hold what was confirmed before", async () => {
+  const { lost } = await backups({ backups: 2, messages: 2_000 });
+  assertEquals(lost, 0);
+});
+
+Deno.test("data are checked and backed up running, killed and ended, and restored", async () => {
+  await using dir = await tempDir();
+  const data = dir.file("data");
+  {
+    await using broker = startProcess(["--data", data]);
+    await using peer = await openPeer(await portOf(broker));
+    await fill(await peer.open(), "small", 200);
+    const running = await act("check", "--data", data);
+    assertEquals(running.code, 0, running.stderr);
+    assertMatch(running.stdout, /small +200 +200\n[^]*: whole, in use by a broker\n$/);
+    const second = await act("backup", "--data", data, dir.file("data/broker.db"));
+    assertEquals(second.code, 65);
+    assertMatch(second.stderr, /^broker: cannot write the backup .*: it is there, and is the data/);
+    broker.kill("SIGKILL");
+    await broker.ended();
+  }
+  const before = stateOf(data);
+  const killed = await act("check", data);
+  assertEquals(killed.code, 0, killed.stderr);
+  assertMatch(killed.stdout, /small +200 +200\n[^]*: whole\n$/);
+  const made = await act("backup", "--data", data, dir.file("one.backup"));
+  assertEquals(made.code, 0, made.stderr);
+  assertMatch(made.stdout, /one\.backup: 200 messages in 1 queue, \d+ bytes\n/);
+  assertEquals(stateOf(data), before, "nothing was written");
+
+  const full = await act("restore", "--data", data, dir.file("one.backup"));
+  assertEquals(full.code, 65);
+  assertMatch(full.stderr, /^broker: cannot restore into .*: there is .*broker\.db\n$/);
+  const back = await act("restore", "--data", dir.file("back"), dir.file("one.backup"));
+  assertEquals(back.code, 0, back.stderr);
+  await using broker = startProcess(["--data", dir.file("back")]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  const { messageCount } = await channel
+    .call("queue.declare", { queue: "small", durable: true, passive: true });
+  assertEquals(messageCount, 200);
+  assert(!broker.stderr.some((line) => line.includes("copy")), "it is no copy");
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+  const ended = await act("check", "--data", dir.file("back"));
+  assertEquals(ended.code, 0);
+  assertMatch(ended.stdout, /small +200 +200\n[^]*: whole\n$/);
+});
+
+Deno.test("check names what is damaged and counts what can be read; copies are found out", async () => {
+  await using dir = await tempDir();
+  const data = dir.file("data");
+  {
+    await using broker = startProcess(["--data", data]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await fill(channel, "good", 10);
+    await fill(await peer.open(2), "large", 10, 40_000);
+    await fill(await peer.open(3), "small", 2_000);
+    await peer.close();
+    // While it runs: a copy of the file alone, and one of the folder.
+    for (
+      const [name, files] of [["alone", ["broker.db"]], ["both", ["broker.db", "broker.db-wal"]]]
+    ) {
+      Deno.mkdirSync(dir.file(name as string));
+      for (const file of files!) Deno.copyFileSync(`${data}/${file}`, dir.file(`${name}/${file}`));
+    }
+    broker.kill();
+    assertEquals((await broker.ended()).code, 0);
+  }
+  const alone = await act("check", dir.file("alone"));
+  assertEquals(alone.code, 65);
+  assertMatch(alone.stdout, /the log that belongs to it is not beside it/);
+  const both = await act("check", dir.file("both"));
+  assertEquals(both.code, 0, both.stdout);
+  assertStringIncludes(both.stdout, "whole, a copy of data that a broker was using");
+
+  const path = dir.file("data/broker.db");
+  const bytes = await Deno.readFile(path);
+  const pagesOf = (letter: string) =>
+    Array.from({ length: bytes.length / PAGE }, (_, i) => i).filter((page) =>
+      bytes.subarray(page * PAGE, (page + 1) * PAGE)
+        .filter((byte) => byte === letter.charCodeAt(0)).length > PAGE / 2
+    );
+  const small = pagesOf("s");
+  for (const page of small.slice(5, 8)) bytes.fill(0xff, page * PAGE, (page + 1) * PAGE);
+  // In the middle of a body, another one's bytes.
+  bytes.fill(0x78, pagesOf("l")[20]! * PAGE + 1_000, pagesOf("l")[20]! * PAGE + 1_100);
+  await Deno.writeFile(path, bytes);
+  const { code, stdout, stderr } = await act("check", "--data", data);
+  assertEquals(code, 65, stderr);
+  assertMatch(stdout, /good +10 +10\n/);
+  assertMatch(stdout, /large +10 +9\n/);
+  const read = Number(stdout.match(/small +2000 +(\d+)\n/)?.[1]);
+  assert(read > 1_800 && read < 2_000, stdout);
+  assertMatch(stdout, /damaged: queue "large" of "\/": 1 messages have other bytes/);
+  assertMatch(
+    stdout,
+    new RegExp(`damaged: queue "small" of "/": ${2_000 - read} of 2000 messages`),
+  );
+  assertMatch(stdout, /broker\.db: damaged\n$/);
+  const refused = await act("backup", "--data", data, dir.file("none.backup"));
+  assertEquals(refused.code, 65, refused.stdout);
+  assert(![...Deno.readDirSync(dir.path)].some(({ name }) => name.startsWith("none")));
+
+  await Deno.writeTextFile(dir.file("text"), "no data".repeat(1_000));
+  assertEquals((await act("check", dir.file("text"))).code, 65);
+  const absent = await act("check", dir.file("absent"));
+  assertEquals(absent.code, 66);
+  assertMatch(absent.stderr, /^broker: cannot read the data of a broker in ".*": there is none\n$/);
+});
+
+Deno.test("a backup that is killed leaves no file of its name, and the broker goes on", async () => {
+  await using dir = await tempDir();
+  const data = dir.file("data");
+  await using broker = startProcess(["--data", data]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await fill(channel, "small", 100);
+  // The broker is asked, and nobody takes its answer.
+  Deno.writeTextFileSync(`${data}/standstill-wanted`, "15\n");
+  const started = Date.now();
+  while (![...Deno.readDirSync(data)].some(({ name }) => name === "standstill")) {
+    assert(Date.now() < started + 30_000);
+    await channel.call("queue.declare", { queue: "small", durable: true });
+  }
+  await fill(await peer.open(2), "small", 100);
+  const busy = await act("backup", "--data", data, dir.file("one.backup"));
+  assertEquals(busy.code, 75);
+  assertMatch(busy.stderr, /another process is copying or checking it/);
+  Deno.removeSync(`${data}/standstill`);
+  const made = await act("backup", "--data", data, dir.file("one.backup"));
+  assertEquals(made.code, 0, made.stderr);
+  assertMatch(made.stdout, /: 200 messages in 1 queue/);
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+});
