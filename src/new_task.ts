@@ -1,5 +1,6 @@
 /** `new_task`: puts a task on a durable queue and says so only when the broker confirmed it. */
 import { Connector } from "./amqp/connection.ts";
+import type { MessageTracing } from "./amqp/message_tracing.ts";
 import { deadline } from "./time/deadline.ts";
 import { ensureQueue, ensureWorkQueue, inspectQueue, type QueuePolicy } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
@@ -18,6 +19,7 @@ import type { HelpPage } from "./cli/help/page.ts";
 import { HTTP_FLAGS, readHttpInput } from "./cli/http_flags.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
 import { tell } from "./cli/tell.ts";
+import { inTrace, openTracing } from "./cli/tracing.ts";
 import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { namedQueues, oneQueue } from "./cli/queue_names.ts";
@@ -88,14 +90,15 @@ export async function run(host: Host): Promise<number> {
   const names = http === undefined ? [oneQueue(values.queue)] as const : values.queue.names;
   const queue = readQueuePolicy({ ...values, queue: names[0] });
   const endpoints = readEndpoints(values, host);
-  const options = readTaskOptions(values, words, separated);
-  const hasInput = options.path !== undefined || options.bulk !== undefined;
+  const own = readTaskOptions(values, words, separated);
+  const hasInput = own.path !== undefined || own.bulk !== undefined;
   const schedules = readScheduleInput(values, given, words, hasInput);
+  const options = schedules === undefined ? inTrace(own, host) : own;
   const wait = readWaitOptions(values, given, {
     isScheduled: schedules !== undefined,
     isBulk: options.bulk !== undefined,
   });
-  const connector = connectorTo(endpoints, values.timeout, host);
+  const connector = connectorTo(endpoints, values.timeout, host, await openTracing());
   const defaults = { ...options, queue };
   const manner = { timeoutMs: values.timeout, quiet: values.quiet };
   if (http !== undefined) {
@@ -143,7 +146,12 @@ export async function run(host: Host): Promise<number> {
 }
 
 /** One silent host must leave time for the others. */
-function connectorTo(endpoints: readonly Endpoint[], timeoutMs: number, host: Host): Connector {
+function connectorTo(
+  endpoints: readonly Endpoint[],
+  timeoutMs: number,
+  host: Host,
+  tracing: MessageTracing | undefined,
+): Connector {
   const most = Math.ceil(timeoutMs / endpoints.length);
   return new Connector({
     endpoints: endpoints.map((endpoint) => ({
@@ -152,6 +160,7 @@ function connectorTo(endpoints: readonly Endpoint[], timeoutMs: number, host: Ho
     })),
     identity: { name: `new_task ${Deno.pid}`, version: VERSION },
     log: host.log,
+    tracing,
   });
 }
 

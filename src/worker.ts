@@ -9,6 +9,7 @@ import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { runCommand } from "./cli/commands.ts";
 import { tell } from "./cli/tell.ts";
 import { WORKER_COMMANDS } from "./cli/worker_commands.ts";
+import { openTracing } from "./cli/tracing.ts";
 import { hostname, runToTheEnd } from "./cli/worker_run.ts";
 import {
   readRetryPolicy,
@@ -73,6 +74,7 @@ export async function run(host: Host): Promise<number> {
     queues,
     handler: work.handler,
     log: host.log,
+    tracing: await openTracing(),
     // The tutorial's worker says all there is to say on stdout.
     summarize: !tutorial || values["log-format"] === "json" || values["log-level"] === "debug",
     ...optional("timeoutMs", timeoutMs),

@@ -3,7 +3,9 @@ import { ConnectionError, ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Logger } from "../observe/log.ts";
 import { sleep } from "../time/sleep.ts";
-import { type ClientIdentity, Transport } from "./transport.ts";
+import type { ClientIdentity } from "./client_identity.ts";
+import type { MessageTracing } from "./message_tracing.ts";
+import { Transport } from "./transport.ts";
 import { type Endpoint, redact } from "./url.ts";
 
 const FIRST_DELAY_MS = 500;
@@ -25,6 +27,8 @@ export interface ConnectorOptions {
   readonly endpoints: readonly Endpoint[];
   readonly identity: ClientIdentity;
   readonly log: Logger;
+  /** What is published is traced. */
+  readonly tracing?: MessageTracing | undefined;
   /** From 0 to 1; default Math.random. */
   readonly random?: () => number;
 }
@@ -48,13 +52,15 @@ export class Connector {
    * @throws {InputError} a certificate file cannot be read
    */
   async connect(): Promise<Transport> {
-    const { endpoints, identity } = this.#options;
+    const { endpoints, identity, tracing } = this.#options;
     let failure: ConnectionError | undefined;
     const said: string[] = [];
     for (let i = 0; i < endpoints.length; i++) {
       const endpoint = endpoints[this.#next++ % endpoints.length]!;
       try {
-        return await Transport.open(endpoint, identity);
+        const transport = await Transport.open(endpoint, identity);
+        transport.tracing = tracing;
+        return transport;
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error;
         said.push(error.message);

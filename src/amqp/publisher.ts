@@ -136,7 +136,14 @@ export class Publisher {
    * @throws {ConnectionError | ChannelError} ended before the confirm: it may be on the queue, if
    *   the sentence says so
    */
-  async publish(task: Publication): Promise<void> {
+  publish(task: Publication): Promise<void> {
+    const { endpoint, tracing } = this.#transport;
+    return tracing === undefined
+      ? this.#publish(task)
+      : tracing.publish(task, endpoint, (traced) => this.#publish(traced));
+  }
+
+  async #publish(task: Publication): Promise<void> {
     while (this.#transport.blocked !== undefined || this.#transport.congested) {
       if (this.#ended !== undefined) throw this.#ended;
       await (this.#transport.blocked === undefined

@@ -13,6 +13,7 @@ import { ChannelMethod, ClassId, ConnectionMethod } from "@cloudamqp/amqp-client
 import { ChannelError, ConnectionError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
 import { type ChannelWatcher, ChannelWatchers } from "./channel_watchers.ts";
+import type { ClientIdentity } from "./client_identity.ts";
 import { dial, type Socket } from "./dial.ts";
 import { dispatch, type FrameReceiver, outOfTurn } from "./client/dispatch.ts";
 import {
@@ -33,6 +34,7 @@ import {
   writeTuneOkAndOpen,
 } from "./handshake.ts";
 import { type Heartbeat, keepAlive } from "./heartbeat.ts";
+import type { MessageTracing } from "./message_tracing.ts";
 import { Outbox } from "./outbox.ts";
 import { PROTOCOL_HEADER } from "./protocol.ts";
 import { type Attempt, reach } from "./reach.ts";
@@ -45,17 +47,10 @@ const FRAME_MAX_BYTES = 131072;
 const CLOSE_TIMEOUT_MS = 1000;
 const SENT = Promise.resolve();
 
-/** Who this connection is, for the broker's tools. */
-export interface ClientIdentity {
-  /** Connection name: "worker on host1 pid 42". */
-  readonly name: string;
-  readonly version: string;
-  /** What this client may send a second on one connection; absent: as much as it can. */
-  readonly bytesPerSecond?: number;
-}
-
 export class Transport extends AMQPBaseClient {
   readonly endpoint: Endpoint;
+  /** Whoever publishes on it tells that. */
+  tracing: MessageTracing | undefined;
   /** Resolves with the cause when the connection has ended; never rejects. */
   readonly ended: Promise<ConnectionError>;
   /** Known after the handshake. */

@@ -20,6 +20,7 @@ import { readLogStyle } from "./log_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { tell } from "./tell.ts";
+import { openTracing } from "./tracing.ts";
 import { hostname, runToTheEnd } from "./worker_run.ts";
 
 /** Tasks of a queue that are on their way at the same time. */
@@ -129,11 +130,13 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   };
   const bytesPerSecond = values["bytes-rate"];
   const identity = { name: `worker forward ${Deno.pid}`, version: VERSION };
+  const tracing = await openTracing();
   const handler = new ForwardHandler({
     connector: new Connector({
       endpoints: there,
       identity: { ...identity, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) },
       log: host.log,
+      tracing,
     }),
     destination,
     delayQueueType: values["delay-queue-type"],
@@ -160,6 +163,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     handler: handler.handle,
     window: windowOf(values),
     log: host.log,
+    tracing,
     summarize: values["log-level"] === "debug",
     retries: {
       ...DEFAULT_POLICY,

@@ -2,6 +2,7 @@
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Field, Task, TaskProperties } from "../task/task.ts";
+import { readTraceContext, type TraceContext } from "../task/trace_context.ts";
 
 /** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
 const META_SCHEMA = 1;
@@ -25,9 +26,17 @@ export function withoutOwnVariables(env: Record<string, string>): Record<string,
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOwn(name)));
 }
 
-/** A command that sends tasks must not feed its own worker because it inherited the queue. */
+const OWN: ReadonlySet<string> = new Set([
+  "AMQP_URL",
+  // A command that sends tasks must not feed its own worker because it inherited the queue.
+  "WORK_QUEUE",
+  // What the worker itself was started by has nothing to do with the task.
+  "TRACEPARENT",
+  "TRACESTATE",
+]);
+
 function isOwn(name: string): boolean {
-  return name === "AMQP_URL" || name === "WORK_QUEUE" || name.startsWith("TASK_");
+  return OWN.has(name) || name.startsWith("TASK_");
 }
 
 /**
@@ -62,7 +71,15 @@ export function taskEnvironment(
     TASK_META_FILE: files.meta,
     TASK_SNOOZE_FILE: files.snooze,
     TASK_PROGRESS_FILE: files.progress,
+    ...traceEnvironment(context.trace ?? readTraceContext(properties.headers)),
   };
+}
+
+/** As OpenTelemetry names them; absent where the task is part of no trace. */
+function traceEnvironment(trace: TraceContext | undefined): Record<string, string> {
+  if (trace === undefined) return {};
+  const { traceparent, tracestate } = trace;
+  return { TRACEPARENT: traceparent, ...(tracestate && { TRACESTATE: tracestate }) };
 }
 
 /** The content of `TASK_META_FILE`. Header names are data here, never names of variables. */

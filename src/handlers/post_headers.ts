@@ -2,14 +2,12 @@
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
+import { isHttpTraced, readTraceContext } from "../task/trace_context.ts";
 import { plain } from "./environment.ts";
 
 /** Longest JSON of a task's headers; web servers take 8 or 16 KiB of headers in all. */
 const MAX_TASK_HEADERS_BYTES = 4_096;
 
-/** https://www.w3.org/TR/trace-context/#traceparent-header */
-const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/;
-const MAX_TRACESTATE_LENGTH = 512;
 /** What the value of any header may be. */
 const PRINTABLE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 
@@ -42,7 +40,7 @@ export function taskHeaders(task: Task, context: TaskContext): Record<string, st
   return {
     ...Object.fromEntries(encoded),
     ...headersAsJson(headers),
-    ...traceContext(headers),
+    ...(isHttpTraced() ? {} : context.trace ?? readTraceContext(headers)),
     "content-type": printable(properties.contentType) ?? "application/octet-stream",
     ...optional("content-encoding", printable(properties.contentEncoding)),
   };
@@ -63,14 +61,6 @@ function headersAsJson(headers: NonNullable<Task["properties"]["headers"]>) {
   return json.length <= MAX_TASK_HEADERS_BYTES
     ? { "task-headers": json }
     : { "task-headers-left-out": String(json.length) };
-}
-
-function traceContext({ traceparent, tracestate }: Record<string, unknown>) {
-  if (typeof traceparent !== "string" || !TRACEPARENT.test(traceparent)) return {};
-  const state = typeof tracestate === "string" && tracestate.length <= MAX_TRACESTATE_LENGTH
-    ? printable(tracestate)
-    : undefined;
-  return { traceparent, ...optional("tracestate", state) };
 }
 
 function printable(value: string | undefined): string | undefined {

@@ -1,4 +1,5 @@
 import type { Task } from "./task.ts";
+import type { TraceContext } from "./trace_context.ts";
 
 /** How a handler ended. Never an exception: whoever calls a handler turns those into `failed`. */
 export type Outcome =
@@ -56,6 +57,8 @@ export interface TaskContext {
   readonly attempt: number;
   /** The attempt that is the last one. */
   readonly maxAttempts?: number | undefined;
+  /** What the run is part of; absent where it is not traced: then what the task's headers say. */
+  readonly trace?: TraceContext | undefined;
   /** When the task's time is over, in milliseconds since 1970; absent without a limit. */
   readonly deadline?: number | undefined;
   /** Tells who waits how far the work is; absent where nobody asked. May be called at any rate. */

@@ -7,6 +7,7 @@ import {
   type TaskContext,
 } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
+import type { TraceContext } from "../task/trace_context.ts";
 import type { Place } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
 
@@ -14,6 +15,8 @@ import type { Runs, Stoppable } from "./runs.ts";
 export interface RunOptions {
   /** Aborts when the run has become pointless; stops it as the worker's end does. */
   readonly lost?: AbortSignal | undefined;
+  /** What it is part of. */
+  readonly trace?: TraceContext | undefined;
   /** Told how far it is. */
   readonly report?: ((progress: Progress) => void) | undefined;
 }
@@ -51,6 +54,7 @@ class Run implements TaskContext, Stoppable {
   readonly deadline: number | undefined;
   readonly endsAt: number;
   readonly report: RunOptions["report"];
+  readonly trace: TraceContext | undefined;
   readonly #task: Task;
   readonly #rules: RunRules;
   readonly #lost: AbortSignal | undefined;
@@ -69,6 +73,7 @@ class Run implements TaskContext, Stoppable {
     this.#rules = rules;
     this.#lost = options.lost;
     this.report = options.report;
+    this.trace = options.trace;
     this.attempt = attempt;
     this.maxAttempts = maxAttempts;
     this.deadline = limitMs === undefined ? undefined : Date.now() + limitMs;

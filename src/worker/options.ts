@@ -1,6 +1,7 @@
 /** What a worker is told. */
+import type { MessageTracing } from "../amqp/message_tracing.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
-import type { ClientIdentity } from "../amqp/transport.ts";
+import type { ClientIdentity } from "../amqp/client_identity.ts";
 import type { Endpoint } from "../amqp/url.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Handler } from "../task/handler.ts";
@@ -24,6 +25,8 @@ export interface WorkerOptions extends WorkerLimits {
   readonly queues: readonly WorkerQueue[];
   readonly handler: Handler;
   readonly log: Logger;
+  /** Runs, and what is published because of them, are traced. */
+  readonly tracing?: MessageTracing | undefined;
   /** The queues are served in strict order, with so many tasks at the same time. */
   readonly strictPlaces?: number;
   /** Default {@linkcode DEFAULT_POLICY}. */

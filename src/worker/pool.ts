@@ -3,6 +3,7 @@
  * them in bounds: it starts anew with every connection, while a task whose connection was lost
  * still runs, and it does not count what was acknowledged early.
  */
+import type { Attempt, MessageTracing } from "../amqp/message_tracing.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
@@ -60,6 +61,8 @@ export interface PoolOptions {
   readonly dedupe?: Dedupe;
   /** Tells who waits how far a task is. */
   readonly answers?: Answers | undefined;
+  /** Runs are traced. */
+  readonly tracing?: MessageTracing | undefined;
   /** One log line for each task. */
   readonly summarize?: boolean;
   /** So many run at the same time that nothing is said of tasks that come or go back. */
@@ -285,14 +288,30 @@ export class Pool {
     }
     const early = this.#options.ackEarly === true;
     if (early && !settler.acknowledgeEarly(delivery)) return;
-    const decision = await this.#execute(delivery, start);
-    const settling = settler.settle(delivery, decision, this.#abort.signal, early);
-    if (settling !== undefined) await settling;
+    const traced = this.#options.tracing?.attempt(task, start.attempt);
+    if (traced === undefined) await this.#runAndSettle(delivery, start, early);
+    else await traced.within(() => this.#runAndSettle(delivery, start, early, traced));
+    traced?.end();
     if (isCounted) await starts.forget(task);
   }
 
+  async #runAndSettle(
+    delivery: Delivery,
+    start: Start,
+    early: boolean,
+    traced?: Attempt,
+  ): Promise<void> {
+    const decision = await this.#execute(delivery, start, traced);
+    const settling = this.#options.settler.settle(delivery, decision, this.#abort.signal, early);
+    if (settling !== undefined) await settling;
+  }
+
   /** @returns what is to become of the task */
-  async #execute(delivery: Delivery, start: Start): Promise<Decision> {
+  async #execute(
+    delivery: Delivery,
+    start: Start,
+    traced: Attempt | undefined,
+  ): Promise<Decision> {
     const { answers, dedupe, handler, policy, starts } = this.#options;
     const { task } = delivery;
     const { history, attempt, earlier, isCounted } = start;
@@ -306,7 +325,11 @@ export class Pool {
     const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
     const progress = answers?.progress(task, attempt);
     const report = progress?.report;
-    const outcome = await execute(handler, task, attempt, this.#rules, { lost, report });
+    const outcome = await execute(handler, task, attempt, this.#rules, {
+      lost,
+      report,
+      trace: traced?.context,
+    });
     progress?.end();
     const ms = performance.now() - startedAt;
     if (isCounted) delivery.lost.removeEventListener("abort", onLost);
@@ -314,6 +337,7 @@ export class Pool {
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, history, policy, Math.random(), earlier);
     this.#count(decision);
+    traced?.ran(outcome, fateOf(decision));
     this.#ended({ task, attempt, outcome, decision, ms, waitedMs: undefined });
     if (outcome.kind === "unable") {
       await this.#options.onUnable?.(outcome.exitCode, outcome.reason);

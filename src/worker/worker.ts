@@ -92,6 +92,7 @@ export class Worker {
     const { log, window } = options;
     return new Pool({
       answers: this.#answers,
+      tracing: options.tracing,
       starts: new Starts(this.#copier, log),
       handler: options.handler,
       concurrency: options.strictPlaces ??
@@ -389,7 +390,7 @@ export class Worker {
   }
 
   #connector(): Connector {
-    const { endpoints, identity, log } = this.#options;
-    return new Connector({ endpoints, identity, log });
+    const { endpoints, identity, log, tracing } = this.#options;
+    return new Connector({ endpoints, identity, log, tracing });
   }
 }

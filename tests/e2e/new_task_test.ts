@@ -167,14 +167,14 @@ Deno.test("--help and --version need neither a broker nor a sound command line",
   }
 });
 
-Deno.test("new_task may use the network, files and two variables, and never prompts", () => {
+Deno.test("new_task may use the network, files and four variables, and never prompts", () => {
   assertEquals(permissionsOf("new_task"), [
     "--no-prompt",
     "--v8-flags=--max-semi-space-size=1",
     "--allow-net",
     "--allow-read",
     "--allow-write",
-    "--allow-env=AMQP_URL,WORK_QUEUE",
+    "--allow-env=AMQP_URL,WORK_QUEUE,TRACEPARENT,TRACESTATE",
   ]);
 });
 

@@ -7,6 +7,13 @@ export type Variable = readonly [name: string, meaning: string];
 /** Of no option: the tools that look at them, and why. */
 const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp])[] = [
   ["NO_COLOR", "when it is there and not empty: no bold text in the help"],
+  [
+    "OTEL_DENO",
+    "true: send traces to OTEL_EXPORTER_OTLP_ENDPOINT, see docs/watching.md",
+    /^(?:new_task|worker|worker forward)$/,
+  ],
+  ["TRACEPARENT", "trace that the tasks are part of, as W3C writes it down", /^new_task$/],
+  ["TRACESTATE", "what goes with it", /^new_task$/],
   ["PATH", "where commands are looked for; /usr/bin:/bin when it is empty", /^worker$/],
   ["TMPDIR", "folder for the files of running commands; /tmp when it is empty", /^worker$/],
   ["TEMP", "the same on Windows", /^worker$/],
@@ -47,5 +54,7 @@ export const COMMAND_VARIABLES: readonly Variable[] = [
   ["TASK_META_FILE", "file with all about the task as JSON, headers too"],
   ["TASK_SNOOZE_FILE", "file for the time after which to try again, with exit status 79"],
   ["TASK_PROGRESS_FILE", "file whose last line tells who waits how far the work is"],
+  ["TRACEPARENT", "where the task is part of a trace: this attempt, or else the task, in it"],
+  ["TRACESTATE", "what goes with it, where something does"],
   ["AMQP_URL", "with --pass-url: the broker, password included"],
 ];
