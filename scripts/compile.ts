@@ -130,6 +130,9 @@ async function findCompiler(offline: boolean): Promise<Compiler> {
   return { deno: Deno.env.get("COMPILE_DENO") || Deno.execPath(), ...(denort ? { denort } : {}) };
 }
 
+/** With it `deno run` reads a module when it is imported; `deno compile` would leave that module out. */
+const LAZY = "--unstable-lazy-dynamic-imports";
+
 /** The permission flags of a binary: those of its task. */
 export function permissionsOf(name: Name): string[] {
   const task = (config.tasks as Record<string, string>)[name] ?? "";
@@ -174,7 +177,7 @@ async function compile(
 ): Promise<void> {
   const result = await run(deno, [
     "compile",
-    ...permissionsOf(name),
+    ...permissionsOf(name).filter((flag) => flag !== LAZY),
     // `deno check` has done it; checking the bundle would fetch types for node.
     "--no-check",
     // Otherwise the program leaves a cache file with a name anyone can guess in the temp folder.

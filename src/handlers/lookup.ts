@@ -1,5 +1,6 @@
 /** Finds the file that a command name stands for, so that a missing one is known before any task. */
 import { EXIT, InputError, ToolError } from "../errors.ts";
+import { Absences } from "./absences.ts";
 import { AbsentError, Executables, FormatError } from "./executable.ts";
 
 /** Where to look. */
@@ -14,6 +15,7 @@ export interface LookupOptions {
 export class Lookup {
   readonly #options: LookupOptions;
   readonly #executables = new Executables();
+  readonly #absences = new Absences();
 
   constructor(options: LookupOptions) {
     this.#options = options;
@@ -55,13 +57,17 @@ export class Lookup {
     }
     let first: ToolError | undefined;
     for (const directory of this.#options.path.split(":")) {
-      const file = join(join(cwd, directory), name);
+      const folder = join(cwd, directory);
+      if (this.#absences.has(folder, name)) continue;
+      const before = this.#absences.identityOf(folder);
+      const file = join(folder, name);
       const fault = this.#faultOf(file, cwd, depth);
       if (fault === undefined) return file;
       // It is the one that is meant; another of its name would be a surprise.
       if (fault instanceof FormatError) throw fault;
       // What cannot be executed hides no later one, and explains most when there is no later one.
-      if (!(fault instanceof AbsentError)) first ??= fault;
+      if (fault instanceof AbsentError) this.#absences.add(folder, name, before);
+      else first ??= fault;
     }
     throw first ?? new ToolError(
       `the command "${name}" must be an executable file in PATH, and is in none of ` +

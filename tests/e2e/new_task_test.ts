@@ -170,7 +170,8 @@ Deno.test("--help and --version need neither a broker nor a sound command line",
 Deno.test("new_task may use the network, files and four variables, and never prompts", () => {
   assertEquals(permissionsOf("new_task"), [
     "--no-prompt",
-    "--v8-flags=--max-semi-space-size=1",
+    "--unstable-lazy-dynamic-imports",
+    "--v8-flags=--min-semi-space-size=1,--max-semi-space-size=1",
     "--allow-net",
     "--allow-read",
     "--allow-write",

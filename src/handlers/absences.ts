@@ -1,0 +1,62 @@
+/**
+ * Directories of PATH that do not have a name. Looking for what is not there costs an exception each
+ * time, for each directory before the right one; a directory tells by its time stamps that no name
+ * has come to it.
+ */
+
+/** A directory that was changed so lately, in milliseconds, may change again within its time stamps. */
+const RACY_MS = 1_000;
+
+/** Names remembered; a command looks for two or three, in a handful of directories. */
+const MAX_KNOWN = 256;
+
+export class Absences {
+  /** By path: the directory's identity when the name was not in it. */
+  readonly #known = new Map<string, string>();
+  readonly #now: () => number;
+
+  /** @param now milliseconds since 1970 */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /** Whether it is still known that the name is not in the directory. */
+  has(directory: string, name: string): boolean {
+    const known = this.#known.get(`${directory}/${name}`);
+    return known !== undefined && known === this.identityOf(directory);
+  }
+
+  /**
+   * Remembers that a name was not found.
+   *
+   * @param identity the directory's, taken before it was looked for
+   */
+  add(directory: string, name: string, identity: string | undefined): void {
+    const path = `${directory}/${name}`;
+    this.#known.delete(path);
+    if (identity === undefined || isThere(path)) return;
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(path, identity);
+  }
+
+  /** What changes when a name comes to a directory; undefined while that could go unnoticed. */
+  identityOf(directory: string): string | undefined {
+    try {
+      const { dev, ino, mtime, ctime } = Deno.statSync(directory);
+      if (this.#now() - Math.max(+mtime!, +ctime!) <= RACY_MS) return undefined;
+      return `${dev} ${ino} ${+mtime!} ${+ctime!}`;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** What a link leads to may come without a change to the link's directory. */
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,32 @@
+import { assertEquals } from "@std/assert";
+import { Absences } from "../../src/handlers/absences.ts";
+import { tempDir } from "../support/temp.ts";
+
+/** A minute from now no directory of this test has changed lately. */
+const LATER = () => Date.now() + 60_000;
+
+Deno.test("a name that was missing is known to be, until one comes to its directory", async () => {
+  await using dir = await tempDir();
+  const absences = new Absences(LATER);
+  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  assertEquals(absences.has(dir.path, "tool"), true);
+  assertEquals(absences.has(dir.path, "other"), false);
+  await Deno.writeTextFile(dir.file("tool"), "");
+  assertEquals(absences.has(dir.path, "tool"), false);
+});
+
+Deno.test("nothing is remembered of a directory that may change unnoticed", async () => {
+  await using dir = await tempDir();
+  const absences = new Absences();
+  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  assertEquals(absences.has(dir.path, "tool"), false, "it has just been made");
+  assertEquals(new Absences(LATER).identityOf(dir.file("missing")), undefined);
+});
+
+Deno.test("what a link leads to may come at any time", async () => {
+  await using dir = await tempDir();
+  const absences = new Absences(LATER);
+  await Deno.symlink(dir.file("elsewhere"), dir.file("tool"));
+  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  assertEquals(absences.has(dir.path, "tool"), false);
+});
