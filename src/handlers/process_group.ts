@@ -199,14 +199,20 @@ class FirstBytes {
   }
 }
 
+/** What is read of a pipe first, in bytes: most commands say little, and many nothing. */
+const FIRST_READ_BYTES = 4_096;
+
+/** What is read of it when there is more: all that a pipe of Linux holds. */
+const READ_BYTES = 65_536;
+
 /** The reading end of a child's stdout or stderr. */
 class Pipe {
   /** Resolves when everybody has closed the writing end, or this end was closed. */
   readonly ended: Promise<void>;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #reader: ReadableStreamBYOBReader;
 
   constructor(stream: ReadableStream<Uint8Array>, sink: Sink) {
-    this.#reader = stream.getReader();
+    this.#reader = stream.getReader({ mode: "byob" });
     this.ended = this.#pump(sink);
   }
 
@@ -216,9 +222,10 @@ class Pipe {
   }
 
   async #pump(sink: Sink): Promise<void> {
-    for (;;) {
-      const { done, value } = await this.#reader.read();
+    for (let size = FIRST_READ_BYTES;;) {
+      const { done, value } = await this.#reader.read(new Uint8Array(size));
       if (done) return;
+      if (value.length === size) size = READ_BYTES;
       await sink(value);
     }
   }
@@ -287,8 +294,14 @@ function killTree(pid: number): void {
 /** Writes to stdin in the background; errors mean that the child does not read. */
 function feed(stdin: WritableStream<Uint8Array>, input: Uint8Array): { abort(): void } {
   const writer = stdin.getWriter();
-  writer.write(input as Uint8Array<ArrayBuffer>).then(() => writer.close()).catch(() => {});
-  return { abort: () => void writer.abort().catch(() => {}) };
+  let isOver = false;
+  writer.write(input as Uint8Array<ArrayBuffer>).then(() => writer.close()).catch(() => {})
+    .finally(() => isOver = true);
+  return {
+    abort: () => {
+      if (!isOver) writer.abort().catch(() => {});
+    },
+  };
 }
 
 async function within(ms: number, done: Promise<unknown>): Promise<void> {
