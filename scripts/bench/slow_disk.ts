@@ -10,9 +10,13 @@ import { LOAD } from "./throughput.ts";
 /** Milliseconds that each sync takes longer: an SD card's, in a bad moment. */
 const SYNC_MS = 20;
 
-/** Milliseconds between two messages of the bystander, and those before the load is there. */
+/**
+ * Milliseconds between two messages of the bystander, those before the load is there, and those
+ * without any, which show what the machine itself makes it wait.
+ */
 const PAUSE_MS = 3;
 const WARM_MS = 500;
+const ALONE_MS = 2_000;
 
 interface Contestant {
   readonly name: string;
@@ -22,8 +26,9 @@ interface Contestant {
 interface Slow {
   /** Messages a second. */
   readonly rate: number;
-  /** Milliseconds that deliveries of the bystander took, in order. */
+  /** Milliseconds that deliveries of the bystander took, beside the publisher and alone. */
   readonly waits: number[];
+  readonly alone: number[];
 }
 
 /**
@@ -64,16 +69,17 @@ export async function benchSlowDisk(
       `${LOAD.window}, client ${peer.name}; beside it a transient message every ${PAUSE_MS} ms to an ` +
       `idle consumer, and what it took; ${rounds} rounds in turn:\n`,
   );
-  const waits = results.map((runs) =>
-    runs.flatMap((run) => run.waits).toSorted((one, other) => one - other)
-  );
+  const sorted = (waits: number[]) => waits.toSorted((one, other) => one - other);
+  const waits = results.map((runs) => sorted(runs.flatMap((run) => run.waits)));
+  const alone = results.map((runs) => sorted(runs.flatMap((run) => run.alone)));
   const rates = results.map((runs) => median(runs.map(({ rate }) => rate)));
   say(table([
-    ["broker", "publish+confirm /s", "median wait ms", "p99 ms", "longest ms"],
+    ["broker", "publish+confirm /s", "median wait ms", "p99 ms", "longest ms", "p99 alone ms"],
     ...contestants.map(({ name }, i) => [
       name,
       round(rates[i]!),
       ...[0.5, 0.99, 1].map((part) => round(percentile(waits[i]!, part))),
+      round(percentile(alone[i]!, 0.99)),
     ]),
   ]));
   say("\n" + verdict("our bystander's wait, p99 ms", percentile(waits[0]!, 0.99), "<=", 2));
@@ -85,10 +91,12 @@ export async function benchSlowDisk(
 async function runSlow(url: string, peer: BulkPeer, count: number): Promise<Slow> {
   const queue = "bench-slow";
   await freshQueue(url, queue, "quorum");
+  const begun = performance.now();
+  const alone = await standBy(url, () => performance.now() - begun > ALONE_MS);
   let isOver = false;
   const load = peer.run("publish", { url, queue, count, ...LOAD }).finally(() => isOver = true);
   const [{ rate }, waits] = await Promise.all([load, standBy(url, () => isOver)]);
-  return { rate, waits };
+  return { rate, waits, alone };
 }
 
 /** Sends to a consumer of its own until it is told to end. @returns what each delivery took */
