@@ -2,33 +2,28 @@
  * `workqueue`: new_task, worker and broker in one binary. Which of them it is says the name it is
  * called by, as that of a link, or else its first word.
  */
+import { parseCommandLine } from "./cli/command_line.ts";
+import { TOOL_FLAGS } from "./cli/general_flags.ts";
+import type { Command, HelpPage } from "./cli/help/page.ts";
 import { type Host, readVariable, runMain } from "./cli/main.ts";
 import { findCall, giveUpOthers, type Role, ROLES } from "./cli/roles.ts";
+import { tell } from "./cli/tell.ts";
 import { EXIT, UsageError } from "./errors.ts";
 
 /** Loaded when it is the one; the others are not. */
-const PROGRAMS: Record<Role, () => Promise<{ run(host: Host): Promise<number> }>> = {
-  new_task: () => import("./new_task.ts"),
-  worker: () => import("./worker.ts"),
-  broker: () => import("./broker.ts"),
-};
+const PROGRAMS = {
+  new_task: { summary: "put tasks on a durable queue", load: () => import("./new_task.ts") },
+  worker: { summary: "take tasks from a queue and do them", load: () => import("./worker.ts") },
+  broker: { summary: "keep work queues for one machine", load: () => import("./broker.ts") },
+} satisfies Record<Role, Command>;
 
-const HELP = `Usage: workqueue new_task|worker|broker [OPTION]... [WORD]...
-       workqueue --help|--version
+const { help: helpFlag, version, completions } = TOOL_FLAGS;
+const FLAGS = { help: helpFlag, version, completions };
 
-Three programs in one file:
-
-  new_task  puts a task on a durable queue
-  worker    takes tasks from a queue and does them
-  broker    is a durable AMQP 0-9-1 broker for one machine
-
-Called by one of these names, as through a link, it is that program:
-
-  ln -s workqueue worker
-  ./worker --help
-
-Each gives up at its start the permissions that only the others need.
-`;
+/** What is told about this tool. */
+export async function help(): Promise<HelpPage> {
+  return (await import("./cli/workqueue_help.ts")).helpOf(FLAGS, PROGRAMS);
+}
 
 if (import.meta.main) await main();
 
@@ -37,7 +32,7 @@ async function main(): Promise<void> {
   if (call === undefined) return await runMain("workqueue", explain);
   const { role, args } = call;
   const env = giveUpOthers(role, readVariable);
-  await runMain(role, async (host) => await (await PROGRAMS[role]()).run(host), { args, env });
+  await runMain(role, async (host) => await (await PROGRAMS[role].load()).run(host), { args, env });
 }
 
 /** Deno itself says only where the file is, to which the name may be a link. */
@@ -46,15 +41,9 @@ function ownName(): string {
 }
 
 async function explain(host: Host): Promise<number> {
-  const [word] = host.args;
-  if (word === "--version" || word === "-V") {
-    host.print(await (await import("./cli/version.ts")).describeVersion("workqueue"));
-    return EXIT.ok;
-  }
-  if (word === "--help" || word === "-h") {
-    host.print(HELP);
-    return EXIT.ok;
-  }
+  const { values, words } = await parseCommandLine(FLAGS, host.args, host.env, { stopEarly: true });
+  if (await tell(host, values, help)) return EXIT.ok;
+  const [word] = words;
   const { didYouMean } = await import("./cli/suggest.ts");
   throw new UsageError(
     `the first word must be one of ${ROLES.join(", ")}, and ` +

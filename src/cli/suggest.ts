@@ -6,9 +6,11 @@ import type { Flags } from "./flags.ts";
 /** The name that is near enough to be meant, or undefined. */
 export function nearest(given: string, names: readonly string[]): string | undefined {
   if (names.length === 0) return undefined;
+  const letters = (name: string) => [...name].sort().join("");
+  const mixedUp = names.find((name) => letters(name) === letters(given));
+  if (mixedUp !== undefined) return mixedUp;
   const name = closestString(given, names);
-  const near = levenshteinDistance(given, name) <= Math.max(1, Math.floor(name.length / 3)) ||
-    [...given].sort().join("") === [...name].sort().join("");
+  const near = levenshteinDistance(given, name) <= Math.max(1, Math.floor(name.length / 3));
   return near ? name : undefined;
 }
 

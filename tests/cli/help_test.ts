@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import { blocksOf, type Paper, table } from "../../src/cli/help/layout.ts";
 import { groupsOf, renderHelp } from "../../src/cli/help/render.ts";
 import { GROUPS } from "../../src/cli/groups.ts";
+import { didYouMean } from "../../src/cli/suggest.ts";
 import { UsageError } from "../../src/errors.ts";
 import { pages } from "../../scripts/manual/tools.ts";
 import { installed, run } from "../support/process.ts";
@@ -68,6 +69,29 @@ for (const page of pages) {
     assert(Object.keys(page.flags).every((option) => /^[a-z][a-z-]+$/.test(option)));
   });
 }
+
+Deno.test("a subcommand is summed up in the same words everywhere", async () => {
+  for (const { name, commands = {} } of pages) {
+    for (const [word, { summary, load }] of Object.entries(commands)) {
+      const { help } = await load();
+      const page = typeof help === "function" ? await help() : help;
+      assertEquals([page.summary, page.name.split(" ").at(-1)], [summary, word], name);
+    }
+  }
+});
+
+Deno.test("what is misspelt is told what was meant", () => {
+  const names = ["new_task", "worker", "broker"];
+  const expected: [string, string][] = [
+    ["wroker", "; did you mean worker?"],
+    ["brokr", "; did you mean broker?"],
+    ["newtask", "; did you mean new_task?"],
+    ["help", "; did you mean --help?"],
+    ["convert", ""],
+  ];
+  for (const [given, hint] of expected) assertEquals(didYouMean(given, names), hint);
+  assertEquals(didYouMean("x", []), "");
+});
 
 Deno.test("a subject is the word that its title begins with", () => {
   for (const [group, title] of Object.entries(GROUPS)) {
