@@ -13,6 +13,7 @@ import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
 import { tell } from "./cli/tell.ts";
+import { inWords, openServiceManager } from "./cli/service.ts";
 import { onSignals } from "./cli/signals.ts";
 import { EXIT, UsageError } from "./errors.ts";
 
@@ -145,6 +146,7 @@ export async function run(host: Host): Promise<number> {
   }
   const broker = await Broker.start(readOptions(values, host));
   const page = await openPage(broker, values, host);
+  const manager = await openServiceManager(host, () => inShort(broker));
   const asked = Promise.withResolvers<void>();
   const signals = onSignals({
     end: () => asked.resolve(),
@@ -157,12 +159,26 @@ export async function run(host: Host): Promise<number> {
   const also = others.length > 0 ? ` and ${others.join(" ")}` : "";
   const on = page === undefined ? "" : `, page at ${page.url}`;
   host.log.info(`ready: ${url}${also}, ${describeData(values)}${on}`);
+  manager?.ready();
   await asked.promise;
   host.log.info("ending");
+  manager?.ending();
   await page?.[Symbol.asyncDispose]();
   await broker.stop();
+  await manager?.close();
   signals.dispose();
   return EXIT.ok;
+}
+
+/** For a service manager. */
+function inShort(broker: Broker): string {
+  const { connections, queues, ready, blocked } = broker.describe();
+  const counts = inWords([
+    [Number(connections), "connection", "connections"],
+    [Number(queues), "queue", "queues"],
+    [Number(ready), "message waits", "messages wait"],
+  ]);
+  return blocked === undefined ? counts || "no connections" : `publishers are blocked: ${blocked}`;
 }
 
 /** What it needs is only loaded where it is asked for. */

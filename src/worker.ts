@@ -67,6 +67,7 @@ export async function run(host: Host): Promise<number> {
     ? undefined
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
   const pages = values.metrics && new (await import("./worker/pages.ts")).WorkerPages();
+  const ready = Promise.withResolvers<void>();
   const worker = new Worker({
     ...workerOptions(values),
     endpoints,
@@ -80,10 +81,18 @@ export async function run(host: Host): Promise<number> {
     ...optional("timeoutMs", timeoutMs),
     ...optional("dedupe", dedupe),
     ...(pages === undefined ? {} : { onRun: (run) => pages.ran(run) }),
-    onReady: () => host.print(" [*] Waiting for messages. To exit press CTRL+C\n"),
+    onReady: () => {
+      host.print(" [*] Waiting for messages. To exit press CTRL+C\n");
+      ready.resolve();
+    },
   });
   try {
-    return await runToTheEnd(host, worker, { kill: () => work.kill(), pages, at: values.metrics });
+    return await runToTheEnd(host, worker, {
+      kill: () => work.kill(),
+      pages,
+      at: values.metrics,
+      ready: ready.promise,
+    });
   } finally {
     dedupe?.close();
   }

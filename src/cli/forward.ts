@@ -148,6 +148,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   });
   const pages = values.metrics &&
     new (await import("../worker/pages.ts")).WorkerPages(() => handler.metrics());
+  const ready = Promise.withResolvers<void>();
   const worker = new Worker({
     endpoints: here,
     identity,
@@ -180,12 +181,20 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     ...optional("rate", values.rate),
     ...optional("consumerPriority", values["consumer-priority"]),
     limitExitCode: values["limit-exit-code"],
-    onReady: () => host.print(" [*] Forwarding tasks. To exit press CTRL+C\n"),
+    onReady: () => {
+      host.print(" [*] Forwarding tasks. To exit press CTRL+C\n");
+      ready.resolve();
+    },
     onDrain: (overdue) => handler.drain(overdue),
   });
   handler.start(worker);
   try {
-    return await runToTheEnd(host, worker, { kill: () => {}, pages, at: values.metrics });
+    return await runToTheEnd(host, worker, {
+      kill: () => {},
+      pages,
+      at: values.metrics,
+      ready: ready.promise,
+    });
   } finally {
     await handler.close();
     const { done, dead } = worker.describe();

@@ -1,0 +1,38 @@
+/** The units of systemd, as systemd itself judges them. */
+import { assertEquals } from "@std/assert";
+import { installed, run } from "../support/process.ts";
+import { tempDir } from "../support/temp.ts";
+
+const folder = new URL("../../packaging/systemd/", import.meta.url).pathname;
+const UNITS = ["broker.service", "worker@.service"];
+/** What is exposed of the system, of 10. */
+const MOST_EXPOSED = 2.5;
+
+const missing = installed("systemd-analyze") ? "" : " (ignored: systemd-analyze is not installed)";
+
+Deno.test({
+  name: `systemd has nothing to say of the units, and finds little exposed${missing}`,
+  ignore: missing !== "",
+  async fn() {
+    await using root = await tempDir();
+    for (const name of ["broker", "worker"]) {
+      await Deno.writeTextFile(root.file(name), "#!/bin/sh\n", { mode: 0o755 });
+    }
+    for (const name of UNITS) {
+      const unit = await Deno.readTextFile(folder + name);
+      // The programs are not installed here.
+      await Deno.writeTextFile(root.file(name), unit.replace("=/usr/bin/", `=${root.path}/`));
+    }
+    const { code, stdout, stderr } = await run("systemd-analyze", {
+      args: ["verify", "--man=no", ...UNITS.map((name) => root.file(name))],
+    });
+    assertEquals([code, stdout, stderr], [0, "", ""]);
+    const threshold = `--threshold=${MOST_EXPOSED * 10}`;
+    for (const name of UNITS) {
+      const judged = await run("systemd-analyze", {
+        args: ["security", "--offline=true", "--no-pager", threshold, folder + name],
+      });
+      assertEquals(judged.code, 0, judged.stdout.split("\n").slice(-3).join("\n"));
+    }
+  },
+});
