@@ -54,6 +54,8 @@ class ManyCalls {
   readonly #counts = { done: 0, dead: 0, unknown: 0, rejected: 0 };
   /** Place of the last record that was taken. */
   #last: number;
+  /** Place of the first record that was taken and neither sent nor rejected. */
+  #firstUnsent = Infinity;
   #tasks = 0;
   #bytes = 0;
   /** Why no more records are taken. */
@@ -158,7 +160,7 @@ class ManyCalls {
       if (!(error instanceof ToolError)) throw error;
       if (error.exitCode === EXIT.badData) return await this.#reject(item, error);
       const mayBeSent = error instanceof ConnectionError || error.exitCode === EXIT.temporary;
-      if (!mayBeSent) return this.stop(this.#placed(item, error));
+      if (!mayBeSent) return this.#giveUp(item, this.#placed(item, error));
       this.#counts.unknown++;
       const line = { number, id, outcome: "unknown", error: error.message };
       await this.#host.print(`${JSON.stringify(line)}\n`);
@@ -166,12 +168,21 @@ class ManyCalls {
   }
 
   async #reject(item: Item, error: ToolError): Promise<void> {
-    if (this.#rejects === undefined) {
-      return this.stop(this.#placed(item, error));
+    if (this.#rejects === undefined) return this.#giveUp(item, this.#placed(item, error));
+    try {
+      await this.#rejects.add({ [this.#unit]: item.number }, error, item.source);
+    } catch (error) {
+      if (!(error instanceof ToolError)) throw error;
+      return this.#giveUp(item, error);
     }
-    await this.#rejects.add({ [this.#unit]: item.number }, error, item.source);
     this.#last = Math.max(this.#last, item.number);
     this.#counts.rejected++;
+  }
+
+  /** Takes no more records, and this one was not sent. */
+  #giveUp({ number }: Item, error: ToolError): void {
+    this.#firstUnsent = Math.min(this.#firstUnsent, number);
+    this.stop(error);
   }
 
   #placed({ number }: Item, { message, exitCode }: ToolError): ToolError {
@@ -196,9 +207,13 @@ class ManyCalls {
   #farewell({ message, exitCode }: ToolError): ToolError {
     const { done, dead, unknown, rejected } = this.#counts;
     const aside = this.#rejects === undefined ? "" : `, rejected: ${rejected}`;
+    const first = this.#firstUnsent;
+    const next = first > this.#last
+      ? `${this.#last}`
+      : `${first - 1} (${this.#unit} ${first} was not sent; later ones that are printed were)`;
     return new ToolError(
       `${message}; done: ${done}, dead: ${dead}, unknown: ${unknown}${aside}; go on with --skip ` +
-        this.#last,
+        next,
       exitCode,
     );
   }

@@ -136,6 +136,27 @@ brokerTest("--wait of many tasks prints a line of JSON for each", async () => {
   await stop(worker);
 });
 
+brokerTest("--wait of many tasks goes on with the first that was not sent", async () => {
+  const queue = uniqueName("wait-skip");
+  const classic = uniqueName("wait-classic");
+  await onChannel(node.url, async (channel) => {
+    await channel.queueDeclare(classic, { durable: true }, { "x-queue-type": "classic" });
+  });
+  await using worker = startWorker(queue);
+  const records = [queue, ...Array(20).fill(classic), queue];
+  const stdin = records.map((queue) => JSON.stringify({ body: "x\n", queue })).join("\n");
+  const args = ["--wait", "--ndjson", "--queue-type", "quorum"];
+  const { code, stdout, stderr } = await finish("new_task", args, { url: node.url, stdin });
+  assertEquals(code, 73);
+  assertMatch(
+    stderr,
+    /^new_task: line 2: .*; done: \d, .*; go on with --skip 1 \(line 2 was not sent; .*\)\n$/,
+  );
+  const numbers = stdout.trim().split("\n").map((line) => JSON.parse(line).number);
+  assertEquals(numbers.includes(1), true);
+  await stop(worker);
+});
+
 brokerTest(
   "a worker with --no-reply says nothing; a queue gets what its task asks for",
   async () => {
