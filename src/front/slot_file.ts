@@ -42,11 +42,13 @@ export async function writeSlotFile(
   const temporary = `${path}.new`;
   try {
     {
-      using file = await Deno.open(temporary, { write: true, create: true, truncate: true });
+      using file = await openAlone(temporary);
+      await file.truncate();
       for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));
       await file.sync();
+      // Still locked: whoever waits for it finds that it has another name, and makes a new one.
+      await Deno.rename(temporary, path);
     }
-    await Deno.rename(temporary, path);
     await syncFolder(path);
   } catch (error) {
     const exitCode = error instanceof Deno.errors.NotFound ||
@@ -56,6 +58,23 @@ export async function writeSlotFile(
     throw new ToolError(`cannot write ${nameOf(path)}: ${reason(error)}`, exitCode, {
       cause: error,
     });
+  }
+}
+
+/** Opens a file that others with the same state write, too, and takes it for itself. */
+async function openAlone(path: string): Promise<Deno.FsFile> {
+  for (;;) {
+    const file = await Deno.open(path, { write: true, create: true });
+    try {
+      await file.lock(true).catch(() => {}); // not every file system has locks
+      const [mine, named] = await Promise.all([file.stat(), Deno.stat(path).catch(() => undefined)]);
+      // Windows tells no inodes.
+      if (mine.ino === null || mine.ino === named?.ino) return file;
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    file.close();
   }
 }
 
