@@ -121,6 +121,14 @@ export function deadMessage(
   });
 }
 
+/** The same without its body, which the broker refuses. */
+export function withoutBody({ properties }: AnswerMessage, why: string): AnswerMessage {
+  const { contentType: _of, ...rest } = properties;
+  const error = `the answer cannot be sent: ${why}`.slice(0, MAX_ERROR_LENGTH).toWellFormed();
+  const headers = { ...rest.headers, [ANSWER_HEADER.cut]: true, [HEADER.error]: error };
+  return { body: NOTHING, properties: { ...rest, headers } };
+}
+
 /** How far a task is. */
 export function progressMessage(task: Task, progress: TaskProgress): AnswerMessage {
   const text = progress.text?.slice(0, MAX_ERROR_LENGTH).toWellFormed();

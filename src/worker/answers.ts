@@ -4,13 +4,14 @@
  */
 import type { Connector } from "../amqp/connection.ts";
 import { PublishingLink } from "../amqp/publishing_link.ts";
-import { ConnectionError, EXIT, isOfAnother, isPassing, ToolError } from "../errors.ts";
+import { ConnectionError, EXIT, isOfAnother, isPassing, TaskError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import {
   type AnswerMessage,
   progressMessage,
   type TaskProgress,
   wantsProgress,
+  withoutBody,
 } from "../task/answer.ts";
 import type { Progress } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
@@ -89,6 +90,10 @@ export class Answers {
         if (attempt === 1) return await this.#publishOn(this.#link, task, message);
         return await this.#publishAlone(task, message, endsAt);
       } catch (error) {
+        if (isRefused(error) && message.body.length > 0) {
+          // Who waits would wait in vain.
+          return await this.#publishAlone(task, withoutBody(message, error.message), endsAt);
+        }
         const again = isPassing(error) || isOfAnother(error);
         if (!again || attempt === TRIES || signal.aborted) throw error;
         await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1), signal);
@@ -127,6 +132,11 @@ export class Answers {
       if (!(error instanceof ToolError)) throw error;
     }
   }
+}
+
+/** The broker's limit is below what an answer may have. */
+function isRefused(error: unknown): error is TaskError {
+  return error instanceof TaskError && error.exitCode === EXIT.badData;
 }
 
 /**

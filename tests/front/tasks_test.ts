@@ -268,3 +268,19 @@ Deno.test("a task that is too large for the broker costs no other task, nor its 
   end.abort();
   await working;
 });
+
+Deno.test("an answer that is too large for the broker is told as one that cannot be sent", async () => {
+  await using broker = await startBroker({ args: ["--max-message-size", "65536"] });
+  const { url } = broker;
+  const queue = "large-answers";
+  await using tasks = await openTasks({ url, queue });
+  const calls = ["large", "small"].map((body) => tasks.call({ body }));
+  await runWorker({
+    ...{ url, queue, maxTasks: 2, concurrency: 2 },
+    handler: (task) => task.text() === "large" ? new Uint8Array(65_537) : task.text(),
+  });
+  const [large, small] = await Promise.all(calls);
+  assertEquals([large!.outcome, large!.body.length, large!.cut], ["done", 0, true]);
+  assertMatch(large!.error!, /^the answer cannot be sent: the broker refused the task: .*65537/);
+  assertEquals(new TextDecoder().decode(small!.body), "small");
+});
