@@ -1,4 +1,10 @@
-/** Lets tasks start at a limited rate, evenly: one every 1/rate seconds, no bursts. */
+/**
+ * Timers are late, in milliseconds: what has become due meanwhile starts at once, so that rates are
+ * kept that have more than one task for each tick of a timer.
+ */
+const LATE_MS = 20;
+
+/** Lets tasks start at a limited rate, evenly: one every 1/rate seconds. */
 export class Pace {
   readonly #intervalMs: number;
   /** performance.now() from which the next task may start. */
@@ -27,7 +33,10 @@ export class Pace {
       };
       lost.addEventListener("abort", end);
       this.#waiting.add(end);
-      if (this.#timer === undefined) this.#go();
+      if (this.#timer !== undefined) return;
+      // What nobody has used is not kept.
+      this.#next = Math.max(this.#next, performance.now());
+      this.#go();
     });
   }
 
@@ -38,16 +47,17 @@ export class Pace {
     for (const end of [...this.#waiting]) end();
   }
 
-  /** Whoever is first starts if it is time, and the timer is set for the next one. */
+  /** Those whose time has come start, and the timer is set for the next one. */
   readonly #go = (): void => {
     this.#timer = undefined;
-    const [first] = this.#waiting;
-    if (first === undefined) return;
     const now = performance.now();
-    if (now >= this.#next) {
-      this.#next = now + this.#intervalMs;
+    for (const first of this.#waiting) {
+      if (now < this.#next) break;
+      this.#next = Math.max(this.#next, now - LATE_MS) + this.#intervalMs;
       first();
     }
-    this.#timer = setTimeout(this.#go, this.#next - now);
+    if (this.#waiting.size > 0 || now < this.#next) {
+      this.#timer = setTimeout(this.#go, Math.max(0, this.#next - now));
+    }
   };
 }

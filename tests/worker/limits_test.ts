@@ -260,6 +260,16 @@ brokerTest("--rate is kept, whatever the concurrency", async () => {
   assert(took >= 800, `five tasks at 5/s took ${took} ms`);
 });
 
+Deno.test("a rate of more than one task for each tick of a timer is kept", async () => {
+  const pace = new Pace(1_000_000);
+  let ticks = 0;
+  const ticking = setInterval(() => ticks++, 0);
+  await Promise.all(Array.from({ length: 2_000 }, () => pace.turn(NEVER)));
+  clearInterval(ticking);
+  pace.stop();
+  assert(ticks < 1_000, `2,000 turns took ${ticks} ticks`);
+});
+
 Deno.test("a turn that nobody takes any more is the next one's", async () => {
   const pace = new Pace(10);
   await pace.turn(NEVER);
