@@ -67,7 +67,10 @@ async function openAlone(path: string): Promise<Deno.FsFile> {
     const file = await Deno.open(path, { write: true, create: true });
     try {
       await file.lock(true).catch(() => {}); // not every file system has locks
-      const [mine, named] = await Promise.all([file.stat(), Deno.stat(path).catch(() => undefined)]);
+      const [mine, named] = await Promise.all([
+        file.stat(),
+        Deno.stat(path).catch(() => undefined),
+      ]);
       // Windows tells no inodes.
       if (mine.ino === null || mine.ino === named?.ino) return file;
     } catch (error) {
