@@ -22,6 +22,7 @@ import { Session, type SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
 import { ThrottledWarning } from "./net/throttled_warning.ts";
+import { Shrinker } from "./store/shrinker.ts";
 import { Sweeper } from "./store/sweeper.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
@@ -110,6 +111,7 @@ export class Broker implements QueueHost<Queue> {
   #stopping = false;
   #onLastGone: (() => void) | undefined;
   readonly #sweeper: Sweeper;
+  readonly #shrinker: Shrinker;
   #clockTimer: ReturnType<typeof setInterval> | undefined;
 
   /**
@@ -155,6 +157,10 @@ export class Broker implements QueueHost<Queue> {
       onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
     });
     this.#sweeper = new Sweeper(this.store);
+    this.#shrinker = new Shrinker(
+      this.store.file,
+      () => !this.store.isFailing && !this.store.isFull,
+    );
     if (this.store.file.isCopy) {
       options.log.warn(
         "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
@@ -295,6 +301,7 @@ export class Broker implements QueueHost<Queue> {
 
   #lookAround(): void {
     this.store.file.standstill.look();
+    this.#shrinker.look();
     if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
@@ -358,6 +365,7 @@ export class Broker implements QueueHost<Queue> {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#sweeper.stop();
+    this.#shrinker.stop();
     this.#listeners?.close();
     this.#users.stop();
     const reason = new Fault(

@@ -72,7 +72,7 @@ export function restoreData(backup: string, folder: string): Backup {
   try {
     copyPrivately(backup, partial);
     if (sizeOf(`${backup}-wal`) > 0) copyPrivately(`${backup}-wal`, `${partial}-wal`);
-    const found = complete(backup, partial);
+    const found = complete(backup, partial, true);
     Deno.renameSync(partial, target);
     syncFolder(folder);
     return found;
@@ -158,7 +158,7 @@ function copyPrivately(from: string, to: string): void {
 }
 
 /** What the log holds gets into the file, and both become one, on disk and checked. */
-function complete(from: string, partial: string): Backup {
+function complete(from: string, partial: string, isRestored = false): Backup {
   const database = new DatabaseSync(partial);
   let found: Backup;
   try {
@@ -181,6 +181,11 @@ function complete(from: string, partial: string): Backup {
     database.exec("DELETE FROM in_use");
     if (!isSound(database)) {
       refuse(`cannot use ${from}: it is damaged; broker check says what of it`, EXIT.badData);
+    }
+    // An old file gets the form that can be made shorter.
+    if (isRestored && numberOf(database, "PRAGMA auto_vacuum") === 0) {
+      database.exec("PRAGMA auto_vacuum = INCREMENTAL");
+      database.exec("VACUUM");
     }
     found = {
       bytes: 0,

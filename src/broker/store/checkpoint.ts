@@ -82,6 +82,11 @@ export class Checkpoint {
     this.#fit();
   }
 
+  /** It is worth it now: the data file gets shorter. */
+  request(): void {
+    this.#written = Infinity;
+  }
+
   /** Leaves it to SQLite where the disk is quick. */
   #fit(): void {
     const most = this.#log.isSlow ? TOO_LATE * this.#pages : Math.min(this.#pages, MOST_LOG_PAGES);

@@ -98,6 +98,9 @@ const MIGRATIONS = [
 export const MOST_LOG_PAGES = 4_000;
 export const PAGE_BYTES = 4_096;
 
+/** Pages of an old file that is written anew at once. */
+const MOST_OLD_PAGES = 2_000;
+
 export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** SQLite would open files in the middle of its work, when there may be no descriptor left. */
@@ -160,6 +163,8 @@ export function openDatabase(path: string): DatabaseSync {
     database.exec("PRAGMA locking_mode = EXCLUSIVE");
     database.exec("PRAGMA busy_timeout = 500");
     refuseForeign(database);
+    // So that it can be made shorter; it does nothing to a file that has tables.
+    database.exec("PRAGMA auto_vacuum = INCREMENTAL");
     database.exec("PRAGMA journal_mode = WAL");
     // Commits are synced by us; what keeps the file whole is synced by SQLite.
     database.exec("PRAGMA synchronous = NORMAL");
@@ -168,10 +173,24 @@ export function openDatabase(path: string): DatabaseSync {
     database.exec("PRAGMA cache_size = -8192");
     database.exec(NO_TEMPORARY_FILES);
     migrate(database);
+    letShrink(database);
     return database;
   } catch (error) {
     database?.close();
     throw storageErrorOf(path, error);
+  }
+}
+
+/** Brings a small old file into the form that can be made shorter; for a large one it would take long. */
+function letShrink(database: DatabaseSync): void {
+  if (numberOf(database, "PRAGMA auto_vacuum") !== 0) return;
+  if (numberOf(database, "PRAGMA page_count") > MOST_OLD_PAGES) return;
+  // What was copied, or was left by a crash, is to be looked at as it is.
+  if (numberOf(database, "SELECT count(*) FROM in_use") > 0) return;
+  try {
+    database.exec("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+  } catch {
+    // The disk may be full.
   }
 }
 

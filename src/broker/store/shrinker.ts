@@ -1,0 +1,87 @@
+/**
+ * Gives the room of messages that are gone back to the system, in slices among other work, once it
+ * was not needed for a while: a queue that fills and empties would only have to ask for it again.
+ */
+
+import type { DataFile } from "./data_file.ts";
+import { numberOf, PAGE_BYTES } from "./schema.ts";
+
+/** Free pages that are kept, and those at which it begins. */
+const SPARE_PAGES = 256;
+const MOST_PAGES = 1_024;
+
+/** How many looks, a second apart, must have seen so many. */
+const LOOKS = 5;
+
+/** Milliseconds that a slice may take, and between two, for others. */
+const SLICE_MS = 3;
+const PAUSE_MS = 20;
+
+export class Shrinker {
+  readonly #file: DataFile;
+  readonly #mayWrite: () => boolean;
+  /** Whether SQLite keeps what it needs to move pages. */
+  readonly #canShrink: boolean;
+  #looks = 0;
+  /** Pages of a slice: as many as take its time. */
+  #pages = 16;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param mayWrite whether the file can be written, and nobody waits for it */
+  constructor(file: DataFile, mayWrite: () => boolean) {
+    this.#file = file;
+    this.#mayWrite = mayWrite;
+    this.#canShrink = file.isOnDisk && numberOf(file.database, "PRAGMA auto_vacuum") === 2;
+  }
+
+  /** To be called once a second. */
+  look(): void {
+    if (!this.#canShrink || this.#timer !== undefined) return;
+    this.#looks = this.#free > MOST_PAGES ? this.#looks + 1 : 0;
+    if (this.#looks >= LOOKS) this.#goOn();
+  }
+
+  get #free(): number {
+    return numberOf(this.#file.database, "PRAGMA freelist_count");
+  }
+
+  #goOn(): void {
+    this.#timer = setTimeout(() => this.#work(), PAUSE_MS);
+  }
+
+  #work(): void {
+    this.#timer = undefined;
+    const { database, checkpoint, standstill, log } = this.#file;
+    // The log would grow with what is moved.
+    if (standstill.isStanding) return this.#goOn();
+    if (checkpoint.isRunning || !this.#mayWrite()) return this.#goOn();
+    const free = this.#free;
+    if (free <= SPARE_PAGES) return this.#end();
+    try {
+      const started = performance.now();
+      const pages = Math.min(this.#pages, free - SPARE_PAGES);
+      // Each row is a page.
+      database.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
+      checkpoint.wrote(0, 2 * pages * PAGE_BYTES);
+      const factor = SLICE_MS / Math.max(0.1, performance.now() - started);
+      this.#pages = Math.max(1, Math.min(256, 2 * this.#pages, Math.round(pages * factor)));
+    } catch {
+      // A commit will say what is wrong.
+      return this.#end();
+    }
+    log.wrote();
+    this.#goOn();
+  }
+
+  /** The file gets shorter when the log is emptied. */
+  #end(): void {
+    this.#looks = 0;
+    const { log, checkpoint } = this.#file;
+    if (log.isSlow) checkpoint.request();
+    else this.#file.emptyLog("TRUNCATE");
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
