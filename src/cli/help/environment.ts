@@ -4,14 +4,14 @@ import type { HelpPage } from "./page.ts";
 /** A variable, and what it does. */
 export type Variable = readonly [name: string, meaning: string];
 
+const TRACED = /^(?:new_task|worker|worker forward)$/;
+
 /** Of no option: the tools that look at them, and why. */
 const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp])[] = [
   ["NO_COLOR", "when it is there and not empty: no bold text in the help"],
-  [
-    "OTEL_DENO",
-    "true: send traces to OTEL_EXPORTER_OTLP_ENDPOINT, see docs/watching.md",
-    /^(?:new_task|worker|worker forward)$/,
-  ],
+  ["OTEL_DENO", "true: send traces, see docs/watching.md", TRACED],
+  ["OTEL_EXPORTER_OTLP_ENDPOINT", "where traces go; OTEL_* are Deno's", TRACED],
+  ["OTEL_SERVICE_NAME", "what the tool is called in traces", TRACED],
   ["TRACEPARENT", "trace that the tasks are part of, as W3C writes it down", /^new_task$/],
   ["TRACESTATE", "what goes with it", /^new_task$/],
   ["PATH", "where commands are looked for; /usr/bin:/bin when it is empty", /^worker$/],
