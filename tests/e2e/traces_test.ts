@@ -2,8 +2,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Collector, type ExportedSpan } from "../support/otlp.ts";
+import { toolsKind } from "../support/tools.ts";
 import { commandOf, finish, send, start, stop } from "./tools.ts";
 import { QueueBench } from "../worker/bench.ts";
+
+/** Deno decides about a compiled program when it is compiled. */
+const tracedTest: typeof brokerTest = toolsKind === "source"
+  ? brokerTest
+  : (name) => Deno.test.ignore(`${name} (ignored: compiled programs are not traced)`, () => {});
 
 const { url, port } = await sharedNode();
 
@@ -26,7 +32,7 @@ function draw(spans: readonly ExportedSpan[], parent: string, indent = ""): stri
     ]);
 }
 
-brokerTest("a task is one trace, through a retry, its own tasks and the dead queue", async () => {
+tracedTest("a task is one trace, through a retry, its own tasks and the dead queue", async () => {
   await using bench = await QueueBench.open(url);
   await using collector = new Collector();
   const { name: queue } = bench;
@@ -105,7 +111,7 @@ brokerTest("a task is one trace, through a retry, its own tasks and the dead que
   assertEquals([traceparent, tracestate], [`00-${root!.traceId}-${root!.spanId}-01`, "a=1"]);
 });
 
-brokerTest("a task that comes without a trace begins one with its first run", async () => {
+tracedTest("a task that comes without a trace begins one with its first run", async () => {
   await using bench = await QueueBench.open(url);
   await using collector = new Collector();
   await bench.send("x", { messageId: "t" });
@@ -121,7 +127,7 @@ brokerTest("a task that comes without a trace begins one with its first run", as
   assertWhole(collector.spans, first!);
 });
 
-brokerTest("a module's own spans, and what it sends for, are part of the task's", async () => {
+tracedTest("a module's own spans, and what it sends for, are part of the task's", async () => {
   await using bench = await QueueBench.open(url);
   await using collector = new Collector();
   await bench.send("x", { messageId: "t" });
@@ -147,7 +153,7 @@ brokerTest("a module's own spans, and what it sends for, are part of the task's"
   assertEquals(run!.status, 0);
 });
 
-brokerTest(
+tracedTest(
   "a task over HTTP, to another broker and to a web application is one trace",
   async () => {
     await using bench = await QueueBench.open(url);
@@ -206,7 +212,7 @@ brokerTest(
   },
 );
 
-brokerTest("without OTEL_DENO a trace that is there is passed on, and none is made", async () => {
+tracedTest("without OTEL_DENO a trace that is there is passed on, and none is made", async () => {
   await using bench = await QueueBench.open(url);
   const target = { url, queue: bench.name };
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
