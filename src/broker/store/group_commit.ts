@@ -139,11 +139,15 @@ export class GroupCommit {
 
   /** What comes while syncs are under way goes together for a while, unless it becomes too much. */
   #mustWait(): boolean {
-    clearTimeout(this.#paceTimer);
     const ms = this.#isHeld ? Infinity : this.#store.syncPause;
     this.#isNextDue = ms > 0 && (this.#isHeld || !this.#store.isFull);
-    if (this.#isNextDue && ms < Infinity) this.#paceTimer = setTimeout(() => this.#commit(), ms);
+    if (this.#isNextDue && ms < Infinity) this.#paceTimer ??= setTimeout(() => this.#paced(), ms);
     return this.#isNextDue;
+  }
+
+  #paced(): void {
+    this.#paceTimer = undefined;
+    if (this.#isNextDue) this.#commit();
   }
 
   #tryAgain(): void {
