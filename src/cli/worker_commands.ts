@@ -11,6 +11,10 @@ export const WORKER_COMMANDS: Commands = {
     summary: "send tasks on to another broker",
     load: () => import("./forward.ts"),
   },
+  page: {
+    summary: "serve a page that shows queues and dead tasks",
+    load: () => import("./worker_page.ts"),
+  },
   queues: {
     summary: "show how many tasks and consumers each queue has",
     load: () => import("./queues.ts"),

@@ -63,7 +63,7 @@ export interface ConsumerInfo {
   readonly connection: number;
   readonly client: string;
   readonly address: string;
-  readonly unacked: number;
+  readonly unacked?: number;
   /** 0: without limit. */
   readonly prefetch: number;
   readonly exclusive: boolean;
@@ -159,8 +159,8 @@ export interface ConnectionInfo {
   readonly address: string;
   readonly sinceMs: number;
   readonly channels: number;
-  readonly consumers: number;
-  readonly unacked: number;
+  readonly consumers?: number;
+  readonly unacked?: number;
   readonly state: string;
   /** It may not publish now. */
   readonly blocked: boolean;
@@ -182,8 +182,8 @@ export interface Overview {
   readonly rates?: Rates;
   readonly memory?: {
     readonly resident: number;
-    readonly messages: number;
-    readonly messagesLimit: number;
+    readonly messages?: number;
+    readonly messagesLimit?: number;
   };
   /** Of the data. */
   readonly disk?: { readonly free: number };
@@ -199,7 +199,20 @@ export interface Overview {
   readonly can: readonly Ability[];
 }
 
-export type Ability = "browse" | "search" | "pause" | "purge" | "send" | "replay" | "close";
+/** "browse": tasks that wait can be looked at; "dead": those that are dead. */
+export type Ability =
+  | "browse"
+  | "dead"
+  | "running"
+  | "consumers"
+  | "connections"
+  | "search"
+  | "pause"
+  | "purge"
+  | "send"
+  | "replay"
+  | "close"
+  | "metrics";
 
 /** Which messages of a queue are meant. */
 export type Selection =

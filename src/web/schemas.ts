@@ -78,7 +78,7 @@ const MESSAGE = {
 const MESSAGE_REQUIRED = ["key", "size", "redelivered", "priority", "preview"];
 
 const CONSUMER = object(
-  ["tag", "connection", "client", "address", "unacked", "prefetch", "exclusive"],
+  ["tag", "connection", "client", "address", "prefetch", "exclusive"],
   {
     ...{ tag: TEXT, connection: WHOLE, client: TEXT, address: TEXT, unacked: WHOLE },
     prefetch: { ...WHOLE, description: "0: without limit." },
@@ -92,7 +92,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     vhosts: { type: "array", items: TEXT },
     ...{ queues: WHOLE, connections: WHOLE, ready: WHOLE, unacked: WHOLE, rates: RATES },
     memory: object(
-      ["resident", "messages", "messagesLimit"],
+      ["resident"],
       { resident: WHOLE, messages: WHOLE, messagesLimit: WHOLE },
     ),
     disk: object(["free"], { free: WHOLE }),

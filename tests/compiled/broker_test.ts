@@ -31,6 +31,25 @@ Deno.test("compiled broker, new_task and worker need nothing else; a task outliv
   assertEquals(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), []);
 });
 
+Deno.test("the page is inside the compiled broker", async () => {
+  await using temp = await tempDir();
+  await using broker = binary("broker", temp.path, [], [
+    "--transient",
+    "--port",
+    "0",
+    "--http",
+    "0",
+  ]);
+  const [, url] = await broker.waitForLog(/page at (http:\S+)/);
+  for (const path of ["/", "/page.js", "/page.css", "/icon.svg", "/api/v1/overview", "/metrics"]) {
+    const response = await fetch(url + path);
+    assert((await response.text()).length > 0);
+    assertEquals([path, response.status], [path, 200]);
+  }
+  broker.kill("SIGTERM");
+  assertEquals((await broker.ended()).code, 0);
+});
+
 Deno.test("the compiled programs keep the names that a fault would be reported with", async () => {
   for (const name of ["new_task", "worker", "broker"]) {
     const bytes = await Deno.readFile(`${dist}${name}`);

@@ -99,7 +99,7 @@ export class Board implements Disposable {
       ...(free === undefined || !store.durable ? {} : { disk: { free } }),
       ...(alarm === undefined ? {} : { alarm }),
       commits: this.#commits.describe(),
-      can: ["browse", "search", "pause", "purge", "send", "replay", "close"],
+      can: ABILITIES,
     };
   }
 
@@ -304,6 +304,11 @@ export class Board implements Disposable {
     await promise.finally(() => clearTimeout(timer));
   }
 }
+
+const ABILITIES: Overview["can"] = [
+  ...["browse", "dead", "running", "consumers", "connections", "search"] as const,
+  ...["pause", "purge", "send", "replay", "close", "metrics"] as const,
+];
 
 const NOT_ON_DISK = "it is done, and lost if the broker ends now: the disk cannot be written";
 

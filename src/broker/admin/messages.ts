@@ -1,6 +1,6 @@
 /** Messages as people see them. */
 
-import { encodeBase64 } from "./base64.ts";
+import { encodeBase64 } from "../../observe/base64.ts";
 import { readAddress } from "../message/address.ts";
 import type { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";

@@ -45,7 +45,7 @@ export function Chart(
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        padding: [8, 8, 0, 0],
+        padding: [8, 26, 0, 0],
         scales: {
           x: {
             range: (

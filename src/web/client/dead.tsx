@@ -61,7 +61,7 @@ export function DeadLetters({ family, brief }: { family: Family; brief?: boolean
       </section>
     );
   }
-  if (!can.includes("browse")) {
+  if (!can.includes("dead")) {
     return (
       <section class="card">
         <Empty

@@ -1,6 +1,7 @@
 /** The page: its frame, and the view that the address names. */
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Ability } from "../../observe/board.ts";
 import { setToken } from "./api.ts";
 import { DeadView } from "./dead.tsx";
 import { clock, count } from "./format.ts";
@@ -12,11 +13,14 @@ import { go, hrefOf, type Route, useRoute } from "./route.ts";
 import { currentTheme, nextTheme } from "./theme.ts";
 import { DeskView } from "./ui.tsx";
 
-const VIEWS: readonly ["queues" | "running" | "dead" | "connections" | "broker", string][] = [
+type ViewName = "queues" | "running" | "dead" | "connections" | "broker";
+
+/** With what the broker must be able to tell. */
+const VIEWS: readonly [ViewName, string, Ability?][] = [
   ["queues", "Queues"],
-  ["running", "Running"],
+  ["running", "Running", "running"],
   ["dead", "Dead letters"],
-  ["connections", "Connections"],
+  ["connections", "Connections", "connections"],
   ["broker", "Broker"],
 ];
 
@@ -46,7 +50,9 @@ function App() {
           <span>Work queues</span>
         </a>
         <nav aria-label="Views">
-          {VIEWS.map(([view, label]) => (
+          {VIEWS.filter(([, , needs]) => needs === undefined || overview?.can.includes(needs)).map((
+            [view, label],
+          ) => (
             <a
               key={view}
               href={hrefOf({ view })}

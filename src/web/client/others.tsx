@@ -30,8 +30,8 @@ export function ConnectionsView() {
     desk.ask({
       title: "Close this connection?",
       text: `${client || "The client"} at ${address} is told so and may connect again. ${
-        unacked === 0
-          ? "It has no task."
+        unacked === undefined || unacked === 0
+          ? "What it has not settled goes back to the queues."
           : `The ${plural(unacked, "task")} that it has not settled ${
             unacked === 1 ? "goes" : "go"
           } back to the queues.`
@@ -91,8 +91,8 @@ export function ConnectionsView() {
                     <td>{connection.user}</td>
                     <td class="number">{duration(connection.sinceMs)}</td>
                     <td class="number">{count(connection.channels)}</td>
-                    <td class="number">{count(connection.consumers)}</td>
-                    <td class="number">{count(connection.unacked)}</td>
+                    <td class="number">{countOf(connection.consumers)}</td>
+                    <td class="number">{countOf(connection.unacked)}</td>
                     <td class="number">
                       <button
                         type="button"
@@ -112,6 +112,11 @@ export function ConnectionsView() {
       </section>
     </>
   );
+}
+
+/** What a broker does not tell is no zero. */
+function countOf(value: number | undefined): string {
+  return value === undefined ? "\u2013" : count(value);
 }
 
 export function BrokerView() {
@@ -144,8 +149,12 @@ export function BrokerView() {
           <h2>Memory</h2>
           <dl class="stats">
             <Stat label="Process" value={bytes(memory.resident)} />
-            <Stat label="Waiting tasks in memory" value={bytes(memory.messages)} />
-            <Stat label="At most" value={bytes(memory.messagesLimit)} tone="quiet" />
+            {memory.messages !== undefined && (
+              <Stat label="Waiting tasks in memory" value={bytes(memory.messages)} />
+            )}
+            {memory.messagesLimit !== undefined && (
+              <Stat label="At most" value={bytes(memory.messagesLimit)} tone="quiet" />
+            )}
           </dl>
         </>
       )}
@@ -166,8 +175,12 @@ export function BrokerView() {
         </>
       )}
       <p class="muted">
-        Numbers for Prometheus are at <a href="/metrics">/metrics</a>, the API is described at{" "}
-        <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.
+        {overview.can.includes("metrics") && (
+          <>
+            Numbers for Prometheus are at <a href="/metrics">/metrics</a>.{" "}
+          </>
+        )}
+        The API is described at <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.
       </p>
     </>
   );

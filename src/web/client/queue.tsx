@@ -47,12 +47,13 @@ export function QueueView({ vhost, name, tab }: Props) {
       </>
     );
   }
+  const { can } = overview;
   const tabs: [id: string, label: string, count: number | undefined][] = [
     ["waiting", "Waiting", work?.ready],
-    ["running", "Running", work?.unacked],
+    ...(can.includes("running") ? [["running", "Running", work?.unacked] as never] : []),
     ["delayed", "Delayed", delayedIn(family)],
     ["dead", "Dead", deadIn(family)],
-    ["consumers", "Consumers", work?.consumers],
+    ...(can.includes("consumers") ? [["consumers", "Consumers", work?.consumers] as never] : []),
   ];
   const shown = tabs.some(([id]) => id === tab) ? tab : "waiting";
   return (
@@ -93,11 +94,13 @@ export function QueueView({ vhost, name, tab }: Props) {
             <Stat label="Out" value={rate(work.rates.out)} unit="/s" />
           </>
         )}
-        <Stat
-          label="Oldest waits"
-          value={work?.oldestAt === undefined ? "\u2013" : age(live.now() - work.oldestAt)}
-          title="At least, and since the broker started"
-        />
+        {can.includes("browse") && (
+          <Stat
+            label="Oldest waits"
+            value={work?.oldestAt === undefined ? "\u2013" : age(live.now() - work.oldestAt)}
+            title="At least, and since the broker started"
+          />
+        )}
         {work?.bytes !== undefined && <Stat label="Size" value={bytes(work.bytes)} />}
       </dl>
       {work && (
@@ -107,14 +110,16 @@ export function QueueView({ vhost, name, tab }: Props) {
             at={history.at}
             lines={[{ label: "tasks", color: "--c-depth", values: history.ready, filled: true }]}
           />
-          <Chart
-            title="Tasks a second"
-            at={history.at}
-            lines={[
-              { label: "in", color: "--c-in", values: history.in, isRate: true },
-              { label: "out", color: "--c-out", values: history.out, isRate: true },
-            ]}
-          />
+          {work.rates && (
+            <Chart
+              title="Tasks a second"
+              at={history.at}
+              lines={[
+                { label: "in", color: "--c-in", values: history.in, isRate: true },
+                { label: "out", color: "--c-out", values: history.out, isRate: true },
+              ]}
+            />
+          )}
         </div>
       )}
       <nav class="tabs" ref={tabsNav} aria-label="Parts of the queue">
@@ -199,7 +204,13 @@ function Waiting({ vhost, name, ready }: { vhost: string; name: string; ready: n
     again();
   }
   if (!can.includes("browse")) {
-    return <Empty title="This broker shows no tasks without taking them" />;
+    return (
+      <section class="card">
+        <Empty title="AMQP shows no tasks without taking them">
+          Dead tasks can be looked at, and all of them be counted.
+        </Empty>
+      </section>
+    );
   }
   return (
     <section class="card" aria-label="Waiting tasks">
@@ -379,7 +390,7 @@ function Consumers({ path }: { path: string }) {
                   <th scope="row">{client || "unknown"}</th>
                   <td>{address}</td>
                   <td class="mono">{tag}</td>
-                  <td class="number">{count(unacked)}</td>
+                  <td class="number">{unacked === undefined ? "\u2013" : count(unacked)}</td>
                   <td class="number">{prefetch === 0 ? "no limit" : count(prefetch)}</td>
                 </tr>
               ))}

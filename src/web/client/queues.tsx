@@ -3,7 +3,7 @@ import { memo } from "./memo.ts";
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Overview } from "../../observe/board.ts";
 import { Chart } from "./chart.tsx";
-import { age, count, rate } from "./format.ts";
+import { age, count, plural, rate } from "./format.ts";
 import { useHistory } from "./history.ts";
 import { deadIn, delayedIn, type Family, live, useLive } from "./live.ts";
 import { hrefOf } from "./route.ts";
@@ -43,6 +43,7 @@ export function QueuesView() {
     ...{ column: "name", version: 0 },
   });
   const [shown, setShown] = useState(PAGE);
+  const told = toldBy(overview);
   const order = useOrder(families, sort);
   const wanted = filter.trim().toLowerCase();
   const rows = order.filter(({ name }) => name.toLowerCase().includes(wanted));
@@ -65,14 +66,16 @@ export function QueuesView() {
             at={history.at}
             lines={[{ label: "tasks", color: "--c-depth", values: history.ready, filled: true }]}
           />
-          <Chart
-            title="Tasks a second"
-            at={history.at}
-            lines={[
-              { label: "in", color: "--c-in", values: history.in, isRate: true },
-              { label: "out", color: "--c-out", values: history.out, isRate: true },
-            ]}
-          />
+          {overview.rates && (
+            <Chart
+              title="Tasks a second"
+              at={history.at}
+              lines={[
+                { label: "in", color: "--c-in", values: history.in, isRate: true },
+                { label: "out", color: "--c-out", values: history.out, isRate: true },
+              ]}
+            />
+          )}
         </div>
       )}
       {families.size === 0
@@ -93,15 +96,15 @@ export function QueuesView() {
               />
               <span class="muted">
                 {rows.length === order.length
-                  ? count(order.length)
-                  : `${count(rows.length)} of ${count(order.length)}`} queues
+                  ? plural(order.length, "queue")
+                  : `${count(rows.length)} of ${plural(order.length, "queue")}`}
               </span>
             </div>
             <div class="scroll">
               <table class="queues">
                 <thead>
                   <tr>
-                    {HEADS.map(([column, label, title]) => (
+                    {HEADS.filter(([column]) => told.has(column)).map(([column, label, title]) => (
                       <th
                         key={column}
                         scope="col"
@@ -121,8 +124,12 @@ export function QueuesView() {
                         </button>
                       </th>
                     ))}
-                    <th scope="col" class="wide-only number">Oldest</th>
-                    <th scope="col" class="wide-only">5 minutes</th>
+                    {told.has("past") && (
+                      <>
+                        <th scope="col" class="wide-only number">Oldest</th>
+                        <th scope="col" class="wide-only">5 minutes</th>
+                      </>
+                    )}
                   </tr>
                 </thead>
                 <tbody>
@@ -131,6 +138,7 @@ export function QueuesView() {
                       key={family.key}
                       family={family}
                       showsVhost={overview.vhosts.length > 1}
+                      told={told}
                       second={Math.floor(live.now() / 1_000)}
                     />
                   ))}
@@ -151,6 +159,16 @@ export function QueuesView() {
         )}
     </>
   );
+}
+
+/** The columns that this broker has something for. */
+function toldBy(overview: Overview | undefined): ReadonlySet<string> {
+  return new Set([
+    ...["name", "ready", "delayed", "dead", "consumers"],
+    ...(overview?.unacked === undefined ? [] : ["unacked"]),
+    ...(overview?.rates === undefined ? [] : ["in", "out"]),
+    ...(overview?.can.includes("browse") ? ["past"] : []),
+  ]);
 }
 
 function waitingIn(families: ReadonlyMap<string, Family>): number {
@@ -200,11 +218,12 @@ function Totals({ overview, families }: { overview: Overview; families: readonly
 interface RowProps {
   readonly family: Family;
   readonly showsVhost: boolean;
+  readonly told: ReadonlySet<string>;
   /** Of the broker's clock: ages grow. */
   readonly second: number;
 }
 
-const Row = memo(({ family, showsVhost }: RowProps) => {
+const Row = memo(({ family, showsVhost, told }: RowProps) => {
   const { vhost, name, work } = family;
   const href = (tab: string) => hrefOf({ view: "queue", vhost, name, tab });
   const [delayed, dead] = [delayedIn(family), deadIn(family)];
@@ -217,29 +236,41 @@ const Row = memo(({ family, showsVhost }: RowProps) => {
         {work?.paused && <Badge tone="paused">paused</Badge>}
       </th>
       <td class="number" data-label="Waiting">{work ? count(work.ready) : "\u2013"}</td>
-      <td class="number" data-label="Running">
-        {work?.unacked === undefined ? "\u2013" : count(work.unacked)}
-      </td>
+      {told.has("unacked") && (
+        <td class="number" data-label="Running">
+          {work?.unacked === undefined ? "\u2013" : count(work.unacked)}
+        </td>
+      )}
       <td class={delayed > 0 ? "number" : "number zero"} data-label="Delayed">
         {delayed > 0 ? <a href={href("delayed")}>{count(delayed)}</a> : 0}
       </td>
       <td class={dead > 0 ? "number alert" : "number zero"} data-label="Dead">
         {dead > 0 ? <a href={href("dead")}>{count(dead)}</a> : 0}
       </td>
-      <td class="number" data-label="In / s">{work?.rates ? rate(work.rates.in) : "\u2013"}</td>
-      <td class="number" data-label="Out / s">{work?.rates ? rate(work.rates.out) : "\u2013"}</td>
+      {told.has("in") && (
+        <>
+          <td class="number" data-label="In / s">{work?.rates ? rate(work.rates.in) : "\u2013"}</td>
+          <td class="number" data-label="Out / s">
+            {work?.rates ? rate(work.rates.out) : "\u2013"}
+          </td>
+        </>
+      )}
       <td
         class={work?.consumers === 0 && work.ready > 0 ? "number warn" : "number"}
         data-label="Consumers"
       >
         {work ? count(work.consumers) : "\u2013"}
       </td>
-      <td class="wide-only number">{oldest === undefined ? "" : age(oldest)}</td>
-      <td class="wide-only">
-        {work?.trend && (
-          <Sparkline values={[...work.trend, work.ready]} label={`${name} over five minutes`} />
-        )}
-      </td>
+      {told.has("past") && (
+        <>
+          <td class="wide-only number">{oldest === undefined ? "" : age(oldest)}</td>
+          <td class="wide-only">
+            {work?.trend && (
+              <Sparkline values={[...work.trend, work.ready]} label={`${name} over five minutes`} />
+            )}
+          </td>
+        </>
+      )}
     </tr>
   );
 }, (before, after) =>
