@@ -361,3 +361,32 @@ Deno.test("names and properties over 255 bytes are the task's fault, in a senten
   );
   assertStringIncludes(error.message, "the task cannot be encoded");
 });
+
+Deno.test("each task has its own address, whatever the one before it had", () => {
+  const writer = new ContentWriter(1, 4096);
+  const addresses: [string, string][] = [
+    ["queue", ""],
+    ["queue", ""],
+    ["queue", "exchange"],
+    ["other", "exchange"],
+    ["other", "exchange"],
+    ["\u{fc}ber", "a".repeat(255)],
+    ["\u{fc}ber", "a".repeat(255)],
+  ];
+  for (const size of [0, 10, 10_000]) {
+    for (const [routingKey, exchange] of [...addresses, ...addresses]) {
+      const message = { ...task("q", ""), body: new Uint8Array(size), routingKey, exchange };
+      const [method] = frames(writer.publish(message, "id"));
+      const sent = viewOf(method!.payload);
+      assertEquals(sent.getShortString(6)[0], exchange);
+      assertEquals(sent.getShortString(6 + sent.getShortString(6)[1])[0], routingKey);
+    }
+  }
+  assertThrows(
+    () => writer.publish({ ...task("q", ""), routingKey: "x".repeat(256) }, "id"),
+    TaskError,
+  );
+  const [method] = frames(writer.publish({ ...task("q", ""), routingKey: "queue" }, "id"));
+  const sent = viewOf(method!.payload);
+  assertEquals(sent.getShortString(6 + sent.getShortString(6)[1])[0], "queue");
+});

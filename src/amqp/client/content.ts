@@ -97,6 +97,8 @@ export class ContentWriter {
   /** Method and header frame, and the body when it fits; overwritten by every task. */
   readonly #scratch: AMQPView;
   readonly #bytes: Uint8Array;
+  /** The method frame at the beginning of the scratch: a stream of tasks mostly has one address. */
+  #method: { exchange: string; routingKey: string; end: number } | undefined;
 
   /** @param frameMax bytes of a whole frame, as agreed with the broker */
   constructor(channelId: number, frameMax: number) {
@@ -148,6 +150,7 @@ export class ContentWriter {
       return [this.#encoded(end)];
     }
     const pieces: Uint8Array[] = [this.#bytes.slice(0, end)];
+    this.#method = undefined; // the frames of the body are written over it
     const most = this.#frameMax - FRAME_OVERHEAD;
     for (let position = 0; position < body.length; position += most) {
       const part = body.subarray(position, position + most);
@@ -162,6 +165,9 @@ export class ContentWriter {
   }
 
   #writeMethod(exchange: string, routingKey: string): number {
+    const last = this.#method;
+    if (last?.routingKey === routingKey && last.exchange === exchange) return last.end;
+    this.#method = undefined;
     const view = this.#scratch;
     view.setUint16(FRAME_HEADER_BYTES, ClassId.BASIC);
     view.setUint16(FRAME_HEADER_BYTES + 2, BasicMethod.PUBLISH);
@@ -172,6 +178,7 @@ export class ContentWriter {
     view.setUint8(end++, 1); // mandatory
     this.#writeFrameStart(0, Type.METHOD, end - FRAME_HEADER_BYTES);
     view.setUint8(end++, FRAME_END);
+    this.#method = { exchange, routingKey, end };
     return end;
   }
 
@@ -187,10 +194,12 @@ export class ContentWriter {
     let end = payload + 12;
     const { receivedProperties } = task.original ?? {};
     end += receivedProperties === undefined
-      ? view.setProperties(end, {
-        ...properties,
-        ...(properties.headers === undefined ? {} : { headers: encodable(properties.headers) }),
-      })
+      ? view.setProperties(
+        end,
+        properties.headers === undefined
+          ? properties
+          : { ...properties, headers: encodable(properties.headers) },
+      )
       : writeCopy(view, end, properties, { ...task.original!, receivedProperties }, encodable);
     if (end - start + 1 > this.#frameMax) throw new RangeError(this.#tooLarge());
     this.#writeFrameStart(start, Type.HEADER, end - payload);

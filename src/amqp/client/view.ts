@@ -20,6 +20,8 @@ const encoder = new TextEncoder();
 /** A byte order mark is part of the string, as in every other AMQP client. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const LONGEST_SHORT_STRING = 255;
+/** UTF-16 code units of a text that is written one by one. */
+const SHORT_LENGTH = 64;
 
 function readString(view: AMQPView, start: number, length: number): string {
   if (start + length > view.byteLength) {
@@ -30,6 +32,22 @@ function readString(view: AMQPView, start: number, length: number): string {
 
 /** Returns the bytes written. @throws {RangeError} the view is too small */
 function writeString(view: AMQPView, start: number, text: string): number {
+  return writeAscii(view, start, text) ?? writeUtf8(view, start, text);
+}
+
+/** Names and ids are short and plain, and done before an encoder is called. undefined: not it. */
+function writeAscii(view: AMQPView, start: number, text: string): number | undefined {
+  const { length } = text;
+  if (length > SHORT_LENGTH || start + length > view.byteLength) return undefined;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) return undefined;
+    view.setUint8(start + i, code);
+  }
+  return length;
+}
+
+function writeUtf8(view: AMQPView, start: number, text: string): number {
   const room = new Uint8Array(view.buffer, view.byteOffset, view.byteLength).subarray(start);
   const { read, written } = encoder.encodeInto(text, room);
   if (read < text.length) throw new RangeError("a string goes beyond the end of its frame");
