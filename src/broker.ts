@@ -3,7 +3,7 @@ import { PasswordFile } from "./amqp/password_file.ts";
 import { Broker, type BrokerOptions } from "./broker/server.ts";
 import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
-import { integer, list, text, toggle, type Values } from "./cli/flags.ts";
+import { choice, integer, list, size, text, toggle, type Values } from "./cli/flags.ts";
 import type { HelpPage } from "./cli/help/page.ts";
 import { listenAddress } from "./cli/listen_address.ts";
 import { unreadable } from "./cli/input.ts";
@@ -104,6 +104,20 @@ const FLAGS = {
     max: Number.MAX_SAFE_INTEGER,
     default: DEFAULT_LIMITS.diskFreeBytes,
     help: "bytes of free disk below which publishers are blocked; 0 for no limit",
+  }),
+  "max-disk": size({
+    group: "limits",
+    min: 16 * 1024 * 1024,
+    help:
+      "the disk that the data may take, such as 300M or 2G; with less than a tenth of it left " +
+      "publishers are blocked",
+  }),
+  "when-full": choice({
+    group: "limits",
+    choices: ["block", "reject"],
+    default: "block",
+    help: "what becomes of publishers while the disk or --max-disk is almost full; reject is a " +
+      "nack for those with confirms, and block for others",
   }),
   http: listenAddress({
     group: "watching",
@@ -215,7 +229,9 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
       heartbeat: values.heartbeat,
       consumerTimeoutMs: values["consumer-timeout"] * 1_000,
       diskFreeBytes: values["disk-free-limit"],
+      diskShareBytes: values["max-disk"] ?? Infinity,
     },
+    whenFull: values["when-full"],
     version: VERSION,
     log: host.log,
   };

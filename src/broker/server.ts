@@ -50,6 +50,8 @@ export interface BrokerOptions {
   /** Certificate chain and key in PEM: the listeners speak TLS. */
   tls?: Certificate;
   limits?: Partial<Limits>;
+  /** What becomes of a publish while the disk is almost full; default block. */
+  whenFull?: "block" | "reject";
   /** For connection.start. */
   version: string;
   log: Logger;
@@ -172,6 +174,9 @@ export class Broker implements QueueHost<Queue> {
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
+      shareBytes: this.#limits.diskShareBytes,
+      usedBytes: () => this.store.file.usedBytes,
+      whenFull: options.whenFull ?? "block",
       reusableBytes: () => this.store.file.reusableBytes,
       isInPlace: () => this.store.file.isInPlace,
       log: options.log,

@@ -186,7 +186,7 @@ export interface Overview {
     readonly messagesLimit?: number;
   };
   /** Of the data. */
-  readonly disk?: { readonly free: number };
+  readonly disk?: { readonly free: number; readonly used?: number };
   /** Why publishers are blocked. */
   readonly alarm?: string;
   readonly commits?: {

@@ -95,7 +95,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       ["resident"],
       { resident: WHOLE, messages: WHOLE, messagesLimit: WHOLE },
     ),
-    disk: object(["free"], { free: WHOLE }),
+    disk: object(["free"], { free: WHOLE, used: WHOLE }),
     alarm: { ...TEXT, description: "Why publishers are blocked." },
     commits: object(
       ["count", "meanMs", "lastMs", "slowestMs"],

@@ -86,7 +86,7 @@ export class Board implements Disposable {
       ready += queue.readyCount;
       unacked += queue.flow.unacked;
     }
-    const { reason: alarm, free } = alarms;
+    const { reason: alarm, free, used } = alarms;
     return {
       now: Date.now(),
       ...{ product: "workqueue broker", version, uptimeMs: this.#sampler.uptimeMs },
@@ -96,7 +96,9 @@ export class Board implements Disposable {
         resident: Deno.memoryUsage().rss,
         ...{ messages: memory.bytes, messagesLimit: memory.limit },
       },
-      ...(free === undefined || !store.durable ? {} : { disk: { free } }),
+      ...(free === undefined || !store.durable
+        ? {}
+        : { disk: { free, ...(used === undefined ? {} : { used }) } }),
       ...(alarm === undefined ? {} : { alarm }),
       commits: this.#commits.describe(),
       can: ABILITIES,

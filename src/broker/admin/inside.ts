@@ -16,5 +16,5 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
-  readonly alarms: Pick<Alarms, "reason" | "free">;
+  readonly alarms: Pick<Alarms, "reason" | "free" | "used" | "isRefusing">;
 }

@@ -84,6 +84,14 @@ export function brokerMetrics(
         return { label: labelOf(queue), value: Math.max(0, overview.now - since) / 1_000 };
       }),
     } satisfies Metric,
+    {
+      name: "workqueue_broker_alarm_reason",
+      type: "gauge",
+      help: "1 for the reason for which publishers are blocked, or refused, now.",
+      samples: overview.alarm === undefined
+        ? []
+        : [{ label: `reason="${escape(overview.alarm)}"`, value: 1 }],
+    } satisfies Metric,
     ...gauges(overview),
     commits.metric(),
   ].filter(({ samples }) => samples.length > 0));
@@ -95,10 +103,15 @@ function gauges({ connections, queues, memory, disk, alarm, uptimeMs }: Overview
     ["workqueue_broker_queues", "Queues.", queues],
     [
       "workqueue_broker_alarm",
-      "1 while publishers are blocked, else 0.",
+      "1 while publishers are blocked, or refused, else 0.",
       alarm === undefined ? 0 : 1,
     ],
     ["workqueue_broker_disk_free_bytes", "Free bytes of the disk at the last look.", disk?.free],
+    [
+      "workqueue_broker_disk_used_bytes",
+      "Bytes of the disk that the data took at the last look.",
+      disk?.used,
+    ],
     ["workqueue_broker_message_memory_bytes", "Memory of waiting messages.", memory?.messages],
     [
       "workqueue_broker_message_memory_limit_bytes",

@@ -57,8 +57,13 @@ export interface ChannelHost extends Taker {
   hasRoomForReply(bytes: number): boolean;
   /** Something was written to the outbox. */
   touch(): void;
-  /** A publish begins: while an alarm is on, its content is not read. */
-  publishes(): void;
+  /**
+   * A publish begins: while an alarm is on, its content is not read, unless it is to be refused.
+   * @param isTold its channel hears what becomes of it
+   */
+  publishes(isTold: boolean): void;
+  /** Publishes are refused for lack of disk. */
+  readonly isRefusing: boolean;
   /** A publish has so many copies: it takes as long as many others. */
   spread(copies: number): void;
   /**

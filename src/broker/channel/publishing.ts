@@ -85,7 +85,7 @@ export class Publishing {
       this.#target = parseTarget(bytes.slice(start, end));
     }
     this.#assembly.begin();
-    this.#session.publishes();
+    this.#session.publishes(this.#confirms !== undefined || this.#held !== undefined);
   }
 
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
@@ -116,6 +116,10 @@ export class Publishing {
       return;
     }
     this.#assembly.giveBack();
+    if (this.#session.isRefusing && !isReply(target)) {
+      free(content);
+      return void this.#confirms!.add("refused");
+    }
     const spread = this.#publish(publication, target, copies, exchange);
     if (spread === undefined) return void this.#confirms?.add("unrouted");
     spread.step();
@@ -156,6 +160,7 @@ export class Publishing {
   /** Publishes what was held. @returns false when a queue refused something */
   commit(publishes: PendingPublish[]): boolean {
     const { vhost } = this.#session;
+    if (publishes.length > 0 && this.#session.isRefusing) return false;
     let accepted = true;
     for (const { publication, target, copies } of publishes) {
       const exchange = vhost.findExchange(target.exchange);
@@ -184,7 +189,7 @@ export class Publishing {
     copies: string[],
     exchange: Exchange,
   ): Spread | undefined {
-    if (target.exchange === "" && target.routingKey.startsWith(REPLY_TO)) {
+    if (isReply(target)) {
       return void this.#reply(publication, target);
     }
     const queues = this.#routeOf(publication, target, copies, exchange);
@@ -261,6 +266,10 @@ export class Publishing {
     this.#confirms?.end();
     this.#assembly.giveBack();
   }
+}
+
+function isReply({ exchange, routingKey }: Target): boolean {
+  return exchange === "" && routingKey.startsWith(REPLY_TO);
 }
 
 /** Gives back the memory of a large content that nobody has: it could be long until others do. */

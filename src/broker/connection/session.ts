@@ -85,6 +85,8 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   #closeDeadline: Deadline | undefined;
   /** It has published: alarms concern it. */
   #isPublisher = false;
+  /** It hears what becomes of each of its publishes. */
+  #isTold = true;
   /** Bytes of answers that were written although much waited already. */
   #lateReplies = 0;
 
@@ -344,15 +346,21 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.failConnection(fault);
   }
 
-  publishes(): void {
+  publishes(isTold: boolean): void {
     this.#isPublisher = true;
+    if (!isTold) this.#isTold = false;
     this.block();
+  }
+
+  get isRefusing(): boolean {
+    return this.#isTold && this.#host.alarms.isRefusing;
   }
 
   /** An alarm is on. Those who never published may go on. */
   block(): void {
     const { reason } = this.#host.alarms;
     if (reason === undefined || this.isBlocked || !this.#isPublisher) return;
+    if (this.isRefusing) return;
     this.backpressure.isBlocked = true;
     this.#notify("connection.blocked", { reason });
   }

@@ -28,6 +28,8 @@ export interface Limits {
   memoryBytes: number;
   /** Publishers are blocked while the disk of the data has less free. */
   diskFreeBytes: number;
+  /** Bytes of the disk that the data may take: with more, publishers are blocked, too. */
+  diskShareBytes: number;
 }
 
 /** RabbitMQ's defaults, where it has the limit. */
@@ -46,6 +48,7 @@ export const DEFAULT_LIMITS: Limits = {
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
   diskFreeBytes: 50_000_000,
+  diskShareBytes: Infinity,
 };
 
 /** Bytes of the largest frame of a client that has not logged in: of those there may be many. */

@@ -13,12 +13,24 @@ const FASTEST = 250_000;
 /** Bytes of the disk that a byte of a message takes at most: in the log, and then in the file. */
 const COPIES = 2;
 
+/** Of its share of the disk that publishers must leave, as a divisor, and at most: the log needs it. */
+const MARGIN_SHARE = 10;
+const MOST_MARGIN = 16 * 1024 * 1024;
+
+const LOW = "low on disk";
+const FULL_SHARE = "the data take their share of the disk";
 const GONE = "cannot store: the data file was moved or deleted";
 
 export interface AlarmOptions {
   /** Folder of the data, or undefined when nothing is on disk. */
   folder: string | undefined;
   diskFreeBytes: number;
+  /** Bytes of the disk that the data may take; Infinity for all. */
+  shareBytes: number;
+  /** Bytes that they take, those included that are free to be written again. */
+  usedBytes: () => number;
+  /** What becomes of a publish while the disk, or the share of it, is almost full. */
+  whenFull: "block" | "reject";
   /** Bytes of the data file that hold nothing any more: it never shrinks, but is filled again. */
   reusableBytes: () => number;
   /** Whether the data file is still where it was: otherwise what is written is lost at the end. */
@@ -46,6 +58,8 @@ export class Alarms {
   #written = 0;
   /** Bytes of the disk that were free at the last look, those of the file that are free included. */
   free: number | undefined;
+  /** Bytes that the data took at the last look. */
+  used: number | undefined;
   #firstLook: Promise<void> | undefined;
   #statfs: StatFs | undefined;
   #stopped = false;
@@ -75,6 +89,12 @@ export class Alarms {
     if (this.#written * COPIES > this.#spare && !this.#stopped) this.#checkDisk();
   }
 
+  /** Whether publishes are refused meanwhile: of those who are told so. */
+  get isRefusing(): boolean {
+    const isFull = this.#disk === LOW || this.#disk === FULL_SHARE;
+    return this.#options.whenFull === "reject" && this.#store === undefined && isFull;
+  }
+
   /** Why publishers are blocked, in words for connection.blocked, or undefined. */
   get reason(): string | undefined {
     return this.#store ?? this.#disk;
@@ -97,7 +117,6 @@ export class Alarms {
     if (!isInPlace()) return this.#setGone();
     try {
       const { bavail, bsize } = this.#statfs!(folder!);
-      this.#options.onLook(bavail * bsize);
       this.#setFree(bavail * bsize);
     } catch (error) {
       log.warn("cannot see how full the disk is", { error: (error as Error).message });
@@ -108,20 +127,35 @@ export class Alarms {
 
   /** @param bytes free on the disk */
   #setFree(bytes: number): void {
-    const { diskFreeBytes, reusableBytes, log } = this.#options;
-    const free = this.free = bytes + reusableBytes();
-    const low = free < diskFreeBytes;
-    if (!low) this.#spare = free - diskFreeBytes;
+    const { diskFreeBytes, shareBytes, reusableBytes, onLook } = this.#options;
+    const used = this.used = this.#options.usedBytes();
+    const left = shareBytes - used;
+    onLook(Math.min(bytes, left));
+    const reusable = reusableBytes();
+    this.free = bytes + reusable;
+    const spare = this.free - diskFreeBytes;
+    const margin = Math.min(shareBytes / MARGIN_SHARE, MOST_MARGIN);
+    const spareShare = left + reusable - margin;
+    const soonest = Math.min(spare, spareShare) / FASTEST;
+    const low = soonest < 0;
+    if (!low) this.#spare = Math.min(spare, spareShare);
+    const reason = spareShare < spare ? FULL_SHARE : LOW;
     if (low && this.#disk === undefined) {
-      log.warn("publishers are blocked: the disk is almost full", {
-        free,
-        needed: diskFreeBytes,
-      });
-      this.#options.onLow(bytes);
+      this.#warn(reason);
+      this.#options.onLow(Math.min(bytes, left));
     }
-    this.#change(() => this.#disk = low ? "low on disk" : undefined);
-    const soonest = (free - diskFreeBytes) / FASTEST;
+    this.#change(() => this.#disk = low ? reason : undefined);
     this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));
+  }
+
+  #warn(reason: string): void {
+    const { log, whenFull, diskFreeBytes, shareBytes } = this.#options;
+    const what = whenFull === "reject" ? "publishes are refused" : "publishers are blocked";
+    if (reason === LOW) {
+      const facts = { free: this.free, needed: diskFreeBytes };
+      return log.warn(`${what}: the disk is almost full`, facts);
+    }
+    log.warn(`${what}: ${reason}`, { used: this.used, share: shareBytes });
   }
 
   #setGone(): void {

@@ -16,6 +16,11 @@ import { Standstill } from "./standstill.ts";
 import { EXIT } from "../../errors.ts";
 
 export const DATA_FILE = "broker.db";
+export const SCRATCH_FILE = "scratch.db";
+export const RESERVE_FILE = "reserve";
+
+/** Files that take a part of the disk. */
+const OURS = [DATA_FILE, `${DATA_FILE}-wal`, SCRATCH_FILE, `${SCRATCH_FILE}-wal`, RESERVE_FILE];
 
 /** How much of the disk that is free the log may take, as a divisor; it needs as much in the file. */
 const LOG_SHARE = 4;
@@ -113,6 +118,12 @@ export class DataFile {
   get reusableBytes(): number {
     return numberOf(this.database, "PRAGMA freelist_count") *
       numberOf(this.database, "PRAGMA page_size");
+  }
+
+  /** Bytes of the disk that it takes, with all that is beside it. */
+  get usedBytes(): number {
+    if (this.#folder === undefined) return 0;
+    return OURS.reduce((sum, name) => sum + sizeOf(this.pathOf(name)), 0);
   }
 
   get #logBytes(): number {

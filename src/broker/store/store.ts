@@ -13,7 +13,7 @@
  */
 
 import type { Content } from "../message/content.ts";
-import { DataFile } from "./data_file.ts";
+import { DataFile, SCRATCH_FILE } from "./data_file.ts";
 import { DeadMessages } from "./dead_messages.ts";
 import { DefinitionChanges, type Subject } from "./definition_changes.ts";
 import { Definitions } from "./definitions.ts";
@@ -29,8 +29,6 @@ import { SeenKeys } from "./seen_keys.ts";
 import { Scratch } from "./scratch.ts";
 import { StoredUsers } from "./stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
-
-const SCRATCH_FILE = "scratch.db";
 
 /** Lanes with changes: each has pages of its own in the file. */
 const ENOUGH_LANES = 500;

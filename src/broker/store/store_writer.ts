@@ -4,7 +4,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import type { DataFile } from "./data_file.ts";
+import { type DataFile, RESERVE_FILE } from "./data_file.ts";
 import type { DeadMessages } from "./dead_messages.ts";
 import type { DefinitionChanges } from "./definition_changes.ts";
 import type { LaneCounters } from "./lane_counters.ts";
@@ -16,8 +16,6 @@ import { describeStorageError, isDiskFull } from "./schema.ts";
 import type { Scratch } from "./scratch.ts";
 import { bytesOf } from "./stored_text.ts";
 import { rollback, runTransaction } from "./transaction.ts";
-
-const RESERVE_FILE = "reserve";
 
 /** Milliseconds between two tries to get the reserve back. */
 const RESERVE_RETRY_MS = 1_000;
