@@ -24,8 +24,9 @@ export async function benchOneShot(
       round(Math.max(...times[i]!)),
     ]),
   ]));
-  const [ours, stock, least] = times.map(median) as [number, number, number];
+  const [ours, stock, least, bare] = times.map(median) as [number, number, number, number];
   say("\n" + verdict("new_task / the package's TCP client", ours / stock, "<=", 0.5));
+  say(verdict("new_task / deno, doing nothing", ours / bare, "<=", 2.2));
   say(`the least / the package's TCP client: ${(least / stock).toFixed(2)}`);
   say(`new_task / the least: ${(ours / least).toFixed(2)}`);
 }
