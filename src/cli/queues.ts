@@ -1,20 +1,15 @@
 /** `worker queues`: how many tasks and consumers each queue has. */
-import type { Connector } from "../amqp/connection.ts";
-import { inspectQueue, isMissing, isPaused } from "../amqp/declare.ts";
-import type { Transport } from "../amqp/transport.ts";
-import { EXIT, ToolError, UsageError } from "../errors.ts";
-import { escapeControls } from "../observe/log.ts";
+import { EXIT, UsageError } from "../errors.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { sleep } from "../time/sleep.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, URL_HELP } from "./broker_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { toggle } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
+import { QueueBoard, tableOf } from "./queue_board.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { tell } from "./tell.ts";
-import { onSignals } from "./signals.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 import { connectorOf } from "./worker_connector.ts";
 
@@ -22,7 +17,10 @@ const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
   queue: WORKER_FLAGS.queue,
   backoff: WORKER_FLAGS.backoff,
-  watch: toggle({ group: "watching", help: "show it again every two seconds" }),
+  watch: toggle({
+    group: "watching",
+    help: "show it again every two seconds; on a terminal with how it changes and how it was",
+  }),
   ...GENERAL_FLAGS,
 };
 
@@ -56,82 +54,21 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
     deadQueue(name).name,
   ]);
-  const board = new Board(connectorOf(values, host), names, host);
+  const watch = values.watch ? await import("./queue_watch.ts") : undefined;
+  const onScreen = watch !== undefined && watch.isScreen(host);
+  const troubles: string[] = [];
+  const board = new QueueBoard({
+    connector: connectorOf(values, host),
+    names,
+    // Lines between would tear the screen.
+    warn: (sentence) => onScreen ? troubles.splice(0, 1, sentence) : host.log.warn(sentence),
+  });
   try {
-    if (!values.watch) {
-      host.print(await board.table());
-      return board.status;
-    }
-    const ending = new AbortController();
-    const signals = onSignals({ end: () => ending.abort() });
-    while (!ending.signal.aborted && !host.unheard) {
-      const page = await board.table();
-      await host.print(Deno.stdout.isTerminal() ? `\x1b[H\x1b[2J${page}` : `${page}\n`);
-      await sleep(2_000, ending.signal);
-    }
-    signals.dispose();
-    return EXIT.ok;
+    if (onScreen) return await watch.watchOnScreen(host, board, troubles);
+    if (watch !== undefined) return await watch.watchAsLines(host, board);
+    host.print(tableOf(await board.rows()));
+    return board.status;
   } finally {
     await board.close();
   }
-}
-
-/** Shows queues, also when the broker cannot say anything of some of them. */
-class Board {
-  readonly #connector: Connector;
-  readonly #names: readonly string[];
-  readonly #host: Host;
-  #transport: Transport | undefined;
-  /** Of the first queue that could not be looked at. */
-  status: number = EXIT.ok;
-
-  constructor(connector: Connector, names: readonly string[], host: Host) {
-    this.#connector = connector;
-    this.#names = names;
-    this.#host = host;
-  }
-
-  /** Queues that do not exist are left out, except the work queues, which are named first. */
-  async table(): Promise<string> {
-    const rows: string[][] = [["queue", "ready", "consumers"]];
-    for (const name of this.#names) {
-      const numbers = await this.#look(name);
-      if (numbers !== undefined) rows.push([escapeControls(name), ...numbers]);
-    }
-    return aligned(rows);
-  }
-
-  async close(): Promise<void> {
-    await this.#transport?.shutdown();
-  }
-
-  /** @returns undefined for a queue that is not worth a line */
-  async #look(name: string): Promise<string[] | undefined> {
-    // RabbitMQ 4 ends the connection when the queue's node is down.
-    if (this.#transport === undefined || this.#transport.isEnded) {
-      this.#transport = await this.#connector.connect();
-    }
-    try {
-      const { messageCount, consumerCount } = await inspectQueue(this.#transport, name);
-      // A paused queue says that it has no consumers.
-      const paused = consumerCount === 0 && await isPaused(this.#transport, name);
-      return [String(messageCount), paused ? "paused" : String(consumerCount)];
-    } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      if (isMissing(error)) {
-        return /\.(dead|delay\.\d+)$/.test(name) ? undefined : ["missing", "-"];
-      }
-      this.#host.log.warn(error.message);
-      this.status ||= error.exitCode;
-      return ["unavailable", "-"];
-    }
-  }
-}
-
-function aligned(rows: readonly string[][]): string {
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map(([name, ...numbers]) =>
-    [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
-      .join("  ") + "\n"
-  ).join("");
 }

@@ -277,23 +277,34 @@ brokerTest(
 
 const noScript = installed("script") ? undefined : "script(1) is not installed";
 (noScript ? Deno.test.ignore : brokerTest)(
-  `worker queues --watch refreshes on a terminal${noScript ? ` (ignored: ${noScript})` : ""}`,
+  `worker queues --watch keeps its place on a terminal, and gives it back${
+    noScript ? ` (ignored: ${noScript})` : ""
+  }`,
   async () => {
     await using bench = await QueueBench.open(url);
     // exec: a shell that waits would end by the Ctrl-C itself, with 130.
     const command = ["exec", ...toolCommand("worker", ["queues", "--watch", "--queue"])];
     await using terminal = spawn("script", {
-      args: ["-qec", `${command.join(" ")} ${bench.name}`, "/dev/null"],
-      env: { AMQP_URL: url },
+      args: ["-qec", `stty cols 80 rows 24; ${command.join(" ")} ${bench.name}`, "/dev/null"],
+      env: { AMQP_URL: url, NO_COLOR: "1", TERM: "xterm" },
       stdin: "open",
     });
-    const row = (ready: number) => new RegExp(`^${bench.name} +${ready} +0`);
-    await terminal.waitForLine(row(0));
+    const row = (numbers: string) => new RegExp(`^${bench.name} +${numbers} +0  \\S+\x1b\\[K\r?$`);
+    await terminal.waitForLine(row("0( +0)?"));
     await bench.send("");
-    await terminal.waitForLine(row(1));
-    assert(terminal.stdout.some((line) => line.includes("\x1b[H\x1b[2J")), "it did not refresh");
+    await terminal.waitForLine(row("1 +\\+0\\.\\d"));
     await terminal.write("\x03");
-    assertEquals((await terminal.ended()).code, 0);
+    const { code, stdout } = await terminal.ended();
+    assertEquals(code, 0);
+    // deno-lint-ignore no-control-regex
+    const [before, screen, after] = stdout.split(/\x1b\[\?1049[hl]/);
+    assertEquals([before, after?.trim()], ["", ""]);
+    assert(screen!.startsWith("\x1b[?25l") && screen!.endsWith("\x1b[?25h"), "the cursor");
+    // deno-lint-ignore no-control-regex
+    assert(!/\x1b\[(?:\d|;)*m|\x1b\[2J/.test(screen!), "a color, or a flicker");
+    // deno-lint-ignore no-control-regex
+    const lines = screen!.split("\r\n").map((line) => line.replace(/\x1b\[[?\d]*[A-Za-z]/g, ""));
+    assert(lines.length > 2 && lines.every((line) => line.length < 80), "a line wraps");
   },
 );
 

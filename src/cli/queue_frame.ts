@@ -1,0 +1,151 @@
+/** How queues look on a terminal: depth now, how fast it changes, and how it was. */
+import type { QueueRow } from "./queue_board.ts";
+
+/** One look at a queue. */
+export interface Look {
+  /** In performance.now(). */
+  readonly at: number;
+  /** Absent where the broker did not say. */
+  readonly ready: number | undefined;
+}
+
+export interface Frame {
+  readonly rows: readonly QueueRow[];
+  /** The last looks by name of the queue, oldest first. */
+  readonly history: ReadonlyMap<string, readonly Look[]>;
+  /** What goes wrong, if something does. */
+  readonly trouble: string | undefined;
+  /** Of the terminal. */
+  readonly columns: number;
+  readonly lines: number;
+  readonly colors: boolean;
+}
+
+/** From empty to full. */
+const BARS = ["\u2581", "\u2582", "\u2583", "\u2584", "\u2585", "\u2586", "\u2587", "\u2588"];
+const LEAST_NAME = 12;
+const NUMBER_COLUMNS = 10;
+const LEAST_BARS = 8;
+const MOST_BARS = 60;
+/** Rates are of as many looks. */
+const RATE_LOOKS = 5;
+
+const COLORS = { head: 1, rising: 33, falling: 32, dead: 31, idle: 33, paused: 36, bars: 34 };
+type Color = keyof typeof COLORS;
+
+/**
+ * The lines of a frame, each narrower than the terminal: what ends in the last column wraps on some.
+ */
+export function renderFrame(frame: Frame): string[] {
+  const { columns, lines, rows, trouble } = frame;
+  const paint = (color: Color | undefined, text: string) =>
+    frame.colors && color !== undefined ? `\x1b[${COLORS[color]}m${text}\x1b[0m` : text;
+  const width = Math.max(1, columns - 1);
+  const numbers = 3 * (NUMBER_COLUMNS + 1);
+  const longest = Math.max(LEAST_NAME, ...rows.map(({ name }) => widthOf(name)));
+  const nameColumns = Math.max(
+    1,
+    Math.min(longest, Math.max(LEAST_NAME, width - numbers - 2 - LEAST_BARS)),
+  );
+  const left = width - nameColumns - numbers - 2;
+  const bars = left < LEAST_BARS ? 0 : Math.min(MOST_BARS, left);
+  const fit = (texts: readonly [Color | undefined, string][]) => {
+    let room = width;
+    return texts.map(([color, text]) => {
+      const short = cut(text, room);
+      room -= widthOf(short);
+      return paint(color, short);
+    }).join("").trimEnd();
+  };
+  const number = (text: string) => ` ${text.padStart(NUMBER_COLUMNS)}`;
+  const head = ["ready", "change/s", "consumers"].map(number).join("");
+  const output = [fit([["head", `${pad("queue", nameColumns)}${head}`]])];
+  const room = Math.max(1, lines - 2 - (trouble === undefined ? 0 : 1));
+  const shown = rows.length <= room ? rows : rows.slice(0, room - 1);
+  for (const row of shown) {
+    const looks = frame.history.get(row.name) ?? [];
+    const rate = rateOf(looks);
+    const { ready, consumers, state } = row;
+    const isDead = row.name.endsWith(".dead");
+    const depthColor = isDead && ready ? "dead" : undefined;
+    const isIdle = !/\.(?:dead|delay\.\d+)$/.test(row.name) && consumers === 0 && (ready ?? 0) > 0;
+    output.push(fit([
+      [state === "paused" ? "paused" : undefined, pad(row.name, nameColumns)],
+      [depthColor, number(ready === undefined ? state! : grouped(ready))],
+      [rate ? (rate > 0 ? "rising" : "falling") : undefined, number(signed(rate))],
+      [
+        state === "paused" ? "paused" : isIdle ? "idle" : undefined,
+        number(consumers === undefined ? (state === "paused" ? state : "-") : grouped(consumers)),
+      ],
+      ["bars", bars === 0 ? "" : `  ${sparkline(looks.map(({ ready }) => ready), bars)}`],
+    ]));
+  }
+  if (shown.length < rows.length) output.push(cut(`${rows.length - shown.length} more`, width));
+  if (trouble !== undefined) output.push(paint("dead", cut(trouble, width)));
+  return output;
+}
+
+/** The last values as bars, scaled to the largest; a gap where there is no value. */
+export function sparkline(values: readonly (number | undefined)[], width: number): string {
+  const last = values.slice(-width);
+  const most = Math.max(1, ...last.map((value) => value ?? 0));
+  return last.map((value) => {
+    return value === undefined ? " " : BARS[Math.ceil(value / most * (BARS.length - 1))];
+  }).join("");
+}
+
+/** By how much the depth changes a second; undefined before there are two looks. */
+export function rateOf(looks: readonly Look[]): number | undefined {
+  const known = looks.slice(-RATE_LOOKS).filter(({ ready }) => ready !== undefined);
+  const [first, last] = [known[0], known.at(-1)];
+  if (first === undefined || last === undefined || last.at <= first.at) return undefined;
+  return (last.ready! - first.ready!) / (last.at - first.at) * 1_000;
+}
+
+function signed(rate: number | undefined): string {
+  if (rate === undefined) return "";
+  const rounded = Math.abs(rate) >= 100 ? Math.round(rate) : Math.round(rate * 10) / 10;
+  return rounded === 0 ? "0" : `${rounded > 0 ? "+" : "-"}${grouped(Math.abs(rounded))}`;
+}
+
+function grouped(number: number): string {
+  return number < 1e9
+    ? number.toLocaleString("en-US", { maximumFractionDigits: 1 })
+    : number.toExponential(2);
+}
+
+const MARK = /\p{M}|\u200d|\ufe0f/u;
+const WIDE =
+  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u;
+
+/** Columns that a terminal gives a text. */
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const char of text) width += MARK.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
+  return width;
+}
+
+/** At most so many columns of it; a text that is cut ends with "..". */
+function cut(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  const mark = columns > 4 ? ".." : "";
+  let short = "";
+  let width = mark.length;
+  for (const char of text) {
+    width += widthOf(char);
+    if (width > columns) break;
+    short += char;
+  }
+  return short + mark;
+}
+
+/** Names of queues differ at their ends. */
+const TAIL = 14;
+
+function pad(text: string, columns: number): string {
+  const isLong = widthOf(text) > columns && columns >= 2 * TAIL;
+  const tail = isLong ? [...text].slice(-TAIL).join("") : "";
+  const short = cut(isLong ? [...text].slice(0, -TAIL).join("") : text, columns - widthOf(tail)) +
+    tail;
+  return short + " ".repeat(columns - widthOf(short));
+}
