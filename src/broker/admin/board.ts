@@ -238,6 +238,7 @@ export class Board implements Disposable {
   }
 
   async drop(address: Address, selection: Selection): Promise<Outcome> {
+    if ("all" in selection) return await this.purge(address);
     const outcome = await this.#run(dropMessages(this.#queue(address), selection));
     await this.#committed();
     return outcome;

@@ -5,6 +5,9 @@ import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 /** Work that yields after each piece, and returns what came of it. */
 export type Pieces<T> = Generator<void, T>;
 
+/** Milliseconds between two slices: looking is no reason to keep a whole round busy. */
+const PAUSE_MS = 2;
+
 /** Does the pieces in slices, in turn with everybody else's work. */
 export function inSlices<T>(scheduler: Pick<Scheduler, "add">, pieces: Pieces<T>): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -16,8 +19,10 @@ export function inSlices<T>(scheduler: Pick<Scheduler, "add">, pieces: Pieces<T>
               resolve(step.value);
               return false;
             }
-            if (slice.isOver) return true;
+            if (slice.isOver) break;
           }
+          setTimeout(() => scheduler.add(work), PAUSE_MS);
+          return false;
         } catch (error) {
           reject(error);
           return false;
