@@ -129,6 +129,58 @@ Deno.test("what cannot be read for a while comes when it can, and then publisher
   await peer.close();
 });
 
+Deno.test("what is acknowledged and cannot be deleted keeps nobody else from being stored", async () => {
+  await using dir = await tempDir();
+  const count = 5_000;
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await channel.call("queue.declare", { queue: "rows", durable: true });
+    for (const i of upTo(count)) {
+      await channel.publish({ routingKey: "rows" }, `${i} `.padEnd(3_000, "l"), PERSISTENT);
+    }
+    for (let tag = 0; tag < count;) tag = (await channel.expect("basic.ack")).deliveryTag;
+    await peer.close();
+    broker.kill();
+    await broker.ended();
+  }
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("basic.consume", { queue: "rows" });
+    for (const i of upTo(count)) {
+      assertEquals(parseInt((await channel.expectContent()).text), i);
+    }
+    // Pages of the first messages, which no memory has any more.
+    const bytes = await Deno.readFile(dir.file("broker.db"));
+    const bad = upTo(bytes.length / PAGE).filter((page) =>
+      bytes.subarray(page * PAGE, (page + 1) * PAGE).filter((byte) => byte === 0x6c).length >
+        PAGE / 2
+    ).slice(12, 16);
+    assertEquals(bad.length, 4);
+    await write(
+      dir.file("broker.db"),
+      new Map(bad.map((page) => [page, new Uint8Array(PAGE).fill(0xff)])),
+    );
+    await channel.send("basic.ack", { deliveryTag: count - 1, multiple: true });
+    // Its answer comes with the commit that has the acknowledgements.
+    await channel.call("queue.declare", { queue: "other", durable: true });
+    broker.kill("SIGKILL");
+    await broker.ended();
+  }
+  await using broker = startProcess(["--data", dir.path]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "other", durable: true, passive: true });
+  assertEquals(await take(channel, "rows"), [count - 1]);
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+});
+
 Deno.test("what cannot be read is known position by position", () => {
   const random = new Random(1);
   const most = 60;

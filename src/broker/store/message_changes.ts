@@ -84,6 +84,30 @@ export class MessageChanges {
     }
   }
 
+  /**
+   * Gives up what was to be deleted, as ranges, and forgets changed delivery counts: their rows, or
+   * what lies beside them, cannot be read.
+   * @returns the new ranges
+   */
+  postpone(): Range[] {
+    const ranges = this.shortDiscards;
+    for (const [{ id: lane, dropped }, positions] of this.removals) {
+      if (dropped) continue;
+      positions.sort((one, other) => one - other);
+      for (const position of positions) {
+        const before = ranges.at(-1);
+        if (before?.lane === lane && before.last === position - 1) before.last = position;
+        else ranges.push({ lane, first: position, last: position });
+      }
+    }
+    this.removals.clear();
+    this.#removed = 0;
+    this.updates.clear();
+    this.shortDiscards = [];
+    for (const range of ranges) this.discards.add(range);
+    return ranges;
+  }
+
   /** All of it is on disk. */
   written(): void {
     for (const message of this.inserts) {

@@ -98,6 +98,16 @@ export class MessageTable {
     this.#writer.writeSingly(this.#changes, attempt, onCounted);
   }
 
+  /**
+   * What was to be deleted is deleted later, by itself: something of it cannot be read.
+   * @returns whether there is any
+   */
+  postpone(): boolean {
+    const ranges = this.#changes.postpone();
+    for (const range of ranges) this.#discards.add(range);
+    return ranges.length > 0;
+  }
+
   /** All changes are on disk: forget them. */
   written(): void {
     this.#changes.written();

@@ -130,10 +130,17 @@ export function isDiskFull(error: unknown): boolean {
   return error instanceof Error && /is full/.test(error.message);
 }
 
+/** Whether something that is stored cannot be read, for good or for a while. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof Error && /malformed|disk I\/O error/.test(error.message);
+}
+
 /** The data file cannot be used. */
 export class StorageError extends ToolError {
   override readonly name = "StorageError";
 }
+
+const HINT = "; broker check says what of it can be read";
 
 /** A fault of SQLite or of the disk as an error for the user; any other error as it is. */
 export function storageErrorOf(path: string, error: unknown): unknown {
@@ -142,7 +149,9 @@ export function storageErrorOf(path: string, error: unknown): unknown {
   if (!isStorage) return error;
   const passes = /locked|full/.test(error.message);
   return new StorageError(
-    `cannot use the data file ${path}: ${describeStorageError(error)}`,
+    `cannot use the data file ${path}: ${describeStorageError(error)}${
+      isDamage(error) ? HINT : ""
+    }`,
     passes ? EXIT.temporary : EXIT.noInput,
     { cause: error },
   );

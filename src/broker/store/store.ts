@@ -346,7 +346,10 @@ export class Store {
   commit(): boolean {
     if (!this.dirty) return true;
     this.forceDelivered();
-    return this.#writer.commit();
+    const isWritten = this.#writer.commit();
+    // Some that could not be deleted may have come.
+    if (this.hasDiscarded) this.#onDiscard?.();
+    return isWritten;
   }
 
   /** Milliseconds until the next sync should begin; Infinity: when one that is under way has ended. */

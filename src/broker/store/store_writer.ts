@@ -12,7 +12,7 @@ import type { MessageTable } from "./message_table.ts";
 import type { SeenKeys } from "./seen_keys.ts";
 import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./reserve.ts";
-import { describeStorageError, isDiskFull } from "./schema.ts";
+import { describeStorageError, isDamage, isDiskFull } from "./schema.ts";
 import type { Scratch } from "./scratch.ts";
 import { bytesOf } from "./stored_text.ts";
 import { rollback, runTransaction } from "./transaction.ts";
@@ -148,8 +148,10 @@ export class StoreWriter {
 
   /** @returns why it failed */
   #writeWithRoom(): unknown {
-    const { file } = this.#parts;
+    const { file, messages } = this.#parts;
     let error = this.#write();
+    // Nobody's commit waits for what an acknowledgement would delete.
+    if (isDamage(error) && messages.postpone()) error = this.#write();
     // What the log holds may find its place in the file, and then its room is used again.
     if (isDiskFull(error) && file.emptyLog("RESTART")) error = this.#write();
     if (isDiskFull(error) && this.#reserve.release()) error = this.#write();
