@@ -42,7 +42,8 @@ export interface Body {
  * Reads a body to its end.
  *
  * @param most bytes
- * @throws {Problem} 413: it is larger; 429: bodies of others take all the room
+ * @throws {Problem} 413: it is larger; 429: bodies of others take all the room; 501: it is in a
+ *   transfer coding that nobody here undoes
  * @throws {ClientGone}
  */
 export async function readBody(
@@ -51,6 +52,13 @@ export async function readBody(
   most: number,
   room: Room,
 ): Promise<Body> {
+  const coding = request.headers["transfer-encoding"] ?? "chunked";
+  if (coding.trim().toLowerCase() !== "chunked") {
+    throw new Problem(
+      501,
+      `a Transfer-Encoding must be chunked alone, and is ${JSON.stringify(coding.slice(0, 100))}`,
+    );
+  }
   const length = Number(request.headers["content-length"] ?? 0);
   if (length > most) throw tooLarge(most, `${length}`);
   if (request.headers.expect !== undefined) response.writeContinue();

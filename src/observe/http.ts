@@ -9,6 +9,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { EXIT, reason, ToolError } from "../errors.ts";
+import { Problem, PROBLEM_TYPE, problemBody } from "./problem.ts";
 
 export type { IncomingMessage, ServerResponse };
 
@@ -230,9 +231,10 @@ function refuseNoRequest(error: Error & { code?: string }, socket: Socket): void
     ? ["408 Request Timeout", "the request took too long"]
     : ["400 Bad Request", "this is no HTTP/1.1 request"];
   if (!socket.writable) return void socket.destroy();
+  const body = problemBody(new Problem(Number(status.slice(0, 3)), sentence));
   socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: text/plain\r\ncontent-length: ${sentence.length + 1}\r\n` +
-      `connection: close\r\n\r\n${sentence}\n`,
+    `HTTP/1.1 ${status}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${body.length}\r\n` +
+      `connection: close\r\n\r\n${body}`,
   );
 }
 

@@ -404,7 +404,14 @@ httpTest(
       [`${head}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd`, /^HTTP\/1.1 400/],
       [`${head}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc`, /^HTTP\/1.1 400/],
       [`${head}Content-Length: -1\r\n\r\n`, /^HTTP\/1.1 400/],
-      [`${head}Transfer-Encoding: chunked\r\n\r\nzz\r\n`, /^HTTP\/1.1 400/],
+      [
+        `${head}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+        /^HTTP\/1.1 400(.|\s)*\+json(.|\s)*"detail"/,
+      ],
+      [
+        `${head}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n`,
+        /^HTTP\/1.1 501(.|\s)*must be chunked alone/,
+      ],
       [`${head}Host: localhost\r\nContent-Length: 0\r\n\r\n`, /^HTTP\/1.1 400(.|\s)*has 2/],
       [`${head}${"X-Y: 0123456789abcdef\r\n".repeat(2_000)}\r\n`, /^HTTP\/1.1 431/],
       [`${head}Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 0\r\n\r\n`, /twice/],
@@ -582,6 +589,68 @@ httpTest("a broker that blocks publishers is told of, from the start", async () 
   assertMatch(ready.text, /^the broker blocks publishers: /);
   await front.end();
 }, { only: "embedded", because: "RabbitMQ takes a while to start" });
+
+httpTest(
+  "what waits for its confirm is bounded, and more gets 429 until there is room",
+  async () => {
+    await using blocking = await startNode({ diskFreeLimit: 2 ** 50 });
+    const queue = uniqueName("http");
+    await using front = await Front.start(["--timeout", "1m"], { url: blocking.url, queue });
+    const leaving = new AbortController();
+    const send = (body: string, headers: Record<string, string> = {}) =>
+      fetch(`${front.url}/tasks`, { method: "POST", body, headers, signal: leaving.signal });
+    const large = "x".repeat(16 * 1024 * 1024);
+    const waiting = [send('{"body":""}\n'.repeat(9_998), NDJSON_TYPE), send(large), send(large)];
+    const gone = Promise.allSettled(waiting);
+    await waitUntil("they are here", async () => {
+      const { text } = await front.ask("/metrics");
+      return /^workqueue_http_tasks_under_way 10000$/m.test(text);
+    });
+    const refused: [string, RegExp][] = [
+      ["z", /^at most 10000 tasks may wait for their confirm, and 10000 do$/],
+      // The last quarter of the memory is for small ones.
+      [large, /^bodies that wait .* all the memory/],
+    ];
+    for (const [body, detail] of refused) {
+      const { status, headers, json } = await front.post(body);
+      assertEquals([status, headers.get("retry-after")], [429, "1"]);
+      assertMatch(json.detail, detail);
+    }
+    leaving.abort();
+    await gone;
+    front.process.kill("SIGTERM");
+    front.process.kill("SIGTERM");
+    await front.process.ended();
+  },
+  { only: "embedded", because: "RabbitMQ takes a while to start" },
+);
+
+httpTest(
+  "another maker's answer is known by its correlation id, where that is one task's",
+  async () => {
+    await using front = await startFront();
+    const [queue] = front.queues as [string];
+    const { json: { id } } = await front.post("x", {}, "?correlation_id=own");
+    await front.post("x", { "task-id": "a" }, "?correlation_id=shared");
+    await front.post("x", { "task-id": "b" }, "?correlation_id=shared");
+    await onChannel(node.url, async (channel) => {
+      for (let i = 0; i < 3; i++) {
+        const { properties } = (await channel.basicGet(queue, { noAck: true }))!;
+        const { replyTo, correlationId = "" } = properties;
+        await channel.basicPublish("", replyTo!, `${correlationId}!`, { correlationId });
+      }
+    });
+    await waitUntil(
+      "the answer",
+      async () => (await front.ask(`/tasks/${id}`)).json.state === "done",
+    );
+    assertEquals((await front.ask(`/tasks/${id}`)).json.answer.body, "own!");
+    for (const other of ["a", "b"]) {
+      assertEquals((await front.ask(`/tasks/${other}`)).json.state, "waiting");
+    }
+    await front.end();
+  },
+);
 
 httpTest("a task over the broker's limit costs the answers of others once at most", async () => {
   await using own = await startNode({ maxMessageSize: 1_000 });

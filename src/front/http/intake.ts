@@ -138,12 +138,18 @@ export class Intake {
     const known = ledger.get(id);
     if (known !== undefined) return known;
     const start = performance.now();
-    const { replyTo } = outgoing.publication.properties;
+    const { replyTo, correlationId } = outgoing.publication.properties;
     const isAwaited = replyTo === undefined || replyTo === "";
-    const task = new KnownTask(id, outgoing.queue.name, ordered.fingerprint, isAwaited);
+    const task = new KnownTask({
+      id,
+      queue: outgoing.queue.name,
+      fingerprint: ordered.fingerprint,
+      isAwaited,
+      correlationId: correlationId || id,
+    });
     task.sending(
       isAwaited
-        ? sender.send(answerable(outgoing, id), undefined, (publisher) => task.on(publisher))
+        ? sender.send(answerable(outgoing, task), undefined, (publisher) => task.on(publisher))
         : sender.send(outgoing),
     );
     ledger.add(task);
@@ -159,7 +165,10 @@ export class Intake {
 }
 
 /** The same task, whose answer comes here. */
-function answerable({ publication, ...rest }: Outgoing, id: string): Outgoing {
+function answerable(
+  { publication, ...rest }: Outgoing,
+  { correlationId }: Pick<KnownTask, "correlationId">,
+): Outgoing {
   const { properties } = publication;
   return {
     ...rest,
@@ -169,7 +178,7 @@ function answerable({ publication, ...rest }: Outgoing, id: string): Outgoing {
         ...properties,
         headers: { ...properties.headers, [ANSWER_HEADER.wantsProgress]: true },
         replyTo: DIRECT_REPLY_TO,
-        correlationId: properties.correlationId || id,
+        correlationId,
       },
     },
   };

@@ -20,6 +20,8 @@ export class KnownTask {
   readonly fingerprint: string;
   /** Whether its answer comes here. */
   readonly isAwaited: boolean;
+  /** What its answer bears. */
+  readonly correlationId: string;
   readonly #ended = Promise.withResolvers<void>();
   #confirmed: Promise<void> = Promise.resolve();
   #state: TaskState = "waiting";
@@ -31,11 +33,17 @@ export class KnownTask {
   #isLost = false;
   #isForgotten = false;
 
-  constructor(id: string, queue: string, fingerprint: string, isAwaited: boolean) {
+  constructor(
+    { id, queue, fingerprint, isAwaited, correlationId }: Pick<
+      KnownTask,
+      "id" | "queue" | "fingerprint" | "isAwaited" | "correlationId"
+    >,
+  ) {
     this.id = id;
     this.queue = queue;
     this.fingerprint = fingerprint;
     this.isAwaited = isAwaited;
+    this.correlationId = correlationId;
   }
 
   get state(): TaskState {

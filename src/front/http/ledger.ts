@@ -19,6 +19,8 @@ export class Ledger {
   readonly #open = new Map<string, Entry>();
   /** Those that have ended, in that order. */
   readonly #ended = new Map<string, Entry>();
+  /** Those that go on and have a correlation id of their own, by that. */
+  readonly #correlated = new Map<string, Set<KnownTask>>();
   #bytes = 0;
 
   /**
@@ -44,8 +46,28 @@ export class Ledger {
     return (this.#open.get(id) ?? this.#ended.get(id))?.task;
   }
 
+  /**
+   * The task that an answer with this correlation id is of, which names no task: other makers'
+   * workers send such. Undefined when it may be of several.
+   */
+  correlated(correlationId: string): KnownTask | undefined {
+    const named = this.#open.get(correlationId)?.task;
+    const [one, ...more] = [
+      ...(named?.correlationId === correlationId ? [named] : []),
+      ...this.#correlated.get(correlationId) ?? [],
+    ];
+    return more.length === 0 ? one : undefined;
+  }
+
   add(task: KnownTask): void {
-    const bytes = ENTRY_BYTES + 2 * (task.id.length + task.queue.length);
+    const { id, correlationId } = task;
+    const isOwn = task.isAwaited && correlationId !== id;
+    const length = id.length + task.queue.length + (isOwn ? correlationId.length : 0);
+    const bytes = ENTRY_BYTES + 2 * length;
+    if (isOwn) {
+      const same = this.#correlated.get(correlationId) ?? new Set();
+      this.#correlated.set(correlationId, same.add(task));
+    }
     this.#open.set(task.id, { task, bytes, endsAt: Infinity });
     this.#bytes += bytes;
     task.ended.then(() => this.#end(task));
@@ -70,6 +92,7 @@ export class Ledger {
     const entry = this.#open.get(task.id);
     if (entry?.task !== task) return;
     this.#open.delete(task.id);
+    this.#separate(task);
     entry.endsAt = performance.now() + this.#ttlMs;
     this.#ended.set(task.id, entry);
     this.#forgetOld();
@@ -96,6 +119,13 @@ export class Ledger {
     const { bytes, task } = tasks.get(id)!;
     this.#bytes -= bytes;
     tasks.delete(id);
+    this.#separate(task);
     task.forget();
+  }
+
+  /** No answer is looked for by its correlation id any more. */
+  #separate(task: KnownTask): void {
+    const same = this.#correlated.get(task.correlationId);
+    if (same?.delete(task) && same.size === 0) this.#correlated.delete(task.correlationId);
   }
 }

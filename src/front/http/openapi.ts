@@ -50,7 +50,7 @@ export function openApi({ queues, maxBodyBytes, version, tokens }: Described): J
               ...LOCATION,
               ...APPLIED,
             }),
-            ...problems(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
+            ...problems(400, 401, 403, 404, 413, 415, 422, 429, 500, 501, 503),
           },
           ...secured,
         },
@@ -180,6 +180,7 @@ const REASONS: Readonly<Record<number, string>> = {
   422: "The id is another task's.",
   429: "Too much is under way.",
   500: "A fault of the server.",
+  501: "The Transfer-Encoding is not chunked alone.",
   503: "The broker is away, blocks or refuses; the task may be on the queue if the detail says so.",
 };
 

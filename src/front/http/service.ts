@@ -162,9 +162,9 @@ export class HttpService implements AsyncDisposable {
   /** A worker has said something of a task. */
   #hear({ properties, body }: AMQPMessage): void {
     const named = properties.headers?.[ANSWER_HEADER.id];
-    const task = this.#ledger.get(
-      typeof named === "string" ? named : properties.correlationId ?? "",
-    );
+    const task = typeof named === "string"
+      ? this.#ledger.get(named)
+      : this.#ledger.correlated(properties.correlationId ?? "");
     if (task === undefined || !task.isAwaited) return;
     const bytes = body ?? new Uint8Array();
     const heard = readAnswer(task.id, bytes, properties);
