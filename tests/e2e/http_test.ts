@@ -618,8 +618,7 @@ httpTest(
     }
     leaving.abort();
     await gone;
-    front.process.kill("SIGTERM");
-    front.process.kill("SIGTERM");
+    front.process.kill("SIGKILL");
     await front.process.ended();
   },
   { only: "embedded", because: "RabbitMQ takes a while to start" },
