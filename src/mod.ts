@@ -37,11 +37,13 @@
  * @module
  */
 import { Connector } from "./amqp/connection.ts";
+import type { MessageTracing } from "./amqp/message_tracing.ts";
 import { ensureQueue, ensureWorkQueue } from "./amqp/declare.ts";
 import { type Publication, Publisher } from "./amqp/publisher.ts";
 import type { Transport } from "./amqp/transport.ts";
 import { parseUrls } from "./amqp/url.ts";
 import { VERSION } from "./cli/main.ts";
+import { openTracing } from "./cli/tracing.ts";
 import { functionHandler, type HandlerFunction } from "./handlers/module.ts";
 import { LivingTasks, type Tasks } from "./front/tasks.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
@@ -68,6 +70,7 @@ export type { Fields, Logger } from "./observe/log.ts";
 export type { RetryPolicy } from "./task/retry.ts";
 export type { Progress, TaskContext } from "./task/handler.ts";
 export type { Task, TaskProperties } from "./task/task.ts";
+export type { TraceContext } from "./task/trace_context.ts";
 
 /** AMQP's short strings. */
 const MAX_NAME_BYTES = 255;
@@ -114,7 +117,7 @@ export async function publishTasks(
 ): Promise<string[]> {
   const queue = requireQueueName(address.queue);
   const publications = tasks.map((task) => publicationOf(task, queue));
-  const transport = await connectorOf(address, "publisher").connect();
+  const transport = await connectorOf(address, "publisher", await openTracing()).connect();
   const giveUp = () =>
     transport.destroy(new ConnectionError(`publishing was given up: ${reason(signal!.reason)}`));
   signal?.addEventListener("abort", giveUp);
@@ -148,7 +151,8 @@ export async function openTasks(options: OpenTasksOptions): Promise<Tasks> {
   const { timeoutMs = 30_000 } = options;
   requireWhole("timeoutMs", timeoutMs, 1, LONGEST_MS);
   const queue = requireQueueName(options.queue);
-  return await LivingTasks.open({ connector: connectorOf(options, "publisher"), queue, timeoutMs });
+  const connector = connectorOf(options, "publisher", await openTracing());
+  return await LivingTasks.open({ connector, queue, timeoutMs });
 }
 
 /** A task as it is sent. */
@@ -244,6 +248,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
     }],
     handler: functionHandler(options.handler, { log: (message, id) => log.info(message, { id }) }),
     log,
+    tracing: await openTracing(),
     retries: { ...DEFAULT_POLICY, ...options.retries },
     hostname: Deno.hostname(),
     ...(timeoutMs === Infinity ? {} : { timeoutMs }),
@@ -311,11 +316,16 @@ function requireWhole(name: string, value: number | undefined, least: number, mo
   );
 }
 
-function connectorOf(address: QueueAddress, what: string): Connector {
+function connectorOf(
+  address: QueueAddress,
+  what: string,
+  tracing: MessageTracing | undefined,
+): Connector {
   return new Connector({
     endpoints: parseUrls(address.url, "url", { trust: {} }),
     identity: { name: `${what} ${Deno.pid}`, version: VERSION },
     log: address.log ?? silentLogger(),
+    tracing,
   });
 }
 

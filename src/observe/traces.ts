@@ -18,6 +18,8 @@ interface TraceContext {
 const API = Symbol.for("opentelemetry.js.api.1");
 const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
 const ERROR = 2;
+/** Of what failed, in UTF-16 code units. */
+const MAX_MESSAGE_LENGTH = 1_024;
 
 interface SpanContext {
   readonly traceId: string;
@@ -99,7 +101,7 @@ export class Span {
   /** @param type a word for the kind of failure */
   fail(type: string, message: string): void {
     this.set({ "error.type": type });
-    this.#raw.setStatus({ code: ERROR, message });
+    this.#raw.setStatus({ code: ERROR, message: message.slice(0, MAX_MESSAGE_LENGTH) });
   }
 
   end(): void {

@@ -2,7 +2,9 @@
 
 /** Where in which trace something is; the names are those of the headers. */
 export interface TraceContext {
+  /** Ids of the trace and of the span that it is in, "00-...-...-01". */
   readonly traceparent: string;
+  /** What those who trace add for themselves. */
   readonly tracestate?: string;
 }
 

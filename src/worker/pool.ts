@@ -289,9 +289,15 @@ export class Pool {
     const early = this.#options.ackEarly === true;
     if (early && !settler.acknowledgeEarly(delivery)) return;
     const traced = this.#options.tracing?.attempt(task, start.attempt);
-    if (traced === undefined) await this.#runAndSettle(delivery, start, early);
-    else await traced.within(() => this.#runAndSettle(delivery, start, early, traced));
-    traced?.end();
+    if (traced === undefined) {
+      await this.#runAndSettle(delivery, start, early);
+    } else {
+      try {
+        await traced.within(() => this.#runAndSettle(delivery, start, early, traced));
+      } finally {
+        traced.end();
+      }
+    }
     if (isCounted) await starts.forget(task);
   }
 

@@ -117,13 +117,22 @@ Deno.test("the broker's lines are JSON, too", async () => {
   const [command, ...args] = toolCommand("broker", [
     "--port=0",
     "--log-format=json",
+    "--log-level=debug",
     "--transient",
   ]);
   await using broker = spawn(command, { args, cwd: dir.path });
   await broker.waitForLog(/"ready: /);
+  const [, address] = await broker.waitForLog(/"ready: (amqp:[^," ]+)/);
+  const target = { url: address!, queue: "q" };
+  assertEquals((await finish("new_task", ["--queue-type=classic", "x"], target)).code, 0);
+  await broker.waitForLog(/"connection ended"/);
   broker.kill("SIGUSR2");
   await broker.waitForLog(/"status"/);
   broker.kill("SIGTERM");
   assertEquals((await broker.ended()).code, 0);
-  assertEquals(entriesOf(broker.stderr).at(-1)!.message, "ending");
+  const entries = entriesOf(broker.stderr);
+  assert(entries.some(({ message }) => message === "ending"));
+  const opened = entries.find(({ message }) => message === "connection opened");
+  assertEquals([opened!.level, opened!.user], ["debug", "guest"]);
+  assertMatch(String(opened!.client), /^new_task /);
 });

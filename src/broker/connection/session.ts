@@ -131,11 +131,16 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
 
   /** Serves the connection until it ends. */
   async run(): Promise<void> {
+    const who = { peer: this.peer, user: this.user, client: this.client.name };
+    this.#host.log.debug("connection opened", who);
+    let why: string | undefined;
     try {
       await this.#reading.run();
     } catch (error) {
       if (!isConnectionLoss(error)) throw error;
+      why = (error as Error).message;
     } finally {
+      this.#host.log.debug("connection ended", { ...who, reason: why });
       this.#end();
       this.outbox.close();
     }
