@@ -106,6 +106,16 @@ export class Publisher {
     return this.#ended !== undefined || this.#refused;
   }
 
+  /** The channel or connection is gone. */
+  get isGone(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** Takes tasks again after a refusal. */
+  goOn(): void {
+    this.#refused = false;
+  }
+
   /** Publications that the broker has not confirmed yet, and those who wait for answers. */
   get pending(): number {
     return this.#pending.size + this.#holders.size;

@@ -4,6 +4,12 @@ import type { Connector } from "./connection.ts";
 import { Publisher, type PublisherOptions } from "./publisher.ts";
 import type { Transport } from "./transport.ts";
 
+/**
+ * Channels that refused a task and stay, because somebody waits for an answer on them. A connection
+ * has few channels, and a full queue refuses for as long as it is full.
+ */
+const MOST_RETIRED = 16;
+
 /** An open connection with what is known on it. */
 export interface OpenLink {
   readonly transport: Transport;
@@ -18,6 +24,8 @@ export class PublishingLink {
   readonly #connector: Connector;
   readonly #options: PublisherOptions;
   #link: Promise<OpenLink> | undefined;
+  /** Those that refused a task and stay, oldest first. */
+  #retired: OpenLink[] = [];
 
   constructor(connector: Connector, options: PublisherOptions = {}) {
     this.#connector = connector;
@@ -63,10 +71,22 @@ export class PublishingLink {
     return await this.#linkOn(transport, { declared: new Map(), declaring: Promise.resolve() });
   }
 
-  /** Another channel, for one that refuses tasks; what was sent on the old one settles there. */
-  #renew({ transport, publisher, declared, declaring }: OpenLink): Promise<OpenLink> {
+  /**
+   * Another channel, for one that refuses tasks; what was sent on the old one settles there. When too
+   * many stay, it is the one that has rested longest.
+   */
+  #renew(link: OpenLink): Promise<OpenLink> {
+    const { transport, publisher, declared, declaring } = link;
     if (publisher.pending === 0) publisher.close().catch(() => {});
-    return this.#linkOn(transport, { declared, declaring });
+    this.#retired = [...this.#retired, link]
+      .filter((each) => each.transport === transport && !each.publisher.isGone);
+    const most = Math.min(MOST_RETIRED, Math.floor((transport.channelMax || Infinity) / 4));
+    if (this.#retired.length <= most) {
+      return this.#linkOn(transport, { declared, declaring });
+    }
+    const rested = this.#retired.shift()!;
+    rested.publisher.goOn();
+    return Promise.resolve({ ...rested, declared, declaring });
   }
 
   async #linkOn(

@@ -3,15 +3,19 @@ import { Connector } from "../../src/amqp/connection.ts";
 import { declareOnce, PublishingLink } from "../../src/amqp/publishing_link.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
+import { NackError } from "../../src/errors.ts";
+import { onChannel } from "../e2e/queue_view.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Proxy } from "../support/proxy.ts";
+import { uniqueName } from "../support/temp.ts";
 import { waitUntil, within } from "../support/wait.ts";
 
 const node = await sharedNode();
 
-function linkTo(proxy: Proxy): PublishingLink {
+function linkTo(proxy: Proxy, query = ""): PublishingLink {
+  const url = proxy.url + new URL(node.url).pathname.slice(1) + query;
   const connector = new Connector({
-    endpoints: parseUrls(proxy.url + new URL(node.url).pathname.slice(1), "url", { trust: {} }),
+    endpoints: parseUrls(url, "url", { trust: {} }),
     identity: { name: "test", version: "0" },
     log: createLogger({ name: "test", write: () => {} }),
   });
@@ -66,6 +70,35 @@ brokerTest(
     await assertRejects(() => declareOnce(second, "r", () => Promise.reject(new Error("no"))));
     await declareOnce(second, "r", ask);
     assertEquals(asked, 2);
+    await link.close();
+  },
+);
+
+brokerTest(
+  "a queue that refuses for long takes no more channels than a connection has",
+  async () => {
+    await using proxy = await Proxy.start(node.port);
+    const link = linkTo(proxy, "?channel_max=8");
+    const [full, free] = [uniqueName("full"), uniqueName("free")];
+    await onChannel(node.url, async (channel) => {
+      const bounded = { "x-max-length": 1, "x-overflow": "reject-publish" };
+      await channel.queueDeclare(full, { durable: true }, bounded);
+      await channel.queueDeclare(free, { durable: true });
+    });
+    const task = (routingKey: string) => ({
+      ...{ exchange: "", routingKey, body: new Uint8Array(1) },
+      properties: {},
+    });
+    await (await link.open()).publisher.publish(task(full));
+    const lost: unknown[] = [];
+    for (let i = 0; i < 50; i++) {
+      const { publisher } = await link.open();
+      // An answer is waited for on each of them.
+      publisher.hold((error) => lost.push(error));
+      await publisher.publish(task(free));
+      await assertRejects(() => publisher.publish(task(full)), NackError);
+    }
+    assertEquals([lost, proxy.total], [[], 1]);
     await link.close();
   },
 );
