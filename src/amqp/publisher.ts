@@ -301,12 +301,14 @@ async function takeAnswers(
 }
 
 /**
- * The publication that the broker closed the channel for, where that can be told: the only one, or
- * the one that has the size it does not accept.
+ * The publication that the broker closed the channel for, where that can be told: the only one, the
+ * first one to the exchange that is missing, or the one that has the size it does not accept.
  */
 function refusedOf(lost: readonly Pending[], error: ChannelEnd): Pending | undefined {
   if (!(error instanceof ChannelError) || error.exitCode === EXIT.temporary) return undefined;
   if (lost.length === 1) return lost[0];
+  const exchange = /no exchange '(.*)' in vhost/s.exec(error.replyText)?.[1];
+  if (exchange !== undefined) return lost.find((pending) => pending.exchange === exchange);
   const size = /message size (\d+) .*larger than/i.exec(error.replyText)?.[1];
   return lost.find((pending) => String(pending.size) === size);
 }

@@ -51,12 +51,12 @@ async function checkAll(rows: readonly Row[]): Promise<void> {
 Deno.test("a wrong command line is refused with 64 before anything is tried", async () => {
   const long = "n".repeat(256);
   const rows: Omit<Row, "code" | "url">[] = [
-    { args: ["--bogus"], says: 'the option "--bogus" is not known; --help lists them' },
-    { args: ["-hx"], says: 'the option "-hx" is not known; --help lists them' },
+    { args: ["--bogus"], says: 'the option "--bogus" is not known; --help all lists them' },
+    { args: ["-hx"], says: 'the option "-hx" is not known; --help all lists them' },
     { args: ["--uurl", NOBODY], says: 'the option "--uurl" is not known; did you mean --url?' },
     {
       args: [`--ulr${NOBODY}`],
-      says: 'the option "--ulramqp://guest:***@127.0.0.1:1/" is not known; --help lists them',
+      says: 'the option "--ulramqp://guest:***@127.0.0.1:1/" is not known; --help all lists them',
     },
     { tool: "new_task", args: ["--queue"], says: "--queue needs a value (NAME)" },
     { args: ["--queue="], says: "--queue must have names of 1 to 238 bytes, and one has 0" },

@@ -4,6 +4,7 @@ import { CommandHandler, type CommandOptions } from "../../src/handlers/command.
 import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
+import { run } from "../support/process.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -600,19 +601,13 @@ Deno.test("a command that vanishes between two tasks is this host's fault, not t
 });
 
 Deno.test("a worker whose own directory was removed says so", async () => {
-  const home = Deno.cwd();
-  const directory = makeDirectory();
-  using bench = new Bench({ argv: ["true"] });
-  try {
-    Deno.chdir(directory);
-    Deno.removeSync(directory);
-    const homeless = await bench.run();
-    assert(homeless.kind === "unable");
-    assertEquals(homeless.exitCode, 66);
-    assertStringIncludes(homeless.reason, "the worker's own is gone");
-  } finally {
-    Deno.chdir(home);
-  }
+  // In a process of its own: tests that run beside this one have the same directory.
+  const program = new URL("homeless.ts", import.meta.url).pathname;
+  const { stdout, stderr } = await run(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", program],
+    cwd: makeDirectory(),
+  });
+  assertMatch(stdout, /^unable 66 .*the worker's own is gone/, stderr);
 });
 
 Deno.test("a command that a shell cannot find or execute is this host's fault", async () => {

@@ -178,7 +178,7 @@ brokerTest("a task is replayed at most --max-replays times", async () => {
   await using worker = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
   await worker.ended();
   assertMatch(await bench.dead("replay", "--max-replays", "1"), /^kept[^]*replayed 0\n$/);
-  assertEquals(await bench.ready(`${bench.name}.dead`), 1);
+  await waitUntil("it to be back", async () => await bench.ready(`${bench.name}.dead`) === 1);
 });
 
 brokerTest("a task that kills its worker three times goes to the dead queue unrun", async () => {

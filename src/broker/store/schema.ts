@@ -115,15 +115,21 @@ const REASONS: [pattern: RegExp, reason: string][] = [
   [/readonly database|read-only file system/i, "it is read-only"],
   [/malformed/, "it is damaged"],
   [/not a database/, "it is damaged or not a data file of this broker"],
-  [/full/, "the disk is full"],
+  [/full|No space left/, "the disk is full"],
   [/Permission denied/, "this user may not open or create it"],
   [/unable to open/, "it cannot be opened or created"],
 ];
 
-/** Why SQLite refused, in words for the log and the user. */
+/** Why SQLite or the system refused, in words for the log and the user. */
 export function describeStorageError(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
+}
+
+/** Without the path, in which there may be any words. */
+function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/ \(os error \d+\)[^]*$/, "");
 }
 
 export function isDiskFull(error: unknown): boolean {
@@ -147,7 +153,7 @@ export function storageErrorOf(path: string, error: unknown): unknown {
   const isStorage = error instanceof Error && !(error instanceof ToolError) &&
     "code" in error && typeof error.code === "string";
   if (!isStorage) return error;
-  const passes = /locked|full/.test(error.message);
+  const passes = /locked|full|No space left/.test(messageOf(error));
   return new StorageError(
     `cannot use the data file ${path}: ${describeStorageError(error)}${
       isDamage(error) ? HINT : ""
