@@ -52,9 +52,8 @@ export class Shrinker {
   #work(): void {
     this.#timer = undefined;
     const { database, checkpoint, standstill, log } = this.#file;
-    // The log would grow with what is moved.
-    if (standstill.isStanding) return this.#goOn();
-    if (checkpoint.isRunning || !this.#mayWrite()) return this.#goOn();
+    // The next look goes on. While the file stands still the log would grow with what is moved.
+    if (standstill.isStanding || checkpoint.isRunning || !this.#mayWrite()) return;
     const free = this.#free;
     if (free <= SPARE_PAGES) return this.#end();
     try {
