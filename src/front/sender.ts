@@ -112,6 +112,11 @@ export class Sender {
     if (this.#tasks > 0) await new Promise<void>((resolve) => this.#wakes.push(resolve));
   }
 
+  /** What is on its way rejects: nobody waits for it any more. */
+  abandon(): void {
+    for (const attempt of this.#attempts) attempt.abandon();
+  }
+
   /** Waits for what is on its way, and takes nothing more. */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
@@ -270,6 +275,10 @@ class Attempt {
 
   timeOut(): void {
     this.#fail(`within ${formatDuration(this.#ms)}`);
+  }
+
+  abandon(): void {
+    this.#fail("before the end");
   }
 
   end(): void {

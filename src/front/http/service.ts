@@ -141,7 +141,10 @@ export class HttpService implements AsyncDisposable {
     this.#draining.abort();
     this.#watch.stop();
     await this.#server?.[Symbol.asyncDispose]();
-    await this.#sender.close();
+    const closing = this.#sender.close();
+    // Tasks whose clients have gone are sent all the same, but not for ever.
+    await deadline(closing, DRAIN_MS, () => new Error("late")).catch(() => this.#sender.abandon());
+    await closing;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
