@@ -1,6 +1,6 @@
 /**
  * Checks the order of the house: imports in src/ only go down its floors, no circle, no file too
- * long. Prints the floors. scripts/layers/rules.ts has the rules.
+ * long, no folder with too many rooms. Prints the floors. scripts/layers/rules.ts has the rules.
  *
  *   deno run --allow-read --allow-run scripts/check_layers.ts [FOLDER]    default: this project
  *   deno task layers --draw    writes docs/floors.svg
@@ -8,14 +8,19 @@
 // deno-lint-ignore-file no-console
 import { listModules, readImports } from "./layers/imports.ts";
 import { describe, draw, housesOf } from "./layers/picture.ts";
-import { findLongFiles, findViolations } from "./layers/rules.ts";
+import { findCrowdedFolders, findLongFiles, findViolations } from "./layers/rules.ts";
 
 const folder = Deno.args.find((arg) => !arg.startsWith("--"));
 const project = folder === undefined
   ? new URL("../", import.meta.url)
   : new URL(`file://${await Deno.realPath(folder)}/`);
 const imports = await readImports(project);
-const violations = [...findViolations(imports), ...findLongFiles(await countLines())];
+const lines = await countLines();
+const violations = [
+  ...findViolations(imports),
+  ...findLongFiles(lines),
+  ...findCrowdedFolders(lines.keys()),
+];
 const houses = housesOf(imports);
 for (const house of houses) console.error(describe(house));
 if (Deno.args.includes("--draw")) {

@@ -35,7 +35,7 @@ export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
     ["connection"],
     ["channel"],
     ["routing"],
-    ["queue", "login"],
+    ["queue"],
     ["store"],
     ["net", "message"],
     ["wire"],
@@ -44,6 +44,9 @@ export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
 
 /** Lines from which on a file of src/ is two things. */
 export const MOST_LINES = 400;
+
+/** Rooms from which on a folder that has floors of its own is two houses. */
+export const MOST_ROOMS = 10;
 
 /** What an entry must not reach; `lazily` tells whether `await import()` may. */
 const UNREACHABLE: readonly { from: string; to: RegExp; lazily: boolean }[] = [
@@ -82,6 +85,19 @@ export function findViolations(imports: readonly Import[]): string[] {
 export function findLongFiles(lines: ReadonlyMap<string, number>): string[] {
   return [...lines].filter(([, count]) => count > MOST_LINES)
     .map(([file, count]) => `${file} must have at most ${MOST_LINES} lines, and has ${count}`);
+}
+
+/** @param files the paths of all files of src/ */
+export function findCrowdedFolders(files: Iterable<string>): string[] {
+  const rooms = new Map([...INNER_FLOORS.keys()].map((folder) => [folder, new Set<string>()]));
+  for (const file of files) {
+    const [outer, inner] = roomOf(file);
+    if (inner !== undefined) rooms.get(outer)!.add(inner);
+  }
+  return [...rooms].filter(([, { size }]) => size > MOST_ROOMS)
+    .map(([folder, { size }]) =>
+      `src/${folder} must have at most ${MOST_ROOMS} entries, and has ${size}`
+    );
 }
 
 /** The room of a file: ["amqp"], or ["broker", "queue"] in a folder with floors of its own. */

@@ -30,7 +30,7 @@ import { DATA_FILE } from "./store/data_file.ts";
 import { Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
 import { GroupCommit } from "./store/group_commit.ts";
-import { Users } from "./login/users.ts";
+import { Users } from "./connection/users.ts";
 import { restore } from "./routing/restoring.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
 import { after } from "../time/timer.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { CrowdedError, FairQueue, type Owner } from "../../src/broker/login/fair_queue.ts";
+import { CrowdedError, FairQueue, type Owner } from "../../src/broker/connection/fair_queue.ts";
 
 /** Work whose end a test decides, and the order in which it started. */
 class Work {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { networkOf } from "../../src/broker/login/network.ts";
+import { networkOf } from "../../src/broker/connection/network.ts";
 
 Deno.test("an IPv6 host is its /64, however its address is written", () => {
   for (

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Store } from "../../src/broker/store/store.ts";
-import { type LoginAttempt, Users } from "../../src/broker/login/users.ts";
+import { type LoginAttempt, Users } from "../../src/broker/connection/users.ts";
 import { pause } from "../../src/time/timer.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";

@@ -1,7 +1,13 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Import, readImports } from "../../scripts/layers/imports.ts";
 import { draw, housesOf } from "../../scripts/layers/picture.ts";
-import { findLongFiles, findViolations, MOST_LINES } from "../../scripts/layers/rules.ts";
+import {
+  findCrowdedFolders,
+  findLongFiles,
+  findViolations,
+  MOST_LINES,
+  MOST_ROOMS,
+} from "../../scripts/layers/rules.ts";
 
 const project = new URL("../../", import.meta.url);
 
@@ -46,6 +52,14 @@ Deno.test("findViolations() finds a circle, of types alone and through other fil
 Deno.test("findLongFiles() tells the length that is too much", () => {
   assertEquals(findLongFiles(new Map([["src/a.ts", MOST_LINES], ["src/b.ts", MOST_LINES + 1]])), [
     `src/b.ts must have at most ${MOST_LINES} lines, and has ${MOST_LINES + 1}`,
+  ]);
+});
+
+Deno.test("findCrowdedFolders() tells of one room too many", () => {
+  const rooms = Array.from({ length: MOST_ROOMS }, (_, room) => `src/broker/room${room}/a.ts`);
+  assertEquals(findCrowdedFolders([...rooms, "src/broker/room0/b.ts", "src/other/a.ts"]), []);
+  assertEquals(findCrowdedFolders([...rooms, "src/broker/server.ts"]), [
+    `src/broker must have at most ${MOST_ROOMS} entries, and has ${MOST_ROOMS + 1}`,
   ]);
 });
 

@@ -4,8 +4,8 @@ import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { FRAME_MIN_BYTES, PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
-import { readCredentials } from "../login/credentials.ts";
-import { CrowdedError } from "../login/fair_queue.ts";
+import { readCredentials } from "./credentials.ts";
+import { CrowdedError } from "./fair_queue.ts";
 import { type Table, tableOf, textOf } from "../wire/fields.ts";
 import { FrameError, FrameSource } from "../net/inbox.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
@@ -26,7 +26,7 @@ import { closeQuietly, type Socket } from "../net/socket.ts";
 import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
 import { serverProperties } from "./server_properties.ts";
-import type { LoginAttempt, Users } from "../login/users.ts";
+import type { LoginAttempt, Users } from "./users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 
 /** Ends of the headers that mean this protocol: 0-9-1, and the forms of 0-9 and 0-9-1 before it. */

@@ -15,7 +15,7 @@ export class StoredUsers {
     return this.#database.prepare("SELECT 1 FROM user LIMIT 1").get() !== undefined;
   }
 
-  /** The hash of a user's password, as `login/secret.ts` writes it; undefined: no such user. */
+  /** The hash of a user's password, as `connection/secret.ts` writes it; undefined: no such user. */
   secretOf(user: string): string | undefined {
     const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(bytesOf(user));
     return row?.["secret"] as string | undefined;
