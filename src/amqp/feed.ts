@@ -59,6 +59,10 @@ export class Feed<T extends Numbered = Numbered> {
   readonly #pending = new Map<number, T>();
   #pendingBytes = 0;
   #confirmed = 0;
+  /** Tasks that have to be sent one by one, because one of them has ended a channel. */
+  #careful = 0;
+  /** The link that ended for one that is known. */
+  #refusedOn: OpenLink | undefined;
   /** Links that ended or were not had since the last confirm. */
   #failures = 0;
   /** Where tasks go; undefined while it is made. */
@@ -163,7 +167,13 @@ export class Feed<T extends Numbered = Numbered> {
     const link = this.#link;
     if (link === undefined) return; // whoever connects sends it
     if (link.publisher.isEnded) this.#replace(link);
-    else this.#publish(link, item);
+    else if (this.#careful === 0) this.#publish(link, item);
+  }
+
+  /** Sends everything pending, or the first of it. */
+  #publishPending(link: OpenLink): void {
+    const items = [...this.#pending.values()];
+    for (const item of this.#careful > 0 ? items.slice(0, 1) : items) this.#publish(link, item);
   }
 
   #publish(link: OpenLink, item: T): void {
@@ -171,7 +181,7 @@ export class Feed<T extends Numbered = Numbered> {
     const published = needs === undefined
       ? link.publisher.publish(task)
       : this.#have(link, needs, item.number).then(() => link.publisher.publish(task));
-    published.then(() => this.#onConfirmed(item), (error) => this.#onRefused(item, error))
+    published.then(() => this.#onConfirmed(item), (error) => this.#onRefused(link, item, error))
       .then(() => link.publisher.isEnded && this.#replace(link));
   }
 
@@ -200,17 +210,24 @@ export class Feed<T extends Numbered = Numbered> {
     if (!this.#pending.delete(number)) return false;
     this.#pendingBytes -= task.body.length;
     this.#lastProgress = performance.now();
+    if (this.#careful > 0) {
+      this.#careful--;
+      if (this.#link?.publisher.isEnded === false) this.#publishPending(this.#link);
+    }
     this.#wake();
     return true;
   }
 
-  async #onRefused(item: T, error: unknown): Promise<void> {
+  async #onRefused(link: OpenLink, item: T, error: unknown): Promise<void> {
     const { onRefused } = this.#options;
     // The broker closes the channel of a task that it refuses, and the others' with it.
     const isNeighbour = onRefused !== undefined && error instanceof ChannelError;
     if (isPassing(error) || isNeighbour) {
       this.#trouble = error;
+      const isKnown = isPassing(error) || this.#refusedOn === link;
+      if (!isKnown) this.#careful = this.#pending.size;
     } else if (onRefused && error instanceof TaskError && error.exitCode === EXIT.badData) {
+      this.#refusedOn = link;
       await onRefused(item, error).then(() => this.#settle(item), (error) => this.#fail(error));
     } else {
       this.#fail(error, item.number);
@@ -265,7 +282,7 @@ export class Feed<T extends Numbered = Numbered> {
     }
     if (this.#failure !== undefined) return transport.destroy(new ConnectionError("too late"));
     this.#link = link;
-    for (const item of [...this.#pending.values()]) this.#publish(link, item);
+    this.#publishPending(link);
   }
 
   /** It runs on when something is confirmed, so that not every task sets one. */
