@@ -18,7 +18,7 @@ export interface Attempt {
   readonly signal: AbortSignal;
 }
 
-type Outcome<T> = { readonly won: T } | { readonly attempt: Attempt; readonly error: unknown };
+type AttemptEnd<T> = { readonly won: T } | { readonly attempt: Attempt; readonly error: unknown };
 
 /** The attempt that came furthest of those that failed, and what was said there. */
 interface Failure {
@@ -73,27 +73,27 @@ async function tryAll<T>(
   signal: AbortSignal,
   onFailure: (furthest: Failure) => void,
 ): Promise<T> {
-  const running = new Set<Promise<Outcome<T>>>();
+  const running = new Set<Promise<AttemptEnd<T>>>();
   let failure: Failure | undefined;
   let winner: T | undefined;
 
   function begin(attempt: Attempt): void {
-    const outcome: Promise<Outcome<T>> = open(attempt).then((won) => ({ won }), (error) => {
-      running.delete(outcome);
+    const end: Promise<AttemptEnd<T>> = open(attempt).then((won) => ({ won }), (error) => {
+      running.delete(end);
       return { attempt, error };
     });
-    running.add(outcome);
+    running.add(end);
   }
 
   /** Until one has won or failed, or the time is over. */
   async function watch(ms: number): Promise<void> {
-    const outcome = await firstWithin(running, ms);
-    if (outcome === undefined) return;
-    if ("won" in outcome) {
-      winner = outcome.won;
+    const end = await firstWithin(running, ms);
+    if (end === undefined) return;
+    if ("won" in end) {
+      winner = end.won;
       return;
     }
-    const { attempt, error } = outcome;
+    const { attempt, error } = end;
     if (!(error instanceof ConnectionError)) throw error;
     // That broker has seen the login. Another address is most likely another way to it.
     if (error.exitCode === EXIT.noPermission) throw error;
@@ -114,8 +114,8 @@ async function tryAll<T>(
     }
     throw failure!.error;
   } finally {
-    for (const outcome of running) {
-      outcome.then((late) => "won" in late && late.won !== winner && discard(late.won));
+    for (const end of running) {
+      end.then((late) => "won" in late && late.won !== winner && discard(late.won));
     }
   }
 }

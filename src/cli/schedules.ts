@@ -3,7 +3,7 @@ import type { Connector } from "../amqp/connection.ts";
 import { EXIT, InputError, isPassing, reason, ToolError, UsageError } from "../errors.ts";
 import type { Defaults } from "../front/outgoing.ts";
 import { readSchedule, type Schedule } from "../front/schedule.ts";
-import { Scheduler } from "../front/scheduler.ts";
+import { ScheduleRunner } from "../front/schedule_runner.ts";
 import { Sender } from "../front/sender.ts";
 import { readSlotFile, writeSlotFile } from "../front/slot_file.ts";
 import { readLines } from "./input.ts";
@@ -45,7 +45,7 @@ export async function runSchedules(
   const sender = new Sender({ connector, timeoutMs, most: MOST });
   let printing: Promise<void> | undefined;
   const keeper = input.state === undefined ? undefined : new Keeper(host, input.state);
-  const scheduler = new Scheduler({
+  const runner = new ScheduleRunner({
     sender,
     defaults,
     log: host.log,
@@ -54,7 +54,7 @@ export async function runSchedules(
       if (quiet || printing !== undefined) return; // nobody reads what there is already
       printing = host.print(` [x] Sent ${id}\n`)?.finally(() => printing = undefined);
     },
-    onProgress: () => keeper?.keep(scheduler.positions),
+    onProgress: () => keeper?.keep(runner.positions),
   });
   const ended = Promise.withResolvers<void>();
   const signals = onSignals({
@@ -69,9 +69,9 @@ export async function runSchedules(
       const many = schedules.length === 1 ? "schedule" : "schedules";
       host.print(` [*] Sending by ${schedules.length} ${many}. To exit press CTRL+C\n`);
     }
-    scheduler.use(schedules, positions);
+    runner.use(schedules, positions);
     await ended.promise;
-    await scheduler.end();
+    await runner.end();
   } finally {
     signals.dispose();
     await keeper?.kept();
@@ -82,7 +82,7 @@ export async function runSchedules(
   async function reload(): Promise<void> {
     try {
       const next = await readAll(order);
-      scheduler.use(next);
+      runner.use(next);
       host.log.info(`read the schedule file again`, { schedules: next.length });
     } catch (error) {
       host.log.error(`the schedules stay as they were: ${reason(error)}`);

@@ -220,7 +220,8 @@ export type Selection =
   | { readonly group: { readonly reason: string; readonly type: string } }
   | { readonly all: true };
 
-export interface Outcome {
+/** What became of the messages of a selection that an action was asked for. */
+export interface ActionResult {
   /** Messages with which it was done. */
   readonly done: number;
   /** Messages that were not there any more: somebody was quicker. */

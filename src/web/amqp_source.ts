@@ -8,11 +8,11 @@ import { Publisher } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { ToolError } from "../errors.ts";
 import type {
+  ActionResult,
   ConnectionInfo,
   GroupPage,
   MessageDetail,
   MessagePage,
-  Outcome,
   Overview,
   QueueDetail,
   QueueInfo,
@@ -189,17 +189,17 @@ export class AmqpSource implements Source, AsyncDisposable {
     return this.#told(() => this.#dead.groups(name));
   }
 
-  replay({ name }: QueueAddress, selection: Selection): Promise<Outcome> {
+  replay({ name }: QueueAddress, selection: Selection): Promise<ActionResult> {
     return this.#done(() => this.#dead.replay(name, selection));
   }
 
-  drop({ name }: QueueAddress, selection: Selection): Promise<Outcome> {
+  drop({ name }: QueueAddress, selection: Selection): Promise<ActionResult> {
     return this.#done(() => this.#dead.drop(name, selection));
   }
 
   // -- doing --
 
-  purge({ name }: QueueAddress): Promise<Outcome> {
+  purge({ name }: QueueAddress): Promise<ActionResult> {
     return this.#done(async () => {
       const transport = await this.#transport();
       const { messageCount } = await transport.onNewChannel(async (channel) => {

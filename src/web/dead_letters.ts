@@ -5,11 +5,11 @@
 import type { Transport } from "../amqp/transport.ts";
 import { encodeBase64 } from "../observe/base64.ts";
 import type {
+  ActionResult,
   GroupPage,
   MessageDetail,
   MessageInfo,
   MessagePage,
-  Outcome,
   Selection,
 } from "../observe/board.ts";
 import { Problem } from "../observe/problem.ts";
@@ -99,7 +99,7 @@ export class DeadLetters {
     };
   }
 
-  async replay(name: string, selection: Selection): Promise<Outcome> {
+  async replay(name: string, selection: Selection): Promise<ActionResult> {
     const ids = await this.#idsOf(name, selection);
     const targets = new Set<string>();
     let kept = 0;
@@ -115,7 +115,7 @@ export class DeadLetters {
     return { done, gone: goneOf(selection, done), failed: kept, to: [...targets].slice(0, 20) };
   }
 
-  async drop(name: string, selection: Selection): Promise<Outcome> {
+  async drop(name: string, selection: Selection): Promise<ActionResult> {
     const ids = await this.#idsOf(name, selection);
     const done = await this.#inTurn(name, (queue) => {
       return queue.purge({ max: Infinity, ...(ids === undefined ? {} : { ids }) }, () => {}, false);

@@ -123,19 +123,19 @@ export const ROUTES: readonly Route[] = [
   },
   {
     ...{ method: "POST", path: `${QUEUE}/replay`, id: "replayMessages", takes: "Selection" },
-    gives: "Outcome",
+    gives: "ActionResult",
     summary: "Puts dead letters back on the queues that they came from; each is here or there.",
     answer: (source) =>
       source.replay && ((asked) => source.replay!(addressIn(asked), selectionIn(asked))),
   },
   {
     ...{ method: "POST", path: `${QUEUE}/drop`, id: "dropMessages", takes: "Selection" },
-    ...{ gives: "Outcome", summary: "Removes messages for good." },
+    ...{ gives: "ActionResult", summary: "Removes messages for good." },
     answer: (source) =>
       source.drop && ((asked) => source.drop!(addressIn(asked), selectionIn(asked))),
   },
   {
-    ...{ method: "POST", path: `${QUEUE}/purge`, id: "purgeQueue", gives: "Outcome" },
+    ...{ method: "POST", path: `${QUEUE}/purge`, id: "purgeQueue", gives: "ActionResult" },
     summary: "Removes all messages that wait, for good.",
     answer: (source) => source.purge && ((asked) => source.purge!(addressIn(asked))),
   },

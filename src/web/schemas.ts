@@ -165,7 +165,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       object(["all"], { all: { const: true } }),
     ],
   },
-  Outcome: object(["done", "gone", "failed"], {
+  ActionResult: object(["done", "gone", "failed"], {
     done: WHOLE,
     gone: { ...WHOLE, description: "Messages that were not there any more." },
     failed: { ...WHOLE, description: "Messages that are where they were." },

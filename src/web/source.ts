@@ -3,12 +3,12 @@
  * that a broker cannot do is absent.
  */
 import type {
+  ActionResult,
   ConnectionInfo,
   GroupPage,
   History,
   MessageDetail,
   MessagePage,
-  Outcome,
   Overview,
   QueueDetail,
   QueueInfo,
@@ -57,9 +57,9 @@ export interface Source {
   connections?(): readonly ConnectionInfo[] | Promise<readonly ConnectionInfo[]>;
   closeConnection?(id: number): Promise<void>;
   send?(address: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent>;
-  replay?(address: QueueAddress, selection: Selection): Promise<Outcome>;
-  drop?(address: QueueAddress, selection: Selection): Promise<Outcome>;
-  purge?(address: QueueAddress): Promise<Outcome>;
+  replay?(address: QueueAddress, selection: Selection): Promise<ActionResult>;
+  drop?(address: QueueAddress, selection: Selection): Promise<ActionResult>;
+  purge?(address: QueueAddress): Promise<ActionResult>;
   setPaused?(address: QueueAddress, paused: boolean): Promise<{ changed: boolean }>;
   /** The page of Prometheus. */
   metrics?(): string | Promise<string>;

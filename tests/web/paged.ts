@@ -1,5 +1,5 @@
 /** A broker with its page, and the page's API as tests ask it. */
-import type { MessageInfo, Outcome, Overview, QueueDetail } from "../../src/observe/board.ts";
+import type { ActionResult, MessageInfo, Overview, QueueDetail } from "../../src/observe/board.ts";
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { freePorts } from "../support/ports.ts";
 
@@ -49,7 +49,7 @@ export class Paged implements AsyncDisposable {
     return await this.#done<T>("GET", path);
   }
 
-  async post<T = Outcome>(path: string, body: unknown = {}): Promise<T> {
+  async post<T = ActionResult>(path: string, body: unknown = {}): Promise<T> {
     return await this.#done<T>("POST", path, body);
   }
 

@@ -1,6 +1,6 @@
 /** `worker page`, in front of RabbitMQ. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { ConnectionInfo, Outcome, Overview, QueueInfo } from "../../src/observe/board.ts";
+import type { ActionResult, ConnectionInfo, Overview, QueueInfo } from "../../src/observe/board.ts";
 import { freePorts } from "../support/ports.ts";
 import { spawn, type TestProcess } from "../support/process.ts";
 import { rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
@@ -70,7 +70,7 @@ rabbitmqTest("worker page shows what RabbitMQ tells, and acts on dead tasks", as
       { reason: "rejected", type: "pdf", count: 1 },
     ]);
     const act = (action: string, body: unknown) =>
-      ask<Outcome>(page.url, "POST", `${at(dead)}/${action}`, body);
+      ask<ActionResult>(page.url, "POST", `${at(dead)}/${action}`, body);
     assertEquals(await act("replay", { group: { reason: "rejected", type: "mail" } }), {
       ...{ done: 2, gone: 0, failed: 0, to: [bench.name] },
     });

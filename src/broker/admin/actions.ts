@@ -9,7 +9,7 @@ import { groupOf, readyOf, requirePlace } from "./lookup.ts";
 import { open } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
-import type { Outcome, Selection, Sent } from "../../observe/board.ts";
+import type { ActionResult, Selection, Sent } from "../../observe/board.ts";
 import { HEADER } from "../../task/headers.ts";
 import { schedule } from "../../task/schedule.ts";
 import type { TaskRecord } from "../../task/record.ts";
@@ -45,7 +45,7 @@ function* each(
   queue: Queue,
   selection: Selection,
   act: (message: Message) => string | undefined,
-): Pieces<Outcome> {
+): Pieces<ActionResult> {
   let [done, gone, failed] = [0, 0, 0];
   let reason: string | undefined;
   for (const message of selected(queue, selection)) {
@@ -69,7 +69,7 @@ function* each(
 }
 
 /** Removes them for good. */
-export function dropMessages(queue: Queue, selection: Selection): Pieces<Outcome> {
+export function dropMessages(queue: Queue, selection: Selection): Pieces<ActionResult> {
   return each(queue, selection, (message) => {
     return queue.remove(message) ? undefined : "it was taken at this moment";
   });
@@ -80,9 +80,9 @@ export function* replayMessages(
   vhost: VirtualHost,
   queue: Queue,
   selection: Selection,
-): Pieces<Outcome> {
+): Pieces<ActionResult> {
   const targets = new Set<string>();
-  const outcome = yield* each(queue, selection, (message) => {
+  const result = yield* each(queue, selection, (message) => {
     const content = queue.contentOf(message);
     if (content === undefined) return "it cannot be read";
     const { header, headers, body } = open(content);
@@ -95,7 +95,7 @@ export function* replayMessages(
     if (targets.size < MOST_TARGETS) targets.add(name);
     return undefined;
   });
-  return { ...outcome, to: [...targets] };
+  return { ...result, to: [...targets] };
 }
 
 function originOf(queue: Queue, headers: ReturnType<typeof open>["headers"]): string | undefined {

@@ -24,13 +24,13 @@ import type { Queue } from "../queue/queue.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import { Fault } from "../wire/faults.ts";
 import type {
+  ActionResult,
   ConnectionInfo,
   Found,
   GroupPage,
   History,
   MessageDetail,
   MessagePage,
-  Outcome,
   Overview,
   QueueDetail,
   QueueInfo,
@@ -229,22 +229,22 @@ export class Board implements Disposable {
     return sent;
   }
 
-  async replay(address: Address, selection: Selection): Promise<Outcome> {
+  async replay(address: Address, selection: Selection): Promise<ActionResult> {
     this.#refuseWhileBlocked();
     const queue = this.#queue(address);
-    const outcome = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
+    const result = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
     await this.#committed();
-    return outcome;
+    return result;
   }
 
-  async drop(address: Address, selection: Selection): Promise<Outcome> {
+  async drop(address: Address, selection: Selection): Promise<ActionResult> {
     if ("all" in selection) return await this.purge(address);
-    const outcome = await this.#run(dropMessages(this.#queue(address), selection));
+    const result = await this.#run(dropMessages(this.#queue(address), selection));
     await this.#committed();
-    return outcome;
+    return result;
   }
 
-  async purge(address: Address): Promise<Outcome> {
+  async purge(address: Address): Promise<ActionResult> {
     const done = this.#queue(address).purge();
     await this.#committed();
     return { done, gone: 0, failed: 0 };

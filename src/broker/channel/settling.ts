@@ -11,7 +11,7 @@ import type { Arguments } from "../wire/methods.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 import { type Delivery, requeueAll, type Unacked } from "./unacked.ts";
 
-type Outcome = "ack" | "requeue" | "reject";
+type Disposition = "ack" | "requeue" | "reject";
 
 /** Deliveries between two looks at the clock; those that may become dead letters take longer. */
 const PIECE = 1_024;
@@ -20,7 +20,7 @@ const REJECTED_PIECE = 128;
 /** Deliveries that were named by one method, or some of them. */
 export interface Settlement {
   readonly deliveries: Delivery[];
-  readonly outcome: Outcome;
+  readonly disposition: Disposition;
 }
 
 export class Settling {
@@ -42,11 +42,11 @@ export class Settling {
    * @param tag with `multiple` 0 means all
    * @throws {Fault} precondition-failed when there is no such delivery
    */
-  settle(tag: number, multiple: boolean, outcome: Outcome): void {
-    if (multiple && tag === 0) return this.#settleUpTo(this.#unacked.lastTag, outcome);
+  settle(tag: number, multiple: boolean, disposition: Disposition): void {
+    if (multiple && tag === 0) return this.#settleUpTo(this.#unacked.lastTag, disposition);
     const delivery = this.#unacked.find(tag);
-    if (multiple) this.#settleUpTo(tag, outcome);
-    else this.#settle({ deliveries: [delivery], outcome });
+    if (multiple) this.#settleUpTo(tag, disposition);
+    else this.#settle({ deliveries: [delivery], disposition });
   }
 
   #settle(settlement: Settlement): void {
@@ -56,9 +56,9 @@ export class Settling {
   }
 
   /** What goes back to a queue does so in one go: nobody may get a later one before an earlier one. */
-  #settleUpTo(last: number, outcome: Outcome): void {
+  #settleUpTo(last: number, disposition: Disposition): void {
     const unsettled = this.#unacked.unsettled();
-    const most = outcome === "reject" ? REJECTED_PIECE : PIECE;
+    const most = disposition === "reject" ? REJECTED_PIECE : PIECE;
     const whole: Delivery[] = [];
     this.#inPieces(() => {
       const deliveries: Delivery[] = [];
@@ -71,13 +71,13 @@ export class Settling {
         isLast = deliveries.length < most;
         if (!isLast) break;
       }
-      if (outcome === "requeue") { for (const delivery of deliveries) whole.push(delivery); }
-      else this.#settle({ deliveries, outcome });
-      const waits = outcome === "reject" && this.#held === undefined && !isLast &&
+      if (disposition === "requeue") { for (const delivery of deliveries) whole.push(delivery); }
+      else this.#settle({ deliveries, disposition });
+      const waits = disposition === "reject" && this.#held === undefined && !isLast &&
         deliveries.at(-1)?.queue.isDying === true;
       return isLast ? "done" : waits ? "waits" : "more";
     }, () => {
-      if (whole.length > 0) this.#settle({ deliveries: whole, outcome });
+      if (whole.length > 0) this.#settle({ deliveries: whole, disposition });
     });
   }
 
@@ -105,17 +105,17 @@ export class Settling {
   recover(requeue: boolean, answer: "basic.recover-ok" | undefined): void {
     if (!requeue) throw notImplemented("requeue=false");
     if (answer !== undefined) this.#session.send(this.#channel, answer, {});
-    this.apply({ deliveries: [...this.#unacked.waiting()], outcome: "requeue" });
+    this.apply({ deliveries: [...this.#unacked.waiting()], disposition: "requeue" });
   }
 
-  apply({ deliveries, outcome }: Settlement): void {
+  apply({ deliveries, disposition }: Settlement): void {
     if (deliveries.length === 0) return;
     this.#unacked.forget(deliveries);
-    if (outcome === "requeue") {
+    if (disposition === "requeue") {
       requeueAll(deliveries);
     } else {
       for (const { queue, message } of deliveries) {
-        if (outcome === "ack") queue.ack(message);
+        if (disposition === "ack") queue.ack(message);
         else queue.reject(message);
       }
     }

@@ -1,11 +1,17 @@
 /** Dead letters: by reason and type, selected by one, by group or all. */
 import { useState } from "preact/hooks";
-import type { Group, GroupPage, MessagePage, Outcome, Selection } from "../../observe/board.ts";
+import type {
+  ActionResult,
+  Group,
+  GroupPage,
+  MessagePage,
+  Selection,
+} from "../../observe/board.ts";
 import { ask, get, queuePath } from "./api.ts";
 import { count, plural } from "./format.ts";
 import { deadIn, type Family, live, useLive } from "./live.ts";
 import { MessageList } from "./messages.tsx";
-import { saidOf } from "./outcome.ts";
+import { saidOf } from "./action_result.ts";
 import { hrefOf } from "./route.ts";
 import { Badge, desk, Empty, useAsked } from "./ui.tsx";
 
@@ -172,9 +178,9 @@ function Both(
       action: `${verb} ${plural(number, "task")}`,
       danger: isDrop,
       act: async () => {
-        const outcome = await ask<Outcome>("POST", `${path}/${action}`, selection);
+        const result = await ask<ActionResult>("POST", `${path}/${action}`, selection);
         onDone();
-        return saidOf(outcome, isDrop ? "dropped" : "replayed");
+        return saidOf(result, isDrop ? "dropped" : "replayed");
       },
     });
   }

@@ -1,11 +1,11 @@
 /** All of one message, and what can be done with it. */
 import { useState } from "preact/hooks";
-import type { MessageDetail, Outcome } from "../../observe/board.ts";
+import type { ActionResult, MessageDetail } from "../../observe/board.ts";
 import { ask, get, queuePath } from "./api.ts";
 import { type As, bodyAs, bytesOf, isText, waysOf } from "./body.ts";
 import { bytes, duration, moment } from "./format.ts";
 import { live } from "./live.ts";
-import { saidOf } from "./outcome.ts";
+import { saidOf } from "./action_result.ts";
 import { TaskForm } from "./send.tsx";
 import { desk, Dialog, useAsked } from "./ui.tsx";
 
@@ -64,7 +64,7 @@ function Shown(
   async function act(action: "replay" | "drop", verb: string): Promise<void> {
     const done = await desk.attempt(async () => {
       const body = { keys: [value.key] };
-      return saidOf(await ask<Outcome>("POST", `${queuePath(place)}/${action}`, body), verb);
+      return saidOf(await ask<ActionResult>("POST", `${queuePath(place)}/${action}`, body), verb);
     });
     if (done) onDone();
   }
@@ -104,7 +104,7 @@ function Shown(
                   act: async () => {
                     const body = { keys: [value.key] };
                     const path = `${queuePath(place)}/drop`;
-                    const said = saidOf(await ask<Outcome>("POST", path, body), "dropped");
+                    const said = saidOf(await ask<ActionResult>("POST", path, body), "dropped");
                     onDone();
                     return said;
                   },

@@ -1,6 +1,6 @@
 /** One work queue: its numbers, its tasks, who works on it, and what can be done with it. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { MessagePage, Outcome, QueueDetail } from "../../observe/board.ts";
+import type { ActionResult, MessagePage, QueueDetail } from "../../observe/board.ts";
 import { ask, get, queuePath } from "./api.ts";
 import { Chart } from "./chart.tsx";
 import { DeadLetters } from "./dead.tsx";
@@ -8,7 +8,7 @@ import { age, bytes, count, duration, plural, rate } from "./format.ts";
 import { useHistory } from "./history.ts";
 import { deadIn, delayedIn, type Family, keyOf, live, useLive } from "./live.ts";
 import { MessageList } from "./messages.tsx";
-import { saidOf } from "./outcome.ts";
+import { saidOf } from "./action_result.ts";
 import { hrefOf } from "./route.ts";
 import { SendButton } from "./send.tsx";
 import { Badge, desk, Empty, Stat, useAsked } from "./ui.tsx";
@@ -169,7 +169,7 @@ function Actions({ family }: { family: Family }) {
               } removed for good, and so is what comes until then.`,
               action: `Purge ${plural(work.ready, "task")}`,
               danger: true,
-              act: async () => saidOf(await ask<Outcome>("POST", `${path}/purge`), "removed"),
+              act: async () => saidOf(await ask<ActionResult>("POST", `${path}/purge`), "removed"),
             })}
         >
           Purge&#x2026;
@@ -245,9 +245,9 @@ function Waiting({ vhost, name, ready }: { vhost: string; name: string; ready: n
                 act: async () => {
                   const body = { keys: [...selected] };
                   const drop = `${queuePath({ vhost, name })}/drop`;
-                  const outcome = await ask<Outcome>("POST", drop, body);
+                  const result = await ask<ActionResult>("POST", drop, body);
                   refresh();
-                  return saidOf(outcome, "dropped");
+                  return saidOf(result, "dropped");
                 },
               })}
           >

@@ -1,9 +1,12 @@
 /** What an action did, in a sentence. */
-import type { Outcome } from "../../observe/board.ts";
+import type { ActionResult } from "../../observe/board.ts";
 import { count, plural } from "./format.ts";
 
 /** @param verb "replayed" */
-export function saidOf({ done, gone, failed, reason, to = [] }: Outcome, verb: string): string {
+export function saidOf(
+  { done, gone, failed, reason, to = [] }: ActionResult,
+  verb: string,
+): string {
   if (done + gone + failed === 0) return "Nothing was there any more: somebody was quicker.";
   const where = to.length === 0
     ? ""

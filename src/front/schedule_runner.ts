@@ -10,7 +10,7 @@ import { type Defaults, outgoingOf } from "./outgoing.ts";
 import { type Schedule, slotId } from "./schedule.ts";
 import type { Sender } from "./sender.ts";
 
-export interface SchedulerOptions {
+export interface ScheduleRunnerOptions {
   readonly sender: Sender;
   readonly defaults: Defaults;
   readonly log: Logger;
@@ -42,14 +42,14 @@ interface Entry {
   readonly underWay: Set<number>;
 }
 
-export class Scheduler {
-  readonly #options: SchedulerOptions;
+export class ScheduleRunner {
+  readonly #options: ScheduleRunnerOptions;
   #entries = new Map<string, Entry>();
   #timer: Timer | undefined;
   #isEnding = false;
   readonly #sending = new Set<Promise<void>>();
 
-  constructor(options: SchedulerOptions) {
+  constructor(options: ScheduleRunnerOptions) {
     this.#options = options;
   }
 
