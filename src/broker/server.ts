@@ -33,7 +33,7 @@ import { GroupCommit } from "./store/group_commit.ts";
 import { Users } from "./connection/users.ts";
 import { restore } from "./routing/restoring.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
-import { after } from "../time/timer.ts";
+import { after, type Timer } from "../time/timer.ts";
 import type { Logger } from "../observe/log.ts";
 
 export interface BrokerOptions {
@@ -114,7 +114,7 @@ export class Broker implements QueueHost<Queue> {
   #onLastGone: (() => void) | undefined;
   readonly #sweeper: Sweeper;
   readonly #shrinker: Shrinker;
-  #clockTimer: ReturnType<typeof setInterval> | undefined;
+  #nextLook: Timer;
 
   /**
    * Opens the data and starts to listen.
@@ -187,15 +187,13 @@ export class Broker implements QueueHost<Queue> {
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store);
-    for (const name of ["/", ...options.vhosts ?? []]) {
-      this.#vhosts.set(name, new VirtualHost(name, this));
-    }
+    for (const name of ["/", ...options.vhosts ?? []]) this.#vhost(name);
     restore(this.store, this.#deadLetters, (name) => this.#vhost(name));
     this.#sweeper.start();
     after(FIRST_LOOK_MS, () => this.#prepare());
     noticeClockSet();
-    this.#clockTimer = setInterval(() => this.#lookAround(), CLOCK_MS);
-    Deno.unrefTimer(this.#clockTimer);
+    // No interval: the first one of a process would cost the start more than the store (timer.ts).
+    this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
   }
 
   /** The port that was taken. */
@@ -305,6 +303,7 @@ export class Broker implements QueueHost<Queue> {
   }
 
   #lookAround(): void {
+    this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
     this.store.file.standstill.look();
     this.#shrinker.look();
     if (!noticeClockSet()) return;
@@ -385,7 +384,7 @@ export class Broker implements QueueHost<Queue> {
     this.#strangers.end();
     this.deadlines.stop();
     this.#alarms.stop();
-    clearInterval(this.#clockTimer);
+    this.#nextLook.cancel();
     this.store.close();
   }
 
