@@ -26,7 +26,7 @@ export const NAMES = ["new_task", "worker", "broker"] as const;
 const SINGLE = "workqueue";
 type Name = typeof NAMES[number] | typeof SINGLE;
 
-const TARGETS = [
+export const TARGETS = [
   "x86_64-unknown-linux-gnu",
   "aarch64-unknown-linux-gnu",
   "x86_64-apple-darwin",
@@ -76,6 +76,7 @@ async function main(): Promise<void> {
     for (const name of options.names) {
       const files = await bundle(name, await Deno.makeTempDir({ dir: work }));
       await writeCommit(files);
+      await setTimes(files);
       for (const target of options.targets) {
         const file = outputFile(options.out, name, target);
         await compile(compiler, name, files[0], file, target);
@@ -156,6 +157,23 @@ async function writeCommit(files: readonly string[]): Promise<void> {
   }
   if (marks === 1) return;
   throw new CompileError(`the program must have one mark for its commit, and has ${marks}`);
+}
+
+/**
+ * A binary holds the times of its files: with those of the commit, or of SOURCE_DATE_EPOCH, it is
+ * the same bytes whenever it is made.
+ */
+async function setTimes(files: readonly string[]): Promise<void> {
+  const seconds = await sourceDate();
+  for (const file of files) await Deno.utime(file, seconds, seconds);
+}
+
+/** SOURCE_DATE_EPOCH, or when the commit was made, in seconds since 1970; 0 without either. */
+export async function sourceDate(): Promise<number> {
+  const given = Deno.env.get("SOURCE_DATE_EPOCH");
+  if (given) return Number(given);
+  const log = await run("git", ["log", "-1", "--format=%ct"]).catch(() => undefined);
+  return Number(log?.stdout.trim() || 0);
 }
 
 /** What is compiled, for `--version`. */
