@@ -57,9 +57,11 @@ export async function runSchedules(
     onProgress: () => keeper?.keep(runner.positions),
   });
   const ended = Promise.withResolvers<void>();
+  // One after the other: what was read last is what holds.
+  let reading = Promise.resolve();
   const signals = onSignals({
     end: () => ended.resolve(),
-    ...(input.path === undefined ? {} : { reload: () => reload() }),
+    ...(input.path === undefined ? {} : { reload: () => void (reading = reading.then(reload)) }),
   });
   try {
     // Before anything is sent, so that nothing is sent that cannot be written down.
