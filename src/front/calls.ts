@@ -31,8 +31,8 @@ export interface CallOptions {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** Tasks from this size on have a connection of their own, in bytes. */
-const LARGE_BYTES = 1024 * 1024;
+/** Tasks from this size on, in bytes, have a connection of their own; few brokers' limits are below. */
+const LARGE_BYTES = 64 * 1024;
 
 export interface CallsOptions {
   readonly connector: Connector;
