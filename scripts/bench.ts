@@ -5,6 +5,9 @@
  *   deno task bench one-shot idle                        some sections
  *   deno task bench throughput --count 20000 --rounds 1  smaller
  *   deno task bench slow-disk --before ../other          another checkout in turn with this one
+ *   deno task bench --report                             all peers; writes docs/benchmarks.md (hours)
+ *   deno task bench --report --short                     the same in at most 12 minutes
+ *   deno task bench --report --tiny --out FOLDER         whether it works
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
@@ -24,14 +27,19 @@ const SECTIONS = ["one-shot", "throughput", "worker", "idle", "broker", "slow-di
 type Section = typeof SECTIONS[number];
 const USAGE = `Usage: deno task bench [--count N] [--rounds N] [--before FOLDER] [${
   SECTIONS.join("|")
-}]...`;
+}]...
+       deno task bench --report [--short | --tiny] [--out FOLDER]`;
 
 function say(line: string): void {
   console.log(line);
 }
 
 async function main(): Promise<void> {
-  const { sections, count, rounds, before } = parseOptions(Deno.args);
+  const { sections, count, rounds, before, report } = parseOptions(Deno.args);
+  if (report !== undefined) {
+    const { writeReport } = await import("./bench/report/main.ts");
+    return await writeReport(report.size, report.out, say);
+  }
   const missing = rabbitmqMissing ?? goMissing;
   if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
   await using folder = await tempDir("bench-");
@@ -64,7 +72,8 @@ async function main(): Promise<void> {
 
 function parseOptions(args: readonly string[]) {
   const parsed = parseArgs(args, {
-    string: ["count", "rounds", "before"],
+    string: ["count", "rounds", "before", "out"],
+    boolean: ["report", "short", "tiny"],
     unknown: (arg, key) =>
       key === undefined ? true : refuse(`the option "${arg}" is not known\n${USAGE}`),
   });
@@ -78,6 +87,12 @@ function parseOptions(args: readonly string[]) {
     count: positive("count", parsed.count) ?? 100_000,
     rounds: positive("rounds", parsed.rounds),
     before: parsed.before as string | undefined,
+    report: parsed.report
+      ? {
+        size: parsed.tiny ? "tiny" as const : parsed.short ? "short" as const : "full" as const,
+        out: (parsed.out as string | undefined) ?? new URL("../docs", import.meta.url).pathname,
+      }
+      : undefined,
   };
 }
 

@@ -45,8 +45,12 @@ export const ourPeer: BulkPeer<"publish" | "consume" | "dots" | "module"> = bulk
  * @throws Error when it cannot be built
  */
 export async function buildGoPeer(folder: string): Promise<BulkPeer> {
-  const program = await buildGo(`${folder}/peer`, "build", `${root}scripts/bench/go/peer.go`);
-  return bulkPeer("amqp091-go", [program]);
+  return bulkPeer("amqp091-go", [await buildGoPeerProgram(folder)]);
+}
+
+/** The same, for its path. */
+export function buildGoPeerProgram(folder: string): Promise<string> {
+  return buildGo(`${folder}/peer`, "build", `${root}scripts/bench/go/peer.go`);
 }
 
 function bulkPeer<Mode extends string>(name: string, command: readonly string[]): BulkPeer<Mode> {

@@ -2,7 +2,7 @@
  * The bench's peer on src/amqp: the same work as go/peer.go, with the same output; and a worker
  * with the handlers that need no process.
  *
- *   peer.ts publish|consume|dots|module URL QUEUE COUNT WINDOW SIZE
+ *   peer.ts publish|consume|dots|module|latency URL QUEUE COUNT WINDOW SIZE
  */
 // deno-lint-ignore-file no-console
 import { Connector } from "../../src/amqp/connection.ts";
@@ -14,6 +14,7 @@ import { functionHandler, loadHandler } from "../../src/handlers/module.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import type { Handler } from "../../src/task/handler.ts";
 import { Worker } from "../../src/worker/worker.ts";
+import { measureLatency, peakMemory } from "./peers/session.ts";
 
 interface Work {
   readonly connector: Connector;
@@ -123,10 +124,34 @@ async function moduleHandler(): Promise<Handler> {
   }
 }
 
-/** VmHWM of /proc/self/status in kB, or 0 where there is none. */
-async function peakMemory(): Promise<string> {
-  const status = await Deno.readTextFile("/proc/self/status").catch(() => "");
-  return status.match(/^VmHWM:\s+(\d+)/m)?.[1] ?? "0";
+/** Sends tasks one by one to a consumer with prefetch 1. @returns what `measureLatency` does */
+async function latency({ connector, queue, count, size }: Work): Promise<string> {
+  let started = Promise.withResolvers<number>();
+  const consumer = new Consumer({
+    connector,
+    queue: { name: queue, type: "quorum", strict: false, create: false },
+    prefetch: 1,
+    log,
+    onDelivery: (delivery) => {
+      started.resolve(performance.now());
+      delivery.ack();
+    },
+  });
+  consumer.run();
+  const publisher = await Publisher.open(await connector.connect());
+  const task = {
+    exchange: "",
+    routingKey: queue,
+    body: new Uint8Array(size).fill(0x78),
+    properties: { deliveryMode: 2, contentType: "text/plain" },
+  };
+  return await measureLatency(count, async () => {
+    await publisher.publish(task);
+  }, async () => {
+    const at = await started.promise;
+    started = Promise.withResolvers();
+    return at;
+  });
 }
 
 const [mode, url, queue, count, window, size] = Deno.args;
@@ -145,6 +170,10 @@ const modes: Record<string, () => Promise<number>> = {
   dots: () => work(dots, load),
   module: async () => work(await moduleHandler(), load, 1_500_000),
 };
-const seconds = await modes[mode!]!();
-console.log(`${seconds.toFixed(6)} ${await peakMemory()}`);
+if (mode === "latency") {
+  console.log(await latency(load));
+} else {
+  const seconds = await modes[mode!]!();
+  console.log(`${seconds.toFixed(6)} ${await peakMemory()} 0`);
+}
 Deno.exit();
