@@ -129,7 +129,7 @@ export function describeStorageError(error: unknown): string {
 /** Without the path, in which there may be any words. */
 function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/ \(os error \d+\)[^]*$/, "");
+  return message.replace(/ \(os error \d+\): [^]*$/, "");
 }
 
 export function isDiskFull(error: unknown): boolean {
