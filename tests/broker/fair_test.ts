@@ -194,3 +194,52 @@ Deno.test("who publishes what dies at once is held back while its letters wait",
   assert(sent >= count - 2_000, `only ${sent} of ${count} letters were sent`);
   await waitUntil("the letters", async () => await countOf(channel, "dead") === count);
 });
+
+/** Queues that a fanout exchange fills, none of them stored. */
+async function fanout(channel: PeerChannel, exchange: string, count: number): Promise<string[]> {
+  const queues = Array.from({ length: count }, (_, n) => `${exchange}${n}`);
+  await channel.call("exchange.declare", { exchange, type: "fanout" });
+  for (const queue of queues) {
+    await channel.send("queue.declare", { queue, noWait: true });
+    await channel.send("queue.bind", { queue, exchange, noWait: true });
+  }
+  await channel.call("queue.declare", { queue: queues[0]!, passive: true });
+  return queues;
+}
+
+Deno.test("a publish with very many keys, and its dead letter, find each queue once; others go on", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  await using other = await openPeer(broker.port);
+  const [channel, bystander] = [await peer.open(), await other.open()];
+  const queues = await fanout(channel, "all", 300);
+  const args = { "x-max-length": 0, "x-dead-letter-exchange": "all" };
+  await channel.call("queue.declare", { queue: "grave", arguments: args });
+  await channel.call("confirm.select");
+  const headers = { CC: Array.from({ length: 2_000 }, (_, n) => `key${n}`) };
+  await channel.publish({ exchange: "all" }, "x", { headers });
+  let isConfirmed = false;
+  const confirmed = channel.expect("basic.ack").then(() => isConfirmed = true);
+  await bystander.call("queue.declare", { queue: queues[0]!, passive: true });
+  assert(!isConfirmed, "a bystander waited for all keys");
+  await confirmed;
+  await channel.publish({ routingKey: "grave" }, "x", { headers });
+  await channel.expect("basic.ack");
+  await waitUntil("the letter", async () => await countOf(bystander, queues.at(-1)!) === 2);
+  for (const queue of queues) assertEquals(await countOf(bystander, queue), 2, queue);
+});
+
+Deno.test("a transaction that would be in too many queues at once is refused as a whole", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  await using other = await openPeer(broker.port);
+  const bystander = await other.open();
+  const queues = await fanout(bystander, "all", 300);
+  const channel = await peer.open();
+  await channel.call("tx.select");
+  const one = concat([method(1, "basic.publish", { exchange: "all" }), ...content(1, "x")]);
+  await peer.sendBytes(concat(Array(600).fill(one)));
+  await channel.send("tx.commit");
+  await peer.channel(0).expectClose(506, /^RESOURCE_ERROR - contents under way take/);
+  for (const queue of queues) assertEquals(await countOf(bystander, queue), 0, queue);
+});

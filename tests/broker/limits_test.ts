@@ -321,6 +321,27 @@ Deno.test("a chain of exchanges may be as long as somebody makes it", async () =
   assertEquals((await channel.expectContent("basic.get-ok")).text, "through all of them");
 });
 
+Deno.test("a chain of auto-delete exchanges goes with its last queue, however long it is", async () => {
+  const length = 10_000;
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const all = { type: "fanout", autoDelete: true, noWait: true };
+  const frames: Uint8Array[] = [];
+  for (let n = 0; n < length; n++) {
+    frames.push(method(1, "exchange.declare", { exchange: `e${n}`, ...all }));
+    if (n === 0) continue;
+    const ends = { source: `e${n - 1}`, destination: `e${n}` };
+    frames.push(method(1, "exchange.bind", { ...ends, noWait: true }));
+  }
+  await peer.sendBytes(concat(frames));
+  await channel.call("queue.declare", { queue: "q" });
+  await channel.call("queue.bind", { queue: "q", exchange: `e${length - 1}` });
+  await channel.call("queue.delete", { queue: "q" });
+  await channel.send("exchange.declare", { exchange: "e0", type: "fanout", passive: true });
+  await channel.expectClose(404, /^NOT_FOUND - no exchange 'e0'/);
+});
+
 Deno.test("without file descriptors the broker serves whom it has, and others when there are some", async () => {
   await using dir = await tempDir();
   const [command, ...args] = brokerCommand(["--port", "0", "--data", dir.path]);

@@ -169,3 +169,25 @@ contract(
     assertEquals(await t.drain(watcher, queue), bodies.slice(700));
   },
 );
+
+contract("What a transaction publishes goes where it led when it was published", async (t) => {
+  const peer = await t.peer();
+  const [channel, other] = [await peer.open(1), await peer.open(2)];
+  const exchange = await t.exchange(channel, "fanout");
+  const [before, later, anew] = [
+    await t.queue(channel),
+    await t.queue(channel),
+    await t.queue(channel),
+  ];
+  await channel.call("queue.bind", { queue: before, exchange });
+  await channel.call("tx.select");
+  await channel.publish({ exchange }, "a");
+  await channel.publish({ routingKey: anew }, "b");
+  await other.call("queue.bind", { queue: later, exchange });
+  await other.call("queue.delete", { queue: anew });
+  await other.call("queue.declare", { queue: anew });
+  await channel.call("tx.commit");
+  assertEquals(await t.drain(other, before), ["a"]);
+  assertEquals(await t.drain(other, later), []);
+  assertEquals(await t.drain(other, anew), ["b"]);
+});

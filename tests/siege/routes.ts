@@ -135,4 +135,45 @@ const BINDING: Attack = {
   },
 };
 
-export const ROUTES: readonly Attack[] = [FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING, WIDE_FANOUT];
+const KEYS: Attack = {
+  name: "publishes with 4,000 further keys to 1,000 queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < 1_000; n++) {
+      await channel.call("queue.declare", { queue: `f${n}`, arguments: { "x-max-length": 1 } });
+      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
+    }
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    const headers = { CC: Array.from({ length: 4_000 }, (_, n) => `key${n}`) };
+    while (!siege.isOver) await attacker.send(publishes(20, { exchange: "all" }, { headers }));
+  },
+};
+
+const TRANSACTION: Attack = {
+  name: "transactions to 1,000 queues",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < 1_000; n++) {
+      await channel.call("queue.declare", { queue: `f${n}`, arguments: { "x-max-length": 10 } });
+      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
+    }
+    siege.begin();
+    // One that is refused, and then what may be.
+    const greedy = await siege.attacker();
+    await greedy.send(method(1, "channel.open"), method(1, "tx.select"));
+    await greedy.send(publishes(2_000, { exchange: "all" }), method(1, "tx.commit"));
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
+    const piece = concat([publishes(100, { exchange: "all" }), method(1, "tx.commit")]);
+    while (!siege.isOver) await attacker.send(piece);
+  },
+};
+
+export const ROUTES: readonly Attack[] = [
+  ...[FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING, WIDE_FANOUT],
+  ...[KEYS, TRANSACTION],
+];

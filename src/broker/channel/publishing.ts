@@ -10,12 +10,14 @@ import { ContentHeader, type HeaderChanges } from "../message/content_header.ts"
 import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
 import { LARGE_BYTES, type Publication, publicationOf } from "../message/message.ts";
+import type { Table } from "../wire/fields.ts";
 import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO } from "./reply_to.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
 import { Spread } from "./spread.ts";
+import { Way } from "../routing/way.ts";
 import type { ChannelHost } from "./host.ts";
 
 /** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
@@ -35,10 +37,13 @@ interface Target {
 export interface PendingPublish {
   publication: Publication;
   target: Target;
-  copies: string[];
+  queues: Queue[];
 }
 
-/** Bytes of memory that a publish in a transaction takes besides its content, with its commit. */
+/**
+ * Bytes of memory that a publish in a transaction takes besides its content, with its commit, for
+ * each of its queues: a transaction is a piece that nobody can interrupt.
+ */
 const PENDING_OVERHEAD_BYTES = 1_000;
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
@@ -89,6 +94,8 @@ export class Publishing {
   }
 
   receiveHeader(bytes: Uint8Array, start: number, end: number): void {
+    // A long one takes as long to be understood as many others.
+    this.#session.spread((end - start) >> 10);
     const { address } = this.#target!;
     const content = this.#assembly.receiveHeader(address, bytes, start, end);
     if (content !== undefined) this.#complete(content);
@@ -110,17 +117,36 @@ export class Publishing {
     const copies = header.hasCopies ? copiesOf(header.headers()) : [];
     const content = this.#forReceivers(received);
     const publication = publicationOf(content, header, expiration);
+    if (copies.length === 0) {
+      return this.#routed(publication, target, this.#routeOf(publication, target, exchange));
+    }
+    const keys = [target.routingKey, ...copies];
+    let headers: Table | undefined;
+    const way = new Way(
+      this.#session.vhost,
+      exchange,
+      keys,
+      () => headers ??= headersOf(publication),
+    );
+    way.step();
+    if (way.isDone) return this.#routed(publication, target, [...way.queues]);
+    this.#session.finishFirst(this.#channel, way, () => {
+      this.#routed(publication, target, [...way.queues]);
+    });
+  }
+
+  #routed(publication: Publication, target: Target, queues: Queue[]): void {
     if (this.#held !== undefined) {
-      this.#assembly.take(PENDING_OVERHEAD_BYTES);
-      this.#held.push({ publication, target, copies });
+      this.#assembly.take(PENDING_OVERHEAD_BYTES * Math.max(1, queues.length));
+      this.#held.push({ publication, target, queues });
       return;
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !isReply(target)) {
-      free(content);
+      free(publication.content);
       return void this.#confirms!.add("refused");
     }
-    const spread = this.#publish(publication, target, copies, exchange);
+    const spread = this.#publish(publication, target, queues);
     if (spread === undefined) return void this.#confirms?.add("unrouted");
     spread.step();
     if (spread.isDone) this.#confirms?.add(spread.result);
@@ -162,10 +188,11 @@ export class Publishing {
     const { vhost } = this.#session;
     if (publishes.length > 0 && this.#session.isRefusing) return false;
     let accepted = true;
-    for (const { publication, target, copies } of publishes) {
-      const exchange = vhost.findExchange(target.exchange);
-      if (exchange === undefined) continue;
-      const spread = this.#publish(publication, target, copies, exchange);
+    for (const { publication, target, queues } of publishes) {
+      // One that was deleted meanwhile may be there again.
+      const present = queues.map((queue) => queue.deleted ? vhost.findQueue(queue.name) : queue)
+        .filter((queue) => queue !== undefined);
+      const spread = this.#publish(publication, target, present);
       spread?.finish();
       if (spread?.result === "refused") accepted = false;
     }
@@ -183,16 +210,10 @@ export class Publishing {
   }
 
   /** @returns its way to the queues, to be gone; undefined: it leads to none */
-  #publish(
-    publication: Publication,
-    target: Target,
-    copies: string[],
-    exchange: Exchange,
-  ): Spread | undefined {
+  #publish(publication: Publication, target: Target, queues: Queue[]): Spread | undefined {
     if (isReply(target)) {
       return void this.#reply(publication, target);
     }
-    const queues = this.#routeOf(publication, target, copies, exchange);
     if (queues.length === 0) {
       if (target.mandatory) this.#return(publication.content);
       else free(publication.content);
@@ -202,25 +223,19 @@ export class Publishing {
     return new Spread(publication, queues);
   }
 
-  #routeOf(
-    publication: Publication,
-    target: Target,
-    copies: string[],
-    exchange: Exchange,
-  ): Queue[] {
+  /** Of a publish that has no further keys. */
+  #routeOf(publication: Publication, target: Target, exchange: Exchange): Queue[] {
     const { vhost } = this.#session;
-    if (copies.length === 0 && target.routeVersion === vhost.version) return target.route;
+    if (target.routeVersion === vhost.version) return target.route;
     let looksAtHeaders = false;
     const headers = () => {
       looksAtHeaders = true;
-      return new ContentHeader().scanOf(publication.content).headers();
+      return headersOf(publication);
     };
     const found = new Set<Queue>();
-    for (const routingKey of [target.routingKey, ...copies]) {
-      vhost.route(exchange, { routingKey, headers }, found);
-    }
+    vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
     const route = [...found];
-    if (copies.length === 0 && !looksAtHeaders) {
+    if (!looksAtHeaders) {
       target.route = route;
       target.routeVersion = vhost.version;
     }
@@ -266,6 +281,10 @@ export class Publishing {
     this.#confirms?.end();
     this.#assembly.giveBack();
   }
+}
+
+function headersOf({ content }: Publication): Table {
+  return new ContentHeader().scanOf(content).headers();
 }
 
 function isReply({ exchange, routingKey }: Target): boolean {

@@ -156,7 +156,8 @@ export class Reading implements Work {
     } catch (error) {
       this.#session.answerFault(channel, this.#faultOf(error));
     }
-    return false;
+    // It may take further work.
+    return this.#unfinished !== undefined;
   }
 
   /** {@link ChannelHost.finishFirst} */

@@ -12,6 +12,7 @@ import type { Queue } from "../queue/queue.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 import type { Author } from "../store/refusals.ts";
 import type { VirtualHost } from "./virtual_host.ts";
+import { Way } from "./way.ts";
 
 /** Milliseconds after which a letter is tried again whose target was missing or full. */
 const RETRY_MS = 1_000;
@@ -50,11 +51,13 @@ interface DeadLetter {
   unstored: number;
   /** Its message is gone. */
   isBuried: boolean;
+  /** Its way to its queues, while it goes it. */
+  way: Way | undefined;
 }
 
 function letterOf(queue: Queue, message: Message, reason: DeathReason): DeadLetter {
   const none = { takenBy: new Set<Queue>(), unstoredBy: new Set<Queue>() };
-  return { queue, message, reason, ...none, unstored: 0, isBuried: false };
+  return { queue, message, reason, ...none, unstored: 0, isBuried: false, way: undefined };
 }
 
 interface Level {
@@ -118,7 +121,7 @@ export class DeadLetters implements Work {
       const caused: DeadLetter[] = this.#caused = [];
       let isDone = true;
       try {
-        isDone = this.#send(letter);
+        isDone = this.#send(letter, slice);
       } catch (error) {
         // Its message stays stored.
         this.#host.onFault(error);
@@ -147,13 +150,14 @@ export class DeadLetters implements Work {
   }
 
   /** @returns whether it is done; else there are more queues to have it */
-  #send(letter: DeadLetter): boolean {
+  #send(letter: DeadLetter, slice: Slice): boolean {
     const { queue, message, reason } = letter;
     // What is stored goes with its queue.
     const content = queue.deleted ? message.content : queue.contentOf(message);
     if (content !== null && content !== undefined) {
-      const taken = this.#publish(letter, content);
+      const taken = this.#publish(letter, content, slice);
       if (taken === "by some") return false;
+      letter.way = undefined;
       const mustStay = queue.arguments.deadLetterAtLeastOnce || letter.unstoredBy.size > 0;
       if (taken === "not by all" && mustStay && !queue.deleted) {
         this.#host.onKept(message, reason);
@@ -202,22 +206,27 @@ export class DeadLetters implements Work {
   }
 
   /** @returns whether it is in a queue, and in all that it belongs in; or in some, and to go on */
-  #publish(letter: DeadLetter, content: Content): "by all" | "not by all" | "by some" {
+  #publish(
+    letter: DeadLetter,
+    content: Content,
+    slice: Slice,
+  ): "by all" | "not by all" | "by some" {
     const { queue, reason, takenBy, unstoredBy } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return "not by all";
     const { publication, keys, headers, deaths } = rewrite(letter, content);
-    const targets = new Set<Queue>();
-    for (const routingKey of keys) {
-      vhost.route(exchange, { routingKey, headers: () => headers }, targets);
-    }
+    const way = letter.way ??= new Way(vhost, exchange, keys, () => headers);
+    if (way.work(slice)) return "by some";
+    const targets = way.queues;
     if (targets.size > 1) publication.content.share();
     const most = takenBy.size + PIECE;
     for (const target of targets) {
       if (takenBy.size >= most) return "by some";
+      // Since it was found.
+      if (target.deleted) targets.delete(target);
       // A cycle that no consumer took part in would never end.
-      if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
+      else if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
       else if (!takenBy.has(target) && !unstoredBy.has(target)) {
         const author = {
           source: { message: letter.message, content },

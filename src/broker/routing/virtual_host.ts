@@ -184,13 +184,17 @@ export class VirtualHost {
 
   #dropExchange(exchange: Exchange): void {
     this.#host.sendDeadLetters();
+    this.#forsake(exchange);
+    for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
+    this.#unbindAll(exchange);
+  }
+
+  #forsake(exchange: Exchange): void {
     exchange.deleted = true;
     this.#exchanges.delete(exchange.name);
     if (exchange.identity.durable) {
       this.#host.store.changes.removeExchange(this.name, exchange.name);
     }
-    for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
-    this.#unbindAll(exchange);
     this.version++;
   }
 
@@ -326,18 +330,28 @@ export class VirtualHost {
     this.#bindingsTo.delete(destination);
   }
 
-  #removeBinding(binding: Binding): void {
-    binding.source.remove(binding);
-    this.#forget(binding);
+  /** Auto-delete exchanges go with their last binding; they may form a chain of any length. */
+  #removeBinding(first: Binding): void {
+    const bindings = [first];
+    for (const binding of bindings) {
+      binding.source.remove(binding);
+      const unused = this.#forget(binding);
+      if (unused === undefined) continue;
+      this.#host.sendDeadLetters();
+      this.#forsake(unused);
+      for (const next of this.#bindingsTo.get(unused) ?? []) bindings.push(next);
+      this.#bindingsTo.delete(unused);
+    }
   }
 
-  /** An auto-delete exchange goes with its last binding. */
-  #forget(binding: Binding): void {
+  /** @returns its source, if that goes with it */
+  #forget(binding: Binding): Exchange | undefined {
     const { source, destination } = binding;
     this.#bindingsTo.get(destination)?.delete(binding);
     this.version++;
     if (this.#isDurable(binding)) this.#host.store.changes.removeBinding(this.#stored(binding));
-    if (source.identity.autoDelete && !source.isUsed && !source.deleted) this.#dropExchange(source);
+    const isOver = source.identity.autoDelete && !source.isUsed && !source.deleted;
+    return isOver ? source : undefined;
   }
 
   #isDurable({ source, destination }: Binding): boolean {
