@@ -5,6 +5,7 @@ import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
+import { LetterTime } from "./routing/letter_time.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/folder.ts";
@@ -60,15 +61,8 @@ export interface BrokerOptions {
 /** Milliseconds from the start to the first look at the disk, unless somebody connects before. */
 const FIRST_LOOK_MS = 200;
 
-/**
- * Milliseconds for the dead letters so far before a queue, an exchange or a binding goes, which then
- * takes them another way; and at the end, before which the rest stays stored.
- */
-const LETTERS_MS = 5;
+/** Milliseconds for the dead letters so far at the end; the rest stays stored. */
 const LAST_LETTERS_MS = 500;
-
-/** Milliseconds until they get such time again, when it was not enough: many queues may go at once. */
-const LETTERS_PAUSE_MS = 50;
 
 /** Milliseconds between two looks at the machine's clock, and for who wants to copy the data. */
 const CLOCK_MS = 1_000;
@@ -97,6 +91,7 @@ export class Broker implements QueueHost<Queue> {
     onFault: (error) => this.#logFault(error),
     actFor: (author, run) => this.store.actFor(author, run),
   });
+  readonly #letterTime = new LetterTime(this.scheduler, this.#deadLetters);
   readonly #groupCommit: GroupCommit;
   readonly #alarms: Alarms;
   readonly #users: Users;
@@ -108,8 +103,6 @@ export class Broker implements QueueHost<Queue> {
   readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
   #nextSessionId = 1;
-  /** When dead letters that are in the way may be given time again; by `performance.now`. */
-  #lettersFrom = 0;
   #stopping = false;
   #onLastGone: (() => void) | undefined;
   readonly #sweeper: Sweeper;
@@ -222,9 +215,14 @@ export class Broker implements QueueHost<Queue> {
   /** For those who look after it. */
   get inside(): Inside {
     return {
-      ...{ version: this.#options.version, vhosts: this.#vhosts, sessions: this.#sessions },
-      ...{ store: this.store, groupCommit: this.#groupCommit, alarms: this.#alarms },
-      ...{ scheduler: this.scheduler, memory: this.memory },
+      version: this.#options.version,
+      vhosts: this.#vhosts,
+      sessions: this.#sessions,
+      store: this.store,
+      groupCommit: this.#groupCommit,
+      alarms: this.#alarms,
+      scheduler: this.scheduler,
+      memory: this.memory,
     };
   }
 
@@ -341,9 +339,7 @@ export class Broker implements QueueHost<Queue> {
   }
 
   sendDeadLetters(): void {
-    if (performance.now() < this.#lettersFrom) return;
-    const isDone = this.scheduler.rush(this.#deadLetters, LETTERS_MS);
-    if (!isDone) this.#lettersFrom = performance.now() + LETTERS_PAUSE_MS;
+    this.#letterTime.give();
   }
 
   #sendLetters(): void {

@@ -1,8 +1,8 @@
 /** `worker forward`: takes tasks from queues here, and publishes them to another broker. */
-import { Connector } from "../amqp/connection.ts";
-import { redact } from "../amqp/url.ts";
+import { Connector, type ConnectorOptions } from "../amqp/connection.ts";
+import { type Endpoint, redact } from "../amqp/url.ts";
 import { EXIT, UsageError } from "../errors.ts";
-import { ForwardHandler } from "../handlers/forward.ts";
+import { type Destination, ForwardHandler } from "../handlers/forward.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
 import { Worker } from "../worker/worker.ts";
@@ -121,66 +121,29 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     prefix: "--to-",
   });
   requireAnotherQueue(here, there, destination);
-  const limits = {
-    exitWhenEmpty: values["exit-when-empty"],
-    ...optional("idleTimeoutMs", values["idle-timeout"]),
-    ...optional("maxTasks", values["max-tasks"]),
-    ...optional("maxRuntimeMs", values["max-runtime"]),
-    ...optional("connectTimeoutMs", values["connect-timeout"]),
-  };
-  const bytesPerSecond = values["bytes-rate"];
-  const identity = { name: `worker forward ${Deno.pid}`, version: VERSION };
-  const tracing = await openTracing();
-  const handler = new ForwardHandler({
-    connector: new Connector({
-      endpoints: there,
-      identity: { ...identity, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) },
-      log: host.log,
-      tracing,
-    }),
-    destination,
-    delayQueueType: values["delay-queue-type"],
-    host: hostname(),
-    broker: redact({ ...here[0]!, username: "" }).replace("//@", "//"),
-    maxHops: values["max-hops"],
-    patience: Math.min(PATIENCE_MS, connectTimeout(limits).connectTimeoutMs ?? PATIENCE_MS),
+  const limits = limitsOf(values);
+  const connections = {
+    identity: { name: `worker forward ${Deno.pid}`, version: VERSION },
     log: host.log,
+    tracing: await openTracing(),
+  };
+  const { connectTimeoutMs = PATIENCE_MS } = connectTimeout(limits);
+  const handler = handlerOf(values, {
+    ...connections,
+    here,
+    there,
+    destination,
+    patience: Math.min(PATIENCE_MS, connectTimeoutMs),
   });
   const pages = values.metrics &&
     new (await import("../worker/pages.ts")).WorkerPages(() => handler.metrics());
   const ready = Promise.withResolvers<void>();
   const worker = new Worker({
-    endpoints: here,
-    identity,
-    queues: values.queue.map(({ name }) => ({
-      policy: readQueuePolicy({
-        queue: name,
-        "queue-type": undefined,
-        "queue-arg": [],
-        "no-declare": values["no-declare"],
-      }),
-      prefetch: 1,
-    })),
-    handler: handler.handle,
-    window: windowOf(values),
-    log: host.log,
-    tracing,
-    summarize: values["log-level"] === "debug",
-    retries: {
-      ...DEFAULT_POLICY,
-      maxCrashes: Infinity,
-      runsEarly: true,
-      mostReturns: MOST_RETURNS,
-    },
-    queueType: values["delay-queue-type"],
-    hostname: hostname(),
-    graceMs: values.grace,
-    reply: false,
+    ...optionsOf(values),
     ...limits,
-    ...optional("deadTtlMs", values["dead-ttl"]),
-    ...optional("rate", values.rate),
-    ...optional("consumerPriority", values["consumer-priority"]),
-    limitExitCode: values["limit-exit-code"],
+    ...connections,
+    endpoints: here,
+    handler: handler.handle,
     onReady: () => {
       host.print(" [*] Forwarding tasks. To exit press CTRL+C\n");
       ready.resolve();
@@ -206,6 +169,76 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       "not-sent-again": worker.recognised,
     });
   }
+}
+
+/** From where to where, and how both are connected to. */
+interface Ends extends Omit<ConnectorOptions, "endpoints"> {
+  readonly here: readonly Endpoint[];
+  readonly there: readonly Endpoint[];
+  readonly destination: Destination;
+  /** Milliseconds. */
+  readonly patience: number;
+}
+
+function handlerOf(values: ForwardValues, ends: Ends): ForwardHandler {
+  const { here, there, destination, patience, identity, log, tracing } = ends;
+  const bytesPerSecond = values["bytes-rate"];
+  return new ForwardHandler({
+    connector: new Connector({
+      endpoints: there,
+      identity: { ...identity, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) },
+      log,
+      tracing,
+    }),
+    destination,
+    delayQueueType: values["delay-queue-type"],
+    host: hostname(),
+    broker: redact({ ...here[0]!, username: "" }).replace("//@", "//"),
+    maxHops: values["max-hops"],
+    patience,
+    log,
+  });
+}
+
+function limitsOf(values: ForwardValues) {
+  return {
+    exitWhenEmpty: values["exit-when-empty"],
+    ...optional("idleTimeoutMs", values["idle-timeout"]),
+    ...optional("maxTasks", values["max-tasks"]),
+    ...optional("maxRuntimeMs", values["max-runtime"]),
+    ...optional("connectTimeoutMs", values["connect-timeout"]),
+  };
+}
+
+/** What the values say of the worker, but for its limits. */
+function optionsOf(values: ForwardValues) {
+  return {
+    queues: values.queue.map(({ name }) => ({
+      policy: readQueuePolicy({
+        queue: name,
+        "queue-type": undefined,
+        "queue-arg": [],
+        "no-declare": values["no-declare"],
+      }),
+      prefetch: 1,
+    })),
+    window: windowOf(values),
+    summarize: values["log-level"] === "debug",
+    retries: {
+      ...DEFAULT_POLICY,
+      maxCrashes: Infinity,
+      runsEarly: true,
+      mostReturns: MOST_RETURNS,
+    },
+    queueType: values["delay-queue-type"],
+    hostname: hostname(),
+    graceMs: values.grace,
+    reply: false,
+    ...optional("deadTtlMs", values["dead-ttl"]),
+    ...optional("rate", values.rate),
+    ...optional("consumerPriority", values["consumer-priority"]),
+    limitExitCode: values["limit-exit-code"],
+  };
 }
 
 /** What may be in hand. */

@@ -22,7 +22,11 @@ export async function servePage(
   const tokens = readTokens(host, address, tokenFile);
   const board = new Board(inside);
   const service = new PageService({
-    ...{ source: board, address, tokens, version: VERSION, log: host.log },
+    source: board,
+    address,
+    tokens,
+    version: VERSION,
+    log: host.log,
   }, assets.files);
   async function end(): Promise<void> {
     await service[Symbol.asyncDispose]();

@@ -86,7 +86,8 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const { username, password, passwordFile, vhost } = endpoint!;
   const login = { username, password: passwordFile?.read() ?? password };
   await using source = new AmqpSource({
-    ...{ connector: connectorOf(values, host), vhost },
+    connector: connectorOf(values, host),
+    vhost,
     queues: values.queue.map(({ name }) => name),
     delays: delayTiers(values.backoff),
     queueType: values["queue-type"] ?? "quorum",

@@ -107,8 +107,12 @@ export class AmqpSource implements Source, AsyncDisposable {
       work.reduce((total, queue) => total + read(queue), 0);
     const tellsUnacked = work.some(({ unacked }) => unacked !== undefined);
     return {
-      ...{ now: Date.now(), product: server.product, version: nodes.version ?? server.version },
-      ...{ vhosts: [vhost], queues: queues.length, ready: sum(({ ready }) => ready) },
+      now: Date.now(),
+      product: server.product,
+      version: nodes.version ?? server.version,
+      vhosts: [vhost],
+      queues: queues.length,
+      ready: sum(({ ready }) => ready),
       ...(tellsUnacked ? { unacked: sum(({ unacked = 0 }) => unacked) } : {}),
       ...(management === undefined ? {} : {
         rates: {
@@ -121,7 +125,10 @@ export class AmqpSource implements Source, AsyncDisposable {
       ...(nodes.diskFree === undefined ? {} : { disk: { free: nodes.diskFree } }),
       ...(nodes.alarm === undefined ? {} : { alarm: nodes.alarm }),
       can: [
-        ...["dead", "purge", "send", "replay"] as const,
+        "dead",
+        "purge",
+        "send",
+        "replay",
         ...(management === undefined ? [] : ["connections", "consumers", "close"] as const),
       ],
     };
@@ -156,8 +163,11 @@ export class AmqpSource implements Source, AsyncDisposable {
       this.#missing.delete(name);
       const paused = consumerCount === 0 && await isPaused(transport, name);
       return {
-        ...{ vhost: this.#options.vhost, name, ...roleOf(name) },
-        ...{ ready: messageCount, consumers: consumerCount },
+        vhost: this.#options.vhost,
+        name,
+        ...roleOf(name),
+        ready: messageCount,
+        consumers: consumerCount,
         ...(paused ? { paused } : {}),
       };
     } catch (error) {
@@ -226,7 +236,9 @@ export class AmqpSource implements Source, AsyncDisposable {
     const id = record.properties.messageId ?? crypto.randomUUID();
     const properties: TaskProperties = {
       ...record.properties,
-      ...{ messageId: id, deliveryMode: 2, timestamp: new Date(now) },
+      messageId: id,
+      deliveryMode: 2,
+      timestamp: new Date(now),
     };
     const waitMs = record.delayMs ?? (record.dueAt === undefined ? 0 : record.dueAt - now);
     const { queueType } = this.#options;
@@ -237,7 +249,9 @@ export class AmqpSource implements Source, AsyncDisposable {
     const publisher = await Publisher.open(transport);
     try {
       await publisher.publish({
-        ...{ exchange: "", routingKey: waiting?.delayQueue.name ?? queue, body: record.body },
+        exchange: "",
+        routingKey: waiting?.delayQueue.name ?? queue,
+        body: record.body,
         properties: waiting?.properties ?? properties,
       });
     } finally {

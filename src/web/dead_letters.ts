@@ -69,7 +69,9 @@ export class DeadLetters {
     const shown = task.body.subarray(0, SHOWN_BYTES);
     return {
       ...describe(task),
-      ...{ exchange: task.exchange, routingKey: task.routingKey, durable: true },
+      exchange: task.exchange,
+      routingKey: task.routingKey,
+      durable: true,
       properties: {
         ...Object.fromEntries(
           Object.entries(properties).map(([name, value]) => [snake(name), value]),
@@ -105,7 +107,10 @@ export class DeadLetters {
     let kept = 0;
     const done = await this.#inTurn(name, (queue) =>
       queue.replay({
-        ...{ max: Infinity, dryRun: false, maxReplays: Infinity, queueType: this.#queueType },
+        max: Infinity,
+        dryRun: false,
+        maxReplays: Infinity,
+        queueType: this.#queueType,
         ...(ids === undefined ? {} : { ids }),
         onTask: (task, fate) => {
           if (fate === "kept") kept++;
@@ -169,7 +174,9 @@ function describe(task: Task): MessageInfo {
   return {
     key: keyOf(task),
     ...(id === "" ? {} : { id }),
-    ...{ size: body.length, redelivered, priority: properties.priority ?? 0 },
+    size: body.length,
+    redelivered,
+    priority: properties.priority ?? 0,
     ...(typeof attempt === "number" ? { attempt } : {}),
     ...Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== undefined)),
     preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),

@@ -138,7 +138,9 @@ function queueOf(vhost: string, queue: Json): QueueInfo {
   const stats = (queue["message_stats"] ?? {}) as Json;
   const rate = (of: string) => Number((stats[`${of}_details`] as Json | undefined)?.["rate"] ?? 0);
   return {
-    ...{ vhost, name, ...roleOf(name) },
+    vhost,
+    name,
+    ...roleOf(name),
     ready: Number(queue["messages_ready"] ?? 0),
     consumers: Number(queue["consumers"] ?? 0),
     type: String(queue["type"] ?? "classic"),

@@ -120,7 +120,8 @@ export function sendTask(
   const now = Date.now();
   const properties: TaskProperties = {
     ...record.properties,
-    ...{ messageId: id, timestamp: new Date(now) },
+    messageId: id,
+    timestamp: new Date(now),
   };
   const waitMs = record.delayMs ?? (record.dueAt === undefined ? 0 : record.dueAt - now);
   const waiting = schedule({ queue: queueName, properties }, waitMs);

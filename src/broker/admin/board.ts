@@ -89,12 +89,19 @@ export class Board implements Disposable {
     const { reason: alarm, free, used } = alarms;
     return {
       now: Date.now(),
-      ...{ product: "workqueue broker", version, uptimeMs: this.#sampler.uptimeMs },
-      ...{ vhosts: [...vhosts.keys()], queues, connections: sessions.size, ready, unacked },
+      product: "workqueue broker",
+      version,
+      uptimeMs: this.#sampler.uptimeMs,
+      vhosts: [...vhosts.keys()],
+      queues,
+      connections: sessions.size,
+      ready,
+      unacked,
       rates: this.#sampler.total(),
       memory: {
         resident: Deno.memoryUsage().rss,
-        ...{ messages: memory.bytes, messagesLimit: memory.limit },
+        messages: memory.bytes,
+        messagesLimit: memory.limit,
       },
       ...(free === undefined || !store.durable
         ? {}
@@ -309,8 +316,18 @@ export class Board implements Disposable {
 }
 
 const ABILITIES: Overview["can"] = [
-  ...["browse", "dead", "running", "consumers", "connections", "search"] as const,
-  ...["pause", "purge", "send", "replay", "close", "metrics"] as const,
+  "browse",
+  "dead",
+  "running",
+  "consumers",
+  "connections",
+  "search",
+  "pause",
+  "purge",
+  "send",
+  "replay",
+  "close",
+  "metrics",
 ];
 
 const NOT_ON_DISK = "it is done, and lost if the broker ends now: the disk cannot be written";

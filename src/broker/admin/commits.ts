@@ -25,7 +25,8 @@ export class Commits {
     return {
       count: this.#count,
       meanMs: this.#count === 0 ? 0 : this.#sumMs / this.#count,
-      ...{ lastMs: this.#lastMs, slowestMs: this.#slowestMs },
+      lastMs: this.#lastMs,
+      slowestMs: this.#slowestMs,
     };
   }
 

@@ -26,7 +26,8 @@ export function compose(queue: string, body: Uint8Array, properties: TaskPropert
   const { expiration, priority = 0 } = properties;
   return {
     content: Content.join(addressOf("", queue), headerOf(body.length, properties), body),
-    ...{ priority, persistent: true },
+    priority,
+    persistent: true,
     expiration: expiration === undefined ? undefined : Number(expiration),
   };
 }
@@ -84,7 +85,8 @@ export function revive(
   const written = header.rewrite({ dropExpiration: true, drop, set });
   return {
     content: Content.join(addressOf("", queue), written, body),
-    ...{ persistent: true, expiration: undefined },
+    persistent: true,
+    expiration: undefined,
     priority: header.octet("priority") ?? 0,
   };
 }

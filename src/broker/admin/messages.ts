@@ -108,7 +108,9 @@ export function describeWhole(
   if (timestamp !== undefined) properties["timestamp"] = timestamp;
   return {
     ...describeMessage(message, content),
-    ...{ exchange, routingKey, durable: message.durable },
+    exchange,
+    routingKey,
+    durable: message.durable,
     ...(counts ? { deliveries: message.deliveries } : {}),
     properties,
     headers: plain(headers),

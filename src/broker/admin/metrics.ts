@@ -65,7 +65,8 @@ export function brokerMetrics(
   const others = queues.filter((queue) => !named.has(queue));
   const perQueue = PER_QUEUE.map(([name, type, help, read]): Metric => ({
     name: `workqueue_queue_${name}`,
-    ...{ help, type },
+    help,
+    type,
     samples: [
       ...ordered.map((queue): Sample => ({ label: labelOf(queue), value: read(queue) })),
       ...(others.length === 0

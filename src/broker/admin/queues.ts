@@ -32,9 +32,13 @@ export function describeQueue(queue: Queue, sampler: Sampler): QueueInfo {
   const trend = sampler.trend(queue);
   const due = role.kind === "delay" ? dueOf(queue) : undefined;
   return {
-    ...{ vhost: queue.vhost, name, ...role },
-    ...{ type: queue.arguments.type, durable: queue.durable },
-    ...{ exclusive: identity.exclusive, paused: flow.paused },
+    vhost: queue.vhost,
+    name,
+    ...role,
+    type: queue.arguments.type,
+    durable: queue.durable,
+    exclusive: identity.exclusive,
+    paused: flow.paused,
     ready: queue.readyCount,
     unacked: flow.unacked,
     bytes: queue.messages.bytes,
@@ -78,7 +82,11 @@ function describeConsumer(
   const connection = (owner as Consuming).connectionId;
   const session = sessions.get(connection);
   return {
-    ...{ tag, connection, unacked, prefetch, exclusive },
+    tag,
+    connection,
+    unacked,
+    prefetch,
+    exclusive,
     client: session === undefined ? "" : clientOf(session),
     address: session?.peer ?? "",
   };
@@ -123,7 +131,8 @@ export function* running(
   for (const { delivery, session } of found) {
     runs.push({
       ...describeDelivery(delivery, session),
-      ...{ vhost: delivery.queue.vhost, queue: delivery.queue.name },
+      vhost: delivery.queue.vhost,
+      queue: delivery.queue.name,
     });
     yield;
   }
@@ -154,7 +163,10 @@ export function describeConnection(session: Session): ConnectionInfo {
   const channels = [...session.channels.all()];
   const unacked = channels.reduce((sum, channel) => sum + channel.unacked.size, 0);
   return {
-    ...{ id: session.id, vhost: session.vhost.name, user: session.user, unacked },
+    id: session.id,
+    vhost: session.vhost.name,
+    user: session.user,
+    unacked,
     client: clientOf(session),
     address: session.peer,
     sinceMs: Date.now() - session.since,

@@ -266,8 +266,11 @@ export class Lane implements LaneRecord {
 
   get view(): LaneView {
     return {
-      ...{ returned: this.#returned, window: this.#window, head: this.#head },
-      ...{ last: this.#paged > 0 ? this.#last : this.#next - 1, next: this.#next },
+      returned: this.#returned,
+      window: this.#window,
+      head: this.#head,
+      last: this.#paged > 0 ? this.#last : this.#next - 1,
+      next: this.#next,
       read: (after, limit) => this.#readPaged(after, limit),
     };
   }

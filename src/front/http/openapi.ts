@@ -26,56 +26,8 @@ export function openApi({ queues, maxBodyBytes, version, tokens }: Described): J
     },
     servers: [{ url: "/" }],
     paths: {
-      "/tasks": {
-        post: {
-          operationId: "sendTasks",
-          summary: "Sends a task, or several; answers when the broker has confirmed them.",
-          description:
-            "application/json is a record, application/x-ndjson a record on each line, everything " +
-            `else the body of the task as it is. At most ${maxBodyBytes} bytes.`,
-          parameters: parametersOf(queues),
-          requestBody: {
-            content: {
-              "application/json": { schema: ref("Record") },
-              "application/x-ndjson": { schema: { type: "string" } },
-              "*/*": { schema: {} },
-            },
-          },
-          responses: {
-            200: jsonAnswer("With Prefer: the tasks have ended in time.", "Sent", {
-              ...LOCATION,
-              ...APPLIED,
-            }),
-            202: jsonAnswer("The broker has confirmed the tasks.", "Sent", {
-              ...LOCATION,
-              ...APPLIED,
-            }),
-            ...problems(400, 401, 403, 404, 413, 415, 422, 429, 500, 501, 503),
-          },
-          ...secured,
-        },
-      },
-      "/tasks/{id}": {
-        get: {
-          operationId: "showTask",
-          summary: "Tells what became of a task that was sent here.",
-          parameters: [
-            {
-              name: "id",
-              in: "path",
-              required: true,
-              description: "Percent-encoded.",
-              schema: { type: "string" },
-            },
-            { $ref: "#/components/parameters/prefer" },
-          ],
-          responses: {
-            200: jsonAnswer("The task.", "Task", APPLIED),
-            ...problems(400, 401, 403, 404, 500, 503),
-          },
-          ...secured,
-        },
-      },
+      "/tasks": { post: { ...sendTasks(queues, maxBodyBytes), ...secured } },
+      "/tasks/{id}": { get: { ...SHOW_TASK, ...secured } },
       "/livez": { get: page("isAlive", "Answers while this process does.", {}) },
       "/readyz": {
         get: page("isReady", "Says whether tasks can be sent now.", {
@@ -83,49 +35,14 @@ export function openApi({ queues, maxBodyBytes, version, tokens }: Described): J
         }),
       },
       "/metrics": {
-        get: {
-          ...page("readMetrics", "Numbers for Prometheus.", problems(401)),
-          ...secured,
-        },
+        get: { ...page("readMetrics", "Numbers for Prometheus.", problems(401)), ...secured },
       },
-      "/openapi.json": {
-        get: {
-          operationId: "readOpenApi",
-          summary: "This document.",
-          responses: {
-            200: {
-              description: "OpenAPI 3.1.",
-              content: { "application/json": { schema: { type: "object" } } },
-            },
-          },
-        },
-      },
+      "/openapi.json": { get: READ_OPENAPI },
     },
     components: {
-      schemas: {
-        Record: RECORD_SCHEMA,
-        Task: TASK_SCHEMA,
-        Sent: {
-          oneOf: [ref("Task"), {
-            type: "object",
-            description: "Of a body of records, in their order.",
-            required: ["tasks"],
-            properties: { tasks: { type: "array", minItems: 1, items: ref("Task") } },
-            additionalProperties: false,
-          }],
-        },
-        Problem: PROBLEM,
-      },
-      parameters: {
-        prefer: {
-          name: "Prefer",
-          in: "header",
-          description: "wait=N: answer when the tasks have ended, at the latest in N seconds.",
-          schema: { type: "string" },
-          example: "wait=10",
-        },
-      },
-      ...needsToken ? { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } } : {},
+      schemas: { Record: RECORD_SCHEMA, Task: TASK_SCHEMA, Sent: SENT, Problem: PROBLEM },
+      parameters: { prefer: PREFER },
+      ...(needsToken ? { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } } : {}),
     },
   };
 }
@@ -138,6 +55,24 @@ const LOCATION = {
 };
 const APPLIED = {
   "Preference-Applied": { description: "What was preferred.", schema: { type: "string" } },
+};
+
+const SENT = {
+  oneOf: [ref("Task"), {
+    type: "object",
+    description: "Of a body of records, in their order.",
+    required: ["tasks"],
+    properties: { tasks: { type: "array", minItems: 1, items: ref("Task") } },
+    additionalProperties: false,
+  }],
+};
+
+const PREFER = {
+  name: "Prefer",
+  in: "header",
+  description: "wait=N: answer when the tasks have ended, at the latest in N seconds.",
+  schema: { type: "string" },
+  example: "wait=10",
 };
 
 /** RFC 9457, and where the fault is. */
@@ -184,6 +119,36 @@ const REASONS: Readonly<Record<number, string>> = {
   503: "The broker is away, blocks or refuses; the task may be on the queue if the detail says so.",
 };
 
+const SHOW_TASK: Json = {
+  operationId: "showTask",
+  summary: "Tells what became of a task that was sent here.",
+  parameters: [
+    {
+      name: "id",
+      in: "path",
+      required: true,
+      description: "Percent-encoded.",
+      schema: { type: "string" },
+    },
+    { $ref: "#/components/parameters/prefer" },
+  ],
+  responses: {
+    200: jsonAnswer("The task.", "Task", APPLIED),
+    ...problems(400, 401, 403, 404, 500, 503),
+  },
+};
+
+const READ_OPENAPI: Json = {
+  operationId: "readOpenApi",
+  summary: "This document.",
+  responses: {
+    200: {
+      description: "OpenAPI 3.1.",
+      content: { "application/json": { schema: { type: "object" } } },
+    },
+  },
+};
+
 function problems(...statuses: readonly number[]): Json {
   return Object.fromEntries(statuses.map((status) => [status, {
     description: REASONS[status],
@@ -218,6 +183,35 @@ function page(operationId: string, summary: string, others: Json): Json {
 
 function ref(schema: string): Json {
   return { $ref: `#/components/schemas/${schema}` };
+}
+
+function sendTasks(queues: readonly QueuePolicy[], maxBodyBytes: number): Json {
+  return {
+    operationId: "sendTasks",
+    summary: "Sends a task, or several; answers when the broker has confirmed them.",
+    description:
+      "application/json is a record, application/x-ndjson a record on each line, everything " +
+      `else the body of the task as it is. At most ${maxBodyBytes} bytes.`,
+    parameters: parametersOf(queues),
+    requestBody: {
+      content: {
+        "application/json": { schema: ref("Record") },
+        "application/x-ndjson": { schema: { type: "string" } },
+        "*/*": { schema: {} },
+      },
+    },
+    responses: {
+      200: jsonAnswer("With Prefer: the tasks have ended in time.", "Sent", {
+        ...LOCATION,
+        ...APPLIED,
+      }),
+      202: jsonAnswer("The broker has confirmed the tasks.", "Sent", {
+        ...LOCATION,
+        ...APPLIED,
+      }),
+      ...problems(400, 401, 403, 404, 413, 415, 422, 429, 500, 501, 503),
+    },
+  };
 }
 
 /** Fields of a task, in the query or in a header each. */

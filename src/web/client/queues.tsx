@@ -40,7 +40,8 @@ export function QueuesView() {
   const { families, overview } = useLive();
   const [filter, setFilter] = useState("");
   const [sort, setSort] = useState<{ column: Column; version: number }>({
-    ...{ column: "name", version: 0 },
+    column: "name",
+    version: 0,
   });
   const [shown, setShown] = useState(PAGE);
   const told = toldBy(overview);
@@ -164,7 +165,11 @@ export function QueuesView() {
 /** The columns that this broker has something for. */
 function toldBy(overview: Overview | undefined): ReadonlySet<string> {
   return new Set([
-    ...["name", "ready", "delayed", "dead", "consumers"],
+    "name",
+    "ready",
+    "delayed",
+    "dead",
+    "consumers",
     ...(overview?.unacked === undefined ? [] : ["unacked"]),
     ...(overview?.rates === undefined ? [] : ["in", "out"]),
     ...(overview?.can.includes("browse") ? ["past"] : []),
