@@ -3,10 +3,14 @@
  * whoever else gives NOTIFY_SOCKET (sd_notify(3)). Loaded only then.
  */
 import { reason } from "../errors.ts";
+import { pause } from "../time/timer.ts";
 import type { Host } from "./main.ts";
 
 /** How often it is told how things are, unless its watchdog asks for more, in milliseconds. */
 const STATUS_MS = 5_000;
+
+/** How long the end waits until the last of it is sent, in milliseconds. */
+const LAST_NEWS_MS = 1_000;
 
 /** How the program stands. */
 type State = "starting" | "ready" | "ending";
@@ -72,7 +76,8 @@ export class ServiceManager {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.ending();
-    await this.#sent;
+    // It may not read any more.
+    await Promise.race([this.#sent, pause(LAST_NEWS_MS)]);
     this.#socket.close();
   }
 

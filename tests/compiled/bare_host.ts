@@ -48,18 +48,33 @@ export class BareHost implements AsyncDisposable {
   readonly #user: number;
   readonly #holder: TestProcess;
 
-  private constructor(root: string, user: number, holder: TestProcess) {
+  readonly #single: boolean;
+
+  private constructor(root: string, user: number, holder: TestProcess, single: boolean) {
     this.#root = root;
     this.#user = user;
     this.#holder = holder;
+    this.#single = single;
   }
 
-  /** @param user number of the user that the programs run as */
-  static async start(root: string, user: number, megabytes = 96): Promise<BareHost> {
-    const args = ["--mount", "--net", "sh", "-ec", SET_UP, "sh", root, dist, `${megabytes}`];
+  /**
+   * @param user number of the user that the programs run as
+   * @param single a folder with nothing but the one binary; default: `dist`, with one for each
+   */
+  static async start(root: string, user: number, single?: string): Promise<BareHost> {
+    const args = ["--mount", "--net", "sh", "-ec", SET_UP, "sh", root, single ?? dist, "96"];
     const holder = spawn("unshare", { args, stdin: "open" });
     await holder.waitForLine(/^ready$/);
-    return new BareHost(root, user, holder);
+    return new BareHost(root, user, holder, single !== undefined);
+  }
+
+  /** What a page on this host answers; by a client from outside its root. */
+  async get(url: string): Promise<string> {
+    const output = await run("nsenter", {
+      args: ["--target", `${this.#holder.pid}`, "--net", "curl", "-sS", "--fail", url],
+    });
+    if (output.code !== 0) throw new Error(`curl ${url}: ${output.stderr}`);
+    return output.stdout;
   }
 
   /** Starts one of our programs with nothing in its environment; `await using` it. */
@@ -68,7 +83,9 @@ export class BareHost implements AsyncDisposable {
       ...options,
       args: [
         ...["--target", `${this.#holder.pid}`, "--mount", "--net", "env", "-i", CHROOT!],
-        ...[`--userspec=${this.#user}:${this.#user}`, this.#root, `/opt/${name}`, ...args],
+        ...[`--userspec=${this.#user}:${this.#user}`, this.#root],
+        ...(this.#single ? ["/opt/workqueue", name] : [`/opt/${name}`]),
+        ...args,
       ],
     });
   }

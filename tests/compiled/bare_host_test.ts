@@ -7,6 +7,7 @@ import { installed, type Output, type TestProcess } from "../support/process.ts"
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { done, received } from "../e2e/tools.ts";
+import { dist } from "./binary.ts";
 import { BareHost, bareHostMissing, makeDebianRoot, makeScratchRoot } from "./bare_host.ts";
 
 const MB = 1e6;
@@ -45,8 +46,19 @@ for (const { name, missing, user, make } of ROOTS) {
       await Deno.chmod(folder.path, 0o755);
       await Deno.mkdir(folder.file("root"));
       await make(folder.file("root"));
-      await using host = await BareHost.start(folder.file("root"), user);
-      for (const { name, run } of STEPS) await t.step(name, () => run(host));
+      {
+        await using host = await BareHost.start(folder.file("root"), user);
+        for (const { name, run } of STEPS) await t.step(name, () => run(host));
+      }
+      await Deno.mkdir(folder.file("one"));
+      await Deno.copyFile(`${dist}workqueue`, folder.file("one/workqueue"));
+      await using host = await BareHost.start(folder.file("root"), user, folder.file("one"));
+      await t.step("do the tutorial as one binary", () => tutorial(host));
+      await t.step({
+        name: "show their page as one binary",
+        ignore: !installed("curl"),
+        fn: () => page(host),
+      });
     },
   });
 }
@@ -71,6 +83,15 @@ async function tutorial(host: BareHost): Promise<void> {
     worker.kill();
     await finish(worker);
   }
+  await endBroker(broker);
+}
+
+async function page(host: BareHost): Promise<void> {
+  await using broker = await startBroker(host, "--http", "15672");
+  await finish(host.start("new_task", ["First", "message."]));
+  const at = "http://127.0.0.1:15672";
+  assertMatch(await host.get(`${at}/`), /<!doctype html>/i);
+  assertMatch(await host.get(`${at}/metrics`), /^\w+.*queue="task_queue".* 1$/m);
   await endBroker(broker);
 }
 
