@@ -78,7 +78,7 @@ export async function listModules(folder: URL): Promise<URL[]> {
   const files: URL[] = [];
   for await (const { name, isDirectory } of Deno.readDir(folder)) {
     if (isDirectory) files.push(...await listModules(new URL(`${name}/`, folder)));
-    else if (name.endsWith(".ts")) files.push(new URL(name, folder));
+    else if (/\.tsx?$/.test(name)) files.push(new URL(name, folder));
   }
   return files.sort((a, b) => a.href < b.href ? -1 : 1);
 }

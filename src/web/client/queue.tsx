@@ -1,17 +1,20 @@
 /** One work queue: its numbers, its tasks, who works on it, and what can be done with it. */
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { ActionResult, MessagePage, QueueDetail } from "../../observe/board.ts";
-import { ask, get, queuePath } from "./api.ts";
+import { useEffect, useRef } from "preact/hooks";
+import type { ActionResult, QueueDetail } from "../../observe/board.ts";
+import { saidOf } from "./action_result.ts";
+import { ask, queuePath } from "./api.ts";
 import { Chart } from "./chart.tsx";
+import { Consumers } from "./consumers.tsx";
 import { DeadLetters } from "./dead.tsx";
-import { age, bytes, count, duration, plural, rate } from "./format.ts";
+import { Delayed } from "./delayed.tsx";
+import { age, bytes, count, plural, rate } from "./format.ts";
 import { useHistory } from "./history.ts";
 import { deadIn, delayedIn, type Family, keyOf, live, useLive } from "./live.ts";
-import { MessageList } from "./messages.tsx";
-import { saidOf } from "./action_result.ts";
 import { hrefOf } from "./route.ts";
+import { Running } from "./running.tsx";
 import { SendButton } from "./send.tsx";
-import { Badge, desk, Empty, Stat, useAsked } from "./ui.tsx";
+import { Badge, desk, Empty, Stat } from "./ui.tsx";
+import { Waiting } from "./waiting.tsx";
 
 interface Props {
   readonly vhost: string;
@@ -182,222 +185,5 @@ function Actions({ family }: { family: Family }) {
       )}
       {can.includes("send") && <SendButton vhost={vhost} queue={name} />}
     </div>
-  );
-}
-
-const PAGE = 50;
-
-/** Tasks that wait, from either end. */
-function Waiting({ vhost, name, ready }: { vhost: string; name: string; ready: number }) {
-  const [end, setEnd] = useState<"oldest" | "newest">("oldest");
-  const path = `${queuePath({ vhost, name })}/messages?end=${end}&limit=${PAGE}`;
-  const { value, error, again } = useAsked(() => get<MessagePage>(path), [path]);
-  const [more, setMore] = useState<MessagePage[]>([]);
-  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const pages = value === undefined ? [] : [value, ...more];
-  const messages = pages.flatMap(({ messages }) => messages);
-  const next = pages.at(-1)?.next;
-  const can = live.overview?.can ?? [];
-  function refresh(): void {
-    setMore([]);
-    setSelected(new Set());
-    again();
-  }
-  if (!can.includes("browse")) {
-    return (
-      <section class="card">
-        <Empty title="AMQP shows no tasks without taking them">
-          Dead tasks can be looked at, and all of them be counted.
-        </Empty>
-      </section>
-    );
-  }
-  return (
-    <section class="card" aria-label="Waiting tasks">
-      <div class="toolbar">
-        <div class="segments" role="group" aria-label="Which tasks come first">
-          {(["oldest", "newest"] as const).map((which) => (
-            <button
-              key={which}
-              type="button"
-              aria-pressed={which === end}
-              onClick={() => {
-                setMore([]);
-                setEnd(which);
-              }}
-            >
-              {which === "oldest" ? "Oldest first" : "Newest first"}
-            </button>
-          ))}
-        </div>
-        <button type="button" class="quiet" onClick={refresh}>Refresh</button>
-        <span class="space" />
-        {selected.size > 0 && (
-          <button
-            type="button"
-            class="danger"
-            onClick={() =>
-              desk.ask({
-                title: `Drop ${plural(selected.size, "task")}?`,
-                text: "They are removed for good.",
-                action: `Drop ${plural(selected.size, "task")}`,
-                danger: true,
-                act: async () => {
-                  const body = { keys: [...selected] };
-                  const drop = `${queuePath({ vhost, name })}/drop`;
-                  const result = await ask<ActionResult>("POST", drop, body);
-                  refresh();
-                  return saidOf(result, "dropped");
-                },
-              })}
-          >
-            Drop {plural(selected.size, "task")}&#x2026;
-          </button>
-        )}
-        <span class="muted">
-          {messages.length > 0 &&
-            `${count(messages.length)} of ${count(Math.max(ready, messages.length))}`}
-        </span>
-      </div>
-      {error && <p class="none error-text">{error.message}</p>}
-      {value && messages.length === 0 && (
-        <Empty title="Nothing waits here" command={`new_task --queue ${name} Hello...`} />
-      )}
-      {messages.length > 0 && (
-        <MessageList
-          messages={messages}
-          place={{ vhost, name }}
-          {...(can.includes("replay") ? { selected, onSelect: setSelected } : {})}
-          onDone={refresh}
-        />
-      )}
-      {next !== undefined && messages.length < ready && (
-        <div class="toolbar">
-          <button
-            type="button"
-            onClick={async () => {
-              const page = await get<MessagePage>(`${path}&from=${encodeURIComponent(next)}`);
-              setMore([...more, page]);
-            }}
-          >
-            Show more
-          </button>
-        </div>
-      )}
-    </section>
-  );
-}
-
-/** What consumers have and have not settled. */
-export function Running(
-  { path, place }: { path: string; place?: { vhost: string; name: string } },
-) {
-  const { value, error, again } = useAsked(() => get<MessagePage>(path), [path]);
-  return (
-    <section class="card" aria-label="Running tasks">
-      <div class="toolbar">
-        <span class="muted">What has run longest is first.</span>
-        <span class="space" />
-        <button type="button" class="quiet" onClick={again}>Refresh</button>
-      </div>
-      {error && <p class="none error-text">{error.message}</p>}
-      {value?.messages.length === 0 && (
-        <Empty
-          title="Nothing runs now"
-          command={`worker${place ? ` --queue ${place.name}` : ""} -- ./handle.sh`}
-        >
-          No consumer has a task that it has not settled.
-        </Empty>
-      )}
-      {value && value.messages.length > 0 && (
-        <MessageList messages={value.messages} {...(place ? { place } : {})} onDone={again} />
-      )}
-    </section>
-  );
-}
-
-function Delayed({ family: { delays } }: { family: Family }) {
-  const waiting = delays.filter(({ ready, unacked = 0 }) => ready + unacked > 0);
-  if (waiting.length === 0) {
-    return (
-      <section class="card">
-        <Empty title="Nothing waits for its time" command="new_task --delay 90s Hello..." />
-      </section>
-    );
-  }
-  return (
-    <section class="card" aria-label="Delayed tasks">
-      <div class="scroll">
-        <table class="plain">
-          <thead>
-            <tr>
-              <th scope="col">Pause</th>
-              <th scope="col" class="number">Tasks</th>
-              <th scope="col" class="number">First is due</th>
-              <th scope="col" class="number">Last is due</th>
-            </tr>
-          </thead>
-          <tbody>
-            {waiting.map(({ name, delayMs, ready, due }) => (
-              <tr key={name}>
-                <th scope="row">{duration(delayMs ?? 0)}</th>
-                <td class="number">{count(ready)}</td>
-                <td class="number">{due ? dueIn(due.firstAt) : "\u2013"}</td>
-                <td class="number">{due ? dueIn(due.lastAt) : "\u2013"}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-      <p class="none muted">A long wait is made of several pauses, one after the other.</p>
-    </section>
-  );
-}
-
-function dueIn(at: number): string {
-  const ms = at - live.now();
-  return ms <= 0 ? "now" : `in ${duration(ms)}`;
-}
-
-function Consumers({ path }: { path: string }) {
-  const { value, error, again } = useAsked(() => get<QueueDetail>(path), [path]);
-  const list = value?.consumerList;
-  return (
-    <section class="card" aria-label="Consumers">
-      <div class="toolbar">
-        <span class="space" />
-        <button type="button" class="quiet" onClick={again}>Refresh</button>
-      </div>
-      {error && <p class="none error-text">{error.message}</p>}
-      {list?.length === 0 && (
-        <Empty title="Nobody takes tasks from this queue" command="worker -- ./handle.sh" />
-      )}
-      {list && list.length > 0 && (
-        <div class="scroll">
-          <table class="plain">
-            <thead>
-              <tr>
-                <th scope="col">Client</th>
-                <th scope="col">Address</th>
-                <th scope="col">Tag</th>
-                <th scope="col" class="number">Running</th>
-                <th scope="col" class="number">Prefetch</th>
-              </tr>
-            </thead>
-            <tbody>
-              {list.map(({ tag, client, address, unacked, prefetch, connection }) => (
-                <tr key={`${connection} ${tag}`}>
-                  <th scope="row">{client || "unknown"}</th>
-                  <td>{address}</td>
-                  <td class="mono">{tag}</td>
-                  <td class="number">{unacked === undefined ? "\u2013" : count(unacked)}</td>
-                  <td class="number">{prefetch === 0 ? "no limit" : count(prefetch)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </section>
   );
 }

@@ -1,0 +1,105 @@
+/** Who is connected to the broker. */
+import type { ConnectionInfo } from "../../observe/board.ts";
+import { ask, get } from "./api.ts";
+import { count, duration, plural } from "./format.ts";
+import { Badge, desk, Empty, useAsked } from "./ui.tsx";
+
+export function ConnectionsView() {
+  const { value, error, again } = useAsked(
+    () => get<{ connections: ConnectionInfo[] }>("/connections"),
+    [],
+  );
+  const list = value?.connections;
+  function close(connection: ConnectionInfo): void {
+    const { id, client, address, unacked } = connection;
+    desk.ask({
+      title: "Close this connection?",
+      text: `${client || "The client"} at ${address} is told so and may connect again. ${
+        unacked === undefined || unacked === 0
+          ? "What it has not settled goes back to the queues."
+          : `The ${plural(unacked, "task")} that it has not settled ${
+            unacked === 1 ? "goes" : "go"
+          } back to the queues.`
+      }`,
+      action: "Close 1 connection",
+      danger: true,
+      act: async () => {
+        await ask("DELETE", `/connections/${id}`);
+        setTimeout(again, 300);
+        return `The connection from ${address} was closed.`;
+      },
+    });
+  }
+  return (
+    <>
+      <div class="view-head">
+        <h1 tabIndex={-1}>Connections</h1>
+      </div>
+      <section class="card" aria-label="Connections">
+        <div class="toolbar">
+          <span class="muted">{list && plural(list.length, "connection")}</span>
+          <span class="space" />
+          <button type="button" class="quiet" onClick={again}>Refresh</button>
+        </div>
+        {error && <p class="none error-text">{error.message}</p>}
+        {list?.length === 0 && (
+          <Empty
+            title="Nobody is connected"
+            command="worker -- ./handle.sh"
+          />
+        )}
+        {list && list.length > 0 && (
+          <div class="scroll">
+            <table class="plain">
+              <thead>
+                <tr>
+                  <th scope="col">Client</th>
+                  <th scope="col">Address</th>
+                  <th scope="col">User</th>
+                  <th scope="col" class="number">Since</th>
+                  <th scope="col" class="number">Channels</th>
+                  <th scope="col" class="number">Consumers</th>
+                  <th scope="col" class="number">Running</th>
+                  <th scope="col">
+                    <span class="unseen">Actions</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {list.slice(0, 1_000).map((connection) => (
+                  <tr key={connection.id}>
+                    <th scope="row">
+                      {connection.client || "unknown"}{" "}
+                      {connection.blocked && <Badge tone="paused">blocked</Badge>}
+                    </th>
+                    <td>{connection.address}</td>
+                    <td>{connection.user}</td>
+                    <td class="number">{duration(connection.sinceMs)}</td>
+                    <td class="number">{count(connection.channels)}</td>
+                    <td class="number">{countOf(connection.consumers)}</td>
+                    <td class="number">{countOf(connection.unacked)}</td>
+                    <td class="number">
+                      <button
+                        type="button"
+                        class="danger"
+                        aria-label={`Close the connection from ${connection.address}`}
+                        onClick={() => close(connection)}
+                      >
+                        Close&#x2026;
+                      </button>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </section>
+    </>
+  );
+}
+
+/** What a broker does not tell is no zero. */
+function countOf(value: number | undefined): string {
+  return value === undefined ? "\u2013" : count(value);
+}

@@ -1,0 +1,48 @@
+/** Who takes tasks from a queue. */
+import type { QueueDetail } from "../../observe/board.ts";
+import { get } from "./api.ts";
+import { count } from "./format.ts";
+import { Empty, useAsked } from "./ui.tsx";
+
+export function Consumers({ path }: { path: string }) {
+  const { value, error, again } = useAsked(() => get<QueueDetail>(path), [path]);
+  const list = value?.consumerList;
+  return (
+    <section class="card" aria-label="Consumers">
+      <div class="toolbar">
+        <span class="space" />
+        <button type="button" class="quiet" onClick={again}>Refresh</button>
+      </div>
+      {error && <p class="none error-text">{error.message}</p>}
+      {list?.length === 0 && (
+        <Empty title="Nobody takes tasks from this queue" command="worker -- ./handle.sh" />
+      )}
+      {list && list.length > 0 && (
+        <div class="scroll">
+          <table class="plain">
+            <thead>
+              <tr>
+                <th scope="col">Client</th>
+                <th scope="col">Address</th>
+                <th scope="col">Tag</th>
+                <th scope="col" class="number">Running</th>
+                <th scope="col" class="number">Prefetch</th>
+              </tr>
+            </thead>
+            <tbody>
+              {list.map(({ tag, client, address, unacked, prefetch, connection }) => (
+                <tr key={`${connection} ${tag}`}>
+                  <th scope="row">{client || "unknown"}</th>
+                  <td>{address}</td>
+                  <td class="mono">{tag}</td>
+                  <td class="number">{unacked === undefined ? "\u2013" : count(unacked)}</td>
+                  <td class="number">{prefetch === 0 ? "no limit" : count(prefetch)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
