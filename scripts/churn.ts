@@ -142,11 +142,13 @@ class Churn {
     const { code, stderr } = output;
     // A signal that comes before its listener is there, or the second one.
     const away = code === 75 && /could not be reached within --max-runtime/.test(stderr);
-    const expected = code === 0 || away || signals.length > 0 && code > 128;
+    // Its connection was cut: what it had finished runs once more.
+    const unacknowledged = code === 75 && /before a finished task was acknowledged/.test(stderr);
+    const expected = code === 0 || away || unacknowledged || signals.length > 0 && code > 128;
     if (!expected || /fault in this program/.test(stderr)) {
       this.faults.push(`${name} (${args.join(" ")} ${signals}) ended with ${code}: ${stderr}`);
       this.damages.push({ what: "worker", worker: name, from, to: Date.now() });
-    } else if (code > 128) {
+    } else if (code > 128 || unacknowledged) {
       this.damages.push({ what: "worker", worker: name, from, to: Date.now() });
     }
   }

@@ -4,6 +4,7 @@ import { manName } from "../../scripts/manual/man.ts";
 import { pages, trees } from "../../scripts/manual/tools.ts";
 import { SHELLS } from "../../src/cli/help/completions.ts";
 import { COMMAND_VARIABLES, variablesOf } from "../../src/cli/help/environment.ts";
+import { SERVICE_VARIABLES } from "../../src/cli/service.ts";
 import { installed, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -64,6 +65,8 @@ Deno.test("packages get a manual for every page, and completions for every tool 
 
 Deno.test("every variable that the sources ask for is in the table", async () => {
   const known = new Set(pages.flatMap((page) => variablesOf(page).map(([name]) => name)));
+  // Set by a service manager or a terminal, for any program, and by nobody by hand.
+  for (const name of [...SERVICE_VARIABLES, "TERM"]) known.add(name);
   const unknown: string[] = [];
   for (const file of await sourcesIn(new URL("../../src/", import.meta.url))) {
     const text = await Deno.readTextFile(file);
