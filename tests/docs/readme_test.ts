@@ -1,6 +1,6 @@
 /**
- * The commands of README.md and docs/http.md do what it says there, in a copy of the project with a
- * broker at AMQP_URL.
+ * The commands of README.md and of the pages of docs/ do what it says there, in a copy of the
+ * project with a broker at AMQP_URL.
  *
  * By the words after "```" of a fenced block:
  * - `sh`: is run by bash, and must end with status 0
@@ -27,11 +27,22 @@ interface Block {
 }
 
 const root = new URL("../../", import.meta.url).pathname;
-const PAGES = ["README.md", "docs/http.md"];
 const url = await virtualHost();
 
-for (const page of PAGES) {
+for (const page of await pagesWithCommands()) {
   brokerTest(`every command in ${page} does what it says`, () => runPage(page));
+}
+
+/** Paths from the root, README.md first. */
+async function pagesWithCommands(): Promise<string[]> {
+  const pages = ["README.md"];
+  for await (const { name } of Deno.readDir(`${root}docs`)) {
+    if (!name.endsWith(".md")) continue;
+    const blocks = findBlocks(await Deno.readTextFile(`${root}docs/${name}`));
+    const isRun = ({ tags }: Block) => tags[0] === "sh" && !tags.includes("no-test");
+    if (blocks.some(isRun)) pages.push(`docs/${name}`);
+  }
+  return pages.sort();
 }
 
 async function runPage(page: string): Promise<void> {

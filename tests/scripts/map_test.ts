@@ -1,5 +1,5 @@
 /** CONTRIBUTING.md and the pages of docs/ name what is there, and the map names every folder. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
 import { renderOptionsPage } from "../../scripts/manual/options_page.ts";
 import { pages as helpPages } from "../../scripts/manual/tools.ts";
 
@@ -64,6 +64,52 @@ Deno.test("every file and folder that CONTRIBUTING.md and docs/*.md name is ther
   }
   assertEquals(missing, []);
 });
+
+Deno.test("every link of a page leads to a file, and to a heading of it", async () => {
+  const broken: string[] = [];
+  let count = 0;
+  for (const page of await markdownPages()) {
+    const here = new URL(page, project);
+    for (const link of linksIn(await Deno.readTextFile(here))) {
+      count++;
+      if (/^(?:https?|mailto):/.test(link)) continue;
+      const target = new URL(link, here);
+      const heading = target.hash.slice(1);
+      target.hash = "";
+      const text = await Deno.readTextFile(target).catch((error) =>
+        error instanceof Deno.errors.NotFound ? undefined : ""
+      );
+      const isThere = text !== undefined && (heading === "" || headingsOf(text).has(heading));
+      if (!isThere) broken.push(`${page}: ${link}`);
+    }
+  }
+  assertEquals(broken, []);
+  assertNotEquals(count, 0);
+});
+
+async function markdownPages(): Promise<string[]> {
+  const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+  for await (const { name } of Deno.readDir(new URL("docs/", project))) {
+    if (name.endsWith(".md")) pages.push(`docs/${name}`);
+  }
+  return pages;
+}
+
+/** Where a page's links and pictures lead; what stands in code is none. */
+function linksIn(markdown: string): string[] {
+  const text = markdown.replaceAll(/^```.*?^```$/gms, "").replaceAll(/`[^`]*`/g, "");
+  return [...text.matchAll(/\]\(([^()\s]+)\)/g)].map((match) => match[1]!);
+}
+
+/** The headings' names in links, as GitHub makes them. */
+function headingsOf(markdown: string): Set<string> {
+  const text = markdown.replaceAll(/^```.*?^```$/gms, "");
+  return new Set(
+    [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+      title!.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-")
+    ),
+  );
+}
 
 Deno.test("README.md leads to every page of docs/, or CONTRIBUTING.md does", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", project));
