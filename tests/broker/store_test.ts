@@ -271,3 +271,47 @@ Deno.test("queues that come, are used and go leave nothing in the file", async (
   database.close();
   assertEquals(left, [0, 0, 0, 0]);
 });
+
+/** Makes the store refuse, or fail to write, messages with a text in them. */
+function hinder(store: Store, text: string, error: string): void {
+  store.file.database.exec(`CREATE TEMP TRIGGER hinder_${text} BEFORE INSERT ON message
+    WHEN instr(NEW.content, CAST('${text}' AS BLOB)) > 0
+    BEGIN SELECT RAISE(ABORT, '${error}'); END`);
+}
+
+Deno.test("what goes when another is stored stays when that is refused, also after a commit that met damage", async () => {
+  await using dir = await tempDir();
+  const failures: (string | undefined)[] = [];
+  const store = new Store({ folder: dir.path, onFailure: (reason) => failures.push(reason) });
+  const lane = new Lane(store, NO_MEMORY, 1, 0);
+  const count = 5;
+  fill(lane, count, String);
+  store.commit();
+  const messages: Message[] = [];
+  while (lane.peek() !== undefined) messages.push(lane.shift());
+  const [, , source] = messages;
+  const content = store.load(source!)!;
+  hinder(store, "bystander", "database disk image is malformed");
+  hinder(store, "letter", "CHECK constraint failed: message");
+  const unstored: string[] = [];
+  const author = {
+    source: { message: source!, content },
+    unstored: (reason: string) => void unstored.push(reason),
+  };
+  lane.append(publication("bystander"), 0, true);
+  store.actFor(author, () => lane.append(publication("letter"), 0, true));
+  for (const message of messages) store.remove(message);
+  assertEquals(store.commit(), false);
+  assertEquals([failures.length, unstored.length], [1, 0]);
+  store.file.database.exec("DROP TRIGGER hinder_bystander");
+  assertEquals(store.commit(), true);
+  assertEquals(unstored.length, 1);
+  store.sweep();
+  store.close();
+  const again = open(dir.path);
+  try {
+    assertEquals(drain(again, restored(again)), ["2", "bystander"]);
+  } finally {
+    again.close();
+  }
+});

@@ -19,6 +19,7 @@ export class MessageChanges {
   readonly discards = new Set<Range>();
   /** Ranges with few rows, which the commit deletes. */
   shortDiscards: Range[] = [];
+  #isPostponed = false;
   #removed = 0;
   #insertedBytes = 0;
 
@@ -85,26 +86,35 @@ export class MessageChanges {
   }
 
   /**
-   * Gives up what was to be deleted, as ranges, and forgets changed delivery counts: their rows, or
-   * what lies beside them, cannot be read.
-   * @returns the new ranges
+   * What is to be deleted is only given up by the next commit, as ranges, and changed delivery counts
+   * are forgotten: their rows, or what lies beside them, cannot be read. Until it is written, what was
+   * to be removed can still be kept.
+   * @returns whether that changes what is written
    */
-  postpone(): Range[] {
-    const ranges = this.shortDiscards;
+  postpone(): boolean {
+    if (this.#isPostponed) return false;
+    const isEmpty = this.removals.size === 0 && this.updates.size === 0 &&
+      this.shortDiscards.length === 0;
+    return this.#isPostponed = !isEmpty;
+  }
+
+  get isPostponed(): boolean {
+    return this.#isPostponed;
+  }
+
+  /** Ranges of what is postponed. */
+  postponed(): Range[] {
+    if (!this.#isPostponed) return [];
+    const ranges = [...this.shortDiscards];
     for (const [{ id: lane, dropped }, positions] of this.removals) {
       if (dropped) continue;
       positions.sort((one, other) => one - other);
+      let range: Range | undefined;
       for (const position of positions) {
-        const before = ranges.at(-1);
-        if (before?.lane === lane && before.last === position - 1) before.last = position;
-        else ranges.push({ lane, first: position, last: position });
+        if (range?.last === position - 1) range.last = position;
+        else ranges.push(range = { lane, first: position, last: position });
       }
     }
-    this.removals.clear();
-    this.#removed = 0;
-    this.updates.clear();
-    this.shortDiscards = [];
-    for (const range of ranges) this.discards.add(range);
     return ranges;
   }
 
@@ -121,6 +131,7 @@ export class MessageChanges {
     this.updates.clear();
     this.discards.clear();
     this.shortDiscards = [];
+    this.#isPostponed = false;
   }
 }
 

@@ -99,17 +99,16 @@ export class MessageTable {
   }
 
   /**
-   * What was to be deleted is deleted later, by itself: something of it cannot be read.
-   * @returns whether there is any
+   * What is to be deleted is deleted after the next commit, by itself: something of it cannot be read.
+   * @returns whether that changes what the commit writes
    */
   postpone(): boolean {
-    const ranges = this.#changes.postpone();
-    for (const range of ranges) this.#discards.add(range);
-    return ranges.length > 0;
+    return this.#changes.postpone();
   }
 
   /** All changes are on disk: forget them. */
   written(): void {
+    for (const range of this.#changes.postponed()) this.#discards.add(range);
     this.#changes.written();
   }
 

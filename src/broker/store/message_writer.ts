@@ -4,6 +4,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Content } from "../message/content.ts";
 import { checksumOf } from "./checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
+import type { Range } from "./discards.ts";
 import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
 import type { Attempt } from "./refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
@@ -84,15 +85,24 @@ export class MessageWriter {
   }
 
   /** What takes nothing from a client but its place. */
-  #writeOthers({ removals, updates, discards, shortDiscards }: MessageChanges): void {
+  #writeOthers(changes: MessageChanges): void {
+    const { removals, updates, discards, shortDiscards } = changes;
+    for (const range of discards) this.#writeDiscard(range);
+    if (changes.isPostponed) {
+      for (const range of changes.postponed()) this.#writeDiscard(range);
+      return;
+    }
     for (const [lane, positions] of removals) {
       if (!lane.dropped) this.#writeRemovals(lane.id, positions);
     }
     for (const { lane, deliveries, position } of updates) {
       if (!lane.dropped) this.#update.run(deliveries, lane.id, position);
     }
-    for (const { lane, first, last } of discards) this.#discard.run(lane, first, last);
     for (const { lane, first, last } of shortDiscards) this.#delete.run(lane, first, lane, last);
+  }
+
+  #writeDiscard({ lane, first, last }: Range): void {
+    this.#discard.run(lane, first, last);
   }
 
   #writeInserts(messages: Message[]): void {
