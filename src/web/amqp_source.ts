@@ -84,15 +84,20 @@ export class AmqpSource implements Source, AsyncDisposable {
     };
   }
 
-  /** @throws {Problem} 503 */
+  /** One for all who ask at the same time. @throws {Problem} 503 */
   async #transport(): Promise<Transport> {
-    const known = await this.#connection?.catch(() => undefined);
-    if (known === undefined || known.isEnded) this.#connection = this.#options.connector.connect();
-    return await this.#connection!.catch((error) => {
-      this.#connection = undefined;
+    const former = this.#connection;
+    const known = await former?.catch(() => undefined);
+    // Others who waited as well may have begun to connect.
+    if (this.#connection === former && (known === undefined || known.isEnded)) {
+      this.#connection = this.#options.connector.connect();
+    }
+    try {
+      return await this.#connection!;
+    } catch (error) {
       if (error instanceof ToolError) throw new Problem(503, error.message);
       throw error;
-    });
+    }
   }
 
   // -- looking --

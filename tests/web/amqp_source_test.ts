@@ -1,0 +1,42 @@
+import { assertEquals } from "@std/assert";
+import { Connector } from "../../src/amqp/connection.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
+import type { ConnectionInfo } from "../../src/observe/board.ts";
+import { AmqpSource } from "../../src/web/amqp_source.ts";
+import { TestLog } from "../amqp/harness.ts";
+import { waitUntil } from "../support/wait.ts";
+import { Paged } from "./paged.ts";
+
+const CLIENT = "asks for all at once";
+
+Deno.test("all that is asked for at once goes over one connection, and leaves none behind", async () => {
+  await using paged = await Paged.start();
+  const ours = async () => {
+    const { connections } = await paged.get<{ connections: ConnectionInfo[] }>("/connections");
+    return connections.filter(({ client }) => client.startsWith(CLIENT));
+  };
+  await using source = new AmqpSource({
+    connector: new Connector({
+      endpoints: parseUrls(paged.broker.url),
+      identity: { name: CLIENT, version: "0" },
+      log: new TestLog(),
+    }),
+    vhost: "/",
+    queues: ["mails"],
+    delays: [],
+    queueType: "classic",
+  });
+  const askForAll = () =>
+    Promise.allSettled([
+      source.overview(),
+      source.groups({ vhost: "/", name: "mails.dead" }),
+      source.purge({ vhost: "/", name: "mails" }),
+    ]);
+  await askForAll();
+  const [first, ...others] = await ours();
+  assertEquals(others, []);
+  await paged.ask("DELETE", `/api/v1/connections/${first!.id}`);
+  await waitUntil("the connection to be closed", async () => (await ours()).length === 0);
+  await askForAll();
+  assertEquals((await ours()).length, 1);
+});
