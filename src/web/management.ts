@@ -35,23 +35,28 @@ export class Management {
     this.#authorization = `Basic ${btoa(String.fromCharCode(...bytes))}`;
   }
 
+  /** @throws {Problem} 503 */
   async #ask(method: string, path: string): Promise<unknown> {
     let response: Response;
+    let text: string;
     try {
       response = await fetch(this.#base + path, {
         method,
         headers: { authorization: this.#authorization },
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
+      text = await response.text();
     } catch (error) {
       throw new Problem(503, `the management API does not answer: ${(error as Error).message}`);
     }
     if (!response.ok) {
-      await response.body?.cancel();
       throw new Problem(503, `the management API answers with status ${response.status}`);
     }
-    const text = await response.text();
-    return text === "" ? undefined : JSON.parse(text);
+    try {
+      return text === "" ? undefined : JSON.parse(text);
+    } catch {
+      throw new Problem(503, "the management API must answer with JSON, and does not");
+    }
   }
 
   /** All queues of a virtual host. */

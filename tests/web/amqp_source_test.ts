@@ -1,8 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import type { ConnectionInfo } from "../../src/observe/board.ts";
+import { Problem } from "../../src/observe/problem.ts";
 import { AmqpSource } from "../../src/web/amqp_source.ts";
+import { Management } from "../../src/web/management.ts";
 import { TestLog } from "../amqp/harness.ts";
 import { waitUntil } from "../support/wait.ts";
 import { Paged } from "./paged.ts";
@@ -39,4 +41,20 @@ Deno.test("all that is asked for at once goes over one connection, and leaves no
   await waitUntil("the connection to be closed", async () => (await ours()).length === 0);
   await askForAll();
   assertEquals((await ours()).length, 1);
+});
+
+Deno.test("what is no management API is told as such", async () => {
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => new Response("<html>Welcome</html>"),
+  );
+  const management = new Management(`http://127.0.0.1:${server.addr.port}`, {
+    username: "guest",
+    password: "guest",
+  });
+  const refused = await assertRejects(() => management.queues("/"), Problem);
+  assertEquals(
+    [refused.status, refused.message],
+    [503, "the management API must answer with JSON, and does not"],
+  );
 });
