@@ -27,6 +27,7 @@ export class MessageTable {
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
   readonly #unreadable = new Unreadable();
+  #isUsed = false;
 
   /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
   constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
@@ -58,6 +59,7 @@ export class MessageTable {
   }
 
   insert(message: Message, author: Author | undefined): void {
+    this.#isUsed = true;
     this.#changes.insert(message, author);
   }
 
@@ -77,6 +79,11 @@ export class MessageTable {
     if (short) return void this.#changes.shortDiscards.push(range);
     this.#changes.discards.add(range);
     this.#discards.add(range);
+  }
+
+  /** Whether anything was ever entrusted to this object. */
+  get isUsed(): boolean {
+    return this.#isUsed;
   }
 
   // -- writing --

@@ -18,23 +18,28 @@ const NO_BYTES = new Uint8Array();
 
 type Value = number | Uint8Array | null;
 
-/** Values of a row, its id being two. */
-const COLUMNS = 8;
+/** Values of a row whose content is its own, the id being two. */
+const COLUMNS = 7;
 
 export class MessageWriter {
   readonly #insertMany: StatementSync;
   readonly #insertOne: StatementSync;
+  /** Of a message whose content is shared. */
+  readonly #insertCopy: StatementSync;
   readonly #delete: StatementSync;
   readonly #update: StatementSync;
   readonly #discard: StatementSync;
   readonly #shared: SharedContents;
 
   constructor(database: DatabaseSync) {
-    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`;
-    const columns = "id, expires_at, deliveries, layout, content, checksum, shared";
+    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?)`;
+    const columns = "id, expires_at, deliveries, layout, content, checksum";
     const insert = `INSERT INTO message(${columns}) VALUES `;
     this.#insertOne = database.prepare(insert + values);
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
+    this.#insertCopy = database.prepare(
+      `INSERT INTO message(${columns}, shared) VALUES (${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`,
+    );
     this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
     this.#update = database.prepare(
       `UPDATE message SET deliveries = ? WHERE id = ${idOf("?", "?")}`,
@@ -69,7 +74,7 @@ export class MessageWriter {
       const undo = () => message.lane.forget(message);
       const isWritten = attempt({ author, what: "a message", undo }, () => {
         const values: Value[] = [];
-        pushValues(values, message, null);
+        pushValues(values, message);
         this.#insertOne.run(...values);
       });
       if (isWritten) continue;
@@ -109,18 +114,32 @@ export class MessageWriter {
     let values: Value[] = [];
     let shared: number | null = null;
     let before: Content | null = null;
-    const many = messages.length - messages.length % INSERT_ROWS;
     for (let index = 0; index < messages.length; index++) {
       const message = messages[index]!;
       const { content } = message;
       // The copies of one publish stand behind one another.
       if (content !== before) shared = this.#shared.share(messages, index);
       before = content;
-      pushValues(values, message, shared);
-      if (index >= many) this.#insertOne.run(...values);
-      else if (values.length < INSERT_ROWS * COLUMNS) continue;
-      else this.#insertMany.run(...values);
+      if (shared !== null) {
+        this.#insertCopy.run(
+          message.lane.id,
+          message.position,
+          message.expiresAt,
+          message.deliveries,
+          layoutOf(message),
+          NO_BYTES,
+          0,
+          shared,
+        );
+        continue;
+      }
+      pushValues(values, message);
+      if (values.length < INSERT_ROWS * COLUMNS) continue;
+      this.#insertMany.run(...values);
       values = [];
+    }
+    for (let at = 0; at < values.length; at += COLUMNS) {
+      this.#insertOne.run(...values.slice(at, at + COLUMNS));
     }
   }
 
@@ -141,17 +160,20 @@ export class MessageWriter {
 }
 
 /** @param message that waits to be written, and has its content until then */
-function pushValues(values: Value[], message: Message, shared: number | null): void {
+function pushValues(values: Value[], message: Message): void {
   const { bytes } = message.content!;
   values.push(
     message.lane.id,
     message.position,
     message.expiresAt,
     message.deliveries,
-    message.headerLength * LAYOUT_HEADER + message.addressLength,
-    shared === null ? bytes : NO_BYTES,
+    layoutOf(message),
+    bytes,
     // The others are not there any more when somebody looks.
-    message.durable && shared === null ? checksumOf(bytes) : 0,
-    shared,
+    message.durable ? checksumOf(bytes) : 0,
   );
+}
+
+function layoutOf({ headerLength, addressLength }: Message): number {
+  return headerLength * LAYOUT_HEADER + addressLength;
 }

@@ -33,6 +33,11 @@ export class Scratch {
     return this.#messages;
   }
 
+  /** The same, but undefined as long as it has never held anything: then nobody need look. */
+  get used(): MessageTable | undefined {
+    return this.#messages?.isUsed ? this.#messages : undefined;
+  }
+
   get database(): DatabaseSync | undefined {
     return this.#database;
   }
@@ -46,6 +51,8 @@ export class Scratch {
     if (this.#path !== ":memory:") createPrivately(this.#path);
     const database = new Database(this.#path);
     try {
+      // Exclusive: nobody else opens it, and reading asks the system for no locks.
+      database.exec("PRAGMA locking_mode = EXCLUSIVE");
       database.exec("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF");
       database.exec(NO_TEMPORARY_FILES);
       database.exec(

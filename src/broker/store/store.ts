@@ -270,7 +270,7 @@ export class Store {
   }
 
   #read(lane: LaneRecord, after: number, limit: number): Found {
-    const scratch = this.#scratch.messages;
+    const scratch = this.#scratch.used;
     if (lane.id > 0) {
       const durable = this.#messages.read(lane, after, limit, true);
       if (scratch === undefined) return durable;
