@@ -16,7 +16,7 @@ import { Problem } from "../observe/problem.ts";
 import { HEADER, originQueue } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { type QueueType, roleOf } from "../task/topology.ts";
-import { DeadQueue } from "../worker/dead.ts";
+import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
 import type { ListRequest } from "./source.ts";
 
 /** Tasks that are looked at. */
@@ -102,7 +102,6 @@ export class DeadLetters {
   }
 
   async replay(name: string, selection: Selection): Promise<ActionResult> {
-    const ids = await this.#idsOf(name, selection);
     const targets = new Set<string>();
     let kept = 0;
     const done = await this.#inTurn(name, (queue) =>
@@ -111,7 +110,7 @@ export class DeadLetters {
         dryRun: false,
         maxReplays: Infinity,
         queueType: this.#queueType,
-        ...(ids === undefined ? {} : { ids }),
+        ...chosenBy(selection),
         onTask: (task, fate) => {
           if (fate === "kept") kept++;
           targets.add(originQueue(task.properties) ?? roleOf(name).of);
@@ -121,26 +120,24 @@ export class DeadLetters {
   }
 
   async drop(name: string, selection: Selection): Promise<ActionResult> {
-    const ids = await this.#idsOf(name, selection);
     const done = await this.#inTurn(name, (queue) => {
-      return queue.purge({ max: Infinity, ...(ids === undefined ? {} : { ids }) }, () => {}, false);
+      return queue.purge({ max: Infinity, ...chosenBy(selection) }, () => {}, false);
     });
     return { done, gone: goneOf(selection, done), failed: 0 };
   }
+}
 
-  /** The ids of the tasks that are meant; undefined: all. */
-  async #idsOf(name: string, selection: Selection): Promise<Set<string> | undefined> {
-    if ("all" in selection) return undefined;
-    if ("keys" in selection) return new Set(selection.keys.map((key) => key.slice(1)));
-    const { reason, type } = selection.group;
-    const tasks = await this.#tasks(name);
-    return new Set(
-      tasks.filter((task) => {
-        const group = groupOf(task);
-        return group.reason === reason && group.type === type;
-      }).map(({ id }) => id),
-    );
-  }
+/** Chosen while they are looked at: what was given back a moment ago may not be there to be taken. */
+function chosenBy(selection: Selection): Omit<DeadSelection, "max"> {
+  if ("all" in selection) return {};
+  if ("keys" in selection) return { ids: new Set(selection.keys.map((key) => key.slice(1))) };
+  const { reason, type } = selection.group;
+  return {
+    only: (task) => {
+      const group = groupOf(task);
+      return group.reason === reason && group.type === type;
+    },
+  };
 }
 
 function goneOf(selection: Selection, done: number): number {

@@ -36,6 +36,8 @@ export interface Selection {
   readonly match?: RegExp;
   /** Exactly these ids; "": those without one. */
   readonly ids?: ReadonlySet<string>;
+  /** Those for which it is true. */
+  readonly only?: (task: Task) => boolean;
 }
 
 export interface ReplayOptions extends Selection {
@@ -205,7 +207,8 @@ export class DeadQueue {
   }
 }
 
-function isSelected(task: Task, { ids, match }: Selection): boolean {
+function isSelected(task: Task, { ids, only, match }: Selection): boolean {
+  if (only !== undefined && !only(task)) return false;
   if (ids !== undefined && !ids.has(task.id)) return false;
   if (match === undefined) return true;
   const error = task.properties.headers?.[HEADER.error];

@@ -71,9 +71,12 @@ rabbitmqTest("worker page shows what RabbitMQ tells, and acts on dead tasks", as
     ]);
     const act = (action: string, body: unknown) =>
       ask<ActionResult>(page.url, "POST", `${at(dead)}/${action}`, body);
+    // RabbitMQ takes its time to put back what was looked at.
+    await counted(1, 4);
     assertEquals(await act("replay", { group: { reason: "rejected", type: "mail" } }), {
       ...{ done: 2, gone: 0, failed: 0, to: [bench.name] },
     });
+    await counted(3, 2);
     assertEquals(await act("drop", { keys: ["-letter-3", "-letter-1"] }), {
       ...{ done: 1, gone: 1, failed: 0 },
     });
