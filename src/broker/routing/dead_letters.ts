@@ -43,10 +43,10 @@ interface DeadLetter {
   queue: Queue;
   message: Message;
   reason: DeathReason;
-  /** Queues that have it, while others refuse it. */
-  readonly takenBy: Set<Queue>;
+  /** Queues that have it, while others refuse it. Very many letters may be kept, and most have none. */
+  takenBy: Set<Queue> | undefined;
   /** Queues whose copy of it the store refuses. */
-  readonly unstoredBy: Set<Queue>;
+  unstoredBy: Set<Queue> | undefined;
   /** How often it was kept for that. */
   unstored: number;
   /** Its message is gone. */
@@ -56,8 +56,8 @@ interface DeadLetter {
 }
 
 function letterOf(queue: Queue, message: Message, reason: DeathReason): DeadLetter {
-  const none = { takenBy: new Set<Queue>(), unstoredBy: new Set<Queue>() };
-  return { queue, message, reason, ...none, unstored: 0, isBuried: false, way: undefined };
+  const none = { takenBy: undefined, unstoredBy: undefined, way: undefined };
+  return { queue, message, reason, ...none, unstored: 0, isBuried: false };
 }
 
 interface Level {
@@ -158,7 +158,7 @@ export class DeadLetters implements Work {
       const taken = this.#publish(letter, content, slice);
       if (taken === "by some") return false;
       letter.way = undefined;
-      const mustStay = queue.arguments.deadLetterAtLeastOnce || letter.unstoredBy.size > 0;
+      const mustStay = queue.arguments.deadLetterAtLeastOnce || letter.unstoredBy !== undefined;
       if (taken === "not by all" && mustStay && !queue.deleted) {
         this.#host.onKept(message, reason);
         this.#keep(letter);
@@ -176,7 +176,7 @@ export class DeadLetters implements Work {
   #keep(letter: DeadLetter): void {
     letter.queue.keptLetters++;
     letter.queue.release(letter.message);
-    if (letter.unstoredBy.size > 0) {
+    if (letter.unstoredBy !== undefined) {
       const pause = RETRY_MS * 2 ** Math.min(letter.unstored++, MOST_DOUBLED);
       return void this.#host.deadlines.after(pause, () => this.#tryAgain(letter));
     }
@@ -187,7 +187,7 @@ export class DeadLetters implements Work {
   }
 
   #tryAgain(letter: DeadLetter): void {
-    letter.unstoredBy.clear();
+    letter.unstoredBy = undefined;
     letter.queue.keptLetters--;
     letter.queue.dying++;
     this.#waiting++;
@@ -196,8 +196,8 @@ export class DeadLetters implements Work {
 
   /** The store has refused the copy of a queue, and has kept the source. */
   #unstored(letter: DeadLetter, target: Queue): void {
-    letter.takenBy.delete(target);
-    letter.unstoredBy.add(target);
+    letter.takenBy?.delete(target);
+    (letter.unstoredBy ??= new Set()).add(target);
     if (!letter.isBuried) return;
     letter.isBuried = false;
     if (letter.queue.deleted) return;
@@ -211,7 +211,7 @@ export class DeadLetters implements Work {
     content: Content,
     slice: Slice,
   ): "by all" | "not by all" | "by some" {
-    const { queue, reason, takenBy, unstoredBy } = letter;
+    const { queue, reason } = letter;
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
     if (exchange === undefined) return "not by all";
@@ -219,6 +219,7 @@ export class DeadLetters implements Work {
     const way = letter.way ??= new Way(vhost, exchange, keys, () => headers);
     if (way.work(slice)) return "by some";
     const targets = way.queues;
+    const takenBy = letter.takenBy ?? new Set();
     if (targets.size > 1) publication.content.share();
     const most = takenBy.size + PIECE;
     for (const target of targets) {
@@ -227,12 +228,14 @@ export class DeadLetters implements Work {
       if (target.deleted) targets.delete(target);
       // A cycle that no consumer took part in would never end.
       else if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
-      else if (!takenBy.has(target) && !unstoredBy.has(target)) {
+      else if (!takenBy.has(target) && letter.unstoredBy?.has(target) !== true) {
         const author = {
           source: { message: letter.message, content },
           unstored: () => this.#unstored(letter, target),
         };
-        if (this.#host.actFor(author, () => target.publish(publication))) takenBy.add(target);
+        if (this.#host.actFor(author, () => target.publish(publication))) {
+          letter.takenBy = takenBy.add(target);
+        }
       }
     }
     return takenBy.size > 0 && targets.isSubsetOf(takenBy) ? "by all" : "not by all";
