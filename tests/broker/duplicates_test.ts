@@ -1,8 +1,10 @@
 /** What a queue without duplicates has had, it knows after a restart, and after a power cut. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Case } from "../contract/contract.ts";
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
+import { replayMessages, sendTask } from "../../src/broker/admin/actions.ts";
+import { startHere } from "./harness.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 
 const QUEUE = { queue: "once", durable: true };
@@ -100,4 +102,35 @@ Deno.test("a duplicate is confirmed when the first one is on disk", async () => 
     assertEquals(await drain(broker), [`${round}`]);
   }
   assert(broker.running);
+});
+
+Deno.test("a dead message stays where it is when its queue would drop it as a duplicate", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const args = { "x-message-deduplication": true, "x-deduplication-header": "key" };
+  await channel.call("queue.declare", { queue: "once", arguments: args });
+  await channel.call("queue.declare", { queue: "once.dead" });
+  await channel.call("confirm.select");
+  for (const routingKey of ["once", "once.dead"]) {
+    await channel.publish({ routingKey }, "x", { deliveryMode: 2, headers: { key: "a" } });
+    await channel.expect("basic.ack");
+  }
+  const vhost = broker.inside.vhosts.get("/")!;
+  const dead = vhost.findQueue("once.dead")!;
+  const replay = replayMessages(vhost, dead, { all: true });
+  let step = replay.next();
+  while (!step.done) step = replay.next();
+  assertEquals(step.value.failed, 1);
+  assertEquals(step.value.reason, "queue once has had it, and drops duplicates");
+  const record = {
+    ...{ body: new Uint8Array(), extra: new Map() },
+    properties: { headers: { key: "a" } },
+  };
+  assertThrows(
+    () => sendTask(vhost, "once", record, { queue: dead, key: "0-1" }),
+    Error,
+    'queue "once" has had it, and drops duplicates: the message stays as it is',
+  );
+  assertEquals(dead.readyCount, 1);
 });

@@ -51,7 +51,7 @@ export class Log implements Logger {
 /** A broker in this process, for limits that the command line does not set; `await using` it. */
 export async function startHere(
   options: Partial<BrokerOptions> = {},
-): Promise<AsyncDisposable & { port: number; log: Log }> {
+): Promise<AsyncDisposable & Pick<Broker, "port" | "inside"> & { log: Log }> {
   const log = new Log();
   const broker = await Broker.start({
     hosts: ["127.0.0.1"],
@@ -62,6 +62,7 @@ export async function startHere(
   });
   return {
     port: broker.port,
+    inside: broker.inside,
     log,
     async [Symbol.asyncDispose]() {
       await broker.stop();

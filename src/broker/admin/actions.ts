@@ -1,7 +1,7 @@
 /** What is done with the messages of a queue. Each is done as a piece: it is here or there. */
 
 import { Fault } from "../wire/faults.ts";
-import type { Message } from "../message/message.ts";
+import type { Message, Publication } from "../message/message.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import { compose, revive, tableOf } from "./compose.ts";
@@ -90,7 +90,9 @@ export function* replayMessages(
     if (name === undefined) return "it does not say which queue it came from";
     const target = ensureQueue(vhost, workQueue(name));
     if (target === queue) return "it is on the queue that it came from";
-    if (!target.publish(revive(name, header, headers, body))) return `queue ${name} is full`;
+    const publication = revive(name, header, headers, body);
+    if (isDuplicate(target, publication)) return `queue ${name} has had it, and drops duplicates`;
+    if (!target.publish(publication)) return `queue ${name} is full`;
     queue.remove(message);
     if (targets.size < MOST_TARGETS) targets.add(name);
     return undefined;
@@ -128,11 +130,25 @@ export function sendTask(
   const work = ensureQueue(vhost, workQueue(queueName));
   const target = waiting === undefined ? work : ensureQueue(vhost, waiting.delayQueue);
   const publication = compose(target.name, record.body, waiting?.properties ?? properties);
+  // A waiting one comes to the queue with the same headers.
+  if (replaced !== undefined && isDuplicate(work, publication)) {
+    throw new Refusal(
+      "conflict",
+      `queue ${
+        JSON.stringify(queueName)
+      } has had it, and drops duplicates: the message stays as it is`,
+    );
+  }
   if (!target.publish(publication)) {
     throw new Refusal("conflict", `queue ${JSON.stringify(target.name)} is full and takes no more`);
   }
   if (replaced !== undefined) instead!.queue.remove(replaced);
   return { id, queue: queueName };
+}
+
+/** Whether a queue would drop what is persistent, so that it would be nowhere. */
+function isDuplicate({ duplicates, durable }: Queue, publication: Publication): boolean {
+  return duplicates?.isDuplicate(publication, durable) ?? false;
 }
 
 /** The queue as it is, or a new one. @throws {Refusal} */

@@ -84,6 +84,12 @@ export class Duplicates {
     return seen.expiresAt === 0 || seen.expiresAt > now();
   }
 
+  /** Whether the queue would drop it. @param durable it would be stored */
+  isDuplicate(publication: Publication, durable: boolean): boolean {
+    const key = this.keyOf(publication);
+    return key !== undefined && this.has(key, durable);
+  }
+
   /** The queue has taken a message. */
   add({ bytes, name, ttl }: Key, message: Message): void {
     this.#remove(name);

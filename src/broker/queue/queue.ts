@@ -48,6 +48,7 @@ export class Queue implements Work {
   readonly identity: QueueIdentity;
   readonly arguments: QueueArguments;
   readonly consumers: ConsumerList;
+  readonly duplicates: Duplicates | undefined;
   readonly flow = new Flow();
   deleted = false;
   /** Dead letters that have nowhere to go and stay stored here. Written by the dead letters. */
@@ -60,7 +61,6 @@ export class Queue implements Work {
   readonly #host: QueueHost<Queue>;
   readonly #ready: ReadyMessages;
   readonly #disuse: Disuse;
-  readonly #duplicates: Duplicates | undefined;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
   readonly #expiry: Expiry;
@@ -81,9 +81,9 @@ export class Queue implements Work {
       identity.id,
       args.maxPriority ?? 0,
       () => this.#rereading.arm(),
-      (message) => this.#duplicates?.forget(message),
+      (message) => this.duplicates?.forget(message),
     );
-    this.#duplicates = args.duplicates && new Duplicates(args.duplicates, identity, store.seen);
+    this.duplicates = args.duplicates && new Duplicates(args.duplicates, identity, store.seen);
     this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));
     this.#expiry = new Expiry(
       deadlines,
@@ -131,8 +131,8 @@ export class Queue implements Work {
     const { overflow, type } = this.arguments;
     // A quorum queue keeps a message whatever its delivery mode.
     const durable = this.durable && (publication.persistent || type === "quorum");
-    const key = this.#duplicates?.keyOf(publication);
-    if (key !== undefined && this.#duplicates!.has(key, durable)) return true;
+    const key = this.duplicates?.keyOf(publication);
+    if (key !== undefined && this.duplicates!.has(key, durable)) return true;
     const { bodyLength } = publication.content;
     if (overflow !== "drop-head" && this.#ready.isTooLong(this.arguments, 1, bodyLength)) {
       if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
@@ -141,7 +141,7 @@ export class Queue implements Work {
     const message = this.#ready
       .append(publication, expiryOf(publication, this.arguments), durable);
     this.flow.published++;
-    if (key !== undefined) this.#duplicates!.add(key, message);
+    if (key !== undefined) this.duplicates!.add(key, message);
     if (message.expiresAt !== 0) this.#expiry.isPossible = true;
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
@@ -387,7 +387,7 @@ export class Queue implements Work {
     this.#expiry.end();
     this.#rereading.end();
     this.#disuse.end();
-    this.#duplicates?.drop();
+    this.duplicates?.drop();
     if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {
       consumer.canceled = true;
