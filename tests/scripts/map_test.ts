@@ -87,6 +87,39 @@ Deno.test("every link of a page leads to a file, and to a heading of it", async 
   assertNotEquals(count, 0);
 });
 
+Deno.test("commands that pages show have options that their tools know", async () => {
+  const wrong: string[] = [];
+  let count = 0;
+  for (const page of await markdownPages()) {
+    const markdown = await Deno.readTextFile(new URL(page, project));
+    for (const [, kind, block] of markdown.matchAll(/^ *```([^\n]*)\n(.*?)\n *```$/gms)) {
+      if (!/^(?:sh\b.*)?$/.test(kind!)) continue;
+      for (const line of block!.replaceAll(/\\\n */g, "").split("\n")) {
+        const found = toolOf(line);
+        if (found === undefined) continue;
+        count++;
+        const unknown = found.options.filter((name) => !(name in found.page.flags));
+        if (unknown.length > 0) wrong.push(`${page}: --${unknown.join(", --")} in ${line}`);
+      }
+    }
+  }
+  assertEquals(wrong, []);
+  assertNotEquals(count, 0);
+});
+
+/** What a line of a shell starts of ours, and with which long options. */
+function toolOf(line: string): { page: typeof helpPages[number]; options: string[] } | undefined {
+  const bare = line.replace(/ -- .*| #.*/, "").replaceAll(/'[^']*'|"[^"]*"/g, "TEXT");
+  const command = bare.replace(/\|.*/, "").trim()
+    .replace(/^deno task |^(?:\S*\/)?workqueue (?=\w)/, "");
+  const words = command.split(/\s+/).filter((word) => !/^\w+=/.test(word));
+  const name = (words[0] ?? "").replace(/^.*\//, "");
+  const page = helpPages.find((page) => page.name === `${name} ${words[1]}`) ??
+    helpPages.find((page) => page.name === name);
+  const options = words.flatMap((word) => /^--([\w-]+)/.exec(word)?.[1] ?? []);
+  return page && { page, options };
+}
+
 async function markdownPages(): Promise<string[]> {
   const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
   for await (const { name } of Deno.readDir(new URL("docs/", project))) {

@@ -4,9 +4,11 @@ import { LOAD } from "./clients.ts";
 import type { Cell, Lab } from "./lab.ts";
 import type { Row, Table } from "./table.ts";
 
-/** Bytes of bodies that are on their way, and that one point publishes, at most. */
+/** Bytes of bodies that are on their way at most. */
 const WINDOW_BYTES = 16_000_000;
-const POINT_BYTES = 100_000_000;
+
+/** A step of the backlog may take so much longer than another point. */
+const BACKLOG_PATIENCE = 1.5;
 
 const NOTE = "One round a point. Both axes are logarithmic.";
 
@@ -29,7 +31,7 @@ export async function backlogTables(
         if (typeof store === "string") throw new Error(store);
         const load = { queue: "backlog", count: backlog - before, ...LOAD };
         return await store.rate("publish", load, signal);
-      });
+      }, BACKLOG_PATIENCE * lab.sizes.pointMs);
       cells.rate.push(cell);
       before = backlog;
       if ("missing" in cell) {
@@ -86,7 +88,7 @@ export async function bodyTable(lab: Lab, entrants: readonly Entrant[]): Promise
       mode: "publish",
       queue: "body",
       size,
-      count: Math.max(5, Math.min(countFor(lab, kind), Math.floor(POINT_BYTES / size))),
+      count: Math.max(5, Math.min(countFor(lab, kind), Math.floor(lab.sizes.bodyBytes / size))),
       window: Math.max(1, Math.min(LOAD.window, Math.floor(WINDOW_BYTES / size))),
     }),
   });

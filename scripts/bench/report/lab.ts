@@ -22,6 +22,8 @@ export interface Sizes {
   readonly workers: readonly number[];
   readonly connections: readonly number[];
   readonly queues: readonly number[];
+  /** Bytes of bodies that a point of the curve of bodies publishes at most, but five bodies. */
+  readonly bodyBytes: number;
   /** What one point of a curve may take, in milliseconds. */
   readonly pointMs: number;
   /** What the whole run may take; after it points are left out. */
@@ -42,6 +44,7 @@ export const SIZES = {
     ...{ rounds: 5, oneShots: 21, bulk: 100_000, slowBulk: 20_000, commands: 2_000 },
     samples: 2_000,
     backlogs: [1_000, 10_000, 100_000, 1_000_000, 10_000_000],
+    bodyBytes: 200_000_000,
     pointMs: 10 * MINUTE_MS,
     wholeMs: 180 * MINUTE_MS,
   },
@@ -50,8 +53,10 @@ export const SIZES = {
     ...{ rounds: 3, oneShots: 9, bulk: 40_000, slowBulk: 6_000, commands: 400 },
     samples: 400,
     backlogs: [1_000, 10_000, 100_000, 1_000_000],
+    workers: [1, 4, 16, 64],
+    bodyBytes: 40_000_000,
     pointMs: 20_000,
-    wholeMs: 11 * MINUTE_MS,
+    wholeMs: 10.75 * MINUTE_MS,
   },
   tiny: {
     ...{ rounds: 1, oneShots: 1, bulk: 2_000, slowBulk: 500, commands: 20, samples: 30 },
@@ -60,6 +65,7 @@ export const SIZES = {
     workers: [1, 4],
     connections: [1, 10],
     queues: [1, 10],
+    bodyBytes: 1_000_000,
     pointMs: 20_000,
     wholeMs: 6 * MINUTE_MS,
   },
