@@ -19,8 +19,9 @@ type Json = Record<string, unknown>;
 export class Management {
   readonly #base: string;
   readonly #authorization: string;
-  /** Their names by the numbers that the page knows. */
-  readonly #connections = new Map<number, string>();
+  /** Names of those that were there at the last look, by the numbers that the page knows. */
+  #connections = new Map<number, string>();
+  #nextId = 1;
 
   /**
    * @param url "http://localhost:15672"; who asks is in it, or else is
@@ -102,9 +103,10 @@ export class Management {
   async connections(): Promise<ConnectionInfo[]> {
     const connections = await this.#ask("GET", "/connections") as Json[];
     const known = new Map([...this.#connections].map(([id, name]) => [name, id]));
+    this.#connections = new Map();
     return connections.map((connection) => {
       const name = String(connection["name"]);
-      const id = known.get(name) ?? this.#connections.size + 1;
+      const id = known.get(name) ?? this.#nextId++;
       this.#connections.set(id, name);
       const client = (connection["client_properties"] ?? {}) as Json;
       const since = Number(connection["connected_at"] ?? NaN);

@@ -58,3 +58,26 @@ Deno.test("what is no management API is told as such", async () => {
     [503, "the management API must answer with JSON, and does not"],
   );
 });
+
+Deno.test("connections keep their number over looks, and those that are gone are forgotten", async () => {
+  let names = ["one", "two"];
+  const asked: string[] = [];
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    ({ method, url }) => {
+      asked.push(`${method} ${new URL(url).pathname}`);
+      return Response.json(names.map((name) => ({ name })));
+    },
+  );
+  const management = new Management(`http://127.0.0.1:${server.addr.port}`, {
+    username: "guest",
+    password: "guest",
+  });
+  const numbers = async () => (await management.connections()).map(({ id }) => id);
+  assertEquals(await numbers(), [1, 2]);
+  names = ["two", "three"];
+  assertEquals(await numbers(), [2, 3]);
+  assertEquals((await assertRejects(() => management.close(1), Problem)).status, 404);
+  await management.close(2);
+  assertEquals(asked.at(-1), "DELETE /api/connections/two");
+});
