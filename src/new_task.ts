@@ -13,6 +13,7 @@ import {
   readEndpoints,
   readQueuePolicy,
 } from "./cli/broker_flags.ts";
+import type { BulkOrder } from "./cli/bulk.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { duration, toggle } from "./cli/flags.ts";
 import type { HelpPage } from "./cli/help/page.ts";
@@ -25,7 +26,7 @@ import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { namedQueues, oneQueue } from "./cli/queue_names.ts";
 import { readScheduleInput, SCHEDULE_FLAGS } from "./cli/schedule_flags.ts";
 import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
-import { readWaitOptions, WAIT_FLAGS } from "./cli/wait_flags.ts";
+import { readWaitOptions, WAIT_FLAGS, type WaitOptions } from "./cli/wait_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
 import type { QueueSpec } from "./task/topology.ts";
@@ -118,11 +119,7 @@ export async function run(host: Host): Promise<number> {
   if (options.bulk !== undefined) {
     const idPrefix = options.properties.messageId;
     const order = { input: options.bulk, defaults, idPrefix, ...manner };
-    if (wait === undefined) {
-      return await (await import("./cli/bulk.ts")).sendBulk(host, connector, order);
-    }
-    const { waitForMany } = await import("./cli/wait_many.ts");
-    return await waitForMany(host, connector, { ...order, wait });
+    return await sendMany(host, connector, order, wait);
   }
   const started = performance.now();
   const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
@@ -143,6 +140,19 @@ export async function run(host: Host): Promise<number> {
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
   await transport.shutdown();
   return EXIT.ok;
+}
+
+async function sendMany(
+  host: Host,
+  connector: Connector,
+  order: BulkOrder,
+  wait: WaitOptions | undefined,
+): Promise<number> {
+  if (wait === undefined) {
+    return await (await import("./cli/bulk.ts")).sendBulk(host, connector, order);
+  }
+  const { waitForMany } = await import("./cli/wait_many.ts");
+  return await waitForMany(host, connector, { ...order, wait });
 }
 
 /** One silent host must leave time for the others. */

@@ -38,15 +38,7 @@ export interface Survey {
 export function survey(database: DatabaseSync, path?: string, hasLog = true): Survey {
   const found: Survey = { queues: [], faults: [], isCopy: false };
   const note = (sentence: string) => void found.faults.push(sentence);
-  /** @returns undefined: noted that it cannot be read */
-  function attempt<T>(what: string, run: () => T): T | undefined {
-    try {
-      return run();
-    } catch (error) {
-      note(`${what} cannot be read: ${(error as Error).message}`);
-      return undefined;
-    }
-  }
+  const attempt: Attempt = (what, run) => attemptTo(what, run, found.faults);
   const kind = attempt("the file", () => kindOf(database));
   if (kind === undefined) return found;
   if (kind !== "") {
@@ -66,6 +58,41 @@ export function survey(database: DatabaseSync, path?: string, hasLog = true): Su
       note("the log that belongs to it is not beside it: what was confirmed last is missing");
     }
   });
+  found.queues = surveyQueues(database, attempt, note);
+  const isWhole = found.faults.length === 0 &&
+    found.queues.every((queue) => queue.unreadable + queue.wrong === 0);
+  if (isWhole) {
+    attempt("the counts", () => found.faults.push(...[findMiscount(database) ?? []].flat()));
+  }
+  for (const queue of found.queues) {
+    const where = `queue ${JSON.stringify(queue.name)} of ${JSON.stringify(queue.vhost)}`;
+    const missing = queue.counted - queue.read - queue.wrong;
+    if (missing > 0) note(`${where}: ${missing} of ${queue.counted} messages cannot be read`);
+    if (queue.wrong > 0) {
+      note(`${where}: ${queue.wrong} messages have other bytes than were stored`);
+    }
+  }
+  return found;
+}
+
+/** @returns undefined: noted that it cannot be read */
+type Attempt = <T>(what: string, run: () => T) => T | undefined;
+
+function attemptTo<T>(what: string, run: () => T, faults: string[]): T | undefined {
+  try {
+    return run();
+  } catch (error) {
+    faults.push(`${what} cannot be read: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/** Reads each message of each lane. */
+function surveyQueues(
+  database: DatabaseSync,
+  attempt: Attempt,
+  note: (sentence: string) => void,
+): SurveyedQueue[] {
   const lanes = attempt("the list of lanes", () => database.prepare("SELECT * FROM lane").all());
   const names = new Map<unknown, Record<string, unknown>>();
   attempt("the list of queues", () => {
@@ -91,21 +118,7 @@ export function survey(database: DatabaseSync, path?: string, hasLog = true): Su
     const gone = (discarded ?? []).filter((range) => range.lane === number);
     new LaneSurvey(database, number, gone).add(queue);
   }
-  found.queues = [...queues.values()];
-  const isWhole = found.faults.length === 0 &&
-    found.queues.every((queue) => queue.unreadable + queue.wrong === 0);
-  if (isWhole) {
-    attempt("the counts", () => found.faults.push(...[findMiscount(database) ?? []].flat()));
-  }
-  for (const queue of found.queues) {
-    const where = `queue ${JSON.stringify(queue.name)} of ${JSON.stringify(queue.vhost)}`;
-    const missing = queue.counted - queue.read - queue.wrong;
-    if (missing > 0) note(`${where}: ${missing} of ${queue.counted} messages cannot be read`);
-    if (queue.wrong > 0) {
-      note(`${where}: ${queue.wrong} messages have other bytes than were stored`);
-    }
-  }
-  return found;
+  return [...queues.values()];
 }
 
 /** @returns what it is if not what we know, in words */
