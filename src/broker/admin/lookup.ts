@@ -1,7 +1,8 @@
 /** Finds messages without taking them: lists, one by its key, all with a text, groups of the dead. */
 
 import type { Content } from "../message/content.ts";
-import { LARGE_BYTES, type Message } from "../message/message.ts";
+import { LARGE_BYTES } from "../message/content.ts";
+import type { Message } from "../message/message.ts";
 import { describeMessage, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";

@@ -195,14 +195,17 @@ export class Consuming implements ConsumerOwner, Requester {
     else this.#track(tag, message, queue, consumer);
   }
 
-  #writeContent(queue: Queue, { deliveries }: Message, content: Content, always: boolean): void {
+  #writeContent(queue: Queue, message: Message, content: Content, always: boolean): void {
+    const { deliveries } = message;
     const { outbox, frameMax } = this.#session;
     let { header } = content;
     const isCounted = queue.arguments.type === "quorum" && (always || deliveries > 0);
     if (isCounted) header = deliveredHeader(header, deliveries);
     const most = frameMax - FRAME_OVERHEAD;
     if (header.length > most) header = fitHeader(header, most);
-    outbox.content(this.#channel, header, content.body, frameMax);
+    outbox.content(this.#channel, header, content.body, frameMax, content);
+    // It was read for this delivery.
+    if (message.content !== content) content.giveUp();
     this.#session.touch();
   }
 

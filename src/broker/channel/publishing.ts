@@ -9,7 +9,7 @@ import { copiesOf } from "../message/copies.ts";
 import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
-import { LARGE_BYTES, type Publication, publicationOf } from "../message/message.ts";
+import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
 import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -143,7 +143,7 @@ export class Publishing {
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !isReply(target)) {
-      free(publication.content);
+      publication.content.giveUp();
       return void this.#confirms!.add("refused");
     }
     const spread = this.#publish(publication, target, queues);
@@ -216,7 +216,7 @@ export class Publishing {
     }
     if (queues.length === 0) {
       if (target.mandatory) this.#return(publication.content);
-      else free(publication.content);
+      else publication.content.giveUp();
       return undefined;
     }
     if (queues.length > 1) this.#session.spread(queues.length);
@@ -289,11 +289,6 @@ function headersOf({ content }: Publication): Table {
 
 function isReply({ exchange, routingKey }: Target): boolean {
   return exchange === "" && routingKey.startsWith(REPLY_TO);
-}
-
-/** Gives back the memory of a large content that nobody has: it could be long until others do. */
-function free({ size, isDetached, bytes }: Content): void {
-  if (size >= LARGE_BYTES && isDetached) (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
 function writeNoRoute(writer: ByteWriter): void {

@@ -4,6 +4,12 @@
  * stored and sent as a whole.
  */
 
+/**
+ * Bytes from which on a stored content stays in the store until it is sent, and its memory is given
+ * back at once, not when garbage is collected.
+ */
+export const LARGE_BYTES = 16 * 1024;
+
 /** What is known of a content without its bytes. */
 export interface ContentLengths {
   /** Bytes of address, header and body together. */
@@ -23,6 +29,9 @@ export class Content implements ContentLengths {
   readonly headerLength: number;
   #bytes: Uint8Array;
   #sharing: Sharing | undefined = undefined;
+  /** How many are sending its bytes from where they are. */
+  #borrowers = 0;
+  #isGivenUp = false;
 
   /** @param bytes address, header and body behind one another; they must not change any more */
   constructor(bytes: Uint8Array, addressLength: number, headerLength: number) {
@@ -88,6 +97,30 @@ export class Content implements ContentLengths {
   share(): void {
     this.detach();
     this.#sharing ??= { messages: 0 };
+  }
+
+  // A large array outlives its content for long: it weighs next to nothing where V8 looks for garbage.
+
+  /** Somebody sends its bytes, and will {@link giveBack} them unless the connection ends. */
+  lend(): void {
+    this.#borrowers++;
+  }
+
+  giveBack(): void {
+    this.#borrowers--;
+    this.#free();
+  }
+
+  /** Nobody will ask for its bytes any more but those they are lent to. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.#free();
+  }
+
+  #free(): void {
+    if (!this.#isGivenUp || this.#borrowers > 0 || this.#sharing !== undefined) return;
+    if (this.size < LARGE_BYTES || !this.isDetached) return;
+    (this.#bytes.buffer as ArrayBuffer).transfer(0);
   }
 
   /** Undefined: one message has it. */

@@ -1,6 +1,6 @@
 /** A message as one queue holds it. */
 
-import { Content, type ContentLengths, type Sharing } from "./content.ts";
+import { Content, type ContentLengths, LARGE_BYTES, type Sharing } from "./content.ts";
 import type { ContentHeader } from "./content_header.ts";
 
 /** Where a message's row is. */
@@ -14,9 +14,6 @@ export const Row = {
   skipped: 3,
 } as const;
 export type Row = (typeof Row)[keyof typeof Row];
-
-/** Bytes from which on a stored message stays in the store until it is sent. */
-export const LARGE_BYTES = 16 * 1024;
 
 /** What a publisher hands to the queues. */
 export interface Publication {
@@ -135,6 +132,7 @@ export class Message implements ContentLengths {
   /** The commit has written it. */
   stored(): void {
     this.#row = Row.stored;
+    if (this.size >= LARGE_BYTES) this.#content?.giveUp();
     if (this.#released || this.size >= LARGE_BYTES) this.#content = null;
   }
 

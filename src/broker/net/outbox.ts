@@ -20,8 +20,16 @@ const IDLE_BYTES = 64 * 1024;
 /** Bytes beyond which a body is not copied as a whole. */
 const LARGE_BODY = 256 * 1024;
 
+/** Whose bytes must not change while they are sent. */
+export interface Lender {
+  lend(): void;
+  /** They have left. Not called when the connection ends before that. */
+  giveBack(): void;
+}
+
 /** A body that is cut into frames piece by piece while it is sent, instead of being copied. */
 interface LargeBody {
+  readonly lender: Lender | undefined;
   readonly channel: number;
   readonly body: Uint8Array;
   readonly frameMax: number;
@@ -99,11 +107,22 @@ export class Outbox {
     return this.#isSending && now() - this.#lastProgress > ms;
   }
 
-  /** Writes a content header and the body frames. @param frameMax the negotiated limit */
-  content(channel: number, header: Uint8Array, body: Uint8Array, frameMax: number): void {
+  /**
+   * Writes a content header and the body frames.
+   * @param frameMax the negotiated limit
+   * @param lender of a body that may be given up while it is sent
+   */
+  content(
+    channel: number,
+    header: Uint8Array,
+    body: Uint8Array,
+    frameMax: number,
+    lender?: Lender,
+  ): void {
     if (body.length <= LARGE_BODY) return this.frames.content(channel, header, body, frameMax);
     this.frames.content(channel, header, body.subarray(0, 0), frameMax);
-    this.#parts.push(this.frames, { channel, body, frameMax });
+    lender?.lend();
+    this.#parts.push(this.frames, { lender, channel, body, frameMax });
     this.#partBytes += this.frames.length + body.length;
     this.frames = new FrameWriter();
     this.#clearedBytes = 0;
@@ -204,7 +223,7 @@ export class Outbox {
     this.#sending = 0;
   }
 
-  async #writeBody({ channel, body, frameMax }: LargeBody): Promise<void> {
+  async #writeBody({ lender, channel, body, frameMax }: LargeBody): Promise<void> {
     const piece = new FrameWriter();
     for (let offset = 0; offset < body.length && !this.#closed;) {
       piece.length = 0;
@@ -219,6 +238,7 @@ export class Outbox {
       await this.#write(piece);
       this.#partBytes -= body.length - offset;
     }
+    lender?.giveBack();
   }
 
   #keep(writer: FrameWriter): void {

@@ -4,7 +4,8 @@
  */
 
 import { clockShift } from "../../time/clock.ts";
-import { type LaneRecord, LARGE_BYTES, Message, type Publication } from "../message/message.ts";
+import { LARGE_BYTES } from "../message/content.ts";
+import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
 import { LAST_POSITION } from "../store/message_row.ts";

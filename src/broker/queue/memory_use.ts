@@ -1,6 +1,7 @@
 /** What messages take in memory. */
 
-import { LARGE_BYTES, type Message } from "../message/message.ts";
+import { LARGE_BYTES } from "../message/content.ts";
+import type { Message } from "../message/message.ts";
 
 /** Bytes that a message in memory takes besides its own, about. */
 export const OVERHEAD_BYTES = 800;

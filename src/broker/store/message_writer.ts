@@ -13,6 +13,9 @@ import { type Message, Row } from "../message/message.ts";
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;
 
+/** Bytes from which on a message has a statement for itself. */
+const ALONE_BYTES = 256 * 1024;
+
 /** In the row of a message whose content is shared. */
 const NO_BYTES = new Uint8Array();
 
@@ -26,6 +29,7 @@ export class MessageWriter {
   readonly #insertOne: StatementSync;
   /** Of a message whose content is shared. */
   readonly #insertCopy: StatementSync;
+  readonly #insertLarge: StatementSync;
   readonly #delete: StatementSync;
   readonly #update: StatementSync;
   readonly #discard: StatementSync;
@@ -36,6 +40,9 @@ export class MessageWriter {
     const columns = "id, expires_at, deliveries, layout, content, checksum";
     const insert = `INSERT INTO message(${columns}) VALUES `;
     this.#insertOne = database.prepare(insert + values);
+    this.#insertLarge = database.prepare(
+      `INSERT INTO message(${columns}) SELECT ${values.slice(1, -1)} WHERE ?`,
+    );
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
     this.#insertCopy = database.prepare(
       `INSERT INTO message(${columns}, shared) VALUES (${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`,
@@ -133,6 +140,10 @@ export class MessageWriter {
         );
         continue;
       }
+      if (message.size >= ALONE_BYTES) {
+        this.#writeLarge(message);
+        continue;
+      }
       pushValues(values, message);
       if (values.length < INSERT_ROWS * COLUMNS) continue;
       this.#insertMany.run(...values);
@@ -141,6 +152,14 @@ export class MessageWriter {
     for (let at = 0; at < values.length; at += COLUMNS) {
       this.#insertOne.run(...values.slice(at, at + COLUMNS));
     }
+  }
+
+  /** Without a copy of the content that stays behind in the statement. */
+  #writeLarge(message: Message): void {
+    const values: Value[] = [];
+    pushValues(values, message);
+    this.#insertLarge.run(...values, 1);
+    this.#insertLarge.run(...values.fill(null), 0);
   }
 
   /** Consecutive positions become one range. */

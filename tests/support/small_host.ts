@@ -1,0 +1,55 @@
+/** A host with little memory: a control group of Linux, in which whoever takes more is killed. */
+import { toolCommand, type ToolName } from "./tools.ts";
+
+const VERSION_1 = "/sys/fs/cgroup/memory";
+const VERSION_2 = "/sys/fs/cgroup";
+
+/** A control group; `await using` it around the processes in it. */
+export interface SmallHost extends AsyncDisposable {
+  /** The command line that runs a tool in it. */
+  command(name: ToolName, args: readonly string[]): [string, ...string[]];
+  /** How many processes in it were killed for their memory. */
+  killed(): number;
+}
+
+/** @param bytes of memory @returns undefined: none can be made here, which takes root and Linux */
+export function smallHost(bytes: number): SmallHost | undefined {
+  const isFirst = exists(`${VERSION_1}/memory.limit_in_bytes`);
+  const folder = `${isFirst ? VERSION_1 : VERSION_2}/small-${crypto.randomUUID()}`;
+  try {
+    Deno.mkdirSync(folder);
+  } catch {
+    return undefined;
+  }
+  try {
+    const limit = isFirst ? "memory.limit_in_bytes" : "memory.max";
+    Deno.writeTextFileSync(`${folder}/${limit}`, String(bytes), { create: false });
+  } catch {
+    Deno.removeSync(folder);
+    return undefined;
+  }
+  return {
+    command(name, args) {
+      const enter = 'echo $$ > "$0" && exec "$@"';
+      return ["sh", "-c", enter, `${folder}/cgroup.procs`, ...toolCommand(name, args)];
+    },
+    killed() {
+      const events = Deno.readTextFileSync(
+        `${folder}/${isFirst ? "memory.oom_control" : "memory.events"}`,
+      );
+      return Number(/^oom_kill (\d+)/m.exec(events)?.[1] ?? 0);
+    },
+    async [Symbol.asyncDispose]() {
+      await Deno.remove(folder);
+    },
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
