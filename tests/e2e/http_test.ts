@@ -601,10 +601,15 @@ httpTest(
       fetch(`${front.url}/tasks`, { method: "POST", body, headers, signal: leaving.signal });
     const large = "x".repeat(16 * 1024 * 1024);
     const waiting = [send('{"body":""}\n'.repeat(9_998), NDJSON_TYPE), send(large), send(large)];
-    const gone = Promise.allSettled(waiting);
+    const answers: string[] = [];
+    const gone = Promise.allSettled(waiting.map(async (response) => {
+      answers.push(await (await response).text());
+    }));
     await waitUntil("they are here", async () => {
       const { text } = await front.ask("/metrics");
-      return /^workqueue_http_tasks_under_way 10000$/m.test(text);
+      const count = /^workqueue_http_tasks_under_way (\d+)$/m.exec(text)?.[1];
+      if (count !== "10000") throw new Error(`${count} are, and answered is [${answers}]`);
+      return true;
     });
     const refused: [string, RegExp][] = [
       ["z", /^at most 10000 tasks may wait for their confirm, and 10000 do$/],
