@@ -9,8 +9,11 @@ import { Problem } from "./problem.ts";
 export interface GateOptions {
   /** The tokens that hold at this moment, one of which must be there. Absent: nobody needs one. */
   readonly tokens?: (() => readonly string[]) | undefined;
-  /** Origins of other sites whose pages may ask: "https://app.example.org"; "*" is all. */
-  readonly origins: readonly string[];
+  /**
+   * Origins of other sites whose pages may ask: "https://app.example.org"; "*" is all. Absent: none,
+   * and there is no option for it.
+   */
+  readonly origins?: readonly string[];
 }
 
 /** Whether only this machine reaches an address, or a name that is one. */
@@ -49,15 +52,13 @@ export class Gate {
     }
     if (origin === undefined || this.isWelcome(origin)) return;
     if (origin.replace(/^https?:\/\//, "").toLowerCase() === host.toLowerCase()) return;
-    throw new Problem(
-      403,
-      `the pages of ${origin.slice(0, 100)} may not ask here; --cors allows an origin`,
-    );
+    const hint = this.#options.origins === undefined ? "" : "; --cors allows an origin";
+    throw new Problem(403, `the pages of ${origin.slice(0, 100)} may not ask here${hint}`);
   }
 
   /** Whether the pages of another site may ask, and see the answer. */
   isWelcome(origin: string): boolean {
-    const { origins } = this.#options;
+    const { origins = [] } = this.#options;
     return origins.includes("*") || origins.includes(origin.toLowerCase());
   }
 

@@ -278,3 +278,12 @@ function pageAt(method: string | undefined, url: string | undefined, pages: Page
 function refusal(status: number, sentence: string): Page {
   return { status, type: "text/plain; charset=utf-8", body: `${sentence}\n` };
 }
+
+/** What a request asks for, without host, as a proxy writes it, and without what is behind "#". */
+export function placeOf(url: string): { path: string; query: URLSearchParams } {
+  const [bare] = url.replace(/^https?:\/\/[^/?#]*/i, "").split("#", 1) as [string];
+  const mark = bare.indexOf("?");
+  return mark === -1
+    ? { path: bare, query: new URLSearchParams() }
+    : { path: bare.slice(0, mark), query: new URLSearchParams(bare.slice(mark)) };
+}

@@ -6,6 +6,7 @@ import {
   type HttpServer,
   type IncomingMessage,
   type ListenAddress,
+  placeOf,
   serveHttp,
   type ServerResponse,
 } from "../observe/http.ts";
@@ -72,7 +73,7 @@ export class PageService implements AsyncDisposable {
   /** @param assets files of the page by their paths; "/" is the page */
   constructor(options: PageOptions, assets: Readonly<Record<string, Asset>>) {
     this.#options = options;
-    this.#gate = new Gate({ tokens: options.tokens, origins: [] });
+    this.#gate = new Gate({ tokens: options.tokens });
     this.#events = new Events(options.source);
     this.#assets = assets;
   }
@@ -129,17 +130,26 @@ export class PageService implements AsyncDisposable {
   ): Reply | undefined | Promise<Reply | undefined> {
     this.#gate.requireHonest(request);
     requireSameSite(request);
-    const [path, queryText = ""] = request.url!.split("?", 2) as [string, string?];
-    const isGet = request.method === "GET" || request.method === "HEAD";
+    const { path, query } = placeOf(request.url!);
+    const requireGet = () => {
+      if (request.method !== "GET" && request.method !== "HEAD") throw notAllowed("GET, HEAD");
+    };
     if (Object.hasOwn(this.#assets, path)) {
-      if (!isGet) throw notAllowed("GET, HEAD");
+      requireGet();
       const { type, body } = this.#assets[path]!;
       return { status: 200, type, body, headers: { "content-security-policy": POLICY } };
     }
-    if (path === "/livez") return text("alive");
+    if (path === "/livez") {
+      requireGet();
+      return text("alive");
+    }
     this.#gate.requireToken(request);
-    if (path === "/metrics" && this.#options.source.metrics !== undefined) return this.#metrics();
+    if (path === "/metrics" && this.#options.source.metrics !== undefined) {
+      requireGet();
+      return this.#metrics();
+    }
     if (path === `${API}/openapi.json`) {
+      requireGet();
       const { source, version, tokens } = this.#options;
       return jsonReply(200, openApi(source, API, version, tokens !== undefined));
     }
@@ -148,7 +158,7 @@ export class PageService implements AsyncDisposable {
       this.#events.listen(request, response);
       return undefined;
     }
-    return this.#call(request, response, path, new URLSearchParams(queryText));
+    return this.#call(request, response, path, query);
   }
 
   async #metrics(): Promise<Reply> {

@@ -253,6 +253,9 @@ Deno.test("the broker's API", async (t) => {
       ["GET", "/api/v1/nothing", undefined, 404, /openapi\.json tells what there is/],
       ["GET", "/api/v1/queues/%2/x", undefined, 400, /percent-encoded/],
       ["POST", "/api/v1/overview", {}, 405, /the method must be one of GET/],
+      ["POST", "/api/v1/openapi.json", {}, 405, /the method must be one of GET/],
+      ["DELETE", "/metrics", undefined, 405, /the method must be one of GET/],
+      ["PUT", "/livez", {}, 405, /the method must be one of GET/],
       ["GET", "/api/v1/search", undefined, 400, /q must have 1 to 500 characters, and has 0/],
       ["POST", "/api/v1/queues/%2F/q/messages", { body: 7 }, 422, /body must be text/],
       [
@@ -271,6 +274,16 @@ Deno.test("the broker's API", async (t) => {
       assertEquals(answer.type, "application/problem+json");
       assertMatch(String(answer.body["detail"]), detail);
     }
+  });
+
+  await t.step("finds what has a question mark, also one that is not encoded", async () => {
+    const queue = uniqueName("ask");
+    await paged.send(queue, { body: "who?" }, { body: "who" });
+    const { body } = await paged.ask<{ found: { preview: string }[] }>(
+      "GET",
+      `/api/v1/search?q=who?&queue=${queue}`,
+    );
+    assertEquals(body.found.map(({ preview }) => preview), ["who?"]);
   });
 
   await t.step("describes itself", async () => {

@@ -12,6 +12,7 @@ import {
   type HttpServer,
   type IncomingMessage,
   type ListenAddress,
+  placeOf,
   serveHttp,
   type ServerResponse,
 } from "../../observe/http.ts";
@@ -371,15 +372,6 @@ export class HttpService implements AsyncDisposable {
 /** Where a task is told of. */
 export function pathOf({ id }: { readonly id: string }): string {
   return `/tasks/${encodeURIComponent(id)}`;
-}
-
-/** Without host, as a proxy writes it, and without what is behind "#". */
-function placeOf(url: string): { path: string; query: URLSearchParams } {
-  const [bare] = url.replace(/^https?:\/\/[^/?#]*/i, "").split("#", 1) as [string];
-  const mark = bare.indexOf("?");
-  return mark === -1
-    ? { path: bare, query: new URLSearchParams() }
-    : { path: bare.slice(0, mark), query: new URLSearchParams(bare.slice(mark)) };
 }
 
 /** @throws {Problem} 400 */
