@@ -6,7 +6,7 @@
  */
 
 import type { ChannelHost } from "./host.ts";
-import { now } from "../../time/clock.ts";
+import { roughlyNow } from "../../time/clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
@@ -210,7 +210,7 @@ export class Consuming implements ConsumerOwner, Requester {
   }
 
   #track(tag: number, message: Message, queue: Queue, consumer: Consumer | undefined): void {
-    this.unacked.add({ tag, message, queue, consumer, at: now(), isTaken: false });
+    this.unacked.add({ tag, message, queue, consumer, at: roughlyNow(), isTaken: false });
     queue.release(message);
   }
 
