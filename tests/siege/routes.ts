@@ -168,7 +168,7 @@ const TRANSACTION: Attack = {
     await greedy.send(publishes(2_000, { exchange: "all" }), method(1, "tx.commit"));
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
-    const piece = concat([publishes(100, { exchange: "all" }), method(1, "tx.commit")]);
+    const piece = concat([publishes(40, { exchange: "all" }), method(1, "tx.commit")]);
     while (!siege.isOver) await attacker.send(piece);
   },
 };

@@ -41,10 +41,11 @@ export interface PendingPublish {
 }
 
 /**
- * Bytes of memory that a publish in a transaction takes besides its content, with its commit, for
- * each of its queues: a transaction is a piece that nobody can interrupt.
+ * Bytes of memory that a publish in a transaction takes besides its content, with its commit; and for
+ * each further queue, which take longer: a transaction is a piece that nobody can interrupt.
  */
 const PENDING_OVERHEAD_BYTES = 1_000;
+const PENDING_COPY_BYTES = 3_000;
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
 const ADDRESS_AT = 6;
@@ -137,7 +138,8 @@ export class Publishing {
 
   #routed(publication: Publication, target: Target, queues: Queue[]): void {
     if (this.#held !== undefined) {
-      this.#assembly.take(PENDING_OVERHEAD_BYTES * Math.max(1, queues.length));
+      const further = Math.max(0, queues.length - 1);
+      this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * further);
       this.#held.push({ publication, target, queues });
       return;
     }
