@@ -10,6 +10,9 @@ const WINDOW_BYTES = 16_000_000;
 /** A step of the backlog may take so much longer than another point. */
 const BACKLOG_PATIENCE = 1.5;
 
+const WHY_BODIES = "SQLite, in ours, writes a large body in pages, first to its log and then to " +
+  "its file.";
+
 const NOTE = "One round a point. Both axes are logarithmic.";
 
 /** Fills a queue step by step; nobody takes anything out of it. */
@@ -84,6 +87,11 @@ export async function bodyTable(lab: Lab, entrants: readonly Entrant[]): Promise
     xs: bodies,
     xTitle: "bytes of a body",
     label: bytesText,
+    why: {
+      RabbitMQ: `${WHY.RabbitMQ} ${WHY_BODIES}`,
+      Redis: `Redis appends a body to one file. ${WHY_BODIES}`,
+      beanstalkd: `beanstalkd appends a body to one file. ${WHY_BODIES}`,
+    },
     run: (size, { kind }) => ({
       mode: "publish",
       queue: "body",
@@ -157,6 +165,8 @@ interface Curve {
   readonly xs: readonly number[];
   readonly xTitle: string;
   readonly label?: (x: number) => string;
+  /** Why others may be ahead, beside what holds anyway. */
+  readonly why?: Readonly<Record<string, string>>;
   run(x: number, entrant: Entrant): {
     mode: "publish" | "consume" | "queues";
     queue: string;
@@ -186,7 +196,7 @@ async function curve(lab: Lab, entrants: readonly Entrant[], spec: Curve): Promi
     columns: spec.xs.map((x) => ({ title: label(x), better: "more" })),
     rows: rowsOf(entrants, columns),
     chart: { kind: "lines", x: spec.xs, xTitle: spec.xTitle },
-    why: WHY,
+    why: { ...WHY, ...spec.why },
   };
 }
 
