@@ -223,6 +223,7 @@ export class Broker implements QueueHost<Queue> {
       alarms: this.#alarms,
       scheduler: this.scheduler,
       memory: this.memory,
+      onFault: (error) => this.#logFault(error),
     };
   }
 

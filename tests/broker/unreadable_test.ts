@@ -1,5 +1,6 @@
 /** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
 import { Unreadable } from "../../src/broker/store/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
@@ -41,6 +42,13 @@ async function write(path: string, pages: Map<number, Uint8Array>): Promise<void
     await file.seek(page * PAGE, Deno.SeekMode.Start);
     await file.write(bytes);
   }
+}
+
+/** The first page of a table, counted from 0. */
+function rootOf(path: string, table: string): number {
+  using database = new DatabaseSync(path, { readOnly: true });
+  const row = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?").get(table);
+  return Number(row!.rootpage) - 1;
 }
 
 /** Pages with messages: runs of those with small ones, and the first of some large ones' own. */
@@ -179,6 +187,34 @@ Deno.test("what is acknowledged and cannot be deleted keeps nobody else from bei
   await peer.close();
   broker.kill();
   assertEquals((await broker.ended()).code, 0);
+});
+
+Deno.test("keys and dead messages that cannot be read at the start are told, and publishers wait", async () => {
+  await using dir = await tempDir();
+  const queue = { queue: "once", durable: true, arguments: { "x-message-deduplication": true } };
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    await (await peer.open()).call("queue.declare", queue);
+    await peer.close();
+    broker.kill();
+    await broker.ended();
+  }
+  const path = dir.file("broker.db");
+  for (const table of ["seen", "dead"]) {
+    const page = rootOf(path, table);
+    const whole = (await Deno.readFile(path)).slice(page * PAGE, (page + 1) * PAGE);
+    await write(path, new Map([[page, new Uint8Array(PAGE).fill(0xff)]]));
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.publish({ routingKey: "once" }, "0", PERSISTENT);
+    await peer.channel(0).expect("connection.blocked");
+    broker.kill();
+    const { stderr } = await broker.ended();
+    assertEquals(stderr.match(/error:/g)?.length, 1, stderr);
+    await write(path, new Map([[page, whole]]));
+  }
 });
 
 Deno.test("what cannot be read is known position by position", () => {

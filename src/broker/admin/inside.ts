@@ -16,5 +16,7 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
+  /** Told of what failed and harms nobody. */
+  readonly onFault: (error: unknown) => void;
   readonly alarms: Pick<Alarms, "reason" | "free" | "used" | "isRefusing">;
 }

@@ -107,7 +107,7 @@ export class Sampler {
   #sample(): void {
     if (this.#busy) return;
     this.#busy = true;
-    inSlices(this.#inside.scheduler, this.#look()).finally(() => {
+    inSlices(this.#inside.scheduler, this.#look()).catch(this.#inside.onFault).finally(() => {
       this.#busy = false;
       this.#onSample();
     });

@@ -27,6 +27,7 @@ interface Row extends Omit<StoredDead, "addressLength" | "headerLength"> {
 export class DeadMessages {
   readonly #database: DatabaseSync;
   readonly #onChange: () => void;
+  readonly #onDamage: (error: unknown) => void;
   readonly #select: StatementSync;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
@@ -37,8 +38,16 @@ export class DeadMessages {
   /** Rows of messages that are not there any more are in the table. */
   #hasStrays = false;
 
-  /** @param onChange told of every change that waits for a commit */
-  constructor(database: DatabaseSync, onChange: () => void) {
+  /**
+   * @param onChange told of every change that waits for a commit
+   * @param onDamage told when what is stored cannot be read
+   */
+  constructor(
+    database: DatabaseSync,
+    onChange: () => void,
+    onDamage: (error: unknown) => void,
+  ) {
+    this.#onDamage = onDamage;
     this.#database = database;
     this.#onChange = onChange;
     this.#select = database.prepare(
@@ -63,7 +72,8 @@ export class DeadMessages {
     let rows: Row[];
     try {
       rows = this.#select.all() as unknown as Row[];
-    } catch {
+    } catch (error) {
+      this.#onDamage(error);
       return [];
     }
     const found = rows.filter(({ layout }) => layout !== null);

@@ -21,13 +21,22 @@ export class SeenKeys {
   readonly #delete: StatementSync;
   readonly #deleteAll: StatementSync;
   readonly #onChange: () => void;
+  readonly #onDamage: (error: unknown) => void;
   /** By queue and id, as the next commit writes them; undefined: it deletes. */
   readonly #changes = new Map<number, Map<number, SeenKey | undefined>>();
   /** Queues that are gone. */
   readonly #gone = new Set<number>();
 
-  /** @param onChange told of every change that waits for a commit */
-  constructor(database: DatabaseSync, onChange: () => void) {
+  /**
+   * @param onChange told of every change that waits for a commit
+   * @param onDamage told when what is stored cannot be read
+   */
+  constructor(
+    database: DatabaseSync,
+    onChange: () => void,
+    onDamage: (error: unknown) => void,
+  ) {
+    this.#onDamage = onDamage;
     this.#onChange = onChange;
     this.#select = database.prepare(
       "SELECT id, key, expires_at expiresAt FROM seen WHERE queue = ? ORDER BY id",
@@ -47,7 +56,8 @@ export class SeenKeys {
     let rows: SeenKey[];
     try {
       rows = this.#select.all(queue) as unknown as SeenKey[];
-    } catch {
+    } catch (error) {
+      this.#onDamage(error);
       return [];
     }
     const shift = clockShift();

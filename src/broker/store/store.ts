@@ -90,8 +90,8 @@ export class Store {
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
     this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
     this.#messages = new MessageTable(database, onDamage);
-    this.dead = new DeadMessages(database, this.#onChange);
-    this.seen = new SeenKeys(database, this.#onChange);
+    this.dead = new DeadMessages(database, this.#onChange, onDamage);
+    this.seen = new SeenKeys(database, this.#onChange, onDamage);
     this.#lanes = new LaneCounters(database);
     this.#laneIds = new LaneIds(
       numberOf(database, "SELECT max(id) FROM lane"),
