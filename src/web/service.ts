@@ -219,11 +219,12 @@ const GUARDS = {
 };
 
 /** Browsers say who asks, also where they send no Origin. @throws {Problem} 403 */
-function requireSameSite({ headers }: IncomingMessage): void {
+function requireSameSite({ headers, method }: IncomingMessage): void {
   const site = headers["sec-fetch-site"];
   if (site === undefined || site === "same-origin" || site === "none") return;
   // Following a link to the page is no harm: it cannot be framed, and asks by itself.
-  if (headers["sec-fetch-mode"] === "navigate" && headers["sec-fetch-dest"] === "document") return;
+  const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
+  if (isLink && headers["sec-fetch-dest"] === "document") return;
   throw new Problem(403, "the pages of other sites may not ask here");
 }
 

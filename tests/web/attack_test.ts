@@ -65,6 +65,14 @@ Deno.test("attacks on the page and its API", async (t) => {
         assert(!/secret|access-control-allow|--cors/i.test(answer), answer);
       }
     }
+    // A form of another site takes the whole tab along; some proxies take the Origin away.
+    const taken = await raw(
+      paged.url,
+      `POST ${path}/purge HTTP/1.1\r\nHost: ${host}\r\nSec-Fetch-Site: cross-site\r\n` +
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nContent-Length: 0\r\n" +
+        "Connection: close\r\n\r\n",
+    );
+    assertMatch(taken, /^HTTP\/1\.1 403 /);
     // What a form of another site can send is no JSON.
     const form = await fetch(`${paged.url}${path}/drop`, { method: "POST", body: '{"all":true}' });
     assertEquals([form.status, (await form.json()).status], [415, 415]);
