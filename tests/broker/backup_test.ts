@@ -152,8 +152,14 @@ Deno.test("check names what is damaged and counts what can be read; copies are f
 Deno.test("a backup that is killed leaves no file of its name, and the broker goes on", async () => {
   await using dir = await tempDir();
   const data = dir.file("data");
+  // Of a check that was killed while a former broker ran.
+  const left = ["", "-wal", "-shm"].map((end) => `broker.db.check${end}`);
+  Deno.mkdirSync(data, { mode: 0o700 });
+  for (const name of left) Deno.writeTextFileSync(`${data}/${name}`, "left");
   await using broker = startProcess(["--data", data]);
   await using peer = await openPeer(await portOf(broker));
+  const names = [...Deno.readDirSync(data)].map(({ name }) => name);
+  assertEquals(names.filter((name) => left.includes(name)), []);
   const channel = await peer.open();
   await fill(channel, "small", 100);
   // The broker is asked, and nobody takes its answer.

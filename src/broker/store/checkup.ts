@@ -6,6 +6,7 @@ import { EXIT } from "../../errors.ts";
 import { copyStill, removeWithLog } from "./backup.ts";
 import { folderOf } from "./folder.ts";
 import { NO_TEMPORARY_FILES, sizeOf, StorageError } from "./schema.ts";
+import { CHECKED } from "./standstill.ts";
 import { pathOf, StillData } from "./still_data.ts";
 import { type Survey, survey } from "./survey.ts";
 
@@ -50,7 +51,7 @@ async function checkCopy(path: string): Promise<Survey> {
       EXIT.temporary,
     );
   }
-  const copy = `${path}.check`;
+  const copy = path + CHECKED;
   try {
     await copyStill(path, copy);
     const database = new DatabaseSync(copy);

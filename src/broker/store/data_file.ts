@@ -67,6 +67,7 @@ export class DataFile {
       stop: () => this.#stop(),
       moveOn: () => this.checkpoint.isPaused = false,
     });
+    this.standstill.removeChecked(DATA_FILE);
     try {
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);

@@ -11,6 +11,9 @@
 export const REQUEST_FILE = "standstill-wanted";
 export const ANSWER_FILE = "standstill";
 
+/** Behind the name of a data file: the copy that a check reads while a broker uses it. */
+export const CHECKED = ".check";
+
 /** Seconds after which a file that is not touched belongs to nobody. */
 const MOST_S = 15;
 
@@ -35,6 +38,11 @@ export class Standstill {
     this.#standing = standing;
     this.#remove(REQUEST_FILE);
     this.#remove(ANSWER_FILE);
+  }
+
+  /** Removes what a check has left that was killed. Whoever reads the copy now goes on reading it. */
+  removeChecked(dataFile: string): void {
+    for (const end of ["", "-wal", "-shm"]) this.#remove(dataFile + CHECKED + end);
   }
 
   get isStanding(): boolean {
