@@ -14,7 +14,11 @@ const PERSISTENT = { deliveryMode: 2 };
 /** @param stored what the file says of the queue `tasks`; asking for it is no event in the broker */
 function fileTest(
   name: string,
-  fn: (channel: PeerChannel, stored: () => StoredLane | undefined) => Promise<void>,
+  fn: (
+    channel: PeerChannel,
+    stored: () => StoredLane | undefined,
+    log: { readonly written: number; readonly synced: number },
+  ) => Promise<void>,
 ): void {
   Deno.test(name, async () => {
     await using dir = await tempDir();
@@ -24,7 +28,7 @@ function fileTest(
       await using peer = await openPeer(broker.port);
       const channel = await peer.open();
       await channel.call("queue.declare", { queue: "tasks", durable: true });
-      await fn(channel, () => broker.store.lanes()[0]);
+      await fn(channel, () => broker.store.lanes()[0], broker.store.file.log);
     } finally {
       await broker.stop();
     }
@@ -50,13 +54,21 @@ fileTest("what expires is deleted, though nothing else happens", async (channel,
 
 fileTest(
   "that a message was delivered is written, though nothing else happens",
-  async (channel, stored) => {
+  async (channel, stored, log) => {
     await channel.call("confirm.select");
     await channel.publish({ routingKey: "tasks" }, "work", PERSISTENT);
     await channel.expect("basic.ack");
     await channel.call("basic.consume", { queue: "tasks" });
+    const { synced } = log;
     await channel.expectContent();
-    await waitUntil("the mark to be in the file", () => stored()!.deliveredTo === 1);
+    let syncedWithMark = -1;
+    await waitUntil("the mark to be in the file", () => {
+      syncedWithMark = log.synced;
+      return stored()!.deliveredTo === 1;
+    });
+    // The end of a short task takes it along to the disk.
+    assertEquals(syncedWithMark, synced);
+    await waitUntil("the mark to be on disk", () => log.synced === log.written);
   },
 );
 

@@ -39,8 +39,13 @@ const RETRY_MS = 1_000;
  */
 const LAZY_MS = 20;
 
-/** Milliseconds until marks of delivered messages are written that no other commit took along. */
+/**
+ * Milliseconds until marks of delivered messages are written that no other commit took along, and
+ * from then on until they are synced: a short task ends before that, and its end takes them along. A
+ * broker that is killed knows them nevertheless, for the system has them.
+ */
 const DELIVERED_MS = 200;
+const DELIVERED_SYNC_MS = 1_000;
 
 export class GroupCommit {
   readonly #store: Store;
@@ -66,6 +71,7 @@ export class GroupCommit {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #lazyTimer: ReturnType<typeof setTimeout> | undefined;
   #deliveredTimer: ReturnType<typeof setTimeout> | undefined;
+  #deliveredSyncTimer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
   constructor(store: Store, beforeCommit: BeforeCommit) {
@@ -110,12 +116,16 @@ export class GroupCommit {
     // Deliveries do not wait for the disk: consumers work on them meanwhile.
     this.#flushAll();
     if (this.#retry !== undefined) return;
-    const isAwaited = this.#confirming.size + this.#flushing.size + this.#askers.length > 0;
-    if (isAwaited || this.#store.isFull) this.#commit();
+    if (this.#isAwaited || this.#store.isFull) this.#commit();
     else if (this.#store.dirty) this.#waitForCompany();
     if (this.#store.hasDelivered) {
       this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
     }
+  }
+
+  /** Somebody is to be told when the next commit is on disk. */
+  get #isAwaited(): boolean {
+    return this.#confirming.size + this.#flushing.size + this.#askers.length > 0;
   }
 
   /** Longer while the disk is full: few large commits take less of it than many small ones. */
@@ -157,8 +167,16 @@ export class GroupCommit {
 
   #writeDelivered(): void {
     this.#deliveredTimer = undefined;
+    const isAlone = !this.#isAwaited && !this.#store.dirty && this.#retry === undefined;
     this.#store.forceDelivered();
-    this.#commit();
+    if (!isAlone || this.#isHeld || this.#store.syncPause > 0) return this.#commit();
+    if (!this.#store.commit()) this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
+    this.#deliveredSyncTimer ??= setTimeout(() => {
+      this.#deliveredSyncTimer = undefined;
+      // Whatever holds up the sync now, there is one afterwards.
+      this.#unsynced.push(() => {});
+      this.#sync();
+    }, DELIVERED_SYNC_MS);
   }
 
   /** Answers are written now, and leave when their commit is on disk. @param start of the commit */
@@ -179,6 +197,8 @@ export class GroupCommit {
 
   #sync(): void {
     if (this.#isHeld || this.#store.syncPause === Infinity) return;
+    clearTimeout(this.#deliveredSyncTimer);
+    this.#deliveredSyncTimer = undefined;
     const waiting = this.#unsynced;
     this.#unsynced = [];
     const done = this.#store.sync();
@@ -228,5 +248,6 @@ export class GroupCommit {
     clearTimeout(this.#retry);
     clearTimeout(this.#lazyTimer);
     clearTimeout(this.#deliveredTimer);
+    clearTimeout(this.#deliveredSyncTimer);
   }
 }
