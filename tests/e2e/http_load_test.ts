@@ -49,6 +49,8 @@ async function idsOn(url: string, queue: string, least: number): Promise<Map<str
   await waitUntil(`${least} tasks`, async () => {
     ids.clear();
     await onChannel(url, async (channel) => {
+      // Without a number a quorum queue of RabbitMQ gives a consumer 2,000, and then waits.
+      await channel.basicQos(65_535);
       await channel.basicConsume(queue, { noAck: false }, ({ properties }) => {
         ids.set(properties.messageId!, (ids.get(properties.messageId!) ?? 0) + 1);
       });
