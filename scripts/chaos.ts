@@ -19,11 +19,11 @@ import {
   struckRuns,
   unexplained,
 } from "./chaos/duplicates.ts";
-import { connectorTo, onBrokers, seedOf } from "./on_brokers.ts";
+import { connectorTo, onBrokers } from "./on_brokers.ts";
 import { deadQueue, delayQueue, workQueue } from "../src/task/topology.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
-import { Random } from "../tests/support/random.ts";
+import { Random, seedOf } from "../tests/support/random.ts";
 import { RabbitmqNode, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { waitUntil } from "../tests/support/wait.ts";

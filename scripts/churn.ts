@@ -18,12 +18,12 @@ import { deadQueue, workQueue } from "../src/task/topology.ts";
 import { startBroker } from "../tests/support/embedded.ts";
 import { spawnDeno, type TestProcess } from "../tests/support/process.ts";
 import { Proxy } from "../tests/support/proxy.ts";
-import { Random } from "../tests/support/random.ts";
+import { Random, seedOf } from "../tests/support/random.ts";
 import { startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { waitUntil } from "../tests/support/wait.ts";
 import { type Damage, parseRuns, type Run, unexplained } from "./chaos/duplicates.ts";
-import { connectorTo, onBrokers, seedOf } from "./on_brokers.ts";
+import { connectorTo, onBrokers } from "./on_brokers.ts";
 
 const WORKER = new URL("../src/worker.ts", import.meta.url);
 const QUEUES = ["churn-a", "churn-b", "churn-c"];

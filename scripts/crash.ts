@@ -7,10 +7,11 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { crash } from "../tests/broker/crash.ts";
 import { violations } from "../tests/broker/ledger.ts";
+import { seedOf } from "../tests/support/random.ts";
 
 const args = parseArgs(Deno.args, { string: ["rounds", "seed"] });
 const rounds = Number(args.rounds ?? 50);
-const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
+const seed = seedOf(args.seed);
 
 console.log(`${rounds} rounds of kill -9 under load, seed ${seed}`);
 const verdict = await crash({ rounds, seed, say: (sentence) => console.log(sentence) });

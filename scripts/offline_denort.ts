@@ -9,7 +9,10 @@
  * Linux x86_64 only. Installs once, into ~/.cache/workqueue-denort.
  */
 
-const DENO = "deno@2.4.2";
+/** Of the runtime that npm has. */
+export const OFFLINE_VERSION = "2.4.2";
+
+const DENO = `deno@${OFFLINE_VERSION}`;
 const CARRIER = "@vltpkg/cli-linux-x64@0.0.0-18";
 const CARRIER_PROGRAM = "node_modules/@vltpkg/cli-linux-x64/vlt";
 const DENORT_SHA256 = "2705685d7478610b98dcd43acecd457a19810146323041c8af8a88f7dd0b5e82";

@@ -1,4 +1,4 @@
-/** What the long tests (chaos, churn, clocks) have in common: their brokers, seed and exit status. */
+/** What the long tests (chaos, churn, clocks) have in common: their brokers and exit status. */
 // deno-lint-ignore-file no-console
 import { Connector } from "../src/amqp/connection.ts";
 import { parseUrls } from "../src/amqp/url.ts";
@@ -25,11 +25,6 @@ export async function onBrokers(
     } else faults += await test(kind);
   }
   return faults === 0 ? 0 : 1;
-}
-
-/** The seed that `--seed` gives, or a new one. */
-export function seedOf(given: unknown): number {
-  return Number(given ?? crypto.getRandomValues(new Uint16Array(1))[0]);
 }
 
 /** Connects a long test to its broker, without a log. */

@@ -5,6 +5,8 @@
  *   deno task page
  */
 // deno-lint-ignore-file no-console
+import { createHash } from "node:crypto";
+
 const client = new URL("../src/web/client/", import.meta.url);
 const target = new URL("../src/web/assets.json", import.meta.url);
 
@@ -49,9 +51,7 @@ export async function digestOfSources(): Promise<string> {
   const texts = await Promise.all(names.map((name) => Deno.readTextFile(new URL(name, client))));
   const { imports } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
   const packages = [imports.preact, imports.uplot];
-  const bytes = new TextEncoder().encode(JSON.stringify([names, texts, packages]));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return createHash("sha256").update(JSON.stringify([names, texts, packages])).digest("hex");
 }
 
 if (import.meta.main) await main();

@@ -8,10 +8,11 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
 import { cutPower, type Verdict } from "../tests/broker/power_cut.ts";
+import { seedOf } from "../tests/support/random.ts";
 
 const args = parseArgs(Deno.args, { string: ["images", "seed"] });
 const images = Number(args.images ?? 500);
-const seed = Number(args.seed ?? crypto.getRandomValues(new Uint16Array(1))[0]);
+const seed = seedOf(args.seed);
 
 console.log(`${images} power cuts on a quick disk and on a slow one, seed ${seed}`);
 let faults = 0;

@@ -17,6 +17,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
 import { sourceDate, TARGETS } from "./compile.ts";
+import { OFFLINE_VERSION } from "./offline_denort.ts";
 import { makeDebian } from "./release/debian.ts";
 import { sbom } from "./release/sbom.ts";
 import { pack, shell } from "./release/shell.ts";
@@ -101,7 +102,10 @@ async function releaseFor(
   const suffix = binary.endsWith(".exe") ? ".exe" : "";
   const name = `workqueue-${version}-${target}`;
   const bom = `${out}/${name}.cdx.json`;
-  await Deno.writeTextFile(bom, await sbom({ version, target, deno: runtime(offline), date }));
+  await Deno.writeTextFile(
+    bom,
+    await sbom({ version, target, deno: offline ? OFFLINE_VERSION : Deno.version.deno, date }),
+  );
 
   const folder = `${work}/archive/${name}`;
   await Deno.mkdir(folder, { recursive: true });
@@ -141,10 +145,6 @@ async function compile(target: string, offline: boolean, out: string, date: numb
   await shell(Deno.execPath(), args, { env: { SOURCE_DATE_EPOCH: `${date}` } });
   const folder = offline ? out : `${out}/${target}`;
   return `${folder}/workqueue${target.includes("windows") ? ".exe" : ""}`;
-}
-
-function runtime(offline: boolean): string {
-  return offline ? "2.4.2" : Deno.version.deno;
 }
 
 async function writeSums(folder: string): Promise<void> {

@@ -3,7 +3,7 @@ import { openPeer } from "../../tests/support/protocol_peer.ts";
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
 import type { BulkPeer } from "./contestants.ts";
-import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
+import { interleave, median, percentile, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
 import { LOAD } from "./throughput.ts";
 
@@ -69,9 +69,8 @@ export async function benchSlowDisk(
       `${LOAD.window}, client ${peer.name}; beside it a transient message every ${PAUSE_MS} ms to an ` +
       `idle consumer, and what it took; ${rounds} rounds in turn:\n`,
   );
-  const sorted = (waits: number[]) => waits.toSorted((one, other) => one - other);
-  const waits = results.map((runs) => sorted(runs.flatMap((run) => run.waits)));
-  const alone = results.map((runs) => sorted(runs.flatMap((run) => run.alone)));
+  const waits = results.map((runs) => runs.flatMap((run) => run.waits));
+  const alone = results.map((runs) => runs.flatMap((run) => run.alone));
   const rates = results.map((runs) => median(runs.map(({ rate }) => rate)));
   say(table([
     ["broker", "publish+confirm /s", "median wait ms", "p99 ms", "longest ms", "p99 alone ms"],
@@ -119,8 +118,4 @@ async function standBy(url: string, isOver: () => boolean): Promise<number[]> {
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
   return waits;
-}
-
-function percentile(sorted: readonly number[], part: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
 }

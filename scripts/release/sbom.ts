@@ -1,4 +1,5 @@
 /** What the binary is made of, as CycloneDX (https://cyclonedx.org) has it. */
+import { Buffer } from "node:buffer";
 import { shell } from "./shell.ts";
 
 export interface Made {
@@ -10,7 +11,7 @@ export interface Made {
   readonly date: number;
 }
 
-/** @param binary names npm packages only where they are in its bundle */
+/** Names the npm packages of the program, and of the page that it serves. */
 export async function sbom({ version, target, deno, date }: Made): Promise<string> {
   const { packages, served } = await packagesOf("src/workqueue.ts");
   const { npm } = JSON.parse(await Deno.readTextFile("deno.lock")) as {
@@ -26,7 +27,10 @@ export async function sbom({ version, target, deno, date }: Made): Promise<strin
       version: number!,
       purl: purl(name!, number!),
       ...(hash === undefined ? {} : {
-        hashes: [{ alg: `${algorithm!.replace("sha", "SHA-")}`, content: toHex(hash) }],
+        hashes: [{
+          alg: `${algorithm!.replace("sha", "SHA-")}`,
+          content: Buffer.from(hash!, "base64").toString("hex"),
+        }],
       }),
       ...(served.has(id) ? { description: "in the page that the broker serves" } : {}),
     };
@@ -100,10 +104,4 @@ function splitScope(name: string): { group?: string; name: string } {
 
 function purl(name: string, version: string): string {
   return `pkg:npm/${name.replace("@", "%40")}@${version}`;
-}
-
-function toHex(base64: string): string {
-  return Array.from(atob(base64), (char) => char.charCodeAt(0).toString(16).padStart(2, "0")).join(
-    "",
-  );
 }

@@ -16,64 +16,29 @@ export interface Certificates {
 
 export const CLIENT_NAME = "client-of-tests";
 
+const LIFE = ["-days", "2"];
+
 export async function makeCertificates(dir: string): Promise<Certificates> {
   async function openssl(...args: string[]): Promise<void> {
     const { code, stderr } = await run("openssl", { args, cwd: dir });
     if (code !== 0) throw new Error(`openssl ${args.join(" ")} failed: ${stderr}`);
   }
+  /** A new key, and a request of its owner's or, with more options, something made of that. */
+  async function requested(name: string, file: string, commonName: string, ...more: string[]) {
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    const files = ["-keyout", `${name}.key`, "-out", file];
+    await openssl("req", ...key, ...files, "-subj", `/CN=${commonName}`, ...more);
+  }
   async function authority(name: string): Promise<string> {
-    await openssl(
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-keyout",
-      `${name}.key`,
-      "-out",
-      `${name}.pem`,
-      "-days",
-      "2",
-      "-subj",
-      `/CN=${name}`,
-    );
+    await requested(name, `${name}.pem`, name, "-x509", ...LIFE);
     return `${dir}/${name}.pem`;
   }
   async function signed(name: string, commonName: string, extensions: string) {
     await Deno.writeTextFile(`${dir}/${name}.ext`, extensions);
-    await openssl(
-      "req",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-keyout",
-      `${name}.key`,
-      "-out",
-      `${name}.csr`,
-      "-subj",
-      `/CN=${commonName}`,
-    );
-    await openssl(
-      "x509",
-      "-req",
-      "-in",
-      `${name}.csr`,
-      "-CA",
-      "ca.pem",
-      "-CAkey",
-      "ca.key",
-      "-CAcreateserial",
-      "-out",
-      `${name}.pem`,
-      "-days",
-      "2",
-      "-extfile",
-      `${name}.ext`,
-    );
+    await requested(name, `${name}.csr`, commonName);
+    const signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+    const files = ["-in", `${name}.csr`, "-out", `${name}.pem`, "-extfile", `${name}.ext`];
+    await openssl("x509", "-req", ...files, ...signer, ...LIFE);
     return { cert: `${dir}/${name}.pem`, key: `${dir}/${name}.key` };
   }
   const [ca, otherCa] = await Promise.all([authority("ca"), authority("other")]);

@@ -3,6 +3,7 @@
  * qemu, with the C library of Debian's cross compiler.
  */
 import { assertEquals, assertMatch } from "@std/assert";
+import { existsSync } from "node:fs";
 import { permissionsOf } from "../../scripts/compile.ts";
 import { installed, type Output, run, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -20,7 +21,7 @@ let deno = "";
 
 const missing = !installed(QEMU)
   ? `${QEMU} is not installed`
-  : !exists(`${LIBRARIES}/lib/libgcc_s.so.1`)
+  : !existsSync(`${LIBRARIES}/lib/libgcc_s.so.1`)
   ? "libc6-arm64-cross and libgcc-s1-arm64-cross are not installed"
   : await install();
 
@@ -29,7 +30,7 @@ async function install(): Promise<string | undefined> {
   const cache = Deno.env.get("XDG_CACHE_HOME") || `${Deno.env.get("HOME") ?? "/tmp"}/.cache`;
   const folder = `${cache}/workqueue-arm64/${Deno.version.deno}`;
   deno = `${folder}/node_modules/@deno/linux-arm64-glibc/deno`;
-  if (exists(deno)) return undefined;
+  if (existsSync(deno)) return undefined;
   await Deno.mkdir(folder, { recursive: true });
   await Deno.writeTextFile(`${folder}/package.json`, '{"private":true}\n');
   const { code } = await run("npm", {
@@ -39,15 +40,7 @@ async function install(): Promise<string | undefined> {
     ],
     timeoutMs: PATIENCE_MS,
   });
-  return code === 0 && exists(deno) ? undefined : `npm cannot install ${DENO}`;
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
+  return code === 0 && existsSync(deno) ? undefined : `npm cannot install ${DENO}`;
 }
 
 function start(

@@ -5,25 +5,13 @@ import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { run } from "../support/process.ts";
+import { taskWith } from "../support/task.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { waitUntil } from "../support/wait.ts";
 
 const DONE: Outcome = { kind: "done", exitCode: 0 };
 
 const ENV = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: "/nowhere" };
-
-function task(overrides: Partial<Task> = {}): Task {
-  return {
-    id: "t-1",
-    body: new Uint8Array(),
-    properties: {},
-    queue: "q",
-    exchange: "",
-    routingKey: "q",
-    redelivered: false,
-    ...overrides,
-  };
-}
 
 function context(signal: AbortSignal = new AbortController().signal): TaskContext {
   return { signal, attempt: 1, maxAttempts: 5 };
@@ -55,7 +43,7 @@ class Bench implements Disposable {
   }
 
   run(overrides: Partial<Task> = {}, signal?: AbortSignal): Promise<Outcome> {
-    return this.handler.handle(task(overrides), context(signal));
+    return this.handler.handle(taskWith(overrides), context(signal));
   }
 
   bytes(stream: "stdout" | "stderr", id = "t-1", attempt = 1): Uint8Array {

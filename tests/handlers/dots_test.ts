@@ -3,17 +3,10 @@ import { describeBody, dotsHandler } from "../../src/handlers/dots.ts";
 import { DONE, INTERRUPTED, type Outcome } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { Random } from "../support/random.ts";
+import { taskWith } from "../support/task.ts";
 
 function taskOf(body: Uint8Array | string): Task {
-  return {
-    id: "id",
-    body: typeof body === "string" ? new TextEncoder().encode(body) : body,
-    properties: {},
-    queue: "q",
-    exchange: "",
-    routingKey: "q",
-    redelivered: false,
-  };
+  return taskWith({ body: typeof body === "string" ? new TextEncoder().encode(body) : body });
 }
 
 async function work(

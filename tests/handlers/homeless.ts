@@ -1,6 +1,7 @@
 /** Removes the directory that it runs in, then runs a command; for command_test.ts. */
 // deno-lint-ignore-file no-console
 import { CommandHandler } from "../../src/handlers/command.ts";
+import { taskWith } from "../support/task.ts";
 
 using handler = new CommandHandler({
   argv: ["true"],
@@ -9,16 +10,7 @@ using handler = new CommandHandler({
   warn: console.error,
 });
 Deno.removeSync(Deno.cwd());
-const task = {
-  id: "t-1",
-  body: new Uint8Array(),
-  properties: {},
-  queue: "q",
-  exchange: "",
-  routingKey: "q",
-  redelivered: false,
-};
 const { signal } = new AbortController();
-const outcome = await handler.handle(task, { signal, attempt: 1, maxAttempts: 5 });
+const outcome = await handler.handle(taskWith(), { signal, attempt: 1, maxAttempts: 5 });
 if (outcome.kind === "unable") console.log(`unable ${outcome.exitCode} ${outcome.reason}`);
 else console.log(outcome.kind);

@@ -2,17 +2,10 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { InputError } from "../../src/errors.ts";
 import { functionHandler, loadHandler, RetryTask } from "../../src/handlers/module.ts";
 import { spawnDeno } from "../support/process.ts";
+import { taskWith } from "../support/task.ts";
 import { tempDir } from "../support/temp.ts";
 
-const TASK = {
-  id: "t",
-  body: new Uint8Array(),
-  properties: {},
-  queue: "q",
-  exchange: "",
-  routingKey: "q",
-  redelivered: false,
-};
+const TASK = taskWith();
 
 Deno.test("a module that cannot be used is told in one sentence", async () => {
   await using dir = await tempDir("module-");

@@ -8,19 +8,12 @@ import type { Task } from "../../src/task/task.ts";
 import { makeCertificates } from "../amqp/certificates.ts";
 import { freePorts } from "../support/ports.ts";
 import { Random } from "../support/random.ts";
+import { taskWith } from "../support/task.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil, within } from "../support/wait.ts";
 import { type AppRequest, WebApp } from "../support/web_app.ts";
 
-const TASK: Task = {
-  id: "t-1",
-  body: new Uint8Array(),
-  properties: {},
-  queue: "q",
-  exchange: "",
-  routingKey: "q",
-  redelivered: false,
-};
+const TASK = taskWith();
 
 async function open(
   url: string,

@@ -65,6 +65,13 @@ Deno.test("every file and folder that CONTRIBUTING.md and docs/*.md name is ther
   assertEquals(missing, []);
 });
 
+Deno.test("CONTRIBUTING.md or README.md says what each task is for", async () => {
+  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", project)));
+  const text = contributing + await Deno.readTextFile(new URL("README.md", project));
+  const unnamed = Object.keys(tasks).filter((name) => !text.match(`deno task ${name}(?![\\w:-])`));
+  assertEquals(unnamed, []);
+});
+
 Deno.test("every link of a page leads to a file, and to a heading of it", async () => {
   const broken: string[] = [];
   let count = 0;

@@ -1,5 +1,10 @@
 /** Random values for property tests, the same on every run. */
 
+/** The seed that a command line gives, or a new one. */
+export function seedOf(given: unknown): number {
+  return Number(given ?? crypto.getRandomValues(new Uint16Array(1))[0]);
+}
+
 /** A source of numbers from 0 to 1 (mulberry32); a failure is repeated by its seed. */
 export class Random {
   #state: number;

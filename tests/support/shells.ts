@@ -1,19 +1,22 @@
 /** What real shells offer when Tab is pressed. */
+import { existsSync } from "node:fs";
 import { installed, spawn } from "./process.ts";
 import { tempDir } from "./temp.ts";
 
 export type Shell = "bash" | "zsh" | "fish";
 
+const BASH_COMPLETION = "/usr/share/bash-completion/bash_completion";
+
 /** Whether a shell can be asked here. */
 export function canAsk(shell: Shell): boolean {
   return installed(shell) && (shell === "fish" || installed("script")) &&
-    (shell !== "bash" || hasBashCompletion());
+    (shell !== "bash" || existsSync(BASH_COMPLETION));
 }
 
 /**
  * Types each line in an interactive shell and asks for its completions.
  *
- * @param script the completions of the tools, as the tools print them
+ * @param scripts the completions of the tools, as the tools print them
  * @param lines without the Tab at the end
  * @returns for each line the words that are offered
  */
@@ -54,7 +57,7 @@ export async function ask(
 }
 
 const BASH_RC = `
-. /usr/share/bash-completion/bash_completion
+. ${BASH_COMPLETION}
 SOURCES
 PS1='> '
 bind 'set completion-query-items 0'
@@ -116,12 +119,4 @@ async function askFish(
     const before = /\S*=/.exec(lines[i]!.split(" ").at(-1)!)?.[0] ?? "";
     return words.map((word) => word.startsWith(before) ? word.slice(before.length) : word);
   });
-}
-
-function hasBashCompletion(): boolean {
-  try {
-    return Deno.statSync("/usr/share/bash-completion/bash_completion").isFile;
-  } catch {
-    return false;
-  }
 }

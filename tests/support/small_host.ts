@@ -1,4 +1,5 @@
 /** A host with little memory: a control group of Linux, in which whoever takes more is killed. */
+import { existsSync } from "node:fs";
 import { toolCommand, type ToolName } from "./tools.ts";
 
 const VERSION_1 = "/sys/fs/cgroup/memory";
@@ -14,7 +15,7 @@ export interface SmallHost extends AsyncDisposable {
 
 /** @param bytes of memory @returns undefined: none can be made here, which takes root and Linux */
 export function smallHost(bytes: number): SmallHost | undefined {
-  const isFirst = exists(`${VERSION_1}/memory.limit_in_bytes`);
+  const isFirst = existsSync(`${VERSION_1}/memory.limit_in_bytes`);
   const folder = `${isFirst ? VERSION_1 : VERSION_2}/small-${crypto.randomUUID()}`;
   try {
     Deno.mkdirSync(folder);
@@ -43,13 +44,4 @@ export function smallHost(bytes: number): SmallHost | undefined {
       await Deno.remove(folder);
     },
   };
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -2,17 +2,10 @@
 // deno-lint-ignore-file no-console
 import { createLogger } from "../../src/observe/log.ts";
 import { openDedupe } from "../../src/worker/dedupe.ts";
+import { taskWith } from "../support/task.ts";
 
 const log = createLogger({ name: "test", write: () => {} });
-const task = {
-  id: "t",
-  body: new Uint8Array(),
-  properties: {},
-  queue: "q",
-  exchange: "",
-  routingKey: "q",
-  redelivered: false,
-};
+const task = taskWith();
 for (const name of Deno.args) {
   const first = await openDedupe(name, 86_400_000, log);
   first.add(task);

@@ -5,20 +5,13 @@ import { createLogger } from "../../src/observe/log.ts";
 import type { Task } from "../../src/task/task.ts";
 import { openDedupe } from "../../src/worker/dedupe.ts";
 import { run } from "../support/process.ts";
+import { taskWith } from "../support/task.ts";
 import { tempDir } from "../support/temp.ts";
 
 const log = createLogger({ name: "test", write: () => {} });
 const DAY_MS = 86_400_000;
 
-const task: Task = {
-  id: "t",
-  body: new Uint8Array(),
-  properties: {},
-  queue: "q",
-  exchange: "",
-  routingKey: "q",
-  redelivered: false,
-};
+const task = taskWith();
 
 Deno.test("a dedupe file that cannot be used ends with the status of its reason", async () => {
   await using dir = await tempDir("dedupe-");

@@ -1,5 +1,6 @@
 /** What the bench's peers for other queues have in common: their arguments, and what they print. */
 // deno-lint-ignore-file no-console
+import { percentile } from "../measure.ts";
 
 /** Work as the command line gives it: `MODE PORT QUEUE COUNT WINDOW SIZE [SPREAD]`. */
 export interface Load {
@@ -132,11 +133,6 @@ export async function measureLatency(
   }
   return [waits, whole].flatMap((all) => [percentile(all, 0.5), percentile(all, 0.99)])
     .map((ms) => ms.toFixed(4)).join(" ");
-}
-
-function percentile(numbers: readonly number[], part: number): number {
-  const sorted = numbers.toSorted((one, other) => one - other);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
 }
 
 /** VmHWM of /proc/self/status in kB, or 0 where there is none. */

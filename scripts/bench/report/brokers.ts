@@ -2,7 +2,7 @@
 import { type Contestant, median } from "../measure.ts";
 import { type Cell, type Lab, medianCell, output, reasonOf } from "./lab.ts";
 import { LOAD } from "./clients.ts";
-import type { Kind, Mode, Store } from "./stores.ts";
+import type { Kind, Load, Mode, Store } from "./stores.ts";
 import type { Row, Table } from "./table.ts";
 
 /** A broker of the report: running, or the reason why it is not. */
@@ -57,7 +57,7 @@ export function countFor(lab: Lab, kind: Kind): number {
 export async function bulkRate(
   store: Store,
   mode: Mode,
-  load: { queue: string; count: number; window: number; size: number; spread?: number },
+  load: Load,
   signal: AbortSignal,
 ): Promise<number> {
   await store.fresh(load.queue);

@@ -2,6 +2,7 @@
 import { bulkRate, column, countFor, type Entrant, rowsOf, WHY } from "./brokers.ts";
 import { LOAD } from "./clients.ts";
 import type { Cell, Lab } from "./lab.ts";
+import type { Load, Mode } from "./stores.ts";
 import type { Row, Table } from "./table.ts";
 
 /** Bytes of bodies that are on their way at most. */
@@ -167,14 +168,7 @@ interface Curve {
   readonly label?: (x: number) => string;
   /** Why others may be ahead, beside what holds anyway. */
   readonly why?: Readonly<Record<string, string>>;
-  run(x: number, entrant: Entrant): {
-    mode: "publish" | "consume" | "queues";
-    queue: string;
-    count: number;
-    window: number;
-    size: number;
-    spread?: number;
-  };
+  run(x: number, entrant: Entrant): Load & { readonly mode: Mode };
 }
 
 async function curve(lab: Lab, entrants: readonly Entrant[], spec: Curve): Promise<Table> {
