@@ -25,12 +25,20 @@ Deno.test("a module that cannot be used is told in one sentence", async () => {
 
 Deno.test("a module that waits for ever, or for another file, is told without colours", async () => {
   await using dir = await tempDir("module-");
-  const rows: [string, RegExp][] = [
-    ["await new Promise(() => {}); export default () => {}", /within 0.1 s, and is still at it$/],
-    ["import './missing.js'; export default () => {}", /Module not found "[^"]*"\.\n +at file:/],
+  const rows: [string, number, RegExp][] = [
+    [
+      "await new Promise(() => {}); export default () => {}",
+      100,
+      /within 0.1 s, and is still at it$/,
+    ],
+    [
+      "import './missing.js'; export default () => {}",
+      60_000,
+      /Module not found "[^"]*"\.\n +at file:/,
+    ],
   ];
   const loader = new URL("../../src/handlers/module.ts", import.meta.url);
-  for (const [index, [text, sentence]] of rows.entries()) {
+  for (const [index, [text, limitMs, sentence]] of rows.entries()) {
     const file = dir.file(`${index}.js`);
     const script = dir.file(`load${index}.ts`);
     await Deno.writeTextFile(file, text);
@@ -38,7 +46,7 @@ Deno.test("a module that waits for ever, or for another file, is told without co
     await Deno.writeTextFile(
       script,
       `import { loadHandler } from ${JSON.stringify(loader.href)};
-      const error = await loadHandler(${JSON.stringify(file)}, 100).catch((error) => error);
+      const error = await loadHandler(${JSON.stringify(file)}, ${limitMs}).catch((error) => error);
       console.log(error.message);
       Deno.exit(error.exitCode);`,
     );
