@@ -3,6 +3,26 @@
  * What a broker does not tell is absent, never zero. Times are milliseconds, sizes bytes.
  */
 
+export interface QueueAddress {
+  readonly vhost: string;
+  readonly name: string;
+}
+
+/** Where a list begins, and how long it is. */
+export interface ListRequest {
+  readonly end: "oldest" | "newest";
+  readonly limit: number;
+  /** Behind this one of the message before. */
+  readonly from?: string;
+}
+
+export interface SearchRequest {
+  readonly text: string;
+  /** Default: all queues. */
+  readonly queue?: QueueAddress;
+  readonly from?: string;
+}
+
 /** How the name of a queue tells what it is for; all but "work" belong to a work queue. */
 export type QueueKind = "work" | "delay" | "dead" | "start";
 

@@ -11,9 +11,11 @@ import type {
   ActionResult,
   ConnectionInfo,
   GroupPage,
+  ListRequest,
   MessageDetail,
   MessagePage,
   Overview,
+  QueueAddress,
   QueueDetail,
   QueueInfo,
   Selection,
@@ -26,7 +28,7 @@ import type { TaskProperties } from "../task/task.ts";
 import { deadQueue, delayQueue, type QueueType, roleOf, workQueue } from "../task/topology.ts";
 import { DeadLetters } from "./dead_letters.ts";
 import type { Management, Nodes } from "./management.ts";
-import type { ListRequest, QueueAddress, Source } from "./source.ts";
+import type { Source } from "./source.ts";
 
 export interface AmqpSourceOptions {
   readonly connector: Connector;

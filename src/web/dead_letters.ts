@@ -7,6 +7,7 @@ import { encodeBase64 } from "../observe/base64.ts";
 import type {
   ActionResult,
   GroupPage,
+  ListRequest,
   MessageDetail,
   MessageInfo,
   MessagePage,
@@ -17,7 +18,6 @@ import { HEADER, originQueue } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { type QueueType, roleOf } from "../task/topology.ts";
 import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
-import type { ListRequest } from "./source.ts";
 
 /** Tasks that are looked at. */
 const MOST_LOOKED = 5_000;

@@ -1,9 +1,9 @@
 /** What the API answers to: one table, from which the answers and the OpenAPI document follow. */
-import type { Selection } from "../observe/board.ts";
+import type { QueueAddress, Selection } from "../observe/board.ts";
 import { Problem } from "../observe/problem.ts";
 import { parseRecord, RecordError } from "../task/record.ts";
 import type { TaskRecord } from "../task/record.ts";
-import type { QueueAddress, Source } from "./source.ts";
+import type { Source } from "./source.ts";
 
 /** What is asked of a route. */
 export interface Asked {

@@ -7,36 +7,19 @@ import type {
   ConnectionInfo,
   GroupPage,
   History,
+  ListRequest,
   MessageDetail,
   MessagePage,
   Overview,
+  QueueAddress,
   QueueDetail,
   QueueInfo,
   SearchPage,
+  SearchRequest,
   Selection,
   Sent,
 } from "../observe/board.ts";
 import type { TaskRecord } from "../task/record.ts";
-
-export interface QueueAddress {
-  readonly vhost: string;
-  readonly name: string;
-}
-
-/** Where a list begins, and how long it is. */
-export interface ListRequest {
-  readonly end: "oldest" | "newest";
-  readonly limit: number;
-  /** Behind this one of the message before. */
-  readonly from?: string;
-}
-
-export interface SearchRequest {
-  readonly text: string;
-  /** Default: all queues. */
-  readonly queue?: QueueAddress;
-  readonly from?: string;
-}
 
 /**
  * All of them throw an error with `kind` "missing", "invalid", "conflict" or "unavailable", whose
@@ -55,7 +38,7 @@ export interface Source {
   search?(request: SearchRequest): Promise<SearchPage>;
   groups?(address: QueueAddress): Promise<GroupPage>;
   connections?(): readonly ConnectionInfo[] | Promise<readonly ConnectionInfo[]>;
-  closeConnection?(id: number): Promise<void>;
+  closeConnection?(id: number): void | Promise<void>;
   send?(address: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent>;
   replay?(address: QueueAddress, selection: Selection): Promise<ActionResult>;
   drop?(address: QueueAddress, selection: Selection): Promise<ActionResult>;

@@ -12,6 +12,7 @@ import {
   describeDelivery,
   describeQueue,
   describeQueueWhole,
+  describeRun,
   running,
 } from "./queues.ts";
 import { Refusal } from "./refusal.ts";
@@ -29,21 +30,20 @@ import type {
   Found,
   GroupPage,
   History,
+  ListRequest,
   MessageDetail,
   MessagePage,
   Overview,
+  QueueAddress,
   QueueDetail,
   QueueInfo,
   SearchPage,
+  SearchRequest,
   Selection,
   Sent,
 } from "../../observe/board.ts";
 import type { TaskRecord } from "../../task/record.ts";
-
-interface Address {
-  readonly vhost: string;
-  readonly name: string;
-}
+import { deadline } from "../../time/deadline.ts";
 
 /** Milliseconds after which somebody is told that the disk does not take what he has asked for. */
 const COMMIT_MS = 10_000;
@@ -129,7 +129,7 @@ export class Board implements Disposable {
     return infos;
   }
 
-  queue(address: Address): QueueDetail {
+  queue(address: QueueAddress): QueueDetail {
     const sessions = new Map([...this.#inside.sessions].map((session) => [session.id, session]));
     return describeQueueWhole(this.#queue(address), this.#sampler, sessions);
   }
@@ -140,31 +140,31 @@ export class Board implements Disposable {
   }
 
   messages(
-    address: Address,
-    { end, limit, from }: { end: "oldest" | "newest"; limit: number; from?: string },
+    address: QueueAddress,
+    { end, limit, from }: ListRequest,
   ): Promise<MessagePage> {
     return this.#run(listMessages(this.#queue(address), end, limit, from));
   }
 
-  message(address: Address, key: string): Promise<MessageDetail> {
+  message(address: QueueAddress, key: string): Promise<MessageDetail> {
     return this.#run(this.#whole(this.#queue(address), key));
   }
 
   *#whole(queue: Queue, key: string): Pieces<MessageDetail> {
-    const message = queue.messages.find(requirePlace(key));
+    const place = requirePlace(key);
+    const message = queue.messages.find(place);
     const counts = queue.arguments.type === "quorum";
     if (message !== undefined) {
       return describeWhole(message, requireContent(queue, message), counts);
     }
-    const { priority, position } = requirePlace(key);
     for (const one of deliveriesOf(this.#inside, queue)) {
       if (one === undefined) {
         yield;
         continue;
       }
       const { delivery, session } = one;
-      const { lane } = delivery.message;
-      if (delivery.message.position !== position || lane.priority !== priority) continue;
+      const { lane, position } = delivery.message;
+      if (position !== place.position || lane.priority !== place.priority) continue;
       return {
         ...describeWhole(delivery.message, requireContent(queue, delivery.message), counts),
         ...describeDelivery(delivery, session),
@@ -173,14 +173,12 @@ export class Board implements Disposable {
     throw new Refusal("missing", "the message is not there any more");
   }
 
-  async running(address: Address | undefined, limit: number): Promise<MessagePage> {
+  async running(address: QueueAddress | undefined, limit: number): Promise<MessagePage> {
     const queue = address === undefined ? undefined : this.#queue(address);
     return { messages: await this.#run(running(this.#inside, queue, limit)) };
   }
 
-  search(
-    { text, queue, from }: { text: string; queue?: Address; from?: string },
-  ): Promise<SearchPage> {
+  search({ text, queue, from }: SearchRequest): Promise<SearchPage> {
     const queues = queue === undefined
       ? [...this.#queues()].filter(({ readyCount }) => readyCount > 0)
       : [this.#queue(queue)];
@@ -199,11 +197,11 @@ export class Board implements Disposable {
     for (const one of deliveriesOf(this.#inside, wanted)) {
       yield;
       if (one === undefined) continue;
-      const { delivery: { message, queue }, session } = one;
+      const { delivery, session } = one;
+      const { message, queue } = delivery;
       const content = queue.contentOf(message);
       if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
-        const place = { vhost: queue.vhost, queue: queue.name };
-        found.push({ ...place, ...describeDelivery(one.delivery, session) });
+        found.push(describeRun(delivery, session));
       }
       if (++looked === MOST_RUNNING_SEARCHED) break;
     }
@@ -211,7 +209,7 @@ export class Board implements Disposable {
     return { ...page, found: [...found, ...page.found], looked: looked + page.looked };
   }
 
-  groups(address: Address): Promise<GroupPage> {
+  groups(address: QueueAddress): Promise<GroupPage> {
     return this.#run(groupMessages(this.#queue(address)));
   }
 
@@ -225,7 +223,7 @@ export class Board implements Disposable {
 
   // -- doing --
 
-  async send(address: Address, record: TaskRecord, instead?: string): Promise<Sent> {
+  async send(address: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent> {
     this.#refuseWhileBlocked();
     const vhost = this.#vhost(address.vhost);
     const edition = instead === undefined
@@ -236,7 +234,7 @@ export class Board implements Disposable {
     return sent;
   }
 
-  async replay(address: Address, selection: Selection): Promise<ActionResult> {
+  async replay(address: QueueAddress, selection: Selection): Promise<ActionResult> {
     this.#refuseWhileBlocked();
     const queue = this.#queue(address);
     const result = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
@@ -244,20 +242,20 @@ export class Board implements Disposable {
     return result;
   }
 
-  async drop(address: Address, selection: Selection): Promise<ActionResult> {
+  async drop(address: QueueAddress, selection: Selection): Promise<ActionResult> {
     if ("all" in selection) return await this.purge(address);
     const result = await this.#run(dropMessages(this.#queue(address), selection));
     await this.#committed();
     return result;
   }
 
-  async purge(address: Address): Promise<ActionResult> {
+  async purge(address: QueueAddress): Promise<ActionResult> {
     const done = this.#queue(address).purge();
     await this.#committed();
     return { done, gone: 0, failed: 0 };
   }
 
-  async setPaused(address: Address, paused: boolean): Promise<{ changed: boolean }> {
+  async setPaused(address: QueueAddress, paused: boolean): Promise<{ changed: boolean }> {
     const queue = this.#queue(address);
     const changed = queue.flow.paused !== paused;
     if (changed) {
@@ -269,14 +267,12 @@ export class Board implements Disposable {
     return { changed };
   }
 
-  async closeConnection(id: number): Promise<void> {
+  closeConnection(id: number): void {
     const session = [...this.#inside.sessions].find((session) => session.id === id);
     if (session === undefined) {
       throw new Refusal("missing", "the connection is not there any more");
     }
-    const reason = "closed by an administrator";
-    session.close(new Fault("connection-forced", reason));
-    await Promise.resolve();
+    session.close(new Fault("connection-forced", "closed by an administrator"));
   }
 
   // -- the rest --
@@ -287,7 +283,7 @@ export class Board implements Disposable {
     throw new Refusal("missing", `there is no virtual host ${JSON.stringify(name)}`);
   }
 
-  #queue({ vhost, name }: Address): Queue {
+  #queue({ vhost, name }: QueueAddress): Queue {
     const queue = this.#vhost(vhost).findQueue(name);
     if (queue !== undefined) return queue;
     throw new Refusal("missing", `there is no queue ${JSON.stringify(name)}`);
@@ -305,13 +301,9 @@ export class Board implements Disposable {
 
   /** What was changed so far is on disk. */
   async #committed(): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<void>();
     this.#inside.groupCommit.whenSafe(resolve);
-    const timer = setTimeout(
-      () => reject(new Refusal("unavailable", NOT_ON_DISK)),
-      COMMIT_MS,
-    );
-    await promise.finally(() => clearTimeout(timer));
+    await deadline(promise, COMMIT_MS, () => new Refusal("unavailable", NOT_ON_DISK));
   }
 }
 
@@ -338,7 +330,7 @@ function requireContent(queue: Queue, message: Message): Content {
   throw new Refusal("unavailable", "the message cannot be read from the data file now");
 }
 
-function parseCursor(text: string): { at: Address; place: Place } {
+function parseCursor(text: string): { at: QueueAddress; place: Place } {
   try {
     const [vhost, name, key] = JSON.parse(text) as [string, string, string];
     return { at: { vhost, name }, place: requirePlace(key) };

@@ -12,11 +12,11 @@ export interface Inside {
   readonly version: string;
   readonly vhosts: ReadonlyMap<string, VirtualHost>;
   readonly sessions: ReadonlySet<Session>;
-  readonly store: Pick<Store, "changes" | "isFailing" | "dirty" | "durable">;
+  readonly store: Pick<Store, "changes" | "durable">;
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
-  /** Told of what failed and harms nobody. */
+  /** Told of what looking has thrown: it is logged, and the broker goes on. */
   readonly onFault: (error: unknown) => void;
-  readonly alarms: Pick<Alarms, "reason" | "free" | "used" | "isRefusing">;
+  readonly alarms: Pick<Alarms, "reason" | "free" | "used">;
 }

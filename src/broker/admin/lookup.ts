@@ -1,9 +1,8 @@
 /** Finds messages without taking them: lists, one by its key, all with a text, groups of the dead. */
 
-import type { Content } from "../message/content.ts";
-import { LARGE_BYTES } from "../message/content.ts";
+import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
-import { describeMessage, keyOf, open, placeOf, reasonOf } from "./messages.ts";
+import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
 import type { Place } from "../queue/ready.ts";
@@ -168,10 +167,9 @@ export function groupOf(
   content: Content,
 ): { reason: string; type: string; error: string | undefined } {
   const { header, headers } = open(content);
-  const error = headers.get("task-error");
   return {
     reason: reasonOf(headers),
     type: header.text("type") ?? "",
-    error: error?.type === "longstr" ? error.value.slice(0, 300) : undefined,
+    error: errorOf(headers),
   };
 }

@@ -6,7 +6,7 @@ import type { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Message } from "../message/message.ts";
 import type { Place } from "../queue/ready.ts";
-import type { Field, Table } from "../wire/fields.ts";
+import { type Field, type Table, textOf } from "../wire/fields.ts";
 import type { MessageDetail, MessageInfo } from "../../observe/board.ts";
 import { HEADER } from "../../task/headers.ts";
 
@@ -14,7 +14,7 @@ import { HEADER } from "../../task/headers.ts";
 const PREVIEW_BYTES = 160;
 const SHOWN_BYTES = 256 * 1024;
 
-/** Longest text of a header or an error in a list, in UTF-16 code units. */
+/** Longest text of an error in a list, in UTF-16 code units. */
 const LONGEST_TEXT = 300;
 
 /** The names of the properties in AMQP. */
@@ -48,14 +48,20 @@ export interface Opened {
   readonly body: Uint8Array;
 }
 
-export function open({ bytes, addressLength, headerEnd, body }: Content): Opened {
-  const header = new ContentHeader().scan(bytes, addressLength, headerEnd);
-  return { header, headers: header.headers(), body };
+export function open(content: Content): Opened {
+  const header = new ContentHeader().scanOf(content);
+  return { header, headers: header.headers(), body: content.body };
 }
 
 /** Why a message is dead: as the tools say it, else as the broker does, else "". */
 export function reasonOf(headers: Table): string {
-  return text(headers, HEADER.deadReason) ?? text(headers, "x-first-death-reason") ?? "";
+  return textOf(headers.get(HEADER.deadReason)) ??
+    textOf(headers.get("x-first-death-reason")) ?? "";
+}
+
+/** The beginning of what a worker says about its last failure. */
+export function errorOf(headers: Table): string | undefined {
+  return textOf(headers.get(HEADER.error))?.slice(0, LONGEST_TEXT);
 }
 
 /** A message in a list. @param content undefined: it cannot be read */
@@ -76,8 +82,8 @@ export function describeMessage(message: Message, content: Content | undefined):
       type: header.text("type"),
       attempt: integer(headers, HEADER.attempt),
       reason: reason === "" ? undefined : reason,
-      error: text(headers, HEADER.error)?.slice(0, LONGEST_TEXT),
-      diedAt: text(headers, HEADER.diedAt)?.slice(0, 40),
+      error: errorOf(headers),
+      diedAt: textOf(headers.get(HEADER.diedAt))?.slice(0, 40),
     }),
     priority: header.octet("priority") ?? message.lane.priority,
     preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
@@ -150,11 +156,6 @@ function plainField(field: Field): unknown {
     default:
       return field.value;
   }
-}
-
-function text(headers: Table, name: string): string | undefined {
-  const field = headers.get(name);
-  return field?.type === "longstr" ? field.value : undefined;
 }
 
 function integer(headers: Table, name: string): number | undefined {

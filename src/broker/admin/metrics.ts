@@ -4,15 +4,7 @@ import type { Commits } from "./commits.ts";
 import type { Sampler } from "./sampler.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Overview } from "../../observe/board.ts";
-import {
-  type Metric,
-  METRICS_TYPE,
-  renderMetrics,
-  type Sample,
-  single,
-} from "../../observe/metrics.ts";
-
-export { METRICS_TYPE };
+import { type Metric, renderMetrics, type Sample, single } from "../../observe/metrics.ts";
 
 /** Queues that have numbers of their own; all others are one, without a name. */
 const MOST_NAMED = 200;

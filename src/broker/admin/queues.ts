@@ -13,6 +13,7 @@ import { clockShift, now } from "../../time/clock.ts";
 import type {
   ConnectionInfo,
   ConsumerInfo,
+  Found,
   MessageInfo,
   QueueDetail,
   QueueInfo,
@@ -93,7 +94,7 @@ function describeConsumer(
 }
 
 /** What a client calls itself: its connection's name, or its product and version. */
-export function clientOf({ client: { name, product, version } }: Session): string {
+function clientOf({ client: { name, product, version } }: Session): string {
   return name ?? [product, version].filter((part) => part !== undefined).join(" ");
 }
 
@@ -118,7 +119,7 @@ export function* running(
   inside: Inside,
   queue: Queue | undefined,
   most: number,
-): Pieces<(MessageInfo & { vhost: string; queue: string })[]> {
+): Pieces<Found[]> {
   const found: { delivery: Delivery; session: Session }[] = [];
   for (const one of deliveriesOf(inside, queue)) {
     if (one === undefined) {
@@ -127,13 +128,9 @@ export function* running(
     } else found.push(one);
   }
   shorten(found, most);
-  const runs = [];
+  const runs: Found[] = [];
   for (const { delivery, session } of found) {
-    runs.push({
-      ...describeDelivery(delivery, session),
-      vhost: delivery.queue.vhost,
-      queue: delivery.queue.name,
-    });
+    runs.push(describeRun(delivery, session));
     yield;
   }
   return runs;
@@ -157,6 +154,12 @@ export function describeDelivery(
       address: session.peer,
     },
   };
+}
+
+/** The same of a delivery of any queue. */
+export function describeRun(delivery: Delivery, session: Session): Found {
+  const { vhost, name } = delivery.queue;
+  return { vhost, queue: name, ...describeDelivery(delivery, session) };
 }
 
 export function describeConnection(session: Session): ConnectionInfo {
