@@ -134,3 +134,19 @@ Deno.test("a dead message stays where it is when its queue would drop it as a du
   );
   assertEquals(dead.readyCount, 1);
 });
+
+Deno.test("what was dropped by hand is remembered as well", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "once", arguments: ARGUMENTS });
+  await channel.call("confirm.select");
+  await publish(channel, "a");
+  await channel.expect("basic.ack");
+  const queue = broker.inside.vhosts.get("/")!.findQueue("once")!;
+  assert(queue.remove(queue.messages.after(undefined, 1)[0]!));
+  assertEquals([queue.readyCount, queue.messages.bytes], [0, 0]);
+  await publish(channel, "a");
+  await channel.expect("basic.ack");
+  assertEquals(queue.readyCount, 0);
+});

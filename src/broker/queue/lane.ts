@@ -28,10 +28,10 @@ export interface LaneOwner {
   /** There are some that cannot be read. */
   unreadable(): void;
   /** One is not ready any more: the store has refused it. */
-  forgotten(message: Message): void;
+  refused(message: Message): void;
 }
 
-const NOBODY: LaneOwner = { unreadable() {}, forgotten() {} };
+const NOBODY: LaneOwner = { unreadable() {}, refused() {} };
 
 export class Lane implements LaneRecord {
   readonly id: number;
@@ -66,9 +66,7 @@ export class Lane implements LaneRecord {
   #last = 0;
   #next = 1;
 
-  /**
-   * @param queueId row id of a durable queue, or 0
-   */
+  /** @param queueId row id of a durable queue, or 0 */
   constructor(
     store: Store,
     memory: MemoryUse,
@@ -289,7 +287,7 @@ export class Lane implements LaneRecord {
   /** Takes a message out that {@link view} shows, wherever it stands. */
   takeOut(message: Message): void {
     if (message.position > this.#last) this.#takenOut.add(message.position);
-    this.forget(message);
+    this.#leave(message);
   }
 
   // -- what cannot be read --
@@ -324,6 +322,11 @@ export class Lane implements LaneRecord {
   }
 
   forget(message: Message): void {
+    if (this.#leave(message)) this.#owner.refused(message);
+  }
+
+  /** @returns whether it was ready */
+  #leave(message: Message): boolean {
     const index = this.#window.indexOf(message, this.#head);
     const returned = this.#returned.indexOf(message);
     if (index >= 0) {
@@ -332,8 +335,8 @@ export class Lane implements LaneRecord {
       this.#memory.remove(message);
     } else if (returned >= 0) this.#returned.splice(returned, 1);
     else if (message.position > this.#last) this.#countPaged(message, -1);
-    else return;
-    this.#owner.forgotten(message);
+    else return false;
+    return true;
   }
 
   /** Removes all ready messages and returns how many they were. */

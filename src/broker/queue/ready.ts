@@ -76,9 +76,8 @@ export class ReadyMessages {
   #makeLane(priority: number, id?: number): Lane {
     return new Lane(this.#store, this.#memory, this.#queueId, priority, id, {
       unreadable: this.#onUnreadable,
-      forgotten: (message) => {
-        this.#count--;
-        this.#bytes -= message.bodyLength;
+      refused: (message) => {
+        this.#left(message);
         this.#onRefused(message);
       },
     });
@@ -148,9 +147,14 @@ export class ReadyMessages {
 
   #shift(lane: Lane): Message {
     const message = lane.shift();
+    this.#left(message);
+    return message;
+  }
+
+  /** It is not ready any more. */
+  #left(message: Message): void {
     this.#count--;
     this.#bytes -= message.bodyLength;
-    return message;
   }
 
   /** Notes that a message leaves for a consumer. */
@@ -216,6 +220,7 @@ export class ReadyMessages {
     const message = this.find({ priority, position });
     if (message === undefined) return undefined;
     this.#lanes[priority]!.takeOut(message);
+    this.#left(message);
     return message;
   }
 
