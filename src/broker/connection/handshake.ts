@@ -5,7 +5,7 @@ import { FRAME_MIN_BYTES, PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { readCredentials } from "./credentials.ts";
-import { CrowdedError } from "./fair_queue.ts";
+import { CrowdedError } from "./login_line.ts";
 import { type Table, tableOf, textOf } from "../wire/fields.ts";
 import { FrameError, FrameSource } from "../net/inbox.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";

@@ -3,7 +3,7 @@
 import { now } from "../../time/clock.ts";
 import type { Store } from "../store/store.ts";
 import type { Credentials } from "./credentials.ts";
-import { CrowdedError, FairQueue } from "./fair_queue.ts";
+import { CrowdedError, LoginLine } from "./login_line.ts";
 import { isPasswordOf, secretOf } from "./secret.ts";
 import { networkOf } from "./network.ts";
 import { isLoopback } from "../../amqp/loopback.ts";
@@ -61,7 +61,7 @@ export class Users {
   readonly #guesses = new Map<string, Guess>();
   #stopped = false;
   #digestKey: Promise<CryptoKey> | undefined;
-  readonly #hashing = new FairQueue(HASHES, MOST_WAITING);
+  readonly #hashing = new LoginLine(HASHES, MOST_WAITING);
 
   constructor(store: Store) {
     this.#store = store;

@@ -1,19 +1,19 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { CrowdedError, FairQueue, type Owner } from "../../src/broker/connection/fair_queue.ts";
+import { CrowdedError, LoginLine, type Owner } from "../../src/broker/connection/login_line.ts";
 
 /** Work whose end a test decides, and the order in which it started. */
 class Work {
   readonly order: string[] = [];
-  readonly #queue: FairQueue;
+  readonly #line: LoginLine;
   readonly #gate = Promise.withResolvers<void>();
 
   constructor(width: number, most: number) {
-    this.#queue = new FairQueue(width, most);
+    this.#line = new LoginLine(width, most);
   }
 
   add(name: string, owner: Partial<Owner> = {}): Promise<string> {
     const whole = { subject: "s", asker: "a", rank: 1, ...owner };
-    const done = this.#queue.add(whole, async () => {
+    const done = this.#line.add(whole, async () => {
       this.order.push(name);
       await this.#gate.promise;
       return name;
@@ -60,10 +60,10 @@ Deno.test("those of a higher rank go first, and crowds are refused first", async
 });
 
 Deno.test("work that fails fails for its owner only", async () => {
-  const queue = new FairQueue(1, 10);
+  const line = new LoginLine(1, 10);
   const owner = { subject: "s", asker: "a", rank: 1 };
-  const failing = queue.add(owner, () => Promise.reject(new Error("no")));
-  const next = queue.add(owner, () => Promise.resolve(1));
+  const failing = line.add(owner, () => Promise.reject(new Error("no")));
+  const next = line.add(owner, () => Promise.resolve(1));
   await assertRejects(() => failing, Error, "no");
   assertEquals(await next, 1);
 });

@@ -1,13 +1,13 @@
 /**
- * Work that is done a few pieces at a time, in turn for everybody who has some: for the subjects of
- * the work, and for each subject for those who ask. Those of a higher rank go before the others. What
- * finds no room is refused.
+ * Where logins wait for their passwords to be hashed: work that is done a few pieces at a time, in
+ * turn for the users that it is about, and for each user for the networks that ask. Those of a higher
+ * rank go before the others. What finds no room is refused.
  */
 
 export interface Owner {
-  /** What the work is about: no subject waits for the crowd of another. */
+  /** What the work is about, a user: no subject waits for the crowd of another. */
   readonly subject: string;
-  /** Who asks. */
+  /** Who asks, a network. */
   readonly asker: string;
   /** From 0 on. */
   readonly rank: number;
@@ -33,7 +33,7 @@ interface Subject {
   size: number;
 }
 
-export class FairQueue {
+export class LoginLine {
   readonly #width: number;
   readonly #most: number;
   /** The first one is next. */
