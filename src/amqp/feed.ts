@@ -63,6 +63,8 @@ export class Feed<T extends Numbered = Numbered> {
   #careful = 0;
   /** The link that ended for one that is known. */
   #refusedOn: OpenLink | undefined;
+  /** Tasks that were refused and are being taken; until then they are pending. */
+  #refusing = 0;
   /** Links that ended or were not had since the last confirm. */
   #failures = 0;
   /** Where tasks go; undefined while it is made. */
@@ -228,7 +230,9 @@ export class Feed<T extends Numbered = Numbered> {
       if (!isKnown) this.#careful = this.#pending.size;
     } else if (onRefused && error instanceof TaskError && error.exitCode === EXIT.badData) {
       this.#refusedOn = link;
+      this.#refusing++;
       await onRefused(item, error).then(() => this.#settle(item), (error) => this.#fail(error));
+      this.#refusing--;
     } else {
       this.#fail(error, item.number);
     }
@@ -236,7 +240,7 @@ export class Feed<T extends Numbered = Numbered> {
 
   /** Replaces a link that takes no more tasks, once it is known what became of those it took. */
   #replace(link: OpenLink): void {
-    if (this.#link !== link || link.publisher.pending > 0) return;
+    if (this.#link !== link || link.publisher.pending + this.#refusing > 0) return;
     this.#link = undefined;
     this.#connectPatiently().catch((error) => this.#fail(error));
   }

@@ -26,6 +26,7 @@ export async function openRejects(path: string): Promise<Rejects> {
       : reason(error);
     throw new InputError(`cannot write ${what}: ${why}`, EXIT.noInput, { cause: error });
   });
+  let start = await isCutShort(path) ? "\n" : "";
   let last: Promise<void> = Promise.resolve();
   async function write(bytes: Uint8Array): Promise<void> {
     for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));
@@ -41,9 +42,10 @@ export async function openRejects(path: string): Promise<Rejects> {
   }
   return {
     add: (place, error, record) =>
-      inTurn(() => {
+      inTurn(async () => {
         const line = { ...place, reason: error.message, ...asText(record ?? new Uint8Array()) };
-        return write(new TextEncoder().encode(JSON.stringify(line) + "\n"));
+        await write(new TextEncoder().encode(`${start}${JSON.stringify(line)}\n`));
+        start = "";
       }),
     sync: () =>
       inTurn(async () => {
@@ -55,6 +57,21 @@ export async function openRejects(path: string): Promise<Rejects> {
       file.close();
     },
   };
+}
+
+/** A full disk or a power cut has left the file without the end of its last line. */
+async function isCutShort(path: string): Promise<boolean> {
+  try {
+    // Opening a named pipe would wait for somebody who writes to it.
+    const { isFile, size } = await Deno.stat(path);
+    if (!isFile || size === 0) return false;
+    using file = await Deno.open(path);
+    await file.seek(-1, Deno.SeekMode.End);
+    const byte = new Uint8Array(1);
+    return await file.read(byte) === 1 && byte[0] !== 0x0a;
+  } catch {
+    return false; // it may be written and not read
+  }
 }
 
 function asText(record: Uint8Array): { record: string } | { record_base64: string } {

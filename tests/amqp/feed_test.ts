@@ -59,3 +59,52 @@ Deno.test("of many on their way, the one that the broker closes the channel for 
   await within("all to be settled", feed.send(tasks("a", "odd", "c", "d")));
   assertEquals([refused, feed.confirmed], [[2], 3]);
 });
+
+Deno.test("one that is refused and still being taken is not sent again with the others", async () => {
+  const oddity = {
+    replyCode: 406,
+    replyText: "message size 3 is larger than configured max size 2",
+    classId: 60,
+    methodId: 40,
+  };
+  const again = Promise.withResolvers<void>();
+  const play = async (peer: Peer, onAgain = () => {}): Promise<string> => {
+    await peer.acceptHandshake();
+    const first = await openPublisher(peer);
+    await first.expectContent("basic.publish");
+    await first.expectContent("basic.publish");
+    await first.send("channel.close", oddity);
+    await first.expect("channel.close-ok");
+    const second = await openPublisher(peer);
+    const { text } = await second.expectContent("basic.publish");
+    onAgain();
+    await second.send("basic.ack", { deliveryTag: 1, multiple: true });
+    await peer.channel(0).expect("connection.close");
+    await peer.channel(0).send("connection.close-ok");
+    return text;
+  };
+  await using other = new ScriptedServer(async (peer) => void await play(peer));
+  const sent: string[] = [];
+  await using server = new ScriptedServer(async (peer) => {
+    sent.push(await play(peer, again.resolve));
+  });
+  const feedTo = (url: string, onRefused: () => Promise<void>) =>
+    new Feed({ connector: connectorFor(url), patience: 60_000, onRefused })
+      .send(tasks("big", "b"));
+  const { random } = Math;
+  Math.random = () => 0; // no pause before the next channel
+  let refusals = 0;
+  try {
+    await within(
+      "all to be settled",
+      feedTo(server.url, async () => {
+        refusals++;
+        // As long as a whole other feed that goes the same way.
+        await Promise.race([again.promise, feedTo(other.url, () => Promise.resolve())]);
+      }),
+    );
+  } finally {
+    Math.random = random;
+  }
+  assertEquals([refusals, sent], [1, ["b"]]);
+});
