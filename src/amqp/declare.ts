@@ -80,13 +80,21 @@ export function isMissing(error: unknown): boolean {
 
 /** Looks a queue up. @throws {ChannelError} missing (404) */
 export function inspectQueue(transport: Transport, name: string): Promise<QueueState> {
+  return declarePassively(transport, name);
+}
+
+function declarePassively(
+  transport: Transport,
+  name: string,
+  args?: Readonly<Record<string, Field>>,
+): Promise<QueueState> {
   return onThrowawayChannel(
     transport,
     `cannot use the queue ${JSON.stringify(name)}`,
     (channel) =>
       transport.request(
         "queue.declare passive",
-        channel.queueDeclare(name, { passive: true }),
+        channel.queueDeclare(name, { passive: true }, args),
       ),
   );
 }
@@ -98,15 +106,7 @@ const OUR_BROKER = "workqueue broker";
 export async function isPaused(transport: Transport, name: string): Promise<boolean> {
   if (transport.server.product !== OUR_BROKER) return false;
   try {
-    await onThrowawayChannel(
-      transport,
-      `cannot use the queue ${JSON.stringify(name)}`,
-      (channel) =>
-        transport.request(
-          "queue.declare passive",
-          channel.queueDeclare(name, { passive: true }, { "x-paused": false }),
-        ),
-    );
+    await declarePassively(transport, name, { "x-paused": false });
     return false;
   } catch (error) {
     if (error instanceof ChannelError && error.replyCode === 406) return true;

@@ -14,7 +14,7 @@ import type { Outgoing } from "./outgoing.ts";
 import { Sender } from "./sender.ts";
 
 /** Calls that may be under way at a time. */
-export const MOST_CALLS = 10_000;
+const MOST_CALLS = 10_000;
 
 /** What may wait for its confirm at a time. */
 const MOST = { tasks: MOST_CALLS, bytes: 64 * 1024 * 1024 };

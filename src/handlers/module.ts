@@ -33,7 +33,8 @@ export interface HandlerContext extends TaskContext {
 
 /**
  * A user's function: whatever it returns, or its promise resolves to, the task is done, and that is
- * the answer to who waits for it: text, bytes, or what JSON can hold, of at most 1 MiB. An exception is a failed attempt; a {@linkcode RejectTask} means that no attempt will work, and a
+ * the answer to who waits for it: text, bytes, or what JSON can hold, of at most 1 MiB. An exception
+ * is a failed attempt; a {@linkcode RejectTask} means that no attempt will work, and a
  * {@linkcode RetryTask} says when to try again.
  */
 export type HandlerFunction = (task: HandlerTask, context: HandlerContext) => unknown;

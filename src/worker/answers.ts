@@ -143,7 +143,7 @@ function isRefused(error: unknown): error is TaskError {
  * Tells of an attempt's progress: that it began, and what is the case at most a few times a second,
  * one message after the other. What comes between two is not told.
  */
-export class ProgressReports {
+class ProgressReports {
   readonly #tell: (progress: Partial<Progress>) => Promise<void>;
   #next: Progress | undefined;
   #timer: Timer | undefined;

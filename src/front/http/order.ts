@@ -5,6 +5,7 @@ import type { IncomingMessage } from "../../observe/http.ts";
 import { Problem } from "../../observe/problem.ts";
 import { COPY_HEADERS } from "../../task/headers.ts";
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../../task/record.ts";
+import { readTraceContext, type TraceContext } from "../../task/trace_context.ts";
 
 /** A task of a request. */
 export interface OrderedTask {
@@ -54,17 +55,13 @@ const HEADER_FIELDS: Readonly<Record<string, string>> = {
 
 const BODY_FIELDS: readonly string[] = ["body", "body_base64", "json"];
 
-/** https://www.w3.org/TR/trace-context/#traceparent-header */
-const TRACEPARENT = /^[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}$/;
-const MAX_TRACESTATE_LENGTH = 512;
-
 /** What a request says before its body. */
 export interface OrderHead {
   readonly kind: Kind;
   /** Fields of the record grammar. */
   readonly given: ReadonlyMap<string, unknown>;
   /** Headers of the task that say of which trace it is part: another one at each try. */
-  readonly trace: Readonly<Record<string, string>>;
+  readonly trace: TraceContext | undefined;
   readonly contentType: string | undefined;
   readonly contentEncoding: string | undefined;
 }
@@ -179,14 +176,12 @@ function decoded(name: string, value: string): string {
   }
 }
 
-function traceContext(rawHeaders: readonly string[]): Record<string, string> {
+function traceContext(rawHeaders: readonly string[]): TraceContext | undefined {
   const values = (wanted: string) =>
     rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === wanted);
   const [traceparent, ...others] = values("traceparent");
-  if (traceparent === undefined || others.length > 0 || !TRACEPARENT.test(traceparent)) return {};
-  const tracestate = values("tracestate").join(",");
-  const fits = tracestate.length <= MAX_TRACESTATE_LENGTH && /^[\x20-\x7e]+$/.test(tracestate);
-  return { traceparent, ...(fits ? { tracestate } : {}) };
+  if (others.length > 0) return undefined;
+  return readTraceContext({ traceparent, tracestate: values("tracestate").join(",") });
 }
 
 /**

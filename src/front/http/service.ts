@@ -68,8 +68,12 @@ const MOST = { tasks: 10_000, bytes: 64 * 1024 * 1024 };
 const MOST_KNOWN_BYTES = 64 * 1024 * 1024;
 
 /** What is at a path, by method. */
-type Methods = Readonly<Record<string, (request: IncomingMessage, at: Place) => Respond>>;
-type Respond = (response: ServerResponse) => Reply | Promise<Reply>;
+type Methods = Readonly<
+  Record<
+    string,
+    (request: IncomingMessage, response: ServerResponse, at: Place) => Reply | Promise<Reply>
+  >
+>;
 
 interface Place {
   /** Behind the path, decoded. */
@@ -199,7 +203,7 @@ export class HttpService implements AsyncDisposable {
       throw new Problem(404, `the path must be one of ${paths.join(", ")}, and is another one`);
     }
     const { methods, name } = known;
-    const allow = [...Object.keys(methods).flatMap((m) => m === "GET" ? [m, "HEAD"] : [m])];
+    const allow = Object.keys(methods).flatMap((m) => m === "GET" ? [m, "HEAD"] : [m]);
     const allowed = [...allow, "OPTIONS"].join(", ");
     if (method === "OPTIONS") {
       return { status: 204, headers: { allow: allowed, ...this.#preflight(request, allowed) } };
@@ -212,7 +216,7 @@ export class HttpService implements AsyncDisposable {
         allow: allowed,
       });
     }
-    return respond(request, { rest: decodedId(path.slice(name.length)), query })(response);
+    return respond(request, response, { rest: decodedId(path.slice(name.length)), query });
   }
 
   #find(path: string): { name: string; methods: Methods } | undefined {
@@ -232,19 +236,19 @@ export class HttpService implements AsyncDisposable {
     });
     return {
       "/tasks": {
-        POST: (request, { query }) => (response) => this.#post(request, response, query),
+        POST: (request, response, { query }) => this.#post(request, response, query),
       },
-      "/tasks/": { GET: (request, { rest }) => (response) => this.#show(request, response, rest) },
-      "/livez": { GET: () => () => text(200, "alive") },
+      "/tasks/": { GET: (request, response, { rest }) => this.#show(request, response, rest) },
+      "/livez": { GET: () => text(200, "alive") },
       "/readyz": {
-        GET: () => () => {
+        GET: () => {
           if (this.#draining.signal.aborted) return text(503, "ends");
           const trouble = this.#watch.trouble;
           return trouble === undefined ? text(200, "ready") : text(503, trouble.why);
         },
       },
       "/metrics": {
-        GET: () => () =>
+        GET: () =>
           this.#numbers.page({
             connected: this.#watch.trouble === undefined,
             connectionsLost: this.#watch.lost,
@@ -254,7 +258,7 @@ export class HttpService implements AsyncDisposable {
           }),
       },
       "/openapi.json": {
-        GET: () => () => jsonReply(200, openApi(this.#options)),
+        GET: () => jsonReply(200, openApi(this.#options)),
       },
     };
   }
