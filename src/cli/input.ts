@@ -17,7 +17,7 @@ export interface Input extends Disposable {
 }
 
 /** @throws {InputError} it cannot be opened (66) */
-export async function openInput(path: string): Promise<Input> {
+async function openInput(path: string): Promise<Input> {
   const isStdin = path === "-";
   const what = isStdin ? "stdin" : `the file ${JSON.stringify(path)}`;
   let empty = true;

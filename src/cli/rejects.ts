@@ -1,5 +1,6 @@
 /** A file for records that are no tasks. */
 import { EXIT, InputError, reason, ToolError } from "../errors.ts";
+import { encodeBase64 } from "../observe/base64.ts";
 
 export interface Rejects extends AsyncDisposable {
   /**
@@ -78,8 +79,6 @@ function asText(record: Uint8Array): { record: string } | { record_base64: strin
   try {
     return { record: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(record) };
   } catch {
-    let binary = "";
-    for (const byte of record) binary += String.fromCharCode(byte);
-    return { record_base64: btoa(binary) };
+    return { record_base64: encodeBase64(record) };
   }
 }

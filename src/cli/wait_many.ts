@@ -4,6 +4,7 @@ import { ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Item } from "../front/bulk.ts";
 import { Calls } from "../front/calls.ts";
 import type { Outgoing } from "../front/outgoing.ts";
+import { encodeBase64 } from "../observe/base64.ts";
 import { escapeControls } from "../observe/log.ts";
 import type { TaskAnswer } from "../task/answer.ts";
 import { RecordError } from "../task/record.ts";
@@ -220,7 +221,7 @@ class ManyCalls {
 }
 
 /** An answer as a line of JSON, in the words of records. */
-export function answerLine(number: number, answer: TaskAnswer): string {
+function answerLine(number: number, answer: TaskAnswer): string {
   const { id, outcome, body, contentType, exitCode, cut, skipped, reason, error, stderrTail } =
     answer;
   const line = JSON.stringify({
@@ -242,7 +243,7 @@ export function answerLine(number: number, answer: TaskAnswer): string {
 
 function bodyField(body: Uint8Array, contentType: string | undefined): string {
   const text = textOf(body);
-  if (text === undefined) return `"body_base64":${JSON.stringify(toBase64(body))}`;
+  if (text === undefined) return `"body_base64":${JSON.stringify(encodeBase64(body))}`;
   if (contentType === "application/json") {
     try {
       const value: unknown = JSON.parse(text);
@@ -261,12 +262,4 @@ function textOf(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function toBase64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 8_192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));
-  }
-  return btoa(binary);
 }

@@ -1,4 +1,5 @@
 /** What a command is told about its task: `TASK_*` variables and a file of JSON. */
+import { encodeBase64 } from "../observe/base64.ts";
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Field, Task, TaskProperties } from "../task/task.ts";
@@ -122,18 +123,10 @@ export function plain(field: Field): unknown {
     return Number.isSafeInteger(Number(field)) ? Number(field) : String(field);
   }
   if (field instanceof Date) return Number.isNaN(field.getTime()) ? null : field.toISOString();
-  if (field instanceof Uint8Array) return { base64: toBase64(field) };
+  if (field instanceof Uint8Array) return { base64: encodeBase64(field) };
   if (Array.isArray(field)) return field.map(plain);
   if (typeof field === "object" && field !== null) {
     return Object.fromEntries(Object.entries(field).map(([name, inner]) => [name, plain(inner)]));
   }
   return field ?? null;
-}
-
-function toBase64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 8_192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));
-  }
-  return btoa(binary);
 }

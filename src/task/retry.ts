@@ -93,7 +93,7 @@ export function isSuspect(history: History, policy: RetryPolicy): boolean {
  *
  * @param starts that were written down; undefined where they cannot be: all that was lost counts
  */
-export function crashesOf(
+function crashesOf(
   { crashes, losses }: History,
   starts: number | undefined,
   policy: RetryPolicy,
@@ -183,7 +183,7 @@ export function giveBack(
 }
 
 /** The pause after a number of failed attempts, without jitter, in milliseconds. */
-export function retryPause(attempts: number, policy: Pick<RetryPolicy, "backoffMs">): number {
+function retryPause(attempts: number, policy: Pick<RetryPolicy, "backoffMs">): number {
   const pauses = policy.backoffMs;
   return pauses[Math.min(attempts, pauses.length) - 1]!;
 }

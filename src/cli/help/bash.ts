@@ -1,6 +1,6 @@
 /** Completions for bash, with or without bash-completion. */
 import type { Flag } from "../flags.ts";
-import { firstWordsOf, hintOf, quoted, topicsOf } from "./hints.ts";
+import { firstWordsOf, hintOf, quoted, spellingsOf, topicsOf, valued } from "./hints.ts";
 import type { HelpPage } from "./page.ts";
 import { pagesOf, type Tree } from "./tree.ts";
 
@@ -132,22 +132,8 @@ complete -F _${tool} ${tool}
 `;
 }
 
-/** How an option can be written. */
-function spellingsOf(name: string, { short }: Flag<unknown>): string[] {
-  return short === undefined ? [`--${name}`] : [`-${short}`, `--${name}`];
-}
-
 function spellings({ flags }: HelpPage): string[] {
   return Object.entries(flags).flatMap(([name, flag]) => spellingsOf(name, flag));
-}
-
-/** "PAGE OPTION" of every option with a value. */
-function valued(page: HelpPage): string[] {
-  return Object.entries(page.flags).flatMap(([option, flag]) =>
-    flag.value === undefined
-      ? []
-      : spellingsOf(option, flag).map((spelling) => `${page.name} ${spelling}`)
-  );
 }
 
 function firstWords(page: HelpPage): string {

@@ -1,6 +1,6 @@
 /** Completions for fish. */
 import type { Flag } from "../flags.ts";
-import { firstWordsOf, hintOf, topicsOf } from "./hints.ts";
+import { firstWordsOf, hintOf, topicsOf, valued } from "./hints.ts";
 import type { HelpPage } from "./page.ts";
 import { meaningOf } from "./render.ts";
 import { pagesOf, type Tree } from "./tree.ts";
@@ -108,14 +108,6 @@ function argument(flag: Flag<unknown>): string {
     case "unknown":
       return " -x";
   }
-}
-
-/** "PAGE OPTION" of every option with a value. */
-function valued(page: HelpPage): string[] {
-  return Object.entries(page.flags).flatMap(([option, { value, short }]) => [
-    ...(value === undefined ? [] : [`${page.name} --${option}`]),
-    ...(value === undefined || short === undefined ? [] : [`${page.name} -${short}`]),
-  ]);
 }
 
 function quoted(text: string): string {

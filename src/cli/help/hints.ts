@@ -32,6 +32,20 @@ export function firstWordsOf({ commands = {}, actions = {} }: HelpPage): [string
   ];
 }
 
+/** How an option can be written. */
+export function spellingsOf(name: string, { short }: Flag<unknown>): string[] {
+  return short === undefined ? [`--${name}`] : [`-${short}`, `--${name}`];
+}
+
+/** "PAGE OPTION" of every option with a value. */
+export function valued(page: HelpPage): string[] {
+  return Object.entries(page.flags).flatMap(([option, flag]) =>
+    flag.value === undefined
+      ? []
+      : spellingsOf(option, flag).map((spelling) => `${page.name} ${spelling}`)
+  );
+}
+
 /** As a word of a POSIX shell, whatever is in it. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

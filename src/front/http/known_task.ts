@@ -1,5 +1,6 @@
 /** A task that was sent here, and what has been heard of it. */
 import type { Publisher } from "../../amqp/publisher.ts";
+import { encodeBase64 } from "../../observe/base64.ts";
 import type { TaskAnswer, TaskProgress } from "../../task/answer.ts";
 
 /**
@@ -146,7 +147,7 @@ function contentOf({ body, contentType, cut }: TaskAnswer): Facts {
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   } catch {
-    return { body_base64: base64(body), ...rest };
+    return { body_base64: encodeBase64(body), ...rest };
   }
   const isJson = /^application\/(?:[\w.+-]+\+)?json\b/i.test(contentType ?? "");
   // A number with many digits would lose some.
@@ -156,14 +157,6 @@ function contentOf({ body, contentType, cut }: TaskAnswer): Facts {
   } catch {
     return { body: text, ...rest };
   }
-}
-
-function base64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 8_192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));
-  }
-  return btoa(binary);
 }
 
 function given(name: string, value: unknown): Facts {
