@@ -11,6 +11,7 @@ import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import { LOG_FLAGS } from "./log_flags.ts";
 import { queueArguments } from "./queue_arguments.ts";
+import { queueList } from "./queue_names.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 
 const to: Flag<Sourced | undefined> = {
@@ -56,7 +57,7 @@ const bytesRate: Flag<number | undefined> = {
 
 export const FORWARD_FLAGS = {
   ...CONNECTION_FLAGS,
-  queue: WORKER_FLAGS.queue,
+  queue: queueList,
   to,
   "to-password-file": text({
     group: "target",

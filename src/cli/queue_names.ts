@@ -17,8 +17,8 @@ const ORIGIN = { short: "q", env: "WORK_QUEUE", shown: "task_queue" };
 export const QUEUE_NAMES_HELP: readonly [string, string] = [
   "Queue names",
   `  All tools read names alike: NAME[=PART],NAME[=PART]... In a name "," "=" and "\\" are written
-  "\\," "\\=" and "\\\\". Parts and several names are for a worker, where --queue a --queue b is
-  --queue a,b.`,
+  "\\," "\\=" and "\\\\". Where several are taken, --queue a --queue b is --queue a,b. Parts are
+  for a worker, and refused where one queue is wanted.`,
 ];
 
 /** --queue of a tool that works on several. */
@@ -33,6 +33,12 @@ export const queues: Flag<readonly QueueShare[]> = {
       name,
       weight,
     })),
+};
+
+/** --queue of a tool that has to do with several, and no concurrency to share out among them. */
+export const queueList: Flag<readonly QueueShare[]> = {
+  ...queues,
+  help: "work queue, or several; parts, which are a worker's, change nothing here",
 };
 
 /** --queue of a tool that has to do with one. */

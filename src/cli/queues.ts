@@ -8,14 +8,14 @@ import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
 import { QueueBoard, tableOf } from "./queue_board.ts";
-import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { QUEUE_NAMES_HELP, queueList } from "./queue_names.ts";
 import { tell } from "./tell.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 import { connectorOf } from "./worker_connector.ts";
 
 const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
-  queue: WORKER_FLAGS.queue,
+  queue: queueList,
   backoff: WORKER_FLAGS.backoff,
   watch: toggle({
     group: "watching",

@@ -18,7 +18,7 @@ import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { HelpPage } from "./help/page.ts";
 import { listenAddress } from "./listen_address.ts";
 import { type Host, VERSION } from "./main.ts";
-import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { QUEUE_NAMES_HELP, queueList } from "./queue_names.ts";
 import { onSignals } from "./signals.ts";
 import { tell } from "./tell.ts";
 import { readTokens } from "./tokens.ts";
@@ -27,7 +27,7 @@ import { WORKER_FLAGS } from "./worker_flags.ts";
 
 const PAGE_FLAGS = {
   ...CONNECTION_FLAGS,
-  queue: WORKER_FLAGS.queue,
+  queue: queueList,
   "queue-type": QUEUE_FLAGS["queue-type"],
   backoff: WORKER_FLAGS.backoff,
   http: listenAddress({
