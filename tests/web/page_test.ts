@@ -162,14 +162,21 @@ Deno.test({
       await t.step(
         "a broker that is gone is said to be, and the page heals by itself",
         async () => {
-          await inTab(browser, paged, "", async (page) => {
+          const queue = uniqueName("gone");
+          await paged.send(queue, ...Array.from({ length: 51 }, (_, n) => ({ body: `task ${n}` })));
+          await inTab(browser, paged, hashOf(queue), async (page) => {
             await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+            await page.getByText("50 of 51").waitFor(SHOWN);
             await paged.broker.stop();
             await page.getByText(/Not connected since/).waitFor(SHOWN);
+            await page.getByRole("button", { name: "Show more" }).click();
+            await page.getByText(/The broker does not answer/).waitFor(SHOWN);
             assertEquals(await violationsOf(page), []);
             await paged.broker.start();
             await page.getByText("Live", { exact: true }).waitFor(SHOWN);
             assertEquals(await page.getByText(/Not connected since/).count(), 0);
+            await page.getByRole("button", { name: "Show more" }).click();
+            await page.getByText("51 of 51").waitFor(SHOWN);
           });
         },
       );

@@ -15,9 +15,6 @@ export function BrokerView() {
           <p class="muted">{product} {version}</p>
         </div>
       </div>
-      {alarm !== undefined && (
-        <p class="banner alert" role="alert">Publishers are blocked: {alarm}.</p>
-      )}
       <dl class="stats">
         <Stat
           label="Alarms"

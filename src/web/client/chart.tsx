@@ -1,9 +1,10 @@
 /** Depth and rates over the last minutes, drawn by uPlot. */
 import uPlot from "uplot";
 import { useEffect, useRef } from "preact/hooks";
+import type { History } from "../../observe/board.ts";
 import { count, rate } from "./format.ts";
 
-export interface Line {
+interface Line {
   readonly label: string;
   /** Name of the colour in the style sheet. */
   readonly color: string;
@@ -17,11 +18,41 @@ const HEIGHT = 148;
 const SPAN = 300;
 const LEAST_SPAN = 60;
 
-function colorOf(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** What a colour of the style sheet is at this moment: a canvas takes no names, and no light-dark(). */
+function colorOf(element: HTMLElement, name: string): string {
+  element.style.color = `var(${name})`;
+  return getComputedStyle(element).color;
 }
 
-export function Chart(
+/** The last minutes of a queue, or of all. */
+export function Charts(
+  { history: { at, ready, in: incoming, out }, tellsRates }: {
+    history: History;
+    tellsRates: boolean;
+  },
+) {
+  return (
+    <div class="charts">
+      <Chart
+        title="Waiting"
+        at={at}
+        lines={[{ label: "tasks", color: "--c-depth", values: ready, filled: true }]}
+      />
+      {tellsRates && (
+        <Chart
+          title="Tasks a second"
+          at={at}
+          lines={[
+            { label: "in", color: "--c-in", values: incoming, isRate: true },
+            { label: "out", color: "--c-out", values: out, isRate: true },
+          ]}
+        />
+      )}
+    </div>
+  );
+}
+
+function Chart(
   { title, at, lines }: { title: string; at: readonly number[]; lines: readonly Line[] },
 ) {
   const place = useRef<HTMLDivElement>(null);
@@ -34,8 +65,8 @@ export function Chart(
   useEffect(() => {
     const element = place.current!;
     const axis = {
-      stroke: () => colorOf("--muted"),
-      grid: { stroke: () => colorOf("--line"), width: 1 },
+      stroke: () => colorOf(element, "--muted"),
+      grid: { stroke: () => colorOf(element, "--line"), width: 1 },
       ticks: { show: false },
       font: "12px system-ui, sans-serif",
     };
@@ -70,10 +101,10 @@ export function Chart(
           {},
           ...lines.map(({ label, color, filled }): uPlot.Series => ({
             label,
-            stroke: () => colorOf(color),
+            stroke: () => colorOf(element, color),
             width: 2,
             points: { show: false },
-            ...(filled ? { fill: () => colorOf(`${color}-soft`) } : {}),
+            ...(filled ? { fill: () => colorOf(element, `${color}-soft`) } : {}),
           })),
         ],
       },
@@ -135,5 +166,5 @@ function tickOf(value: number): string {
     ? `${value / 1_000_000}M`
     : value >= 10_000
     ? `${value / 1_000}k`
-    : count(value);
+    : value.toLocaleString("en");
 }

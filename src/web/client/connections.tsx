@@ -2,7 +2,7 @@
 import type { ConnectionInfo } from "../../observe/board.ts";
 import { ask, get } from "./api.ts";
 import { count, duration, plural } from "./format.ts";
-import { Badge, desk, Empty, useAsked } from "./ui.tsx";
+import { Badge, desk, Empty, ListCard, useAsked } from "./ui.tsx";
 
 export function ConnectionsView() {
   const { value, error, again } = useAsked(
@@ -35,13 +35,12 @@ export function ConnectionsView() {
       <div class="view-head">
         <h1 tabIndex={-1}>Connections</h1>
       </div>
-      <section class="card" aria-label="Connections">
-        <div class="toolbar">
-          <span class="muted">{list && plural(list.length, "connection")}</span>
-          <span class="space" />
-          <button type="button" class="quiet" onClick={again}>Refresh</button>
-        </div>
-        {error && <p class="none error-text">{error.message}</p>}
+      <ListCard
+        label="Connections"
+        said={list && plural(list.length, "connection")}
+        again={again}
+        error={error}
+      >
         {list?.length === 0 && (
           <Empty
             title="Nobody is connected"
@@ -94,7 +93,7 @@ export function ConnectionsView() {
             </table>
           </div>
         )}
-      </section>
+      </ListCard>
     </>
   );
 }

@@ -2,18 +2,13 @@
 import type { QueueDetail } from "../../observe/board.ts";
 import { get } from "./api.ts";
 import { count } from "./format.ts";
-import { Empty, useAsked } from "./ui.tsx";
+import { Empty, ListCard, useAsked } from "./ui.tsx";
 
 export function Consumers({ path }: { path: string }) {
   const { value, error, again } = useAsked(() => get<QueueDetail>(path), [path]);
   const list = value?.consumerList;
   return (
-    <section class="card" aria-label="Consumers">
-      <div class="toolbar">
-        <span class="space" />
-        <button type="button" class="quiet" onClick={again}>Refresh</button>
-      </div>
-      {error && <p class="none error-text">{error.message}</p>}
+    <ListCard label="Consumers" again={again} error={error}>
       {list?.length === 0 && (
         <Empty title="Nobody takes tasks from this queue" command="worker -- ./handle.sh" />
       )}
@@ -43,6 +38,6 @@ export function Consumers({ path }: { path: string }) {
           </table>
         </div>
       )}
-    </section>
+    </ListCard>
   );
 }

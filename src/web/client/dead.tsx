@@ -1,19 +1,14 @@
 /** Dead letters: by reason and type, selected by one, by group or all. */
 import { useState } from "preact/hooks";
-import type {
-  ActionResult,
-  Group,
-  GroupPage,
-  MessagePage,
-  Selection,
-} from "../../observe/board.ts";
-import { ask, get, queuePath } from "./api.ts";
+import type { Group, GroupPage, MessagePage, Selection } from "../../observe/board.ts";
+import { get, queuePath } from "./api.ts";
 import { count, plural } from "./format.ts";
 import { deadIn, type Family, live, useLive } from "./live.ts";
 import { MessageList } from "./messages.tsx";
-import { saidOf } from "./action_result.ts";
+import { More, usePages } from "./pages.tsx";
 import { hrefOf } from "./route.ts";
-import { Badge, desk, Empty, useAsked } from "./ui.tsx";
+import { askToSettle } from "./settle.ts";
+import { Badge, Empty, useAsked } from "./ui.tsx";
 
 /** All dead queues that there are. */
 export function DeadView() {
@@ -167,23 +162,8 @@ function Both(
     onDone: () => void;
   },
 ) {
-  function confirm(action: "replay" | "drop"): void {
-    const isDrop = action === "drop";
-    const verb = isDrop ? "Drop" : "Replay";
-    desk.ask({
-      title: `${verb} ${plural(number, "task")}?`,
-      text: isDrop
-        ? "They are removed for good."
-        : "They go back to the queues that they came from, as if they had never been tried.",
-      action: `${verb} ${plural(number, "task")}`,
-      danger: isDrop,
-      act: async () => {
-        const result = await ask<ActionResult>("POST", `${path}/${action}`, selection);
-        onDone();
-        return saidOf(result, isDrop ? "dropped" : "replayed");
-      },
-    });
-  }
+  const confirm = (action: "replay" | "drop") =>
+    askToSettle(action, path, selection, number, onDone);
   return (
     <span class="both">
       <button
@@ -204,13 +184,11 @@ function Both(
 function Letters({ family, onDone }: { family: Family; onDone: () => void }) {
   const dead = family.dead!;
   const path = queuePath(dead);
-  const first = `${path}/messages?end=newest&limit=${PAGE}`;
-  const { value, error } = useAsked(() => get<MessagePage>(first), [first]);
-  const [more, setMore] = useState<MessagePage[]>([]);
+  const { pages, error, more } = usePages<MessagePage>(
+    `${path}/messages?end=newest&limit=${PAGE}`,
+  );
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const pages = value === undefined ? [] : [value, ...more];
   const messages = pages.flatMap(({ messages }) => messages);
-  const next = pages.at(-1)?.next;
   return (
     <section class="card" aria-label="Dead letters, one by one">
       <div class="toolbar">
@@ -238,19 +216,7 @@ function Letters({ family, onDone }: { family: Family; onDone: () => void }) {
           onDone={onDone}
         />
       )}
-      {next !== undefined && (
-        <div class="toolbar">
-          <button
-            type="button"
-            onClick={async () => {
-              const page = await get<MessagePage>(`${first}&from=${encodeURIComponent(next)}`);
-              setMore([...more, page]);
-            }}
-          >
-            Show more
-          </button>
-        </div>
-      )}
+      <More label="Show more" more={more} />
     </section>
   );
 }

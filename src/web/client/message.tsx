@@ -7,6 +7,7 @@ import { bytes, duration, moment } from "./format.ts";
 import { live } from "./live.ts";
 import { saidOf } from "./action_result.ts";
 import { TaskForm } from "./send.tsx";
+import { askToSettle } from "./settle.ts";
 import { desk, Dialog, useAsked } from "./ui.tsx";
 
 interface Props {
@@ -61,11 +62,12 @@ function Shown(
 ) {
   const can = live.overview?.can ?? [];
   const { running } = value;
-  async function act(action: "replay" | "drop", verb: string): Promise<void> {
-    const done = await desk.attempt(async () => {
-      const body = { keys: [value.key] };
-      return saidOf(await ask<ActionResult>("POST", `${queuePath(place)}/${action}`, body), verb);
-    });
+  const path = queuePath(place);
+  const selection = { keys: [value.key] };
+  async function replay(): Promise<void> {
+    const done = await desk.attempt(async () =>
+      saidOf(await ask<ActionResult>("POST", `${path}/replay`, selection), "replayed")
+    );
     if (done) onDone();
   }
   return (
@@ -95,20 +97,7 @@ function Shown(
             <button
               type="button"
               class="danger"
-              onClick={() =>
-                desk.ask({
-                  title: "Drop this task?",
-                  text: "It is removed for good.",
-                  action: "Drop 1 task",
-                  danger: true,
-                  act: async () => {
-                    const body = { keys: [value.key] };
-                    const path = `${queuePath(place)}/drop`;
-                    const said = saidOf(await ask<ActionResult>("POST", path, body), "dropped");
-                    onDone();
-                    return said;
-                  },
-                })}
+              onClick={() => askToSettle("drop", path, selection, 1, onDone)}
             >
               Drop&#x2026;
             </button>
@@ -121,7 +110,7 @@ function Shown(
             <button
               type="button"
               class="primary"
-              onClick={() => act("replay", "replayed")}
+              onClick={replay}
             >
               Replay
             </button>

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ActionResult, QueueDetail } from "../../observe/board.ts";
 import { saidOf } from "./action_result.ts";
 import { ask, queuePath } from "./api.ts";
-import { Chart } from "./chart.tsx";
+import { Charts } from "./chart.tsx";
 import { Consumers } from "./consumers.tsx";
 import { DeadLetters } from "./dead.tsx";
 import { Delayed } from "./delayed.tsx";
@@ -106,25 +106,7 @@ export function QueueView({ vhost, name, tab }: Props) {
         )}
         {work?.bytes !== undefined && <Stat label="Size" value={bytes(work.bytes)} />}
       </dl>
-      {work && (
-        <div class="charts">
-          <Chart
-            title="Waiting"
-            at={history.at}
-            lines={[{ label: "tasks", color: "--c-depth", values: history.ready, filled: true }]}
-          />
-          {work.rates && (
-            <Chart
-              title="Tasks a second"
-              at={history.at}
-              lines={[
-                { label: "in", color: "--c-in", values: history.in, isRate: true },
-                { label: "out", color: "--c-out", values: history.out, isRate: true },
-              ]}
-            />
-          )}
-        </div>
-      )}
+      {work && <Charts history={history} tellsRates={work.rates !== undefined} />}
       <nav class="tabs" ref={tabsNav} aria-label="Parts of the queue">
         {tabs.map(([id, label, number]) => (
           <a

@@ -2,7 +2,7 @@
 import { memo } from "./memo.ts";
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Overview } from "../../observe/board.ts";
-import { Chart } from "./chart.tsx";
+import { Charts } from "./chart.tsx";
 import { age, count, plural, rate } from "./format.ts";
 import { useHistory } from "./history.ts";
 import { deadIn, delayedIn, type Family, live, useLive } from "./live.ts";
@@ -60,25 +60,7 @@ export function QueuesView() {
         <div class="actions">{overview.can.includes("send") && <SendButton />}</div>
       </div>
       <Totals overview={overview} families={[...families.values()]} />
-      {families.size > 0 && (
-        <div class="charts">
-          <Chart
-            title="Waiting"
-            at={history.at}
-            lines={[{ label: "tasks", color: "--c-depth", values: history.ready, filled: true }]}
-          />
-          {overview.rates && (
-            <Chart
-              title="Tasks a second"
-              at={history.at}
-              lines={[
-                { label: "in", color: "--c-in", values: history.in, isRate: true },
-                { label: "out", color: "--c-out", values: history.out, isRate: true },
-              ]}
-            />
-          )}
-        </div>
-      )}
+      {families.size > 0 && <Charts history={history} tellsRates={overview.rates !== undefined} />}
       {families.size === 0
         ? (
           <Empty title="There are no queues yet" command="new_task Hello...">

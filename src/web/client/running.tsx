@@ -2,20 +2,19 @@
 import type { MessagePage } from "../../observe/board.ts";
 import { get } from "./api.ts";
 import { MessageList } from "./messages.tsx";
-import { Empty, useAsked } from "./ui.tsx";
+import { Empty, ListCard, useAsked } from "./ui.tsx";
 
 export function Running(
   { path, place }: { path: string; place?: { vhost: string; name: string } },
 ) {
   const { value, error, again } = useAsked(() => get<MessagePage>(path), [path]);
   return (
-    <section class="card" aria-label="Running tasks">
-      <div class="toolbar">
-        <span class="muted">What has run longest is first.</span>
-        <span class="space" />
-        <button type="button" class="quiet" onClick={again}>Refresh</button>
-      </div>
-      {error && <p class="none error-text">{error.message}</p>}
+    <ListCard
+      label="Running tasks"
+      said="What has run longest is first."
+      again={again}
+      error={error}
+    >
       {value?.messages.length === 0 && (
         <Empty
           title="Nothing runs now"
@@ -27,7 +26,7 @@ export function Running(
       {value && value.messages.length > 0 && (
         <MessageList messages={value.messages} {...(place ? { place } : {})} onDone={again} />
       )}
-    </section>
+    </ListCard>
   );
 }
 

@@ -19,8 +19,7 @@ export function nextTheme(): Theme {
 }
 
 function apply(theme: Theme): void {
-  if (theme === "as the system") delete document.documentElement.dataset["theme"];
-  else document.documentElement.dataset["theme"] = theme;
+  document.documentElement.style.colorScheme = theme === "as the system" ? "" : theme;
 }
 
 apply(currentTheme());

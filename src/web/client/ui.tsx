@@ -84,6 +84,29 @@ export function Sparkline({ values, label }: { values: readonly number[]; label:
   );
 }
 
+/** A list that stays as it is until somebody asks for what is new. */
+export function ListCard(
+  { label, said, again, error, children }: {
+    label: string;
+    said?: ComponentChildren;
+    again: () => void;
+    error: ApiError | undefined;
+    children: ComponentChildren;
+  },
+) {
+  return (
+    <section class="card" aria-label={label}>
+      <div class="toolbar">
+        <span class="muted" role="status">{said}</span>
+        <span class="space" />
+        <button type="button" class="quiet" onClick={again}>Refresh</button>
+      </div>
+      {error && <p class="none error-text">{error.message}</p>}
+      {children}
+    </section>
+  );
+}
+
 /** A dialog of the browser: it keeps the focus, and Escape closes it. */
 export function Dialog(
   { title, onClose, children, wide }: {

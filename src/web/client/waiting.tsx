@@ -1,28 +1,27 @@
 /** The tasks of a queue that wait, from either end. */
 import { useState } from "preact/hooks";
-import type { ActionResult, MessagePage } from "../../observe/board.ts";
-import { saidOf } from "./action_result.ts";
-import { ask, get, queuePath } from "./api.ts";
+import type { MessagePage } from "../../observe/board.ts";
+import { queuePath } from "./api.ts";
 import { count, plural } from "./format.ts";
 import { live } from "./live.ts";
 import { MessageList } from "./messages.tsx";
-import { desk, Empty, useAsked } from "./ui.tsx";
+import { More, usePages } from "./pages.tsx";
+import { askToSettle } from "./settle.ts";
+import { Empty } from "./ui.tsx";
 
 /** Tasks that are asked for at once. */
 const PAGE = 50;
 
 export function Waiting({ vhost, name, ready }: { vhost: string; name: string; ready: number }) {
   const [end, setEnd] = useState<"oldest" | "newest">("oldest");
-  const path = `${queuePath({ vhost, name })}/messages?end=${end}&limit=${PAGE}`;
-  const { value, error, again } = useAsked(() => get<MessagePage>(path), [path]);
-  const [more, setMore] = useState<MessagePage[]>([]);
+  const path = queuePath({ vhost, name });
+  const { pages, error, again, more } = usePages<MessagePage>(
+    `${path}/messages?end=${end}&limit=${PAGE}`,
+  );
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const pages = value === undefined ? [] : [value, ...more];
   const messages = pages.flatMap(({ messages }) => messages);
-  const next = pages.at(-1)?.next;
   const can = live.overview?.can ?? [];
   function refresh(): void {
-    setMore([]);
     setSelected(new Set());
     again();
   }
@@ -44,10 +43,7 @@ export function Waiting({ vhost, name, ready }: { vhost: string; name: string; r
               key={which}
               type="button"
               aria-pressed={which === end}
-              onClick={() => {
-                setMore([]);
-                setEnd(which);
-              }}
+              onClick={() => setEnd(which)}
             >
               {which === "oldest" ? "Oldest first" : "Newest first"}
             </button>
@@ -60,19 +56,7 @@ export function Waiting({ vhost, name, ready }: { vhost: string; name: string; r
             type="button"
             class="danger"
             onClick={() =>
-              desk.ask({
-                title: `Drop ${plural(selected.size, "task")}?`,
-                text: "They are removed for good.",
-                action: `Drop ${plural(selected.size, "task")}`,
-                danger: true,
-                act: async () => {
-                  const body = { keys: [...selected] };
-                  const drop = `${queuePath({ vhost, name })}/drop`;
-                  const result = await ask<ActionResult>("POST", drop, body);
-                  refresh();
-                  return saidOf(result, "dropped");
-                },
-              })}
+              askToSettle("drop", path, { keys: [...selected] }, selected.size, refresh)}
           >
             Drop {plural(selected.size, "task")}&#x2026;
           </button>
@@ -83,7 +67,7 @@ export function Waiting({ vhost, name, ready }: { vhost: string; name: string; r
         </span>
       </div>
       {error && <p class="none error-text">{error.message}</p>}
-      {value && messages.length === 0 && (
+      {pages.length > 0 && messages.length === 0 && (
         <Empty title="Nothing waits here" command={`new_task --queue ${name} Hello...`} />
       )}
       {messages.length > 0 && (
@@ -94,19 +78,7 @@ export function Waiting({ vhost, name, ready }: { vhost: string; name: string; r
           onDone={refresh}
         />
       )}
-      {next !== undefined && messages.length < ready && (
-        <div class="toolbar">
-          <button
-            type="button"
-            onClick={async () => {
-              const page = await get<MessagePage>(`${path}&from=${encodeURIComponent(next)}`);
-              setMore([...more, page]);
-            }}
-          >
-            Show more
-          </button>
-        </div>
-      )}
+      {messages.length < ready && <More label="Show more" more={more} />}
     </section>
   );
 }
