@@ -168,6 +168,7 @@ async function assertSyncedBefore(dir: TempDir, env: Record<string, string>): Pr
 }
 
 const SLOW_MS = 5;
+const LOG_SYNC = import.meta.resolve("../../src/broker/store/log_sync.ts");
 
 for (const ms of [0, SLOW_MS]) {
   const missing = straceMissing ?? (ms > 0 ? fakeDiskMissing : undefined);
@@ -181,6 +182,37 @@ for (const ms of [0, SLOW_MS]) {
     },
   });
 }
+
+Deno.test({
+  name: "who waits for a sync is told when none can be made" +
+    (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
+  ignore: fakeDiskMissing !== undefined,
+  async fn() {
+    await using dir = await tempDir();
+    await Deno.writeTextFile(dir.file("log"), "");
+    const program = `
+      const { LogSync } = await import(${JSON.stringify(LOG_SYNC)});
+      const log = new LogSync(${JSON.stringify(dir.file("log"))});
+      const syncs = [];
+      while (log.pause < Infinity) {
+        log.wrote();
+        syncs.push(log.sync());
+      }
+      log.wrote();
+      try {
+        log.syncNow();
+      } catch (error) {
+        console.log(error.message);
+      }
+      console.log(log.written - log.synced);
+      await Promise.all(syncs);
+      log.close();`;
+    const env = await fakeDisk(dir.path, { syncMs: VERY_SLOW_MS });
+    const { code, stdout, stderr } = await run(Deno.execPath(), { args: ["eval", program], env });
+    assertEquals(code, 0, stderr);
+    assertEquals(stdout, "all that can sync the log are under way\n5\n");
+  },
+});
 
 for (const ms of [0, SLOW_MS]) {
   Deno.test({

@@ -68,11 +68,13 @@ export class DataFile {
       moveOn: () => this.checkpoint.isPaused = false,
     });
     this.standstill.removeChecked(DATA_FILE);
+    let log: LogSync | undefined;
+    let checkpoint: Checkpoint | undefined;
     try {
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
-      this.log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
-      this.checkpoint = new Checkpoint(
+      this.log = log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
+      this.checkpoint = checkpoint = new Checkpoint(
         this.database,
         this.log,
         this.isOnDisk ? path : undefined,
@@ -82,6 +84,8 @@ export class DataFile {
       if (isLeft && !this.emptyLog("TRUNCATE")) this.log.syncNow();
     } catch (error) {
       this.database.close();
+      checkpoint?.close();
+      log?.close();
       throw error;
     }
     this.#inode = inodeOf(path);

@@ -101,8 +101,10 @@ export class LogSync {
   /** The same, and waits for it. @throws why they are not */
   syncNow(): void {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#underWay === MOST) throw new Error("all that can sync the log are under way");
     const begun = performance.now();
     try {
+      // None: everything is in memory.
       this.#free[0]?.syncDataSync();
     } catch (error) {
       throw this.#fail(error);

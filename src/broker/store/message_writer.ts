@@ -5,6 +5,7 @@ import type { Content } from "../message/content.ts";
 import { checksumOf } from "./checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
 import type { Range } from "./discards.ts";
+import { LargeInsert } from "./large_insert.ts";
 import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
 import type { Attempt } from "./refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
@@ -29,7 +30,7 @@ export class MessageWriter {
   readonly #insertOne: StatementSync;
   /** Of a message whose content is shared. */
   readonly #insertCopy: StatementSync;
-  readonly #insertLarge: StatementSync;
+  readonly #insertLarge: LargeInsert;
   readonly #delete: StatementSync;
   readonly #update: StatementSync;
   readonly #discard: StatementSync;
@@ -40,9 +41,7 @@ export class MessageWriter {
     const columns = "id, expires_at, deliveries, layout, content, checksum";
     const insert = `INSERT INTO message(${columns}) VALUES `;
     this.#insertOne = database.prepare(insert + values);
-    this.#insertLarge = database.prepare(
-      `INSERT INTO message(${columns}) SELECT ${values.slice(1, -1)} WHERE ?`,
-    );
+    this.#insertLarge = new LargeInsert(database, `message(${columns})`, values.slice(1, -1));
     this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
     this.#insertCopy = database.prepare(
       `INSERT INTO message(${columns}, shared) VALUES (${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`,
@@ -80,9 +79,7 @@ export class MessageWriter {
       const author = authors[index];
       const undo = () => message.lane.forget(message);
       const isWritten = attempt({ author, what: "a message", undo }, () => {
-        const values: Value[] = [];
-        pushValues(values, message);
-        this.#insertOne.run(...values);
+        this.#writeOne(message);
       });
       if (isWritten) continue;
       message.refused();
@@ -141,7 +138,7 @@ export class MessageWriter {
         continue;
       }
       if (message.size >= ALONE_BYTES) {
-        this.#writeLarge(message);
+        this.#writeOne(message);
         continue;
       }
       pushValues(values, message);
@@ -154,12 +151,11 @@ export class MessageWriter {
     }
   }
 
-  /** Without a copy of the content that stays behind in the statement. */
-  #writeLarge(message: Message): void {
+  #writeOne(message: Message): void {
     const values: Value[] = [];
     pushValues(values, message);
-    this.#insertLarge.run(...values, 1);
-    this.#insertLarge.run(...values.fill(null), 0);
+    if (message.size >= ALONE_BYTES) this.#insertLarge.run(values);
+    else this.#insertOne.run(...values);
   }
 
   /** Consecutive positions become one range. */

@@ -205,7 +205,8 @@ function letShrink(database: DatabaseSync): void {
   try {
     database.exec("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
   } catch {
-    // The disk may be full.
+    // The disk is full, or something is damaged: the file is used as it is, and whoever reads what
+    // cannot be read says so.
   }
 }
 

@@ -6,6 +6,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { checksumOf } from "./checksum.ts";
+import { LargeInsert } from "./large_insert.ts";
 import type { Message } from "../message/message.ts";
 
 /** Bytes from which on a content that several messages have is written once. */
@@ -20,7 +21,7 @@ const COUNT_NO_COPIES = "DROP TRIGGER IF EXISTS message_gone";
 
 export class SharedContents {
   readonly #database: DatabaseSync;
-  readonly #insert: StatementSync;
+  readonly #insert: LargeInsert;
   readonly #any: StatementSync;
   /** Contents may be shared, and then their copies are counted. */
   #isSharing = true;
@@ -31,9 +32,8 @@ export class SharedContents {
 
   constructor(database: DatabaseSync) {
     this.#database = database;
-    this.#insert = database.prepare(
-      "INSERT INTO shared(id, copies, checksum, content) VALUES (?, ?, ?, ?)",
-    );
+    const columns = "shared(id, copies, checksum, content)";
+    this.#insert = new LargeInsert(database, columns, "?, ?, ?, ?");
     this.#any = database.prepare("SELECT 1 FROM shared LIMIT 1");
     this.#last = Number(database.prepare("SELECT max(id) last FROM shared").get()!["last"] ?? 0);
   }
@@ -60,7 +60,7 @@ export class SharedContents {
     let end = index + 1;
     while (messages[end]?.content === content) end++;
     const { bytes } = content!;
-    this.#insert.run(++this.#last, end - index, checksumOf(bytes), bytes);
+    this.#insert.run([++this.#last, end - index, checksumOf(bytes), bytes]);
     return this.#last;
   }
 }

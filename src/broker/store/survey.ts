@@ -3,6 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { checksumOf } from "./checksum.ts";
 import { findMiscount, InUse } from "./copied_data.ts";
+import type { Range } from "./discards.ts";
 import { MessageReader } from "./message_reader.ts";
 import { LAST_POSITION, RANGE } from "./message_row.ts";
 import { APPLICATION_ID, numberOf, SCHEMA_VERSION } from "./schema.ts";
@@ -96,13 +97,19 @@ function surveyQueues(
   const lanes = attempt("the list of lanes", () => database.prepare("SELECT * FROM lane").all());
   const names = new Map<unknown, Record<string, unknown>>();
   attempt("the list of queues", () => {
-    for (const row of database.prepare("SELECT id, vhost, name FROM queue").iterate()) {
-      names.set(row["id"], row);
-    }
+    const select = database.prepare("SELECT id, vhost, name FROM queue");
+    for (const row of select.iterate()) names.set(row["id"], row);
+    // What cannot be read ended the rows without a word.
+    select.all();
   });
   const discarded = attempt(
     "what was given up",
     () => database.prepare("SELECT * FROM discarded").all() as unknown as Range[],
+  );
+  const discardedOf = Map.groupBy(discarded ?? [], ({ lane }) => lane);
+  const reader = attempt(
+    "the messages",
+    () => new MessageReader(database, new Unreadable(), () => {}),
   );
   const queues = new Map<unknown, SurveyedQueue>();
   for (const [id, row] of names) queues.set(id, queueOf(row));
@@ -115,8 +122,8 @@ function surveyQueues(
     const queue = queues.get(id)!;
     queue.counted += lane["depth"] as number;
     const number = lane["id"] as number;
-    const gone = (discarded ?? []).filter((range) => range.lane === number);
-    new LaneSurvey(database, number, gone).add(queue);
+    const gone = discardedOf.get(number) ?? [];
+    if (reader !== undefined) new LaneSurvey(database, reader, number, gone).add(queue);
   }
   return [...queues.values()];
 }
@@ -142,12 +149,6 @@ function textOf(bytes: unknown): string {
   return bytes instanceof Uint8Array ? new TextDecoder().decode(bytes) : String(bytes);
 }
 
-interface Range {
-  lane: number;
-  first: number;
-  last: number;
-}
-
 /** Reads the messages of a lane, past those that cannot be read. */
 class LaneSurvey {
   readonly #lane: number;
@@ -155,14 +156,18 @@ class LaneSurvey {
   readonly #database: DatabaseSync;
   readonly #reader: MessageReader;
 
-  constructor(database: DatabaseSync, lane: number, discarded: readonly Range[]) {
+  constructor(
+    database: DatabaseSync,
+    reader: MessageReader,
+    lane: number,
+    discarded: readonly Range[],
+  ) {
     this.#database = database;
+    this.#reader = reader;
     this.#lane = lane;
     this.#discarded = discarded;
-    this.#reader = new MessageReader(database, new Unreadable(), () => {});
   }
 
-  /** What cannot be read ends the rows without a word. */
   #select(): StatementSync {
     return this.#database.prepare(
       `SELECT message.id & ${LAST_POSITION} position,
@@ -175,10 +180,14 @@ class LaneSurvey {
 
   add(queue: SurveyedQueue): void {
     for (let from = 0; from < LAST_POSITION;) {
-      for (const row of this.#select().iterate(this.#lane, from + 1, this.#lane, LAST_POSITION)) {
-        const position = row["position"] as number;
-        this.#count(queue, position, row["checksum"], row["content"] as Uint8Array | null);
-        from = position;
+      try {
+        for (const row of this.#select().iterate(this.#lane, from + 1, this.#lane, LAST_POSITION)) {
+          const position = row["position"] as number;
+          this.#count(queue, position, row["checksum"], row["content"] as Uint8Array | null);
+          from = position;
+        }
+      } catch {
+        // In Deno 2.9 what cannot be read ends the rows without a word.
       }
       from = this.#skip(queue, from);
     }
