@@ -7,11 +7,12 @@ import { goMissing } from "../../../tests/support/foreign.ts";
 import { tempDir } from "../../../tests/support/temp.ts";
 import { NAMES } from "../../compile.ts";
 import { startOwnBroker } from "../../brokers.ts";
-import { enter, type Entrant, latencyTable, ratesTable, sizeTable, startTable } from "./brokers.ts";
+import { enter, type Entrant, latencyTable, ratesTable, startTable } from "./brokers.ts";
 import { bulkTable, commandTable, oneShotTable, type Tools } from "./clients.ts";
 import { backlogTables, bodyTable, connectionsTable, queuesTable, workersTable } from "./growth.ts";
 import { Lab, output, reasonOf, SIZES } from "./lab.ts";
 import { renderReport } from "./page.ts";
+import { sizeTable } from "./sizes.ts";
 import { type Kind, storeKinds } from "./stores.ts";
 import type { Table } from "./table.ts";
 
