@@ -128,7 +128,10 @@ function send(channel: Channel, queue: string, type: string, headers: object = {
     total: (number * 37 % 20_000) / 100,
   };
   channel.sendToQueue(queue, Buffer.from(JSON.stringify(body)), {
-    ...{ persistent: true, messageId: `order-${number}`, type, headers },
+    persistent: true,
+    messageId: `order-${number}`,
+    type,
+    headers,
     contentType: "application/json",
   });
 }
@@ -150,7 +153,9 @@ async function sendDead(): Promise<void> {
   await channel.assertQueue(delay, {
     durable: true,
     arguments: {
-      ...{ "x-queue-type": "quorum", "x-message-ttl": 900_000, "x-dead-letter-exchange": "" },
+      "x-queue-type": "quorum",
+      "x-message-ttl": 900_000,
+      "x-dead-letter-exchange": "",
       "x-dead-letter-routing-key": "webhooks",
     },
   });
@@ -161,8 +166,11 @@ async function sendDead(): Promise<void> {
 
 function deathOf(reason: string, error: string | undefined): object {
   return {
-    ...{ "task-dead-reason": reason, "task-attempt": 5, "task-origin-queue": "webhooks" },
-    ...{ "task-host": "web-1", "task-died-at": new Date().toISOString() },
+    "task-dead-reason": reason,
+    "task-attempt": 5,
+    "task-origin-queue": "webhooks",
+    "task-host": "web-1",
+    "task-died-at": new Date().toISOString(),
     ...(error === undefined ? {} : { "task-error": error }),
   };
 }
@@ -182,7 +190,8 @@ class Camera {
     prepare: (page: Page) => Promise<unknown> = () => Promise.resolve(),
   ): Promise<void> {
     const page = await this.#browser.newPage({
-      ...{ viewport, colorScheme: scheme },
+      viewport,
+      colorScheme: scheme,
       ...(viewport === PHONE ? { deviceScaleFactor: 2, isMobile: true, hasTouch: true } : {}),
     });
     await page.goto(url + hash);

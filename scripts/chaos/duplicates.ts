@@ -91,8 +91,11 @@ export function parseRuns(text: string): Run[] {
     if (what === "begin") {
       open.set(key, runs.length);
       runs.push({
-        ...{ task: Number(task), worker: worker!, began: Number(at) },
-        ...{ ended: Infinity, end: "none" },
+        task: Number(task),
+        worker: worker!,
+        began: Number(at),
+        ended: Infinity,
+        end: "none",
       });
     } else {
       const index = open.get(key)!;

@@ -86,7 +86,9 @@ brokerTest(
       await channel.queueDeclare(free, { durable: true });
     });
     const task = (routingKey: string) => ({
-      ...{ exchange: "", routingKey, body: new Uint8Array(1) },
+      exchange: "",
+      routingKey,
+      body: new Uint8Array(1),
       properties: {},
     });
     await (await link.open()).publisher.publish(task(full));

@@ -25,7 +25,11 @@ function makeBacklog(folder: string): void {
   const limit: Field = { type: "signedint", value: 9 };
   const table = encodeTable(new Map([["x-max-priority", limit]]));
   store.changes.addQueue({
-    ...{ id, vhost: "/", name: "deep", autoDelete: false, arguments: table },
+    id,
+    vhost: "/",
+    name: "deep",
+    autoDelete: false,
+    arguments: table,
   });
   for (const priority of PRIORITIES) {
     const lane = new Lane(store, new MemoryUse(0), id, priority);

@@ -124,7 +124,8 @@ Deno.test("a dead message stays where it is when its queue would drop it as a du
   assertEquals(step.value.failed, 1);
   assertEquals(step.value.reason, "queue once has had it, and drops duplicates");
   const record = {
-    ...{ body: new Uint8Array(), extra: new Map() },
+    body: new Uint8Array(),
+    extra: new Map(),
     properties: { headers: { key: "a" } },
   };
   assertThrows(

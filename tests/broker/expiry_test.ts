@@ -101,7 +101,8 @@ Deno.test("what was stored before the start follows a clock that is set right af
     assertEquals((await consumer.expectContent()).text, "stored");
     await publish(await peer.open(3), "after it was set");
     const { messageCount } = await channel.call("queue.declare", {
-      ...{ queue: "waiting", passive: true },
+      queue: "waiting",
+      passive: true,
     });
     assertEquals(messageCount, 2);
   } finally {

@@ -33,8 +33,15 @@ export interface Verdict {
 
 export function noVerdict(): Verdict {
   return {
-    ...{ rounds: 0, confirmed: 0, lost: 0, settled: 0, redelivered: 0, doubled: 0, revived: 0 },
-    ...{ transactions: 0, torn: 0 },
+    rounds: 0,
+    confirmed: 0,
+    lost: 0,
+    settled: 0,
+    redelivered: 0,
+    doubled: 0,
+    revived: 0,
+    transactions: 0,
+    torn: 0,
   };
 }
 

@@ -25,7 +25,10 @@ async function fill(port: number): Promise<void> {
   const alternate = { "alternate-exchange": "old.y" };
   await channel.call("exchange.declare", { exchange: "old.y", type: "fanout", durable: true });
   await channel.call("exchange.declare", {
-    ...{ exchange: "old.x", type: "topic", durable: true, arguments: alternate },
+    exchange: "old.x",
+    type: "topic",
+    durable: true,
+    arguments: alternate,
   });
   const queues: [string, Record<string, string | number>][] = [
     ["old.work", { "x-queue-type": "quorum", "x-delivery-limit": 20 }],

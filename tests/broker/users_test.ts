@@ -117,7 +117,8 @@ Deno.test("odd logins are refused like wrong ones, malformed ones without a word
 Deno.test("whoever guesses waits, and nobody waits for him", async () => {
   const user = { name: "ann", password: "secret" };
   await using broker = await startHere({
-    ...{ user, hosts: ["127.0.0.1", "::1"] },
+    user,
+    hosts: ["127.0.0.1", "::1"],
     limits: { distrustMs: 3_600_000, handshakeMs: 3_600_000 },
   });
   const guesses = Array.from({ length: 20 }, (_, n) => loggingIn(broker.port, "ann", `guess ${n}`));

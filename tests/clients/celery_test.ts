@@ -89,7 +89,10 @@ class Celery {
   constructor(url: string, runs: string) {
     this.#runs = runs;
     this.#env = {
-      ...{ AMQP_URL: url, RUNS: runs, QUEUE: uniqueName("celery"), PYTHONPATH: PROGRAMS },
+      AMQP_URL: url,
+      RUNS: runs,
+      QUEUE: uniqueName("celery"),
+      PYTHONPATH: PROGRAMS,
       PYTHONDONTWRITEBYTECODE: "1",
     };
   }

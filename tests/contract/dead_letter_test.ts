@@ -421,7 +421,10 @@ contract(
     });
     const long = "x".repeat(200);
     const history = Array.from({ length: 27 }, (_, i) => ({
-      ...{ count: 1, reason: "rejected", queue: `${i} ${long}`, exchange: "" },
+      count: 1,
+      reason: "rejected",
+      queue: `${i} ${long}`,
+      exchange: "",
       "routing-keys": [""],
     }));
     const headers = { "x-death": history, pad: "p".repeat(90) };

@@ -89,7 +89,9 @@ contract("A longer value than 255 bytes tells nothing", async (t) => {
 contract("What is refused is not remembered, and a full queue drops a duplicate", async (t) => {
   const channel = await t.channel();
   const queue = await t.queue(channel, {
-    ...{ "x-message-deduplication": true, "x-max-length": 1, "x-overflow": "reject-publish" },
+    "x-message-deduplication": true,
+    "x-max-length": 1,
+    "x-overflow": "reject-publish",
   });
   await put(t, channel, queue, ["a", "a"]);
   await channel.call("confirm.select");

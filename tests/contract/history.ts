@@ -126,8 +126,12 @@ export class Author {
     const consumer = `c${this.#next++}`;
     this.#consumers.push({ seat, queue, consumer });
     return {
-      ...{ do: "consume", seat, queue, consumer } as const,
-      ...{ prefetch: this.#random.below(4), noAck: this.#chance(15) },
+      do: "consume",
+      seat,
+      queue,
+      consumer,
+      prefetch: this.#random.below(4),
+      noAck: this.#chance(15),
     };
   }
 

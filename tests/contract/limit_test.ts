@@ -127,8 +127,10 @@ for (const type of ["classic", "quorum"]) {
       const channel = await t.channel();
       const dead = await t.queue(channel);
       const queue = await t.queue(channel, {
-        ...{ "x-queue-type": type, "x-max-length": 1 },
-        ...{ "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead },
+        "x-queue-type": type,
+        "x-max-length": 1,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead,
       });
       const holder = await t.channel();
       await holder.call("basic.consume", { queue, consumerTag: "c" });

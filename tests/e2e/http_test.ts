@@ -148,7 +148,10 @@ httpTest("what becomes of a task is told, to who waits and to who asks later", a
   const stop = new AbortController();
   const goOn = new Map<string, PromiseWithResolvers<void>>();
   const worker = runWorker({
-    ...{ url: node.url, queue, concurrency: 4, signal: stop.signal },
+    url: node.url,
+    queue,
+    concurrency: 4,
+    signal: stop.signal,
     retries: { maxAttempts: 2, backoffMs: [10] },
     handler: async (task, context) => {
       const what = task.text();

@@ -101,13 +101,22 @@ brokerTest("--wait of many tasks prints a line of JSON for each", async () => {
   const lines = all.stdout.trim().split("\n").map((line) => JSON.parse(line));
   assertEquals(lines.toSorted((a, b) => a.number - b.number), [
     {
-      ...{ number: 1, id: "m-1", outcome: "done", body_base64: "YQD/" },
+      number: 1,
+      id: "m-1",
+      outcome: "done",
+      body_base64: "YQD/",
       content_type: "application/octet-stream",
     },
     { number: 3, id: "own", outcome: "done", content_type: "text/plain", body: '<"one">\n' },
     {
-      ...{ number: 4, id: "m-4", outcome: "dead", content_type: "text/plain" },
-      ...{ exit_code: 65, reason: "rejected", error: "exit 65", stderr_tail: "works on refuses\n" },
+      number: 4,
+      id: "m-4",
+      outcome: "dead",
+      content_type: "text/plain",
+      exit_code: 65,
+      reason: "rejected",
+      error: "exit 65",
+      stderr_tail: "works on refuses\n",
     },
     { number: 5, id: "m-5", outcome: "done", content_type: "text/plain", body: "" },
   ]);

@@ -24,7 +24,11 @@ const { url } = node;
 function work(queue: string, handler: HandlerFunction, concurrency = 1): AsyncDisposable {
   const end = new AbortController();
   const ended = runWorker({
-    ...{ url, queue, handler, concurrency, signal: end.signal },
+    url,
+    queue,
+    handler,
+    concurrency,
+    signal: end.signal,
     retries: { maxAttempts: 2, backoffMs: [10] },
   });
   return {
@@ -184,7 +188,10 @@ brokerTest(
     });
     const seen: string[] = [];
     await runWorker({
-      ...{ url, queue, exitWhenEmpty: true, concurrency: 3 },
+      url,
+      queue,
+      exitWhenEmpty: true,
+      concurrency: 3,
       handler: (task) => {
         seen.push(task.text());
         return `${task.text()}!`;
@@ -221,7 +228,10 @@ brokerTest(
       }));
     });
     await runWorker({
-      ...{ url, queue, exitWhenEmpty: true, concurrency: 40 },
+      url,
+      queue,
+      exitWhenEmpty: true,
+      concurrency: 40,
       handler: (task) => task.text(),
     });
     const answers = await takeAll(url, replies);

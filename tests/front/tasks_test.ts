@@ -244,7 +244,10 @@ Deno.test("a task that is too large for the broker costs no other task, nor its 
   const over = Promise.withResolvers<void>();
   const end = new AbortController();
   const working = runWorker({
-    ...{ url: broker.url, queue, signal: end.signal, concurrency: 100 },
+    url: broker.url,
+    queue,
+    signal: end.signal,
+    concurrency: 100,
     handler: async (task) => {
       if (task.id !== "slow") return;
       begun.resolve();
@@ -276,7 +279,10 @@ Deno.test("an answer that is too large for the broker is told as one that cannot
   await using tasks = await openTasks({ url, queue });
   const calls = ["large", "small"].map((body) => tasks.call({ body }));
   await runWorker({
-    ...{ url, queue, maxTasks: 2, concurrency: 2 },
+    url,
+    queue,
+    maxTasks: 2,
+    concurrency: 2,
     handler: (task) => task.text() === "large" ? new Uint8Array(65_537) : task.text(),
   });
   const [large, small] = await Promise.all(calls);

@@ -382,8 +382,12 @@ async function runTool(
 ): Promise<string> {
   const [command, ...rest] = root.command([tool, ...args]) as [string, ...string[]];
   const process = new Deno.Command(command, {
-    ...{ args: rest, env, clearEnv: true },
-    ...{ stdin: "piped", stdout: "piped", stderr: "piped" },
+    args: rest,
+    env,
+    clearEnv: true,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
   }).spawn();
   // One that ends without reading says why.
   const written = new Blob([stdin]).stream().pipeTo(process.stdin).catch(() => {});

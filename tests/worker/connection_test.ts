@@ -59,7 +59,11 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   });
   const settled = new Mailbox<Decision>("settling");
   const settler = new Settler({
-    ...{ copier, finished, queueType: "quorum", host: "h", log },
+    copier,
+    finished,
+    queueType: "quorum",
+    host: "h",
+    log,
     onRefused: () => Promise.resolve(),
   });
   const settle = settler.settle.bind(settler);

@@ -89,8 +89,12 @@ brokerTest("runWorker() fails when its function does not stop in time", async ()
   const fault = await assertRejects(
     () =>
       runWorker({
-        ...{ url, queue: bench.name, handler: () => hung.promise },
-        ...{ timeoutMs: 50, stopMs: 50, retries: { maxAttempts: 1 } },
+        url,
+        queue: bench.name,
+        handler: () => hung.promise,
+        timeoutMs: 50,
+        stopMs: 50,
+        retries: { maxAttempts: 1 },
       }),
     ToolError,
     "does not stop when it is told to",
@@ -131,7 +135,10 @@ brokerTest("runWorker() without a limit for a task takes Infinity", async () => 
   await publishTasks({ url, queue: bench.name }, [{ body: "x" }]);
   let aborted: boolean | undefined;
   await runWorker({
-    ...{ url, queue: bench.name, timeoutMs: Infinity, maxTasks: 1 },
+    url,
+    queue: bench.name,
+    timeoutMs: Infinity,
+    maxTasks: 1,
     handler: async (_, { signal, deadline }) => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       aborted = signal.aborted || deadline !== undefined;

@@ -29,7 +29,9 @@ function startSettling(
 ): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
-    ...{ connector: connectorFor(url), prefetch: 1, log },
+    connector: connectorFor(url),
+    prefetch: 1,
+    log,
     queue: { name: queue, type: "quorum", strict: false, create: false },
     onDelivery: (delivery) => deliveries.put(delivery),
   });
@@ -37,8 +39,12 @@ function startSettling(
   return {
     deliveries,
     settler: new Settler({
-      ...{ copier, finished: new FinishedTasks(), queueType: "quorum" },
-      ...{ host: "h", log, onRefused: () => Promise.resolve() },
+      copier,
+      finished: new FinishedTasks(),
+      queueType: "quorum",
+      host: "h",
+      log,
+      onRefused: () => Promise.resolve(),
     }),
     async [Symbol.asyncDispose]() {
       await consumer.close();

@@ -41,7 +41,11 @@ const CURVES = {
 export const SIZES = {
   full: {
     ...CURVES,
-    ...{ rounds: 5, oneShots: 21, bulk: 100_000, slowBulk: 20_000, commands: 2_000 },
+    rounds: 5,
+    oneShots: 21,
+    bulk: 100_000,
+    slowBulk: 20_000,
+    commands: 2_000,
     samples: 2_000,
     backlogs: [1_000, 10_000, 100_000, 1_000_000, 10_000_000],
     bodyBytes: 200_000_000,
@@ -50,7 +54,11 @@ export const SIZES = {
   },
   short: {
     ...CURVES,
-    ...{ rounds: 3, oneShots: 9, bulk: 40_000, slowBulk: 6_000, commands: 400 },
+    rounds: 3,
+    oneShots: 9,
+    bulk: 40_000,
+    slowBulk: 6_000,
+    commands: 400,
     samples: 400,
     backlogs: [1_000, 10_000, 100_000, 1_000_000],
     workers: [1, 4, 16, 64],
@@ -59,7 +67,12 @@ export const SIZES = {
     wholeMs: 10.75 * MINUTE_MS,
   },
   tiny: {
-    ...{ rounds: 1, oneShots: 1, bulk: 2_000, slowBulk: 500, commands: 20, samples: 30 },
+    rounds: 1,
+    oneShots: 1,
+    bulk: 2_000,
+    slowBulk: 500,
+    commands: 20,
+    samples: 30,
     backlogs: [1_000, 10_000],
     bodies: [10, 1_000, 100_000],
     workers: [1, 4],
@@ -167,7 +180,9 @@ export async function output(
 ): Promise<string> {
   const [program, ...args] = command as [string, ...string[]];
   const { success, stdout, stderr } = await new Deno.Command(program, {
-    ...{ args, env: { NO_COLOR: "1", ...env }, signal },
+    args,
+    env: { NO_COLOR: "1", ...env },
+    signal,
     stdin: "null",
   }).output();
   if (success) return new TextDecoder().decode(stdout);
