@@ -1,10 +1,11 @@
 /** What a connection has asked the broker for and has no answer to yet. */
 import { ChannelError, ConnectionError, reason, ToolError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
-import { pause } from "../time/timer.ts";
 
 /** How long the broker may take to answer a method, in milliseconds. */
 const REPLY_TIMEOUT_MS = 20_000;
+
+class Late extends Error {}
 
 export class Requests {
   readonly #where: string;
@@ -40,21 +41,31 @@ export class Requests {
     this.#waiting.add(reject);
     if (this.#ended !== undefined) reject(this.#ended);
     try {
-      const answer = Promise.race([ended, reply]);
-      while (this.#isDeaf()) await Promise.race([answer, pause(REPLY_TIMEOUT_MS)]);
-      return await deadline(answer, REPLY_TIMEOUT_MS, () => {
-        const error = new ConnectionError(
-          `${this.#where} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
-        );
-        this.#onSilence(error);
-        return error;
-      });
+      return await this.#inTime(what, Promise.race([ended, reply]));
     } catch (error) {
       if (error instanceof ToolError) throw error;
       throw new ChannelError(`${what} failed: ${reason(error)}`, 0, "", { cause: error });
     } finally {
       this.#waiting.delete(reject);
     }
+  }
+
+  /** Nobody is late while we do not listen. */
+  async #inTime<T>(what: string, answer: Promise<T>): Promise<T> {
+    for (let wasDeaf = true; wasDeaf;) {
+      wasDeaf = this.#isDeaf();
+      try {
+        return await deadline(answer, REPLY_TIMEOUT_MS, () => new Late());
+      } catch (error) {
+        if (!(error instanceof Late)) throw error;
+        wasDeaf ||= this.#isDeaf();
+      }
+    }
+    const error = new ConnectionError(
+      `${this.#where} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
+    );
+    this.#onSilence(error);
+    throw error;
   }
 
   /** No answer comes any more: everything that waits, and whatever is asked later, rejects. */
