@@ -134,6 +134,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       "properties",
       "headers",
       "bodyBase64",
+      "bodyCut",
     ],
     {
       ...MESSAGE,
@@ -166,7 +167,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Connections: object(["connections"], {
     connections: {
       type: "array",
-      items: object(["id", "vhost", "user", "client", "address"], {
+      items: object([
+        ...["id", "vhost", "user", "client", "address"],
+        ...["sinceMs", "channels", "state", "blocked"],
+      ], {
         id: WHOLE,
         vhost: TEXT,
         user: TEXT,

@@ -12,7 +12,24 @@ import { Empty } from "./ui.tsx";
 /** Tasks that are asked for at once. */
 const PAGE = 50;
 
-export function Waiting({ vhost, name, ready }: { vhost: string; name: string; ready: number }) {
+interface Props {
+  readonly vhost: string;
+  readonly name: string;
+  readonly ready: number;
+}
+
+export function Waiting(props: Props) {
+  if (live.overview?.can.includes("browse")) return <List {...props} />;
+  return (
+    <section class="card">
+      <Empty title="AMQP shows no tasks without taking them">
+        Dead tasks can be looked at, and all of them be counted.
+      </Empty>
+    </section>
+  );
+}
+
+function List({ vhost, name, ready }: Props) {
   const [end, setEnd] = useState<"oldest" | "newest">("oldest");
   const path = queuePath({ vhost, name });
   const { pages, error, again, more } = usePages<MessagePage>(
@@ -24,15 +41,6 @@ export function Waiting({ vhost, name, ready }: { vhost: string; name: string; r
   function refresh(): void {
     setSelected(new Set());
     again();
-  }
-  if (!can.includes("browse")) {
-    return (
-      <section class="card">
-        <Empty title="AMQP shows no tasks without taking them">
-          Dead tasks can be looked at, and all of them be counted.
-        </Empty>
-      </section>
-    );
   }
   return (
     <section class="card" aria-label="Waiting tasks">
