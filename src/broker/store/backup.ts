@@ -20,7 +20,7 @@ import {
 import { StillData } from "./still_data.ts";
 
 /** Between a file's name and the end of the work. */
-export const PARTIAL = ".partial";
+const PARTIAL = ".partial";
 
 /** Tries to copy data that do not stand still for so long. */
 const TRIES = 3;

@@ -72,10 +72,6 @@ export class Checkpoint {
     this.#fit();
   }
 
-  get isPaused(): boolean {
-    return this.#isPaused;
-  }
-
   /** A commit was written. */
   wrote(rows: number, bytes: number): void {
     this.#written += COMMIT_PAGES + rows / PAGE_ROWS + bytes / PAGE_BYTES;

@@ -59,11 +59,6 @@ export class LogSync {
     return this.#failure;
   }
 
-  /** Whether none is under way. */
-  get isIdle(): boolean {
-    return this.#underWay === 0;
-  }
-
   /** Whether the main thread goes on meanwhile. */
   get isSlow(): boolean {
     return this.#usual >= QUICK_MS;

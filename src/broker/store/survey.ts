@@ -63,7 +63,8 @@ export function survey(database: DatabaseSync, path?: string, hasLog = true): Su
   const isWhole = found.faults.length === 0 &&
     found.queues.every((queue) => queue.unreadable + queue.wrong === 0);
   if (isWhole) {
-    attempt("the counts", () => found.faults.push(...[findMiscount(database) ?? []].flat()));
+    const miscount = attempt("the counts", () => findMiscount(database));
+    if (miscount !== undefined) note(miscount);
   }
   for (const queue of found.queues) {
     const where = `queue ${JSON.stringify(queue.name)} of ${JSON.stringify(queue.vhost)}`;
