@@ -2,13 +2,12 @@
  * All work that is cut in pieces: what connections send, what expires, dead letters. Whoever has
  * more to do than fits into a slice goes on in his next turn.
  *
- * Work that has just come is done at once, a slice of it; where so much has changed already, a piece:
- * a consumer that acknowledges gets its next deliveries although others fill every commit. What is
- * left waits. A round gives slices to
- * all that waits, in turn, until the time of the round is over or so much has changed that it should
- * be committed. Then sockets are looked at, the changes become a commit, and the next round begins
- * where this one ended. So a newcomer waits for a round and a commit, whoever else has work and
- * however much.
+ * Work that has just come is done at once, a slice of it, or a piece where so much has changed that
+ * it should be committed: a consumer that acknowledges gets its next deliveries although others fill
+ * every commit. What is left waits. A round gives slices to all that waits, in turn, until the time
+ * of the round is over or so much has changed. Then sockets are looked at, the changes become a
+ * commit, and the next round begins where this one ended. So a newcomer waits for a round and a
+ * commit, whoever else has work and however much.
  *
  * A slice ends between two pieces only: a piece is what must be whole, such as one publish with all
  * its copies (where those are very many, some of them), or one dead letter with the removal of its

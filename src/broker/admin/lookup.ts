@@ -42,10 +42,13 @@ export function* readyOf(queue: Queue, from?: Place): Generator<Message | undefi
       if (message.position < (ends.get(message.lane.priority) ?? 0)) yield message;
       if (message.size >= LARGE_BYTES) yield undefined; // reading it was a piece by itself
     }
-    const last = batch.at(-1)!;
-    place = { priority: last.lane.priority, position: last.position };
+    place = placeAt(batch.at(-1)!);
     yield undefined; // others may go on
   }
+}
+
+function placeAt({ lane: { priority }, position }: Message): Place {
+  return { priority, position };
 }
 
 /** A page of a queue's ready messages. */
@@ -67,8 +70,7 @@ export function* listMessages(
       messages.push(describeMessage(message, queue.contentOf(message)));
       if (message.size >= LARGE_BYTES) yield;
     }
-    const last = batch.at(-1)!;
-    place = { priority: last.lane.priority, position: last.position };
+    place = placeAt(batch.at(-1)!);
     yield;
   }
   return messages.length === 0 ? { messages } : { messages, next: messages.at(-1)!.key };
