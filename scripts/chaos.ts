@@ -7,6 +7,7 @@
  * Prints the seed: the same seed makes the same choices (the machine's timing still differs).
  */
 // deno-lint-ignore-file no-console
+import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "@std/cli/parse-args";
 import { ensureQueue, inspectQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
@@ -263,10 +264,6 @@ async function startBroker(kind: string): Promise<Victim> {
   if (kind === "rabbitmq") return await startRabbitmq();
   const { startBroker } = await import("../tests/support/embedded.ts");
   return await startBroker();
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 if (import.meta.main) Deno.exit(await main());

@@ -6,6 +6,7 @@
  *   deno task page:shots [SECONDS of traffic, default 150]
  */
 // deno-lint-ignore-file no-console
+import { setTimeout as pause } from "node:timers/promises";
 import { Buffer } from "node:buffer";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { type Channel, connect } from "amqplib";
@@ -72,10 +73,6 @@ class Broker implements AsyncDisposable {
     await this.stop();
     await Deno.remove(this.#data, { recursive: true });
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 async function channelNamed(name: string): Promise<Channel> {

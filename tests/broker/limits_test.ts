@@ -1,4 +1,5 @@
 /** Clients that are slow, silent, gone or greedy. */
+import { setTimeout as pause } from "node:timers/promises";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { memoryUnknown, residentBytes } from "../support/memory.ts";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
@@ -55,7 +56,7 @@ Deno.test("heartbeats and single bytes do not prolong a handshake", async () => 
     for (let at = 0; !gone; at++) {
       const bytes = beats ? encodeFrame(FRAME.heartbeat, 0, new Uint8Array()) : login;
       await peer.sendBytes(beats ? bytes : bytes.subarray(at % 8, at % 8 + 1)).catch(() => {});
-      await pause(50);
+      await pause(50); // a slow sender's pace; the test itself waits for the end
     }
     await ended;
   }));
@@ -104,11 +105,6 @@ Deno.test("who breaks the protocol before it is open hears nothing for a while, 
     }
   }
 });
-
-/** A slow sender's pace; the test itself waits for the end. */
-async function pause(ms: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, ms));
-}
 
 // -- numbers --
 

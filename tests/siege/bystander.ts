@@ -3,8 +3,8 @@
  * every 20 ms, and tells how long the slowest round took, from the first line of its input on. A
  * process of its own, so that what the attackers compute does not count.
  *
- * Usage: deno run -A tests/siege/bystander.ts PORT PID, of the broker. It ends when its input ends, and prints a
- * {@link Report} as one line of JSON.
+ * Usage: deno run -A tests/siege/bystander.ts PORT PID, of the broker. It ends when its input ends,
+ * and prints a {@link Report} as one line of JSON.
  */
 import { openPeer } from "../support/protocol_peer.ts";
 import { threadTime } from "./thread_time.ts";

@@ -1,7 +1,8 @@
 /** Attacks by contents: large, many, or never complete. */
+import { setTimeout as pause } from "node:timers/promises";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
 import { concat, method } from "../broker/strangers.ts";
-import { pause, publishes } from "./letters.ts";
+import { publishes } from "./letters.ts";
 import type { Attack } from "./siege.ts";
 
 const MB = 1024 * 1024;

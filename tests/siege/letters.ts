@@ -1,4 +1,5 @@
 /** Attacks by what one death causes. */
+import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
 import type { Attack, Siege } from "./siege.ts";
 
@@ -94,10 +95,6 @@ const MANY_REJECTED: Attack = {
     await siege.over;
   },
 };
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
 
 const CYCLE: Attack = {
   name: "rejects that come round a ring of queues",

@@ -1,10 +1,9 @@
 /** Attacks by those who have no login. */
+import { setTimeout as pause } from "node:timers/promises";
 import { connect, type Socket } from "node:net";
 import { concat, LOGIN, method } from "../broker/strangers.ts";
-import { FRAME } from "../support/methods.ts";
-import { encodeFrame } from "../support/methods.ts";
+import { encodeFrame, FRAME } from "../support/methods.ts";
 import { openPeer, PROTOCOL_HEADER } from "../support/protocol_peer.ts";
-import { pause } from "./letters.ts";
 import type { Attack, Siege } from "./siege.ts";
 
 const HEARTBEATS = concat(Array(2_000).fill(encodeFrame(FRAME.heartbeat, 0, new Uint8Array())));
