@@ -62,9 +62,12 @@ export class Sender {
     return this.#tasks;
   }
 
-  /** Bytes of their bodies. */
-  get bytes(): number {
-    return this.#bytes;
+  /** Whether a body of so many bytes would not be refused now. */
+  hasRoom(bytes: number): boolean {
+    const { most } = this.#options;
+    // A body over the limit is taken when it is alone.
+    return this.#tasks === 0 ||
+      (this.#tasks < most.tasks && this.#bytes + bytes <= most.bytes);
   }
 
   /** The open connection, or a new one. @throws {ToolError} one round of addresses gave none */
@@ -132,8 +135,7 @@ export class Sender {
   #admit(bytes: number): void {
     const { most } = this.#options;
     if (this.#closed !== undefined) throw new TaskError("the queue was closed", EXIT.temporary);
-    // A body over the limit is taken when it is alone.
-    if (this.#tasks >= most.tasks || (this.#tasks > 0 && this.#bytes + bytes > most.bytes)) {
+    if (!this.hasRoom(bytes)) {
       throw new TaskError(
         `at most ${most.tasks} tasks and ${most.bytes} bytes may wait for their confirm, and ` +
           `${this.#tasks} tasks of ${this.#bytes} bytes do`,

@@ -178,10 +178,7 @@ export class LivingTasks implements Tasks {
 
   /** The program's other tasks may take all the room. */
   async #sendPatiently(task: Outgoing, window: Window, signal?: AbortSignal): Promise<void> {
-    while (
-      this.#sender.tasks >= MOST.tasks ||
-      (this.#sender.tasks > 0 && this.#sender.bytes + task.publication.body.length > MOST.bytes)
-    ) {
+    while (!this.#sender.hasRoom(task.publication.body.length)) {
       if (window.failed) throw new TaskError("it was not sent", EXIT.temporary);
       await this.#sender.untilOneEnds();
     }

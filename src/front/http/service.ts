@@ -374,7 +374,7 @@ export class HttpService implements AsyncDisposable {
 }
 
 /** Where a task is told of. */
-export function pathOf({ id }: { readonly id: string }): string {
+function pathOf({ id }: { readonly id: string }): string {
   return `/tasks/${encodeURIComponent(id)}`;
 }
 
