@@ -5,7 +5,7 @@ import { GROUPS } from "../../src/cli/groups.ts";
 import { didYouMean } from "../../src/cli/suggest.ts";
 import { UsageError } from "../../src/errors.ts";
 import { pages } from "../../scripts/manual/tools.ts";
-import { installed, run } from "../support/process.ts";
+import { programTest, run } from "../support/process.ts";
 import { toolCommand } from "../support/tools.ts";
 
 function paper(columns: number): Paper {
@@ -144,10 +144,10 @@ Deno.test("a section is paragraphs and rows", () => {
   ]);
 });
 
-Deno.test({
-  name: "help is as wide as the terminal, with bold text unless NO_COLOR says no",
-  ignore: !installed("script"),
-  fn: async () => {
+programTest(
+  "script",
+  "help is as wide as the terminal, with bold text unless NO_COLOR says no",
+  async () => {
     const command = toolCommand("broker", ["-h"]).map((word) => `'${word}'`).join(" ");
     async function shown(columns: number, env: Record<string, string | undefined>) {
       const args = ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"];
@@ -164,4 +164,4 @@ Deno.test({
     const wide = await shown(110, { NO_COLOR: "1" });
     assertEquals([wide.bold, wide.most > 80 && wide.most <= 110], [false, true]);
   },
-});
+);

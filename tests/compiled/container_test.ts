@@ -1,7 +1,7 @@
 /** What runs in a container: process 1 of a namespace of its own, and its health check. */
 import { assertEquals } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
-import { installed, run, spawn } from "../support/process.ts";
+import { installed, programTest, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { dist } from "./binary.ts";
 
@@ -53,22 +53,18 @@ Deno.test({
   },
 });
 
-Deno.test({
-  name: "the health check of a container asks what it is told to ask",
-  ignore: !installed("bash"),
-  async fn() {
-    await using server = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen() {} },
-      (request) => new Response("", { status: request.url.endsWith("/livez") ? 200 : 503 }),
-    );
-    const port = `${server.addr.port}`;
-    const check = async (env: Record<string, string>) =>
-      (await run("bash", { args: [healthcheck], env })).code;
-    assertEquals(await check({ HEALTH_PORT: port }), 0);
-    assertEquals(await check({ HEALTH_PORT: port, HEALTH_PATH: "/livez" }), 0);
-    assertEquals(await check({ HEALTH_PORT: port, HEALTH_PATH: "/readyz" }), 1);
-    assertEquals(await check({}), 0);
-    await server.shutdown();
-    assertEquals(await check({ HEALTH_PORT: port }), 1);
-  },
+programTest("bash", "the health check of a container asks what it is told to ask", async () => {
+  await using server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", onListen() {} },
+    (request) => new Response("", { status: request.url.endsWith("/livez") ? 200 : 503 }),
+  );
+  const port = `${server.addr.port}`;
+  const check = async (env: Record<string, string>) =>
+    (await run("bash", { args: [healthcheck], env })).code;
+  assertEquals(await check({ HEALTH_PORT: port }), 0);
+  assertEquals(await check({ HEALTH_PORT: port, HEALTH_PATH: "/livez" }), 0);
+  assertEquals(await check({ HEALTH_PORT: port, HEALTH_PATH: "/readyz" }), 1);
+  assertEquals(await check({}), 0);
+  await server.shutdown();
+  assertEquals(await check({ HEALTH_PORT: port }), 1);
 });

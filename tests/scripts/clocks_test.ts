@@ -1,11 +1,10 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { installed, spawnDeno } from "../support/process.ts";
+import { programTest, spawnDeno } from "../support/process.ts";
 
-Deno.test({
-  name: "delays and pauses last as long as asked, whatever the clocks of the hosts say" +
-    (installed("gcc") ? "" : " (ignored: gcc is not installed)"),
-  ignore: !installed("gcc"),
-  async fn() {
+programTest(
+  "gcc",
+  "delays and pauses last as long as asked, whatever the clocks of the hosts say",
+  async () => {
     await using clocks = spawnDeno(new URL("../../scripts/clocks.ts", import.meta.url), {
       args: ["--broker", "embedded", "--short", "--late", "10000"],
     });
@@ -13,4 +12,4 @@ Deno.test({
     assertMatch(stdout, /0 wrong.*\n.*0 wrong.*\n$/);
     assertEquals([stderr, code], ["", 0]);
   },
-});
+);

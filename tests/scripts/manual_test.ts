@@ -5,15 +5,15 @@ import { pages, trees } from "../../scripts/manual/tools.ts";
 import { SHELLS } from "../../src/cli/help/completions.ts";
 import { COMMAND_VARIABLES, variablesOf } from "../../src/cli/help/environment.ts";
 import { SERVICE_VARIABLES } from "../../src/cli/service.ts";
-import { installed, run } from "../support/process.ts";
+import { programTest, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
 const files = await manualFiles("2026-11-28");
 
-Deno.test({
-  name: "manual pages are clean, and show every option, variable and section",
-  ignore: !installed("mandoc"),
-  fn: async () => {
+programTest(
+  "mandoc",
+  "manual pages are clean, and show every option, variable and section",
+  async () => {
     await using dir = await tempDir();
     const paths: string[] = [];
     for (const page of pages) {
@@ -48,7 +48,7 @@ Deno.test({
       }
     }
   },
-});
+);
 
 Deno.test("packages get a manual for every page, and completions for every tool and shell", () => {
   const expected = [

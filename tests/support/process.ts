@@ -245,6 +245,12 @@ export async function run(
   return await child.ended(options.timeoutMs ?? 60_000);
 }
 
+/** Declares a test that needs a program, and says so in its name where it is not installed. */
+export function programTest(program: string, name: string, fn: () => Promise<void>): void {
+  if (installed(program)) Deno.test(name, fn);
+  else Deno.test.ignore(`${name} (ignored: ${program} is not installed)`, fn);
+}
+
 /** Whether a program can be found on PATH (or at its absolute path). */
 export function installed(command: string): boolean {
   const folders = command.includes("/") ? [""] : (Deno.env.get("PATH") ?? "").split(":");
