@@ -8,7 +8,7 @@
  */
 // deno-lint-ignore-file no-console
 import { setTimeout as pause } from "node:timers/promises";
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { ensureQueue, inspectQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
@@ -63,7 +63,14 @@ const HANDLER = `
 `;
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, { string: ["broker", "tasks", "seed"] });
+  const { values: args } = parseArgs({
+    args: Deno.args,
+    options: {
+      broker: { type: "string" },
+      tasks: { type: "string" },
+      seed: { type: "string" },
+    },
+  });
   const seed = seedOf(args.seed);
   const tasks = Number(args.tasks ?? 2_000);
   return await onBrokers("chaos", args.broker, (kind) => chaos(kind, tasks, seed));

@@ -9,7 +9,7 @@
  * Prints the seed: the same seed makes the same choices (the machine's timing still differs).
  */
 // deno-lint-ignore-file no-console
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { ensureQueue } from "../src/amqp/declare.ts";
 import { Publisher } from "../src/amqp/publisher.ts";
 import type { Transport } from "../src/amqp/transport.ts";
@@ -286,7 +286,15 @@ async function over(ended: Promise<unknown>, ms: number): Promise<boolean> {
 }
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, { string: ["broker", "tasks", "lives", "seed"] });
+  const { values: args } = parseArgs({
+    args: Deno.args,
+    options: {
+      broker: { type: "string" },
+      tasks: { type: "string" },
+      lives: { type: "string" },
+      seed: { type: "string" },
+    },
+  });
   const seed = seedOf(args.seed);
   const tasks = Number(args.tasks ?? 2_000);
   const lives = Number(args.lives ?? 200);

@@ -9,7 +9,7 @@
  * is left alone: what it does when that is set is its own affair.
  */
 // deno-lint-ignore-file no-console
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { type EmbeddedBroker, startBroker } from "../tests/support/embedded.ts";
 import { run, spawnDeno } from "../tests/support/process.ts";
 import { startRabbitmq } from "../tests/support/rabbitmq.ts";
@@ -166,7 +166,14 @@ async function tryCase(
 }
 
 async function main(): Promise<number> {
-  const args = parseArgs(Deno.args, { string: ["broker", "late"], boolean: ["short"] });
+  const { values: args } = parseArgs({
+    args: Deno.args,
+    options: {
+      broker: { type: "string" },
+      late: { type: "string" },
+      short: { type: "boolean" },
+    },
+  });
   // A machine that is busy with other things is late by itself.
   const mostLate = Number(args.late ?? MOST_LATE_MS);
   await using dir = await tempDir("clocks-");

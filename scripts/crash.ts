@@ -4,12 +4,18 @@
  *   deno task crash [--rounds 50] [--seed N]
  */
 // deno-lint-ignore-file no-console
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { crash } from "../tests/broker/crash.ts";
 import { violations } from "../tests/broker/ledger.ts";
 import { seedOf } from "../tests/support/random.ts";
 
-const args = parseArgs(Deno.args, { string: ["rounds", "seed"] });
+const { values: args } = parseArgs({
+  args: Deno.args,
+  options: {
+    rounds: { type: "string" },
+    seed: { type: "string" },
+  },
+});
 const rounds = Number(args.rounds ?? 50);
 const seed = seedOf(args.seed);
 

@@ -6,11 +6,17 @@
  *   deno task power-cut [--images 500] [--seed N]
  */
 // deno-lint-ignore-file no-console
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { cutPower, type Verdict } from "../tests/broker/power_cut.ts";
 import { seedOf } from "../tests/support/random.ts";
 
-const args = parseArgs(Deno.args, { string: ["images", "seed"] });
+const { values: args } = parseArgs({
+  args: Deno.args,
+  options: {
+    images: { type: "string" },
+    seed: { type: "string" },
+  },
+});
 const images = Number(args.images ?? 500);
 const seed = seedOf(args.seed);
 
