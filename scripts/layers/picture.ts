@@ -18,17 +18,15 @@ export interface House {
 export function housesOf(imports: readonly Import[]): House[] {
   const inside = imports.filter(({ from, to }) => from.startsWith("src/") && to.startsWith("src/"))
     .map(({ from, to }) => [roomOf(from), roomOf(to)] as const);
-  const outer = inside.map(([from, to]) => [from[0], to[0]] as const);
+  const usesIn = (folder: string): [string, string][] => {
+    const depth = folder === "" ? 0 : folder.split("/").length;
+    return inside.filter((ways) =>
+      ways.every((way) => way.slice(0, depth).join("/") === folder && way.length > depth)
+    ).map(([from, to]) => [from[depth]!, to[depth]!]);
+  };
   return [
-    house("src", FLOORS, outer),
-    ...[...INNER_FLOORS].map(([folder, floors]) =>
-      house(
-        `src/${folder}`,
-        floors,
-        inside.filter(([from, to]) => from[0] === folder && to[0] === folder)
-          .map(([from, to]) => [from[1]!, to[1]!] as const),
-      )
-    ),
+    house("src", FLOORS, usesIn("")),
+    ...[...INNER_FLOORS].map(([folder, floors]) => house(`src/${folder}`, floors, usesIn(folder))),
   ];
 }
 

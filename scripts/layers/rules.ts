@@ -40,6 +40,15 @@ export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
     ["net", "message"],
     ["wire"],
   ]],
+  ["broker/store", [
+    ["still"],
+    ["group_commit.ts", "sweeper.ts"],
+    ["store.ts"],
+    ["store_writer.ts", "alarms.ts"],
+    ["messages", "definitions"],
+    ["file"],
+    ["refusals.ts"],
+  ]],
 ]);
 
 /** Lines from which on a file of src/ is two things. */
@@ -91,8 +100,8 @@ export function findLongFiles(lines: ReadonlyMap<string, number>): string[] {
 export function findCrowdedFolders(files: Iterable<string>): string[] {
   const rooms = new Map([...INNER_FLOORS.keys()].map((folder) => [folder, new Set<string>()]));
   for (const file of files) {
-    const [outer, inner] = roomOf(file);
-    if (inner !== undefined) rooms.get(outer)!.add(inner);
+    const way = roomOf(file);
+    way.slice(1).forEach((room, depth) => rooms.get(way.slice(0, depth + 1).join("/"))!.add(room));
   }
   return [...rooms].filter(([, { size }]) => size > MOST_ROOMS)
     .map(([folder, { size }]) =>
@@ -100,24 +109,35 @@ export function findCrowdedFolders(files: Iterable<string>): string[] {
     );
 }
 
-/** The room of a file: ["amqp"], or ["broker", "queue"] in a folder with floors of its own. */
-export function roomOf(path: string): [outer: string, inner?: string] {
-  const [, first, second] = path.split("/") as [string, string, string?];
-  if (second === undefined) return [OWN_ROOMS.get(first) ?? "entry"];
-  return INNER_FLOORS.has(first) ? [first, second] : [first];
+/**
+ * The room of a file: ["amqp"]; in a folder with floors of its own also the room there, as
+ * ["broker", "queue"] and ["broker", "store", "file"].
+ */
+export function roomOf(path: string): [outer: string, ...inner: string[]] {
+  const [, first, ...rest] = path.split("/") as [string, string, ...string[]];
+  if (rest.length === 0) return [OWN_ROOMS.get(first) ?? "entry"];
+  const way: [string, ...string[]] = [first];
+  while (INNER_FLOORS.has(way.join("/"))) way.push(rest.shift()!);
+  return way;
 }
 
 function checkDirection({ from, to, line }: Import): string[] {
   if (!from.startsWith("src/") || to.includes(":") || to === "deno.json") return [];
   const begin = `${from}:${line} imports ${to}: `;
   if (!to.startsWith("src/")) return [`${begin}src/ must stand without the rest of the project`];
-  const [source, innerSource] = roomOf(from);
-  const [target, innerTarget] = roomOf(to);
-  if (source !== target || source === "entry") {
-    return compare(FLOORS, "src", source, target).map((reason) => begin + reason);
-  }
-  if (innerSource === undefined || innerSource === innerTarget) return [];
-  return compare(INNER_FLOORS.get(source)!, `src/${source}`, innerSource, innerTarget!)
+  const source = roomOf(from);
+  const target = roomOf(to);
+  // No entry knows another one.
+  const parting = source[0] === "entry" ? 0 : source.findIndex((room, i) => room !== target[i]);
+  if (parting === -1) return [];
+  const folder = source.slice(0, parting).join("/");
+  const floors = parting === 0 ? FLOORS : INNER_FLOORS.get(folder)!;
+  return compare(
+    floors,
+    parting === 0 ? "src" : `src/${folder}`,
+    source[parting]!,
+    target[parting]!,
+  )
     .map((reason) => begin + reason);
 }
 

@@ -1,5 +1,5 @@
 /** `broker backup`: copies the data of a broker, which may be running, into one file. */
-import { backUp } from "../broker/store/backup.ts";
+import { backUp } from "../broker/store/still/backup.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { DATA_EXIT_HELP, DATA_FLAGS, describe } from "./data_flags.ts";

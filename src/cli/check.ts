@@ -1,5 +1,5 @@
 /** `broker check`: what is in the data of a broker, what is damaged, and what can be read. */
-import { checkUp } from "../broker/store/checkup.ts";
+import { checkUp } from "../broker/store/still/checkup.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { parseCommandLine } from "./command_line.ts";

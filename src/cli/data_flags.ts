@@ -1,5 +1,5 @@
 /** What the subcommands have in common that look after data, running broker or not. */
-import type { Backup } from "../broker/store/backup.ts";
+import type { Backup } from "../broker/store/still/backup.ts";
 import { text } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 

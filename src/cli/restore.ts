@@ -1,5 +1,5 @@
 /** `broker restore`: makes a folder of data from a backup. */
-import { restoreData } from "../broker/store/backup.ts";
+import { restoreData } from "../broker/store/still/backup.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { DATA_EXIT_HELP, DATA_FLAGS, describe } from "./data_flags.ts";

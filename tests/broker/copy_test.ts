@@ -1,7 +1,7 @@
 /** Data that were copied: of a broker that was ended, that was killed, and that went on meanwhile. */
 import { assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { checksumOf } from "../../src/broker/store/checksum.ts";
+import { checksumOf } from "../../src/broker/store/file/checksum.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";

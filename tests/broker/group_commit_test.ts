@@ -1,7 +1,7 @@
 /** Group commit: nothing that changes waits for somebody to ask. */
 import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/server.ts";
-import type { StoredLane } from "../../src/broker/store/lane_counters.ts";
+import type { StoredLane } from "../../src/broker/store/messages/lane_counters.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { GroupCommit } from "../../src/broker/store/group_commit.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";

@@ -1,7 +1,7 @@
 /** Data files that earlier versions wrote. */
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { SCHEMA_VERSION } from "../../src/broker/store/schema.ts";
+import { SCHEMA_VERSION } from "../../src/broker/store/file/schema.ts";
 import { startBroker } from "../support/embedded.ts";
 import { check, FIXTURES } from "./old_data.ts";
 

@@ -5,7 +5,7 @@ import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
 import type { Message, Publication } from "../../src/broker/message/message.ts";
-import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/message_row.ts";
+import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/file/message_row.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";

@@ -168,7 +168,7 @@ async function assertSyncedBefore(dir: TempDir, env: Record<string, string>): Pr
 }
 
 const SLOW_MS = 5;
-const LOG_SYNC = import.meta.resolve("../../src/broker/store/log_sync.ts");
+const LOG_SYNC = import.meta.resolve("../../src/broker/store/file/log_sync.ts");
 
 for (const ms of [0, SLOW_MS]) {
   const missing = straceMissing ?? (ms > 0 ? fakeDiskMissing : undefined);

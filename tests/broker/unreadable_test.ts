@@ -1,7 +1,7 @@
 /** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import { Unreadable } from "../../src/broker/store/unreadable.ts";
+import { Unreadable } from "../../src/broker/store/messages/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";

@@ -6,7 +6,7 @@ import type { ReplyTo } from "./reply_to.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Outbox } from "../net/outbox.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
-import type { Subject } from "../store/definition_changes.ts";
+import type { Subject } from "../store/definitions/definition_changes.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
 import type { Fault } from "../wire/faults.ts";
 import type { FrameWriter } from "../wire/frames.ts";

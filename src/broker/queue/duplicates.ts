@@ -8,7 +8,7 @@ import { now } from "../../time/clock.ts";
 import { deathsOf } from "../message/deaths.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Message, Publication } from "../message/message.ts";
-import type { SeenKeys } from "../store/seen_keys.ts";
+import type { SeenKeys } from "../store/messages/seen_keys.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { integerOf, writeField } from "../wire/fields.ts";
 import type { DuplicateArguments } from "./arguments.ts";

@@ -8,9 +8,9 @@ import { LARGE_BYTES } from "../message/content.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
-import { LAST_POSITION } from "../store/message_row.ts";
-import type { StoredDead } from "../store/dead_messages.ts";
-import type { StoredLane } from "../store/lane_counters.ts";
+import { LAST_POSITION } from "../store/file/message_row.ts";
+import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */

@@ -20,8 +20,8 @@ import type { DeathReason } from "../message/deaths.ts";
 import { Message, type Publication } from "../message/message.ts";
 import type { QueueArguments, QueueIdentity } from "./arguments.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
-import type { StoredDead } from "../store/dead_messages.ts";
-import type { StoredLane } from "../store/lane_counters.ts";
+import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { StoredLane } from "../store/messages/lane_counters.ts";
 
 /** Dead letters of a queue that may wait to be sent before more of its messages expire. */
 const MOST_DYING = 1_000;

@@ -1,8 +1,8 @@
 /** The ready messages of a queue: lanes by priority, and what is in all of them together. */
 
 import type { LaneRecord, Message, Publication } from "../message/message.ts";
-import type { StoredDead } from "../store/dead_messages.ts";
-import type { StoredLane } from "../store/lane_counters.ts";
+import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 import { isTooLong, type QueueArguments } from "./arguments.ts";
 import { Lane } from "./lane.ts";

@@ -1,6 +1,7 @@
 /** A virtual host: its exchanges, queues and bindings by name, and the way of a message to queues. */
 
 import { ByteReader } from "../wire/bytes.ts";
+import { Bindings } from "./bindings.ts";
 import {
   type Binding,
   builtInExchanges,
@@ -18,8 +19,12 @@ import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue } from "../queue/queue.ts";
 import type { QueueHost } from "../queue/host.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
-import type { Subject } from "../store/definition_changes.ts";
-import type { StoredBinding, StoredExchange, StoredQueue } from "../store/definitions.ts";
+import type { Subject } from "../store/definitions/definition_changes.ts";
+import type {
+  StoredBinding,
+  StoredExchange,
+  StoredQueue,
+} from "../store/definitions/definitions.ts";
 
 export interface BindingRequest {
   source: string;
@@ -37,14 +42,14 @@ export class VirtualHost {
   readonly #exchanges = new Map<string, Exchange>();
   readonly #queues = new Map<string, Queue>();
   readonly #exclusive = new ExclusiveQueues();
-  /** Bindings by what they lead to. */
-  readonly #bindingsTo = new Map<Queue | Exchange, Set<Binding>>();
+  readonly #bindings: Bindings;
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
   version = 0;
 
   constructor(name: string, host: QueueHost<Queue>) {
     this.name = name;
     this.#host = host;
+    this.#bindings = new Bindings(name, host.store.changes);
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
 
@@ -73,7 +78,7 @@ export class VirtualHost {
   ): void {
     const destination = (kind === "queue" ? this.#queues : this.#exchanges).get(name);
     if (destination === undefined) return;
-    for (const binding of [...this.#bindingsTo.get(destination) ?? []]) {
+    for (const binding of [...this.#bindings.to(destination)]) {
       if (binding.source.name === source) this.#removeBinding(binding);
     }
   }
@@ -118,7 +123,7 @@ export class VirtualHost {
     const destinations = stored.kind === "queue" ? this.#queues : this.#exchanges;
     const destination = destinations.get(stored.destination);
     if (source === undefined || destination === undefined) return;
-    this.#addBinding({
+    this.#bindings.restore({
       source,
       destination,
       routingKey: stored.routingKey,
@@ -283,8 +288,7 @@ export class VirtualHost {
     const binding = this.#resolve(request);
     assertOpen(binding.destination, request.connectionId);
     if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
-    if (!this.#addBinding(binding)) return;
-    if (this.#isDurable(binding)) this.#host.store.changes.addBinding(this.#stored(binding));
+    if (this.#bindings.add(binding)) this.version++;
   }
 
   /** Removing a binding that does not exist is fine. @throws {Fault} */
@@ -316,58 +320,22 @@ export class VirtualHost {
     return { source, destination, routingKey, arguments: table, argumentBytes };
   }
 
-  #addBinding(binding: Binding): boolean {
-    if (!binding.source.add(binding)) return false;
-    const bindings = this.#bindingsTo.get(binding.destination);
-    if (bindings === undefined) this.#bindingsTo.set(binding.destination, new Set([binding]));
-    else bindings.add(binding);
-    this.version++;
-    return true;
-  }
-
   #unbindAll(destination: Queue | Exchange): void {
-    for (const binding of this.#bindingsTo.get(destination) ?? []) this.#removeBinding(binding);
-    this.#bindingsTo.delete(destination);
+    for (const binding of [...this.#bindings.to(destination)]) this.#removeBinding(binding);
   }
 
   /** Auto-delete exchanges go with their last binding; they may form a chain of any length. */
   #removeBinding(first: Binding): void {
     const bindings = [first];
     for (const binding of bindings) {
-      binding.source.remove(binding);
-      const unused = this.#forget(binding);
-      if (unused === undefined) continue;
+      this.#bindings.remove(binding);
+      this.version++;
+      const { source } = binding;
+      if (!source.identity.autoDelete || source.isUsed || source.deleted) continue;
       this.#host.sendDeadLetters();
-      this.#forsake(unused);
-      for (const next of this.#bindingsTo.get(unused) ?? []) bindings.push(next);
-      this.#bindingsTo.delete(unused);
+      this.#forsake(source);
+      for (const next of this.#bindings.to(source)) bindings.push(next);
     }
-  }
-
-  /** @returns its source, if that goes with it */
-  #forget(binding: Binding): Exchange | undefined {
-    const { source, destination } = binding;
-    this.#bindingsTo.get(destination)?.delete(binding);
-    this.version++;
-    if (this.#isDurable(binding)) this.#host.store.changes.removeBinding(this.#stored(binding));
-    const isOver = source.identity.autoDelete && !source.isUsed && !source.deleted;
-    return isOver ? source : undefined;
-  }
-
-  #isDurable({ source, destination }: Binding): boolean {
-    const durable = isExchange(destination) ? destination.identity.durable : destination.durable;
-    return source.identity.durable && durable;
-  }
-
-  #stored(binding: Binding): StoredBinding {
-    return {
-      vhost: this.name,
-      source: binding.source.name,
-      kind: isExchange(binding.destination) ? "exchange" : "queue",
-      destination: binding.destination.name,
-      routingKey: binding.routingKey,
-      arguments: binding.argumentBytes,
-    };
   }
 
   // -- routing --

@@ -13,21 +13,21 @@
  */
 
 import type { Content } from "../message/content.ts";
-import { DataFile, SCRATCH_FILE } from "./data_file.ts";
-import { DeadMessages } from "./dead_messages.ts";
-import { DefinitionChanges, type Subject } from "./definition_changes.ts";
-import { Definitions } from "./definitions.ts";
+import { DataFile, SCRATCH_FILE } from "./file/data_file.ts";
+import { DeadMessages } from "./messages/dead_messages.ts";
+import { DefinitionChanges, type Subject } from "./definitions/definition_changes.ts";
+import { Definitions } from "./definitions/definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
-import { LaneCounters, type StoredLane } from "./lane_counters.ts";
-import { LaneIds } from "./lane_ids.ts";
-import { type Found, inOrder } from "./message_reader.ts";
-import { LAST_POSITION } from "./message_row.ts";
-import { ENOUGH_ROWS, MessageTable } from "./message_table.ts";
+import { LaneCounters, type StoredLane } from "./messages/lane_counters.ts";
+import { LaneIds } from "./messages/lane_ids.ts";
+import { type Found, inOrder } from "./messages/message_reader.ts";
+import { LAST_POSITION } from "./file/message_row.ts";
+import { ENOUGH_ROWS, MessageTable } from "./messages/message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
-import { numberOf } from "./schema.ts";
-import { SeenKeys } from "./seen_keys.ts";
-import { Scratch } from "./scratch.ts";
-import { StoredUsers } from "./stored_users.ts";
+import { numberOf } from "./file/schema.ts";
+import { SeenKeys } from "./messages/seen_keys.ts";
+import { Scratch } from "./messages/scratch.ts";
+import { StoredUsers } from "./definitions/stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
 
 /** Lanes with changes: each has pages of its own in the file. */

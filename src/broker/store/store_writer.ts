@@ -4,18 +4,18 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { type DataFile, RESERVE_FILE } from "./data_file.ts";
-import type { DeadMessages } from "./dead_messages.ts";
-import type { DefinitionChanges } from "./definition_changes.ts";
-import type { LaneCounters } from "./lane_counters.ts";
-import type { MessageTable } from "./message_table.ts";
-import type { SeenKeys } from "./seen_keys.ts";
+import { type DataFile, RESERVE_FILE } from "./file/data_file.ts";
+import type { DeadMessages } from "./messages/dead_messages.ts";
+import type { DefinitionChanges } from "./definitions/definition_changes.ts";
+import type { LaneCounters } from "./messages/lane_counters.ts";
+import type { MessageTable } from "./messages/message_table.ts";
+import type { SeenKeys } from "./messages/seen_keys.ts";
 import type { Refusals } from "./refusals.ts";
-import { Reserve } from "./reserve.ts";
-import { describeStorageError, isDamage, isDiskFull } from "./schema.ts";
-import type { Scratch } from "./scratch.ts";
-import { bytesOf } from "./stored_text.ts";
-import { rollback, runTransaction } from "./transaction.ts";
+import { Reserve } from "./file/reserve.ts";
+import { describeStorageError, isDamage, isDiskFull } from "./file/schema.ts";
+import type { Scratch } from "./messages/scratch.ts";
+import { bytesOf } from "./definitions/stored_text.ts";
+import { rollback, runTransaction } from "./file/transaction.ts";
 
 /** Milliseconds between two tries to get the reserve back. */
 const RESERVE_RETRY_MS = 1_000;

@@ -13,7 +13,7 @@ import {
   StorageError,
 } from "./schema.ts";
 import { Standstill } from "./standstill.ts";
-import { EXIT } from "../../errors.ts";
+import { EXIT } from "../../../errors.ts";
 
 export const DATA_FILE = "broker.db";
 export const SCRATCH_FILE = "scratch.db";

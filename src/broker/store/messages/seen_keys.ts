@@ -4,7 +4,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { clockShift } from "../../time/clock.ts";
+import { clockShift } from "../../../time/clock.ts";
 
 /** A key that a queue has seen. */
 export interface SeenKey {

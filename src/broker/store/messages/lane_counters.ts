@@ -1,7 +1,7 @@
 /** The counters of lanes in the data file: how much is in them, and how far they were delivered. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { LaneRecord, Message } from "../message/message.ts";
+import type { LaneRecord, Message } from "../../message/message.ts";
 
 export interface StoredLane {
   id: number;

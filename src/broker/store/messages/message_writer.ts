@@ -1,15 +1,15 @@
 /** Writes the changes among the messages of one database as a run of statements. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { Content } from "../message/content.ts";
-import { checksumOf } from "./checksum.ts";
+import type { Content } from "../../message/content.ts";
+import { checksumOf } from "../file/checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
 import type { Range } from "./discards.ts";
 import { LargeInsert } from "./large_insert.ts";
-import { idOf, LAYOUT_HEADER, RANGE } from "./message_row.ts";
-import type { Attempt } from "./refusals.ts";
+import { idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
+import type { Attempt } from "../refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
-import { type Message, Row } from "../message/message.ts";
+import { type Message, Row } from "../../message/message.ts";
 
 /** Rows per INSERT statement: fewer calls into SQLite. */
 const INSERT_ROWS = 32;

@@ -1,9 +1,9 @@
 /** Reads the stored messages of one database. Writes nothing. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "./message_row.ts";
-import { Content, LARGE_BYTES } from "../message/content.ts";
-import { type LaneRecord, Message } from "../message/message.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
+import { Content, LARGE_BYTES } from "../../message/content.ts";
+import { type LaneRecord, Message } from "../../message/message.ts";
 import type { Unreadable } from "./unreadable.ts";
 
 /** Milliseconds of looking for what can be read behind what cannot. */

@@ -4,11 +4,11 @@
  */
 
 import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
-import { MESSAGE_COLUMNS } from "./message_row.ts";
+import { MESSAGE_COLUMNS } from "../file/message_row.ts";
 import { MessageTable } from "./message_table.ts";
-import type { Refusals } from "./refusals.ts";
-import { createPrivately, NO_TEMPORARY_FILES, SHARED_TABLE } from "./schema.ts";
-import { runTransaction } from "./transaction.ts";
+import type { Refusals } from "../refusals.ts";
+import { createPrivately, NO_TEMPORARY_FILES, SHARED_TABLE } from "../file/schema.ts";
+import { runTransaction } from "../file/transaction.ts";
 
 export class Scratch {
   readonly #path: string;

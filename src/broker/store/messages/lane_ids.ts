@@ -1,6 +1,6 @@
 /** The ids of lanes: no lane has that of another one, nor of one that messages may be left of. */
 
-import { LAST_LANE } from "./message_row.ts";
+import { LAST_LANE } from "../file/message_row.ts";
 
 export class LaneIds {
   /** Transient ones count downwards: they only meet durable ones in the scratch file. */

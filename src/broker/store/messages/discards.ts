@@ -5,7 +5,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { RANGE } from "./message_row.ts";
+import { RANGE } from "../file/message_row.ts";
 
 /** Milliseconds, and rows at most, to delete in one transaction. */
 const SWEEP_MS = 10;

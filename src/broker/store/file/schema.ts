@@ -1,7 +1,7 @@
 /** The data file: opening, locking, and its schema as numbered migrations. */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT, ToolError } from "../../errors.ts";
+import { EXIT, ToolError } from "../../../errors.ts";
 
 /** "AMQP", which tells our files from other programs'. */
 export const APPLICATION_ID = 0x414d5150;

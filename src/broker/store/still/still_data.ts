@@ -5,11 +5,11 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT } from "../../errors.ts";
-import { DATA_FILE } from "./data_file.ts";
-import { folderOf, isThere } from "./folder.ts";
-import { NO_TEMPORARY_FILES, StorageError, storageErrorOf } from "./schema.ts";
-import { ANSWER_FILE, REQUEST_FILE } from "./standstill.ts";
+import { EXIT } from "../../../errors.ts";
+import { DATA_FILE } from "../file/data_file.ts";
+import { folderOf, isThere } from "../file/folder.ts";
+import { NO_TEMPORARY_FILES, StorageError, storageErrorOf } from "../file/schema.ts";
+import { ANSWER_FILE, REQUEST_FILE } from "../file/standstill.ts";
 
 /** Milliseconds that a broker has for its answer, and between two looks for it. */
 const ANSWER_MS = 10_000;

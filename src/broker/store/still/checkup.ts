@@ -2,11 +2,11 @@
 
 import { DatabaseSync } from "node:sqlite";
 import { statfsSync } from "node:fs";
-import { EXIT } from "../../errors.ts";
+import { EXIT } from "../../../errors.ts";
 import { copyStill, removeWithLog } from "./backup.ts";
-import { folderOf } from "./folder.ts";
-import { NO_TEMPORARY_FILES, sizeOf, StorageError } from "./schema.ts";
-import { CHECKED } from "./standstill.ts";
+import { folderOf } from "../file/folder.ts";
+import { NO_TEMPORARY_FILES, sizeOf, StorageError } from "../file/schema.ts";
+import { CHECKED } from "../file/standstill.ts";
 import { pathOf, StillData } from "./still_data.ts";
 import { type Survey, survey } from "./survey.ts";
 

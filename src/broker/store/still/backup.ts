@@ -5,9 +5,9 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT } from "../../errors.ts";
-import { DATA_FILE } from "./data_file.ts";
-import { createFolder, folderOf, isThere, syncFolder } from "./folder.ts";
+import { EXIT } from "../../../errors.ts";
+import { DATA_FILE } from "../file/data_file.ts";
+import { createFolder, folderOf, isThere, syncFolder } from "../file/folder.ts";
 import {
   APPLICATION_ID,
   createPrivately,
@@ -16,7 +16,7 @@ import {
   sizeOf,
   StorageError,
   storageErrorOf,
-} from "./schema.ts";
+} from "../file/schema.ts";
 import { StillData } from "./still_data.ts";
 
 /** Between a file's name and the end of the work. */

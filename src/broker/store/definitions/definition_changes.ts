@@ -2,8 +2,8 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
-import type { LogSync } from "./log_sync.ts";
-import type { Attempt, Author } from "./refusals.ts";
+import type { LogSync } from "../file/log_sync.ts";
+import type { Attempt, Author } from "../refusals.ts";
 import { bytesOf } from "./stored_text.ts";
 
 type Value = string | number | Uint8Array;

@@ -5,9 +5,9 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { checksumOf } from "./checksum.ts";
+import { checksumOf } from "../file/checksum.ts";
 import { LargeInsert } from "./large_insert.ts";
-import type { Message } from "../message/message.ts";
+import type { Message } from "../../message/message.ts";
 
 /** Bytes from which on a content that several messages have is written once. */
 const SHARED_FROM = 512;

@@ -1,6 +1,6 @@
 /** The folder of the data: made, and safe from a power cut before anything is promised. */
 
-import { EXIT, ToolError } from "../../errors.ts";
+import { EXIT, ToolError } from "../../../errors.ts";
 
 /** @throws {ToolError} when it is not there and cannot be created */
 export function createFolder(folder: string): void {

@@ -1,6 +1,6 @@
 /** Names and keys are stored as bytes: any character may be in them, NUL included. */
 
-import { decodeText } from "../wire/bytes.ts";
+import { decodeText } from "../../wire/bytes.ts";
 
 export function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);

@@ -4,8 +4,8 @@
  */
 
 import type { Range } from "./discards.ts";
-import type { Author, Source } from "./refusals.ts";
-import { type LaneRecord, type Message, Row } from "../message/message.ts";
+import type { Author, Source } from "../refusals.ts";
+import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 
 export class MessageChanges {
   inserts: Message[] = [];

@@ -5,10 +5,10 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { ContentLengths } from "../message/content.ts";
-import type { DeathReason } from "../message/deaths.ts";
-import type { Message } from "../message/message.ts";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "./message_row.ts";
+import type { ContentLengths } from "../../message/content.ts";
+import type { DeathReason } from "../../message/deaths.ts";
+import type { Message } from "../../message/message.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "../file/message_row.ts";
 
 /** A dead message, as a former process left it. */
 export interface StoredDead extends ContentLengths {

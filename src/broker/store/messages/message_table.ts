@@ -5,13 +5,13 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { Discards, type Range } from "./discards.ts";
-import type { Content } from "../message/content.ts";
+import type { Content } from "../../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
 import { type Found, MessageReader } from "./message_reader.ts";
-import { LAST_POSITION } from "./message_row.ts";
+import { LAST_POSITION } from "../file/message_row.ts";
 import { MessageWriter } from "./message_writer.ts";
-import type { Attempt, Author } from "./refusals.ts";
-import { type LaneRecord, type Message, Row } from "../message/message.ts";
+import type { Attempt, Author } from "../refusals.ts";
+import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
 /** Changes, and bytes of messages, that do not wait for company any more. */

@@ -1,13 +1,13 @@
 /** What is in data that stand still, what of it is damaged, and what can still be read. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { checksumOf } from "./checksum.ts";
-import { findMiscount, InUse } from "./copied_data.ts";
-import type { Range } from "./discards.ts";
-import { MessageReader } from "./message_reader.ts";
-import { LAST_POSITION, RANGE } from "./message_row.ts";
-import { APPLICATION_ID, numberOf, SCHEMA_VERSION } from "./schema.ts";
-import { Unreadable } from "./unreadable.ts";
+import { checksumOf } from "../file/checksum.ts";
+import { findMiscount, InUse } from "../file/copied_data.ts";
+import type { Range } from "../messages/discards.ts";
+import { MessageReader } from "../messages/message_reader.ts";
+import { LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { APPLICATION_ID, numberOf, SCHEMA_VERSION } from "../file/schema.ts";
+import { Unreadable } from "../messages/unreadable.ts";
 
 /** Faults that SQLite is asked for. */
 const MOST_FAULTS = 20;
