@@ -2,6 +2,10 @@
 // @std that deno.json maps these names to ships plain JavaScript; with `jsr:` in deno.json
 // instead, delete this file and its line in compilerOptions.types.
 
+declare module "@std/bytes/concat" {
+  export function concat(buffers: readonly Uint8Array[]): Uint8Array<ArrayBuffer>;
+}
+
 declare module "@std/cli/parse-args" {
   export interface ParseArgsOptions {
     string?: readonly string[];

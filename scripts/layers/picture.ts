@@ -18,20 +18,28 @@ export interface House {
 export function housesOf(imports: readonly Import[]): House[] {
   const inside = imports.filter(({ from, to }) => from.startsWith("src/") && to.startsWith("src/"))
     .map(({ from, to }) => [roomOf(from), roomOf(to)] as const);
-  const usesIn = (folder: string): [string, string][] => {
-    const depth = folder === "" ? 0 : folder.split("/").length;
-    return inside.filter((ways) =>
-      ways.every((way) => way.slice(0, depth).join("/") === folder && way.length > depth)
-    ).map(([from, to]) => [from[depth]!, to[depth]!]);
+  const houseAt = (folder: string, floors: Floors): House => {
+    const names = folder === "" ? [] : folder.split("/");
+    const depth = names.length;
+    const isInside = (way: readonly string[]) =>
+      way.length > depth && names.every((name, at) => way[at] === name);
+    const lived = new Set(inside.flat().filter(isInside).map((way) => way[depth]!));
+    const uses = inside.filter((ways) => ways.every(isInside))
+      .map(([from, to]) => [from[depth]!, to[depth]!] as const);
+    return house(["src", ...names].join("/"), floors, lived, uses);
   };
   return [
-    house("src", FLOORS, usesIn("")),
-    ...[...INNER_FLOORS].map(([folder, floors]) => house(`src/${folder}`, floors, usesIn(folder))),
+    houseAt("", FLOORS),
+    ...[...INNER_FLOORS].map(([folder, floors]) => houseAt(folder, floors)),
   ];
 }
 
-function house(title: string, floors: Floors, uses: (readonly [string, string])[]): House {
-  const lived = new Set(uses.flat());
+function house(
+  title: string,
+  floors: Floors,
+  lived: ReadonlySet<string>,
+  uses: (readonly [string, string])[],
+): House {
   const order = floors.flat();
   const roomsOf = (names: readonly string[]) =>
     names.filter((name) => lived.has(name)).map((name): Room => {

@@ -84,13 +84,20 @@ export const URL_HELP: readonly [string, string] = [
   amqps://.`,
 ];
 
-/** For the help pages of all tools. */
-export const EXIT_HELP: readonly [string, string] = [
-  "Exit status",
-  `  0 done; 64 usage; 65 bad input data; 66 input file missing; 69 unroutable or no such queue;
+const FAILURES =
+  `64 usage; 65 bad input data; 66 input file missing; 69 unroutable or no such queue;
   70 internal; 73 queue arguments conflict; 75 temporary, try again; 76 protocol error;
   77 login or permission; 126, 127 command not executable, not found; 128 plus the number of a
-  signal that ended it at once`,
+  signal that ended it at once`;
+
+/** For the help pages of tools. */
+export const EXIT_HELP: readonly [string, string] = ["Exit status", `  0 done; ${FAILURES}`];
+
+/** The same of one that can wait for its tasks. */
+export const WAITING_EXIT_HELP: readonly [string, string] = [
+  "Exit status",
+  `  0 done; 1, or the status of its command: a task that --wait waited for is dead;
+  ${FAILURES}`,
 ];
 
 /**

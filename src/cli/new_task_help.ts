@@ -1,5 +1,5 @@
 /** What is told about `new_task`. */
-import { EXIT_HELP, URL_HELP } from "./broker_flags.ts";
+import { URL_HELP, WAITING_EXIT_HELP } from "./broker_flags.ts";
 import { BULK_HELP } from "./bulk_flags.ts";
 import type { Flags } from "./flags.ts";
 import type { HelpPage } from "./help/page.ts";
@@ -53,7 +53,7 @@ export function helpOf(flags: Flags): HelpPage {
       HTTP_HELP,
       QUEUE_NAMES_HELP,
       URL_HELP,
-      EXIT_HELP,
+      WAITING_EXIT_HELP,
     ],
   };
 }

@@ -1,4 +1,5 @@
 /** What a handler has to say to whoever waits for a task. */
+import { concat } from "@std/bytes/concat";
 import { reason } from "../errors.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "../task/handler.ts";
 
@@ -19,12 +20,7 @@ export class AnswerHead {
   }
 
   answer(): Answer {
-    const body = new Uint8Array(this.#size);
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      body.set(chunk, at);
-      at += chunk.length;
-    }
+    const body = concat(this.#chunks);
     return { body, cut: this.#cut, contentType: typeOf(body, this.#cut) };
   }
 }

@@ -6,6 +6,7 @@
  * writes targets as to a proxy ("POST http://localhost/path"), which many applications take for
  * another path; node:http of older ones ends the process when an answer is cut off.
  */
+import { concat } from "@std/bytes/concat";
 import type { IncomingMessage, request as HttpRequest } from "node:http";
 import { EXIT, InputError, reason, UsageError } from "../errors.ts";
 import type { PostTarget } from "./post_target.ts";
@@ -168,19 +169,12 @@ async function readUpTo(
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of body) {
-    chunks.push(chunk);
+    chunks.push(chunk.subarray(0, Math.max(0, limit - length)));
     length += chunk.length;
     // Leaving the loop closes what is left.
     if (length > limit) break;
   }
-  const bytes = new Uint8Array(Math.min(length, limit));
-  let at = 0;
-  for (const chunk of chunks) {
-    const part = chunk.subarray(0, limit - at);
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return { bytes, cut: length > limit };
+  return { bytes: concat(chunks), cut: length > limit };
 }
 
 /** @throws {InputError} */

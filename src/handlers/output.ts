@@ -1,4 +1,5 @@
 /** Where the output of a command goes, without ever holding much of it in memory. */
+import { concat } from "@std/bytes/concat";
 import { EXIT, InputError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { type Target, writeSome } from "../observe/write.ts";
@@ -40,10 +41,7 @@ export class Tail {
       return;
     }
     const old = this.#kept.subarray(-(TAIL_BYTES - chunk.length));
-    const joined = new Uint8Array(old.length + chunk.length);
-    joined.set(old);
-    joined.set(chunk, old.length);
-    this.#kept = joined;
+    this.#kept = concat([old, chunk]);
   }
 
   /** As text of at most {@linkcode TAIL_BYTES} bytes of UTF-8; what is no UTF-8 is replaced. */
@@ -323,14 +321,4 @@ function keep(tail: { push(chunk: Uint8Array): void }, next?: Sink): Sink {
     tail.push(chunk);
     await next?.(chunk);
   };
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

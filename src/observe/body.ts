@@ -1,4 +1,5 @@
 /** The body of a request, as a whole and within bounds. */
+import { concat } from "@std/bytes/concat";
 import type { IncomingMessage, ServerResponse } from "./http.ts";
 import { Problem } from "./problem.ts";
 
@@ -78,22 +79,11 @@ export async function readBody(
       request.on("error", gone);
       request.on("close", gone);
     }).finally(() => request.removeAllListeners("data").removeAllListeners("end"));
-    return { bytes: joined(chunks, size), release: () => room.giveBack(size) };
+    return { bytes: concat(chunks), release: () => room.giveBack(size) };
   } catch (error) {
     room.giveBack(size);
     throw error;
   }
-}
-
-function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
-  // A view of its own type: what it is handed to tells bytes by their class.
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }
 
 function tooLarge(most: number, size: string): Problem {

@@ -7,11 +7,19 @@ import { pagesOf, type Tree } from "./tree.ts";
 export function bashCompletions(tree: Tree): string {
   const tool = tree.page.name;
   const pages = pagesOf(tree);
-  const commanding = pages.filter(({ words }) => words === "command").map(({ name }) => name);
-  const naming = pages.filter(({ words }) => words === "file").map(({ name }) => name);
-  return `# bash completion for ${tool}, made by ${tool} --completions bash
+  return [
+    `# bash completion for ${tool}, made by ${tool} --completions bash`,
+    wordsFunction(tool),
+    walkFunction(tool),
+    tables(tool, pages),
+    valuesFunctions(tool, pages),
+    mainFunction(tool, pages),
+    `complete -F _${tool} ${tool}\n`,
+  ].join("\n\n");
+}
 
-# The words up to the cursor as ${tool} will get them; bash cuts them at "=" and ":", too.
+function wordsFunction(tool: string): string {
+  return `# The words up to the cursor as ${tool} will get them; bash cuts them at "=" and ":", too.
 _${tool}_words() {
   local i word rest=\${COMP_LINE:0:COMP_POINT}
   for ((i = 0; i <= COMP_CWORD; i++)); do
@@ -25,9 +33,11 @@ _${tool}_words() {
     fi
     rest=\${rest#"$word"}
   done
+}`;
 }
 
-# What the words before the last one say.
+function walkFunction(tool: string): string {
+  return `# What the words before the last one say.
 _${tool}_walk() {
   local i word
   for ((i = 1; i < \${#words[@]} - 1; i++)); do
@@ -46,9 +56,13 @@ _${tool}_walk() {
       if _${tool}_runs_command; then return; fi
     fi
   done
+}`;
 }
 
-_${tool}_has_page() {
+/** What the pages are and have, as functions. */
+function tables(tool: string, pages: readonly HelpPage[]): string {
+  const commanding = pages.filter(({ words }) => words === "command").map(({ name }) => name);
+  return `_${tool}_has_page() {
   case $1 in
     ${alternatives(pages.map(({ name }) => name))}) return 0 ;;
   esac
@@ -80,9 +94,11 @@ _${tool}_first_words() {
   case $page in
 ${cases(pages.map((page) => [[page.name], firstWords(page)]))}
   esac
+}`;
 }
 
-# Files, or folders with -d, that begin with $2.
+function valuesFunctions(tool: string, pages: readonly HelpPage[]): string {
+  return `# Files, or folders with -d, that begin with $2.
 _${tool}_files() {
   local IFS=$'\n'
   COMPREPLY=($(compgen "$1" -- "$2"))
@@ -94,9 +110,12 @@ _${tool}_values() {
   case "$page $1" in
 ${cases(pages.flatMap(values))}
   esac
+}`;
 }
 
-_${tool}() {
+function mainFunction(tool: string, pages: readonly HelpPage[]): string {
+  const naming = pages.filter(({ words }) => words === "file").map(({ name }) => name);
+  return `_${tool}() {
   local words=() places=() option= first= closed= page=${tool} depth=1 last before
   _${tool}_words
   _${tool}_walk
@@ -126,10 +145,7 @@ _${tool}() {
     esac
   fi
   return 0
-}
-
-complete -F _${tool} ${tool}
-`;
+}`;
 }
 
 function spellings({ flags }: HelpPage): string[] {

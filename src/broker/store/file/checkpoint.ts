@@ -21,7 +21,8 @@ const TOO_LATE = 2;
 /** Pages of a commit besides those that its messages fill, and removals of one page, about. */
 const COMMIT_PAGES = 6;
 const PAGE_ROWS = 25;
-const PAGE_BYTES = 4_000;
+/** Bytes of messages that a page holds. */
+const PAGE_CONTENT = 4_000;
 
 export class Checkpoint {
   readonly #database: DatabaseSync;
@@ -74,7 +75,7 @@ export class Checkpoint {
 
   /** A commit was written. */
   wrote(rows: number, bytes: number): void {
-    this.#written += COMMIT_PAGES + rows / PAGE_ROWS + bytes / PAGE_BYTES;
+    this.#written += COMMIT_PAGES + rows / PAGE_ROWS + bytes / PAGE_CONTENT;
     this.#fit();
   }
 

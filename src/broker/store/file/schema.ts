@@ -96,6 +96,7 @@ const MIGRATIONS = [
 
 /** Pages that the log takes before what it holds gets its place in the file. */
 export const MOST_LOG_PAGES = 4_000;
+/** SQLite's, as it makes them of itself. */
 export const PAGE_BYTES = 4_096;
 
 /** Pages of an old file that is written anew at once. */
