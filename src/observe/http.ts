@@ -145,7 +145,7 @@ function keepListening(
 ): ReturnType<typeof setInterval> {
   /** Whether a connection came since the last look; undefined before the first one ever. */
   let heard: boolean | undefined;
-  /** Since then one of ours was made. */
+  /** Since then one of ours was made, and was not heard of. */
   let tried = false;
   server.on("connection", () => {
     heard = true;
@@ -155,7 +155,9 @@ function keepListening(
     if (heard !== false) {
       heard &&= false;
     } else if (!tried) {
-      tried = await canConnect(port, address);
+      // Before it comes: its own event takes this back.
+      tried = true;
+      if (!await canConnect(port, address)) tried = false;
     } else {
       await close(server);
       tried = await listen(server, port, address).then(() => false, () => true);

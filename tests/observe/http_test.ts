@@ -118,3 +118,14 @@ Deno.test("a slow client is told, and its connection closed", async () => {
   const whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
   assertMatch(await ask(server, whole), /^HTTP\/1\.1 200 OK(.|\s)*all/); // ends though kept alive
 });
+
+Deno.test("a request that takes long is answered, though nobody else connects", async () => {
+  const silenceMs = 20;
+  await using server = await serveHttp(
+    { hostname: "127.0.0.1", port: 0 },
+    (_request, response) => void setTimeout(() => response.end("at last"), 20 * silenceMs),
+    { connections: 10, headersMs: 60_000, requestMs: 60_000, idleMs: 60_000, silenceMs },
+  );
+  const answer = await ask(server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  assertMatch(answer, /at last/);
+});
