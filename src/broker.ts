@@ -204,7 +204,10 @@ async function openPage(
   if (http === undefined) return undefined;
   try {
     const { servePage } = await import("./cli/page.ts");
-    return await servePage(host, broker.inside, http, tokenFile);
+    const page = await servePage(host, broker.inside, http, tokenFile);
+    // Where a token is needed, nobody finds his way by himself.
+    if (tokenFile === undefined) broker.page = page;
+    return page;
   } catch (error) {
     await broker.stop();
     throw error;

@@ -11,6 +11,9 @@ import { type Endpoint, redact } from "./url.ts";
 export interface ServerProperties {
   readonly product: string;
   readonly version: string;
+  /** Where our own broker's page is, and how the API there names it; empty: it does not say. */
+  readonly page: string;
+  readonly instance: string;
 }
 
 export interface Start {
@@ -36,7 +39,12 @@ export function readStart(view: AMQPView): Start {
   }
   const [mechanisms] = view.getLongString(2 + 4 + view.getUint32(2));
   return {
-    server: { product: word(properties.product), version: word(properties.version) },
+    server: {
+      product: word(properties["product"]),
+      version: word(properties["version"]),
+      page: word(properties["page"]),
+      instance: word(properties["instance"]),
+    },
     mechanisms: mechanisms.split(" "),
   };
 }

@@ -54,7 +54,7 @@ export class Transport extends AMQPBaseClient {
   /** Resolves with the cause when the connection has ended; never rejects. */
   readonly ended: Promise<ConnectionError>;
   /** Known after the handshake. */
-  server: ServerProperties = { product: "", version: "" };
+  server: ServerProperties = { product: "", version: "", page: "", instance: "" };
   readonly #socket: Socket;
   readonly #identity: ClientIdentity;
   readonly #outbox: Outbox;

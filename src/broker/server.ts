@@ -31,6 +31,7 @@ import { DATA_FILE } from "./store/file/data_file.ts";
 import { Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
 import { GroupCommit } from "./store/group_commit.ts";
+import type { PageAddress } from "./connection/server_properties.ts";
 import { Users } from "./connection/users.ts";
 import { restore } from "./routing/restoring.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
@@ -74,6 +75,8 @@ const SHUTDOWN_MS = 2_000;
 export class Broker implements QueueHost<Queue> {
   readonly store: Store;
   readonly memory: MemoryUse;
+  /** Told to clients of this machine. */
+  page: PageAddress | undefined;
   readonly deadlines = new Deadlines((error) => this.#logFault(error));
   readonly scheduler = new Scheduler(
     (error) => this.#logFault(error),
@@ -275,6 +278,7 @@ export class Broker implements QueueHost<Queue> {
         vhosts: this.#vhosts,
         deadlines: this.deadlines,
         version: this.#options.version,
+        page: this.page,
         strangers: this.#strangers,
       });
       await this.#prepare();

@@ -10,6 +10,8 @@ import { readTokens } from "./tokens.ts";
 /** A page that is served. */
 export interface Page extends AsyncDisposable {
   readonly url: string;
+  /** Of this run of the broker; its API says the same. */
+  readonly instance: string;
 }
 
 /** @throws {ToolError} the token file cannot be used, or nothing can listen there */
@@ -33,7 +35,8 @@ export async function servePage(
     board[Symbol.dispose]();
   }
   try {
-    return { url: await service.start(), [Symbol.asyncDispose]: end };
+    const url = await service.start();
+    return { url, instance: board.instance, [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
     throw error;

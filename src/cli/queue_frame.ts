@@ -24,7 +24,6 @@ export interface Frame {
 /** From empty to full. */
 const BARS = ["\u2581", "\u2582", "\u2583", "\u2584", "\u2585", "\u2586", "\u2587", "\u2588"];
 const LEAST_NAME = 12;
-const NUMBER_COLUMNS = 10;
 const LEAST_BARS = 8;
 const MOST_BARS = 60;
 /** Rates are of as many looks. */
@@ -41,7 +40,8 @@ export function renderFrame(frame: Frame): string[] {
   const paint = (color: Color | undefined, text: string) =>
     frame.colors && color !== undefined ? `\x1b[${COLORS[color]}m${text}\x1b[0m` : text;
   const width = Math.max(1, columns - 1);
-  const numbers = 3 * (NUMBER_COLUMNS + 1);
+  const cells = rows.some((row) => row.in !== undefined) ? RATE_CELLS : DEPTH_CELLS;
+  const numbers = cells.reduce((sum, { columns }) => sum + columns + 1, 0);
   const longest = Math.max(LEAST_NAME, ...rows.map(({ name }) => widthOf(name)));
   const nameColumns = Math.max(
     1,
@@ -57,26 +57,18 @@ export function renderFrame(frame: Frame): string[] {
       return paint(color, short);
     }).join("").trimEnd();
   };
-  const number = (text: string) => ` ${text.padStart(NUMBER_COLUMNS)}`;
-  const head = ["ready", "change/s", "consumers"].map(number).join("");
+  const head = cells.map(({ head, columns }) => ` ${head.padStart(columns)}`).join("");
   const output = [fit([["head", `${pad("queue", nameColumns)}${head}`]])];
   const room = Math.max(1, lines - 2 - (trouble === undefined ? 0 : 1));
   const shown = rows.length <= room ? rows : rows.slice(0, room - 1);
   for (const row of shown) {
     const looks = frame.history.get(row.name) ?? [];
-    const rate = rateOf(looks);
-    const { ready, consumers, state } = row;
-    const isDead = row.name.endsWith(".dead");
-    const depthColor = isDead && ready ? "dead" : undefined;
-    const isIdle = !/\.(?:dead|delay\.\d+)$/.test(row.name) && consumers === 0 && (ready ?? 0) > 0;
     output.push(fit([
-      [state === "paused" ? "paused" : undefined, pad(row.name, nameColumns)],
-      [depthColor, number(ready === undefined ? state! : grouped(ready))],
-      [rate ? (rate > 0 ? "rising" : "falling") : undefined, number(signed(rate))],
-      [
-        state === "paused" ? "paused" : isIdle ? "idle" : undefined,
-        number(consumers === undefined ? (state === "paused" ? state : "-") : grouped(consumers)),
-      ],
+      [row.state === "paused" ? "paused" : undefined, pad(row.name, nameColumns)],
+      ...cells.map(({ columns, show }): [Color | undefined, string] => {
+        const { text, color } = show(row, looks);
+        return [color, ` ${text.padStart(columns)}`];
+      }),
       ["bars", bars === 0 ? "" : `  ${sparkline(looks.map(({ ready }) => ready), bars)}`],
     ]));
   }
@@ -84,6 +76,65 @@ export function renderFrame(frame: Frame): string[] {
   if (trouble !== undefined) output.push(paint("dead", cut(trouble, width)));
   return output;
 }
+
+/** A column of numbers. */
+interface Cell {
+  readonly head: string;
+  readonly columns: number;
+  readonly show: (row: QueueRow, looks: readonly Look[]) => { text: string; color?: Color };
+}
+
+const READY: Cell = {
+  head: "ready",
+  columns: 10,
+  show: ({ name, ready, state }) => ({
+    text: ready === undefined ? state! : grouped(ready),
+    ...(name.endsWith(".dead") && ready ? { color: "dead" } : {}),
+  }),
+};
+
+const CONSUMERS: Cell = {
+  head: "consumers",
+  columns: 10,
+  show: ({ name, ready = 0, consumers, state }) => {
+    if (state === "paused") return { text: state, color: "paused" };
+    const isIdle = !/\.(?:dead|delay\.\d+)$/.test(name) && consumers === 0 && ready > 0;
+    return {
+      text: consumers === undefined ? "-" : grouped(consumers),
+      ...(isIdle ? { color: "idle" } : {}),
+    };
+  },
+};
+
+const CHANGE: Cell = {
+  head: "change/s",
+  columns: 10,
+  show: (_, looks) => {
+    const rate = rateOf(looks);
+    return {
+      text: signed(rate),
+      ...(rate ? { color: rate > 0 ? "rising" : "falling" } : {}),
+    };
+  },
+};
+
+function told(head: "unacked" | "in/s" | "out/s", of: "unacked" | "in" | "out"): Cell {
+  return {
+    head,
+    columns: 8,
+    show: (row) => ({ text: row[of] === undefined ? "-" : grouped(rounded(row[of])) }),
+  };
+}
+
+/** Of what AMQP tells, and of what the API of a page does. */
+const DEPTH_CELLS: readonly Cell[] = [READY, CHANGE, CONSUMERS];
+const RATE_CELLS: readonly Cell[] = [
+  READY,
+  told("unacked", "unacked"),
+  told("in/s", "in"),
+  told("out/s", "out"),
+  CONSUMERS,
+];
 
 /** The last values as bars, scaled to the largest; a gap where there is no value. */
 export function sparkline(values: readonly (number | undefined)[], width: number): string {
@@ -104,8 +155,13 @@ export function rateOf(looks: readonly Look[]): number | undefined {
 
 function signed(rate: number | undefined): string {
   if (rate === undefined) return "";
-  const rounded = Math.abs(rate) >= 100 ? Math.round(rate) : Math.round(rate * 10) / 10;
-  return rounded === 0 ? "0" : `${rounded > 0 ? "+" : "-"}${grouped(Math.abs(rounded))}`;
+  const shown = rounded(rate);
+  return shown === 0 ? "0" : `${shown > 0 ? "+" : "-"}${grouped(Math.abs(shown))}`;
+}
+
+/** As much of a rate as anybody reads. */
+function rounded(rate: number): number {
+  return Math.abs(rate) >= 100 ? Math.round(rate) : Math.round(rate * 10) / 10;
 }
 
 function grouped(number: number): string {

@@ -3,7 +3,7 @@ import { EXIT, ToolError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { sleep } from "../time/sleep.ts";
 import type { Host } from "./main.ts";
-import { type QueueBoard, type QueueRow, tableOf } from "./queue_board.ts";
+import { type QueueRow, type QueueView, tableOf } from "./queue_board.ts";
 import { type Look, renderFrame } from "./queue_frame.ts";
 import { onSignals } from "./signals.ts";
 
@@ -23,7 +23,7 @@ export function isScreen(host: Host): boolean {
 }
 
 /** Of what is no terminal: the table, again and again. @throws {ToolError} */
-export async function watchAsLines(host: Host, board: QueueBoard): Promise<number> {
+export async function watchAsLines(host: Host, board: QueueView): Promise<number> {
   const ending = new AbortController();
   const signals = onSignals({ end: () => ending.abort() });
   try {
@@ -40,7 +40,7 @@ export async function watchAsLines(host: Host, board: QueueBoard): Promise<numbe
 /** @throws {ToolError} the broker cannot be reached at first; later it is waited for */
 export async function watchOnScreen(
   host: Host,
-  board: QueueBoard,
+  board: QueueView,
   troubles: readonly string[],
 ): Promise<number> {
   const watch = new Watch(host, troubles);

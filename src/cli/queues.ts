@@ -1,13 +1,13 @@
 /** `worker queues`: how many tasks and consumers each queue has. */
 import { EXIT, UsageError } from "../errors.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { CONNECTION_FLAGS, EXIT_HELP, URL_HELP } from "./broker_flags.ts";
+import { CONNECTION_FLAGS, EXIT_HELP, readEndpoints, URL_HELP } from "./broker_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
-import { toggle } from "./flags.ts";
+import { text, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
-import { QueueBoard, tableOf } from "./queue_board.ts";
+import { QueueBoard, type QueueView, tableOf } from "./queue_board.ts";
 import { QUEUE_NAMES_HELP, queueList } from "./queue_names.ts";
 import { tell } from "./tell.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
@@ -15,6 +15,18 @@ import { connectorOf } from "./worker_connector.ts";
 
 const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
+  api: text({
+    group: "connection",
+    value: "URL",
+    minBytes: 1,
+    help: "the page of the broker, such as http://node1:9180, to be asked instead of the broker",
+  }),
+  "token-file": text({
+    group: "connection",
+    value: "FILE",
+    minBytes: 1,
+    help: "bearer token that the page requires, on the first line",
+  }),
   queue: queueList,
   backoff: WORKER_FLAGS.backoff,
   watch: toggle({
@@ -29,12 +41,14 @@ export const help: HelpPage = {
   summary: "show how many tasks and consumers each queue has",
   usage: ["worker queues [OPTION]..."],
   about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
-delay queues and its dead queue; of one that is paused at our broker it says so. AMQP does not
-tell how many are unacknowledged.`,
+delay queues and its dead queue; of one that is paused at our broker it says so. Where the page is
+that "broker --http" serves, it says more: how many are unacknowledged, how many come and go a second,
+and since when the oldest waits. The page of our broker on this machine is found; --api names another
+one, also that of "worker page".`,
   examples: [
     ["Once:", "worker queues -q thumbnails"],
     ["As it changes:", "worker queues -q high,low --watch"],
-    ["Of another broker:", "worker queues -u amqp://ann@node1 --password-file FILE"],
+    ["Of another machine:", "worker queues --api http://node1:9180 --token-file FILE"],
   ],
   flags: QUEUES_FLAGS,
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
@@ -49,20 +63,12 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       `worker queues takes options only, and was given ${JSON.stringify(words[0])}`,
     );
   }
-  const names = values.queue.flatMap(({ name }) => [
-    name,
-    ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
-    deadQueue(name).name,
-  ]);
   const watch = values.watch ? await import("./queue_watch.ts") : undefined;
   const onScreen = watch !== undefined && watch.isScreen(host);
   const troubles: string[] = [];
-  const board = new QueueBoard({
-    connector: connectorOf(values, host),
-    names,
-    // Lines between would tear the screen.
-    warn: (sentence) => onScreen ? troubles.splice(0, 1, sentence) : host.log.warn(sentence),
-  });
+  // Lines between would tear the screen.
+  const warn = (said: string) => onScreen ? troubles.splice(0, 1, said) : host.log.warn(said);
+  const board = await openView(host, values, warn);
   try {
     if (onScreen) return await watch.watchOnScreen(host, board, troubles);
     if (watch !== undefined) return await watch.watchAsLines(host, board);
@@ -71,4 +77,39 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   } finally {
     await board.close();
   }
+}
+
+/** @throws {UsageError | InputError} */
+async function openView(
+  host: Host,
+  values: Values<typeof QUEUES_FLAGS>,
+  warn: (sentence: string) => void,
+): Promise<QueueView> {
+  const { api: url, "token-file": tokenFile } = values;
+  const queues = values.queue.map(({ name }) => name);
+  if (url === undefined) {
+    if (tokenFile !== undefined) {
+      throw new UsageError("--token-file needs --api, and it is not given");
+    }
+    const names = queues.flatMap((name) => [
+      name,
+      ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
+      deadQueue(name).name,
+    ]);
+    return new QueueBoard({ connector: connectorOf(values, host), queues, names, warn });
+  }
+  const { protocol, username = "", password = "" } = URL.parse(url) ?? {};
+  if (!/^https?:$/.test(protocol ?? "") || username + password !== "") {
+    throw new UsageError(
+      "--api must be an http:// or https:// URL without a login (--token-file is for that), and " +
+        "is another one",
+    );
+  }
+  const [{ QueuePage }, { readToken }] = await Promise.all([
+    import("./queue_page.ts"),
+    import("./tokens.ts"),
+  ]);
+  const { vhost } = readEndpoints(values, host)[0]!;
+  const token = tokenFile === undefined ? undefined : readToken(host, tokenFile);
+  return new QueuePage({ url, token, names: queues, vhost });
 }

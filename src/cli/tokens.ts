@@ -24,6 +24,17 @@ export function readTokens(
   );
 }
 
+/**
+ * The token that a tool shows to another one: the first of the file.
+ *
+ * @returns gives the one of this moment
+ * @throws {InputError} the file cannot be used
+ */
+export function readToken(host: Host, file: string): () => string {
+  const tokens = new SecretFile(file, "the token file", parse, (said) => host.log.warn(said));
+  return () => tokens.get()[0]!;
+}
+
 /** @throws {Error} the end of a sentence */
 function parse(lines: readonly string[]): readonly string[] {
   const tokens = lines.map((line) => line.trim()).filter((line) => line !== "");

@@ -212,7 +212,7 @@ function readPem(path: string): string {
 }
 
 /** A client looks at the environment when it is made. */
-function withoutProxies<T>(make: () => T): T {
+export function withoutProxies<T>(make: () => T): T {
   const saved = PROXY_VARIABLES.map((name) => [name, Deno.env.get(name)] as const);
   for (const name of PROXY_VARIABLES) Deno.env.delete(name);
   try {

@@ -191,6 +191,8 @@ export interface Overview {
   readonly now: number;
   readonly product: string;
   readonly version?: string;
+  /** Of this run of the broker; it says the same to AMQP clients of its machine. */
+  readonly instance?: string;
   readonly uptimeMs?: number;
   readonly vhosts: readonly string[];
   readonly queues: number;

@@ -64,8 +64,26 @@ export const ROUTES: readonly Route[] = [
     path: "/queues",
     id: "listQueues",
     gives: "Queues",
-    summary: "All queues.",
-    answer: (source) => async () => ({ queues: await source.queues() }),
+    summary: "All queues, or those that are asked for.",
+    parameters: [
+      {
+        name: "vhost",
+        description: "Only those of this virtual host.",
+        schema: { type: "string" },
+      },
+      {
+        name: "of",
+        description: "Only those that belong to these work queues, themselves included.",
+        schema: { type: "array", items: { type: "string" } },
+      },
+    ],
+    answer: (source) => async ({ query }) => {
+      const [vhost, of] = [query.get("vhost"), new Set(query.getAll("of"))];
+      const queues = (await source.queues()).filter((queue) =>
+        (vhost === null || queue.vhost === vhost) && (of.size === 0 || of.has(queue.of))
+      );
+      return { queues };
+    },
   },
   {
     method: "GET",

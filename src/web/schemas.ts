@@ -95,6 +95,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     now: WHOLE,
     product: TEXT,
     version: TEXT,
+    instance: { ...TEXT, description: "Of this run of the broker." },
     uptimeMs: WHOLE,
     vhosts: { type: "array", items: TEXT },
     queues: WHOLE,

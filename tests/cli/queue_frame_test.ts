@@ -57,6 +57,22 @@ Deno.test("a frame shows depth, change, consumers and how it was", () => {
   ]);
 });
 
+Deno.test("a frame of what a page tells has rates, and bars in 80 columns", () => {
+  const told = { ready: 12_345, consumers: 2, unacked: 3, in: 1234.5, out: 0.25 };
+  const rows: QueueRow[] = [
+    { name: "task_queue", ...told },
+    { name: "held", ...told, ready: 5, in: 0, out: 0, state: "paused" },
+    { name: "none", state: "missing" },
+  ];
+  const history = new Map([["task_queue", looks(12_325, 12_345)]]);
+  assertEquals(frame(rows, { history }), [
+    "queue             ready  unacked     in/s    out/s  consumers",
+    "task_queue       12,345        3    1,235      0.3          2  \u2588\u2588",
+    "held                  5        3        0        0     paused",
+    "none            missing        -        -        -          -",
+  ]);
+});
+
 Deno.test("no line reaches the last column, whatever the names and the terminal are", () => {
   const names = [
     "q",
@@ -65,7 +81,9 @@ Deno.test("no line reaches the last column, whatever the names and the terminal 
     "x".repeat(255),
     "\u{1f407}\u{1f407}",
   ];
-  const rows = names.map((name) => ({ name, ready: 1e12, consumers: 1e6 }));
+  const rows = names.map((name, i) => {
+    return { name, ready: 1e12, consumers: 1e6, ...(i === 0 ? { in: 1e5, out: 0 } : {}) };
+  });
   const history = new Map(rows.map(({ name }) => [name, looks(...Array(80).fill(4e11))]));
   for (const columns of [1, 5, 20, 40, 80, 81, 200]) {
     for (const lines of [1, 3, 5, 24]) {

@@ -52,6 +52,8 @@ const COMMIT_MS = 10_000;
 const MOST_RUNNING_SEARCHED = 10_000;
 
 export class Board implements Disposable {
+  /** Of this run of the broker. */
+  readonly instance: string = crypto.randomUUID();
   readonly #inside: Inside;
   readonly #sampler: Sampler;
   readonly #commits = new Commits();
@@ -91,6 +93,7 @@ export class Board implements Disposable {
       now: Date.now(),
       product: "workqueue broker",
       version,
+      instance: this.instance,
       uptimeMs: this.#sampler.uptimeMs,
       vhosts: [...vhosts.keys()],
       queues,

@@ -1,6 +1,7 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
+import { isLoopback } from "../../amqp/loopback.ts";
 import { FRAME_MIN_BYTES, PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
@@ -25,7 +26,7 @@ import {
 import { closeQuietly, type Socket } from "../net/socket.ts";
 import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
-import { serverProperties } from "./server_properties.ts";
+import { type PageAddress, serverProperties } from "./server_properties.ts";
 import type { LoginAttempt, Users } from "./users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 
@@ -76,6 +77,7 @@ export interface HandshakeHost {
   readonly vhosts: Map<string, VirtualHost>;
   readonly deadlines: Deadlines;
   readonly version: string;
+  readonly page: PageAddress | undefined;
   readonly strangers: StrangersLog;
 }
 
@@ -176,10 +178,12 @@ class Handshake {
   }
 
   async #logIn(): Promise<string> {
+    const { version, page } = this.#host;
+    const isNear = isLoopback(hostOf(this.#connection));
     await this.#send("connection.start", {
       versionMajor: 0,
       versionMinor: 9,
-      serverProperties: serverProperties(this.#host.version),
+      serverProperties: serverProperties(version, isNear ? page : undefined),
       mechanisms: "PLAIN AMQPLAIN",
       locales: "en_US",
     });

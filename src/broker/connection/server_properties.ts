@@ -2,7 +2,15 @@
 
 import type { Field, Table } from "../wire/fields.ts";
 
-export function serverProperties(version: string): Table {
+/** Where the broker's page is, for programs of this machine, which need no token there. */
+export interface PageAddress {
+  /** "http://127.0.0.1:9180". */
+  readonly url: string;
+  /** The API says the same: so nobody takes another broker's page for it. */
+  readonly instance: string;
+}
+
+export function serverProperties(version: string, page: PageAddress | undefined): Table {
   const capabilities = [
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -19,6 +27,7 @@ export function serverProperties(version: string): Table {
     ["version", version],
     ["platform", `Deno ${Deno.version.deno}`],
     ["information", "An embedded AMQP 0-9-1 broker for one machine"],
+    ...(page === undefined ? [] : Object.entries({ page: page.url, instance: page.instance })),
   ];
   return new Map<string, Field>([
     ...texts.map(([name, value]): [string, Field] => [name, { type: "longstr", value }]),
