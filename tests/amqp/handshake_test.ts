@@ -378,7 +378,7 @@ async function opened(
 
 Deno.test("what the broker says of itself is kept, and odd properties do no harm", async () => {
   await opened({}, {}, ({ server }, startOk) => {
-    assertEquals(server, { product: "odd", version: "1" });
+    assertEquals(server, { product: "odd", version: "1", page: "", instance: "" });
     assertEquals([startOk.mechanism, startOk.response], ["PLAIN", "\0guest\0guest"]);
   });
   const odd: Record<string, unknown>[] = [
