@@ -1,5 +1,5 @@
 /** How queues look on a terminal: depth now, how fast it changes, and how it was. */
-import type { QueueRow } from "./queue_board.ts";
+import type { QueueRow } from "./queue_row.ts";
 
 /** One look at a queue. */
 export interface Look {

@@ -3,7 +3,7 @@ import { ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import { withoutProxies } from "../handlers/http_client.ts";
 import type { Overview, QueueInfo } from "../observe/board.ts";
 import { escapeControls } from "../observe/log.ts";
-import type { QueueRow, QueueView } from "./queue_board.ts";
+import type { QueueRow, QueueView } from "./queue_row.ts";
 
 /** Milliseconds for an answer, and its longest body in bytes: 10,000 queues have 8 MB. */
 const TIMEOUT_MS = 5_000;

@@ -3,7 +3,7 @@ import { EXIT, ToolError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { sleep } from "../time/sleep.ts";
 import type { Host } from "./main.ts";
-import { type QueueRow, type QueueView, tableOf } from "./queue_board.ts";
+import { type QueueRow, type QueueView, tableOf } from "./queue_row.ts";
 import { type Look, renderFrame } from "./queue_frame.ts";
 import { onSignals } from "./signals.ts";
 

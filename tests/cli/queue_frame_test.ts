@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type QueueRow } from "../../src/cli/queue_board.ts";
+import { type QueueRow } from "../../src/cli/queue_row.ts";
 import {
   type Frame,
   type Look,
