@@ -284,10 +284,9 @@ export class Lane implements LaneRecord {
     }
   }
 
-  /** Takes a message out that {@link view} shows, wherever it stands. */
-  takeOut(message: Message): void {
-    if (message.position > this.#last) this.#takenOut.add(message.position);
-    this.#leave(message);
+  /** Whether a message that was read from the store still waits there. */
+  isPaged(message: Message): boolean {
+    return this.#paged > 0 && message.position > this.#last && this.#isReady(message);
   }
 
   // -- what cannot be read --
@@ -322,11 +321,11 @@ export class Lane implements LaneRecord {
   }
 
   forget(message: Message): void {
-    if (this.#leave(message)) this.#owner.refused(message);
+    if (this.takeOut(message)) this.#owner.refused(message);
   }
 
-  /** @returns whether it was ready */
-  #leave(message: Message): boolean {
+  /** Takes a message out, wherever it stands. @returns whether it was ready */
+  takeOut(message: Message): boolean {
     const index = this.#window.indexOf(message, this.#head);
     const returned = this.#returned.indexOf(message);
     if (index >= 0) {
@@ -334,8 +333,10 @@ export class Lane implements LaneRecord {
       this.#windowBytes -= weightOf(message);
       this.#memory.remove(message);
     } else if (returned >= 0) this.#returned.splice(returned, 1);
-    else if (message.position > this.#last) this.#countPaged(message, -1);
-    else return false;
+    else if (this.isPaged(message)) {
+      this.#takenOut.add(message.position);
+      this.#countPaged(message, -1);
+    } else return false;
     return true;
   }
 

@@ -216,10 +216,13 @@ export class ReadyMessages {
   }
 
   /** Takes a message that {@link find} or the like has shown. */
-  takeOut({ lane: { priority }, position }: Message): Message | undefined {
-    const message = this.find({ priority, position });
+  takeOut(shown: Message): Message | undefined {
+    const { lane: { priority }, position } = shown;
+    const lane = this.#lanes[priority]!;
+    // Who shows it has read it: once more would cost as much as all the rest.
+    const message = lane.isPaged(shown) ? shown : this.find({ priority, position });
     if (message === undefined) return undefined;
-    this.#lanes[priority]!.takeOut(message);
+    lane.takeOut(message);
     this.#left(message);
     return message;
   }
