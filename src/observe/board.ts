@@ -3,10 +3,14 @@
  * What a broker does not tell is absent, never zero. Times are milliseconds, sizes bytes.
  */
 
-export interface QueueAddress {
+export interface QueueRef {
   readonly vhost: string;
   readonly name: string;
 }
+
+/** Bytes of a body that are shown in lists, and when one message is looked at. */
+export const PREVIEW_BYTES = 160;
+export const SHOWN_BYTES = 256 * 1024;
 
 /** Where a list begins, and how long it is. */
 export interface ListRequest {
@@ -19,7 +23,7 @@ export interface ListRequest {
 export interface SearchRequest {
   readonly text: string;
   /** Default: all queues. */
-  readonly queue?: QueueAddress;
+  readonly queue?: QueueRef;
   readonly from?: string;
 }
 
@@ -60,6 +64,10 @@ export interface Totals {
   readonly delivered: number;
   readonly acked: number;
   readonly returned: number;
+  /**
+   * Given up by the broker: expired, rejected, or over a limit. What a worker gives up after its
+   * attempts it sends to the dead queue, where it is among `published`, and acknowledges here.
+   */
   readonly dead: number;
 }
 

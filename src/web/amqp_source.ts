@@ -15,7 +15,7 @@ import type {
   MessageDetail,
   MessagePage,
   Overview,
-  QueueAddress,
+  QueueRef,
   QueueDetail,
   QueueInfo,
   Selection,
@@ -184,7 +184,7 @@ export class AmqpSource implements Source, AsyncDisposable {
     }
   }
 
-  async queue({ vhost, name }: QueueAddress): Promise<QueueDetail> {
+  async queue({ vhost, name }: QueueRef): Promise<QueueDetail> {
     const { management } = this.#options;
     const queue = (await this.queues()).find((queue) => queue.name === name);
     if (queue === undefined || vhost !== this.#options.vhost) throw missing(name);
@@ -194,29 +194,29 @@ export class AmqpSource implements Source, AsyncDisposable {
 
   // -- dead letters --
 
-  messages({ name }: QueueAddress, list: ListRequest): Promise<MessagePage> {
+  messages({ name }: QueueRef, list: ListRequest): Promise<MessagePage> {
     return this.#told(() => this.#dead.list(name, list));
   }
 
-  message({ name }: QueueAddress, key: string): Promise<MessageDetail> {
+  message({ name }: QueueRef, key: string): Promise<MessageDetail> {
     return this.#told(() => this.#dead.show(name, key));
   }
 
-  groups({ name }: QueueAddress): Promise<GroupPage> {
+  groups({ name }: QueueRef): Promise<GroupPage> {
     return this.#told(() => this.#dead.groups(name));
   }
 
-  replay({ name }: QueueAddress, selection: Selection): Promise<ActionResult> {
+  replay({ name }: QueueRef, selection: Selection): Promise<ActionResult> {
     return this.#done(() => this.#dead.replay(name, selection));
   }
 
-  drop({ name }: QueueAddress, selection: Selection): Promise<ActionResult> {
+  drop({ name }: QueueRef, selection: Selection): Promise<ActionResult> {
     return this.#done(() => this.#dead.drop(name, selection));
   }
 
   // -- doing --
 
-  purge({ name }: QueueAddress): Promise<ActionResult> {
+  purge({ name }: QueueRef): Promise<ActionResult> {
     return this.#done(async () => {
       const transport = await this.#transport();
       const { messageCount } = await transport.onNewChannel(async (channel) => {
@@ -228,21 +228,30 @@ export class AmqpSource implements Source, AsyncDisposable {
     });
   }
 
-  send({ name }: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent> {
+  send({ name }: QueueRef, record: TaskRecord, instead?: string): Promise<Sent> {
     return this.#done(async () => {
-      if (instead !== undefined) await this.#dead.show(name, instead);
-      const sent = await this.#publish(record.queue ?? name, record);
+      const queue = record.queue ?? name;
+      if (instead === undefined) return await this.#publish(queue, record, record.properties);
+      const properties = await this.#dead.edited(name, instead, record.properties);
+      const sent = await this.#publish(queue, record, properties);
       // It is confirmed: a power cut between the two leaves both, never none.
-      if (instead !== undefined) await this.#dead.drop(name, { keys: [instead] });
-      return sent;
+      const { done } = await this.#dead.drop(name, { keys: [instead] });
+      if (done > 0) return sent;
+      throw new Problem(
+        409,
+        `it was sent as ${
+          JSON.stringify(sent.id)
+        }, and somebody was quicker with the one in whose ` +
+          "place it was: there may be both",
+      );
     });
   }
 
-  async #publish(queue: string, record: TaskRecord): Promise<Sent> {
+  async #publish(queue: string, record: TaskRecord, given: TaskProperties): Promise<Sent> {
     const now = Date.now();
-    const id = record.properties.messageId ?? crypto.randomUUID();
+    const id = given.messageId ?? crypto.randomUUID();
     const properties: TaskProperties = {
-      ...record.properties,
+      ...given,
       messageId: id,
       deliveryMode: 2,
       timestamp: new Date(now),

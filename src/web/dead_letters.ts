@@ -4,27 +4,26 @@
  */
 import type { Transport } from "../amqp/transport.ts";
 import { encodeBase64 } from "../observe/base64.ts";
-import type {
-  ActionResult,
-  GroupPage,
-  ListRequest,
-  MessageDetail,
-  MessageInfo,
-  MessagePage,
-  Selection,
+import {
+  type ActionResult,
+  type GroupPage,
+  type ListRequest,
+  type MessageDetail,
+  type MessageInfo,
+  type MessagePage,
+  PREVIEW_BYTES,
+  type Selection,
+  SHOWN_BYTES,
 } from "../observe/board.ts";
 import { Problem } from "../observe/problem.ts";
 import { HEADER, originQueue } from "../task/headers.ts";
-import type { Task } from "../task/task.ts";
+import { editedProperties, unedited } from "../task/edition.ts";
+import type { Task, TaskProperties } from "../task/task.ts";
 import { type QueueType, roleOf } from "../task/topology.ts";
 import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
 
 /** Tasks that are looked at. */
 const MOST_LOOKED = 5_000;
-
-/** Bytes of a body that are shown in lists, and when one is looked at. */
-const PREVIEW_BYTES = 160;
-const SHOWN_BYTES = 256 * 1024;
 
 export class DeadLetters {
   readonly #connect: () => Promise<Transport>;
@@ -62,9 +61,27 @@ export class DeadLetters {
     return { messages: tasks.slice(0, limit).map(describe) };
   }
 
-  async show(name: string, key: string): Promise<MessageDetail> {
+  /** @throws {Problem} 409 */
+  async #find(name: string, key: string): Promise<Task> {
     const task = (await this.#tasks(name)).find((task) => keyOf(task) === key);
-    if (task === undefined) throw new Problem(409, "the task is not there any more");
+    if (task !== undefined) return task;
+    throw new Problem(409, "the task is not there any more: somebody was quicker");
+  }
+
+  /** Properties of an edited task, in the place of one that is there. @throws {Problem} 409 */
+  async edited(name: string, key: string, given: TaskProperties): Promise<TaskProperties> {
+    const { headers: old = {}, appId } = (await this.#find(name, key)).properties;
+    const { headers = {}, ...properties } = editedProperties(given);
+    const kept = unedited(headers, plain(old) as Record<string, unknown>);
+    return {
+      ...properties,
+      ...(appId === undefined ? {} : { appId }),
+      headers: { ...headers, ...Object.fromEntries(kept.map((name) => [name, old[name]])) },
+    };
+  }
+
+  async show(name: string, key: string): Promise<MessageDetail> {
+    const task = await this.#find(name, key);
     const { headers = {}, timestamp, ...properties } = task.properties;
     const shown = task.body.subarray(0, SHOWN_BYTES);
     return {

@@ -1,5 +1,5 @@
 /** What the API answers to: one table, from which the answers and the OpenAPI document follow. */
-import type { QueueAddress, Selection } from "../observe/board.ts";
+import type { QueueRef, Selection } from "../observe/board.ts";
 import { Problem } from "../observe/problem.ts";
 import { parseRecord, RecordError } from "../task/record.ts";
 import type { TaskRecord } from "../task/record.ts";
@@ -254,7 +254,7 @@ export const ROUTES: readonly Route[] = [
 ];
 
 /** @throws {Problem} 400 */
-function addressIn({ path }: Asked): QueueAddress {
+function addressIn({ path }: Asked): QueueRef {
   return { vhost: path["vhost"]!, name: path["queue"]! };
 }
 

@@ -44,7 +44,16 @@ const QUEUE = {
   consumers: WHOLE,
   totals: object(
     ["published", "delivered", "acked", "returned", "dead"],
-    { published: WHOLE, delivered: WHOLE, acked: WHOLE, returned: WHOLE, dead: WHOLE },
+    {
+      published: WHOLE,
+      delivered: WHOLE,
+      acked: WHOLE,
+      returned: WHOLE,
+      dead: {
+        ...WHOLE,
+        description: "Given up by the broker. What workers give up comes to the dead queue.",
+      },
+    },
   ),
   rates: RATES,
   trend: { ...NUMBERS, description: "Ready over the last five minutes, the oldest first." },

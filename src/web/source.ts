@@ -11,7 +11,7 @@ import type {
   MessageDetail,
   MessagePage,
   Overview,
-  QueueAddress,
+  QueueRef,
   QueueDetail,
   QueueInfo,
   SearchPage,
@@ -29,21 +29,21 @@ export interface Source {
   overview(): Overview | Promise<Overview>;
   /** Those that nobody needs to look at first are last. */
   queues(): readonly QueueInfo[] | Promise<readonly QueueInfo[]>;
-  queue(address: QueueAddress): QueueDetail | Promise<QueueDetail>;
+  queue(address: QueueRef): QueueDetail | Promise<QueueDetail>;
   /** Of all work queues together. */
   history?(): History | Promise<History>;
-  messages?(address: QueueAddress, list: ListRequest): Promise<MessagePage>;
-  message?(address: QueueAddress, key: string): Promise<MessageDetail>;
-  running?(address: QueueAddress | undefined, limit: number): Promise<MessagePage>;
+  messages?(address: QueueRef, list: ListRequest): Promise<MessagePage>;
+  message?(address: QueueRef, key: string): Promise<MessageDetail>;
+  running?(address: QueueRef | undefined, limit: number): Promise<MessagePage>;
   search?(request: SearchRequest): Promise<SearchPage>;
-  groups?(address: QueueAddress): Promise<GroupPage>;
+  groups?(address: QueueRef): Promise<GroupPage>;
   connections?(): readonly ConnectionInfo[] | Promise<readonly ConnectionInfo[]>;
   closeConnection?(id: number): void | Promise<void>;
-  send?(address: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent>;
-  replay?(address: QueueAddress, selection: Selection): Promise<ActionResult>;
-  drop?(address: QueueAddress, selection: Selection): Promise<ActionResult>;
-  purge?(address: QueueAddress): Promise<ActionResult>;
-  setPaused?(address: QueueAddress, paused: boolean): Promise<{ changed: boolean }>;
+  send?(address: QueueRef, record: TaskRecord, instead?: string): Promise<Sent>;
+  replay?(address: QueueRef, selection: Selection): Promise<ActionResult>;
+  drop?(address: QueueRef, selection: Selection): Promise<ActionResult>;
+  purge?(address: QueueRef): Promise<ActionResult>;
+  setPaused?(address: QueueRef, paused: boolean): Promise<{ changed: boolean }>;
   /** The page of Prometheus. */
   metrics?(): string | Promise<string>;
   /** Calls back after each look at the numbers. @returns what ends that */

@@ -1,12 +1,11 @@
 /** What the dashboard and the alerts ask for is there, and what the programs say is Prometheus'. */
 import { assertEquals } from "@std/assert";
-import { installed, run, type TestProcess } from "../support/process.ts";
+import { run, stepWith, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { Paged } from "../web/paged.ts";
 import { send, start, stop } from "./tools.ts";
 
 const FOLDER = new URL("../../docs/watching/", import.meta.url).pathname;
-const PROMTOOL = { ignore: !installed("promtool") };
 
 async function urlOf(program: TestProcess): Promise<string> {
   return (await program.waitForLog(/ metrics at (http:\S*)$/))[1]!;
@@ -74,8 +73,7 @@ Deno.test("dashboard and alerts use names that the programs print, and all of th
     assertEquals(unused, []);
   });
   await t.step({
-    name: "promtool takes every page",
-    ...PROMTOOL,
+    ...stepWith("promtool", "promtool takes every page"),
     fn: async () => {
       for (const stdin of texts) {
         const { code, stdout, stderr } = await run("promtool", {
@@ -89,8 +87,10 @@ Deno.test("dashboard and alerts use names that the programs print, and all of th
 });
 
 Deno.test({
-  name: "promtool takes the alerts, which fire when they should, and every question of the board",
-  ...PROMTOOL,
+  ...stepWith(
+    "promtool",
+    "promtool takes the alerts, which fire when they should, and every question of the board",
+  ),
   fn: async () => {
     await using dir = await tempDir();
     const rules = (await expressions()).map((expr, i) => {

@@ -251,6 +251,12 @@ export function programTest(program: string, name: string, fn: () => Promise<voi
   else Deno.test.ignore(`${name} (ignored: ${program} is not installed)`, fn);
 }
 
+/** Name and state of a step that needs a program. */
+export function stepWith(program: string, name: string): { name: string; ignore: boolean } {
+  const ignore = !installed(program);
+  return { name: name + (ignore ? ` (ignored: ${program} is not installed)` : ""), ignore };
+}
+
 /** Whether a program can be found on PATH (or at its absolute path). */
 export function installed(command: string): boolean {
   const folders = command.includes("/") ? [""] : (Deno.env.get("PATH") ?? "").split(":");

@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { ChangeEvent, ConnectionInfo, MessageDetail } from "../../src/observe/board.ts";
+import { declareQueue } from "../../src/amqp/declare.ts";
+import { encodeBase64 } from "../../src/observe/base64.ts";
+import { deadQueue } from "../../src/task/topology.ts";
 import { freePorts } from "../support/ports.ts";
-import { installed, run, spawn } from "../support/process.ts";
+import { run, spawn, stepWith } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
 import { waitUntil, within } from "../support/wait.ts";
@@ -149,6 +152,41 @@ Deno.test("the broker's API", async (t) => {
     assertEquals(await bench.ready(), 47);
     assertEquals(await paged.post(`${at(bench.name)}/purge`), { done: 47, gone: 0, failed: 0 });
     assertEquals(await bench.ready(), 0);
+  });
+
+  await t.step("an edited task keeps what was not edited, and begins a new life", async () => {
+    await using bench = await QueueBench.open(url);
+    const dead = `${bench.name}.dead`;
+    const bytes = Uint8Array.of(0, 255, 0xc3, 0x28, 13, 10);
+    await declareQueue(bench.transport, deadQueue(bench.name));
+    const headers = {
+      ...{ bytes, when: new Date(1_700_000_000_000), large: 2n ** 60n, text: "was", gone: 1 },
+      ...{ "task-dead-reason": "rejected", "task-attempt": 3, "task-expires-in": 5, CC: ["x"] },
+      ...{ "task-origin-queue": bench.name },
+    };
+    await bench.send("", { headers, appId: "shop", replyTo: "answers" }, dead);
+    const [one] = await paged.messages(dead);
+    const path = `${at(dead)}/messages/${one!.key}`;
+    const shown = await paged.get<MessageDetail>(path);
+    await paged.put(path, {
+      body_base64: encodeBase64(bytes),
+      headers: { ...shown.headers, text: "is", gone: undefined },
+      reply_to: "answers",
+      queue: bench.name,
+    });
+    const channel = await bench.transport.openChannel();
+    const { properties, body } = (await channel.basicGet(bench.name, { noAck: true }))!;
+    assertEquals([body, properties.appId, properties.replyTo], [bytes, "shop", "answers"]);
+    assertEquals(properties.headers, {
+      ...{ bytes, when: new Date(1_700_000_000_000), large: 2n ** 60n, text: "is" },
+      ...{
+        "task-origin-queue": bench.name,
+        "task-replays": 1,
+        "task-hops": 1,
+        "x-delivery-count": 0,
+      },
+    });
+    await channel.close();
   });
 
   await t.step("takes single messages out of a backlog that is not in memory", async () => {
@@ -312,8 +350,7 @@ Deno.test("the broker's API", async (t) => {
   });
 
   await t.step({
-    name: "promtool takes its numbers",
-    ignore: !installed("promtool"),
+    ...stepWith("promtool", "promtool takes its numbers"),
     async fn() {
       const { body } = await paged.ask<string>("GET", "/metrics");
       await using promtool = spawn("promtool", { args: ["check", "metrics"], stdin: body });

@@ -1,14 +1,16 @@
 /** The page in a real browser, in front of a real broker. */
 import { assert, assertEquals } from "@std/assert";
 import type { Browser, Page } from "playwright-core";
+import type { MessageDetail } from "../../src/observe/board.ts";
 import { declareQueue } from "../../src/amqp/declare.ts";
 import { deadQueue, workQueue } from "../../src/task/topology.ts";
+import { stepWith } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { QueueBench } from "../worker/bench.ts";
 import { digestOfSources } from "../../scripts/page.ts";
 import assets from "../../src/web/assets.json" with { type: "json" };
-import { hasChromium, launch, Tab, violationsOf } from "./browser.ts";
+import { CHROMIUM, launch, Tab, violationsOf } from "./browser.ts";
 import { at, Paged } from "./paged.ts";
 
 /** The long form: deno task test:page. */
@@ -27,8 +29,7 @@ Deno.test("the bundle of the page is made of its sources: deno task page", async
 });
 
 Deno.test({
-  name: "the page in a browser",
-  ignore: !hasChromium,
+  ...stepWith(CHROMIUM, "the page in a browser"),
   // Playwright keeps pipes to its browser.
   sanitizeResources: false,
   sanitizeOps: false,
@@ -142,11 +143,30 @@ Deno.test({
           await other.page.getByRole("button", { name: "Drop 3 tasks" }).click();
           await other.page.getByText(/Nothing was there any more/).waitFor(SHOWN);
 
+          const crlf = btoa("one\r\ntwo");
+          const rest = { correlation_id: "c", reply_to: "r", content_encoding: "x" };
+          await paged.send(dead, { body_base64: crlf, id: "lines", ...rest });
+          await page.getByRole("button", { name: "There are changes" }).click();
+          await page.getByRole("button", { name: /lines/ }).click();
+          await page.getByRole("button", { name: "Edit and send again" }).click();
+          await page.getByLabel("Type", { exact: true }).fill("now");
+          await page.getByRole("button", { name: "Send in its place" }).click();
+          const sent = `Sent to ${bench.name} as lines, in place of the old one.`;
+          await page.getByText(sent).waitFor(SHOWN);
+          const [lines] = await paged.messages(bench.name, "end=newest&limit=1");
+          const path = `${at(bench.name)}/messages/${lines!.key}`;
+          const edited = await paged.get<MessageDetail>(path);
+          assertEquals([edited.type, edited.bodyBase64], ["now", crlf]);
+          for (const [name, value] of Object.entries(rest)) {
+            assertEquals(edited.properties[name], value);
+          }
+          await paged.post(`${at(bench.name)}/drop`, { keys: [lines!.key] });
+
           await page.getByRole("button", { name: /letter 9/ }).click();
           await page.getByRole("button", { name: "Edit and send again" }).click();
           await page.getByLabel("Body").fill("mended");
           await page.getByRole("button", { name: "Send in its place" }).click();
-          await page.getByText("It was sent in place of the old one.").waitFor(SHOWN);
+          await page.getByText(sent.replace("lines", "expired-9")).waitFor(SHOWN);
           assertEquals([await bench.ready(), await bench.ready(dead)], [4, 0]);
           const [newest] = await paged.messages(bench.name, "end=newest&limit=1");
           assertEquals([newest!.preview, newest!.id, newest!.reason], [

@@ -6,10 +6,11 @@ import type { Queue } from "../queue/queue.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import { compose, revive, tableOf } from "./compose.ts";
 import { groupOf, readyOf, requirePlace } from "./lookup.ts";
-import { open } from "./messages.ts";
+import { open, type Opened } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
 import type { ActionResult, Selection, Sent } from "../../observe/board.ts";
+import { editedProperties } from "../../task/edition.ts";
 import { HEADER } from "../../task/headers.ts";
 import { schedule } from "../../task/schedule.ts";
 import type { TaskRecord } from "../../task/record.ts";
@@ -120,8 +121,11 @@ export function sendTask(
   }
   const id = record.properties.messageId ?? crypto.randomUUID();
   const now = Date.now();
+  const old = replaced === undefined ? undefined : requireOpen(instead!.queue, replaced);
+  const appId = old?.header.text("appId");
   const properties: TaskProperties = {
-    ...record.properties,
+    ...old === undefined ? record.properties : editedProperties(record.properties),
+    ...appId === undefined ? {} : { appId },
     messageId: id,
     timestamp: new Date(now),
   };
@@ -129,7 +133,8 @@ export function sendTask(
   const waiting = schedule({ queue: queueName, properties }, waitMs);
   const work = ensureQueue(vhost, workQueue(queueName));
   const target = waiting === undefined ? work : ensureQueue(vhost, waiting.delayQueue);
-  const publication = compose(target.name, record.body, waiting?.properties ?? properties);
+  const sent = waiting?.properties ?? properties;
+  const publication = compose(target.name, record.body, sent, old?.headers);
   // A waiting one comes to the queue with the same headers.
   if (replaced !== undefined && isDuplicate(work, publication)) {
     throw new Refusal(
@@ -144,6 +149,13 @@ export function sendTask(
   }
   if (replaced !== undefined) instead!.queue.remove(replaced);
   return { id, queue: queueName };
+}
+
+/** @throws {Refusal} it cannot be read */
+function requireOpen(queue: Queue, message: Message): Opened {
+  const content = queue.contentOf(message);
+  if (content !== undefined) return open(content);
+  throw new Refusal("unavailable", "the message cannot be read from the data file now");
 }
 
 /** Whether a queue would drop what is persistent, so that it would be nowhere. */

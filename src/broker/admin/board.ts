@@ -34,7 +34,7 @@ import type {
   MessageDetail,
   MessagePage,
   Overview,
-  QueueAddress,
+  QueueRef,
   QueueDetail,
   QueueInfo,
   SearchPage,
@@ -132,7 +132,7 @@ export class Board implements Disposable {
     return infos;
   }
 
-  queue(address: QueueAddress): QueueDetail {
+  queue(address: QueueRef): QueueDetail {
     const sessions = new Map([...this.#inside.sessions].map((session) => [session.id, session]));
     return describeQueueWhole(this.#queue(address), this.#sampler, sessions);
   }
@@ -143,13 +143,13 @@ export class Board implements Disposable {
   }
 
   messages(
-    address: QueueAddress,
+    address: QueueRef,
     { end, limit, from }: ListRequest,
   ): Promise<MessagePage> {
     return this.#run(listMessages(this.#queue(address), end, limit, from));
   }
 
-  message(address: QueueAddress, key: string): Promise<MessageDetail> {
+  message(address: QueueRef, key: string): Promise<MessageDetail> {
     return this.#run(this.#whole(this.#queue(address), key));
   }
 
@@ -176,7 +176,7 @@ export class Board implements Disposable {
     throw new Refusal("missing", "the message is not there any more");
   }
 
-  async running(address: QueueAddress | undefined, limit: number): Promise<MessagePage> {
+  async running(address: QueueRef | undefined, limit: number): Promise<MessagePage> {
     const queue = address === undefined ? undefined : this.#queue(address);
     return { messages: await this.#run(running(this.#inside, queue, limit)) };
   }
@@ -212,7 +212,7 @@ export class Board implements Disposable {
     return { ...page, found: [...found, ...page.found], looked: looked + page.looked };
   }
 
-  groups(address: QueueAddress): Promise<GroupPage> {
+  groups(address: QueueRef): Promise<GroupPage> {
     return this.#run(groupMessages(this.#queue(address)));
   }
 
@@ -226,7 +226,7 @@ export class Board implements Disposable {
 
   // -- doing --
 
-  async send(address: QueueAddress, record: TaskRecord, instead?: string): Promise<Sent> {
+  async send(address: QueueRef, record: TaskRecord, instead?: string): Promise<Sent> {
     this.#refuseWhileBlocked();
     const vhost = this.#vhost(address.vhost);
     const edition = instead === undefined
@@ -237,7 +237,7 @@ export class Board implements Disposable {
     return sent;
   }
 
-  async replay(address: QueueAddress, selection: Selection): Promise<ActionResult> {
+  async replay(address: QueueRef, selection: Selection): Promise<ActionResult> {
     this.#refuseWhileBlocked();
     const queue = this.#queue(address);
     const result = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
@@ -245,20 +245,20 @@ export class Board implements Disposable {
     return result;
   }
 
-  async drop(address: QueueAddress, selection: Selection): Promise<ActionResult> {
+  async drop(address: QueueRef, selection: Selection): Promise<ActionResult> {
     if ("all" in selection) return await this.purge(address);
     const result = await this.#run(dropMessages(this.#queue(address), selection));
     await this.#committed();
     return result;
   }
 
-  async purge(address: QueueAddress): Promise<ActionResult> {
+  async purge(address: QueueRef): Promise<ActionResult> {
     const done = this.#queue(address).purge();
     await this.#committed();
     return { done, gone: 0, failed: 0 };
   }
 
-  async setPaused(address: QueueAddress, paused: boolean): Promise<{ changed: boolean }> {
+  async setPaused(address: QueueRef, paused: boolean): Promise<{ changed: boolean }> {
     const queue = this.#queue(address);
     const changed = queue.flow.paused !== paused;
     if (changed) {
@@ -286,7 +286,7 @@ export class Board implements Disposable {
     throw new Refusal("missing", `there is no virtual host ${JSON.stringify(name)}`);
   }
 
-  #queue({ vhost, name }: QueueAddress): Queue {
+  #queue({ vhost, name }: QueueRef): Queue {
     const queue = this.#vhost(vhost).findQueue(name);
     if (queue !== undefined) return queue;
     throw new Refusal("missing", `there is no queue ${JSON.stringify(name)}`);
@@ -333,7 +333,7 @@ function requireContent(queue: Queue, message: Message): Content {
   throw new Refusal("unavailable", "the message cannot be read from the data file now");
 }
 
-function parseCursor(text: string): { at: QueueAddress; place: Place } {
+function parseCursor(text: string): { at: QueueRef; place: Place } {
   try {
     const [vhost, name, key] = JSON.parse(text) as [string, string, string];
     return { at: { vhost, name }, place: requirePlace(key) };

@@ -7,6 +7,7 @@ import type { Publication } from "../message/message.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type Field, type Table, writeTable } from "../wire/fields.ts";
 import { BASIC_CLASS } from "../wire/methods.ts";
+import { unedited } from "../../task/edition.ts";
 import { HEADER, replayProperties } from "../../task/headers.ts";
 import type { Field as TaskField, TaskProperties } from "../../task/task.ts";
 import { plain } from "./messages.ts";
@@ -19,20 +20,29 @@ const SHORT_STRINGS = {
   expiration: 0x0100,
   messageId: 0x0080,
   type: 0x0020,
+  appId: 0x0008,
 } as const;
 
-/** A persistent message through the default exchange. */
-export function compose(queue: string, body: Uint8Array, properties: TaskProperties): Publication {
+/**
+ * A persistent message through the default exchange.
+ * @param old of the message in whose place it is sent: what is left of them as it was shown stays
+ */
+export function compose(
+  queue: string,
+  body: Uint8Array,
+  properties: TaskProperties,
+  old: Table = new Map(),
+): Publication {
   const { expiration, priority = 0 } = properties;
   return {
-    content: Content.join(addressOf("", queue), headerOf(body.length, properties), body),
+    content: Content.join(addressOf("", queue), headerOf(body.length, properties, old), body),
     priority,
     persistent: true,
     expiration: expiration === undefined ? undefined : Number(expiration),
   };
 }
 
-function headerOf(bodySize: number, properties: TaskProperties): Uint8Array {
+function headerOf(bodySize: number, properties: TaskProperties, old: Table): Uint8Array {
   const writer = new ByteWriter(512);
   writer.short(BASIC_CLASS);
   writer.short(0);
@@ -52,7 +62,11 @@ function headerOf(bodySize: number, properties: TaskProperties): Uint8Array {
   writer.short(flags);
   text("contentType");
   text("contentEncoding");
-  if (headers !== undefined) writeTable(writer, tableOf(headers));
+  if (headers !== undefined) {
+    const table = tableOf(headers);
+    for (const name of unedited(headers, plain(old))) table.set(name, old.get(name)!);
+    writeTable(writer, table);
+  }
   writer.octet(2);
   if (priority !== undefined) writer.octet(priority);
   text("correlationId");
@@ -61,6 +75,7 @@ function headerOf(bodySize: number, properties: TaskProperties): Uint8Array {
   text("messageId");
   if (timestamp !== undefined) writer.longlong(Math.floor(timestamp.getTime() / 1_000));
   text("type");
+  text("appId");
   return writer.copy();
 }
 

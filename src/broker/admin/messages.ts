@@ -7,12 +7,13 @@ import { ContentHeader } from "../message/content_header.ts";
 import type { Message } from "../message/message.ts";
 import type { Place } from "../queue/ready.ts";
 import { type Field, type Table, textOf } from "../wire/fields.ts";
-import type { MessageDetail, MessageInfo } from "../../observe/board.ts";
+import {
+  type MessageDetail,
+  type MessageInfo,
+  PREVIEW_BYTES,
+  SHOWN_BYTES,
+} from "../../observe/board.ts";
 import { HEADER } from "../../task/headers.ts";
-
-/** Bytes of a body that are shown in lists, and when one message is looked at. */
-const PREVIEW_BYTES = 160;
-const SHOWN_BYTES = 256 * 1024;
 
 /** Longest text of an error in a list, in UTF-16 code units. */
 const LONGEST_TEXT = 300;

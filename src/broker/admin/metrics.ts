@@ -38,7 +38,7 @@ const PER_QUEUE: readonly [name: string, type: "counter" | "gauge", help: string
   [
     "dead_total",
     "counter",
-    "Messages that were given up: expired, rejected, or over a limit.",
+    "Messages that the broker gave up: expired, rejected, or over a limit; not those of workers.",
     (queue) => queue.flow.dead,
   ],
 ];

@@ -10,7 +10,7 @@ export function bytesOf(base64: string): Uint8Array {
 }
 
 export function textOf(body: Uint8Array): string {
-  return new TextDecoder().decode(body);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(body);
 }
 
 /** Whether all of it is UTF-8. */

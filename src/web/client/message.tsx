@@ -1,6 +1,6 @@
 /** All of one message, and what can be done with it. */
 import { useState } from "preact/hooks";
-import type { ActionResult, MessageDetail } from "../../observe/board.ts";
+import type { ActionResult, MessageDetail, Sent } from "../../observe/board.ts";
 import { ask, get, queuePath } from "./api.ts";
 import { type As, bodyAs, bytesOf, isText, waysOf } from "./body.ts";
 import { bytes, duration, moment } from "./format.ts";
@@ -34,9 +34,9 @@ export function MessageDialog({ place, message, onClose, onDone }: Props) {
             submit="Send in its place"
             onCancel={() => setEdits(false)}
             send={async (record) => {
-              await ask("PUT", path, record);
+              const { id, queue } = await ask<Sent>("PUT", path, record);
               onDone();
-              return "It was sent in place of the old one.";
+              return `Sent to ${queue} as ${id}, in place of the old one.`;
             }}
           />
         )

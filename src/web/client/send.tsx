@@ -45,9 +45,8 @@ interface FormProps {
   readonly send: (record: Record<string, unknown>, queue: string) => Promise<string>;
 }
 
-/** Headers that tell the past of a task, which an edited one does not have. */
-const PAST =
-  /^(?:task-(?:attempt|crashes|error|dead-reason|exit-code|stderr-tail|host|died-at|wait)|x-.*)$/;
+/** Properties that the form does not ask for, and an edited task keeps. */
+const KEPT = ["content_encoding", "correlation_id", "reply_to"];
 
 export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: FormProps) {
   const [busy, setBusy] = useState(false);
@@ -62,17 +61,25 @@ export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: Form
     if (!done) setBusy(false);
   }
   function recordOf(form: FormData, field: (name: string) => string): Record<string, unknown> {
-    const headers = Object.fromEntries(
-      Object.entries(initial?.headers ?? {}).filter(([name]) => !PAST.test(name)),
-    );
+    const { headers = {}, properties = {} } = initial ?? {};
+    const written = String(form.get("body") ?? "");
+    // A field for text changes the ends of lines: who has edited nothing has changed nothing.
+    const isKept = isBinary || (initial !== undefined && written === unixOf(textOf(body)));
+    const type = field("content_type");
     const priority = field("priority");
     const id = field("id");
     return {
-      ...(isBinary
-        ? { body_base64: initial!.bodyBase64 }
-        : { body: String(form.get("body") ?? "") }),
+      ...(isKept ? { body_base64: initial!.bodyBase64 } : { body: endedAs(textOf(body), written) }),
       ...(field("type") === "" ? {} : { type: field("type") }),
-      ...(field("content_type") === "" ? {} : { content_type: field("content_type") }),
+      ...(type !== "" || isBinary ? {} : { content_type: "text/plain" }),
+      ...(type === "" ? {} : { content_type: type }),
+      ...Object.fromEntries(
+        KEPT.filter((name) => name in properties).map((name) => [name, properties[name]]),
+      ),
+      // A dead one has outlived it.
+      ...(initial?.reason === undefined && "expiration" in properties
+        ? { expiration: properties["expiration"] }
+        : {}),
       ...(id === "" ? {} : { id }),
       ...(priority === "" ? {} : { priority: Number(priority) }),
       ...(field("delay") === "" ? {} : { delay: field("delay") }),
@@ -116,6 +123,16 @@ export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: Form
       </footer>
     </form>
   );
+}
+
+/** As a field for text has it. */
+function unixOf(text: string): string {
+  return text.replace(/\r\n?/g, "\n");
+}
+
+/** An edited text with the ends of lines that the old one had. */
+function endedAs(old: string, text: string): string {
+  return /\r\n/.test(old) && !/[^\r]\n/.test(old) ? text.replaceAll("\n", "\r\n") : text;
 }
 
 function Field(
