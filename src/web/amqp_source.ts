@@ -15,9 +15,9 @@ import type {
   MessageDetail,
   MessagePage,
   Overview,
-  QueueRef,
   QueueDetail,
   QueueInfo,
+  QueueRef,
   Selection,
   Sent,
 } from "../observe/board.ts";
