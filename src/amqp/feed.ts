@@ -16,6 +16,7 @@ import { type Connector, reconnectPause } from "./connection.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import type { Publication, PublisherOptions } from "./publisher.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
+import type { Supply } from "./supply.ts";
 import { deadline } from "../time/deadline.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
@@ -69,6 +70,10 @@ export class Feed<T extends Numbered = Numbered> {
   #failures = 0;
   /** Where tasks go; undefined while it is made. */
   #link: OpenLink | undefined;
+  /** Queues that are there, by names; only of the present link. */
+  readonly #had = new Set<string>();
+  /** Tasks that wait until their queue is there: those behind them may not overtake them. */
+  #waiting = 0;
   /** The last connection, which the broker may block. */
   #transport: Transport | undefined;
   /** What ends the feed before its source does, and the task that it is about. */
@@ -119,16 +124,16 @@ export class Feed<T extends Numbered = Numbered> {
    * @throws {ToolError} a task cannot be delivered, or nothing was confirmed for too long; what is
    *   pending may be on the queue or not
    */
-  async send(source: AsyncIterable<T>): Promise<void> {
-    const tasks = source[Symbol.asyncIterator]();
+  async send(source: Supply<T>): Promise<void> {
     try {
       await this.#unlessFailed(
         deadline(this.#connect(), this.#options.patience, () => this.#overdue()),
       );
       for (;;) {
-        const next = await this.#unlessFailed(tasks.next());
-        if (next.done) break;
-        this.#add(next.value);
+        const next = source.next();
+        const item = next instanceof Promise ? await this.#unlessFailed(next) : next;
+        if (item === undefined) break;
+        this.#add(item);
         while (this.#isFull) await this.#turn();
       }
       while (this.#pending.size > 0) await this.#turn();
@@ -139,8 +144,7 @@ export class Feed<T extends Numbered = Numbered> {
     } finally {
       this.#watchdog?.cancel();
       this.#publishing.destroy(new ConnectionError("given up"));
-      // It may be waiting for input that never comes.
-      tasks.return?.().catch(() => {});
+      source.close();
     }
   }
 
@@ -180,24 +184,46 @@ export class Feed<T extends Numbered = Numbered> {
 
   #publish(link: OpenLink, item: T): void {
     const { task, needs } = item;
-    const published = needs === undefined
+    const isThere = needs === undefined || this.#waiting === 0 && this.#had.has(needs.name);
+    const published = isThere
       ? link.publisher.publish(task)
-      : this.#have(link, needs, item.number).then(() => link.publisher.publish(task));
-    published.then(() => this.#onConfirmed(item), (error) => this.#onRefused(link, item, error))
-      .then(() => link.publisher.isEnded && this.#replace(link));
+      : this.#publishBehind(link, needs, item);
+    published.then(
+      () => {
+        this.#onConfirmed(item);
+        if (link.publisher.isEnded) this.#replace(link);
+      },
+      async (error) => {
+        await this.#onRefused(link, item, error);
+        if (link.publisher.isEnded) this.#replace(link);
+      },
+    );
   }
 
   /** Tasks for one queue stay in their order: all of them wait for the same promise. */
-  async #have(link: OpenLink, { name, ensure }: Need, number: number): Promise<void> {
-    if (link.declared.size >= MOST_KNOWN_QUEUES) link.declared.clear();
+  async #publishBehind(
+    link: OpenLink,
+    { name, ensure }: Need,
+    { number, task }: T,
+  ): Promise<void> {
+    if (link.declared.size >= MOST_KNOWN_QUEUES) {
+      link.declared.clear();
+      this.#had.clear();
+    }
+    this.#waiting++;
     try {
       await declareOnce(link, name, () => ensure(link.transport));
+      if (link === this.#link) this.#had.add(name);
     } catch (error) {
       // What waits for it is sent over the next link.
       if (isPassing(error)) link.transport.destroy(new ConnectionError(reason(error)));
       else this.#fail(error, number);
       throw error;
+    } finally {
+      this.#waiting--;
     }
+    // In the same breath: whoever comes from here on finds nobody waiting.
+    await link.publisher.publish(task);
   }
 
   #onConfirmed(item: T): void {
@@ -242,6 +268,7 @@ export class Feed<T extends Numbered = Numbered> {
   #replace(link: OpenLink): void {
     if (this.#link !== link || link.publisher.pending + this.#refusing > 0) return;
     this.#link = undefined;
+    this.#had.clear();
     this.#connectPatiently().catch((error) => this.#fail(error));
   }
 

@@ -62,6 +62,9 @@ export class Publisher {
   /** Who waits for answers on this channel; told of its end. */
   readonly #holders = new Set<(error: ChannelEnd) => void>();
   #nextTag = 1;
+  /** Publications that wait until they may be sent: each for the one before it. */
+  #waiting = 0;
+  #lastWaiting: Promise<void> | undefined;
   #ended: ChannelEnd | undefined;
   #refused = false;
   /** Runs on when nothing is pending, so that a steady stream does not set one for each task. */
@@ -153,18 +156,36 @@ export class Publisher {
       : tracing.publish(task, endpoint, (traced) => this.#publish(traced));
   }
 
-  async #publish(task: Publication): Promise<void> {
+  #publish(task: Publication): Promise<void> {
+    const { blocked, congested } = this.#transport;
+    const mustWait = this.#waiting > 0 || congested || blocked !== undefined;
+    return mustWait ? this.#publishLater(task) : this.#send(task);
+  }
+
+  async #publishLater(task: Publication): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const ahead = this.#lastWaiting;
+    this.#lastWaiting = promise;
+    this.#waiting++;
+    await ahead;
     while (this.#transport.blocked !== undefined || this.#transport.congested) {
-      if (this.#ended !== undefined) throw this.#ended;
+      if (this.#ended !== undefined) break;
       await (this.#transport.blocked === undefined
         ? this.#transport.drained()
         : this.#transport.unblocked());
     }
-    if (this.#ended !== undefined) throw this.#ended;
-    // As the broker sends it back: half a surrogate pair cannot travel.
-    const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
-    const pieces = this.#writer.publish(task, messageId);
+    this.#waiting--;
+    resolve();
+    await this.#send(task);
+  }
+
+  #send(task: Publication): Promise<void> {
+    // What is thrown here rejects it.
     return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) throw this.#ended;
+      // As the broker sends it back: half a surrogate pair cannot travel.
+      const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
+      const pieces = this.#writer.publish(task, messageId);
       this.#pending.set(this.#nextTag++, {
         messageId,
         exchange: task.exchange.toWellFormed(),

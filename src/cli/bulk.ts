@@ -1,11 +1,13 @@
 /** `new_task --lines`, `--null`, `--ndjson` and `--files`: a task from every record of an input. */
 import type { Connector } from "../amqp/connection.ts";
+import type { Supply } from "../amqp/supply.ts";
 import { EXIT, ToolError } from "../errors.ts";
 import { Bulk, type Item } from "../front/bulk.ts";
-import { type Defaults, outgoingOf, type Sendable } from "../front/outgoing.ts";
+import { type Defaults, type Outgoing, outgoingOf } from "../front/outgoing.ts";
 import { parseRecord } from "../task/record.ts";
 import type { BulkInput } from "./bulk_flags.ts";
-import { readInput, readLines } from "./input.ts";
+import { readInput } from "./input.ts";
+import { type Line, Lines } from "./lines.ts";
 import type { Host } from "./main.ts";
 import { type Known, showProgress } from "./progress.ts";
 import { openRejects } from "./rejects.ts";
@@ -76,37 +78,102 @@ export async function sendBulk(
 }
 
 /** The tasks of the input. */
-export function itemsOf(order: BulkOrder): AsyncGenerator<Item> {
-  return order.input.kind === "files" ? filesOf(order) : recordsOf(order);
+export function itemsOf(order: BulkOrder): Supply<Item> {
+  return order.input.kind === "files" ? new Files(order) : new Records(order);
 }
 
-async function* recordsOf({ input, defaults, idPrefix }: BulkOrder): AsyncGenerator<Item> {
-  const { kind, skip, paths } = input;
-  const isRecord = kind === "ndjson";
-  const limit = isRecord ? MAX_RECORD_BYTES : MAX_BODY_BYTES;
-  const lines = readLines(paths[0]!, { limit, nul: kind === "null", skip });
-  for await (const { number, bytes, end } of lines) {
-    if (bytes.length === 0) continue;
-    const read = () => {
-      const now = Date.now();
-      const record: Sendable = isRecord
-        ? parseRecord(bytes, { now })
-        : { body: bytes, properties: {} };
-      return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now });
-    };
-    yield { number, source: input.rejects === undefined ? undefined : bytes, end, read };
+class Records implements Supply<Item> {
+  readonly #order: BulkOrder;
+  readonly #lines: Lines;
+
+  constructor(order: BulkOrder) {
+    const { kind, skip, paths } = order.input;
+    const limit = kind === "ndjson" ? MAX_RECORD_BYTES : MAX_BODY_BYTES;
+    this.#order = order;
+    this.#lines = new Lines(paths[0]!, { limit, nul: kind === "null", skip });
+  }
+
+  next(): Item | undefined | Promise<Item | undefined> {
+    for (;;) {
+      const line = this.#lines.next();
+      if (line instanceof Promise) return this.#waitFor(line);
+      if (line === undefined) return undefined;
+      if (line.bytes.length > 0) return new LineItem(line, this.#order);
+    }
+  }
+
+  async #waitFor(line: Promise<Line | undefined>): Promise<Item | undefined> {
+    for (let found = await line;; found = await this.#lines.next()) {
+      if (found === undefined) return undefined;
+      if (found.bytes.length > 0) return new LineItem(found, this.#order);
+    }
+  }
+
+  close(): void {
+    this.#lines.close();
   }
 }
 
-async function* filesOf({ input, defaults, idPrefix }: BulkOrder): AsyncGenerator<Item> {
-  for (let number = input.skip + 1; number <= input.paths.length; number++) {
+class LineItem implements Item {
+  readonly #line: Line;
+  readonly #order: BulkOrder;
+
+  constructor(line: Line, order: BulkOrder) {
+    this.#line = line;
+    this.#order = order;
+  }
+
+  get number(): number {
+    return this.#line.number;
+  }
+
+  get source(): Uint8Array {
+    return this.#line.bytes;
+  }
+
+  get end(): number {
+    return this.#line.end;
+  }
+
+  read(): Outgoing {
+    const { input, defaults, idPrefix } = this.#order;
+    const { number, bytes } = this.#line;
+    const now = Date.now();
+    const record = input.kind === "ndjson"
+      ? parseRecord(bytes, { now })
+      : { body: bytes, properties: {} };
+    return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now });
+  }
+}
+
+class Files implements Supply<Item> {
+  readonly #order: BulkOrder;
+  #last: number;
+
+  constructor(order: BulkOrder) {
+    this.#order = order;
+    this.#last = order.input.skip;
+  }
+
+  next(): Item | undefined {
+    const { input, defaults, idPrefix } = this.#order;
+    if (this.#last >= input.paths.length) return undefined;
+    const number = ++this.#last;
     const path = input.paths[number - 1]!;
-    const read = async () => {
-      const body = await readInput(path, MAX_BODY_BYTES);
-      const record = { body, properties: { headers: { [FILE_HEADER]: path } } };
-      return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now: Date.now() });
+    return {
+      number,
+      source: new TextEncoder().encode(path),
+      end: number,
+      read: async () => {
+        const body = await readInput(path, MAX_BODY_BYTES);
+        const record = { body, properties: { headers: { [FILE_HEADER]: path } } };
+        return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now: Date.now() });
+      },
     };
-    yield { number, source: new TextEncoder().encode(path), end: number, read };
+  }
+
+  close(): void {
+    this.#last = Infinity;
   }
 }
 

@@ -6,7 +6,7 @@ import { readSchedule, type Schedule } from "../front/schedule.ts";
 import { ScheduleRunner } from "../front/schedule_runner.ts";
 import { Sender } from "../front/sender.ts";
 import { readSlotFile, writeSlotFile } from "../front/slot_file.ts";
-import { readLines } from "./input.ts";
+import { readLines } from "./lines.ts";
 import type { Host } from "./main.ts";
 import type { ScheduleInput } from "./schedule_flags.ts";
 import { onSignals } from "./signals.ts";

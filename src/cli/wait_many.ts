@@ -1,5 +1,6 @@
 /** `new_task --wait` of many tasks: a line of JSON for each that has ended. */
 import type { Connector } from "../amqp/connection.ts";
+import type { Supply } from "../amqp/supply.ts";
 import { ConnectionError, EXIT, ToolError } from "../errors.ts";
 import type { Item } from "../front/bulk.ts";
 import { Calls } from "../front/calls.ts";
@@ -86,14 +87,14 @@ class ManyCalls {
     this.#wake();
   }
 
-  async send(items: AsyncGenerator<Item>): Promise<number> {
+  async send(items: Supply<Item>): Promise<number> {
     while (this.#stop === undefined) {
-      const next = await this.#unlessStopped(this.#next(items));
-      if (next === undefined || next.done) break;
-      await this.#take(next.value);
+      const item = await this.#unlessStopped(this.#next(items));
+      if (item === undefined) break;
+      await this.#take(item);
     }
     // It may be waiting for input that never comes.
-    items.return(undefined).catch(() => {});
+    items.close();
     while (this.#tasks > 0) await this.#turn();
     if (this.#fault !== undefined) throw this.#fault;
     if (this.#stop !== undefined) throw this.#farewell(this.#stop);
@@ -102,7 +103,7 @@ class ManyCalls {
   }
 
   /** What ends the input ends the tasks, too, but after those that are under way. */
-  async #next(items: AsyncGenerator<Item>): Promise<IteratorResult<Item> | undefined> {
+  async #next(items: Supply<Item>): Promise<Item | undefined> {
     try {
       return await items.next();
     } catch (error) {

@@ -5,18 +5,20 @@
 import type { Connector } from "../amqp/connection.ts";
 import { Feed, type Need, type Numbered } from "../amqp/feed.ts";
 import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
+import type { Supply } from "../amqp/supply.ts";
+import type { Transport } from "../amqp/transport.ts";
 import { EXIT, ToolError, UsageError } from "../errors.ts";
 import type { Outgoing } from "./outgoing.ts";
 
 /** One of an input's records, with its place, 1 for the first. */
 export interface Item {
   readonly number: number;
-  /** As it was written; kept for whoever takes what is refused. */
-  readonly source?: Uint8Array | undefined;
+  /** As it was written. */
+  readonly source: Uint8Array;
   /** Bytes of the input up to its end. */
-  readonly end?: number | undefined;
+  readonly end: number;
   /** @throws {ToolError} it is no task, or cannot be read */
-  readonly read: () => Outgoing | Promise<Outgoing>;
+  read(): Outgoing | Promise<Outgoing>;
 }
 
 export interface BulkOptions {
@@ -35,8 +37,12 @@ export interface BulkOptions {
 
 /** A record that is under way. */
 interface Sent extends Numbered {
-  readonly item: Item;
+  /** For whoever takes what is refused. */
+  readonly item: Item | undefined;
 }
+
+/** What became of a record; undefined: no more are to be taken. */
+type Taken = Sent | "rejected" | undefined;
 
 export class Bulk {
   readonly #options: BulkOptions;
@@ -48,6 +54,8 @@ export class Bulk {
   /** Why no more records are taken. */
   #stop: ToolError | undefined;
   #isDone = false;
+  /** What the last task needed: most need the same. */
+  #lastNeed: { readonly outgoing: Outgoing; readonly need: Need } | undefined;
   /** Ends the wait for the next record. */
   #wake: () => void = () => {};
 
@@ -61,7 +69,7 @@ export class Bulk {
       patience: timeoutMs,
       // Where others are confirmed meanwhile, a single one may take longer.
       publisher: { confirmTimeout: 2 * timeoutMs },
-      onRefused: onRejected && ((sent, error) => this.#reject(sent.item, error)),
+      onRefused: onRejected && ((sent, error) => this.#reject(sent.item!, error)),
     });
   }
 
@@ -94,52 +102,109 @@ export class Bulk {
    * @throws {ToolError} it ended before the input did; says how many are confirmed, and how many
    *   records to leave out the next time
    */
-  async send(items: AsyncIterator<Item>): Promise<void> {
+  async send(items: Supply<Item>): Promise<void> {
     try {
-      await this.#feed.send({ [Symbol.asyncIterator]: () => this.#tasksOf(items) });
+      await this.#feed.send({
+        next: () => this.#noted(this.#next(items)),
+        close: () => items.close(),
+      });
     } catch (error) {
       throw error instanceof ToolError ? this.#farewell(error) : error;
     }
     if (this.#stop !== undefined) throw this.#farewell(this.#stop);
   }
 
-  #tasksOf(items: AsyncIterator<Item>): AsyncIterator<Sent> {
+  /** The same, and remembers the end. */
+  #noted(next: Sent | undefined | Promise<Sent | undefined>): typeof next {
+    if (next instanceof Promise) return next.then((sent) => this.#noted(sent));
+    if (next === undefined) this.#isDone = true;
+    return next;
+  }
+
+  /** The next task; a promise of it only where something has to be waited for. */
+  #next(items: Supply<Item>): Sent | undefined | Promise<Sent | undefined> {
+    const taken = this.#take(items);
+    return taken instanceof Promise ? this.#behindRejects(items, taken) : taken;
+  }
+
+  async #behindRejects(items: Supply<Item>, taking: Promise<Taken>): Promise<Sent | undefined> {
+    try {
+      for (let taken = await taking;; taken = await this.#take(items)) {
+        if (taken !== "rejected") return taken;
+      }
+    } catch (error) {
+      return this.#endWith(error);
+    }
+  }
+
+  #take(items: Supply<Item>): Sent | undefined | Promise<Taken> {
+    if (this.#stop !== undefined) return undefined;
+    try {
+      const item = items.next();
+      if (item instanceof Promise) return this.#takeLater(item);
+      return item && this.#read(item);
+    } catch (error) {
+      return this.#endWith(error);
+    }
+  }
+
+  async #takeLater(coming: Promise<Item | undefined>): Promise<Taken> {
+    const item = await this.#unlessStopped(coming);
+    return item && this.#read(item);
+  }
+
+  #read(item: Item): Sent | Promise<Taken> {
+    try {
+      const outgoing = item.read();
+      return outgoing instanceof Promise
+        ? this.#readLater(item, outgoing)
+        : this.#sentOf(item, outgoing);
+    } catch (error) {
+      return this.#refuse(item, error);
+    }
+  }
+
+  async #readLater(item: Item, reading: Promise<Outgoing>): Promise<Taken> {
+    try {
+      const outgoing = await this.#unlessStopped(reading);
+      return outgoing && this.#sentOf(item, outgoing);
+    } catch (error) {
+      return await this.#refuse(item, error);
+    }
+  }
+
+  #sentOf(item: Item, outgoing: Outgoing): Sent {
+    this.#pass(item);
     return {
-      next: async () => {
-        const sent = await this.#next(items);
-        this.#isDone = sent === undefined;
-        return sent === undefined ? { done: true, value: undefined } : { value: sent };
-      },
-      return: async () => {
-        await items.return?.();
-        return { done: true, value: undefined };
-      },
+      number: item.number,
+      task: outgoing.publication,
+      needs: this.#needOf(outgoing),
+      item: this.#options.onRejected && item,
     };
   }
 
-  async #next(items: AsyncIterator<Item>): Promise<Sent | undefined> {
-    while (this.#stop === undefined) {
-      const next = await this.#take(items);
-      if (next === undefined || next.done) break;
-      const item = next.value;
-      const sent = await this.#read(item);
-      if (sent === undefined) break;
-      this.#last = item.number;
-      this.#end = item.end ?? 0;
-      if (sent !== "rejected") return sent;
-    }
-    return undefined;
+  /** Of a record that is none. */
+  async #refuse(item: Item, error: unknown): Promise<"rejected" | undefined> {
+    if (!(error instanceof ToolError)) throw error;
+    // What options alone have wrong is found out before.
+    const fault = error instanceof UsageError
+      ? new ToolError(error.message, EXIT.badData, { cause: error })
+      : error;
+    if (this.#options.onRejected === undefined) throw this.#placed(item.number, fault);
+    await this.#reject(item, fault);
+    this.#pass(item);
+    return "rejected";
   }
 
-  /** The next item, or nothing when no more are to be taken. */
-  async #take(items: AsyncIterator<Item>): Promise<IteratorResult<Item> | undefined> {
-    try {
-      return await this.#unlessStopped(items.next());
-    } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      this.#stop ??= error;
-      return undefined;
-    }
+  #pass({ number, end }: Item): void {
+    this.#last = number;
+    this.#end = end;
+  }
+
+  /** @throws what is no error of the user's */
+  #endWith(error: unknown): undefined {
+    if (!(error instanceof ToolError)) throw error;
+    this.#stop ??= error;
   }
 
   /** The promise's value, or undefined when no more are to be taken: its input may never come. */
@@ -148,34 +213,6 @@ export class Bulk {
       this.#wake = () => resolve(undefined);
       promise.then(resolve, reject);
     });
-  }
-
-  /** @returns undefined: it has stopped everything */
-  async #read(item: Item): Promise<Sent | "rejected" | undefined> {
-    try {
-      const reading = item.read();
-      const outgoing = reading instanceof Promise ? await this.#unlessStopped(reading) : reading;
-      if (outgoing === undefined) return undefined;
-      return { number: item.number, task: outgoing.publication, needs: needOf(outgoing), item };
-    } catch (error) {
-      if (!(error instanceof ToolError)) throw error;
-      // What options alone have wrong is found out before.
-      const fault = error instanceof UsageError
-        ? new ToolError(error.message, EXIT.badData, { cause: error })
-        : error;
-      if (this.#options.onRejected === undefined) {
-        this.#stop ??= this.#placed(item.number, fault);
-        return undefined;
-      }
-      try {
-        await this.#reject(item, fault);
-        return "rejected";
-      } catch (error) {
-        if (!(error instanceof ToolError)) throw error;
-        this.#stop ??= error;
-        return undefined;
-      }
-    }
   }
 
   async #reject(item: Item, error: ToolError): Promise<void> {
@@ -202,14 +239,21 @@ export class Bulk {
       cause: error,
     });
   }
-}
 
-function needOf({ queue, delayQueue }: Outgoing): Need {
-  return {
-    name: delayQueue?.name ?? queue.name,
-    ensure: async (transport) => {
-      await ensureWorkQueue(transport, queue); // the task would wait for nothing
-      if (delayQueue !== undefined && queue.create) await ensureQueue(transport, delayQueue);
-    },
-  };
+  #needOf(outgoing: Outgoing): Need {
+    const { queue, delayQueue } = outgoing;
+    const last = this.#lastNeed;
+    if (last?.outgoing.queue === queue && last.outgoing.delayQueue?.name === delayQueue?.name) {
+      return last.need;
+    }
+    const need = {
+      name: delayQueue?.name ?? queue.name,
+      ensure: async (transport: Transport) => {
+        await ensureWorkQueue(transport, queue); // the task would wait for nothing
+        if (delayQueue !== undefined && queue.create) await ensureQueue(transport, delayQueue);
+      },
+    };
+    this.#lastNeed = { outgoing, need };
+    return need;
+  }
 }

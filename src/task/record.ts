@@ -17,7 +17,7 @@ import {
 import { COPY_HEADERS } from "./headers.ts";
 import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
 import { readHeaders } from "./record_headers.ts";
-import { decode, membersOf, parseJson } from "./record_text.ts";
+import { decode, membersOf, parseJson, type Span } from "./record_text.ts";
 import type { Field, TaskProperties } from "./task.ts";
 import { MAX_QUEUE_NAME_BYTES } from "./topology.ts";
 
@@ -91,7 +91,7 @@ const SHORT_STRINGS = [
   ["reply_to", "replyTo"],
 ] as const;
 
-const FIELDS: readonly string[] = [
+const FIELDS: ReadonlySet<string> = new Set([
   ...BODIES,
   ...SHORT_STRINGS.map(([name]) => name),
   "queue",
@@ -100,23 +100,26 @@ const FIELDS: readonly string[] = [
   "expiration",
   "delay",
   "at",
-];
+]);
 
 const MAX_SHORT_STRING_BYTES = 255;
 /** RabbitMQ's name for the channel that asks; whoever is not asking is refused by the broker. */
 const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
+const NOTHING: ReadonlyMap<string, unknown> = new Map();
+const encoder = new TextEncoder();
+
 /**
  * Reads a record as text, where numbers keep all their digits and no field may be there twice.
  *
- * @param source text, or its bytes in UTF-8
+ * @param source text, or its bytes in UTF-8; a body may become a part of them
  * @throws {RecordError}
  */
 export function parseRecord(source: string | Uint8Array, options: RecordOptions): TaskRecord {
   const text = typeof source === "string" ? source : decode(source);
   const value = parseJson(text);
   requireObject("", value);
-  return new RecordReader(value, options, membersOf("", text)).read();
+  return new RecordReader(value, options, new Written(text, source)).read();
 }
 
 /**
@@ -126,69 +129,114 @@ export function parseRecord(source: string | Uint8Array, options: RecordOptions)
  */
 export function readRecord(value: unknown, options: RecordOptions): TaskRecord {
   requireObject("", value);
-  return new RecordReader(value, options).read();
+  return new RecordReader({ ...value }, options).read();
+}
+
+/** A record as it was written. */
+class Written {
+  readonly #text: string;
+  readonly #members: ReadonlyMap<string, Span>;
+  /** Where each character is a byte. */
+  readonly #bytes: Uint8Array | undefined;
+
+  /** @throws {RecordError} */
+  constructor(text: string, source: string | Uint8Array) {
+    this.#text = text;
+    this.#members = membersOf("", text);
+    if (typeof source !== "string" && source.length === text.length) this.#bytes = source;
+  }
+
+  /** What stands behind a field's name. */
+  get(name: string): string {
+    const { start, end } = this.#members.get(name)!;
+    return this.#text.slice(start, end);
+  }
+
+  /** The same in UTF-8. */
+  bytesOf(name: string): Uint8Array {
+    const written = this.get(name);
+    const text = written.trim();
+    if (this.#bytes === undefined) return encoder.encode(text);
+    const start = this.#members.get(name)!.start + written.indexOf(text);
+    return this.#bytes.subarray(start, start + text.length);
+  }
+
+  /** What a field's text is in UTF-8. */
+  textOf(name: string, text: string): Uint8Array {
+    const written = this.#bytes === undefined ? undefined : this.bytesOf(name);
+    // Nothing of it is escaped.
+    if (written?.length === text.length + 2) return written.subarray(1, -1);
+    return encoder.encode(text);
+  }
 }
 
 class RecordReader {
-  readonly #fields: ReadonlyMap<string, unknown>;
+  readonly #fields: Readonly<Record<string, unknown>>;
   readonly #options: RecordOptions;
-  /** What stands behind each field's name, where the record was text. */
-  readonly #texts: ReadonlyMap<string, string> | undefined;
+  /** Where the record was text. */
+  readonly #written: Written | undefined;
 
-  constructor(record: object, options: RecordOptions, texts?: ReadonlyMap<string, string>) {
-    this.#fields = new Map(Object.entries(record).filter(([, value]) => value !== undefined));
+  constructor(record: object, options: RecordOptions, written?: Written) {
+    this.#fields = record as Record<string, unknown>;
     this.#options = options;
-    this.#texts = texts;
+    this.#written = written;
   }
 
   read(): TaskRecord {
-    const { extra = [] } = this.#options;
-    for (const name of this.#fields.keys()) {
-      if (!FIELDS.includes(name) && !extra.includes(name)) throw unknownField(name, extra);
-    }
+    const extra = this.#extra();
     const { body, contentType } = this.#body();
     const headers = this.#headers();
     const wait = this.#wait();
     const queue = this.#queue(wait !== undefined);
     this.#checkCopies(headers, wait !== undefined);
-    return {
-      body,
-      properties: {
-        contentType,
-        ...Object.fromEntries(SHORT_STRINGS.flatMap(([name, property]) => {
-          const text = this.#shortString(name, name === "id" ? 1 : 0);
-          return text === undefined ? [] : [[property, text]];
-        })),
-        ...optional("priority", this.#priority()),
-        ...optional("expiration", this.#expiration()),
-        ...optional("headers", headers),
-      },
-      ...optional("queue", queue),
-      ...wait,
-      extra: new Map([...this.#fields].filter(([name]) => extra.includes(name))),
-    };
+    const properties: Writable<TaskProperties> = { contentType };
+    for (const [name, property] of SHORT_STRINGS) {
+      const text = this.#shortString(name, name === "id" ? 1 : 0);
+      if (text !== undefined) properties[property] = text;
+    }
+    const priority = this.#priority();
+    if (priority !== undefined) properties.priority = priority;
+    const expiration = this.#expiration();
+    if (expiration !== undefined) properties.expiration = expiration;
+    if (headers !== undefined) properties.headers = headers;
+    return { body, properties, ...(queue === undefined ? {} : { queue }), ...wait, extra };
+  }
+
+  /** @throws {RecordError} a field that neither records nor the caller have */
+  #extra(): ReadonlyMap<string, unknown> {
+    const { extra = [] } = this.#options;
+    let found: Map<string, unknown> | undefined;
+    for (const name of Object.keys(this.#fields)) {
+      const value = this.#fields[name];
+      if (FIELDS.has(name) || value === undefined) continue;
+      if (!extra.includes(name)) throw unknownField(name, extra);
+      (found ??= new Map()).set(name, value);
+    }
+    return found ?? NOTHING;
   }
 
   #body(): { body: Uint8Array; contentType: string } {
-    const given = BODIES.filter((name) => this.#fields.has(name));
-    if (given.length !== 1) {
+    const { body, body_base64: base64, json } = this.#fields;
+    const isOne = Number(body !== undefined) + Number(base64 !== undefined) +
+        Number(json !== undefined) === 1;
+    if (!isOne) {
+      const given = BODIES.filter((name) => this.#fields[name] !== undefined);
       const state = given.length === 0 ? "has none" : `has ${given.join(" and ")}`;
       throw new RecordError("", "have one of body, body_base64 and json", state);
     }
-    const [name] = given as [typeof BODIES[number]];
-    const value = this.#fields.get(name);
-    if (name === "json") return { body: this.#json(value), contentType: "application/json" };
-    if (name === "body_base64") {
-      return { body: fromBase64(name, value), contentType: "application/octet-stream" };
+    if (json !== undefined) return { body: this.#json(json), contentType: "application/json" };
+    if (base64 !== undefined) {
+      return { body: fromBase64("body_base64", base64), contentType: "application/octet-stream" };
     }
-    if (value instanceof Uint8Array) return { body: value, contentType: "text/plain" };
-    return { body: encode(wellFormed(name, value)), contentType: "text/plain" };
+    if (body instanceof Uint8Array) return { body, contentType: "text/plain" };
+    const text = wellFormed("body", body);
+    const bytes = this.#written?.textOf("body", text) ?? encoder.encode(text);
+    return { body: bytes, contentType: "text/plain" };
   }
 
   /** As it was written, so that no digit of a number is lost. */
   #json(value: unknown): Uint8Array {
-    const written = this.#texts?.get("json");
-    if (written !== undefined) return encode(written.trim());
+    if (this.#written !== undefined) return this.#written.bytesOf("json");
     let text: string | undefined;
     try {
       text = JSON.stringify(value);
@@ -198,14 +246,14 @@ class RecordReader {
         : (error as Error).message;
       throw new RecordError("json", "be a value that JSON can hold", `is none: ${why}`);
     }
-    if (text !== undefined) return encode(text);
+    if (text !== undefined) return encoder.encode(text);
     throw new RecordError("json", "be a value that JSON can hold", `is a ${typeof value}`);
   }
 
   #headers(): Record<string, Field> | undefined {
-    const value = this.#fields.get("headers");
+    const value = this.#fields.headers;
     if (value === undefined) return undefined;
-    return readHeaders(value, this.#texts?.get("headers"));
+    return readHeaders(value, this.#written?.get("headers"));
   }
 
   /** Brokers close the channel for a list of copies that is none, and with it other tasks' way. */
@@ -235,10 +283,11 @@ class RecordReader {
     most = MAX_SHORT_STRING_BYTES,
     where = "",
   ): string | undefined {
-    const value = this.#fields.get(name);
+    const value = this.#fields[name];
     if (value === undefined) return undefined;
     const text = wellFormed(name, value);
-    const bytes = encode(text).length;
+    const isSurelyShort = text.length >= least && 3 * text.length <= most;
+    const bytes = isSurelyShort ? text.length : encoder.encode(text).length;
     if (bytes < least || bytes > most) {
       throw new RecordError(name, `have ${least} to ${most} bytes${where}`, `has ${bytes}`);
     }
@@ -252,7 +301,7 @@ class RecordReader {
   }
 
   #priority(): number | undefined {
-    const value = this.#fields.get("priority");
+    const value = this.#fields.priority;
     if (value === undefined) return undefined;
     if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= 255) {
       return value;
@@ -261,7 +310,7 @@ class RecordReader {
   }
 
   #expiration(): string | undefined {
-    const value = this.#fields.get("expiration");
+    const value = this.#fields.expiration;
     if (value === undefined) return undefined;
     const ms = typeof value === "string"
       ? parseExpiration(value)
@@ -274,8 +323,8 @@ class RecordReader {
   }
 
   #wait(): Pick<TaskRecord, "delayMs" | "dueAt"> | undefined {
-    const delay = this.#fields.get("delay");
-    const at = this.#fields.get("at");
+    const delay = this.#fields.delay;
+    const at = this.#fields.at;
     if (delay !== undefined && at !== undefined) {
       throw new RecordError("", "have delay or at, not both", "has both");
     }
@@ -339,10 +388,4 @@ function isWhole(value: unknown, most: number): value is number {
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= most;
 }
 
-function encode(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
-}
+type Writable<T> = { -readonly [K in keyof T]: T[K] };

@@ -1,10 +1,12 @@
 /** Records as text: JSON, of which no digit and no second field of a name is to be lost. */
 import { RecordError, shown } from "./record_error.ts";
 
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
 /** @throws {RecordError} */
 export function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     throw new RecordError("", "be UTF-8", "is not");
   }
@@ -19,14 +21,20 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** A part of a text, in UTF-16 code units. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
- * The members of an object with what stands behind their names.
+ * The members of an object with what stands behind the colons of their names.
  *
  * @param text JSON, known to be an object
  * @throws {RecordError} a name is there twice
  */
-export function membersOf(path: string, text: string): Map<string, string> {
-  const members = new Map<string, string>();
+export function membersOf(path: string, text: string): Map<string, Span> {
+  const members = new Map<string, Span>();
   let depth = 0;
   let name: string | undefined;
   let start = 0;
@@ -34,7 +42,7 @@ export function membersOf(path: string, text: string): Map<string, string> {
     switch (text[at]) {
       case '"': {
         const end = endOfString(text, at);
-        if (depth === 1 && name === undefined) name = JSON.parse(text.slice(at, end + 1));
+        if (depth === 1 && name === undefined) name = textOf(text.slice(at, end + 1));
         at = end;
         break;
       }
@@ -62,8 +70,13 @@ export function membersOf(path: string, text: string): Map<string, string> {
     if (members.has(name)) {
       throw new RecordError(path, "have each field once", `has ${shown(name)} twice`);
     }
-    members.set(name, text.slice(start, end));
+    members.set(name, { start, end });
   }
+}
+
+/** The text that a JSON string holds. */
+function textOf(string: string): string {
+  return string.includes("\\") ? JSON.parse(string) : string.slice(1, -1);
 }
 
 /** Index of the quote that ends the string which begins at `start`. */

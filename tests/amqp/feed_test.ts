@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { Feed, type Numbered } from "../../src/amqp/feed.ts";
+import type { Supply } from "../../src/amqp/supply.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { within } from "../support/wait.ts";
@@ -14,12 +15,13 @@ async function openPublisher(peer: Peer): Promise<PeerChannel> {
   return channel;
 }
 
-async function* tasks(...names: readonly string[]): AsyncGenerator<Numbered> {
-  for (const [i, name] of names.entries()) {
+function tasks(...names: readonly string[]): Supply<Numbered> {
+  const left = names.map((name, i) => {
     const body = new TextEncoder().encode(name);
     const properties = { messageId: name };
-    yield { number: i + 1, task: { exchange: "", routingKey: "q", body, properties } };
-  }
+    return { number: i + 1, task: { exchange: "", routingKey: "q", body, properties } };
+  });
+  return { next: () => left.shift(), close: () => {} };
 }
 
 Deno.test("of many on their way, the one that the broker closes the channel for is refused alone", async () => {

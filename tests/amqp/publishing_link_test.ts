@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Connector } from "../../src/amqp/connection.ts";
 import { declareOnce, PublishingLink } from "../../src/amqp/publishing_link.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
@@ -12,11 +12,11 @@ import { waitUntil, within } from "../support/wait.ts";
 
 const node = await sharedNode();
 
-function linkTo(proxy: Proxy, query = ""): PublishingLink {
+function linkTo(proxy: Proxy, query = "", limits: { bytesPerSecond?: number } = {}) {
   const url = proxy.url + new URL(node.url).pathname.slice(1) + query;
   const connector = new Connector({
     endpoints: parseUrls(url, "url", { trust: {} }),
-    identity: { name: "test", version: "0" },
+    identity: { name: "test", version: "0", ...limits },
     log: createLogger({ name: "test", write: () => {} }),
   });
   return new PublishingLink(connector);
@@ -104,3 +104,31 @@ brokerTest(
     await link.close();
   },
 );
+
+brokerTest("tasks stay in their order while the connection has no room for all", async () => {
+  await using proxy = await Proxy.start(node.port);
+  // Slow enough that the first confirms come while others wait.
+  const link = linkTo(proxy, "", { bytesPerSecond: 4_000_000 });
+  const { publisher, transport } = await link.open();
+  const queue = uniqueName("order");
+  await onChannel(node.url, (channel) => channel.queueDeclare(queue, { durable: true }));
+  const many = 80;
+  let next = 0;
+  const publish = (): Promise<void> => {
+    const body = new TextEncoder().encode(`${next++}`.padEnd(20_000));
+    return publisher.publish({ exchange: "", routingKey: queue, body, properties: {} });
+  };
+  // Each confirm makes room for one more, while the first ones may still wait to be sent.
+  const first = Array.from({ length: many }, () => publish().then(publish));
+  assert(transport.congested);
+  await within("the confirms", Promise.all(first));
+  const numbers: number[] = [];
+  await onChannel(node.url, async (channel) => {
+    await channel.basicConsume(queue, { noAck: true }, (message) => {
+      numbers.push(Number(message.bodyString()));
+    });
+    await waitUntil("all of them", () => numbers.length === 2 * many);
+  });
+  assertEquals(numbers, Array.from({ length: 2 * many }, (_, i) => i));
+  await link.close();
+});

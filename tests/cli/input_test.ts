@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { readInput, readLines } from "../../src/cli/input.ts";
+import { readInput } from "../../src/cli/input.ts";
+import { readLines } from "../../src/cli/lines.ts";
 import { InputError } from "../../src/errors.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";

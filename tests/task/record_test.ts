@@ -73,6 +73,27 @@ Deno.test("a body is text, bytes or JSON, and its content type follows", () => {
   assertEquals(parse(new TextEncoder().encode('\ufeff{"body":"a"}')).body.length, 1);
 });
 
+Deno.test("a body is the same from text and from bytes, however it is written", () => {
+  const rows = [
+    ['{"body":"plain"}', "plain"],
+    ['{ "body" :\t"a b"\r\n, "type": "x" }', "a b"],
+    ['{"type":"body","body":""}', ""],
+    ['{"body":"\\u0061\\n\\"\\\\","id":"i"}', 'a\n"\\'],
+    ['{"body":"h\u00e9 \ud83d\ude00"}', "h\u00e9 \ud83d\ude00"],
+    ['{"type":"\u00e9","body":"a"}', "a"],
+    ['{"b\\u006fdy":"a"}', "a"],
+    ['{"json": [1, 1.0 , "x,}"] }', '[1, 1.0 , "x,}"]'],
+    ['{"json":"\u00e9"}', '"\u00e9"'],
+    ['{"json":\t7\r}', "7"],
+  ] as const;
+  for (const [text, body] of rows) {
+    const bytes = new TextEncoder().encode(text);
+    assertEquals(textOf(parse(text)), body);
+    assertEquals(textOf(parse(bytes)), body, text);
+    assertEquals(textOf(parse(Uint8Array.of(0xef, 0xbb, 0xbf, ...bytes))), body, text);
+  }
+});
+
 Deno.test("a record that is none is told in one sentence: field, requirement, value", () => {
   const rows: [string, string][] = [
     ["", "a record must be JSON, and is not: Unexpected end of JSON input"],
@@ -273,6 +294,8 @@ Deno.test("whatever a stranger's record is, it is a task that can be sent, or on
       continue;
     }
     sent++;
+    // Of plain bytes, bodies are parts.
+    assertEquals(parse(new TextEncoder().encode(record)), task, record);
     const { properties, body, queue = "q", delayMs } = task;
     if (delayMs !== undefined) schedule({ queue, properties }, delayMs);
     const pieces = new ContentWriter(1, 131_072)
