@@ -5,7 +5,6 @@ import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
-import { LetterTime } from "./routing/letter_time.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/file/folder.ts";
@@ -87,14 +86,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #pending: Budget;
   readonly #deliveryRoom: DeliveryRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
-  readonly #deadLetters = new DeadLetters(this.#vhosts, {
-    deadlines: this.deadlines,
-    schedule: () => this.#groupCommit.schedule(),
-    onKept: (message, reason) => this.store.dead.add(message, reason),
-    onFault: (error) => this.#logFault(error),
-    actFor: (author, run) => this.store.actFor(author, run),
-  });
-  readonly #letterTime = new LetterTime(this.scheduler, this.#deadLetters);
+  readonly #deadLetters: DeadLetters;
   readonly #groupCommit: GroupCommit;
   readonly #alarms: Alarms;
   readonly #users: Users;
@@ -154,6 +146,14 @@ export class Broker implements QueueHost<Queue> {
         options.log.error("cannot store what a client sent", { what, reason }),
       onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
     });
+    this.#deadLetters = new DeadLetters(this.#vhosts, {
+      deadlines: this.deadlines,
+      scheduler: this.scheduler,
+      schedule: () => this.#groupCommit.schedule(),
+      store: this.store,
+      mostKept: this.#limits.keptLetters,
+      onFault: (error) => this.#logFault(error),
+    });
     this.#sweeper = new Sweeper(this.store);
     this.#shrinker = new Shrinker(
       this.store.file,
@@ -166,7 +166,9 @@ export class Broker implements QueueHost<Queue> {
       );
     }
     // The letters of a turn go into its commit, as far as there is time.
-    this.#groupCommit = new GroupCommit(this.store, { run: () => this.#sendLetters() });
+    this.#groupCommit = new GroupCommit(this.store, {
+      run: () => this.#deadLetters.isEmpty || this.scheduler.start(this.#deadLetters),
+    });
     this.#alarms = new Alarms({
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
@@ -226,6 +228,7 @@ export class Broker implements QueueHost<Queue> {
       alarms: this.#alarms,
       scheduler: this.scheduler,
       memory: this.memory,
+      letters: this.#deadLetters,
       onFault: (error) => this.#logFault(error),
     };
   }
@@ -344,11 +347,7 @@ export class Broker implements QueueHost<Queue> {
   }
 
   sendDeadLetters(): void {
-    this.#letterTime.give();
-  }
-
-  #sendLetters(): void {
-    if (!this.#deadLetters.isEmpty) this.scheduler.start(this.#deadLetters);
+    this.#deadLetters.hurry();
   }
 
   deleteQueue(queue: Queue): void {

@@ -1,6 +1,7 @@
 /** What a running broker shows of its inside to those who look after it. */
 
 import type { Session } from "../connection/session.ts";
+import type { DeadLetters } from "../routing/dead_letters.ts";
 import type { MemoryUse } from "../queue/memory_use.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Alarms } from "../store/alarms.ts";
@@ -16,6 +17,7 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
+  readonly letters: Pick<DeadLetters, "kept">;
   /** Told of what looking has thrown: it is logged, and the broker goes on. */
   readonly onFault: (error: unknown) => void;
   readonly alarms: Pick<Alarms, "reason" | "free" | "used">;

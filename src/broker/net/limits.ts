@@ -26,6 +26,8 @@ export interface Limits {
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
   memoryBytes: number;
+  /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
+  keptLetters: number;
   /** Publishers are blocked while the disk of the data has less free. */
   diskFreeBytes: number;
   /** Bytes of the disk that the data may take: with more, publishers are blocked, too. */
@@ -47,6 +49,7 @@ export const DEFAULT_LIMITS: Limits = {
   silenceMs: 3_000,
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
+  keptLetters: 10_000,
   diskFreeBytes: 50_000_000,
   diskShareBytes: Infinity,
 };

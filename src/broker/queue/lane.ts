@@ -9,7 +9,7 @@ import { type LaneRecord, Message, type Publication } from "../message/message.t
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
 import { LAST_POSITION } from "../store/file/message_row.ts";
-import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 
@@ -58,8 +58,8 @@ export class Lane implements LaneRecord {
   /** Those among them that survive a restart. */
   #pagedDurable = 0;
   #pagedDurableBytes = 0;
-  /** Positions of dead messages of a former process; they may be gone. */
-  readonly #dead = new Set<number>();
+  /** The last position of a dead message of a former process; 0: there was none. */
+  #lastDead = 0;
   /** Positions of paged messages that were taken out; they may be gone. */
   readonly #takenOut = new Set<number>();
   /** The last position that was ever in memory: the paged ones come after it. */
@@ -83,11 +83,8 @@ export class Lane implements LaneRecord {
     this.id = id ?? store.takeLaneId(queueId !== 0);
   }
 
-  /**
-   * Takes over what a former process stored: everything is paged, but for the dead.
-   * @returns those
-   */
-  restore(stored: StoredLane, dead: readonly StoredDead[] = []): Message[] {
+  /** Takes over what a former process stored: everything is paged, but for the dead. */
+  restore(stored: StoredLane, dead?: DeadCount): void {
     const { deliveredTo } = stored;
     this.depth = this.#paged = this.#pagedDurable = stored.depth;
     this.bytes = this.#pagedBytes = this.#pagedDurableBytes = stored.bytes;
@@ -95,15 +92,12 @@ export class Lane implements LaneRecord {
     this.#restoredDelivered = deliveredTo;
     this.#restored = Math.max(stored.lastPosition, deliveredTo);
     this.#next = this.#restored + 1;
-    return dead.map((lengths) => {
-      const { position, expiresAt, deliveries } = lengths;
-      const message = new Message(this, position, lengths, expiresAt, true);
-      message.restore(deliveries);
-      this.#store.dead.restore(message);
-      this.#dead.add(position);
-      this.#countPaged(message, -1);
-      return message;
-    });
+    if (dead === undefined) return;
+    this.#lastDead = dead.last;
+    this.#paged -= dead.count;
+    this.#pagedDurable -= dead.count;
+    this.#pagedBytes -= dead.bytes;
+    this.#pagedDurableBytes -= dead.bytes;
   }
 
   /** Messages up to here may have been delivered before the restart. */
@@ -154,6 +148,7 @@ export class Lane implements LaneRecord {
       this.deliveredTo =
       this.#restoredDelivered =
       this.#restored =
+      this.#lastDead =
         0;
     this.#shifts = [];
   }
@@ -243,22 +238,28 @@ export class Lane implements LaneRecord {
     const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
     const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
     const messages = this.#store.read(this, this.#last, limit);
-    for (const message of messages ?? []) {
-      this.#last = message.position;
-      if (!this.#isReady(message)) continue;
+    for (const message of this.#ready(messages ?? [])) {
       if (message.position <= this.#restoredDelivered) message.markRedelivered();
       this.#countPaged(message, -1);
       this.#enter(message);
     }
+    this.#last = messages?.at(-1)?.position ?? this.#last;
     for (const at of this.#takenOut) if (at <= this.#last) this.#takenOut.delete(at);
     const hasAll = messages !== undefined && messages.length < limit;
     this.#isSlow = this.#head === this.#window.length && !hasAll;
     if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#owner.unreadable();
   }
 
-  /** Whether a message that waits in the store is to be delivered. */
-  #isReady({ position }: Message): boolean {
-    return !this.#dead.has(position) && !this.#takenOut.has(position);
+  /** Those of some that were read, in order, that are to be delivered. */
+  #ready(messages: Message[]): Message[] {
+    const first = messages[0]?.position ?? Infinity;
+    const dead = first > this.#lastDead
+      ? undefined
+      : new Set(this.#store.dead.positions(this.id, first, messages.at(-1)!.position));
+    if (dead === undefined && this.#takenOut.size === 0) return messages;
+    return messages.filter(({ position }) =>
+      dead?.has(position) !== true && !this.#takenOut.has(position)
+    );
   }
 
   // -- looking, without taking --
@@ -278,7 +279,7 @@ export class Lane implements LaneRecord {
   #readPaged(after: number, limit: number): Message[] {
     for (;;) {
       const read = this.#store.read(this, after, limit) ?? [];
-      const ready = read.filter((message) => this.#isReady(message));
+      const ready = this.#ready(read);
       if (ready.length > 0 || read.length === 0) return ready;
       after = read.at(-1)!.position;
     }
@@ -286,7 +287,7 @@ export class Lane implements LaneRecord {
 
   /** Whether a message that was read from the store still waits there. */
   isPaged(message: Message): boolean {
-    return this.#paged > 0 && message.position > this.#last && this.#isReady(message);
+    return this.#paged > 0 && message.position > this.#last && this.#ready([message]).length > 0;
   }
 
   // -- what cannot be read --
@@ -306,7 +307,7 @@ export class Lane implements LaneRecord {
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
   *readAgain(): Generator<void> {
     for (const found of this.#store.readAgain(this)) {
-      const messages = found.filter((message) => this.#isReady(message));
+      const messages = this.#ready(found);
       for (const message of messages) {
         if (message.position <= this.#restoredDelivered) message.markRedelivered();
         this.#countPaged(message, -1);
@@ -372,8 +373,7 @@ export class Lane implements LaneRecord {
   /** But for the dead, which have a way to go. */
   #discardPaged(bytes: number): void {
     let first = this.#last + 1;
-    for (const dead of [...this.#dead].sort((one, other) => one - other)) {
-      if (dead < first) continue;
+    for (const dead of this.#store.dead.positions(this.id, first, this.#lastDead)) {
       this.#store.discard(this, first, dead - 1, bytes);
       first = dead + 1;
     }

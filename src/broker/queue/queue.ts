@@ -17,10 +17,10 @@ import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
 import type { Content } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
-import { Message, type Publication } from "../message/message.ts";
+import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { QueueArguments, QueueIdentity } from "./arguments.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
-import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
 
 /** Dead letters of a queue that may wait to be sent before more of its messages expire. */
@@ -117,8 +117,8 @@ export class Queue implements Work {
     return this.#ready;
   }
 
-  /** @returns the dead messages of a former process, which are not ready */
-  restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
+  /** @param dead messages of a former process, which are not ready */
+  restore(stored: StoredLane, dead: DeadCount | undefined): LaneRecord {
     // Reading the first messages of every queue would delay the start.
     if (stored.depth > 0) this.#expiry.beginAfterStart();
     return this.#ready.restore(stored, dead);

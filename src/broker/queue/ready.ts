@@ -1,7 +1,7 @@
 /** The ready messages of a queue: lanes by priority, and what is in all of them together. */
 
 import type { LaneRecord, Message, Publication } from "../message/message.ts";
-import type { StoredDead } from "../store/messages/dead_messages.ts";
+import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 import { isTooLong, type QueueArguments } from "./arguments.ts";
@@ -63,14 +63,14 @@ export class ReadyMessages {
     return isTooLong(args, this.#count + more, this.#bytes + moreBytes);
   }
 
-  /** @returns the dead messages, which are not ready */
-  restore(stored: StoredLane, dead: readonly StoredDead[]): Message[] {
+  /** @param dead messages, which are not ready */
+  restore(stored: StoredLane, dead: DeadCount | undefined): LaneRecord {
     const lane = this.#makeLane(stored.priority, stored.id);
-    const messages = lane.restore(stored, dead);
+    lane.restore(stored, dead);
     this.#lanes[stored.priority] = lane;
-    this.#count += stored.depth - messages.length;
-    this.#bytes += messages.reduce((bytes, { bodyLength }) => bytes - bodyLength, stored.bytes);
-    return messages;
+    this.#count += stored.depth - (dead?.count ?? 0);
+    this.#bytes += stored.bytes - (dead?.bytes ?? 0);
+    return lane;
   }
 
   #makeLane(priority: number, id?: number): Lane {

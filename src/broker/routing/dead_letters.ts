@@ -1,20 +1,20 @@
-/** Dead letters: where a message goes that its queue gives up, and what is written on it. */
+/** Dead letters: where a message goes that its queue gives up. */
 
-import { Content } from "../message/content.ts";
-import { shownCopies } from "../message/copies.ts";
-import { ContentHeader } from "../message/content_header.ts";
+import type { Content } from "../message/content.ts";
+import { type DeadLetter, letterOf, rewrite, type Rewritten } from "./dead_letter.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
-import { type Field, type Table } from "../wire/fields.ts";
-import { type Message, type Publication, publicationOf } from "../message/message.ts";
-import { addressOf, readAddress } from "../message/address.ts";
-import { deathHeaders, type DeathReason, isCycle, recordDeath } from "../message/deaths.ts";
+import type { DeadCount } from "../store/messages/dead_messages.ts";
+import { type DeathReason, isCycle } from "../message/deaths.ts";
+import { KeptLetters } from "./kept_letters.ts";
+import { LetterTime } from "./letter_time.ts";
+import type { LaneRecord, Message } from "../message/message.ts";
 import type { Queue } from "../queue/queue.ts";
-import type { Slice, Work } from "../../time/scheduler.ts";
-import type { Author } from "../store/refusals.ts";
+import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
+import type { Store } from "../store/store.ts";
 import type { VirtualHost } from "./virtual_host.ts";
 import { Way } from "./way.ts";
 
-/** Milliseconds after which a letter is tried again whose target was missing or full. */
+/** Milliseconds after which a letter is tried again that the store has refused. */
 const RETRY_MS = 1_000;
 
 /** How often the pause doubles of a letter that the store refuses. */
@@ -29,36 +29,22 @@ const MOST_WAITING = 10_000;
 /** What dead letters use and whom they tell. */
 export interface DeadLetterHost {
   readonly deadlines: Deadlines;
+  readonly scheduler: Scheduler;
   /** Asks for a turn of the event loop that calls {@link DeadLetters.work}. */
   schedule(): void;
-  /** A message has nowhere to go. */
-  onKept(message: Message, reason: DeathReason): void;
+  readonly store: Pick<Store, "dead" | "actFor">;
+  /** At-least-once letters without a queue to go to that memory holds, about. */
+  readonly mostKept: number;
   /** A letter cannot be made. */
   onFault(error: unknown): void;
-  /** Runs what somebody asks for, who is told when the store refuses it. */
-  actFor(author: Author, run: () => boolean): boolean;
 }
 
-interface DeadLetter {
-  queue: Queue;
-  message: Message;
-  reason: DeathReason;
-  /** Queues that have it, while others refuse it. Very many letters may be kept, and most have none. */
-  takenBy: Set<Queue> | undefined;
-  /** Queues whose copy of it the store refuses. */
-  unstoredBy: Set<Queue> | undefined;
-  /** How often it was kept for that. */
-  unstored: number;
-  /** Its message is gone. */
-  isBuried: boolean;
-  /** Its way to its queues, while it goes it. */
-  way: Way | undefined;
-}
-
-function letterOf(queue: Queue, message: Message, reason: DeathReason): DeadLetter {
-  const none = { takenBy: undefined, unstoredBy: undefined, way: undefined };
-  return { queue, message, reason, ...none, unstored: 0, isBuried: false };
-}
+/** Whether a letter is in a queue, and in all that it belongs in; or in some, and has to go on. */
+type Taken =
+  | "by all"
+  | "by some"
+  /** Not by all; others with this address, if there is one, have nowhere to go either. */
+  | { readonly address: string | undefined };
 
 interface Level {
   letters: DeadLetter[];
@@ -79,12 +65,19 @@ export class DeadLetters implements Work {
   #waiting = 0;
   /** What the letter that is being sent has caused. */
   #caused: DeadLetter[] | undefined;
-  /** At-least-once letters that had nowhere to go; their messages stay stored in their queues. */
-  #kept: DeadLetter[] = [];
+  /** At-least-once letters that had nowhere to go. */
+  readonly #kept: KeptLetters;
+  readonly #time: LetterTime;
+  /** The one of them that has come to some of its queues. */
+  #underWay: DeadLetter | undefined;
+  /** Those that are kept and the others go in turn. */
+  #isTurnOfKept = false;
 
   constructor(vhosts: Map<string, VirtualHost>, host: DeadLetterHost) {
     this.#vhosts = vhosts;
     this.#host = host;
+    this.#kept = new KeptLetters(host);
+    this.#time = new LetterTime(host.scheduler, this);
   }
 
   /** So many letters wait that no more should be caused. */
@@ -92,15 +85,23 @@ export class DeadLetters implements Work {
     return this.#waiting >= MOST_WAITING;
   }
 
+  /** At-least-once letters that wait for a queue to go to. */
+  get kept(): Pick<KeptLetters, "count" | "countHere"> {
+    return this.#kept;
+  }
+
   add(queue: Queue, message: Message, reason: DeathReason): void {
+    if (queue.arguments.deadLetterAtLeastOnce && this.#kept.takeOver(queue, message, reason)) {
+      return;
+    }
     queue.dying++;
     this.#waiting++;
     this.#push(letterOf(queue, message, reason));
   }
 
-  /** One that had nowhere to go before the restart. */
-  keep(queue: Queue, message: Message, reason: DeathReason): void {
-    this.#keep(letterOf(queue, message, reason));
+  /** Those that had nowhere to go before the restart. */
+  restore(queue: Queue, lane: LaneRecord, dead: DeadCount): void {
+    this.#kept.restore(queue, lane, dead.count);
   }
 
   #push(letter: DeadLetter): void {
@@ -110,7 +111,13 @@ export class DeadLetters implements Work {
   }
 
   get isEmpty(): boolean {
-    return this.#levels.length === 1 && this.#levels[0]!.letters.length === 0;
+    return this.#levels.length === 1 && this.#levels[0]!.letters.length === 0 &&
+      !this.#kept.isTrying;
+  }
+
+  /** What they may still need is about to go: sends them now, as far as there is time. */
+  hurry(): void {
+    this.#time.give();
   }
 
   /** Publishes what died so far, and what dies of that. */
@@ -118,6 +125,7 @@ export class DeadLetters implements Work {
     for (;;) {
       const letter = this.#next();
       if (letter === undefined) return false;
+      const isKept = this.#kept.has(letter);
       const caused: DeadLetter[] = this.#caused = [];
       let isDone = true;
       try {
@@ -127,63 +135,77 @@ export class DeadLetters implements Work {
         this.#host.onFault(error);
       }
       this.#caused = undefined;
-      if (isDone) {
-        this.#waiting--;
-        letter.queue.dying--;
-        letter.queue.sentLetters++;
-      } else this.#levels.at(-1)!.next--;
+      this.#tried(letter, isKept, isDone);
       if (caused.length > 0) this.#levels.push({ letters: caused, next: 0 });
       if (slice.isOver) return !this.isEmpty;
     }
   }
 
+  #tried(letter: DeadLetter, isKept: boolean, isDone: boolean): void {
+    if (isKept) this.#underWay = isDone ? undefined : letter;
+    else if (isDone) {
+      this.#waiting--;
+      letter.queue.dying--;
+      letter.queue.sentLetters++;
+    } else this.#levels.at(-1)!.next--;
+  }
+
   #next(): DeadLetter | undefined {
     for (;;) {
       const level = this.#levels.at(-1)!;
+      const isLast = this.#levels.length === 1;
+      if (isLast && (this.#isTurnOfKept = !this.#isTurnOfKept)) {
+        const kept = this.#underWay ?? this.#kept.next();
+        if (kept !== undefined) return kept;
+      }
       const letter = level.letters[level.next++];
       if (letter !== undefined) return letter;
       level.letters = [];
       level.next = 0;
-      if (this.#levels.length === 1) return undefined;
+      if (isLast) return this.#underWay ?? this.#kept.next();
       this.#levels.pop();
     }
   }
 
   /** @returns whether it is done; else there are more queues to have it */
   #send(letter: DeadLetter, slice: Slice): boolean {
-    const { queue, message, reason } = letter;
+    const { queue, message } = letter;
     // What is stored goes with its queue.
     const content = queue.deleted ? message.content : queue.contentOf(message);
     if (content !== null && content !== undefined) {
       const taken = this.#publish(letter, content, slice);
       if (taken === "by some") return false;
       letter.way = undefined;
-      const mustStay = queue.arguments.deadLetterAtLeastOnce || letter.unstoredBy !== undefined;
-      if (taken === "not by all" && mustStay && !queue.deleted) {
-        this.#host.onKept(message, reason);
-        this.#keep(letter);
-        return true;
+      if (taken !== "by all" && !queue.deleted) {
+        if (letter.unstoredBy !== undefined) {
+          this.#keepUnstored(letter);
+          return true;
+        }
+        if (queue.arguments.deadLetterAtLeastOnce) {
+          this.#kept.keep(letter, taken.address);
+          return true;
+        }
       }
     } else if (!queue.deleted) {
-      queue.setAside(message);
+      if (this.#kept.has(letter)) this.#kept.keep(letter, undefined);
+      else queue.setAside(message);
       return true;
     }
     letter.isBuried = true;
+    this.#kept.remove(letter);
     queue.bury(message);
     return true;
   }
 
-  #keep(letter: DeadLetter): void {
-    letter.queue.keptLetters++;
-    letter.queue.release(letter.message);
-    if (letter.unstoredBy !== undefined) {
-      const pause = RETRY_MS * 2 ** Math.min(letter.unstored++, MOST_DOUBLED);
-      return void this.#host.deadlines.after(pause, () => this.#tryAgain(letter));
-    }
-    if (this.#kept.push(letter) > 1) return;
-    this.#host.deadlines.after(RETRY_MS, () => {
-      for (const kept of this.#kept.splice(0)) this.#tryAgain(kept);
-    });
+  /** The store refuses a copy of it. */
+  #keepUnstored(letter: DeadLetter): void {
+    const { queue, message, reason } = letter;
+    this.#kept.remove(letter);
+    this.#host.store.dead.add(message, reason);
+    queue.keptLetters++;
+    queue.release(message);
+    const pause = RETRY_MS * 2 ** Math.min(letter.unstored++, MOST_DOUBLED);
+    this.#host.deadlines.after(pause, () => this.#tryAgain(letter));
   }
 
   #tryAgain(letter: DeadLetter): void {
@@ -200,24 +222,37 @@ export class DeadLetters implements Work {
     (letter.unstoredBy ??= new Set()).add(target);
     if (!letter.isBuried) return;
     letter.isBuried = false;
-    if (letter.queue.deleted) return;
-    this.#host.onKept(letter.message, letter.reason);
-    this.#keep(letter);
+    if (!letter.queue.deleted) this.#keepUnstored(letter);
   }
 
-  /** @returns whether it is in a queue, and in all that it belongs in; or in some, and to go on */
-  #publish(
-    letter: DeadLetter,
-    content: Content,
-    slice: Slice,
-  ): "by all" | "not by all" | "by some" {
-    const { queue, reason } = letter;
+  #publish(letter: DeadLetter, content: Content, slice: Slice): Taken {
+    const { queue } = letter;
+    const { deadLetterAtLeastOnce, deadLetterExchange: name } = queue.arguments;
     const vhost = this.#vhosts.get(queue.vhost)!;
-    const exchange = vhost.findExchange(queue.arguments.deadLetterExchange!);
-    if (exchange === undefined) return "not by all";
-    const { publication, keys, headers, deaths } = rewrite(letter, content);
-    const way = letter.way ??= new Way(vhost, exchange, keys, () => headers);
+    const exchange = vhost.findExchange(name!);
+    const mayWait = deadLetterAtLeastOnce && this.#kept.count > 0 && !queue.deleted;
+    const unknown = JSON.stringify([queue.vhost, name]);
+    if (exchange === undefined || (mayWait && this.#kept.mustWait(letter, unknown))) {
+      return { address: unknown };
+    }
+    const rewritten = rewrite(letter, content);
+    const address = JSON.stringify([queue.vhost, name, ...rewritten.keys]);
+    if (mayWait && letter.way === undefined && this.#kept.mustWait(letter, address)) {
+      return { address };
+    }
+    const way = letter.way ??= new Way(vhost, exchange, rewritten.keys, () => rewritten.headers);
     if (way.work(slice)) return "by some";
+    const taken = this.#give(letter, way, rewritten, content);
+    return taken === "not by all" ? { address: way.isParticular ? undefined : address } : taken;
+  }
+
+  /** Gives it to queues. */
+  #give(
+    letter: DeadLetter,
+    way: Way,
+    { publication, deaths }: Rewritten,
+    content: Content,
+  ): "by all" | "by some" | "not by all" {
     const targets = way.queues;
     const takenBy = letter.takenBy ?? new Set();
     if (targets.size > 1) publication.content.share();
@@ -226,53 +261,20 @@ export class DeadLetters implements Work {
       if (takenBy.size >= most) return "by some";
       // Since it was found.
       if (target.deleted) targets.delete(target);
-      // A cycle that no consumer took part in would never end.
-      else if (reason !== "rejected" && isCycle(target.name, deaths)) targets.delete(target);
-      else if (!takenBy.has(target) && letter.unstoredBy?.has(target) !== true) {
+      else if (letter.reason !== "rejected" && isCycle(target.name, deaths)) {
+        // A cycle that no consumer took part in would never end.
+        targets.delete(target);
+        way.isParticular = true;
+      } else if (!takenBy.has(target) && letter.unstoredBy?.has(target) !== true) {
         const author = {
           source: { message: letter.message, content },
           unstored: () => this.#unstored(letter, target),
         };
-        if (this.#host.actFor(author, () => target.publish(publication))) {
+        if (this.#host.store.actFor(author, () => target.publish(publication))) {
           letter.takenBy = takenBy.add(target);
         }
       }
     }
     return takenBy.size > 0 && targets.isSubsetOf(takenBy) ? "by all" : "not by all";
   }
-}
-
-/** What a dead message is published as, and what routes it. */
-interface Rewritten {
-  readonly publication: Publication;
-  /** Routing keys; the first one is the address's. */
-  readonly keys: string[];
-  /** As they were before this death. */
-  readonly headers: Table;
-  /** The entries of x-death, this one included. */
-  readonly deaths: Field[];
-}
-
-/** Notes the death in the headers of a message and gives it its new address. */
-function rewrite({ queue, reason }: DeadLetter, content: Content): Rewritten {
-  const { deadLetterExchange, deadLetterRoutingKey } = queue.arguments;
-  const header = new ContentHeader().scanOf(content);
-  const address = readAddress(content.address);
-  const headers = header.headers();
-  const routingKeys = [address.routingKey, ...shownCopies(headers)];
-  const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
-  const deaths = recordDeath(headers, {
-    queue: queue.name,
-    reason,
-    exchange: address.exchange,
-    routingKeys,
-    expiration: header.text("expiration"),
-  });
-  const changed = header.rewrite({
-    dropExpiration: true,
-    set: deathHeaders(headers, deaths),
-    drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
-  });
-  const letter = Content.join(addressOf(deadLetterExchange!, keys[0]!), changed, content.body);
-  return { publication: publicationOf(letter, header, undefined), keys, headers, deaths };
 }

@@ -1,6 +1,6 @@
 /** Time for the dead letters that are on their way, when something goes which they may still need. */
-import type { Scheduler } from "../../time/scheduler.ts";
-import type { DeadLetters } from "./dead_letters.ts";
+
+import type { Scheduler, Work } from "../../time/scheduler.ts";
 
 /**
  * Milliseconds for the dead letters so far before a queue, an exchange or a binding goes, which then
@@ -13,11 +13,11 @@ const PAUSE_MS = 50;
 
 export class LetterTime {
   readonly #scheduler: Scheduler;
-  readonly #letters: DeadLetters;
+  readonly #letters: Work;
   /** When they may be given time again; by `performance.now`. */
   #from = 0;
 
-  constructor(scheduler: Scheduler, letters: DeadLetters) {
+  constructor(scheduler: Scheduler, letters: Work) {
     this.#scheduler = scheduler;
     this.#letters = letters;
   }

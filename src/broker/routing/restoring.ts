@@ -7,22 +7,21 @@ import type { Store } from "../store/store.ts";
 /** @param vhostOf makes a virtual host that holds data, whether it was named this time or not */
 export function restore(
   store: Store,
-  deadLetters: Pick<DeadLetters, "keep">,
+  deadLetters: Pick<DeadLetters, "restore">,
   vhostOf: (name: string) => VirtualHost,
 ): void {
   const { definitions } = store;
   for (const exchange of definitions.exchanges()) vhostOf(exchange.vhost).restoreExchange(exchange);
   const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
-  const dead = Map.groupBy(store.dead.stored(), ({ lane }) => lane);
+  const dead = new Map(store.dead.stored().map((count) => [count.lane, count]));
   const paused = definitions.paused();
   for (const stored of definitions.queues()) {
     const queue = vhostOf(stored.vhost).restoreQueue(stored);
     queue.flow.paused = paused.has(stored.id);
     for (const lane of lanes.get(stored.id) ?? []) {
-      const deadThere = dead.get(lane.id) ?? [];
-      for (const [index, message] of queue.restore(lane, deadThere).entries()) {
-        deadLetters.keep(queue, message, deadThere[index]!.reason);
-      }
+      const deadThere = dead.get(lane.id);
+      const record = queue.restore(lane, deadThere);
+      if (deadThere !== undefined) deadLetters.restore(queue, record, deadThere);
     }
   }
   for (const binding of definitions.bindings()) vhostOf(binding.vhost).restoreBinding(binding);

@@ -14,6 +14,8 @@ const PIECE = 8;
 export class Way implements Work {
   /** The queues so far. */
   readonly queues = new Set<Queue>();
+  /** It is not the way of all messages with the same keys. */
+  isParticular = false;
   readonly #vhost: VirtualHost;
   readonly #exchange: Exchange;
   readonly #keys: readonly string[];
@@ -31,7 +33,10 @@ export class Way implements Work {
     this.#vhost = vhost;
     this.#exchange = exchange;
     this.#keys = [...new Set(keys)];
-    this.#headers = headers;
+    this.#headers = () => {
+      this.isParticular = true;
+      return headers();
+    };
   }
 
   /** Whether all queues are known. */

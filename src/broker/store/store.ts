@@ -89,7 +89,7 @@ export class Store {
     const refusals = new Refusals(options.onRefusal ?? (() => {}));
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
     this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
-    this.#messages = new MessageTable(database, onDamage);
+    this.#messages = new MessageTable(database, onDamage, ["dead"]);
     this.dead = new DeadMessages(database, this.#onChange, onDamage);
     this.seen = new SeenKeys(database, this.#onChange, onDamage);
     this.#lanes = new LaneCounters(database);
@@ -173,6 +173,7 @@ export class Store {
   /** A lane and all that it ever held is gone. */
   dropLane(lane: LaneRecord, lastPosition: number, bytes: number): void {
     this.discard(lane, 1, lastPosition, bytes);
+    this.dead.dropLane(lane.id);
     const tables = [this.#messages, this.#scratch.messages];
     this.#laneIds.drop(lane.id, tables.some((table) => table?.hasDiscardedOf(lane.id)));
   }
@@ -231,7 +232,8 @@ export class Store {
    */
   discard(lane: LaneRecord, first: number, last: number, bytes: number): void {
     if (first > last) return;
-    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES && !this.hasUnreadable(lane);
+    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES && !this.hasUnreadable(lane) &&
+      !this.dead.has(lane.id);
     this.#scratch.messages?.discard(lane, first, last, short);
     if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
     this.#onChange();

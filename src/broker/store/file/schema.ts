@@ -92,6 +92,10 @@ const MIGRATIONS = [
   `CREATE TABLE seen(
      queue INTEGER NOT NULL, id INTEGER NOT NULL, key BLOB NOT NULL, expires_at INTEGER NOT NULL,
      PRIMARY KEY(queue, id)) WITHOUT ROWID;`,
+  // death: orders the dead of a lane.
+  `ALTER TABLE dead ADD COLUMN death INTEGER NOT NULL DEFAULT 0;
+   UPDATE dead SET death = id & 0xffffffffff;
+   CREATE INDEX dead_in_order ON dead(id >> 40, death);`,
 ];
 
 /** Pages that the log takes before what it holds gets its place in the file. */

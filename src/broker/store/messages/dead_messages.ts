@@ -2,39 +2,68 @@
  * Which stored messages are dead, and wait for a queue to go to: after a restart they must not be
  * ready again. Their rows stay among the others. Most messages never are in this table: they are
  * dead and gone in one commit.
+ *
+ * There may be very many: only those are in memory that somebody has taken, by {@link
+ * DeadMessages.add} or {@link DeadMessages.read}, until he lets them go.
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import type { ContentLengths } from "../../message/content.ts";
 import type { DeathReason } from "../../message/deaths.ts";
-import type { Message } from "../../message/message.ts";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "../file/message_row.ts";
+import { type LaneRecord, Message } from "../../message/message.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS, RANGE } from "../file/message_row.ts";
+import { numberOf } from "../file/schema.ts";
 
-/** A dead message, as a former process left it. */
-export interface StoredDead extends ContentLengths {
+/** The dead of a lane, as a former process left them. */
+export interface DeadCount {
   readonly lane: number;
+  readonly count: number;
+  /** Of their bodies. */
+  readonly bytes: number;
+  /** The highest position of one. */
+  readonly last: number;
+}
+
+/** Where somebody stands among the dead of a lane, who takes them in the order of their deaths. */
+export interface Place {
+  readonly death: number;
   readonly position: number;
+}
+
+export interface Dead extends Place {
+  /** Undefined: it is not there any more. */
+  readonly message: Message | undefined;
+  readonly reason: DeathReason;
+}
+
+interface Row extends Place {
   readonly reason: DeathReason;
   readonly expiresAt: number;
   readonly deliveries: number;
-}
-
-interface Row extends Omit<StoredDead, "addressLength" | "headerLength"> {
   /** Null when the message is not there any more. */
   readonly layout: number | null;
+  readonly size: number;
 }
+
+const CONTENT = "coalesce(shared.content, message.content)";
+const JOIN = `dead LEFT JOIN message ON message.id = dead.id
+  LEFT JOIN shared ON shared.id = message.shared`;
+const BODY = `length(${CONTENT}) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}`;
 
 export class DeadMessages {
   readonly #database: DatabaseSync;
   readonly #onChange: () => void;
   readonly #onDamage: (error: unknown) => void;
   readonly #select: StatementSync;
+  readonly #positions: StatementSync;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
-  /** Those in the table, those included that the next commit writes. */
-  readonly #all = new Set<Message>();
-  readonly #inserts = new Map<Message, DeathReason>();
+  /** Those that somebody has, those included that the next commit writes. */
+  readonly #taken = new Map<Message, number>();
+  readonly #inserts = new Map<Message, { reason: DeathReason; death: number }>();
   readonly #deletes = new Set<Message>();
+  /** Lanes that rows may be of. */
+  readonly #lanes = new Set<number>();
+  #nextDeath = 1;
   /** Rows of messages that are not there any more are in the table. */
   #hasStrays = false;
 
@@ -50,15 +79,18 @@ export class DeadMessages {
     this.#onDamage = onDamage;
     this.#database = database;
     this.#onChange = onChange;
+    const lane = `dead.id >> ${POSITION_BITS}`;
     this.#select = database.prepare(
-      `SELECT dead.id >> ${POSITION_BITS} lane, dead.id & ${LAST_POSITION} position, reason,
-         message.expires_at expiresAt, message.deliveries, layout,
-         length(coalesce(shared.content, message.content)) size
-       FROM dead LEFT JOIN message ON message.id = dead.id
-         LEFT JOIN shared ON shared.id = message.shared
-       ORDER BY dead.id`,
+      `SELECT dead.id & ${LAST_POSITION} position, death, reason, message.expires_at expiresAt,
+         message.deliveries, layout, length(${CONTENT}) size
+       FROM ${JOIN} WHERE ${lane} = ? AND (death, dead.id) > (?, ${idOf("?", "?")})
+       ORDER BY death, dead.id LIMIT ?`,
     );
-    this.#insert = database.prepare(`INSERT OR REPLACE INTO dead VALUES (${idOf("?", "?")}, ?)`);
+    this.#positions = database.prepare(
+      `SELECT json_group_array(position) positions
+       FROM (SELECT id & ${LAST_POSITION} position FROM dead WHERE ${RANGE} ORDER BY id)`,
+    );
+    this.#insert = database.prepare(`INSERT OR REPLACE INTO dead VALUES (${idOf("?", "?")}, ?, ?)`);
     this.#delete = database.prepare(`DELETE FROM dead WHERE id = ${idOf("?", "?")}`);
   }
 
@@ -67,43 +99,114 @@ export class DeadMessages {
     return this.#inserts.size > 0 || this.#deletes.size > 0;
   }
 
-  /** Those of former processes. None if one cannot be read: then they are ready. */
-  stored(): StoredDead[] {
-    let rows: Row[];
+  // -- what a former process left --
+
+  /** How many there are. None if one cannot be read: then they are ready. */
+  stored(): DeadCount[] {
     try {
-      rows = this.#select.all() as unknown as Row[];
+      // What follows reads the index.
+      numberOf(this.#database, "SELECT total(length(reason)) FROM dead NOT INDEXED");
+      const rows = this.#database.prepare(
+        `SELECT dead.id >> ${POSITION_BITS} lane, count(layout) count, count(*) - count(layout) strays,
+           total(${BODY}) bytes, max(dead.id & ${LAST_POSITION}) last, max(death) death
+         FROM ${JOIN} GROUP BY dead.id >> ${POSITION_BITS}`,
+      ).all() as unknown as (DeadCount & { strays: number; death: number })[];
+      for (const { lane, strays, death } of rows) {
+        this.#lanes.add(lane);
+        this.#hasStrays ||= strays > 0;
+        this.#nextDeath = Math.max(this.#nextDeath, death + 1);
+      }
+      return rows;
     } catch (error) {
       this.#onDamage(error);
       return [];
     }
-    const found = rows.filter(({ layout }) => layout !== null);
-    this.#hasStrays = found.length < rows.length;
-    return found.map(({ layout, ...row }) => ({
-      ...row,
-      addressLength: layout! % LAYOUT_HEADER,
-      headerLength: Math.floor(layout! / LAYOUT_HEADER),
-    }));
   }
 
-  /** A message of a former process is in the table. */
-  restore(message: Message): void {
-    this.#all.add(message);
-  }
+  // -- one by one --
 
-  /** A message must not be ready after a restart. */
+  /** A message must not be ready after a restart. It is behind all that are dead of its lane. */
   add(message: Message, reason: DeathReason): void {
-    if (!message.durable || this.#all.has(message)) return;
-    this.#all.add(message);
-    this.#inserts.set(message, reason);
+    this.#add(message, reason, this.#taken.get(message) ?? this.#nextDeath++);
+  }
+
+  /** The same, but it died at the same time as a former one. */
+  addAt(message: Message, reason: DeathReason, death: number): void {
+    this.#add(message, reason, this.#taken.get(message) ?? death);
+  }
+
+  #add(message: Message, reason: DeathReason, death: number): void {
+    if (!message.durable || this.#taken.has(message)) return;
+    this.#taken.set(message, death);
+    this.#inserts.set(message, { reason, death });
+    this.#lanes.add(message.lane.id);
     this.#onChange();
+  }
+
+  /** Nobody has it any more; it stays dead, and {@link read} finds it once it is written. */
+  letGo(message: Message): void {
+    this.#taken.delete(message);
   }
 
   /** A message is gone; it need not be one of these. */
   remove(message: Message): void {
-    if (!this.#all.delete(message)) return;
+    if (!this.#taken.delete(message)) return;
     this.#inserts.delete(message);
     this.#deletes.add(message);
   }
+
+  /** Where the next one will stand that dies. */
+  get end(): Place {
+    return { death: this.#nextDeath - 1, position: LAST_POSITION };
+  }
+
+  // -- many --
+
+  /** Whether there may be any of a lane. */
+  has(lane: number): boolean {
+    return this.#lanes.has(lane);
+  }
+
+  /** The lane is gone; its rows are deleted with those of its messages. */
+  dropLane(lane: number): void {
+    this.#lanes.delete(lane);
+  }
+
+  /** Takes the next ones of a lane that are on disk. None when they cannot be read. */
+  read(lane: LaneRecord, behind: Place, limit: number): Dead[] {
+    const { id } = lane;
+    let rows: Row[];
+    try {
+      rows = this.#select.all(id, behind.death, id, behind.position, limit) as unknown as Row[];
+    } catch (error) {
+      this.#onDamage(error);
+      return [];
+    }
+    return rows.map(({ layout, size, expiresAt, deliveries, ...dead }) => {
+      if (layout === null) return { ...dead, message: undefined };
+      const lengths = {
+        size,
+        addressLength: layout % LAYOUT_HEADER,
+        headerLength: Math.floor(layout / LAYOUT_HEADER),
+      };
+      const message = new Message(lane, dead.position, lengths, expiresAt, true);
+      message.restore(deliveries);
+      this.#taken.set(message, dead.death);
+      return { ...dead, message };
+    });
+  }
+
+  /** The positions in a lane between two, both included, at which the dead are, in order. */
+  positions(lane: number, first: number, last: number): number[] {
+    try {
+      return JSON.parse(this.#positions.get(lane, first, lane, last)!["positions"] as string);
+    } catch (error) {
+      this.#onDamage(error);
+      return [];
+    }
+  }
+
+  // -- writing --
 
   /** Inside the transaction of the caller. */
   write(): void {
@@ -111,8 +214,8 @@ export class DeadMessages {
       this.#database.exec("DELETE FROM dead WHERE id NOT IN (SELECT id FROM message)");
     }
     for (const { lane, position } of this.#deletes) this.#delete.run(lane.id, position);
-    for (const [{ lane, position }, reason] of this.#inserts) {
-      if (!lane.dropped) this.#insert.run(lane.id, position, reason);
+    for (const [{ lane, position }, { reason, death }] of this.#inserts) {
+      if (!lane.dropped) this.#insert.run(lane.id, position, reason, death);
     }
   }
 

@@ -20,7 +20,8 @@ export interface Range {
 
 export class Discards {
   readonly #database: DatabaseSync;
-  readonly #deleteSome: StatementSync;
+  /** What else is kept of a message, and last the message. */
+  readonly #deletes: readonly StatementSync[];
   /** Ranges whose rows are not all deleted, in order. */
   readonly #ranges = new Set<Range>();
   /** Those of them that could not be deleted. */
@@ -29,11 +30,14 @@ export class Discards {
   /** Rows to delete in {@link SWEEP_MS}: those of large messages take longer. */
   #sweepRows = 500;
 
-  constructor(database: DatabaseSync) {
+  /** @param others tables of the database that have rows with the ids of messages */
+  constructor(database: DatabaseSync, others: readonly string[] = []) {
     this.#database = database;
-    this.#deleteSome = database.prepare(
-      `DELETE FROM message
-       WHERE id IN (SELECT id FROM message WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+    this.#deletes = [...others, "message"].map((table) =>
+      database.prepare(
+        `DELETE FROM ${table}
+         WHERE id IN (SELECT id FROM ${table} WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+      )
     );
     const stored = database.prepare("SELECT lane, first, last FROM discarded ORDER BY rowid");
     for (const range of stored.all() as unknown as Range[]) this.add(range);
@@ -76,7 +80,12 @@ export class Discards {
   #delete(range: Range, most: number): number {
     const { lane, first, last } = range;
     try {
-      return Number(this.#deleteSome.run(lane, first, lane, last, most).changes);
+      let changes = 0;
+      for (const some of this.#deletes) {
+        changes += Number(some.run(lane, first, lane, last, most - changes).changes);
+        if (changes === most) break;
+      }
+      return changes;
     } catch (error) {
       // The others come before it the next time.
       this.#failed.add(range);

@@ -29,11 +29,18 @@ export class MessageTable {
   readonly #unreadable = new Unreadable();
   #isUsed = false;
 
-  /** @param onDamage told why rows cannot be read; they are left out, and stay in the file */
-  constructor(database: DatabaseSync, onDamage: (error: unknown) => void) {
+  /**
+   * @param onDamage told why rows cannot be read; they are left out, and stay in the file
+   * @param others tables that have rows with the ids of messages, which go with ranges of them
+   */
+  constructor(
+    database: DatabaseSync,
+    onDamage: (error: unknown) => void,
+    others: readonly string[] = [],
+  ) {
     this.#reader = new MessageReader(database, this.#unreadable, onDamage);
     this.#writer = new MessageWriter(database);
-    this.#discards = new Discards(database);
+    this.#discards = new Discards(database, others);
   }
 
   // -- what the next commit changes --

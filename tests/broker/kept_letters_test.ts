@@ -1,0 +1,203 @@
+/**
+ * At-least-once dead letters without a queue to go to: memory holds few of them, and all come, in
+ * the order of their deaths, when there is a queue.
+ */
+import { assertEquals, assertLessOrEqual } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { Case } from "../contract/contract.ts";
+import type { Store } from "../../src/broker/store/store.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { startHere } from "./harness.ts";
+
+/** What memory may hold of them, and what it holds besides of each queue. */
+const HERE = 100;
+const OF_EACH = 16;
+
+type Here = Awaited<ReturnType<typeof startHere>>;
+
+function start(folder?: string): Promise<Here> {
+  return startHere({
+    ...(folder === undefined ? {} : { folder }),
+    limits: { keptLetters: HERE },
+  });
+}
+
+function argumentsTo(exchange: string, key?: string) {
+  return {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": exchange,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+    ...(key === undefined ? {} : { "x-dead-letter-routing-key": key }),
+  };
+}
+
+function names(count: number, from = 0): string[] {
+  return Array.from({ length: count }, (_, i) => `${i + from}`);
+}
+
+/** Publishes and rejects all, in an order of their own. */
+async function kill(
+  t: Case,
+  channel: PeerChannel,
+  queue: string,
+  bodies: readonly string[],
+  order = bodies,
+): Promise<void> {
+  await t.publish(channel, { routingKey: queue }, ...bodies.map((body) => ({ body })));
+  const { consumerTag } = await channel.call("basic.consume", { queue });
+  const tags = new Map<string, number>();
+  while (tags.size < bodies.length) {
+    const { text, args } = await channel.expectContent();
+    tags.set(text, args.deliveryTag as number);
+  }
+  if (order === bodies) {
+    // All at once: many of them are on their way when memory has no room for more.
+    await channel.send("basic.nack", { deliveryTag: 0, multiple: true, requeue: false });
+  } else {
+    for (const body of order) await channel.send("basic.reject", { deliveryTag: tags.get(body)! });
+  }
+  await channel.call("basic.cancel", { consumerTag });
+}
+
+async function take(channel: PeerChannel, queue: string, count: number): Promise<string[]> {
+  const { consumerTag } = await channel.call("basic.consume", { queue, noAck: true });
+  const found: string[] = [];
+  while (found.length < count) found.push((await channel.expectContent()).text);
+  await channel.call("basic.cancel", { consumerTag });
+  return found;
+}
+
+function kept({ inside }: Here) {
+  return inside.letters.kept;
+}
+
+async function untilKept(broker: Here, count: number): Promise<void> {
+  await waitUntil(`${count} kept letters`, () => kept(broker).count === count);
+}
+
+Deno.test("memory holds some of the letters that are kept; all come in the order of their deaths, over a restart too", async () => {
+  await using dir = await tempDir();
+  const first = names(400);
+  const backwards = names(300, 400);
+  {
+    await using broker = await start(dir.path);
+    const t = new Case("broker", broker.port);
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    const declare = (queue: string) =>
+      channel.call("queue.declare", { queue, durable: true, arguments: argumentsTo("", "to") });
+    for (const queue of ["one", "two"]) await declare(queue);
+    await kill(t, channel, "one", first.slice(0, 20));
+    await untilKept(broker, 20);
+    await kill(t, channel, "one", first.slice(20));
+    await untilKept(broker, 400);
+    await kill(t, channel, "one", backwards, backwards.toReversed());
+    await kill(t, channel, "two", names(50, 1_000));
+    await untilKept(broker, 750);
+    assertLessOrEqual(kept(broker).countHere, HERE + 2 * OF_EACH + 400);
+    await peer.close();
+  }
+  await using broker = await start(dir.path);
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  assertEquals(kept(broker).count, 750);
+  assertEquals(kept(broker).countHere, 0);
+  await waitUntil("letters in memory", () => kept(broker).countHere >= HERE);
+  assertLessOrEqual(kept(broker).countHere, HERE + 2 * OF_EACH);
+  // What is dead is not ready, and what is published meanwhile is.
+  await t.publish(channel, { routingKey: "one" }, { body: "live" });
+  assertEquals(await t.drain(channel, "one"), ["live"]);
+  await channel.call("queue.declare", { queue: "to", durable: true });
+  const all = await take(channel, "to", 750);
+  assertEquals(all.filter((body) => Number(body) < 1_000), [...first, ...backwards.toReversed()]);
+  assertEquals(all.filter((body) => Number(body) >= 1_000), names(50, 1_000));
+  assertEquals(kept(broker).count, 0);
+  await kill(t, channel, "one", ["at once"]);
+  assertEquals(await take(channel, "to", 1), ["at once"]);
+});
+
+Deno.test("letters that have a queue to go to do not wait for those that have none, few or many", async () => {
+  await using broker = await start();
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "dlx", type: "direct" });
+  const args = argumentsTo("dlx");
+  for (const queue of ["a", "b"]) {
+    await channel.call("queue.declare", { queue, durable: true, arguments: args });
+  }
+  await channel.call("queue.declare", { queue: "to b" });
+  await channel.call("queue.bind", { queue: "to b", exchange: "dlx", routingKey: "b" });
+  await kill(t, channel, "a", names(3 * HERE));
+  await untilKept(broker, 3 * HERE);
+  await kill(t, channel, "b", names(3));
+  assertEquals(await take(channel, "to b", 3), names(3));
+
+  // Order is kept although there is room for one at a time.
+  await channel.call("queue.declare", {
+    queue: "to a",
+    arguments: {
+      "x-max-length": 1,
+      "x-overflow": "reject-publish",
+    },
+  });
+  await channel.call("queue.bind", { queue: "to a", exchange: "dlx", routingKey: "a" });
+  await untilKept(broker, 3 * HERE - 1);
+  await channel.call("queue.unbind", { queue: "to a", exchange: "dlx", routingKey: "a" });
+  assertEquals(await take(channel, "to a", 1), ["0"]);
+  await channel.call("queue.delete", { queue: "to a" });
+  await channel.call("queue.declare", { queue: "to a" });
+  await channel.call("queue.bind", { queue: "to a", exchange: "dlx", routingKey: "a" });
+  assertEquals(await take(channel, "to a", 3 * HERE - 1), names(3 * HERE - 1, 1));
+});
+
+Deno.test("of letters that one queue takes and another does not each has one", async () => {
+  await using broker = await start();
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "dlx", type: "fanout" });
+  await channel.call("queue.declare", { queue: "q", durable: true, arguments: argumentsTo("dlx") });
+  const full = { "x-max-length": 2, "x-overflow": "reject-publish" };
+  await channel.call("queue.declare", { queue: "full", arguments: full });
+  await channel.call("queue.declare", { queue: "open" });
+  for (const queue of ["full", "open"]) {
+    await channel.call("queue.bind", { queue, exchange: "dlx" });
+  }
+  const bodies = names(3 * HERE);
+  await kill(t, channel, "q", bodies);
+  await untilKept(broker, 3 * HERE - 2);
+  assertEquals(await take(channel, "full", bodies.length), bodies);
+  assertEquals(await take(channel, "open", bodies.length), bodies);
+  assertEquals(await t.drain(channel, "open"), []);
+});
+
+Deno.test("the letters go with their queue, from the table too", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = await start(dir.path);
+    const t = new Case("broker", broker.port);
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    const queue = { queue: "gone", durable: true, arguments: argumentsTo("", "nowhere") };
+    for (const count of [300, 5]) {
+      await channel.call("queue.declare", queue);
+      await kill(t, channel, "gone", names(count));
+      await untilKept(broker, count);
+      await channel.call("queue.delete", { queue: "gone" });
+      await untilKept(broker, 0);
+    }
+    await channel.call("queue.declare", queue);
+    await t.publish(channel, { routingKey: "gone" }, { body: "live" });
+    await waitUntil("the sweeper", () => !(broker.inside.store as Store).hasDiscarded);
+    await peer.close();
+  }
+  const database = new DatabaseSync(`${dir.path}/broker.db`, { readOnly: true });
+  assertEquals(database.prepare("SELECT count(*) n FROM dead").get()!["n"], 0);
+  assertEquals(database.prepare("SELECT count(*) n FROM message").get()!["n"], 1);
+  database.close();
+});
