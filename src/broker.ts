@@ -1,12 +1,10 @@
 /** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
-import { PasswordFile } from "./amqp/password_file.ts";
 import { Broker, type BrokerOptions } from "./broker/server.ts";
 import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { choice, integer, list, size, text, toggle, type Values } from "./cli/flags.ts";
 import type { HelpPage } from "./cli/help/page.ts";
 import { listenAddress } from "./cli/listen_address.ts";
-import { unreadable } from "./cli/input.ts";
 import { BROKER_COMMANDS } from "./cli/broker_commands.ts";
 import { runCommand } from "./cli/commands.ts";
 import { readLogStyle } from "./cli/log_flags.ts";
@@ -158,7 +156,7 @@ export async function run(host: Host): Promise<number> {
   if (values["token-file"] !== undefined && values.http === undefined) {
     throw new UsageError("--token-file needs --http, and it is not given");
   }
-  const broker = await Broker.start(readOptions(values, host));
+  const broker = await Broker.start(await readOptions(values, host));
   const page = await openPage(broker, values, host);
   const manager = await openServiceManager(host, () => inShort(broker));
   const asked = Promise.withResolvers<void>();
@@ -218,7 +216,7 @@ function describeData({ transient, data }: Values<typeof FLAGS>): string {
   return transient ? "everything in memory" : `data in ${data}`;
 }
 
-function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
+async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<BrokerOptions> {
   const options: BrokerOptions = {
     port: values.port,
     vhosts: values.vhost,
@@ -245,24 +243,31 @@ function readOptions(values: Values<typeof FLAGS>, host: Host): BrokerOptions {
     throw new UsageError("--user and --password-file need each other, and only one is given");
   }
   if (user !== undefined) {
+    const { PasswordFile } = await import("./amqp/password_file.ts");
     options.user = { name: user, password: new PasswordFile(passwordFile!).read() };
   }
-  const tls = readCertificate(values);
+  const tls = await readCertificate(values);
   if (tls !== undefined) options.tls = tls;
   return options;
 }
 
-function readCertificate(values: Values<typeof FLAGS>): { cert: string; key: string } | undefined {
+async function readCertificate(
+  values: Values<typeof FLAGS>,
+): Promise<{ cert: string; key: string } | undefined> {
   const [cert, key] = [values["tls-cert"], values["tls-key"]];
   if ((cert === undefined) !== (key === undefined)) {
     throw new UsageError("--tls-cert and --tls-key need each other, and only one is given");
   }
-  return cert === undefined ? undefined : { cert: readPem(cert), key: readPem(key!) };
+  return cert === undefined ? undefined : { cert: await readPem(cert), key: await readPem(key!) };
 }
 
-function renewCertificate(broker: Broker, values: Values<typeof FLAGS>, host: Host): void {
+async function renewCertificate(
+  broker: Broker,
+  values: Values<typeof FLAGS>,
+  host: Host,
+): Promise<void> {
   try {
-    broker.renewCertificate(readCertificate(values)!);
+    broker.renewCertificate((await readCertificate(values))!);
     host.log.info("new connections get the certificate as it is now");
   } catch (error) {
     host.log.error("the former certificate stays", { error: (error as Error).message });
@@ -276,10 +281,11 @@ function filled(text: string, source: string): string {
   throw new UsageError(`${source} must have 1 to 255 bytes, and has ${length}`);
 }
 
-function readPem(path: string): string {
+async function readPem(path: string): Promise<string> {
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {
+    const { unreadable } = await import("./cli/input.ts");
     throw unreadable(`the PEM file ${JSON.stringify(path)}`, error);
   }
 }

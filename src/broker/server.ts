@@ -8,7 +8,7 @@ import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/file/folder.ts";
-import { shakeHands } from "./connection/handshake.ts";
+import { loadServing, type Serving } from "./connection/serving.ts";
 import { MemoryUse } from "./queue/memory_use.ts";
 import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
@@ -18,7 +18,7 @@ import type { Message } from "./message/message.ts";
 import type { Queue } from "./queue/queue.ts";
 import type { QueueHost } from "./queue/host.ts";
 import { ReplyTo } from "./channel/reply_to.ts";
-import { Session, type SessionHost } from "./connection/session.ts";
+import type { Session, SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/file/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
 import { ThrottledWarning } from "./net/throttled_warning.ts";
@@ -243,10 +243,8 @@ export class Broker implements QueueHost<Queue> {
 
   #listen(): void {
     const { hosts, port, tls, log } = this.#options;
-    this.#listeners = new Listeners(
-      { hosts, port, tls, log, deadlines: this.deadlines },
-      (connection) => this.#admit(connection),
-    );
+    this.#listeners = new Listeners({ hosts, port, tls, log, deadlines: this.deadlines });
+    this.#listeners.acceptWith(loadServing(), this.#admit.bind(this));
     if (this.#listeners.isOpen && !this.store.users.any) {
       log.warn(
         "other machines can connect but not log in: there is only guest, who is for this machine; " +
@@ -255,12 +253,12 @@ export class Broker implements QueueHost<Queue> {
     }
   }
 
-  #admit(connection: Socket): void {
-    if (this.#connections.size < this.#limits.connections) return void this.#serve(connection);
-    this.#crowd.happened((times) => {
-      const { connections: most } = this.#limits;
-      this.#options.log.warn("connection refused: too many", { most, times });
-    });
+  #admit(connection: Socket, serving: Serving): void {
+    const { connections: most } = this.#limits;
+    if (this.#connections.size < most) return void this.#serve(connection, serving);
+    this.#crowd.happened((times) =>
+      this.#options.log.warn("connection refused: too many", { most, times })
+    );
     closeQuietly(connection);
   }
 
@@ -272,7 +270,7 @@ export class Broker implements QueueHost<Queue> {
     this.#listeners?.renew(tls);
   }
 
-  async #serve(connection: Socket): Promise<void> {
+  async #serve(connection: Socket, { shakeHands, Session }: Serving): Promise<void> {
     this.#connections.add(connection);
     try {
       const login = await shakeHands(connection, {

@@ -28,19 +28,17 @@ const MOST_TRIES = 20;
 
 export class Listeners {
   readonly #options: ListenerOptions;
-  readonly #onConnection: (socket: Socket) => void;
   readonly #tls: TlsGate | undefined;
   readonly #listeners: Deno.TcpListener[];
   readonly #shortage = new ThrottledWarning();
   #closed = false;
 
   /**
-   * Takes the addresses and accepts connections from then on.
+   * Takes the addresses: clients can connect from then on.
    * @throws {ToolError} when an address or the certificate cannot be used
    */
-  constructor(options: ListenerOptions, onConnection: (socket: Socket) => void) {
+  constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#onConnection = onConnection;
     this.#tls = options.tls && new TlsGate(options.tls, options.deadlines);
     try {
       this.#listeners = takeAll(options);
@@ -48,9 +46,20 @@ export class Listeners {
       this.#tls?.close();
       throw error;
     }
+  }
+
+  /**
+   * Takes those who connect, as soon as that has come without which they cannot be served. Until
+   * then they wait in the operating system.
+   */
+  acceptWith<T>(coming: Promise<T>, onConnection: (socket: Socket, come: T) => void): void {
+    coming.then((come) => this.#accept((socket) => onConnection(socket, come)), reportError);
+  }
+
+  #accept(onConnection: (socket: Socket) => void): void {
     for (const listener of this.#listeners) {
-      acceptAll(listener, options.deadlines, {
-        onConnection: (connection) => this.#open(connection),
+      acceptAll(listener, this.#options.deadlines, {
+        onConnection: (connection) => this.#open(connection, onConnection),
         onShortage: (error) => this.#warn("cannot accept a connection", error),
       });
     }
@@ -89,11 +98,11 @@ export class Listeners {
     this.#tls?.close();
   }
 
-  async #open(connection: Deno.TcpConn): Promise<void> {
+  async #open(connection: Deno.TcpConn, onConnection: (socket: Socket) => void): Promise<void> {
     try {
       connection.setNoDelay();
       const socket = this.#tls === undefined ? connection : await this.#tls.open(connection);
-      this.#onConnection(socket);
+      onConnection(socket);
     } catch (error) {
       closeQuietly(connection);
       if (!this.#closed) this.#warn("cannot open a connection", error as Error);
