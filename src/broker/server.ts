@@ -131,7 +131,7 @@ export class Broker implements QueueHost<Queue> {
   private constructor(options: BrokerOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.memory = new MemoryUse(this.#limits.memoryBytes);
+    this.memory = new MemoryUse(this.#limits.memoryBytes, this.#limits.keyBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
     const folder = options.folder;

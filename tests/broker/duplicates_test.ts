@@ -151,3 +151,50 @@ Deno.test("what was dropped by hand is remembered as well", async () => {
   await channel.expect("basic.ack");
   assertEquals(queue.readyCount, 0);
 });
+
+Deno.test("when all queues together remember too much, the one that has most forgets its oldest", async () => {
+  await using broker = await startHere({ limits: { keyBytes: 300 * 300 } });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const publishTo = async (routingKey: string, keys: readonly string[]) => {
+    const messages = keys.map((key) => ({ body: key, properties: propertiesOf(key) }));
+    await new Case("broker", broker.port).publish(channel, { routingKey }, ...messages);
+  };
+  for (const queue of ["small", "large"]) {
+    await channel.call("queue.declare", { queue, durable: true, arguments: ARGUMENTS });
+  }
+  const few = Array.from({ length: 20 }, (_, i) => `${i}`);
+  const many = Array.from({ length: 900 }, (_, i) => `${i}`);
+  await publishTo("small", few);
+  await publishTo("large", many);
+  await publishTo("small", few);
+  await publishTo("large", [...many.slice(-100), "0"]);
+  const counts = ["small", "large"].map(async (queue) =>
+    (await channel.call("queue.purge", { queue })).messageCount
+  );
+  assertEquals(await Promise.all(counts), [20, 901]);
+});
+
+Deno.test("what a deleted queue has had is deleted in pieces, over a kill too, and is not another's", async () => {
+  await using broker = await startBroker();
+  const many = { ...ARGUMENTS, "x-cache-size": 100_000 };
+  {
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("queue.declare", { ...QUEUE, arguments: many });
+    await publishAll(broker, Array.from({ length: 4_000 }, (_, i) => `${i}`));
+    await channel.call("queue.delete", { queue: "once" });
+    await broker.kill();
+  }
+  const database = new DatabaseSync(`${broker.data}/broker.db`);
+  const left = database.prepare("SELECT count(*) n FROM seen");
+  assert(Number(left.get()!["n"]) > 0, "all were deleted in one piece");
+  assertEquals(database.prepare("SELECT count(*) n FROM queue").get()!["n"], 0);
+  // Closing would write what the kill has left in the log.
+  database.close();
+  await broker.start();
+  await declare(broker);
+  await publishAll(broker, ["1"]);
+  assertEquals(await drain(broker), ["1"]);
+  await broker.stop();
+});

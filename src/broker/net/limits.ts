@@ -26,6 +26,8 @@ export interface Limits {
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
   memoryBytes: number;
+  /** Bytes of memory for what all queues without duplicates remember. */
+  keyBytes: number;
   /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
   keptLetters: number;
   /** Publishers are blocked while the disk of the data has less free. */
@@ -49,6 +51,7 @@ export const DEFAULT_LIMITS: Limits = {
   silenceMs: 3_000,
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
+  keyBytes: 64 * 1024 * 1024,
   keptLetters: 10_000,
   diskFreeBytes: 50_000_000,
   diskShareBytes: Infinity,

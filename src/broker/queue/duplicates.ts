@@ -12,6 +12,7 @@ import type { SeenKeys } from "../store/messages/seen_keys.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { integerOf, writeField } from "../wire/fields.ts";
 import type { DuplicateArguments } from "./arguments.ts";
+import type { KeyMemory, KeyOwner } from "./key_memory.ts";
 
 /** Longest key that is remembered; of longer ones nobody knows. With the type of its field. */
 const MAX_KEY_BYTES = 260;
@@ -32,10 +33,12 @@ interface Seen {
   readonly durable: boolean;
 }
 
-export class Duplicates {
+export class Duplicates implements KeyOwner {
+  keyBytes = 0;
   readonly #arguments: DuplicateArguments;
   readonly #queue: { readonly id: number; readonly name: string };
   readonly #store: SeenKeys;
+  readonly #memory: KeyMemory;
   /** Oldest first. */
   readonly #seen = new Map<string, Seen>();
   /** Of messages of which nobody knows yet whether they can be stored. */
@@ -47,14 +50,18 @@ export class Duplicates {
     args: DuplicateArguments,
     queue: { readonly id: number; readonly name: string },
     store: SeenKeys,
+    memory: KeyMemory,
   ) {
     this.#arguments = args;
     this.#queue = queue;
     this.#store = store;
+    this.#memory = memory;
     if (queue.id === 0) return;
     for (const { id, key, expiresAt } of store.stored(queue.id)) {
-      this.#seen.set(nameOf(key), { id, expiresAt, durable: true });
+      const name = nameOf(key);
+      this.#seen.set(name, { id, expiresAt, durable: true });
       this.#lastId = id;
+      memory.add(this, name.length);
     }
     this.#makeRoom(0);
   }
@@ -100,6 +107,7 @@ export class Duplicates {
     this.#seen.set(name, { id, expiresAt, durable });
     this.#names.set(message, name);
     if (durable) this.#store.add(this.#queue.id, { id, key: bytes, expiresAt });
+    this.#memory.add(this, name.length);
   }
 
   /** The store has refused a message: it may come again. */
@@ -112,6 +120,12 @@ export class Duplicates {
   drop(): void {
     if (this.#queue.id !== 0) this.#store.removeQueue(this.#queue.id);
     this.#seen.clear();
+    this.#memory.removeAll(this);
+  }
+
+  forgetOldest(): void {
+    const { value: name } = this.#seen.keys().next();
+    if (name !== undefined) this.#remove(name);
   }
 
   #makeRoom(more: number): void {
@@ -125,6 +139,7 @@ export class Duplicates {
     const seen = this.#seen.get(name);
     if (seen === undefined) return;
     this.#seen.delete(name);
+    this.#memory.remove(this, name.length);
     if (seen.durable) this.#store.remove(this.#queue.id, seen.id);
   }
 }

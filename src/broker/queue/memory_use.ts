@@ -1,6 +1,7 @@
 /** What messages take in memory. */
 
 import { LARGE_BYTES } from "../message/content.ts";
+import { KeyMemory } from "./key_memory.ts";
 import type { Message } from "../message/message.ts";
 
 /** Bytes that a message in memory takes besides its own, about. */
@@ -14,7 +15,15 @@ export function weightOf(message: Message): number {
 /** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
 export class MemoryUse {
   bytes = 0;
-  constructor(readonly limit: number) {}
+  readonly limit: number;
+  /** What queues without duplicates remember, which has a limit of its own. */
+  readonly keys: KeyMemory;
+
+  /** @param limit in bytes @param keys the same, of the keys */
+  constructor(limit: number, keys = Infinity) {
+    this.limit = limit;
+    this.keys = new KeyMemory(keys);
+  }
 
   get isFull(): boolean {
     return this.bytes >= this.limit;

@@ -83,7 +83,8 @@ export class Queue implements Work {
       () => this.#rereading.arm(),
       (message) => this.duplicates?.forget(message),
     );
-    this.duplicates = args.duplicates && new Duplicates(args.duplicates, identity, store.seen);
+    this.duplicates = args.duplicates &&
+      new Duplicates(args.duplicates, identity, store.seen, memory.keys);
     this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));
     this.#expiry = new Expiry(
       deadlines,

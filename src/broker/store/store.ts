@@ -111,7 +111,8 @@ export class Store {
       options.onFailure,
       options.onWritten ?? (() => {}),
     );
-    this.#nextQueueId = 1 + numberOf(database, "SELECT max(id) FROM queue");
+    const last = numberOf(database, "SELECT max(id) FROM queue");
+    this.#nextQueueId = 1 + Math.max(last, this.seen.findGone());
   }
 
   // -- the file --
@@ -330,8 +331,7 @@ export class Store {
   /** Whether a commit would write anything. */
   get dirty(): boolean {
     return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty || this.dead.dirty ||
-      this.seen.dirty ||
-      (this.#scratch.messages?.dirty ?? false);
+      this.seen.dirty || (this.#scratch.messages?.dirty ?? false);
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */
@@ -389,7 +389,8 @@ export class Store {
 
   /** Whether rows of purged messages are left. */
   get hasDiscarded(): boolean {
-    return this.#messages.hasDiscarded || (this.#scratch.messages?.hasDiscarded ?? false);
+    return this.#messages.hasDiscarded || this.seen.hasGone ||
+      (this.#scratch.messages?.hasDiscarded ?? false);
   }
 
   /** Deletes some rows of purged messages. */

@@ -195,11 +195,12 @@ export class StoreWriter {
    * @param onSwept told of lanes of which nothing is left to delete
    */
   sweep(onSwept: (lane: number) => void): void {
-    const { file, messages, scratch } = this.#parts;
+    const { file, messages, seen, scratch } = this.#parts;
     if (file.checkpoint.isRunning) return;
     try {
       file.mark();
       sweep(messages, file.database);
+      seen.sweep();
       if (scratch.messages !== undefined) sweep(scratch.messages, scratch.database!);
       this.#reportState();
     } catch (error) {
