@@ -4,6 +4,7 @@ import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
 import { deadline } from "../time/deadline.ts";
+import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import { taskOf } from "./received_task.ts";
 import { ANSWER_MS, Settlements } from "./settlements.ts";
@@ -31,17 +32,19 @@ export class PullRefused extends ToolError {
  * A task in the hands of this worker. It belongs to the channel that brought it: once that has
  * ended, settling does nothing, because a delivery tag means something else on another channel.
  */
-export class Delivery {
+export class Delivery implements OpenDelivery {
   readonly task: Task;
   /** When it came, in performance.now(). */
   readonly since: number = performance.now();
-  readonly #tag: number;
+  readonly tag: number;
+  before: OpenDelivery | undefined;
+  after: OpenDelivery | undefined;
   readonly #consumption: Consumption;
   #settled = false;
 
   constructor(task: Task, tag: number, consumption: Consumption) {
     this.task = task;
-    this.#tag = tag;
+    this.tag = tag;
     this.#consumption = consumption;
   }
 
@@ -62,7 +65,9 @@ export class Delivery {
 
   /** The work is done. Returns false when it is too late: the broker will deliver it again. */
   ack(): boolean {
-    return this.#settle((channel) => channel.basicAck(this.#tag));
+    if (!this.#settle()) return false;
+    this.#consumption.acknowledgements.acknowledge(this);
+    return true;
   }
 
   /**
@@ -70,15 +75,17 @@ export class Delivery {
    * so whoever wants to give a task back asks the settler, which knows what to do about it.
    */
   release(): boolean {
-    return this.#settle((channel) => channel.basicNack(this.#tag, true));
+    if (!this.#settle()) return false;
+    this.#consumption.acknowledgements.settled(this);
+    // A send fails only when the connection has ended, and then the broker requeues by itself.
+    this.#consumption.channel.basicNack(this.tag, true).catch(() => {});
+    return true;
   }
 
-  #settle(tell: (channel: AMQPChannel) => Promise<void>): boolean {
+  #settle(): boolean {
     if (!this.live) return false;
     this.#settled = true;
     this.#consumption.settlements.note();
-    // A send fails only when the connection has ended, and then the broker requeues by itself.
-    tell(this.#consumption.channel).catch(() => {});
     return true;
   }
 }
@@ -97,6 +104,11 @@ export class Consumption {
   #isEnded = false;
   /** What the broker was told about deliveries. Written by them. */
   readonly settlements = new Settlements();
+  /** Written by deliveries. */
+  readonly acknowledgements = new Acknowledgements((tag, multiple) => {
+    // As with what is given back.
+    this.channel.basicAck(tag, multiple).catch(() => {});
+  });
   /** Of the consumer that the broker sends to; undefined: it sends nothing. */
   #tag: string | undefined;
   /** No task shall come for now. */
@@ -188,6 +200,7 @@ export class Consumption {
 
   /** Resolves when the connection may be closed without a settlement being lost. Never rejects. */
   async untilSettlementsArrive(): Promise<void> {
+    this.acknowledgements.flush();
     if (this.#isEnded || this.transport.server.product !== "RabbitMQ") return;
     if (!await this.settlements.untilSentOn()) return;
     // The answer comes behind what the channel had to do until now.
@@ -257,6 +270,7 @@ export class Consumption {
   #onMessage(message: AMQPMessage, options: ConsumptionOptions): void {
     if (this.#isEnded) return;
     const delivery = new Delivery(taskOf(message, this.#queue), message.deliveryTag, this);
+    this.acknowledgements.came(delivery);
     if (this.#early !== undefined) this.#early.push(delivery);
     else this.#hand(delivery, options.onDelivery);
   }

@@ -1,5 +1,6 @@
 /** What is to be published, in order, and how far that is. */
-import type { Publication } from "./publisher.ts";
+import type { Publication, Waiter } from "./publisher.ts";
+import type { OpenLink } from "./publishing_link.ts";
 import type { Transport } from "./transport.ts";
 import type { ToolError } from "../errors.ts";
 
@@ -22,7 +23,7 @@ export interface Parcel {
 }
 
 /** A parcel and where it is. */
-export class Entry {
+export class Entry implements Waiter {
   isSettled = false;
   isSent = false;
   /** Nothing else was on its way with it. */
@@ -31,11 +32,34 @@ export class Entry {
   inDoubt = false;
   returns = 0;
   kills = 0;
-  constructor(readonly parcel: Parcel) {}
+  /** What it was sent on last. */
+  link: OpenLink | undefined;
+  readonly parcel: Parcel;
+  readonly #sender: Sender;
+
+  constructor(parcel: Parcel, sender: Sender) {
+    this.parcel = parcel;
+    this.#sender = sender;
+  }
+
+  onConfirmed(): void {
+    this.#sender.onConfirmed(this.link!, this);
+  }
+
+  onFailed(error: unknown): void {
+    this.#sender.onFailed(this.link!, this, error);
+  }
+}
+
+/** Sends entries, and is told of each what became of it. */
+export interface Sender {
+  onConfirmed(link: OpenLink, entry: Entry): void;
+  onFailed(link: OpenLink, entry: Entry, error: unknown): void;
 }
 
 /** Settled ones are skipped wherever they are. */
 export class Parcels {
+  readonly #sender: Sender;
   #entries: Entry[] = [];
   /** Those before it are settled or sent. */
   #next = 0;
@@ -43,13 +67,17 @@ export class Parcels {
   #first = 0;
   #open = 0;
 
+  constructor(sender: Sender) {
+    this.#sender = sender;
+  }
+
   /** Those that are not settled. */
   get open(): number {
     return this.#open;
   }
 
   add(parcel: Parcel): void {
-    this.#entries.push(new Entry(parcel));
+    this.#entries.push(new Entry(parcel, this.#sender));
     this.#open++;
   }
 

@@ -37,6 +37,13 @@ export const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 /** Why nothing can be published on a channel any more. */
 type ChannelEnd = ChannelError | ConnectionError;
 
+/** Is told what became of a publication, once. */
+export interface Waiter {
+  onConfirmed(): void;
+  /** @param error as {@linkcode Publisher.publish} throws it */
+  onFailed(error: unknown): void;
+}
+
 /** A publication that the broker has not confirmed yet. */
 interface Pending {
   readonly messageId: string;
@@ -46,8 +53,7 @@ interface Pending {
   readonly size: number;
   /** performance.now() from which the broker could have read it. */
   since: number;
-  resolve(): void;
-  reject(error: ToolError): void;
+  readonly waiter: Waiter;
   /** The broker's words, once it has returned the task. */
   returned?: string;
 }
@@ -156,6 +162,22 @@ export class Publisher {
       : tracing.publish(task, endpoint, (traced) => this.#publish(traced));
   }
 
+  /**
+   * Publishes a task at once, for whoever has seen to it that the broker takes tasks and the socket
+   * has room. The waiter is never told before this returns.
+   */
+  send(task: Publication, waiter: Waiter): void {
+    if (this.#transport.tracing !== undefined) {
+      this.publish(task).then(() => waiter.onConfirmed(), (error) => waiter.onFailed(error));
+      return;
+    }
+    try {
+      this.#sendNow(task, waiter);
+    } catch (error) {
+      queueMicrotask(() => waiter.onFailed(error));
+    }
+  }
+
   #publish(task: Publication): Promise<void> {
     const { blocked, congested } = this.#transport;
     const mustWait = this.#waiting > 0 || congested || blocked !== undefined;
@@ -182,22 +204,26 @@ export class Publisher {
   #send(task: Publication): Promise<void> {
     // What is thrown here rejects it.
     return new Promise((resolve, reject) => {
-      if (this.#ended !== undefined) throw this.#ended;
-      // As the broker sends it back: half a surrogate pair cannot travel.
-      const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
-      const pieces = this.#writer.publish(task, messageId);
-      this.#pending.set(this.#nextTag++, {
-        messageId,
-        exchange: task.exchange.toWellFormed(),
-        routingKey: task.routingKey.toWellFormed(),
-        size: task.body.length,
-        since: performance.now(),
-        resolve,
-        reject,
-      });
-      for (const piece of pieces) this.#transport.enqueue(piece);
-      this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
+      this.#sendNow(task, { onConfirmed: resolve, onFailed: reject });
     });
+  }
+
+  /** @throws {TaskError | ConnectionError | ChannelError} nothing was sent */
+  #sendNow(task: Publication, waiter: Waiter): void {
+    if (this.#ended !== undefined) throw this.#ended;
+    // As the broker sends it back: half a surrogate pair cannot travel.
+    const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
+    const pieces = this.#writer.publish(task, messageId);
+    this.#pending.set(this.#nextTag++, {
+      messageId,
+      exchange: task.exchange.toWellFormed(),
+      routingKey: task.routingKey.toWellFormed(),
+      size: task.body.length,
+      since: performance.now(),
+      waiter,
+    });
+    for (const piece of pieces) this.#transport.enqueue(piece);
+    this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
   }
 
   /** Closes the channel; publications still pending are rejected. */
@@ -223,12 +249,12 @@ export class Publisher {
   #settle(tag: number, pending: Pending, nack: boolean): void {
     this.#pending.delete(tag);
     if (pending.returned !== undefined) {
-      pending.reject(new TaskError(pending.returned, EXIT.unavailable));
+      pending.waiter.onFailed(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
       this.#refused = true;
-      pending.reject(new NackError());
+      pending.waiter.onFailed(new NackError());
     } else {
-      pending.resolve();
+      pending.waiter.onConfirmed();
     }
   }
 
@@ -271,7 +297,7 @@ export class Publisher {
         return;
       }
       this.#pending.delete(tag);
-      pending.reject(
+      pending.waiter.onFailed(
         new TaskError(
           `the broker did not confirm the task within ${this.#confirmTimeout} ms: ` +
             "it may be on the queue or not",
@@ -300,9 +326,9 @@ export class Publisher {
     this.#pending.clear();
     const refused = refusedOf(lost, error);
     // First, for those who wait for several and hear of one.
-    refused?.reject(refusal(error));
+    refused?.waiter.onFailed(refusal(error));
     const doubt = inDoubt(error);
-    for (const pending of lost) if (pending !== refused) pending.reject(doubt);
+    for (const pending of lost) if (pending !== refused) pending.waiter.onFailed(doubt);
     const holders = [...this.#holders];
     this.#holders.clear();
     for (const onEnd of holders) onEnd(error);

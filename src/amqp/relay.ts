@@ -51,7 +51,10 @@ export interface RelayOptions {
 export class Relay {
   readonly #options: RelayOptions;
   readonly #publishing: PublishingLink;
-  readonly #parcels = new Parcels();
+  readonly #parcels = new Parcels({
+    onConfirmed: (link, entry) => this.#onConfirmed(link, entry),
+    onFailed: (link, entry, error) => this.#onFailed(link, entry, error),
+  });
   /** Sent on the link and not settled. */
   #flying = 0;
   #link: OpenLink | undefined;
@@ -282,10 +285,8 @@ export class Relay {
     if (entry.inDoubt) this.#repeats++;
     this.#flying++;
     this.#watch();
-    link.publisher.publish(publication).then(
-      () => this.#onConfirmed(link, entry),
-      (error) => this.#onFailed(link, entry, error),
-    );
+    entry.link = link;
+    link.publisher.send(publication, entry);
   }
 
   #onConfirmed(link: OpenLink, entry: Entry): void {

@@ -9,6 +9,7 @@ import {
   type QueuePolicy,
   requireExchange,
 } from "../amqp/declare.ts";
+import { encodeFields, extendProperties } from "../amqp/client/extended_properties.ts";
 import type { Parcel } from "../amqp/parcels.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import { Relay } from "../amqp/relay.ts";
@@ -19,7 +20,9 @@ import { type Metric, single } from "../observe/metrics.ts";
 import { DONE, type Handler, INTERRUPTED, type Outcome } from "../task/handler.ts";
 import {
   forwardCount,
+  forwardedHeaders,
   forwardedProperties,
+  isForwardedByAddition,
   lifetimeLeft,
   originalRoute,
   readHistory,
@@ -56,6 +59,8 @@ export interface ForwardOptions {
   readonly maxHops: number;
   /** After so long without a link, tasks in hand go back to their queue, in milliseconds. */
   readonly patience: number;
+  /** A trace is written into the headers of each. */
+  readonly traced: boolean;
   readonly log: Logger;
 }
 
@@ -63,8 +68,8 @@ export class ForwardHandler {
   readonly #options: ForwardOptions;
   readonly #news: LinkNews;
   readonly #relay: Relay;
+  readonly #shipping: Shipping;
   #worker: ForwardingWorker | undefined;
-  #bytes = 0;
 
   constructor(options: ForwardOptions) {
     this.#options = options;
@@ -79,6 +84,7 @@ export class ForwardHandler {
       },
     });
     this.#news = news;
+    this.#shipping = { options, stamp: new Stamp(options), bytes: 0 };
     this.#relay = new Relay({
       connector,
       patience,
@@ -114,11 +120,7 @@ export class ForwardHandler {
     // A copy would be without them.
     if (task.receivedProperties === undefined) return rejected("its properties cannot be read");
     return new Promise((resolve) => {
-      const onSettled = (outcome: Outcome) => {
-        if (outcome.kind === "done") this.#bytes += task.body.length;
-        resolve(outcome);
-      };
-      this.#relay.add(new Shipment(task, hops + 1, this.#options, onSettled));
+      this.#relay.add(new Shipment(task, hops + 1, this.#shipping, resolve));
     });
   };
 
@@ -141,7 +143,7 @@ export class ForwardHandler {
 
   /** Bytes of the bodies that were forwarded. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#shipping.bytes;
   }
 
   metrics(): Metric[] {
@@ -169,7 +171,7 @@ export class ForwardHandler {
         "counter",
         "workqueue_forward_body_bytes_total",
         "Bytes of the bodies of forwarded tasks.",
-        this.#bytes,
+        this.bytes,
       ),
     ];
   }
@@ -182,11 +184,51 @@ export class ForwardHandler {
   }
 }
 
+/** What all shipments share. */
+interface Shipping {
+  readonly options: ForwardOptions;
+  readonly stamp: Stamp;
+  /** Of the bodies of those that have arrived. */
+  bytes: number;
+}
+
+/** The headers that most tasks get, as bytes: those of one millisecond get the same. */
+class Stamp {
+  readonly #options: ForwardOptions;
+  #at = 0;
+  #queue = "";
+  #sent = 0;
+  #redelivered = false;
+  #fields: Uint8Array = new Uint8Array();
+
+  constructor(options: ForwardOptions) {
+    this.#options = options;
+  }
+
+  fields(queue: string, sent: number, redelivered: boolean): Uint8Array {
+    const at = Date.now();
+    if (
+      at !== this.#at || queue !== this.#queue || sent !== this.#sent ||
+      redelivered !== this.#redelivered
+    ) {
+      const { broker, host } = this.#options;
+      const time = new Date(at).toISOString();
+      const forwarding = { count: 1, host, broker, queue, at: time, sent, redelivered };
+      this.#fields = encodeFields(forwardedHeaders(forwarding));
+      this.#at = at;
+      this.#queue = queue;
+      this.#sent = sent;
+      this.#redelivered = redelivered;
+    }
+    return this.#fields;
+  }
+}
+
 /** A task on its way. */
 class Shipment implements Parcel {
   readonly #task: Task;
   readonly #hops: number;
-  readonly #options: ForwardOptions;
+  readonly #shipping: Shipping;
   readonly #settle: (outcome: Outcome) => void;
   readonly #since = performance.now();
   readonly #waitMs: number;
@@ -199,12 +241,12 @@ class Shipment implements Parcel {
   constructor(
     task: Task,
     hops: number,
-    options: ForwardOptions,
+    shipping: Shipping,
     settle: (outcome: Outcome) => void,
   ) {
     this.#task = task;
     this.#hops = hops;
-    this.#options = options;
+    this.#shipping = shipping;
     this.#settle = settle;
     this.#waitMs = task.properties.headers === undefined ? 0 : readHistory(task).waitMs ?? 0;
     if (task.id === "") this.#id = crypto.randomUUID();
@@ -212,7 +254,7 @@ class Shipment implements Parcel {
 
   get need(): Parcel["need"] {
     if (this.#waitMs === 0) return undefined;
-    const { delayQueueType, destination } = this.#options;
+    const { delayQueueType, destination } = this.#shipping.options;
     const left = this.#waitMs - (performance.now() - this.#since);
     this.#waiting = left > 0 ? beginWait(Math.ceil(left), STANDARD_TIERS) : undefined;
     if (this.#waiting === undefined || "exchange" in destination) return undefined;
@@ -221,9 +263,11 @@ class Shipment implements Parcel {
   }
 
   load(): Publication | undefined {
-    const { destination } = this.#options;
+    const { destination } = this.#shipping.options;
     const task = this.#task;
-    const heldMs = performance.now() - this.#since;
+    const isTimed = this.#waitMs > 0 || task.properties.expiration !== undefined ||
+      task.properties.headers !== undefined;
+    const heldMs = isTimed ? performance.now() - this.#since : 0;
     const left = lifetimeLeft(task.properties, heldMs);
     if (left !== undefined && left <= 0) {
       this.#settle({ kind: "rejected", reason: "expired before it could be sent" });
@@ -244,6 +288,7 @@ class Shipment implements Parcel {
   }
 
   onConfirmed(): void {
+    this.#shipping.bytes += this.#task.body.length;
     this.#settle(DONE);
   }
 
@@ -256,7 +301,7 @@ class Shipment implements Parcel {
   }
 
   get #queue(): QueuePolicy | undefined {
-    const { destination } = this.#options;
+    const { destination } = this.#shipping.options;
     return "queues" in destination ? destination.queues.get(this.#task.queue) : undefined;
   }
 
@@ -266,8 +311,19 @@ class Shipment implements Parcel {
     passedMs: number,
     waiting?: { readonly queue: string | undefined; readonly leftMs: number | undefined },
   ): Publication {
-    const { broker, host } = this.#options;
+    const { options: { broker, host, traced }, stamp } = this.#shipping;
     const task = this.#task;
+    if (waiting === undefined && !traced && isForwardedByAddition(task)) {
+      const fields = stamp.fields(task.queue, this.#sent, task.redelivered);
+      const id = this.#id === undefined ? undefined : new TextEncoder().encode(this.#id);
+      const encoded = extendProperties(task.receivedProperties!, fields, id);
+      if (encoded !== undefined) {
+        const properties = this.#id === undefined
+          ? task.properties
+          : { ...task.properties, messageId: this.#id };
+        return { exchange, routingKey, body: task.body, properties, encoded };
+      }
+    }
     const properties = forwardedProperties(
       task,
       {

@@ -277,6 +277,21 @@ export function forwardedProperties(
   return waiting === undefined ? surfaced(copy) : copy;
 }
 
+/** Whether all that {@linkcode forwardedProperties} does to a task that is due is to add its headers. */
+export function isForwardedByAddition({ exchange, properties, queue }: Task): boolean {
+  const { expiration, headers, userId } = properties;
+  if (exchange !== "" || queue === "" || expiration !== undefined || userId !== undefined) {
+    return false;
+  }
+  for (const name in headers) if (steers(name) || name.startsWith("task-")) return false;
+  return true;
+}
+
+/** Those headers. */
+export function forwardedHeaders(forwarding: Forwarding): Record<string, Field> {
+  return { [HEADER.hops]: 1, [HEADER.forwarded]: { ...forwarding } };
+}
+
 /** What a dead letter says about its end. */
 export interface Obituary {
   readonly reason: DeadReason;

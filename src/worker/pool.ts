@@ -3,31 +3,16 @@
  * them in bounds: it starts anew with every connection, while a task whose connection was lost
  * still runs, and it does not count what was acknowledged early.
  */
-import type { Attempt, MessageTracing } from "../amqp/message_tracing.ts";
+import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
-import type { Logger } from "../observe/log.ts";
-import type { Handler } from "../task/handler.ts";
-import type { Task } from "../task/task.ts";
 import { type History, readHistory } from "../task/headers.ts";
-import {
-  admit,
-  decide,
-  type Decision,
-  giveBack,
-  isSuspect,
-  type RetryPolicy,
-} from "../task/retry.ts";
-import type { Answers } from "./answers.ts";
-import type { Dedupe } from "./dedupe.ts";
-import { Chain } from "./chain.ts";
+import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
+import { Chain, type Place } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
-import type { FinishedTasks } from "./finished.ts";
-import type { Pace } from "./pace.ts";
+import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
 import { Runs } from "./runs.ts";
-import type { Settler } from "./settle.ts";
-import type { Starts } from "./starts.ts";
-import { type EndedRun, type Fate, fateOf, TaskLog } from "./task_log.ts";
+import { type EndedRun, fateOf, TaskLog } from "./task_log.ts";
 import { Turns } from "./turns.ts";
 import { waitedMs } from "../task/waiting.ts";
 import { sleep } from "../time/sleep.ts";
@@ -37,59 +22,6 @@ const SECOND_LOOK_MS = 3_000;
 
 /** What the work gave is forgotten. */
 const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
-
-export interface PoolOptions {
-  readonly handler: Handler;
-  /** Tasks that may run at the same time. */
-  readonly concurrency: number;
-  readonly policy: RetryPolicy;
-  readonly settler: Settler;
-  readonly starts: Starts;
-  readonly finished: FinishedTasks;
-  readonly log: Logger;
-  /** Time for one task in milliseconds; absent: no limit. */
-  readonly timeoutMs?: number;
-  /** How long a handler that was told to stop may take, in milliseconds. */
-  readonly stopMs: number;
-  /** Acknowledge before the run: at most once. */
-  readonly ackEarly?: boolean;
-  /** Stop the task when the connection that brought it is lost. */
-  readonly killOnDisconnect?: boolean;
-  /** At most so many starts a second. */
-  readonly pace?: Pace;
-  /** Tasks that succeeded on this host before. */
-  readonly dedupe?: Dedupe;
-  /** Tells who waits how far a task is. */
-  readonly answers?: Answers | undefined;
-  /** Runs are traced. */
-  readonly tracing?: MessageTracing | undefined;
-  /** One log line for each task. */
-  readonly summarize?: boolean;
-  /** So many run at the same time that nothing is said of tasks that come or go back. */
-  readonly bulk?: boolean;
-  /** Called after each run. */
-  readonly onRun?: (run: EndedRun) => void;
-  /** Called when a task starts or ends, after the counters have changed. */
-  readonly onChange?: () => void;
-  /**
-   * This host cannot do such work: the worker has to end with that status. Resolves when no more
-   * tasks come: what goes back earlier would return.
-   */
-  readonly onUnable?: (exitCode: number, reason: string) => Promise<void>;
-}
-
-/** Counted since the start. */
-export interface PoolCounts extends Readonly<Record<Fate, number>> {
-  readonly started: number;
-}
-
-/** A task that runs. */
-export interface Execution {
-  readonly task: Task;
-  readonly attempt: number;
-  /** In performance.now(). */
-  readonly startedAt: number;
-}
 
 /** A start of a task, and what is known of those before. */
 interface Start {
@@ -158,30 +90,43 @@ export class Pool {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) {
       await this.#turns.wait(delivery);
     }
-    await this.#whileTaken(delivery, () => {
-      return this.#draining ? this.#giveBack(delivery) : this.#process(delivery);
-    });
+    const taken = this.#take(delivery);
+    if (taken === undefined) return;
+    try {
+      await (this.#draining ? this.#giveBack(delivery) : this.#process(delivery));
+    } catch (error) {
+      await this.#onFault(delivery, error);
+    }
+    this.#letGo(delivery, taken);
   }
 
   /** A task that came and is not to be begun. Never rejects. */
   async giveBack(delivery: Delivery): Promise<void> {
-    await this.#whileTaken(delivery, () => this.#giveBack(delivery));
+    const taken = this.#take(delivery);
+    if (taken === undefined) return;
+    try {
+      await this.#giveBack(delivery);
+    } catch (error) {
+      await this.#onFault(delivery, error);
+    }
+    this.#letGo(delivery, taken);
   }
 
-  /** Counts a delivery as taken until it is settled. */
-  async #whileTaken(delivery: Delivery, settle: () => Promise<void>): Promise<void> {
-    const { finished } = this.#options;
-    if (delivery.comesBack) finished.comesBack(delivery.task);
-    if (!delivery.live) return;
-    const taken = this.#taken.add(delivery);
-    try {
-      await settle();
-    } catch (error) {
-      // A fault of ours: the task must not be lost with it, nor the worker.
-      this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
-      await this.#giveBack(delivery).catch(() => {});
-    }
-    if (delivery.comesBack) finished.comesBack(delivery.task);
+  /** Counts a delivery as taken until it is settled; undefined: it is lost already. */
+  #take(delivery: Delivery): Place<Delivery> | undefined {
+    if (delivery.live) return this.#taken.add(delivery);
+    if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
+    return undefined;
+  }
+
+  /** A fault of ours: the task must not be lost with it, nor the worker. */
+  async #onFault(delivery: Delivery, error: unknown): Promise<void> {
+    this.#options.log.error(`a fault in this program: ${error}`, { id: delivery.task.id });
+    await this.#giveBack(delivery).catch(() => {});
+  }
+
+  #letGo(delivery: Delivery, taken: Place<Delivery>): void {
+    if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     this.#taken.delete(taken);
     this.#turns.ended(delivery);
     this.#options.onChange?.();
@@ -223,13 +168,25 @@ export class Pool {
     return this.#taken.size >= this.#options.concurrency || this.#turns.isUnderWay(delivery);
   }
 
-  async #process(delivery: Delivery): Promise<void> {
+  #process(delivery: Delivery): Promise<void> {
+    const { policy } = this.#options;
+    const settling = this.#settleDone(delivery);
+    if (settling !== undefined) return settling;
+    const history = readHistory(delivery.task);
+    if (isSuspect(history, policy)) return this.#admit(delivery, history, true);
+    const admission = admit(history, 0, policy);
+    if (admission.kind !== "run") return this.#admit(delivery, history, false);
+    const start = { history, attempt: admission.attempt, earlier: 0, isCounted: false };
+    const { ackEarly, pace, tracing } = this.#options;
+    return pace === undefined && tracing === undefined && ackEarly !== true
+      ? this.#runAndSettle(delivery, start, false)
+      : this.#begin(delivery, start);
+  }
+
+  /** Begins a task if it may be begun. @param suspect its starts are written down */
+  async #admit(delivery: Delivery, history: History, suspect: boolean): Promise<void> {
     const { policy, starts } = this.#options;
     const { task } = delivery;
-    const settling = this.#settleDone(delivery);
-    if (settling !== undefined) return await settling;
-    const history = readHistory(task);
-    const suspect = isSuspect(history, policy);
     // Nobody could tell its starts from those of others; its copy gets an id.
     if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
     let counted = suspect ? await starts.count(task) : 0;

@@ -32,6 +32,23 @@ export function receivedProperties(message: AMQPMessage): Uint8Array | undefined
   return (message as IncomingMessage).receivedProperties;
 }
 
+/** Small copies share a buffer: one for each would cost more than the message that it belongs to. */
+const SLAB_BYTES = 8_192;
+const SMALL_BYTES = 512;
+let slab = new Uint8Array();
+let used = 0;
+
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes;
+  if (length > SMALL_BYTES) return bytes.slice();
+  if (used + length > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES);
+    used = 0;
+  }
+  slab.set(bytes, used);
+  return slab.subarray(used, used += length);
+}
+
 /** @throws {ConnectionError | RangeError} not a content header, or out of turn */
 export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
   const message = current(channel);
@@ -44,8 +61,9 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
   const offset = header.propertiesOffset;
   if (offset !== undefined && message.deliveryTag !== undefined) {
     // A copy: the read buffer is overwritten by the next read.
-    message.receivedProperties = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-      .slice(offset);
+    message.receivedProperties = copyOf(
+      new Uint8Array(view.buffer, view.byteOffset + offset, view.byteLength - offset),
+    );
   }
   message._rawBytes = new Uint8Array(header.bodySize);
   message.bodyPos = 0;

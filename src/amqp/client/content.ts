@@ -36,6 +36,11 @@ export interface Publication {
   readonly properties: TaskProperties;
   /** What it is a copy of: properties and headers that are the same are sent as its bytes. */
   readonly original?: Original | undefined;
+  /**
+   * Its properties as bytes, which are sent in the place of `properties`; they may be overwritten
+   * once it was sent. Not for those that are traced: a trace would have to get into them.
+   */
+  readonly encoded?: Uint8Array | undefined;
 }
 
 export interface ContentHeader {
@@ -188,6 +193,10 @@ export class ContentWriter {
     view.setUint16(payload, ClassId.BASIC);
     view.setUint16(payload + 2, 0);
     view.setBigUint64(payload + 4, BigInt(task.body.length));
+    if (task.encoded !== undefined) {
+      this.#bytes.set(task.encoded, payload + 12);
+      return this.#endHeader(start, payload + 12 + task.encoded.length);
+    }
     const properties = task.properties.messageId === messageId
       ? task.properties
       : { ...task.properties, messageId };
@@ -201,10 +210,16 @@ export class ContentWriter {
           : { ...properties, headers: encodable(properties.headers) },
       )
       : writeCopy(view, end, properties, { ...task.original!, receivedProperties }, encodable);
+    return this.#endHeader(start, end);
+  }
+
+  /** @param end of its payload */
+  #endHeader(start: number, end: number): number {
+    const view = this.#scratch;
     if (end - start + 1 > this.#frameMax) throw new RangeError(this.#tooLarge());
-    this.#writeFrameStart(start, Type.HEADER, end - payload);
-    view.setUint8(end++, FRAME_END);
-    return end;
+    this.#writeFrameStart(start, Type.HEADER, end - start - FRAME_HEADER_BYTES);
+    view.setUint8(end, FRAME_END);
+    return end + 1;
   }
 
   #writeFrameStart(start: number, type: Type, size: number): number {

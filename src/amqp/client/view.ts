@@ -27,7 +27,33 @@ function readString(view: AMQPView, start: number, length: number): string {
   if (start + length > view.byteLength) {
     throw new RangeError(`a string of ${length} bytes goes beyond the end of its frame`);
   }
-  return decoder.decode(new Uint8Array(view.buffer, view.byteOffset + start, length));
+  if (length === 0) return "";
+  const bytes = new Uint8Array(view.buffer, view.byteOffset + start, length);
+  return length > SHORT_LENGTH ? decoder.decode(bytes) : readName(bytes);
+}
+
+/**
+ * The last names that were read. Most come with each message: of its queue, its type, its headers.
+ * To compare one costs less than to decode it, and leaves nothing behind.
+ */
+const names: ({ readonly bytes: Uint8Array; readonly text: string } | undefined)[] = [];
+const NAMES_KEPT = 256;
+
+function readName(bytes: Uint8Array): string {
+  let hash = bytes.length;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash, 31) + bytes[i]! | 0;
+  const place = (hash ^ hash >>> 8) & (NAMES_KEPT - 1);
+  const known = names[place];
+  if (known !== undefined && isEqual(known.bytes, bytes)) return known.text;
+  const text = decoder.decode(bytes);
+  names[place] = { bytes: bytes.slice(), text };
+  return text;
+}
+
+function isEqual(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
+  return true;
 }
 
 /** Returns the bytes written. @throws {RangeError} the view is too small */

@@ -1,0 +1,99 @@
+/**
+ * Properties of a copy that has a few headers more than its original, from bytes to bytes: nothing
+ * of the original is decoded, nor written anew.
+ *
+ * Works around @cloudamqp/amqp-client 4.1.1, which writes properties from decoded values alone.
+ */
+import type { TaskProperties } from "../../task/task.ts";
+import { AMQPView } from "./view.ts";
+
+const FLAGS_BYTES = 2;
+const TABLE_SIZE_BYTES = 4;
+/** Where properties are in the flags (section 4.2.6.1). */
+const FLAG = {
+  contentType: 0x8000,
+  contentEncoding: 0x4000,
+  headers: 0x2000,
+  deliveryMode: 0x1000,
+  priority: 0x0800,
+  correlationId: 0x0400,
+  replyTo: 0x0200,
+  messageId: 0x0080,
+  timestamp: 0x0040,
+  type: 0x0020,
+  appId: 0x0008,
+} as const;
+/** With any other a copy is not merely an extension. */
+const KNOWN = Object.values(FLAG).reduce((all, flag) => all | flag, 0);
+const PERSISTENT = 2;
+
+/** Overwritten by every copy. */
+let scratch = new Uint8Array(1_024);
+
+/** For tables; the largest frame has no more room. */
+let tables: AMQPView | undefined;
+
+/** Fields of a headers table, as bytes. @throws {RangeError} no frame holds them */
+export function encodeFields(headers: NonNullable<TaskProperties["headers"]>): Uint8Array {
+  tables ??= new AMQPView(new ArrayBuffer(131_072));
+  const end = tables.setTable(0, headers);
+  return new Uint8Array(tables.buffer, TABLE_SIZE_BYTES, end - TABLE_SIZE_BYTES).slice();
+}
+
+/**
+ * @param received properties of the original, flags included
+ * @param fields that its headers get, none of which they have
+ * @param id for one that has none; at most 255 bytes
+ * @returns properties of a persistent copy, good until the next call; undefined where the original
+ *   has more than goes along as it is: an expiration, a user, a cluster
+ */
+export function extendProperties(
+  received: Uint8Array,
+  fields: Uint8Array,
+  id: Uint8Array | undefined,
+): Uint8Array | undefined {
+  const flags = received[0]! << 8 | received[1]!;
+  if ((flags & ~KNOWN) !== 0) return undefined;
+  const most = received.length + TABLE_SIZE_BYTES + fields.length + 2 + (id?.length ?? 0);
+  if (scratch.length < most) scratch = new Uint8Array(most);
+  const target = scratch;
+  let at = FLAGS_BYTES;
+  let from = FLAGS_BYTES;
+  const copyTo = (end: number) => {
+    // Calls of `set` cost more than so few bytes.
+    while (from < end) target[at++] = received[from++]!;
+  };
+  const skip = (flag: number, end: number) => (flags & flag) === 0 ? end : end + 1 + received[end]!;
+
+  copyTo(skip(FLAG.contentEncoding, skip(FLAG.contentType, from)));
+  const table = at;
+  at += TABLE_SIZE_BYTES;
+  if ((flags & FLAG.headers) !== 0) {
+    const size = received[from]! * 0x1000000 + (received[from + 1]! << 16) +
+      (received[from + 2]! << 8) + received[from + 3]!;
+    from += TABLE_SIZE_BYTES;
+    target.set(received.subarray(from, from + size), at);
+    from += size;
+    at += size;
+  }
+  target.set(fields, at);
+  at += fields.length;
+  const size = at - table - TABLE_SIZE_BYTES;
+  for (let i = 0; i < TABLE_SIZE_BYTES; i++) target[table + i] = size >>> (24 - 8 * i);
+  if ((flags & FLAG.deliveryMode) !== 0) from++;
+  target[at++] = PERSISTENT;
+  let missing = 0;
+  if (id !== undefined && (flags & FLAG.messageId) === 0) {
+    const priority = (flags & FLAG.priority) === 0 ? from : from + 1;
+    copyTo(skip(FLAG.replyTo, skip(FLAG.correlationId, priority)));
+    target[at++] = id.length;
+    target.set(id, at);
+    at += id.length;
+    missing = FLAG.messageId;
+  }
+  copyTo(received.length);
+  const all = flags | missing | FLAG.headers | FLAG.deliveryMode;
+  target[0] = all >> 8;
+  target[1] = all & 0xff;
+  return target.subarray(0, at);
+}
