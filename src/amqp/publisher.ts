@@ -120,6 +120,11 @@ export class Publisher {
     return this.#ended !== undefined;
   }
 
+  /** Counts as ended from here on, and closes when nobody holds it any more. */
+  retire(): void {
+    this.#refused = true;
+  }
+
   /** Takes tasks again after a refusal. */
   goOn(): void {
     this.#refused = false;

@@ -31,9 +31,6 @@ export interface CallOptions {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** Tasks from this size on, in bytes, have a connection of their own; few brokers' limits are below. */
-const LARGE_BYTES = 64 * 1024;
-
 export interface CallsOptions {
   readonly connector: Connector;
   /** From the call to the confirm, in milliseconds. */
@@ -41,10 +38,7 @@ export interface CallsOptions {
 }
 
 export class Calls {
-  readonly #options: CallsOptions;
   readonly #sender: Sender;
-  /** For large tasks: the broker may refuse one, and closes the channel with all its answers. */
-  #large: Sender | undefined;
   /** By correlation id. */
   readonly #underWay = new Map<string, Call>();
   /** Makes the correlation ids of this object. */
@@ -52,13 +46,8 @@ export class Calls {
   #count = 0;
 
   constructor(options: CallsOptions) {
-    this.#options = options;
-    this.#sender = this.#makeSender();
-  }
-
-  #makeSender(): Sender {
-    return new Sender({
-      ...this.#options,
+    this.#sender = new Sender({
+      ...options,
       most: MOST,
       onAnswer: (message) => this.#onAnswer(message),
     });
@@ -102,9 +91,7 @@ export class Calls {
         correlationId,
       },
     };
-    const isLarge = publication.body.length >= LARGE_BYTES;
-    const sender = isLarge ? this.#large ??= this.#makeSender() : this.#sender;
-    sender.send({ ...task, publication }, call.ended, (publisher) => call.on(publisher))
+    this.#sender.send({ ...task, publication }, call.ended, (publisher) => call.on(publisher))
       .then(() => call.confirm(), (error) => call.fail(error));
     try {
       return await call.answer;
@@ -119,7 +106,7 @@ export class Calls {
     const error = (id: string) =>
       new TaskError(`the queue was closed: ${doubtful(id)}`, EXIT.temporary);
     for (const call of this.#underWay.values()) call.fail(error(call.id));
-    await Promise.all([this.#sender.close(), this.#large?.close()]);
+    await this.#sender.close();
   }
 
   /** @throws {TaskError} */

@@ -5,7 +5,7 @@
 import type { Connector } from "../amqp/connection.ts";
 import { ensureQueue, ensureWorkQueue, type QueuePolicy } from "../amqp/declare.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_link.ts";
-import type { Publisher, PublisherOptions } from "../amqp/publisher.ts";
+import { Publisher, type PublisherOptions } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import {
@@ -19,6 +19,7 @@ import {
 } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { TakenSizes } from "./taken_sizes.ts";
 
 export interface SenderOptions {
   readonly connector: Connector;
@@ -35,7 +36,10 @@ const PAUSES_MS = [20, 100, 500, 2_000];
 
 export class Sender {
   readonly #options: SenderOptions;
+  readonly #publisherOptions: PublisherOptions;
   readonly #link: PublishingLink;
+  /** What the broker of a connection has taken of those whose answers come here. */
+  readonly #taken = new WeakMap<Transport, TakenSizes>();
   #tasks = 0;
   #bytes = 0;
   #closed: Promise<void> | undefined;
@@ -50,11 +54,12 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#link = new PublishingLink(options.connector, {
+    this.#publisherOptions = {
       // The time of a task is over before.
       confirmTimeout: 2 * options.timeoutMs,
       onAnswer: options.onAnswer,
-    });
+    };
+    this.#link = new PublishingLink(options.connector, this.#publisherOptions);
   }
 
   /** Tasks on their way. */
@@ -85,7 +90,8 @@ export class Sender {
   /**
    * Sends a task; resolves when the broker has confirmed it.
    *
-   * @param onPublish told where it is about to be published, each time
+   * @param onPublish of a task whose answer comes here: told where it is about to be published, each
+   *   time
    * @throws {ToolError} too much is on its way (75), it was not confirmed in time or the signal
    *   aborted (75: it may be on the queue or not), or nobody can send it like this
    */
@@ -185,14 +191,33 @@ export class Sender {
       await declareOnce(link, delayQueue.name, () => ensureQueue(transport, delayQueue));
     }
     await this.#roomOn(transport, attempt);
-    // Whoever was told that it is over must not find it sent afterwards.
-    if (attempt.isOver) return;
-    onPublish?.(publisher);
-    try {
-      await publisher.publish(publication);
-    } finally {
-      if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
-    }
+    const publish = async (publisher: Publisher) => {
+      // Whoever was told that it is over must not find it sent afterwards.
+      if (attempt.isOver) return false;
+      onPublish?.(publisher);
+      try {
+        await publisher.publish(publication);
+        return true;
+      } finally {
+        if (publisher.isEnded && publisher.pending === 0) publisher.close().catch(() => {});
+      }
+    };
+    if (onPublish === undefined) return void await publish(publisher);
+    await this.#takenOn(transport).send(
+      publication.body.length,
+      async () => void await publish(publisher),
+      async () => {
+        const own = await Publisher.open(transport, this.#publisherOptions);
+        own.retire();
+        return await publish(own);
+      },
+    );
+  }
+
+  #takenOn(transport: Transport): TakenSizes {
+    let sizes = this.#taken.get(transport);
+    if (sizes === undefined) this.#taken.set(transport, sizes = new TakenSizes());
+    return sizes;
   }
 
   /**

@@ -2,17 +2,21 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Buffer } from "node:buffer";
 import amqplib from "amqplib";
-import { brokerTest, sharedNode } from "../support/broker.ts";
+import { brokerTest, sharedNode, startNode } from "../support/broker.ts";
 import { pikaMissing, PYTHON } from "../support/foreign.ts";
 import { run, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
-import { bytesOf, onChannel, takeAll } from "./queue_view.ts";
+import { waitUntil } from "../support/wait.ts";
+import { bytesOf, look, onChannel, takeAll } from "./queue_view.ts";
 import { finish, start, stop } from "./tools.ts";
 
 const node = await sharedNode();
 const missingPika = await pikaMissing();
 /** Long form: WAIT_CALLS=1000. */
 const CALLS = Number(Deno.env.get("WAIT_CALLS") ?? 60);
+const NO_OWN_NODE = Deno.env.has("WAIT_CALLS")
+  ? undefined
+  : { only: "embedded", because: "RabbitMQ takes long to start; set WAIT_CALLS" } as const;
 
 /** What a task asks for is done by this command. */
 const COMMAND = `read -r what
@@ -144,6 +148,48 @@ brokerTest("--wait of many tasks prints a line of JSON for each", async () => {
   assertMatch(ended.stderr, /^new_task: ended by a signal; done: 1, .*; go on with --skip 1\n/);
   await stop(worker);
 });
+
+brokerTest("a call that the broker's limit refuses fails alone", async () => {
+  await using own = await startNode({ maxMessageSize: 100_000 });
+  await using dir = await tempDir("wait-");
+  const target = { url: own.url, queue: uniqueName("wait-limit") };
+  const sizes = [10, 3_000, 70_000, 100_001, 90_000, 60_000, 150_000, 99_000, 5, 120_000, 80_000];
+  const rejects = dir.file("rejects");
+  const refused = async () => (await Deno.readTextFile(rejects)).trim().split("\n");
+  const args = ["--wait", "--ndjson", "--rejects", rejects];
+  await using sender = start("new_task", args, { ...target, stdin: "open" });
+  let ready = 0;
+  for (const size of sizes) {
+    await sender.write(`${JSON.stringify({ body: "x".repeat(size) })}\n`);
+    if (size > 100_000) continue;
+    ready++;
+    // Confirmed, and not answered.
+    await waitUntil("the task", async () => {
+      return (await look(own.url, target.queue).catch(() => undefined))?.ready === ready;
+    });
+  }
+  await sender.endInput();
+  await waitUntil("the refusals", async () => {
+    return (await refused().catch(() => [])).length === 3;
+  });
+  // Only now are there answers.
+  await using worker = start("worker", ["--", "cat"], target);
+  const { code, stdout, stderr } = await sender.ended();
+  assertEquals([code, stderr], [0, ""]);
+  const lines = stdout.trim().split("\n").map((line) => JSON.parse(line));
+  assertEquals(
+    lines.toSorted((a, b) => a.number - b.number).map(({ number, outcome, body }) => {
+      return [number, outcome, body.length];
+    }),
+    sizes.map((size, i) => [i + 1, "done", size]).filter(([, , size]) => Number(size) <= 100_000),
+  );
+  assertEquals((await refused()).map((line) => JSON.parse(line).line).toSorted((a, b) => a - b), [
+    4,
+    7,
+    10,
+  ]);
+  await stop(worker);
+}, NO_OWN_NODE);
 
 brokerTest("--wait of many tasks goes on with the first that was not sent", async () => {
   const queue = uniqueName("wait-skip");
