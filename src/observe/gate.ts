@@ -36,12 +36,14 @@ export class Gate {
    *
    * @throws {Problem} 400, 403
    */
-  requireHonest({ headers, rawHeaders, httpVersion }: IncomingMessage): void {
+  requireHonest({ headers, rawHeaders, httpVersion, url = "" }: IncomingMessage): void {
     const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
     if (hosts.length > 1 || (hosts.length === 0 && httpVersion !== "1.0")) {
       throw new Problem(400, `a request must have one Host header, and has ${hosts.length}`);
     }
-    const { host = "localhost", origin } = headers;
+    const { origin } = headers;
+    // What a target names counts, as it does for a proxy.
+    const host = /^https?:\/\/([^/?#]*)/i.exec(url)?.[1] ?? headers.host ?? "localhost";
     const name = /^(\[[^\]]*\]|[^:]*)(?::\d{0,5})?$/.exec(host)?.[1] ?? "";
     if (this.#options.tokens === undefined && !isLoopbackName(name)) {
       throw new Problem(

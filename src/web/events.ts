@@ -1,23 +1,40 @@
 /** Tells all who listen what has changed, as server-sent events. */
 import type { IncomingMessage, ServerResponse } from "../observe/http.ts";
-import type { ChangeEvent, QueueInfo } from "../observe/board.ts";
-import { Problem } from "../observe/problem.ts";
 import type { Source } from "./source.ts";
+import { textsOf } from "./texts.ts";
 
-/** Who may listen at a time. */
+/** Who may listen at a time; one more takes the place of another one. */
 const MOST_LISTENERS = 50;
+
+/**
+ * What changes by itself is told after a pause that is as many times as long as it took to tell it
+ * before, or as many milliseconds.
+ */
+const PAUSE_TIMES = 4;
+const MOST_PAUSE_MS = 5_000;
 
 /** Bytes that a listener has not taken, with which it is told nothing more until it has. */
 const MOST_UNREAD_BYTES = 1024 * 1024;
 
 const encoder = new TextEncoder();
 
+/** A comment. */
+const BEAT = encoder.encode(":\n\n");
+
+interface Listener {
+  /** Where it is. */
+  readonly address: string | undefined;
+  /** It has missed something, and is told everything the next time. */
+  missed: boolean;
+}
+
 export class Events {
   readonly #source: Source;
-  /** True: it has missed something, and is told everything the next time. */
-  readonly #listeners = new Map<ServerResponse, boolean>();
+  readonly #listeners = new Map<ServerResponse, Listener>();
   /** What the listeners know of each queue, as JSON. */
   #known = new Map<string, string>();
+  /** In performance.now(): before, nobody is told what changes by itself. */
+  #next = 0;
   #stop: (() => void) | undefined;
   #telling: Promise<void> | undefined;
 
@@ -25,23 +42,37 @@ export class Events {
     this.#source = source;
   }
 
-  /** @throws {Problem} 503 */
   listen(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#listeners.size >= MOST_LISTENERS) {
-      throw new Problem(503, `at most ${MOST_LISTENERS} may listen at a time`, {
-        "retry-after": "5",
-      });
-    }
+    if (this.#listeners.size >= MOST_LISTENERS) this.#dismissOne();
     response.writeHead(200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
     });
-    this.#listeners.set(response, true);
+    this.#listeners.set(response, { address: request.socket.remoteAddress, missed: true });
     request.once("close", () => this.#leave(response));
     response.once("close", () => this.#leave(response));
-    this.#stop ??= this.#source.onChange(() => this.tell());
+    this.#stop ??= this.#source.onChange(() => {
+      if (this.#telling === undefined && performance.now() >= this.#next) this.tell();
+      else this.#beat();
+    });
     this.tell();
+  }
+
+  /** The oldest of the address that has most of them: so nobody keeps all others out. */
+  #dismissOne(): void {
+    const groups = Map.groupBy(this.#listeners, ([, { address }]) => address);
+    const [most] = [...groups.values()].sort((one, other) => other.length - one.length);
+    const [oldest] = most![0]!;
+    this.#leave(oldest);
+    oldest.destroy();
+  }
+
+  /** Tells that there is somebody, who has nothing to tell yet. */
+  #beat(): void {
+    for (const response of this.#listeners.keys()) {
+      if (response.writableLength === 0) response.write(BEAT);
+    }
   }
 
   #leave(response: ServerResponse): void {
@@ -59,37 +90,37 @@ export class Events {
   }
 
   async #tell(): Promise<void> {
+    const start = performance.now();
     try {
       const queues = await this.#source.queues();
-      const overview = await this.#source.overview();
-      const known = new Map(queues.map((queue) => [nameOf(queue), JSON.stringify(queue)]));
-      const changed = queues.filter((queue) => {
-        const name = nameOf(queue);
-        return known.get(name) !== this.#known.get(name);
-      });
+      const overview = JSON.stringify(await this.#source.overview());
+      const texts = await textsOf(queues);
+      const names = await textsOf(queues.map(({ vhost, name }) => [vhost, name]));
+      const known = new Map(names.map((name, i) => [name, texts[i]!]));
+      const changed = texts.filter((text, i) => text !== this.#known.get(names[i]!));
       const gone = [...this.#known.keys()].filter((name) => !known.has(name)).map((name) => {
         const [vhost, queue] = JSON.parse(name) as [string, string];
-        return { vhost, name: queue };
+        return JSON.stringify({ vhost, name: queue });
       });
       this.#known = known;
       let part: Uint8Array | undefined;
       let whole: Uint8Array | undefined;
-      for (const [response, missed] of this.#listeners) {
-        if (response.writableLength > MOST_UNREAD_BYTES) {
-          this.#listeners.set(response, true);
-          continue;
-        }
-        this.#listeners.set(response, false);
+      for (const [response, listener] of this.#listeners) {
+        const { missed } = listener;
+        listener.missed = response.writableLength > MOST_UNREAD_BYTES;
+        if (listener.missed) continue;
         response.write(
           missed
-            ? whole ??= encode({ overview, queues, gone: [], whole: true })
-            : part ??= encode({ overview, queues: changed, gone, whole: false }),
+            ? whole ??= encode(overview, texts, [], true)
+            : part ??= encode(overview, changed, gone, false),
         );
       }
     } catch {
       // The source has trouble, which who asks it is told: the next look is in a moment.
     } finally {
       this.#telling = undefined;
+      const end = performance.now();
+      this.#next = end + Math.min(MOST_PAUSE_MS, PAUSE_TIMES * (end - start));
     }
   }
 
@@ -101,10 +132,14 @@ export class Events {
   }
 }
 
-function nameOf({ vhost, name }: QueueInfo): string {
-  return JSON.stringify([vhost, name]);
-}
-
-function encode(event: ChangeEvent): Uint8Array {
-  return encoder.encode(`event: change\ndata: ${JSON.stringify(event)}\n\n`);
+/** A `ChangeEvent` of what is JSON already. */
+function encode(
+  overview: string,
+  queues: readonly string[],
+  gone: readonly string[],
+  whole: boolean,
+): Uint8Array {
+  const lists = `"queues":[${queues.join()}],"gone":[${gone.join()}]`;
+  const data = `{"overview":${overview},${lists},"whole":${whole}}`;
+  return encoder.encode(`event: change\ndata: ${data}\n\n`);
 }

@@ -4,6 +4,7 @@ import { Problem } from "../observe/problem.ts";
 import { parseRecord, RecordError } from "../task/record.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { Source } from "./source.ts";
+import { JsonText, textsOf } from "./texts.ts";
 
 /** What is asked of a route. */
 export interface Asked {
@@ -82,7 +83,7 @@ export const ROUTES: readonly Route[] = [
       const queues = (await source.queues()).filter((queue) =>
         (vhost === null || queue.vhost === vhost) && (of.size === 0 || of.has(queue.of))
       );
-      return { queues };
+      return new JsonText(`{"queues":[${(await textsOf(queues)).join()}]}`);
     },
   },
   {

@@ -19,6 +19,7 @@ import { Events } from "./events.ts";
 import { openApi } from "./openapi.ts";
 import { type Asked, type Route, ROUTES } from "./routes.ts";
 import type { Source } from "./source.ts";
+import { JsonText } from "./texts.ts";
 
 export interface PageOptions {
   readonly source: Source;
@@ -206,7 +207,10 @@ export class PageService implements AsyncDisposable {
     const value = await answer(asked);
     // Whoever asks next, or is asked, sees what was done.
     if (method !== "GET") await this.#events.tell();
-    return gives === undefined ? { status: 204 } : jsonReply(200, value);
+    if (gives === undefined) return { status: 204 };
+    return value instanceof JsonText
+      ? { status: 200, type: "application/json", body: `${value.text}\n` }
+      : jsonReply(200, value);
   }
 }
 

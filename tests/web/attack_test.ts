@@ -1,4 +1,6 @@
 /** What others try on the page and its API: they get nothing, and keep nobody waiting. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { uniqueName } from "../support/temp.ts";
 import { within } from "../support/wait.ts";
@@ -106,6 +108,33 @@ Deno.test("attacks on the page and its API", async (t) => {
       );
       assertEquals([request, answer.slice(9, 12)], [request, `${status}`]);
     }
+  });
+
+  await t.step("somebody who listens a thousand times does not keep others from it", async () => {
+    const { hostname, port } = new URL(paged.url);
+    const request = `GET /api/v1/events HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+    /** From another address of this machine. */
+    const other = connect({ port: Number(port), host: hostname, localAddress: "127.0.0.2" });
+    other.write(request);
+    await within("the first event", once(other, "data"));
+    const many = await Promise.all(Array.from({ length: 70 }, async () => {
+      const connection = await Deno.connect({ hostname, port: Number(port) });
+      await connection.write(encoder.encode(request));
+      await connection.read(new Uint8Array(12)).catch(() => {}); // it may have lost its place
+      return connection;
+    }));
+    assertMatch(await raw(paged.url, request), /^HTTP\/1\.1 200 /);
+    await within("one more event for the other", once(other, "data"));
+    other.destroy();
+    for (const connection of many) connection.close();
+  });
+
+  await t.step("a target that names another host is of that host", async () => {
+    const answer = await raw(
+      paged.url,
+      `GET http://evil.example${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    );
+    assertMatch(answer, /^HTTP\/1\.1 403 /);
   });
 
   await t.step("1 GB in a request, and 200 slow connections keep nobody waiting", async () => {

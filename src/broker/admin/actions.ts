@@ -41,7 +41,7 @@ function* selected(queue: Queue, selection: Selection): Generator<Message | "gon
   }
 }
 
-/** Does something with each message that is meant. */
+/** Does something with each message that is meant, and still there. */
 function* each(
   queue: Queue,
   selection: Selection,
@@ -54,7 +54,8 @@ function* each(
       yield;
       continue;
     }
-    if (message === "gone") {
+    // Others may have been quicker since it was read.
+    if (message === "gone" || queue.messages.again(message) === undefined) {
       gone++;
       continue;
     }
@@ -72,7 +73,8 @@ function* each(
 /** Removes them for good. */
 export function dropMessages(queue: Queue, selection: Selection): Pieces<ActionResult> {
   return each(queue, selection, (message) => {
-    return queue.remove(message) ? undefined : "it was taken at this moment";
+    queue.remove(message);
+    return undefined;
   });
 }
 

@@ -31,7 +31,7 @@ const PIECE = 64;
 const MOST_MARKS = 64;
 
 interface Counts {
-  readonly at: number;
+  at: number;
   readonly in: number;
   readonly out: number;
   readonly acked: number;
@@ -149,7 +149,12 @@ export class Sampler {
       if (published + delivered + queue.readyCount === 0) return;
       this.#memories.set(queue, memory = { counts: [], past: undefined, marks: new Map() });
     }
-    memory.counts.push({ at, in: published, out: delivered, acked });
+    const [first] = memory.counts;
+    if (first?.in === published && first.out === delivered && first.acked === acked) {
+      // Nothing has come or gone since: of very many queues that is what most are like.
+      memory.counts.length = 1;
+      first.at = at;
+    } else memory.counts.push({ at, in: published, out: delivered, acked });
     if (memory.counts.length > RATE_SAMPLES + 1) memory.counts.shift();
     for (const lane of queue.messages.lanes) mark(memory.marks, lane, at);
     if (!keeps) return;

@@ -215,14 +215,18 @@ export class ReadyMessages {
     return message?.position === position ? message : undefined;
   }
 
+  /** A message that {@link find} or the like has shown, if it is still ready. */
+  again(shown: Message): Message | undefined {
+    const { lane: { priority }, position } = shown;
+    // Who shows it has read it: once more would cost as much as all the rest.
+    return this.#lanes[priority]!.isPaged(shown) ? shown : this.find({ priority, position });
+  }
+
   /** Takes a message that {@link find} or the like has shown. */
   takeOut(shown: Message): Message | undefined {
-    const { lane: { priority }, position } = shown;
-    const lane = this.#lanes[priority]!;
-    // Who shows it has read it: once more would cost as much as all the rest.
-    const message = lane.isPaged(shown) ? shown : this.find({ priority, position });
+    const message = this.again(shown);
     if (message === undefined) return undefined;
-    lane.takeOut(message);
+    this.#lanes[message.lane.priority]!.takeOut(message);
     this.#left(message);
     return message;
   }
