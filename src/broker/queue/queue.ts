@@ -114,7 +114,7 @@ export class Queue implements Work {
   }
 
   /** To be looked at; {@link remove} takes one out. */
-  get messages(): Pick<ReadyMessages, "after" | "before" | "find" | "lanes" | "bytes"> {
+  get messages(): Pick<ReadyMessages, "after" | "before" | "find" | "again" | "lanes" | "bytes"> {
     return this.#ready;
   }
 
