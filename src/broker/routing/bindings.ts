@@ -1,7 +1,7 @@
 /** The bindings of a virtual host by what they lead to, and what of them is stored. */
 
 import { type Binding, type Exchange, isExchange } from "./exchange.ts";
-import type { DefinitionChanges } from "../store/definitions/definition_changes.ts";
+import type { DefinitionChanges, End } from "../store/definitions/definition_changes.ts";
 import type { StoredBinding } from "../store/definitions/definitions.ts";
 import type { Queue } from "../queue/queue.ts";
 
@@ -39,23 +39,60 @@ export class Bindings {
 
   remove(binding: Binding): void {
     binding.source.remove(binding);
+    this.#forget(binding);
+    if (isDurable(binding)) this.#changes.removeBinding(this.#stored(binding));
+  }
+
+  /** Removes those of an exchange that is gone, at once: they may be very many. */
+  removeFrom(source: Exchange): void {
+    const destinations = new Set<Queue | Exchange>();
+    for (const binding of source.bindings()) {
+      this.#forget(binding);
+      if (isDurable(binding)) destinations.add(binding.destination);
+    }
+    source.clear();
+    if (destinations.size === 0) return;
+    this.#changes.removeBindingsFrom(this.#vhost, source.name, destinations.values().map(endOf));
+  }
+
+  /** Removes those that lead to a queue or an exchange. @returns where they came from */
+  removeTo(destination: Queue | Exchange): Set<Exchange> {
+    const sources = new Set<Exchange>();
+    for (const binding of this.to(destination)) {
+      const { source } = binding;
+      source.remove(binding);
+      if (!sources.has(source) && isDurable(binding)) {
+        this.#changes.removeBindingsBetween(this.#vhost, source.name, endOf(destination));
+      }
+      sources.add(source);
+    }
+    this.#byDestination.delete(destination);
+    return sources;
+  }
+
+  #forget(binding: Binding): void {
     const bindings = this.#byDestination.get(binding.destination);
     if (bindings?.delete(binding) && bindings.size === 0) {
       this.#byDestination.delete(binding.destination);
     }
-    if (isDurable(binding)) this.#changes.removeBinding(this.#stored(binding));
   }
 
   #stored({ source, destination, routingKey, argumentBytes }: Binding): StoredBinding {
     return {
       vhost: this.#vhost,
       source: source.name,
-      kind: isExchange(destination) ? "exchange" : "queue",
-      destination: destination.name,
+      ...endOf(destination),
       routingKey,
       arguments: argumentBytes,
     };
   }
+}
+
+function endOf(destination: Queue | Exchange): End {
+  return {
+    kind: isExchange(destination) ? "exchange" : "queue",
+    destination: destination.name,
+  };
 }
 
 function isDurable({ source, destination }: Binding): boolean {

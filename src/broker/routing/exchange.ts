@@ -44,7 +44,7 @@ export class Exchange {
   readonly identity: ExchangeIdentity;
   /** Where messages go that no binding matches. */
   readonly alternate: string | undefined;
-  readonly #matcher: Matcher;
+  #matcher: Matcher;
   readonly #bindings = new Map<string, Binding>();
   deleted = false;
 
@@ -85,6 +85,12 @@ export class Exchange {
   remove(binding: Binding): void {
     this.#bindings.delete(keyOf(binding));
     this.#matcher.remove(binding);
+  }
+
+  /** Removes all bindings. */
+  clear(): void {
+    this.#bindings.clear();
+    this.#matcher = createMatcher(this.identity.type);
   }
 
   match(message: Routable): Set<Binding> {

@@ -7,12 +7,13 @@
  * the key, whatever stands in them.
  */
 
+/** Most nodes have one of these: an empty map or set takes as much memory as all the rest. */
 interface Node<T> {
-  readonly children: Map<string, Node<T>>;
+  children: Map<string, Node<T>> | undefined;
   /** Of patterns that end here. */
-  readonly values: Set<T>;
+  values: Set<T> | undefined;
   /** Of patterns that go on with `#` here, by what comes behind it. */
-  readonly tails: Map<string, Tail<T>>;
+  tails: Map<string, Tail<T>> | undefined;
 }
 
 interface Tail<T> {
@@ -30,12 +31,14 @@ export class TopicTrie<T> {
     const { head, tail } = split(pattern);
     let node = this.#root;
     for (const word of head) {
+      node.children ??= new Map();
       let child = node.children.get(word);
       if (child === undefined) node.children.set(word, child = createNode());
       node = child;
     }
-    if (tail === undefined) return void node.values.add(value);
+    if (tail === undefined) return void (node.values ??= new Set()).add(value);
     const key = keyOf(tail);
+    node.tails ??= new Map();
     let known = node.tails.get(key);
     if (known === undefined) node.tails.set(key, known = createTail(tail));
     known.values.add(value);
@@ -54,16 +57,16 @@ export class TopicTrie<T> {
       const next: Node<T>[] = [];
       const word = words[index];
       for (const node of nodes) {
-        for (const tail of node.tails.values()) {
+        for (const tail of node.tails?.values() ?? []) {
           if (matchesTail(tail, words, index)) addAll(found, tail.values);
         }
         if (word === undefined) {
-          addAll(found, node.values);
+          if (node.values !== undefined) addAll(found, node.values);
           continue;
         }
-        const child = node.children.get(word);
+        const child = node.children?.get(word);
         if (child !== undefined) next.push(child);
-        const any = word === "*" ? undefined : node.children.get("*");
+        const any = word === "*" ? undefined : node.children?.get("*");
         if (any !== undefined) next.push(any);
       }
       nodes = next;
@@ -90,7 +93,7 @@ function keyOf(words: readonly string[]): string {
 }
 
 function createNode<T>(): Node<T> {
-  return { children: new Map(), values: new Set(), tails: new Map() };
+  return { children: undefined, values: undefined, tails: undefined };
 }
 
 function createTail<T>(words: readonly string[]): Tail<T> {
@@ -145,17 +148,25 @@ function removeFrom<T>(
   value: T,
 ): void {
   if (index === head.length) {
-    if (tail === undefined) return void node.values.delete(value);
-    const known = node.tails.get(tail);
+    if (tail === undefined) return removeValue(node, value);
+    const known = node.tails?.get(tail);
     known?.values.delete(value);
-    if (known?.values.size === 0) node.tails.delete(tail);
+    if (known?.values.size === 0) node.tails!.delete(tail);
+    if (node.tails?.size === 0) node.tails = undefined;
     return;
   }
-  const child = node.children.get(head[index]!);
+  const word = head[index]!;
+  const child = node.children?.get(word);
   if (child === undefined) return;
   removeFrom(child, head, index + 1, tail, value);
-  const { children, values, tails } = child;
-  if (children.size === 0 && values.size === 0 && tails.size === 0) {
-    node.children.delete(head[index]!);
+  if (child.children !== undefined || child.values !== undefined || child.tails !== undefined) {
+    return;
   }
+  node.children!.delete(word);
+  if (node.children!.size === 0) node.children = undefined;
+}
+
+function removeValue<T>(node: Node<T>, value: T): void {
+  node.values?.delete(value);
+  if (node.values?.size === 0) node.values = undefined;
 }

@@ -36,6 +36,14 @@ export interface BindingRequest {
   connectionId: number;
 }
 
+type BindingArguments = Pick<Binding, "arguments" | "argumentBytes">;
+
+/** Those of most bindings, of which there may be very many. */
+const NO_ARGUMENTS: BindingArguments = {
+  arguments: new Map(),
+  argumentBytes: encodeTable(new Map()),
+};
+
 export class VirtualHost {
   readonly name: string;
   readonly #host: QueueHost<Queue>;
@@ -123,13 +131,9 @@ export class VirtualHost {
     const destinations = stored.kind === "queue" ? this.#queues : this.#exchanges;
     const destination = destinations.get(stored.destination);
     if (source === undefined || destination === undefined) return;
-    this.#bindings.restore({
-      source,
-      destination,
-      routingKey: stored.routingKey,
-      argumentBytes: stored.arguments,
-      arguments: readTable(new ByteReader(stored.arguments)),
-    });
+    const { routingKey } = stored;
+    const table = readTable(new ByteReader(stored.arguments));
+    this.#bindings.restore({ source, destination, routingKey, ...kept(table) });
   }
 
   // -- exchanges --
@@ -190,7 +194,7 @@ export class VirtualHost {
   #dropExchange(exchange: Exchange): void {
     this.#host.sendDeadLetters();
     this.#forsake(exchange);
-    for (const binding of [...exchange.bindings()]) this.#removeBinding(binding);
+    this.#bindings.removeFrom(exchange);
     this.#unbindAll(exchange);
   }
 
@@ -311,30 +315,33 @@ export class VirtualHost {
 
   #resolve(request: BindingRequest): Binding {
     refuseDefault(request);
-    const { routingKey, arguments: table } = request;
+    const { routingKey } = request;
     const source = this.exchange(request.source);
     const destination = request.kind === "queue"
       ? this.#existingQueue(request.destination)
       : this.exchange(request.destination);
-    const argumentBytes = encodeTable(table);
-    return { source, destination, routingKey, arguments: table, argumentBytes };
+    return { source, destination, routingKey, ...kept(request.arguments) };
   }
 
   #unbindAll(destination: Queue | Exchange): void {
-    for (const binding of [...this.#bindings.to(destination)]) this.#removeBinding(binding);
+    this.version++;
+    this.#forsakeUnused(this.#bindings.removeTo(destination));
+  }
+
+  #removeBinding(binding: Binding): void {
+    this.version++;
+    this.#bindings.remove(binding);
+    this.#forsakeUnused([binding.source]);
   }
 
   /** Auto-delete exchanges go with their last binding; they may form a chain of any length. */
-  #removeBinding(first: Binding): void {
-    const bindings = [first];
-    for (const binding of bindings) {
-      this.#bindings.remove(binding);
-      this.version++;
-      const { source } = binding;
+  #forsakeUnused(sources: Iterable<Exchange>): void {
+    const left = [...sources];
+    for (const source of left) {
       if (!source.identity.autoDelete || source.isUsed || source.deleted) continue;
       this.#host.sendDeadLetters();
       this.#forsake(source);
-      for (const next of this.#bindings.to(source)) bindings.push(next);
+      for (const next of this.#bindings.removeTo(source)) left.push(next);
     }
   }
 
@@ -360,6 +367,11 @@ export class VirtualHost {
       if (alternate !== undefined) visited.add(alternate);
     }
   }
+}
+
+function kept(table: Table): BindingArguments {
+  if (table.size === 0) return NO_ARGUMENTS;
+  return { arguments: table, argumentBytes: encodeTable(table) };
 }
 
 function refuseDefault({ kind, source, destination }: BindingRequest): void {

@@ -14,6 +14,9 @@ export type Subject =
   | { exchange: string }
   | Pick<StoredBinding, "source" | "kind" | "destination">;
 
+/** What a binding leads to. */
+export type End = Pick<StoredBinding, "kind" | "destination">;
+
 /** A statement that waits for the commit, and whom and what it is about. */
 interface Change {
   sql: string;
@@ -67,9 +70,13 @@ export class DefinitionChanges {
 
   /** Runs a statement with the next commit. */
   #change(vhost: string, subject: Subject, sql: string, values: Value[]): void {
-    this.#unsaved.set(keyOf(vhost, subject), this.#log.written + 1);
+    this.#willChange(vhost, subject);
     this.#changes.push({ sql, values, vhost, subject, author: this.author });
     this.#hooks.onChange();
+  }
+
+  #willChange(vhost: string, subject: Subject): void {
+    this.#unsaved.set(keyOf(vhost, subject), this.#log.written + 1);
   }
 
   /** Runs the statements, inside the transaction of the caller. */
@@ -181,6 +188,27 @@ export class DefinitionChanges {
       `DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?
          AND routing_key = ? AND arguments = ?`,
       bindingKey(binding),
+    );
+  }
+
+  /** All of an exchange. @param ends what they lead to */
+  removeBindingsFrom(vhost: string, source: string, ends: Iterable<End>): void {
+    for (const end of ends) this.#willChange(vhost, { source, ...end });
+    this.#change(
+      vhost,
+      { exchange: source },
+      "DELETE FROM binding WHERE vhost = ? AND source = ?",
+      [bytesOf(vhost), bytesOf(source)],
+    );
+  }
+
+  /** All between an exchange and what they lead to. */
+  removeBindingsBetween(vhost: string, source: string, { kind, destination }: End): void {
+    this.#change(
+      vhost,
+      { source, kind, destination },
+      "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?",
+      [bytesOf(vhost), bytesOf(source), kind, bytesOf(destination)],
     );
   }
 }

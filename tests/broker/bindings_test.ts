@@ -1,0 +1,76 @@
+/** Bindings that go with what they bind, however many: in memory, and in the data file. */
+import { assertEquals } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { Bindings } from "../../src/broker/routing/bindings.ts";
+import { Exchange } from "../../src/broker/routing/exchange.ts";
+import { Store } from "../../src/broker/store/store.ts";
+import { startBroker } from "../support/embedded.ts";
+import { openPeer } from "../support/protocol_peer.ts";
+
+function exchange(name: string): Exchange {
+  const flags = { durable: true, autoDelete: false, internal: false };
+  return new Exchange({ vhost: "/", name, type: "topic", ...flags, table: new Map() });
+}
+
+Deno.test("very many bindings go with one change of the data file", () => {
+  const store = new Store({ folder: undefined, onFailure: () => {} });
+  const bindings = new Bindings("/", store.changes);
+  const [source, destination] = [exchange("source"), exchange("destination")];
+  const bind = () => {
+    for (let i = 0; i < 1_000; i++) {
+      const rest = { arguments: new Map(), argumentBytes: new Uint8Array() };
+      bindings.add({ source, destination, routingKey: `a.${i}`, ...rest });
+    }
+    store.commit();
+  };
+  for (const remove of [() => bindings.removeFrom(source), () => bindings.removeTo(destination)]) {
+    bind();
+    remove();
+    assertEquals(store.changes.pendingRows, 1);
+    assertEquals([source.isUsed, [...bindings.to(destination)]], [false, []]);
+    store.commit();
+  }
+  store.close();
+});
+
+Deno.test("bindings go with their exchange, or with what they lead to, and others stay", async () => {
+  await using broker = await startBroker();
+  const bindings = () => {
+    const database = new DatabaseSync(`${broker.data}/broker.db`);
+    const rows = database.prepare("SELECT * FROM binding ORDER BY source, destination").all();
+    database.close();
+    return rows.map(({ source, destination }) =>
+      [source, destination].map((name) => new TextDecoder().decode(name as Uint8Array)).join(" ")
+    );
+  };
+  {
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    for (const name of ["x", "y", "z"]) {
+      await channel.call("exchange.declare", { exchange: name, type: "topic", durable: true });
+    }
+    for (const queue of ["p", "q"]) await channel.call("queue.declare", { queue, durable: true });
+    for (const source of ["x", "y", "z"]) {
+      for (const queue of ["p", "q"]) {
+        for (const routingKey of ["a", "b.#"]) {
+          await channel.call("queue.bind", { queue, exchange: source, routingKey });
+        }
+      }
+    }
+    await channel.call("exchange.bind", { source: "x", destination: "y", routingKey: "c" });
+    await channel.call("exchange.bind", { source: "y", destination: "x", routingKey: "c" });
+    await channel.call("exchange.delete", { exchange: "x" });
+    await channel.call("queue.delete", { queue: "p" });
+    await broker.kill();
+  }
+  assertEquals(bindings(), ["y q", "y q", "z q", "z q"]);
+  await broker.start();
+  {
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.publish({ exchange: "y", routingKey: "a" }, "routed");
+    const { messageCount } = await channel.call("queue.purge", { queue: "q" });
+    assertEquals(messageCount, 1);
+  }
+  await broker.stop();
+});
