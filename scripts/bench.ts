@@ -5,7 +5,7 @@
  *   deno task bench one-shot idle                        some sections
  *   deno task bench throughput --count 20000 --rounds 1  smaller
  *   deno task bench slow-disk --before ../other          another checkout in turn with this one
- *   deno task bench --report                             all peers; writes docs/benchmarks.md (hours)
+ *   deno task bench --report                             all peers; writes docs/benchmarks.md (35 minutes)
  *   deno task bench --report --short                     the same in at most 12 minutes
  *   deno task bench --report --tiny --out FOLDER         whether it works
  */

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { backlogTables } from "../../scripts/bench/report/growth.ts";
 import { type Cell, Lab, SIZES } from "../../scripts/bench/report/lab.ts";
 import { renderReport } from "../../scripts/bench/report/page.ts";
+import type { Store } from "../../scripts/bench/report/stores.ts";
 import { ahead, type Table } from "../../scripts/bench/report/table.ts";
 
 const value = (value: number): Cell => ({ value });
@@ -61,4 +63,25 @@ Deno.test("a measurement that fails or takes too long is its reason, and the oth
       signal.addEventListener("abort", () => reject(signal.reason));
     }), 1_000);
   assertEquals(slow, { missing: "over 1 s" });
+});
+
+Deno.test("a step of the backlog that would take longer than it may is not begun", async () => {
+  const steps: number[] = [];
+  const store: Store = {
+    name: "slow",
+    version: "1",
+    fresh: () => Promise.resolve(),
+    rate: (_, { count }) => Promise.resolve(steps.push(count)),
+    latency: () => Promise.resolve([]),
+    memory: () => Promise.resolve(1),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const kind = { name: "slow", missing: undefined, start: () => Promise.resolve(store) };
+  const lab = new Lab({ ...SIZES.tiny, backlogs: [100, 110, 10_000, 20_000] }, "", () => {});
+  const [rates] = await backlogTables(lab, [{ kind, store }]);
+  assertEquals(steps, [100, 10]);
+  assertEquals(rates!.rows[0]!.cells, [
+    ...[{ value: 1 }, { value: 2 }],
+    ...[{ missing: "would take 82 minutes" }, { missing: "would take 82 minutes" }],
+  ]);
 });

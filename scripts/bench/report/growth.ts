@@ -27,15 +27,18 @@ export async function backlogTables(
   for (const { kind, store } of entrants) {
     const cells: { rate: Cell[]; memory: Cell[] } = { rate: [], memory: [] };
     let before = 0;
+    let rate = Infinity;
     let stopped: Cell | undefined;
     if (typeof store !== "string") await store.fresh("backlog").catch(() => {});
     for (const backlog of backlogs) {
       const what = `backlog ${backlog}, ${kind.name}`;
+      const patience = BACKLOG_PATIENCE * lab.sizes.pointMs;
+      stopped ??= tooLong((backlog - before) / rate, patience);
       const cell = stopped ?? await lab.measure(what, async (signal) => {
         if (typeof store === "string") throw new Error(store);
         const load = { queue: "backlog", count: backlog - before, ...LOAD };
         return await store.rate("publish", load, signal);
-      }, BACKLOG_PATIENCE * lab.sizes.pointMs);
+      }, patience);
       cells.rate.push(cell);
       before = backlog;
       if ("missing" in cell) {
@@ -43,6 +46,7 @@ export async function backlogTables(
         cells.memory.push(cell);
         continue;
       }
+      rate = cell.value;
       cells.memory.push(
         await lab.measure(`${what}, MB`, () => (store as { memory(): Promise<number> }).memory()),
       );
@@ -77,6 +81,12 @@ export async function backlogTables(
       RabbitMQ: "It keeps less of a queue in memory.",
     },
   }];
+}
+
+/** A step that would not come to its end is not begun. */
+function tooLong(seconds: number, mostMs: number): Cell | undefined {
+  if (seconds * 1_000 <= mostMs) return undefined;
+  return { missing: `would take ${Math.round(seconds / 60)} minutes` };
 }
 
 export async function bodyTable(lab: Lab, entrants: readonly Entrant[]): Promise<Table> {
