@@ -8,6 +8,8 @@
 # Nothing is changed before everything is there and checked; what was installed before stays until
 # then. It needs curl or wget, tar, gzip, and sha256sum or shasum.
 set -eu
+# What is installed is for everybody who can reach its folder.
+umask 022
 
 url='@URL@'
 version='@VERSION@'
@@ -55,7 +57,8 @@ main() {
     if [ "$(id -u)" = 0 ]; then
       prefix=/usr/local
     else
-      prefix=${HOME:?"install.sh: HOME must be set, or --prefix given"}/.local
+      [ -n "${HOME:-}" ] || fail "HOME must be set, or --prefix given"
+      prefix=$HOME/.local
     fi
   fi
   target=$(find_target)
@@ -64,12 +67,7 @@ main() {
   fetch SHA256SUMS
   fetch "$name.tar.gz"
   check "$name.tar.gz"
-  gzip -dc "$work/$name.tar.gz" >"$work/archive.tar" || fail "$name.tar.gz cannot be unpacked"
-  tar -xf "$work/archive.tar" -C "$work" "$name/workqueue" ||
-    fail "$name.tar.gz cannot be unpacked"
-  "$work/$name/workqueue" --version >/dev/null 2>&1 ||
-    fail "the binary for $target does not run on this machine"
-  install_into "$prefix/bin" "$work/$name/workqueue"
+  install_into "$prefix/bin" "$work/$name.tar.gz" "$name/workqueue"
   echo "installed in $prefix/bin: workqueue, new_task, worker, broker ($version)"
   case :$PATH: in *:"$prefix/bin":*) ;; *) echo "$prefix/bin is not on PATH" ;; esac
 }
@@ -109,12 +107,18 @@ check() {
     fail "the SHA-256 sum of $1 must be $wanted, and is ${found%% *}; nothing was installed"
 }
 
-# The binary is written beside its place and renamed into it: it is there whole, or as it was.
+# The binary, $3 of the archive $2, is written beside its place and renamed into it: it is there
+# whole, or as it was.
 install_into() {
   mkdir -p "$1" || fail "cannot create $1; nothing was installed"
   staged=$(mktemp -d "$1/.workqueue.XXXXXX") || fail "cannot write to $1; nothing was installed"
-  cp "$2" "$staged/workqueue" || fail "cannot write to $1; nothing was installed"
+  gzip -dc "$2" | tar -xOf - "$3" >"$staged/workqueue" ||
+    fail "cannot write to $1; nothing was installed"
   chmod 755 "$staged/workqueue"
+  # Here and not among the temporary files, of which a system may let nobody run any.
+  "$staged/workqueue" --version >/dev/null 2>&1 ||
+    fail "the binary for $target does not run on this machine, in $1; nothing was installed"
+  [ ! -d "$1/workqueue" ] || fail "$1/workqueue is there and not ours; nothing was installed"
   for link in new_task worker broker; do
     if [ -e "$1/$link" ] && [ "$(readlink "$1/$link" || true)" != workqueue ]; then
       fail "$1/$link is there and not ours; nothing was installed"

@@ -12,7 +12,7 @@ import { installed } from "../tests/support/process.ts";
 
 const RELEASE = "trixie";
 const ALL = [
-  "--ignore=tests/compiled,tests/docs,tests/scripts,tests/broker,tests/contract,tests/clients",
+  "--ignore=tests/arm,tests/siege,tests/compiled,tests/docs,tests/scripts,tests/broker,tests/contract,tests/clients",
   "tests",
 ];
 

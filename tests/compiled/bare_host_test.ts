@@ -90,7 +90,12 @@ async function page(host: BareHost): Promise<void> {
   await using broker = await startBroker(host, "--http", "15672");
   await finish(host.start("new_task", ["First", "message."]));
   const at = "http://127.0.0.1:15672";
-  assertMatch(await host.get(`${at}/`), /<!doctype html>/i);
+  const html = await host.get(`${at}/`);
+  const parts = Array.from(html.matchAll(/(?:src|href)="(\/[^"]+)"/g), ([, path]) => path!);
+  assert(parts.includes("/page.js"), html);
+  for (const path of parts) assert((await host.get(at + path)).length > 0, path);
+  const queue = JSON.parse(await host.get(`${at}/api/v1/queues/%2F/task_queue`));
+  assertEquals([queue.ready, queue.durable], [1, true]);
   assertMatch(await host.get(`${at}/metrics`), /^\w+.*queue="task_queue".* 1$/m);
   await endBroker(broker);
 }

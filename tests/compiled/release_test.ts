@@ -1,12 +1,15 @@
 /** What `deno task release` makes, and how install.sh installs it. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
-import { installed, type Output, run } from "../support/process.ts";
+import { installed, type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
 const ARCHIVE = `workqueue-${config.version}-${TARGET}.tar.gz`;
+
+/** What sh is elsewhere. */
+const SHELLS: readonly (readonly string[])[] = [["dash"], ["busybox", "sh"]];
 
 const wanted = ["tar", "gzip", "dpkg-deb", "lintian", "curl"].find((name) => !installed(name));
 const missing = Deno.build.target !== TARGET
@@ -74,7 +77,7 @@ Deno.test({
       const deb = `${out}/workqueue_${config.version}_amd64.deb`;
       const { code, stdout } = await run("lintian", {
         args: ["--allow-root", "--fail-on", "error,warning,info", "--display-info", deb],
-        timeoutMs: 120_000,
+        timeoutMs: 600_000,
       });
       assertEquals([code, stdout], [0, ""]);
     });
@@ -91,6 +94,13 @@ Deno.test({
       }
     });
     await t.step("is installed by install.sh, or not at all", () => installAll(out));
+    for (const shell of SHELLS) {
+      await t.step({
+        name: `is installed by ${shell.join(" ")}, where little is as one would like it`,
+        ignore: !installed(shell[0]!),
+        fn: () => installWith(shell, out),
+      });
+    }
   },
 });
 
@@ -176,6 +186,55 @@ async function installAll(out: string): Promise<void> {
   assertEquals(full.code, 1, full.stderr);
   assertMatch(full.stderr, /cannot write to \S+; nothing was installed\n$/);
   assertEquals(namesIn(temp.path), ["good", "install.sh", "small"]);
+}
+
+/** Blanks in the path, a umask that closes all, no HOME, and an older version that is running. */
+async function installWith(shell: readonly string[], out: string): Promise<void> {
+  await using temp = await tempDir("a test-", "/tmp");
+  await Deno.chmod(temp.path, 0o755);
+  await using server = serve(out, {});
+  const url = `http://127.0.0.1:${server.addr.port}`;
+  const variables = [`PATH=${Deno.env.get("PATH")}`, `TMPDIR=${temp.path}`];
+  const install = (...args: string[]) =>
+    run("env", {
+      args: ["-i", ...variables, "sh", "-c", 'umask 077; exec "$@"', "sh", ...shell, ...args],
+      cwd: temp.path,
+    });
+  const script = [`${out}/install.sh`, "--url", url];
+
+  const bin = temp.file("some where/bin");
+  const first = await install(...script, "--prefix", "some where");
+  assertEquals([first.code, first.stderr], [0, ""]);
+  assertEquals(await modeOf(bin), 0o755);
+  assertEquals(await modeOf(`${bin}/workqueue`), 0o755);
+
+  // A program that runs is a file that nobody can write to.
+  await using broker = spawn(`${bin}/broker`, { args: ["--port", "0", "--transient"] });
+  await broker.waitForLog(/ready: /);
+  const again = await install(...script, "--prefix", "some where");
+  assertEquals([again.code, again.stderr], [0, ""]);
+  assertEquals(namesIn(bin), ["broker", "new_task", "worker", "workqueue"]);
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+
+  const asUser = await install(
+    "-c",
+    `id() { echo 1000; }; set -- --url '${url}'; . '${out}/install.sh'`,
+  );
+  assertEquals(asUser.code, 1);
+  assertEquals(asUser.stderr, "install.sh: HOME must be set, or --prefix given\n");
+
+  // Something else has the name.
+  await Deno.mkdir(temp.file("taken/bin/workqueue"), { recursive: true });
+  const taken = await install(...script, "--prefix", "taken");
+  assertEquals(taken.code, 1);
+  assertMatch(taken.stderr, /bin\/workqueue is there and not ours; nothing was installed\n$/);
+  assertEquals(namesIn(temp.file("taken/bin")), ["workqueue"]);
+  assertEquals(namesIn(temp.path), ["some where", "taken"]);
+}
+
+async function modeOf(file: string): Promise<number> {
+  return (await Deno.stat(file)).mode! & 0o777;
 }
 
 function flipped(bytes: Uint8Array): Uint8Array {

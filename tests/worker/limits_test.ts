@@ -148,9 +148,9 @@ brokerTest("a broker that goes away is waited for as long, after the task that r
     { AMQP_URL: proxy.url },
     // Long enough to be reached in on a busy machine.
     ...["--exit-when-empty", "--connect-timeout", "3s", "--"],
-    ...["sh", "-c", `read line < ${dir.file("go")}; echo read $line >&2`],
+    ...["sh", "-c", `echo begun >&2; read line < ${dir.file("go")}; echo read $line >&2`],
   );
-  await waitUntil("the task to run", async () => await bench.ready() === 0);
+  await worker.waitForLog(/begun/);
   proxy.refuse();
   await proxy.cut();
   const lost = performance.now();
