@@ -3,7 +3,9 @@
  * iptables; minutes): the image from the smallest Debian, the tutorial in containers of it, their
  * health checks and their end, and the compose file with the embedded broker.
  *
- *   deno task compile --single && deno task test:container
+ *   deno task compile --single && deno task test:container [ROOT]
+ *
+ * ROOT: a Debian 12 that debootstrap has made.
  */
 // deno-lint-ignore-file no-console
 import { waitUntil } from "../tests/support/wait.ts";
@@ -12,6 +14,8 @@ import { shell } from "./release/shell.ts";
 const NAMES = ["podman", "podman-compose", "debootstrap", "iptables", "ip", "unshare", "tar"];
 
 const project = new URL("../", import.meta.url).pathname;
+/** Tells the folder of a run to the part of it that is inside the namespaces. */
+const WORK = "TEST_CONTAINER_FOLDER";
 const PASSWORD = "a password";
 
 /** What podman asks of a machine without systemd and with little to give. */
@@ -58,8 +62,8 @@ async function main(): Promise<void> {
   for (const name of NAMES) if (await where(name) === undefined) missing.push(name);
   if (Deno.uid() !== 0) missing.push("root");
   if (missing.length > 0) throw new Error(`needs ${missing.join(", ")}`);
-  const [work] = Deno.args;
-  if (work === undefined) return await inNamespace();
+  const work = Deno.env.get(WORK);
+  if (work === undefined) return await inNamespace(Deno.args[0]);
   const podman = new Podman(work);
   await tutorial(podman);
   console.error("the tutorial in containers: done");
@@ -67,26 +71,31 @@ async function main(): Promise<void> {
   console.error("the compose file: done");
 }
 
-/** Bridges and mounts of containers are in namespaces of their own; the image is built before. */
-async function inNamespace(): Promise<void> {
+/**
+ * Bridges, mounts and processes of containers are in namespaces of their own, and end with them; the
+ * image is built before.
+ */
+async function inNamespace(given: string | undefined): Promise<void> {
   const work = await Deno.makeTempDir({ prefix: "container-" });
   try {
     const podman = new Podman(work);
     await podman.prepare();
-    await build(podman, work);
+    await build(podman, work, given);
     console.error("the image: built");
-    const self = [Deno.execPath(), "run", "--allow-all", import.meta.filename!, work];
+    const self = [Deno.execPath(), "run", "--allow-all", import.meta.filename!];
     await shell("unshare", [
-      ...["--mount", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", ...self],
-    ]);
+      ...["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
+      ...["sh", "-c", 'ip link set lo up; exec "$@"', "sh", ...self],
+    ], { env: { [WORK]: work } });
   } finally {
     await Deno.remove(work, { recursive: true });
   }
 }
 
-async function build(podman: Podman, work: string): Promise<void> {
-  await shell("debootstrap", ["--variant=minbase", "bookworm", `${work}/base`]);
-  await shell("tar", ["-cf", `${work}/base.tar`, "-C", `${work}/base`, "."]);
+async function build(podman: Podman, work: string, given: string | undefined): Promise<void> {
+  const root = given ?? `${work}/root`;
+  if (given === undefined) await shell("debootstrap", ["--variant=minbase", "bookworm", root]);
+  await shell("tar", ["-cf", `${work}/base.tar`, "-C", root, "."]);
   await podman.run("import", `${work}/base.tar`, "docker.io/library/debian:12-slim");
   // Packages come from where this machine has them.
   await podman.run(

@@ -24,6 +24,8 @@ for user in workqueue-broker workqueue; do
   useradd --system --no-create-home --shell /usr/sbin/nologin "$user"
 done
 mkdir -p /etc/workqueue/worker /etc/conf.d /run/openrc
+# Nobody has booted: OpenRC makes its folders when it is asked for something.
+rc-status --all >/dev/null 2>&1 || true
 touch /run/openrc/softlevel /etc/workqueue/broker.conf
 echo 'shell = (id -un; pwd) >"$TASK_ID.part" && mv "$TASK_ID.part" "$TASK_ID"' \
   >/etc/workqueue/worker/files.conf

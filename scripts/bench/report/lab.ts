@@ -80,7 +80,7 @@ export const SIZES = {
     queues: [1, 10],
     bodyBytes: 1_000_000,
     pointMs: 20_000,
-    wholeMs: 6 * MINUTE_MS,
+    wholeMs: 15 * MINUTE_MS,
   },
 } as const satisfies Record<string, Sizes>;
 

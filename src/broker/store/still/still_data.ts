@@ -108,7 +108,8 @@ function tryToLock(path: string): DatabaseSync | undefined | "taken" {
     lock = new DatabaseSync(path);
     lock.exec("PRAGMA busy_timeout = 0; PRAGMA query_only = ON; PRAGMA locking_mode = EXCLUSIVE");
     lock.exec(NO_TEMPORARY_FILES);
-    lock.prepare("SELECT count(*) FROM sqlite_schema").get();
+    // Of a statement that is prepared Deno 2.4 does not say why it failed.
+    lock.exec("SELECT count(*) FROM sqlite_schema");
     return lock;
   } catch (error) {
     const isTaken = /locked/.test((error as Error).message);
