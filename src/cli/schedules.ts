@@ -123,7 +123,7 @@ async function readAll({ input, words, id, defaults }: ScheduleOrder): Promise<S
     }
   }
   const what = `the schedule file ${JSON.stringify(input.path)}`;
-  const bad = (sentence: string) => new InputError(`${what}, ${sentence}`, EXIT.badData);
+  const bad = (sentence: string) => new InputError(`${what}${sentence}`, EXIT.badData);
   const schedules = new Map<string, Schedule>();
   for await (const { number, bytes } of readLines(input.path, { limit: MAX_LINE_BYTES })) {
     if (bytes.length === 0) continue;
@@ -131,17 +131,19 @@ async function readAll({ input, words, id, defaults }: ScheduleOrder): Promise<S
     try {
       schedule = await readSchedule(bytes, defaults, now, input.timezone);
     } catch (error) {
-      throw error instanceof ToolError ? bad(`line ${number}: ${error.message}`) : error;
+      throw error instanceof ToolError ? bad(`, line ${number}: ${error.message}`) : error;
     }
     if (schedules.has(schedule.key)) {
       throw bad(
-        `line ${number}: a schedule must be there once, or have another id, and is there twice`,
+        `, line ${number}: a schedule must be there once, or have another id, and is there twice`,
       );
     }
     schedules.set(schedule.key, schedule);
-    if (schedules.size > MOST_SCHEDULES) throw bad(`must have at most ${MOST_SCHEDULES} schedules`);
+    if (schedules.size > MOST_SCHEDULES) {
+      throw bad(` must have at most ${MOST_SCHEDULES} schedules`);
+    }
   }
-  if (schedules.size === 0) throw bad("must have a schedule, and has none");
+  if (schedules.size === 0) throw bad(" must have a schedule, and has none");
   return [...schedules.values()];
 }
 

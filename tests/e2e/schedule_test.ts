@@ -168,7 +168,7 @@ brokerTest("a schedule that is none is refused in one sentence, and nothing is s
       '{"cron": "@daily", "body": "a"}\n{"body": "a", "cron": "@daily"}',
       /line 2: .* is there twice/,
     ],
-    ["", /must have a schedule, and has none$/],
+    ["", /" must have a schedule, and has none$/],
     ["nonsense", /line 1: a record must be JSON, and is not: /],
   ];
   for (const [i, [text]] of lines.entries()) await Deno.writeTextFile(dir.file(`${i}`), text);

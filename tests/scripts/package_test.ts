@@ -29,4 +29,5 @@ Deno.test("the package holds what its users need, and no tests", async () => {
     ["CHANGELOG.md", "LICENSE", "README.md", "deno.json", "docs", "src", "types"],
   );
   assertEquals(files.includes("src/mod.ts"), true);
+  assertEquals(files.filter((path) => /(^|[/_.])tests?[/.]/.test(path)), []);
 });
