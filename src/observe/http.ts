@@ -79,10 +79,21 @@ export async function serveHttp(
     keepAliveTimeout: limits.idleMs,
     connectionsCheckingInterval: CHECK_MS,
     maxHeaderSize: MOST_HEAD_BYTES,
+    // Its own refusals have no words.
+    requireHostHeader: false,
   });
   const connections = new Connections(server, limits.connections);
-  server.on("request", answer);
-  server.on("checkContinue", answer);
+  const answerNamed: Answer = (request, response) => {
+    if (request.headers.host !== undefined || request.httpVersionMinor === 0) {
+      return answer(request, response);
+    }
+    refuse(response, new Problem(400, "a request must have a Host header, and has none"));
+  };
+  server.on("request", answerNamed);
+  server.on("checkContinue", answerNamed);
+  server.on("checkExpectation", (_request, response: ServerResponse) => {
+    refuse(response, new Problem(417, "Expect must be 100-continue, and is something else"));
+  });
   server.on("clientError", refuseNoRequest);
   await listen(server, port, hostname).catch((error) => {
     throw notListening(error, hostname, port);
@@ -223,6 +234,16 @@ class Connections {
     // The newest one asks for nothing yet, either.
     return slow ?? newest!;
   }
+}
+
+function refuse(response: ServerResponse, problem: Problem): void {
+  const body = problemBody(problem);
+  response.writeHead(problem.status, {
+    "content-type": PROBLEM_TYPE,
+    "content-length": body.length,
+    "connection": "close",
+  });
+  response.end(body);
 }
 
 /** What came is no request, or has taken too long. */

@@ -57,11 +57,16 @@ Deno.test("what is no request is answered, however it comes", async () => {
     ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
     [`GET /${"x".repeat(20_000)} HTTP/1.1\r\n\r\n`, 431],
     ["\x16\x03\x01\x00\xff\xfe\r\n\r\n", 400],
+    ["GET /page HTTP/1.0\r\n\r\n", 200],
+    ["GET /page HTTP/1.1\r\nHost: a\r\nExpect: bread\r\n\r\n", 417],
   ];
   for (const [request, status] of requests) {
     const answer = await ask(server, request);
     assertMatch(answer, new RegExp(`^HTTP/1\\.1 ${status} `), request.slice(0, 40));
     assertEquals(answer.match(/^HTTP/gm)?.length, 1);
+    if (status === 200) continue;
+    const { status: said, detail } = JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
+    assertEquals([said, typeof detail], [status, "string"]);
   }
 });
 
