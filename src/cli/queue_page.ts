@@ -3,6 +3,7 @@ import { ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import { withoutProxies } from "../handlers/http_client.ts";
 import type { Overview, QueueInfo } from "../observe/board.ts";
 import { escapeControls } from "../observe/log.ts";
+import { roleOf } from "../task/topology.ts";
 import type { QueueRow, QueueView } from "./queue_row.ts";
 
 /** Milliseconds for an answer, and its longest body in bytes: 10,000 queues have 8 MB. */
@@ -52,25 +53,25 @@ export class QueuePage implements QueueView {
    */
   async rows(): Promise<QueueRow[]> {
     const { names, vhost } = this.#options;
-    const query = new URLSearchParams([["vhost", vhost], ...names.map((name) => ["of", name])]);
+    // Somebody may name a dead or a delay queue itself.
+    const families = new Set(names.map((name) => roleOf(name).of));
+    const query = new URLSearchParams([["vhost", vhost], ...[...families].map((of) => ["of", of])]);
     const isShort = `${query}`.length <= MOST_QUERY;
     const asked = isShort ? query : new URLSearchParams({ vhost });
     const { queues } = await this.#ask(`/queues?${asked}`) as { queues?: readonly QueueInfo[] };
     if (!Array.isArray(queues)) throw this.#foreign();
-    const groups = Map.groupBy(
-      queues.filter((queue) => queue.vhost === vhost && queue.kind !== "start"),
-      ({ of }) => of,
-    );
+    const known = new Map<string, QueueInfo>();
+    for (const queue of queues) {
+      if (queue?.vhost === vhost && queue.kind !== "start") known.set(queue.name, queue);
+    }
+    const groups = Map.groupBy(known.values(), ({ of }) => of);
     return names.flatMap((name) => {
-      const group = groups.get(name) ?? [];
-      const work = group.find(({ kind }) => kind === "work");
-      const others = group.filter(({ kind }) => kind !== "work").sort(inOrder);
-      return [
-        work === undefined
-          ? { name: escapeControls(name), state: "missing" as const }
-          : rowOf(work),
-        ...others.map(rowOf),
-      ];
+      const own = known.get(name);
+      const others = (groups.get(name) ?? []).filter((queue) => queue !== own).sort(inOrder);
+      const first = own === undefined
+        ? { name: escapeControls(name), state: "missing" as const }
+        : rowOf(own);
+      return [first, ...others.map(rowOf)];
     });
   }
 

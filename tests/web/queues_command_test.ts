@@ -36,7 +36,7 @@ Deno.test("worker queues says what the page of the broker on this machine knows"
   await paged.send(delay, { body: "later" });
   const channel = await bench.transport.openChannel();
   await channel.basicGet(bench.name, { noAck: false });
-  const names = `${bench.name},${paused},none`;
+  const names = `${bench.name},${paused},none,${delay}`;
   const rows = await waitUntil("the first look at how long they wait", async () => {
     const rows = await table(url, "-q", names);
     return rows.every(({ oldest, ready }) => oldest !== "-" || ready !== "1") ? rows : undefined;
@@ -48,6 +48,7 @@ Deno.test("worker queues says what the page of the broker on this machine knows"
       [delay, "1", "0", "0"],
       [paused, "1", "paused", "0"],
       ["none", "missing", "-", "-"],
+      [delay, "1", "0", "0"],
     ],
   );
   assertMatch(rows[0]!["oldest"]!, /^\d+s$/);
