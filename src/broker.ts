@@ -1,12 +1,13 @@
 /** `broker`: a durable AMQP 0-9-1 broker for one machine, in one process and one folder. */
 import { Broker, type BrokerOptions } from "./broker/server.ts";
-import { DEFAULT_LIMITS } from "./broker/net/limits.ts";
+import { DEFAULT_LIMITS, type Limits, limitsWithin } from "./broker/net/limits.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { choice, integer, list, size, text, toggle, type Values } from "./cli/flags.ts";
 import type { HelpPage } from "./cli/help/page.ts";
 import { listenAddress } from "./cli/listen_address.ts";
 import { BROKER_COMMANDS } from "./cli/broker_commands.ts";
 import { runCommand } from "./cli/commands.ts";
+import { memoryLimit } from "./cli/host_memory.ts";
 import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
@@ -80,7 +81,7 @@ const FLAGS = {
     min: 1,
     max: 536_870_912,
     default: DEFAULT_LIMITS.messageBytes,
-    help: "bytes of a message",
+    help: "bytes of a message; fewer where a control group gives the broker little memory",
   }),
   heartbeat: integer({
     group: "limits",
@@ -220,18 +221,7 @@ async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<Br
   const options: BrokerOptions = {
     port: values.port,
     vhosts: values.vhost,
-    limits: {
-      connections: values["max-connections"],
-      messageBytes: values["max-message-size"],
-      pendingBytes: Math.max(
-        DEFAULT_LIMITS.pendingBytes,
-        values["max-message-size"] + ROOM_BYTES,
-      ),
-      heartbeat: values.heartbeat,
-      consumerTimeoutMs: values["consumer-timeout"] * 1_000,
-      diskFreeBytes: values["disk-free-limit"],
-      diskShareBytes: values["max-disk"] ?? Infinity,
-    },
+    limits: readLimits(values, host),
     whenFull: values["when-full"],
     version: VERSION,
     log: host.log,
@@ -249,6 +239,37 @@ async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<Br
   const tls = await readCertificate(values);
   if (tls !== undefined) options.tls = tls;
   return options;
+}
+
+/** What the values say, and no more than the memory of this host allows. */
+function readLimits(values: Values<typeof FLAGS>, host: Host): Limits {
+  const limits = {
+    ...DEFAULT_LIMITS,
+    connections: values["max-connections"],
+    messageBytes: values["max-message-size"],
+    pendingBytes: Math.max(
+      DEFAULT_LIMITS.pendingBytes,
+      values["max-message-size"] + ROOM_BYTES,
+    ),
+    heartbeat: values.heartbeat,
+    consumerTimeoutMs: values["consumer-timeout"] * 1_000,
+    diskFreeBytes: values["disk-free-limit"],
+    diskShareBytes: values["max-disk"] ?? Infinity,
+  };
+  const bytes = memoryLimit();
+  if (bytes === undefined) return limits;
+  const within = limitsWithin(limits, bytes);
+  if (within.messageBytes < limits.messageBytes) {
+    host.log.info(
+      `there are ${inMegabytes(bytes)} MB of memory: a message may have ` +
+        `${inMegabytes(within.messageBytes)} MB`,
+    );
+  }
+  return within;
+}
+
+function inMegabytes(bytes: number): string {
+  return String(Math.floor(bytes / 1024 / 1024));
 }
 
 async function readCertificate(

@@ -1,11 +1,12 @@
 /** `broker check`: what is in the data of a broker, what is damaged, and what can be read. */
-import { checkUp } from "../broker/store/still/checkup.ts";
+import { type Checkup, checkUp } from "../broker/store/still/checkup.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { DATA_EXIT_HELP, DATA_FLAGS } from "./data_flags.ts";
 import type { HelpPage } from "./help/page.ts";
 import type { Host } from "./main.ts";
+import { onSignals } from "./signals.ts";
 import { tell } from "./tell.ts";
 
 export const help: HelpPage = {
@@ -15,8 +16,8 @@ export const help: HelpPage = {
   about:
     "Reads every message of a folder of data, or of a backup, and says by queue how many are " +
     "counted and how many can be read, what is damaged, and whether it is a copy that was made " +
-    "while a broker ran. It changes nothing. While a broker uses the data it checks a copy, for " +
-    "which there must be free disk.",
+    "while a broker ran. It changes nothing. While a broker uses the data it checks a copy beside " +
+    "them (broker.db.check), for which there must be free disk, and which is gone with it.",
   examples: [
     ["The data:", "broker check -d /var/lib/broker"],
     ["A backup:", "broker check /backup/broker.db"],
@@ -34,7 +35,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   if (words.length > 1) {
     throw new UsageError(`broker check takes one file or folder, and was given ${words.length}`);
   }
-  const { path, isRunning, queues, faults, isCopy } = await checkUp(words[0] ?? values.data);
+  const { path, isRunning, queues, faults, isCopy } = await check(words[0] ?? values.data);
   const rows = queues.toSorted((one, other) => one.vhost < other.vhost ? -1 : 1)
     .map(({ vhost, name, counted, read }) => [vhost, name, String(counted), String(read)]);
   for (const line of layOut([["VHOST", "QUEUE", "MESSAGES", "READABLE"], ...rows])) {
@@ -48,6 +49,30 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     : "";
   await host.print(`${path}: ${faults.length === 0 ? "whole" : "damaged"}${use}\n`);
   return faults.length === 0 ? EXIT.ok : EXIT.badData;
+}
+
+/** An end by a signal leaves no copy. */
+async function check(place: string): Promise<Checkup> {
+  let signals: ReturnType<typeof onSignals> | undefined;
+  function end(status: number, files: readonly string[]): void {
+    for (const file of files) {
+      try {
+        Deno.removeSync(file);
+      } catch {
+        // It was not there yet.
+      }
+    }
+    Deno.exit(status);
+  }
+  try {
+    return await checkUp(place, (files) => {
+      signals?.dispose();
+      // Nothing would hear a signal while the copy is read: then it ends the process by itself.
+      signals = files.length === 0 ? undefined : onSignals({ end: (status) => end(status, files) });
+    });
+  } finally {
+    signals?.dispose();
+  }
 }
 
 function layOut(rows: string[][]): string[] {

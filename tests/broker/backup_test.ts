@@ -1,7 +1,7 @@
 /** `broker backup`, `check` and `restore`: of a broker that runs, has ended, was killed, or copied. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
-import { type Output, run } from "../support/process.ts";
+import { type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { backups } from "./backups.ts";
 import { brokerCommand, portOf, startProcess } from "./harness.ts";
@@ -177,6 +177,31 @@ Deno.test("a backup that is killed leaves no file of its name, and the broker go
   const made = await act("backup", "--data", data, dir.file("one.backup"));
   assertEquals(made.code, 0, made.stderr);
   assertMatch(made.stdout, /: 200 messages in 1 queue/);
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
+});
+
+Deno.test("a check that a signal ends leaves no copy", async () => {
+  await using dir = await tempDir();
+  const data = dir.file("data");
+  await using broker = startProcess(["--data", data]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await fill(channel, "large", 400, 100_000);
+  const isCopy = (name: string) => name.includes("broker.db.check");
+  const names = () => [...Deno.readDirSync(data)].map(({ name }) => name);
+  const [command, ...args] = brokerCommand(["check", "--data", data]);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    const watcher = Deno.watchFs(data);
+    await using check = spawn(command, { args });
+    const ended = check.ended().finally(() => watcher.close());
+    for await (const { paths } of watcher) if (paths.some(isCopy)) break;
+    check.kill(signal);
+    const { code, stderr, stdout } = await ended;
+    assert(code >= 128, stdout + stderr);
+    assertEquals(names().filter(isCopy), []);
+  }
   await peer.close();
   broker.kill();
   assertEquals((await broker.ended()).code, 0);

@@ -14,6 +14,7 @@ const HOST_BYTES = 128 * 1024 * 1024;
 const TASKS = Number(Deno.env.get("SMALL_HOST_TASKS") ?? 5_000);
 const BODIES = Number(Deno.env.get("SMALL_HOST_BODIES") ?? 10);
 const BODY_BYTES = 10 * 1024 * 1024;
+const TOO_LARGE_BYTES = 100 * 1024 * 1024;
 const WINDOW = 500;
 const PERSISTENT = { deliveryMode: 2 };
 
@@ -37,6 +38,11 @@ Deno.test({
     await using peer = await openPeer(await portOf(broker));
     const channel = await peer.open();
     await channel.call("queue.declare", { queue: "tasks", durable: true });
+    await broker.waitForLog(/there are 128 MB of memory: a message may have 18 MB/);
+    const refused = await peer.open(3);
+    const body = new Uint8Array(TOO_LARGE_BYTES);
+    await refused.publish({ routingKey: "tasks" }, body, PERSISTENT);
+    await refused.expectClose(406, /message size 104857600 is larger than configured max size/);
     await channel.call("queue.declare", { queue: "large", durable: true });
     await channel.call("confirm.select");
 
@@ -61,8 +67,8 @@ Deno.test({
     const other = await peer.open(2);
     await other.call("queue.declare", { queue: "direct", durable: true });
     await other.call("basic.consume", { queue: "direct" });
-    const body = new Uint8Array(BODY_BYTES).fill(1);
-    await other.publish({ routingKey: "direct" }, body, PERSISTENT);
+    const again = new Uint8Array(BODY_BYTES).fill(1);
+    await other.publish({ routingKey: "direct" }, again, PERSISTENT);
     for (let index = 0; index < 3; index++) {
       const delivery = await other.expectContent();
       assertEquals([delivery.body.length, delivery.body.indexOf(0)], [BODY_BYTES, -1]);

@@ -57,6 +57,27 @@ export const DEFAULT_LIMITS: Limits = {
   diskShareBytes: Infinity,
 };
 
+/** Bytes of memory that a broker takes besides its messages: itself, and what a million waiting need. */
+const BASE_BYTES = 72 * 1024 * 1024;
+/** The least that is left for messages, however little memory there is. */
+const LEAST_BYTES = 12 * 1024 * 1024;
+
+/**
+ * The limits with which a broker stays within so many bytes of memory. The largest message is there
+ * twice while it is written or sent.
+ */
+export function limitsWithin(limits: Limits, bytes: number): Limits {
+  const room = Math.max(LEAST_BYTES, bytes - BASE_BYTES);
+  const messageBytes = Math.min(limits.messageBytes, Math.floor(room / 3));
+  return {
+    ...limits,
+    messageBytes,
+    pendingBytes: Math.min(limits.pendingBytes, messageBytes + Math.floor(room / 8)),
+    memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
+    keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
+  };
+}
+
 /** Bytes of the largest frame of a client that has not logged in: of those there may be many. */
 export const HANDSHAKE_FRAME_MAX = 4_096;
 

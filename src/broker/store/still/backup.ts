@@ -210,9 +210,14 @@ function isSound(database: DatabaseSync): boolean {
   }
 }
 
+/** A data file, and what SQLite has beside it. */
+export function partsOf(path: string): string[] {
+  return ["", "-wal", "-shm", "-journal"].map((end) => path + end);
+}
+
 /** Removes a data file, and its log. */
 export function removeWithLog(path: string): void {
-  for (const name of [path, `${path}-wal`, `${path}-journal`]) {
+  for (const name of partsOf(path)) {
     try {
       Deno.removeSync(name);
     } catch {

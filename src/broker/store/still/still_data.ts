@@ -78,6 +78,11 @@ export class StillData {
   }
 }
 
+/** The files by which a broker and another process agree that its file stands still. */
+export function signsBeside(path: string): string[] {
+  return [beside(path, REQUEST_FILE), beside(path, ANSWER_FILE)];
+}
+
 /** The data file of a place. */
 export function pathOf(place: string): string {
   // SQLite would take it for a URI.
