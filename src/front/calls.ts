@@ -12,6 +12,7 @@ import { formatDuration } from "../task/duration.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { Sender } from "./sender.ts";
+import { heed } from "./signal.ts";
 
 /** Calls that may be under way at a time. */
 const MOST_CALLS = 10_000;
@@ -145,6 +146,7 @@ class Call {
   #confirmed = false;
   /** Lets go of the channel on which the answer comes. */
   #release: () => void = () => {};
+  readonly #heedNoMore: () => void;
   /** Why no answer can come any more. */
   #lost: ToolError | undefined;
 
@@ -161,8 +163,7 @@ class Call {
         this.fail(this.#unanswered(`within ${formatDuration(timeout)}`));
       });
     }
-    signal?.addEventListener("abort", this.#onAbort);
-    if (signal?.aborted) this.#onAbort();
+    this.#heedNoMore = heed(signal, this.#onAbort);
   }
 
   /** Aborts when it has ended. */
@@ -205,7 +206,7 @@ class Call {
   /** Leaves nothing behind. */
   end(): void {
     this.#timer?.cancel();
-    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#heedNoMore();
     this.#release();
     this.#ended.abort(new Error("its answer has come"));
   }

@@ -19,6 +19,7 @@ import {
 } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import type { Outgoing } from "./outgoing.ts";
+import { heed } from "./signal.ts";
 import { TakenSizes } from "./taken_sizes.ts";
 
 export interface SenderOptions {
@@ -273,26 +274,32 @@ class Attempt {
   /** As performance.now(). */
   readonly endsAt: number;
   readonly #ms: number;
-  readonly #over = Promise.withResolvers<never>();
   readonly #signal: AbortSignal | undefined;
-  #isOver = false;
+  /** Why it is over. */
+  #failure: ConnectionError | undefined;
+  /** Tells it to what is awaited, which is one thing at a time. */
+  #interrupt: (failure: ConnectionError) => void = () => {};
   #whenOver: () => void = () => {};
+  readonly #heedNoMore: () => void;
 
   constructor(ms: number, signal: AbortSignal | undefined) {
     this.#signal = signal;
-    this.#over.promise.catch(() => {});
     this.#ms = ms;
     this.endsAt = performance.now() + ms;
-    signal?.addEventListener("abort", this.#onAbort);
-    if (signal?.aborted) this.#onAbort();
+    this.#heedNoMore = heed(signal, this.#onAbort);
   }
 
   get isOver(): boolean {
-    return this.#isOver;
+    return this.#failure !== undefined;
   }
 
   unlessOver<T>(promise: Promise<T>): Promise<T> {
-    return Promise.race([promise, this.#over.promise]);
+    // Not a race: of that, something would stay with each attempt for as long as the task waits.
+    return new Promise((resolve, reject) => {
+      this.#interrupt = reject;
+      if (this.#failure !== undefined) reject(this.#failure);
+      promise.then(resolve, reject);
+    });
   }
 
   /** Calls back when the time is over; only the last one. */
@@ -309,21 +316,20 @@ class Attempt {
   }
 
   end(): void {
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#heedNoMore();
   }
 
   readonly #onAbort = () => this.#fail(`until it was given up (${reason(this.#signal!.reason)})`);
 
   #fail(when: string): void {
-    this.#isOver = true;
-    this.#whenOver();
+    if (this.#failure !== undefined) return;
     const why = this.trouble === undefined ? "" : `: ${this.trouble.message}`;
-    this.#over.reject(
-      new ConnectionError(
-        `the task was not confirmed ${when}, and may be on the queue or not${why}`,
-        this.trouble?.exitCode,
-      ),
+    this.#failure = new ConnectionError(
+      `the task was not confirmed ${when}, and may be on the queue or not${why}`,
+      this.trouble?.exitCode,
     );
+    this.#whenOver();
+    this.#interrupt(this.#failure);
   }
 }
 
