@@ -26,7 +26,7 @@ import { Shrinker } from "./store/file/shrinker.ts";
 import { Sweeper } from "./store/sweeper.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
-import { DATA_FILE } from "./store/file/data_file.ts";
+import { DATA_FILE, DataFile } from "./store/file/data_file.ts";
 import { Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
 import { GroupCommit } from "./store/group_commit.ts";
@@ -111,9 +111,13 @@ export class Broker implements QueueHost<Queue> {
   static async start(options: BrokerOptions): Promise<Broker> {
     const path = `${options.folder ?? ""}/${DATA_FILE}`;
     let broker: Broker;
+    let file: DataFile | undefined;
     try {
-      broker = new Broker(options);
+      if (options.folder !== undefined) createFolder(options.folder);
+      file = new DataFile(options.folder);
+      broker = new Broker(options, file);
     } catch (error) {
+      file?.close();
       throw storageErrorOf(path, error);
     }
     try {
@@ -128,16 +132,15 @@ export class Broker implements QueueHost<Queue> {
     return broker;
   }
 
-  private constructor(options: BrokerOptions) {
+  private constructor(options: BrokerOptions, file: DataFile) {
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.memory = new MemoryUse(this.#limits.memoryBytes, this.#limits.keyBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
-    const folder = options.folder;
-    if (folder !== undefined) createFolder(folder);
+    const { folder } = options;
     this.store = new Store({
-      folder,
+      file,
       onFailure: (reason) => this.#alarms.setStore(reason),
       onWritten: (bytes) => this.#alarms.written(bytes),
       onChange: () => this.#groupCommit.schedule(),

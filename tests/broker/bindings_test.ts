@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Bindings } from "../../src/broker/routing/bindings.ts";
 import { Exchange } from "../../src/broker/routing/exchange.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { startBroker } from "../support/embedded.ts";
 import { openPeer } from "../support/protocol_peer.ts";
@@ -13,7 +14,7 @@ function exchange(name: string): Exchange {
 }
 
 Deno.test("very many bindings go with one change of the data file", () => {
-  const store = new Store({ folder: undefined, onFailure: () => {} });
+  const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
   const bindings = new Bindings("/", store.changes);
   const [source, destination] = [exchange("source"), exchange("destination")];
   const bind = () => {

@@ -4,6 +4,7 @@ import { encodeTable, type Field } from "../../src/broker/wire/fields.ts";
 import { Content } from "../../src/broker/message/content.ts";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
@@ -20,7 +21,7 @@ const ADDRESS = Uint8Array.of(0, 4, ...new TextEncoder().encode("deep"));
 
 /** A queue with priorities, as deep in each of them. */
 function makeBacklog(folder: string): void {
-  const store = new Store({ folder, onFailure: () => {} });
+  const store = new Store({ file: new DataFile(folder), onFailure: () => {} });
   const id = store.nextQueueId();
   const limit: Field = { type: "signedint", value: 9 };
   const table = encodeTable(new Map([["x-max-priority", limit]]));

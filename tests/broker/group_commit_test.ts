@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/server.ts";
 import type { StoredLane } from "../../src/broker/store/messages/lane_counters.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { GroupCommit } from "../../src/broker/store/group_commit.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
@@ -73,7 +74,7 @@ fileTest(
 );
 
 Deno.test("a commit that a timer makes in the middle of a turn leaves out nothing of it", async () => {
-  const store = new Store({ folder: undefined, onFailure: () => {} });
+  const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
   let letters = 0;
   const groupCommit = new GroupCommit(store, { run: () => void (letters = 0) });
   store.changes.removeExchange("/", "any");

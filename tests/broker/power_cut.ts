@@ -3,6 +3,7 @@
  * opened, checked as a whole, and compared with what clients had been told by then.
  */
 import { DatabaseSync } from "node:sqlite";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
@@ -212,7 +213,7 @@ function judge(
   let found: Map<string, Set<string>>;
   try {
     // It is another file than the one that was in use: all of it is checked.
-    new Store({ folder, onFailure: () => {} }).close();
+    new Store({ file: new DataFile(folder), onFailure: () => {} }).close();
     found = readQueues(`${folder}/broker.db`);
   } catch (error) {
     verdict.torn++;

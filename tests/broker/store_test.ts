@@ -1,11 +1,12 @@
 /** The store under a lane, without a broker around it. */
-import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
 import type { Message, Publication } from "../../src/broker/message/message.ts";
 import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/file/message_row.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
@@ -26,7 +27,7 @@ function textOf(store: Store, message: Message): string {
 
 function open(folder: string): Store {
   return new Store({
-    folder,
+    file: new DataFile(folder),
     onFailure: (reason) => {
       if (reason !== undefined) throw new Error(reason);
     },
@@ -139,7 +140,10 @@ Deno.test("rows that cannot be deleted keep no others from being deleted", async
     BEGIN SELECT RAISE(ABORT, 'database disk image is malformed'); END`,
   );
   const reasons: (string | undefined)[] = [];
-  const store = new Store({ folder: dir.path, onFailure: (reason) => reasons.push(reason) });
+  const store = new Store({
+    file: new DataFile(dir.path),
+    onFailure: (reason) => reasons.push(reason),
+  });
   const lanes = [1, 2].map((queue) => new Lane(store, NO_MEMORY, queue, 0));
   assertEquals(lanes[0]!.id, 1);
   for (const lane of lanes) fill(lane, PURGED_ROWS, (i) => `${i}`);
@@ -282,7 +286,10 @@ function hinder(store: Store, text: string, error: string): void {
 Deno.test("what goes when another is stored stays when that is refused, also after a commit that met damage", async () => {
   await using dir = await tempDir();
   const failures: (string | undefined)[] = [];
-  const store = new Store({ folder: dir.path, onFailure: (reason) => failures.push(reason) });
+  const store = new Store({
+    file: new DataFile(dir.path),
+    onFailure: (reason) => failures.push(reason),
+  });
   const lane = new Lane(store, NO_MEMORY, 1, 0);
   const count = 5;
   fill(lane, count, String);
@@ -314,4 +321,36 @@ Deno.test("what goes when another is stored stays when that is refused, also aft
   } finally {
     again.close();
   }
+});
+
+Deno.test("a data file with which the broker cannot start is closed again", async () => {
+  await using dir = await tempDir();
+  const change = (sql: string) => {
+    const database = new DatabaseSync(`${dir.path}/broker.db`);
+    database.exec(sql);
+    database.close();
+  };
+  await (await startHere({ folder: dir.path }))[Symbol.asyncDispose]();
+  const openFiles = () =>
+    [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+      try {
+        return Deno.readLinkSync(`/proc/self/fd/${name}`).startsWith(dir.path);
+      } catch {
+        return false;
+      }
+    });
+  // One is missed when the store is made, the other one when the queues are restored.
+  for (const table of ["lane", "paused"]) {
+    change(`ALTER TABLE ${table} RENAME TO lost`);
+    for (let i = 0; i < 2; i++) {
+      await assertRejects(
+        () => startHere({ folder: dir.path }),
+        Error,
+        `no such table: ${table}`,
+      );
+    }
+    assertEquals(openFiles(), []);
+    change(`ALTER TABLE lost RENAME TO ${table}`);
+  }
+  await (await startHere({ folder: dir.path }))[Symbol.asyncDispose]();
 });

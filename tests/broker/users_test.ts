@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { type LoginAttempt, Users } from "../../src/broker/connection/users.ts";
 import { pause } from "../../src/time/timer.ts";
@@ -138,7 +139,7 @@ async function usersOf(folder: string): Promise<Disposable & { users: Users }> {
   const broker = await startHere({ folder, user: { name: "ann", password: "secret" } });
   await broker[Symbol.asyncDispose]();
   const store = new Store({
-    folder,
+    file: new DataFile(folder),
     onFailure: () => {},
     onChange: () => {},
     onDiscard: () => {},
@@ -276,7 +277,7 @@ function amqplain(table: Record<string, unknown>): string {
 }
 
 Deno.test("naming a user again with the same password writes nothing", async () => {
-  const store = new Store({ folder: undefined, onFailure: () => {} });
+  const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
   await new Users(store).add("ann", "one");
   const secret = store.users.secretOf("ann");
   await new Users(store).add("ann", "one");

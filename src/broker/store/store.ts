@@ -13,7 +13,7 @@
  */
 
 import type { Content } from "../message/content.ts";
-import { DataFile, SCRATCH_FILE } from "./file/data_file.ts";
+import { type DataFile, SCRATCH_FILE } from "./file/data_file.ts";
 import { DeadMessages } from "./messages/dead_messages.ts";
 import { DefinitionChanges, type Subject } from "./definitions/definition_changes.ts";
 import { Definitions } from "./definitions/definitions.ts";
@@ -38,8 +38,8 @@ const SHORT_ROWS = 100;
 const SHORT_BYTES = 256 * 1024;
 
 export interface StoreOptions {
-  /** Folder of the data file, or undefined to keep everything in memory. */
-  folder: string | undefined;
+  /** From now on it is the store's, unless the store's constructor throws. */
+  file: DataFile;
   /** Told once when writing fails, with the reason, and once with undefined when it works again. */
   onFailure: (reason: string | undefined) => void;
   /** Told how many bytes of messages a commit has written. */
@@ -74,11 +74,11 @@ export class Store {
   readonly #onDiscard: StoreOptions["onDiscard"];
   #nextQueueId: number;
 
-  /** @throws {StorageError} when the data file cannot be used */
+  /** @throws what SQLite throws when the file cannot be read */
   constructor(options: StoreOptions) {
     this.#onChange = options.onChange ?? (() => {});
     this.#onDiscard = options.onDiscard;
-    const file = this.file = new DataFile(options.folder);
+    const file = this.file = options.file;
     const { database } = file;
     this.definitions = new Definitions(database);
     this.users = new StoredUsers(database);

@@ -63,14 +63,14 @@ export class DataFile {
     this.#refuseOpen(path);
     const isLeft = this.isOnDisk && sizeOf(`${path}-wal`) > 0;
     this.database = openDatabase(path);
-    this.standstill = new Standstill(this.#folder, {
-      stop: () => this.#stop(),
-      moveOn: () => this.checkpoint.isPaused = false,
-    });
-    this.standstill.removeChecked(DATA_FILE);
     let log: LogSync | undefined;
     let checkpoint: Checkpoint | undefined;
     try {
+      this.standstill = new Standstill(this.#folder, {
+        stop: () => this.#stop(),
+        moveOn: () => this.checkpoint.isPaused = false,
+      });
+      this.standstill.removeChecked(DATA_FILE);
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
       this.log = log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
