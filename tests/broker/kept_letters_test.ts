@@ -1,6 +1,6 @@
 /**
- * At-least-once dead letters without a queue to go to: memory holds few of them, and all come, in
- * the order of their deaths, when there is a queue.
+ * Dead letters take little memory: those that were sent none, and of at-least-once letters without a
+ * queue to go to it holds few; all come, in the order of their deaths, when there is a queue.
  */
 import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -200,4 +200,28 @@ Deno.test("the letters go with their queue, from the table too", async () => {
   assertEquals(database.prepare("SELECT count(*) n FROM dead").get()!["n"], 0);
   assertEquals(database.prepare("SELECT count(*) n FROM message").get()!["n"], 1);
   database.close();
+});
+
+Deno.test("letters that were sent are forgotten, though more come all the time", async () => {
+  await using broker = await start();
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "to" });
+  const count = 6_000;
+  const args = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "to" };
+  await channel.call("queue.declare", { queue: "dying", arguments: args });
+  const properties = { expiration: "1" };
+  // The head lives as long as none is to die.
+  const messages = [{ body: "head" }, ...names(count - 1).map((body) => ({ body, properties }))];
+  await t.publish(channel, { routingKey: "dying" }, ...messages);
+  await channel.send("basic.get", { queue: "dying" });
+  const { args: { deliveryTag } } = await channel.expectContent("basic.get-ok");
+  await channel.send("basic.reject", { deliveryTag: deliveryTag!, requeue: false });
+  let most = 0;
+  await waitUntil("all letters", async () => {
+    most = Math.max(most, broker.inside.letters.count);
+    return (await t.counts(channel, "to")).ready === count;
+  });
+  assertLessOrEqual(most, 3_000);
 });

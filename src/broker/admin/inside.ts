@@ -17,7 +17,7 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
-  readonly letters: Pick<DeadLetters, "kept">;
+  readonly letters: Pick<DeadLetters, "kept" | "count">;
   /** Told of what looking has thrown: it is logged, and the broker goes on. */
   readonly onFault: (error: unknown) => void;
   readonly alarms: Pick<Alarms, "reason" | "free" | "used">;

@@ -23,6 +23,9 @@ const MOST_DOUBLED = 10;
 /** Queues that take a letter in one go. Where there are more it goes on after what that has caused. */
 const PIECE = 256;
 
+/** Letters that were sent and are still held: while more keep coming, none of a level is the last. */
+const MOST_SENT = 1_000;
+
 /** Letters that may wait, of all queues together, before those who cause more are held back. */
 const MOST_WAITING = 10_000;
 
@@ -83,6 +86,11 @@ export class DeadLetters implements Work {
   /** So many letters wait that no more should be caused. */
   get isCrowded(): boolean {
     return this.#waiting >= MOST_WAITING;
+  }
+
+  /** Letters in memory: those that wait to be sent, and those that were sent before them. */
+  get count(): number {
+    return this.#levels.reduce((sum, { letters }) => sum + letters.length, 0);
   }
 
   /** At-least-once letters that wait for a queue to go to. */
@@ -157,6 +165,10 @@ export class DeadLetters implements Work {
       if (isLast && (this.#isTurnOfKept = !this.#isTurnOfKept)) {
         const kept = this.#underWay ?? this.#kept.next();
         if (kept !== undefined) return kept;
+      }
+      if (level.next >= MOST_SENT) {
+        level.letters = level.letters.slice(level.next);
+        level.next = 0;
       }
       const letter = level.letters[level.next++];
       if (letter !== undefined) return letter;
