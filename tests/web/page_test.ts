@@ -7,7 +7,7 @@ import { deadQueue, workQueue } from "../../src/task/topology.ts";
 import { stepWith } from "../support/process.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { QueueBench } from "../worker/bench.ts";
+import { connectorFor, QueueBench } from "../worker/bench.ts";
 import { digestOfSources } from "../../scripts/page.ts";
 import assets from "../../src/web/assets.json" with { type: "json" };
 import { CHROMIUM, launch, Tab, violationsOf } from "./browser.ts";
@@ -209,11 +209,18 @@ Deno.test({
           ...{ body: evil, type: evil },
           headers: { "task-dead-reason": evil, "task-error": evil },
         });
-        for (const hash of ["", hashOf(queue), hashOf(queue, "dead"), "#/dead"]) {
+        const transport = await connectorFor(paged.broker.url, evil).connect();
+        const channel = await transport.openChannel();
+        const running = uniqueName(`${evil} runs`);
+        await paged.send(running, { body: evil });
+        await channel.basicConsume(running, { noAck: false, tag: evil }, () => {});
+        const queues = [hashOf(queue), hashOf(queue, "dead")];
+        const others = ["", "#/dead", "#/connections", "#/running", hashOf(running, "consumers")];
+        for (const hash of [...queues, ...others]) {
           await inTab(browser, paged, hash, async (page) => {
             await page.getByText(evil).first().waitFor(SHOWN);
             const message = page.locator(".messages button.link").first();
-            if (hash.includes("queue")) {
+            if (queues.includes(hash)) {
               await message.click();
               await page.getByRole("dialog").getByText(evil).first().waitFor(SHOWN);
             }
@@ -221,6 +228,7 @@ Deno.test({
             assertEquals(await page.locator("img").count(), 0);
           });
         }
+        await transport.shutdown();
       });
 
       await t.step("on a phone, in the dark, and by the keyboard", async () => {

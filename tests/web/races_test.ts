@@ -100,6 +100,20 @@ Deno.test("actions of the page race with others", async (t) => {
     });
   });
 
+  await t.step("a queue that goes away under a replay", async () => {
+    await withDead(async (bench, dead) => {
+      const channel = await bench.transport.openChannel();
+      const [replayed, { messageCount }] = await Promise.all([
+        paged.post(`${at(dead)}/replay`, { all: true }),
+        waitUntil("the first one", async () => await bench.ready() > 0)
+          .then(() => channel.queueDelete(dead)),
+      ]);
+      assertEquals(replayed.done + messageCount, DEAD);
+      assertEquals(await bench.ready(), replayed.done);
+      await channel.close();
+    });
+  });
+
   await t.step("a purge while somebody searches, and an edit of what is purged", async () => {
     await withDead(async (_, dead) => {
       const [one] = await paged.messages(dead, "limit=1");

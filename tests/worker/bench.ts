@@ -114,10 +114,10 @@ export class QueueBench implements AsyncDisposable {
   }
 }
 
-export function connectorFor(url: string): Connector {
+export function connectorFor(url: string, name = "test"): Connector {
   return new Connector({
     endpoints: parseUrls(url, "the test's URL", { trust: {} }),
-    identity: { name: "test", version: "0" },
+    identity: { name, version: "0" },
     log: createLogger({ name: "test", write: () => {} }),
   });
 }

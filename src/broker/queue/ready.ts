@@ -219,7 +219,7 @@ export class ReadyMessages {
   again(shown: Message): Message | undefined {
     const { lane: { priority }, position } = shown;
     // Who shows it has read it: once more would cost as much as all the rest.
-    return this.#lanes[priority]!.isPaged(shown) ? shown : this.find({ priority, position });
+    return this.#lanes[priority]?.isPaged(shown) ? shown : this.find({ priority, position });
   }
 
   /** Takes a message that {@link find} or the like has shown. */
