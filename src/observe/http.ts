@@ -100,18 +100,23 @@ export async function serveHttp(
   });
   const bound = server.address() as { address: string; port: number };
   const watch = keepListening(server, bound, limits.silenceMs);
+  let closed: Promise<void> | undefined;
+  // Once: Deno 2.4 never says of a closed server that it is closed.
+  const closeOnce = () => closed ??= new Promise((resolve) => server.close(() => resolve()));
   const host = bound.address.includes(":") ? `[${bound.address}]` : bound.address;
   return {
     url: `http://${host}:${bound.port}`,
     drain() {
       clearInterval(watch);
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const ended = closeOnce();
       connections.drain();
-      return closed;
+      return ended;
     },
     [Symbol.asyncDispose]() {
       clearInterval(watch);
-      return close(server);
+      const ended = closeOnce();
+      server.closeAllConnections();
+      return ended;
     },
   };
 }
