@@ -38,7 +38,7 @@ Deno.test({
     await using peer = await openPeer(await portOf(broker));
     const channel = await peer.open();
     await channel.call("queue.declare", { queue: "tasks", durable: true });
-    await broker.waitForLog(/there are 128 MB of memory: a message may have 18 MB/);
+    await broker.waitForLog(/there are 128 MB of memory: a message may have 13 MB/);
     const refused = await peer.open(3);
     const body = new Uint8Array(TOO_LARGE_BYTES);
     await refused.publish({ routingKey: "tasks" }, body, PERSISTENT);

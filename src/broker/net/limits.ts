@@ -58,7 +58,7 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 /** Bytes of memory that a broker takes besides its messages: itself, and what a million waiting need. */
-const BASE_BYTES = 72 * 1024 * 1024;
+const BASE_BYTES = 88 * 1024 * 1024;
 /** The least that is left for messages, however little memory there is. */
 const LEAST_BYTES = 12 * 1024 * 1024;
 
