@@ -64,7 +64,7 @@ const FIRST_LOOK_MS = 200;
 /** Milliseconds for the dead letters so far at the end; the rest stays stored. */
 const LAST_LETTERS_MS = 500;
 
-/** Milliseconds between two looks at the machine's clock, and for who wants to copy the data. */
+/** Milliseconds between two looks at the clock and the file, and for who wants to copy the data. */
 const CLOCK_MS = 1_000;
 
 /** Milliseconds that clients have to agree to our end. */
@@ -138,7 +138,6 @@ export class Broker implements QueueHost<Queue> {
     this.memory = new MemoryUse(this.#limits.memoryBytes, this.#limits.keyBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
-    const { folder } = options;
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),
@@ -165,7 +164,7 @@ export class Broker implements QueueHost<Queue> {
     if (this.store.file.isCopy) {
       options.log.warn(
         "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
-        { folder },
+        { folder: options.folder },
       );
     }
     // The letters of a turn go into its commit, as far as there is time.
@@ -173,7 +172,7 @@ export class Broker implements QueueHost<Queue> {
       run: () => this.#deadLetters.isEmpty || this.scheduler.start(this.#deadLetters),
     });
     this.#alarms = new Alarms({
-      folder,
+      folder: options.folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
       shareBytes: this.#limits.diskShareBytes,
       usedBytes: () => this.store.file.usedBytes,
@@ -313,6 +312,7 @@ export class Broker implements QueueHost<Queue> {
     this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
     this.store.file.standstill.look();
     this.#shrinker.look();
+    this.#alarms.noticeGone();
     if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();

@@ -83,6 +83,12 @@ export class Alarms {
     Deno.unrefTimer(this.#timer);
   }
 
+  /** Looks whether the data file is still in its place, which is soon done. */
+  noticeGone(): void {
+    if (this.#statfs === undefined || this.#stopped || this.#disk === GONE) return;
+    if (!this.#options.isInPlace()) this.#checkDisk();
+  }
+
   /** The store has written messages: so many that the disk may be almost full before the next look? */
   written(bytes: number): void {
     this.#written += bytes;
