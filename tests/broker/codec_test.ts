@@ -316,7 +316,9 @@ Deno.test("content is cut into frames of the negotiated size", () => {
   for (const [size, frameMax] of [[0, 4096], [4088, 4096], [4089, 4096], [300_000, 131_072]]) {
     const writer = new FrameWriter();
     const body = new Uint8Array(size!).fill(7);
-    writer.content(3, encodeHeader(size!), body, frameMax!);
+    const header = encodeHeader(size!);
+    writer.header(3, header, 0, header.length);
+    writer.body(3, body, 0, body.length, frameMax!);
     const expected = new WireWriter();
     expected.raw(encodeFrame(2, 3, encodeHeader(size!)));
     for (let at = 0; at < size!; at += frameMax! - 8) {

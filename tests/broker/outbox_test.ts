@@ -1,4 +1,5 @@
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { Content } from "../../src/broker/message/content.ts";
 import { Outbox } from "../../src/broker/net/outbox.ts";
 
 /** Beyond what the kernel buffers for one connection of this machine. */
@@ -97,7 +98,8 @@ Deno.test("a large body goes with what is behind it, never before what it waits 
   const outbox = new Outbox(await listener.accept(), () => {});
   outbox.frames.append(Uint8Array.of(1));
   const answer = outbox.end;
-  outbox.content(1, new Uint8Array(20), new Uint8Array(300_000), 131_072);
+  const content = Content.join(Uint8Array.of(0, 0), new Uint8Array(18), new Uint8Array(300_000));
+  outbox.content(1, content, 131_072);
   // The answer is in one piece with the beginning of the content.
   outbox.flushTo(answer);
   assertEquals(outbox.isEmpty, false);

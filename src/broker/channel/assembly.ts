@@ -8,10 +8,13 @@
 import type { ChannelHost } from "./host.ts";
 import { Content } from "../message/content.ts";
 import { takeBytes } from "../message/content_memory.ts";
-import { ByteReader } from "../wire/bytes.ts";
+import { copyBytes, MalformedError, readLong } from "../wire/bytes.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { FrameType } from "../wire/frames.ts";
 import { BASIC_CLASS } from "../wire/methods.ts";
+
+/** Bytes of class, weight and body size, at the beginning of a content header. */
+const FIXED_BYTES = 12;
 
 /** Bytes of a body that are set aside before they arrive. */
 const TRUSTED_BYTES = 128 * 1024;
@@ -75,10 +78,9 @@ export class Assembly {
     start: number,
     end: number,
   ): Content | undefined {
-    const reader = new ByteReader(bytes, start, end);
-    const classId = reader.short();
-    const weight = reader.short();
-    if (weight !== 0) {
+    if (end - start < FIXED_BYTES) throw new MalformedError("a content header is too short");
+    const classId = bytes[start]! * 256 + bytes[start + 1]!;
+    if (bytes[start + 2] !== 0 || bytes[start + 3] !== 0) {
       throw unexpected(
         `expected content header for class ${BASIC_CLASS}, got non content header frame instead`,
       );
@@ -89,7 +91,7 @@ export class Assembly {
           `got one for class ${classId} instead`,
       );
     }
-    const bodySize = reader.longlong();
+    const bodySize = readLong(bytes, start + 4) * 0x1_0000_0000 + readLong(bytes, start + 8);
     this.#checkSize(bodySize);
     this.#addressLength = address.length;
     this.#headerLength = end - start;
@@ -99,8 +101,8 @@ export class Assembly {
     this.take(size);
     this.#room = size;
     this.#bytes = takeBytes(size);
-    this.#bytes.set(address);
-    this.#bytes.set(bytes.subarray(start, end), address.length);
+    copyBytes(address, 0, address.length, this.#bytes, 0);
+    copyBytes(bytes, start, end, this.#bytes, address.length);
     this.#length = before;
     this.#stage = "body";
     return this.#complete();
@@ -128,7 +130,7 @@ export class Assembly {
       throw unexpected("expected content body, got non content body frame instead");
     }
     if (length > this.#room) this.#makeRoom(length);
-    this.#bytes.set(bytes.subarray(start, end), this.#length);
+    copyBytes(bytes, start, end, this.#bytes, this.#length);
     this.#length = length;
     return this.#complete();
   }

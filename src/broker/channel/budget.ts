@@ -18,6 +18,8 @@ import { Fault } from "../wire/faults.ts";
 
 /** A connection, as the budget sees it. */
 export interface Taker {
+  /** Bytes that it has. Written by the budget. */
+  taken: number;
   /** It is not read, for a reason of ours: that it gets nowhere is not its fault. */
   readonly isBlocked: boolean;
   /** It may try again. */
@@ -48,9 +50,8 @@ export class Budget {
   readonly limit: number;
   readonly #shared: number;
   readonly #deadlines: Deadlines;
-  /** Bytes, and those of them that each connection has; nobody has 0. */
+  /** Bytes that all connections have together. */
   #taken = 0;
-  readonly #takenBy = new Map<Taker, number>();
   /** In the order of their coming. */
   readonly #waiting = new Set<Taker>();
   /** Who may go on although all is taken. */
@@ -95,8 +96,8 @@ export class Budget {
   }
 
   #isSmall(taker: Taker): boolean {
-    const others = this.#first === undefined ? 0 : this.#takenBy.get(this.#first) ?? 0;
-    return (this.#takenBy.get(taker) ?? 0) < SMALL_BYTES &&
+    const others = this.#first?.taken ?? 0;
+    return taker.taken < SMALL_BYTES &&
       this.#taken - others < this.#shared + RESERVE_BYTES;
   }
 
@@ -114,26 +115,22 @@ export class Budget {
 
   /** @throws {Fault} resource-error when one connection wants more than there is for all */
   take(taker: Taker, bytes: number): void {
-    const taken = (this.#takenBy.get(taker) ?? 0) + bytes;
+    const taken = taker.taken + bytes;
     if (taken > this.limit) {
       throw new Fault(
         "resource-error",
         `contents under way take ${taken} bytes, one connection may take ${this.limit}`,
       );
     }
-    this.#takenBy.set(taker, taken);
+    taker.taken = taken;
     this.#taken += bytes;
   }
 
   giveBack(taker: Taker, bytes: number): void {
-    const left = (this.#takenBy.get(taker) ?? 0) - bytes;
+    taker.taken -= bytes;
     this.#taken -= bytes;
-    if (left > 0) this.#takenBy.set(taker, left);
-    else {
-      this.#takenBy.delete(taker);
-      if (this.#first === taker) this.#first = undefined;
-    }
-    this.#wake();
+    if (taker.taken === 0 && this.#first === taker) this.#first = undefined;
+    if (this.#waiting.size > 0) this.#wake();
   }
 
   /** The connection is over; it has given back everything. */

@@ -1,5 +1,6 @@
 /** A consumer of a channel. */
 
+import { shortString } from "../wire/bytes.ts";
 import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 import type { QueueConsumer } from "../queue/consumers.ts";
@@ -20,6 +21,8 @@ export class Consumer implements QueueConsumer {
   /** Deliveries that wait for an acknowledgement. Written by the channel. */
   unacked = 0;
   canceled = false;
+  /** {@link tag} as each delivery has it. */
+  readonly tagBytes: Uint8Array;
 
   constructor(
     readonly owner: ConsumerOwner,
@@ -30,7 +33,9 @@ export class Consumer implements QueueConsumer {
     readonly priority: number,
     /** Most unacknowledged deliveries, or 0 for no limit of its own. */
     readonly prefetch: number,
-  ) {}
+  ) {
+    this.tagBytes = shortString(tag);
+  }
 
   askForRoom(): boolean {
     if (this.canceled) return false;

@@ -10,6 +10,7 @@ import { roughlyNow } from "../../time/clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
+import { shortString } from "../wire/bytes.ts";
 import type { Content } from "../message/content.ts";
 import { deliveredHeader, fitHeader } from "../message/deaths.ts";
 import {
@@ -170,6 +171,13 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#wakeRefused(() => this.#askConnection() && !this.#isFull);
   }
 
+  /** The same of one delivery of a queue. */
+  offerRoomOf(queue: Queue): void {
+    if (this.#channelPrefetch > 0) this.#refused.add(queue);
+    else queue.wake();
+    if (this.#refused.size > 0) this.#wakeRefused(() => this.#askConnection() && !this.#isFull);
+  }
+
   /** Its consumers may be able to take messages again. */
   wake(): void {
     this.#wakeRefused(() => true);
@@ -189,7 +197,9 @@ export class Consuming implements ConsumerOwner, Requester {
     const { queue } = consumer;
     const { outbox } = this.#session;
     const tag = ++this.#deliveryTag;
-    outbox.frames.deliver(this.#channel, consumer.tag, tag, message.redelivered, content.address);
+    const { bytes, addressLength } = content;
+    outbox.frames
+      .deliver(this.#channel, consumer.tagBytes, tag, message.redelivered, bytes, addressLength);
     this.#writeContent(queue, message, content, false);
     if (consumer.noAck) queue.ack(message);
     else this.#track(tag, message, queue, consumer);
@@ -198,12 +208,14 @@ export class Consuming implements ConsumerOwner, Requester {
   #writeContent(queue: Queue, message: Message, content: Content, always: boolean): void {
     const { deliveries } = message;
     const { outbox, frameMax } = this.#session;
-    let { header } = content;
+    let header: Uint8Array | undefined;
     const isCounted = queue.arguments.type === "quorum" && (always || deliveries > 0);
-    if (isCounted) header = deliveredHeader(header, deliveries);
+    if (isCounted) header = deliveredHeader(content.header, deliveries);
     const most = frameMax - FRAME_OVERHEAD;
-    if (header.length > most) header = fitHeader(header, most);
-    outbox.content(this.#channel, header, content.body, frameMax, content);
+    if ((header?.length ?? content.headerLength) > most) {
+      header = fitHeader(header ?? content.header, most);
+    }
+    outbox.content(this.#channel, content, frameMax, header);
     // It was read for this delivery.
     if (message.content !== content) content.giveUp();
     this.#session.touch();
@@ -271,11 +283,14 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#publishing.replyName = this.#replyTag = undefined;
   }
 
-  deliverReply({ size, address, header, body }: Content): boolean {
+  deliverReply(content: Content): boolean {
     const { outbox, frameMax } = this.#session;
+    const { size, bytes, addressLength } = content;
     if (!this.#session.hasRoomForReply(size)) return false;
-    outbox.frames.deliver(this.#channel, this.#replyTag!, ++this.#deliveryTag, false, address);
-    outbox.content(this.#channel, header, body, frameMax);
+    const consumerTag = shortString(this.#replyTag!);
+    const tag = ++this.#deliveryTag;
+    outbox.frames.deliver(this.#channel, consumerTag, tag, false, bytes, addressLength);
+    outbox.content(this.#channel, content, frameMax);
     this.#session.touch();
     return true;
   }

@@ -28,6 +28,8 @@ interface Target {
   exchange: string;
   routingKey: string;
   mandatory: boolean;
+  /** To a channel that waits for an answer, and to no queue. */
+  isReply: boolean;
   /** Queues found when the virtual host had this version. */
   route: Queue[];
   routeVersion: number;
@@ -46,6 +48,8 @@ export interface PendingPublish {
  */
 const PENDING_OVERHEAD_BYTES = 1_000;
 const PENDING_COPY_BYTES = 3_000;
+
+const NO_COPIES: readonly string[] = [];
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
 const ADDRESS_AT = 6;
@@ -115,12 +119,22 @@ export class Publishing {
     const exchange = this.#exchangeOf(target);
     const expiration = expirationOf(header.text("expiration"));
     checkProperties(header, this.#session.user);
-    const copies = header.hasCopies ? copiesOf(header.headers()) : [];
+    const copies = header.hasCopies ? copiesOf(header.headers()) : NO_COPIES;
     const content = this.#forReceivers(received);
     const publication = publicationOf(content, header, expiration);
     if (copies.length === 0) {
       return this.#routed(publication, target, this.#routeOf(publication, target, exchange));
     }
+    this.#routeCopies(publication, target, exchange, copies);
+  }
+
+  /** A publish with further keys. */
+  #routeCopies(
+    publication: Publication,
+    target: Target,
+    exchange: Exchange,
+    copies: readonly string[],
+  ): void {
     const keys = [target.routingKey, ...copies];
     let headers: Table | undefined;
     const way = new Way(
@@ -144,9 +158,17 @@ export class Publishing {
       return;
     }
     this.#assembly.giveBack();
-    if (this.#session.isRefusing && !isReply(target)) {
+    if (this.#session.isRefusing && !target.isReply) {
       publication.content.giveUp();
       return void this.#confirms!.add("refused");
+    }
+    // Most have one queue.
+    const only = queues.length === 1 && !target.isReply ? queues[0]! : undefined;
+    if (only !== undefined && !only.deleted) {
+      const result = only.publish(publication) ? "accepted" : "refused";
+      this.#confirms?.add(result);
+      if (only.isDying) this.#goOn(new Spread(publication, queues, 1));
+      return;
     }
     const spread = this.#publish(publication, target, queues);
     if (spread === undefined) return void this.#confirms?.add("unrouted");
@@ -213,7 +235,7 @@ export class Publishing {
 
   /** @returns its way to the queues, to be gone; undefined: it leads to none */
   #publish(publication: Publication, target: Target, queues: Queue[]): Spread | undefined {
-    if (isReply(target)) {
+    if (target.isReply) {
       return void this.#reply(publication, target);
     }
     if (queues.length === 0) {
@@ -250,30 +272,32 @@ export class Publishing {
     if (!taken && target.mandatory) this.#return(content);
   }
 
-  #return({ address, header, body }: Content): void {
+  #return(content: Content): void {
     const { outbox, frameMax } = this.#session;
     const { classId, methodId } = idsOf("basic.return");
     outbox.frames.addressed(
       this.#channel,
       classId * 0x10000 + methodId,
       writeNoRoute,
-      address,
+      content.address,
       undefined,
     );
-    outbox.content(this.#channel, header, body, frameMax);
+    outbox.content(this.#channel, content, frameMax);
     this.#session.touch();
   }
 
   /** As receivers see it: without BCC, and with an address for their replies. */
   #forReceivers(content: Content): Content {
     const header = this.#header;
+    const isAsking = header.text("replyTo") === REPLY_TO;
+    if (!isAsking && !header.hasCopies) return content;
     const changes: HeaderChanges = header.hasCopies ? { drop: ["BCC"] } : {};
-    if (header.text("replyTo") === REPLY_TO) {
+    if (isAsking) {
       if (this.replyName === undefined) {
         throw preconditionFailed("fast reply consumer does not exist");
       }
       changes.replyTo = this.replyName;
-    } else if (!header.hasCopies) return content;
+    }
     return content.withHeader(header.rewrite(changes));
   }
 
@@ -287,10 +311,6 @@ export class Publishing {
 
 function headersOf({ content }: Publication): Table {
   return new ContentHeader().scanOf(content).headers();
-}
-
-function isReply({ exchange, routingKey }: Target): boolean {
-  return exchange === "" && routingKey.startsWith(REPLY_TO);
 }
 
 function writeNoRoute(writer: ByteWriter): void {
@@ -315,7 +335,8 @@ function parseTarget(method: Uint8Array): Target {
   if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
   if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
   const mandatory = (bits & 1) !== 0;
-  return { method, address, exchange, routingKey, mandatory, route: [], routeVersion: -1 };
+  const isReply = exchange === "" && routingKey.startsWith(REPLY_TO);
+  return { method, address, exchange, routingKey, mandatory, isReply, route: [], routeVersion: -1 };
 }
 
 /** @param user who is logged in @throws {Fault} precondition-failed */

@@ -46,6 +46,7 @@ export class Settling {
     if (multiple && tag === 0) return this.#settleUpTo(this.#unacked.lastTag, disposition);
     const delivery = this.#unacked.find(tag);
     if (multiple) this.#settleUpTo(tag, disposition);
+    else if (this.#held === undefined) this.#applyOne(delivery, disposition);
     else this.#settle({ deliveries: [delivery], disposition });
   }
 
@@ -120,6 +121,16 @@ export class Settling {
       }
     }
     this.#consuming.offerRoom(deliveries);
+  }
+
+  /** {@link apply} of one, as most are settled: nothing is made for it. */
+  #applyOne(delivery: Delivery, disposition: Disposition): void {
+    const { queue, message } = delivery;
+    this.#unacked.forgetOne(delivery);
+    if (disposition === "ack") queue.ack(message);
+    else if (disposition === "reject") queue.reject(message);
+    else queue.requeue([message]);
+    this.#consuming.offerRoomOf(queue);
   }
 
   // -- transactions --

@@ -14,13 +14,14 @@ export class Spread implements Work {
   readonly #publication: Publication;
   readonly #queues: readonly Queue[];
   /** Index of the first one that has not been asked. */
-  #next = 0;
+  #next: number;
   #isRefused = false;
 
-  /** @param queues at least one */
-  constructor(publication: Publication, queues: readonly Queue[]) {
+  /** @param queues at least one @param next index of the first one that has not been asked */
+  constructor(publication: Publication, queues: readonly Queue[], next = 0) {
     this.#publication = publication;
     this.#queues = queues;
+    this.#next = next;
     if (queues.length > 1) publication.content.share();
   }
 

@@ -92,13 +92,21 @@ export class Unacked {
   /** They are settled for good: they do not count any more. */
   forget(deliveries: Delivery[]): void {
     const before = this.#byTag.size;
-    for (const { tag, consumer } of deliveries) {
-      this.#byTag.delete(tag);
-      if (consumer === undefined) continue;
-      this.consumed--;
-      consumer.unacked--;
-    }
+    for (const delivery of deliveries) this.#remove(delivery);
     this.#session.deliveryRoom.giveBack(before - this.#byTag.size);
+  }
+
+  /** {@link forget} of one that waits. */
+  forgetOne(delivery: Delivery): void {
+    this.#remove(delivery);
+    this.#session.deliveryRoom.giveBack(1);
+  }
+
+  #remove({ tag, consumer }: Delivery): void {
+    this.#byTag.delete(tag);
+    if (consumer === undefined) return;
+    this.consumed--;
+    consumer.unacked--;
   }
 
   /** The channel is over. @returns what was not settled */

@@ -66,6 +66,8 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
   readonly qosForChannel: boolean;
+  /** {@link Taker.taken} */
+  taken = 0;
   /** An answer in the outbox is only true with the next commit. */
   needsCommit = false;
   /** Commits that answers in the outbox depend on, and that are not on disk yet. */

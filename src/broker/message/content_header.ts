@@ -16,6 +16,14 @@ const INDEX = Object.fromEntries(BASIC_PROPERTIES.map((name, index) => [name, in
   number
 >;
 
+/** How a property is laid out, by its index. */
+const Layout = { shortString: 0, octet: 1, timestamp: 2, table: 3 } as const;
+const LAYOUTS = Uint8Array.from(BASIC_PROPERTIES, (name) => {
+  if (name === "headers") return Layout.table;
+  if (name === "timestamp") return Layout.timestamp;
+  return name === "deliveryMode" || name === "priority" ? Layout.octet : Layout.shortString;
+});
+
 const FLAGS_AT = 12;
 const PROPERTIES_AT = 14;
 
@@ -60,13 +68,12 @@ export class ContentHeader {
 
   #skip(index: number, position: number, end: number): number {
     const bytes = this.#bytes;
-    switch (BASIC_PROPERTIES[index]) {
-      case "headers":
+    switch (LAYOUTS[index]) {
+      case Layout.table:
         return this.#skipHeaders(position, end);
-      case "deliveryMode":
-      case "priority":
+      case Layout.octet:
         return checked(position + 1, end);
-      case "timestamp":
+      case Layout.timestamp:
         return checked(position + 8, end);
       default:
         return checked(position + 1 + (bytes[position] ?? 0), end);

@@ -20,8 +20,12 @@ const IDLE_BYTES = 64 * 1024;
 /** Bytes beyond which a body is not copied as a whole. */
 const LARGE_BODY = 256 * 1024;
 
-/** Whose bytes must not change while they are sent. */
+/** A content, whose bytes must not change while they are sent. */
 export interface Lender {
+  /** Something, the header from `addressLength` on, and the body from `headerEnd` on. */
+  readonly bytes: Uint8Array;
+  readonly addressLength: number;
+  readonly headerEnd: number;
   lend(): void;
   /** They have left. Not called when the connection ends before that. */
   giveBack(): void;
@@ -29,7 +33,7 @@ export interface Lender {
 
 /** A body that is cut into frames piece by piece while it is sent, instead of being copied. */
 interface LargeBody {
-  readonly lender: Lender | undefined;
+  readonly lender: Lender;
   readonly channel: number;
   readonly body: Uint8Array;
   readonly frameMax: number;
@@ -110,19 +114,18 @@ export class Outbox {
   /**
    * Writes a content header and the body frames.
    * @param frameMax the negotiated limit
-   * @param lender of a body that may be given up while it is sent
+   * @param header instead of its own
    */
-  content(
-    channel: number,
-    header: Uint8Array,
-    body: Uint8Array,
-    frameMax: number,
-    lender?: Lender,
-  ): void {
-    if (body.length <= LARGE_BODY) return this.frames.content(channel, header, body, frameMax);
-    this.frames.content(channel, header, body.subarray(0, 0), frameMax);
-    lender?.lend();
-    this.#parts.push(this.frames, { lender, channel, body, frameMax });
+  content(channel: number, content: Lender, frameMax: number, header?: Uint8Array): void {
+    const { bytes, addressLength, headerEnd } = content;
+    if (header !== undefined) this.frames.header(channel, header, 0, header.length);
+    else this.frames.header(channel, bytes, addressLength, headerEnd);
+    if (bytes.length - headerEnd <= LARGE_BODY) {
+      return void this.frames.body(channel, bytes, headerEnd, bytes.length, frameMax);
+    }
+    content.lend();
+    const body = bytes.subarray(headerEnd);
+    this.#parts.push(this.frames, { lender: content, channel, body, frameMax });
     this.#partBytes += this.frames.length + body.length;
     this.frames = new FrameWriter();
     this.#clearedBytes = 0;
@@ -238,7 +241,7 @@ export class Outbox {
       await this.#write(piece);
       this.#partBytes -= body.length - offset;
     }
-    lender?.giveBack();
+    lender.giveBack();
   }
 
   #keep(writer: FrameWriter): void {

@@ -94,6 +94,21 @@ function decodeBy(by: TextDecoder, bytes: Uint8Array, start: number, end: number
   return by.decode(bytes.subarray(start, end));
 }
 
+/** Bytes up to which copying them one by one takes less time than a view of them, which is garbage. */
+const FEW_BYTES = 192;
+
+/** Copies bytes from `start` to `end` into another array. */
+export function copyBytes(
+  from: Uint8Array,
+  start: number,
+  end: number,
+  to: Uint8Array,
+  at: number,
+): void {
+  if (end - start > FEW_BYTES) return to.set(from.subarray(start, end), at);
+  for (let index = start; index < end; index++) to[at++] = from[index]!;
+}
+
 /** Four bytes, where a {@link ByteReader} would cost more than the reading. */
 export function readLong(bytes: Uint8Array, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>>
@@ -316,6 +331,13 @@ export class ByteWriter {
     this.length += bytes.length;
   }
 
+  /** The bytes of an array from `start` to `end`. */
+  appendPart(bytes: Uint8Array, start: number, end: number): void {
+    this.reserve(end - start);
+    copyBytes(bytes, start, end, this.bytes, this.length);
+    this.length += end - start;
+  }
+
   /** Overwrites four bytes written before: a length that is only known afterwards. */
   patchLong(position: number, value: number): void {
     this.#view.setUint32(position, value);
@@ -325,4 +347,11 @@ export class ByteWriter {
   copy(): Uint8Array {
     return this.bytes.slice(0, this.length);
   }
+}
+
+/** A text as {@link ByteWriter.shortstr} writes it. */
+export function shortString(text: string): Uint8Array {
+  const writer = new ByteWriter();
+  writer.shortstr(text);
+  return writer.copy();
 }

@@ -29,21 +29,25 @@ export class FrameWriter extends ByteWriter {
     this.#end(this.#begin(FrameType.heartbeat, 0));
   }
 
-  /** basic.deliver, without building an object for it. */
+  /**
+   * basic.deliver, without building an object for it.
+   * @param consumerTag as a short string @param content begins with its address
+   */
   deliver(
     channel: number,
-    consumerTag: string,
+    consumerTag: Uint8Array,
     deliveryTag: number,
     redelivered: boolean,
-    address: Uint8Array,
+    content: Uint8Array,
+    addressLength: number,
   ): void {
     const start = this.#begin(FrameType.method, channel);
     this.short(BASIC_CLASS);
     this.short(BASIC_DELIVER);
-    this.shortstr(consumerTag);
+    this.appendPart(consumerTag, 0, consumerTag.length);
     this.longlong(deliveryTag);
     this.octet(redelivered ? 1 : 0);
-    this.append(address);
+    this.appendPart(content, 0, addressLength);
     this.#end(start);
   }
 
@@ -63,30 +67,34 @@ export class FrameWriter extends ByteWriter {
     this.#end(start);
   }
 
-  /** Content header and body frames. @param frameMax the negotiated limit */
-  content(channel: number, header: Uint8Array, body: Uint8Array, frameMax: number): void {
-    this.#frame(FrameType.header, channel, header);
-    this.body(channel, body, 0, body.length, frameMax);
+  /** A content header, which is a part of an array. */
+  header(channel: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#frame(FrameType.header, channel, bytes, start, end);
   }
 
-  /** Body frames from an offset until one ends at or behind `enough`. @returns where it ends */
+  /**
+   * Body frames of an array from an offset until one ends at or behind `enough`.
+   * @param frameMax the negotiated limit
+   * @returns where it ends
+   */
   body(
     channel: number,
-    body: Uint8Array,
+    bytes: Uint8Array,
     offset: number,
     enough: number,
     frameMax: number,
   ): number {
     const limit = frameMax - FRAME_OVERHEAD;
     for (; offset < enough; offset += limit) {
-      this.#frame(FrameType.body, channel, body.subarray(offset, offset + limit));
+      const end = Math.min(offset + limit, bytes.length);
+      this.#frame(FrameType.body, channel, bytes, offset, end);
     }
-    return Math.min(offset, body.length);
+    return Math.min(offset, bytes.length);
   }
 
-  #frame(type: number, channel: number, payload: Uint8Array): void {
+  #frame(type: number, channel: number, bytes: Uint8Array, from: number, to: number): void {
     const start = this.#begin(type, channel);
-    this.append(payload);
+    this.appendPart(bytes, from, to);
     this.#end(start);
   }
 
