@@ -62,6 +62,9 @@ const BASE_BYTES = 88 * 1024 * 1024;
 /** The least that is left for messages, however little memory there is. */
 const LEAST_BYTES = 12 * 1024 * 1024;
 
+/** Bytes of memory that a dead letter takes that waits for a queue, about. */
+const LETTER_BYTES = 1_024;
+
 /**
  * The limits with which a broker stays within so many bytes of memory. The largest message is there
  * twice while it is written or sent.
@@ -75,6 +78,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     pendingBytes: Math.min(limits.pendingBytes, messageBytes + Math.floor(room / 8)),
     memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
     keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
+    keptLetters: Math.min(limits.keptLetters, Math.floor(room / 8 / LETTER_BYTES)),
   };
 }
 
