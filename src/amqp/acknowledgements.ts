@@ -31,11 +31,14 @@ export class Acknowledgements {
   }
 
   /** The broker is told of it in some other way. */
-  settled({ before, after }: OpenDelivery): void {
+  settled(delivery: OpenDelivery): void {
+    const { before, after } = delivery;
     if (before === undefined) this.#first = after;
     else before.after = after;
     if (after === undefined) this.#last = before;
     else after.before = before;
+    // Whoever keeps this one must not keep all that came after it.
+    delivery.before = delivery.after = undefined;
   }
 
   acknowledge(delivery: OpenDelivery): void {

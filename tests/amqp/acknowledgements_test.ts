@@ -20,6 +20,7 @@ Deno.test("what is acknowledged in one turn is told in one word where none befor
   acknowledgements.acknowledge(all[5]!);
   await Promise.resolve();
   assertEquals(told, [[4, true], [6, false]]);
+  assertEquals([all[1]!.before, all[1]!.after, all[4]!.before], [undefined, undefined, undefined]);
 });
 
 Deno.test("whatever the order, the broker hears of each once, and never of one that is open", () => {
