@@ -30,8 +30,9 @@ export function runTransaction(
     }
     statements.last?.();
     database.exec("COMMIT");
-  } finally {
+  } catch (error) {
     rollback(database);
+    throw error;
   }
 }
 
@@ -42,20 +43,26 @@ function attemptOne(
   run: () => void,
 ): boolean {
   database.exec("SAVEPOINT attempt");
+  let isDone = true;
   try {
     run();
-    return true;
   } catch (error) {
     if (!isRefusal(error)) throw error;
     database.exec("ROLLBACK TO attempt");
     refusals.add(request, error);
-    return false;
-  } finally {
-    if (database.isTransaction) database.exec("RELEASE attempt");
+    isDone = false;
   }
+  database.exec("RELEASE attempt");
+  return isDone;
 }
 
 /** SQLite has rolled back by itself after some errors, a full disk among them. */
 export function rollback(database: DatabaseSync): void {
-  if (database.isTransaction) database.exec("ROLLBACK");
+  if (database.isTransaction === false) return;
+  try {
+    database.exec("ROLLBACK");
+  } catch (error) {
+    // Deno 2.4 does not say whether there is one.
+    if (database.isTransaction) throw error;
+  }
 }
