@@ -111,8 +111,7 @@ export class Store {
       options.onFailure,
       options.onWritten ?? (() => {}),
     );
-    const last = numberOf(database, "SELECT max(id) FROM queue");
-    this.#nextQueueId = 1 + Math.max(last, this.seen.findGone());
+    this.#nextQueueId = 1 + numberOf(database, "SELECT max(id) FROM queue");
   }
 
   // -- the file --
@@ -163,6 +162,7 @@ export class Store {
   lanes(): StoredLane[] {
     const lanes = this.#lanes.stored((id) => this.#messages.lastPosition(id));
     for (const { id } of lanes) this.#laneIds.restore(id);
+    this.#nextQueueId = Math.max(this.#nextQueueId, 1 + this.seen.findGone());
     return lanes;
   }
 
