@@ -34,6 +34,8 @@ const ACK_TIMEOUT_MS = parseDuration("30m")!;
 /** What does the work, and how to end it. */
 interface Work {
   readonly handler: Handler;
+  /** It is somebody else's code, which may keep bodies of tasks. */
+  readonly keepsBodies?: boolean;
   /** Ends what is running, at once. */
   kill(): void;
 }
@@ -74,6 +76,7 @@ export async function run(host: Host): Promise<number> {
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
     queues,
     handler: work.handler,
+    freeBodies: work.keepsBodies !== true,
     log: host.log,
     tracing: await openTracing(),
     // The tutorial's worker says all there is to say on stdout.
@@ -154,7 +157,7 @@ async function chooseWork(
     const { functionHandler, loadHandler } = await import("./handlers/module.ts");
     const work = await loadHandler(values.handler);
     const log = (message: string, id: string) => host.log.info(message, { id });
-    return { handler: functionHandler(work, { log }), kill() {} };
+    return { handler: functionHandler(work, { log }), keepsBodies: true, kill() {} };
   }
   const forPost = [...given].find((name) => name.startsWith("post-"));
   if (values.post === undefined && forPost !== undefined) {

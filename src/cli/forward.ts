@@ -144,6 +144,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     ...connections,
     endpoints: here,
     handler: handler.handle,
+    freeBodies: true,
     onReady: () => {
       host.print(" [*] Forwarding tasks. To exit press CTRL+C\n");
       ready.resolve();

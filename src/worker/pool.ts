@@ -7,6 +7,7 @@ import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
+import type { Task } from "../task/task.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
 import { Chain, type Place } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
@@ -19,6 +20,9 @@ import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
+
+/** Bodies of so many bytes are not left to the garbage collector. */
+const LARGE_BYTES = 64 * 1024;
 
 /** What the work gave is forgotten. */
 const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
@@ -129,6 +133,7 @@ export class Pool {
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     this.#taken.delete(taken);
     this.#turns.ended(delivery);
+    if (this.#options.freeBodies === true) freeBody(delivery.task);
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
     if (this.#draining) this.#rules.runs.rest();
@@ -337,6 +342,13 @@ export class Pool {
     onRun?.(told);
     this.#tasks.ended(told);
   }
+}
+
+/** A large array outlives its task for long: it weighs next to nothing where V8 looks for garbage. */
+function freeBody({ body }: Task): void {
+  if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
+  // Whoever still writes it to a pipe or a socket has it until then.
+  (body.buffer as ArrayBuffer).transfer(0);
 }
 
 /** Starts as the rules take them: what cannot be known now is nothing to the task's harm. */

@@ -95,6 +95,7 @@ export class Worker {
       tracing: options.tracing,
       starts: new Starts(this.#copier, log),
       handler: options.handler,
+      freeBodies: options.freeBodies ?? false,
       concurrency: options.strictPlaces ??
         options.queues.reduce((sum, { prefetch }) => sum + (window?.tasks ?? prefetch), 0),
       bulk: window !== undefined,
