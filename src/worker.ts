@@ -51,10 +51,15 @@ export async function help(): Promise<HelpPage> {
 export async function run(host: Host): Promise<number> {
   const ended = await runCommand(WORKER_COMMANDS, host);
   if (ended !== undefined) return ended;
-  const { values, words, given } = await parseCommandLine(WORKER_FLAGS, host.args, host.env, {
-    stopEarly: true,
-  });
+  const { values, words, given, separated } = await parseCommandLine(
+    WORKER_FLAGS,
+    host.args,
+    host.env,
+    { stopEarly: true },
+  );
   if (await tell(host, values, help)) return EXIT.ok;
+  // As of `worker -- $COMMAND` with a variable that is not set: tasks would be done by nothing.
+  if (separated && words.length === 0) throw new UsageError('"--" needs a command after it');
   host.logAs(readLogStyle(values));
 
   const endpoints = readEndpoints(values, host);

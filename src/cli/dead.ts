@@ -1,8 +1,10 @@
 /** `worker dead`: lists the tasks in a dead queue, shows them, and takes them out of it. */
+import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
+import { deadQueue } from "../task/topology.ts";
 import type { Task } from "../task/task.ts";
 import { DeadQueue, type Selection } from "../worker/dead.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
@@ -95,7 +97,8 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   if (!Object.hasOwn(help.actions!, action ?? "")) {
     const { didYouMean } = await import("./suggest.ts");
     throw new UsageError(
-      `worker dead needs ls, show, replay or purge, and was given ${JSON.stringify(action ?? "")}` +
+      "worker dead needs ls, show, replay or purge, and was given " +
+        (action === undefined ? "none" : JSON.stringify(action)) +
         didYouMean(action ?? "", Object.keys(help.actions!)),
     );
   }
@@ -126,12 +129,24 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       default:
         await purge(host, dead, selection, values, seen);
     }
+    if (dead.missing) await warnAboutMissing(host, transport, values.queue);
     if (dead.left > 0) {
       host.log.warn(`${dead.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
     requireNone(missing, action!, values);
     return EXIT.ok;
   });
+}
+
+/** A queue that never was is more likely a slip than one that has no dead tasks yet. */
+async function warnAboutMissing(host: Host, transport: Transport, queue: string): Promise<void> {
+  try {
+    await inspectQueue(transport, queue);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    const [work, dead] = [queue, deadQueue(queue).name].map((name) => JSON.stringify(name));
+    host.log.warn(`there are no queues ${work} and ${dead}`);
+  }
 }
 
 /** @throws {TaskError} some of the ids are of no dead task */

@@ -56,11 +56,17 @@ export class DeadQueue {
   readonly #queue: string;
   readonly #name: string;
   #left = 0;
+  #missing = false;
 
   constructor(transport: Transport, queue: string) {
     this.#transport = transport;
     this.#queue = queue;
     this.#name = deadQueue(queue).name;
+  }
+
+  /** There was no dead queue: no task has died, or the name is another one. */
+  get missing(): boolean {
+    return this.#missing;
   }
 
   /** Dead tasks that the last operation did not look at, because it had its `max`. */
@@ -171,8 +177,9 @@ export class DeadQueue {
     try {
       return (await inspectQueue(this.#transport, this.#name)).messageCount;
     } catch (error) {
-      if (isMissing(error)) return 0;
-      throw error;
+      if (!isMissing(error)) throw error;
+      this.#missing = true;
+      return 0;
     }
   }
 

@@ -76,6 +76,12 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       args: ["--concurrency", "0"],
       says: '--concurrency must be a whole number from 1 to 65535, and is "0"',
     },
+    { tool: "worker", args: ["--"], says: '"--" needs a command after it' },
+    {
+      tool: "worker",
+      args: ["dead"],
+      says: "worker dead needs ls, show, replay or purge, and was given none",
+    },
     {
       tool: "worker",
       args: ["--shell", " "],

@@ -6,7 +6,10 @@ import { deadQueue } from "../../src/task/topology.ts";
 import { DeadQueue } from "../../src/worker/dead.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import type { Peer } from "../support/protocol_peer.ts";
+import { spawn } from "../support/process.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
+import { uniqueName } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
 
@@ -74,6 +77,15 @@ brokerTest("dead tasks are replayed and removed by exactly their ids", async () 
   }
   await assertRejects(() => bench.dead("ls", "x"), Error, "takes no words");
   await assertRejects(() => bench.dead("purge", "x", "--match", "order"), Error, "--match selects");
+});
+
+brokerTest("dead tasks of a queue that never was are none, and the name is told", async () => {
+  const queue = uniqueName("never");
+  const [command, ...args] = toolCommand("worker", ["dead", "ls", "--queue", queue]);
+  await using process = spawn(command, { args, env: { AMQP_URL: url } });
+  const { code, stdout, stderr } = await process.ended();
+  assertEquals([code, stdout], [0, ""]);
+  assertMatch(stderr, new RegExp(`warn: there are no queues "${queue}" and "${queue}\\.dead"`));
 });
 
 /** Server: answers what opens a channel and looks at the dead queue, with one task in it. */
