@@ -43,7 +43,9 @@ export function readSlots({ cron, second = "0", timezone }: CronLine, now: numbe
     const pattern = isName ? cron.trim() : [second.trim(), ...fields].join(" ");
     parsed = new Cron(pattern, { paused: true, ...(timezone === undefined ? {} : { timezone }) });
   } catch (error) {
-    const why = (error as Error).message.replace(/^CronPattern: /, "");
+    const why = (error as Error).message.replace(/^CronPattern: /, "")
+      // croner counts days and months from 0.
+      .replace(/^(Invalid value for (?:day|month): )(-?\d+)$/, (_, of, n) => of + (Number(n) + 1));
     throw new RecordError("cron", "be a cron line", `is ${shown(cron)}: ${why}`);
   }
   const next = (after: number) => parsed.nextRun(new Date(after))?.getTime();

@@ -58,6 +58,7 @@ function cronOf({ extra }: TaskRecord, timezone: string | undefined): CronLine {
   const read = (name: string): string | undefined => {
     const value = extra.get(name);
     if (value === undefined || typeof value === "string") return value;
+    if (name === "second" && typeof value === "number") return String(value);
     throw new RecordError(name, "be text", `is ${shown(value)}`);
   };
   const cron = read("cron");

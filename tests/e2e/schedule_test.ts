@@ -154,6 +154,8 @@ brokerTest("a schedule that is none is refused in one sentence, and nothing is s
     ['{"cron": "* * * * * *", "body": "a"}', /line 1: cron must have five fields .*\* \*"$/],
     ['{"cron": "* * * *", "body": "a"}', /line 1: cron must have five fields /],
     ['{"cron": "61 * * * *", "body": "a"}', /line 1: cron must be a cron line, and is "61 .*: /],
+    ['{"cron": "0 0 32 * *", "body": "a"}', /line 1: .* Invalid value for day: 32$/],
+    ['{"cron": "0 0 1 13 *", "body": "a"}', /line 1: .* Invalid value for month: 13$/],
     ['{"cron": "0 0 31 2 *", "body": "a"}', /line 1: cron must come within ten years, and is /],
     ['{"cron": "@reboot", "body": "a"}', /line 1: cron must be a cron line, and is "@reboot": /],
     ['{"cron": 5, "body": "a"}', /line 1: cron must be text, and is 5$/],

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { readSlots } from "../../src/front/cron.ts";
+import { readSchedule } from "../../src/front/schedule.ts";
 
 const time = (text: string) => Date.parse(`2026-${text}Z`);
 
@@ -48,4 +49,18 @@ Deno.test("the last slot is the one that going forward ends with", () => {
       assertEquals(slots.last(time(until), time(until)), undefined);
     }
   }
+});
+
+Deno.test("a second is a number or a field, and the same schedule either way", async () => {
+  const [number, text] = await Promise.all(
+    [30, "30"].map((second) =>
+      readSchedule(
+        { cron: "* * * * *", second, body: "a" },
+        { queue: { name: "q", type: "quorum", strict: false, create: true } },
+        time("01-01"),
+      )
+    ),
+  );
+  assertEquals(number!.key, text!.key);
+  assertEquals(number!.slots.next(time("01-01T00:00")), time("01-01T00:00:30"));
 });
