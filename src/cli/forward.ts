@@ -127,13 +127,14 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     log: host.log,
     tracing: await openTracing(),
   };
-  const { connectTimeoutMs = PATIENCE_MS } = connectTimeout(limits);
+  const { connectTimeoutMs } = connectTimeout(limits);
   const handler = handlerOf(values, {
     ...connections,
     here,
     there,
     destination,
-    patience: Math.min(PATIENCE_MS, connectTimeoutMs),
+    patience: Math.min(PATIENCE_MS, connectTimeoutMs ?? Infinity),
+    endsAfter: connectTimeoutMs,
   });
   const pages = values.metrics &&
     new (await import("../worker/pages.ts")).WorkerPages(() => handler.metrics());
@@ -179,10 +180,12 @@ interface Ends extends Omit<ConnectorOptions, "endpoints"> {
   readonly destination: Destination;
   /** Milliseconds. */
   readonly patience: number;
+  /** Milliseconds; undefined: never. */
+  readonly endsAfter: number | undefined;
 }
 
 function handlerOf(values: ForwardValues, ends: Ends): ForwardHandler {
-  const { here, there, destination, patience, identity, log, tracing } = ends;
+  const { here, there, destination, patience, endsAfter, identity, log, tracing } = ends;
   const bytesPerSecond = values["bytes-rate"];
   return new ForwardHandler({
     connector: new Connector({
@@ -197,6 +200,7 @@ function handlerOf(values: ForwardValues, ends: Ends): ForwardHandler {
     broker: redact({ ...here[0]!, username: "" }).replace("//@", "//"),
     maxHops: values["max-hops"],
     patience,
+    endsAfter,
     traced: tracing !== undefined,
     log,
   });

@@ -59,6 +59,8 @@ export interface ForwardOptions {
   readonly maxHops: number;
   /** After so long without a link, tasks in hand go back to their queue, in milliseconds. */
   readonly patience: number;
+  /** After so long without a link the worker ends, in milliseconds; undefined: never. */
+  readonly endsAfter: number | undefined;
   /** A trace is written into the headers of each. */
   readonly traced: boolean;
   readonly log: Logger;
@@ -73,11 +75,12 @@ export class ForwardHandler {
 
   constructor(options: ForwardOptions) {
     this.#options = options;
-    const { connector, log, patience } = options;
+    const { connector, log, patience, endsAfter } = options;
     const target = connector.describe();
     const news = new LinkNews({
       log,
       target,
+      endsAfter,
       waiting: async () => {
         const ready = await this.#worker?.ready();
         return ready === undefined ? undefined : ready + this.#relay.open;

@@ -16,6 +16,8 @@ export interface LinkNewsOptions {
   readonly target: string;
   /** Tasks that wait here; undefined: nobody knows. */
   readonly waiting: () => Promise<number | undefined>;
+  /** After so long without it the program ends, in milliseconds; undefined: never. */
+  readonly endsAfter: number | undefined;
 }
 
 export class LinkNews {
@@ -31,12 +33,13 @@ export class LinkNews {
   }
 
   async went(why: string): Promise<void> {
-    const { log, target } = this.#options;
+    const { log, target, endsAfter } = this.#options;
     this.#steady?.cancel();
     this.#tellBack = () => {};
     if (this.#wentAt !== undefined) return;
     this.#wentAt = performance.now();
-    log.warn(`nothing can be sent to ${target}: ${why}; trying for ever, ${await this.#count()}`);
+    const trying = `trying for ${endsAfter === undefined ? "ever" : formatDuration(endsAfter)}`;
+    log.warn(`nothing can be sent to ${target}: ${why}; ${trying}, ${await this.#count()}`);
   }
 
   /** It may go again soon: then nothing has happened. Resolves when it is known how much waits. */

@@ -146,7 +146,7 @@ brokerTest("a link that comes and goes loses nothing, and sends again in order",
   to.port = String(proxy.port);
   const args = ["forward", "--queue", queue, "--metrics", "0", "--exit-when-empty"];
   await using worker = start("worker", args, { url: here.url, env: { TO_AMQP_URL: to.href } });
-  await worker.waitForLog(/nothing can be sent to amqp:.*; trying for ever, 3000 tasks wait here/);
+  await worker.waitForLog(/nothing can be sent to amqp:.*; trying for 30 s, 3000 tasks wait here/);
   const [, page] = await worker.waitForLog(/ metrics at (http:.*)\/metrics$/);
   const ready = async () => {
     const response = await fetch(`${page}/readyz`);
