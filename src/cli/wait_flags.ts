@@ -17,7 +17,7 @@ export const WAIT_HELP: readonly [string, string] = [
   `  The answer is stdout of the worker's command, what its function returned, or the body that its web
   application sent, at most 1 MiB of it. Retries are none. Of a task that is dead the reason goes to
   stderr, and the status is its command's, or 1. Without --timeout there is no limit but the 5s for
-  the confirm. A task whose answer did not come (75) may be done, or be done yet: nothing takes it
+  the confirm. A task whose answer did not come (75) may be done already, or later: nothing takes it
   back. A connection that is lost takes the answers with it.
 
   Of many tasks 256, or 16 MiB, are under way at a time, and a line comes when a task has ended:

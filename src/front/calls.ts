@@ -68,7 +68,7 @@ export class Calls {
    * Sends a task; resolves with its last answer, however the task ended.
    *
    * What was not confirmed when the connection is lost is sent again, with the same id. What was
-   * confirmed has lost its answer, and is not sent again: its task may be done, or be done yet.
+   * confirmed has lost its answer, and is not sent again: its task may be done already, or later.
    *
    * @throws {UsageError} the timeout is none
    * @throws {ToolError} no answer in time, or the connection was lost (75); or see `Sender.send`
@@ -247,5 +247,5 @@ function checkTimeout(ms = DEFAULT_TIMEOUT_MS): void {
 }
 
 function doubtful(id: string): string {
-  return `the task ${JSON.stringify(id)} may be done, or be done yet`;
+  return `the task ${JSON.stringify(id)} may be done already, or later`;
 }

@@ -79,7 +79,7 @@ brokerTest("--wait prints the answer and ends with the command's status", async 
   assertEquals([late.code, late.stdout], [75, ""]);
   assertEquals(
     late.stderr,
-    'new_task: no answer came within 1 s: the task "slow" may be done, or be done yet\n',
+    'new_task: no answer came within 1 s: the task "slow" may be done already, or later\n',
   );
   worker.kill("SIGTERM");
   worker.kill("SIGQUIT");
