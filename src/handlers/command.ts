@@ -180,11 +180,14 @@ export class CommandHandler implements Disposable {
       case "snooze":
         return { kind: "snoozed", delayMs: this.#snoozeMs(files.takeSnooze()) };
       case "stop":
-        return unable(new ToolError(`the command stops the worker (exit ${code})`, EXIT.temporary));
+        return unable(
+          new ToolError(`the command stops the worker (exit ${code})`, EXIT.temporary),
+          code,
+        );
       case "unable": {
         // A command with --output inherit says it elsewhere.
         const why = failure.stderrTail.trimEnd().split("\n").at(-1) || failure.reason;
-        return unable(new ToolError(`the shell cannot run the command: ${why}`, code));
+        return unable(new ToolError(`the shell cannot run the command: ${why}`, code), code);
       }
     }
   }
@@ -284,13 +287,16 @@ function failureOf({ code, signal }: GroupStatus, output: RunOutput) {
   };
 }
 
-function unable(error: unknown): Outcome {
+/** @param exitCode the command's, where it ran */
+function unable(error: unknown, exitCode?: number): Outcome {
+  const ran = exitCode === undefined ? {} : { exitCode };
   return error instanceof ToolError
-    ? { kind: "unable", reason: error.message, exitCode: error.exitCode }
+    ? { kind: "unable", reason: error.message, workerStatus: error.exitCode, ...ran }
     : {
       kind: "unable",
       reason: `the command cannot be started here: ${reason(error)}`,
-      exitCode: EXIT.temporary,
+      workerStatus: EXIT.temporary,
+      ...ran,
     };
 }
 

@@ -215,7 +215,9 @@ brokerTest("exit status 255 puts the task back and ends the worker with 75", asy
   await using bench = await QueueBench.open(url);
   await bench.send("x", { messageId: "t" });
   await using worker = bench.worker("--", "sh", "-c", "exit 255");
-  assertEquals((await worker.ended()).code, 75);
+  const { code, stderr } = await worker.ended();
+  assertEquals(code, 75);
+  assertMatch(stderr, / outcome=returned exit_status=255 /);
   await waitUntil("the task to return", async () => await bench.ready() === 1);
   assertEquals((await bench.take())?.properties.headers?.["task-attempt"], undefined);
 });
