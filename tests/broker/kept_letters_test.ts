@@ -155,6 +155,25 @@ Deno.test("letters that have a queue to go to do not wait for those that have no
   assertEquals(await take(channel, "to a", 3 * HERE - 1), names(3 * HERE - 1, 1));
 });
 
+Deno.test("a letter that waits alone, and was tried again, is not overtaken", async () => {
+  await using broker = await start();
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  for (const queue of ["a", "b"]) {
+    const args = argumentsTo("", `to ${queue}`);
+    await channel.call("queue.declare", { queue, durable: true, arguments: args });
+    await kill(t, channel, queue, ["first"]);
+  }
+  await untilKept(broker, 2);
+  await channel.call("queue.declare", { queue: "to b" });
+  // It comes when all are tried again.
+  await take(channel, "to b", 1);
+  await channel.call("queue.declare", { queue: "to a" });
+  await kill(t, channel, "a", ["second"]);
+  assertEquals(await take(channel, "to a", 2), ["first", "second"]);
+});
+
 Deno.test("of letters that one queue takes and another does not each has one", async () => {
   await using broker = await start();
   const t = new Case("broker", broker.port);

@@ -148,6 +148,8 @@ export class KeptLetters {
   keep(letter: DeadLetter, address: string | undefined): void {
     const { queue, message, reason } = letter;
     const known = this.#addressOf(address);
+    // Before it leaves the former one: that is forgotten when nothing waits for it.
+    if (known !== undefined) known.waiting++;
     if (this.#here.has(letter)) this.#leave(letter);
     else {
       const backlog = this.#backlogOf(queue, message.lane);
@@ -161,7 +163,6 @@ export class KeptLetters {
     // A key that is there keeps its place.
     this.#here.set(letter, known);
     if (known !== undefined) {
-      known.waiting++;
       if (known.failedIn !== this.#pass) {
         known.failedIn = this.#pass;
         known.isPartial = false;
