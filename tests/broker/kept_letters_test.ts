@@ -195,6 +195,37 @@ Deno.test("of letters that one queue takes and another does not each has one", a
   assertEquals(await t.drain(channel, "open"), []);
 });
 
+Deno.test("a letter that the store refuses waits beside those in the table, and comes once", async () => {
+  await using dir = await tempDir();
+  await using broker = await start(dir.path);
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const queue = { queue: "q", durable: true, arguments: argumentsTo("", "to") };
+  await channel.call("queue.declare", queue);
+  const bodies = names(3 * HERE);
+  await kill(t, channel, "q", ["poison", ...bodies.slice(0, HERE)]);
+  await untilKept(broker, 1 + HERE);
+  await kill(t, channel, "q", bodies.slice(HERE));
+  await untilKept(broker, 1 + bodies.length);
+  const { database } = (broker.inside.store as Store).file;
+  database.exec(`CREATE TEMP TRIGGER refuse BEFORE INSERT ON message
+    WHEN instr(NEW.content, CAST('poison' AS BLOB)) > 0
+    BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: message'); END`);
+  const durable = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await channel.call("queue.declare", { queue: "to", ...durable });
+  const ready = async () => (await t.counts(channel, "to")).ready;
+  // Nothing is taken meanwhile: what is delivered promises nothing.
+  await waitUntil("the others", async () => await ready() === bodies.length);
+  await waitUntil("all to be tried", () => kept(broker).count <= 0);
+  database.exec("DROP TRIGGER refuse");
+  await waitUntil("the refused one", async () => await ready() > bodies.length);
+  assertEquals(await take(channel, "to", bodies.length + 1), [...bodies, "poison"]);
+  assertEquals(kept(broker).count, 0);
+  await kill(t, channel, "q", ["behind"]);
+  assertEquals(await take(channel, "to", 1), ["behind"]);
+});
+
 Deno.test("the letters go with their queue, from the table too", async () => {
   await using dir = await tempDir();
   {

@@ -109,7 +109,7 @@ export class DeadLetters implements Work {
 
   /** Those that had nowhere to go before the restart. */
   restore(queue: Queue, lane: LaneRecord, dead: DeadCount): void {
-    this.#kept.restore(queue, lane, dead.count);
+    this.#kept.restore(queue, lane, dead);
   }
 
   #push(letter: DeadLetter): void {
@@ -213,7 +213,7 @@ export class DeadLetters implements Work {
   #keepUnstored(letter: DeadLetter): void {
     const { queue, message, reason } = letter;
     this.#kept.remove(letter);
-    this.#host.store.dead.add(message, reason);
+    this.#kept.note(message, reason);
     queue.keptLetters++;
     queue.release(message);
     const pause = RETRY_MS * 2 ** Math.min(letter.unstored++, MOST_DOUBLED);

@@ -11,7 +11,8 @@
 
 import type { DeathReason } from "../message/deaths.ts";
 import type { LaneRecord, Message } from "../message/message.ts";
-import type { DeadMessages, Place } from "../store/messages/dead_messages.ts";
+import type { DeadCount, DeadMessages, Place } from "../store/messages/dead_messages.ts";
+import { LAST_POSITION } from "../store/file/message_row.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { type DeadLetter, letterOf } from "./dead_letter.ts";
@@ -48,7 +49,7 @@ interface Backlog {
   /** In the table alone, behind `place`. */
   paged: number;
   place: Place;
-  /** Behind the last one that was tried before others were put into the table alone. */
+  /** The death of all that {@link KeptLetters.note} puts before `place`. */
   start: number;
 }
 
@@ -108,10 +109,10 @@ export class KeptLetters {
   // -- coming --
 
   /** What a former process has kept of a lane. */
-  restore(queue: Queue, lane: LaneRecord, count: number): void {
+  restore(queue: Queue, lane: LaneRecord, { count, first }: DeadCount): void {
     const backlog = this.#backlogOf(queue, lane);
     backlog.paged = count;
-    backlog.place = { death: -1, position: 0 };
+    this.#readBehind(backlog, { death: first - 1, position: LAST_POSITION });
     this.#paged += count;
     queue.keptLetters += count;
     this.#arm();
@@ -127,10 +128,7 @@ export class KeptLetters {
     const isFull = backlog.here >= FEWEST && this.#here.size >= this.#host.mostKept;
     if (backlog.paged === 0 && !isFull) return false;
     const dead = this.#host.store.dead;
-    if (backlog.paged === 0) {
-      backlog.place = dead.end;
-      backlog.start = backlog.place.death;
-    }
+    if (backlog.paged === 0) this.#readBehind(backlog, dead.end);
     dead.add(message, reason);
     dead.letGo(message);
     backlog.paged++;
@@ -139,6 +137,20 @@ export class KeptLetters {
     queue.release(message);
     this.#arm();
     return true;
+  }
+
+  /** @param place of the last one of those that were put there */
+  #readBehind(backlog: Backlog, place: Place): void {
+    backlog.place = place;
+    backlog.start = place.death;
+  }
+
+  /** The message of a letter that memory has is dead. Those that are in the table alone died later. */
+  note(message: Message, reason: DeathReason): void {
+    const backlog = this.#lanes.get(message.lane);
+    const { dead } = this.#host.store;
+    if (backlog === undefined || backlog.paged === 0) dead.add(message, reason);
+    else dead.addAt(message, reason, backlog.start);
   }
 
   /**
@@ -152,11 +164,8 @@ export class KeptLetters {
     if (known !== undefined) known.waiting++;
     if (this.#here.has(letter)) this.#leave(letter);
     else {
-      const backlog = this.#backlogOf(queue, message.lane);
-      // Those in the table died later.
-      if (backlog.paged > 0) this.#host.store.dead.addAt(message, reason, backlog.start);
-      else this.#host.store.dead.add(message, reason);
-      backlog.here++;
+      this.note(message, reason);
+      this.#backlogOf(queue, message.lane).here++;
       queue.keptLetters++;
       queue.release(message);
     }

@@ -21,6 +21,8 @@ export interface DeadCount {
   readonly bytes: number;
   /** The highest position of one. */
   readonly last: number;
+  /** The number of the first death. */
+  readonly first: number;
 }
 
 /** Where somebody stands among the dead of a lane, who takes them in the order of their deaths. */
@@ -108,7 +110,8 @@ export class DeadMessages {
       numberOf(this.#database, "SELECT total(length(reason)) FROM dead NOT INDEXED");
       const rows = this.#database.prepare(
         `SELECT dead.id >> ${POSITION_BITS} lane, count(layout) count, count(*) - count(layout) strays,
-           total(${BODY}) bytes, max(dead.id & ${LAST_POSITION}) last, max(death) death
+           total(${BODY}) bytes, max(dead.id & ${LAST_POSITION}) last,
+           min(death) first, max(death) death
          FROM ${JOIN} GROUP BY dead.id >> ${POSITION_BITS}`,
       ).all() as unknown as (DeadCount & { strays: number; death: number })[];
       for (const { lane, strays, death } of rows) {
