@@ -1,6 +1,6 @@
 /**
  * The broker and a worker on one host with 128 MB: tasks now and then, bodies of 10 MB among them,
- * and bursts, behind a backlog.
+ * and bursts, behind a backlog. They have the environment that docs/broker.md advises there.
  *
  *   deno task small-host:hour [SECONDS [BACKLOG]]
  */
@@ -9,7 +9,7 @@ import { assertEquals } from "@std/assert";
 import { residentBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { smallHost } from "../support/small_host.ts";
+import { SMALL_HOST_ENV, smallHost } from "../support/small_host.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { portOf } from "./harness.ts";
@@ -48,7 +48,7 @@ export async function mixedLoad(options: MixedLoadOptions): Promise<MixedLoadVer
   await using dir = await tempDir();
   await using host = smallHost(HOST_BYTES)!;
   const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
-  await using broker = spawn(command, { args, killOnDispose: true });
+  await using broker = spawn(command, { args, env: SMALL_HOST_ENV, killOnDispose: true });
   const port = await portOf(broker);
   await using peer = await openPeer(port);
   const channel = await peer.open();
@@ -60,7 +60,7 @@ export async function mixedLoad(options: MixedLoadOptions): Promise<MixedLoadVer
   await publishMany(channel, "waiting", options.backlog);
   const work = ["--queue", "work", "--url", `amqp://127.0.0.1:${port}/`, "--", "wc", "-c"];
   const [runner, ...rest] = host.command("worker", work);
-  await using worker = spawn(runner, { args: rest, killOnDispose: true });
+  await using worker = spawn(runner, { args: rest, env: SMALL_HOST_ENV, killOnDispose: true });
   await worker.waitForLine(/Waiting for messages/);
 
   const verdict = { killed: 0, tasks: 0, large: 0, burst: 0, broker: 0, worker: 0 };

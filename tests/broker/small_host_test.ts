@@ -9,6 +9,7 @@ import { smallHost } from "../support/small_host.ts";
 import { tempDir } from "../support/temp.ts";
 import { byThisDeno } from "../support/tools.ts";
 import { portOf } from "./harness.ts";
+import { mixedLoad } from "./mixed_load.ts";
 
 const HOST_BYTES = 128 * 1024 * 1024;
 const TASKS = Number(Deno.env.get("SMALL_HOST_TASKS") ?? 5_000);
@@ -82,5 +83,16 @@ Deno.test({
     assertEquals(host.killed(), 0);
     broker.kill();
     assertEquals((await broker.ended()).code, 0);
+  },
+});
+
+Deno.test({
+  name: "a host of 128 MB: a broker and a worker of small and large tasks share it" +
+    (missing === undefined ? "" : ` (ignored: ${missing})`),
+  ignore: missing !== undefined,
+  async fn() {
+    const every = { task: 0.1, large: 0.25, burst: 0.5 };
+    const { killed } = await mixedLoad({ seconds: 1, backlog: 2_000, every, burst: 500 });
+    assertEquals(killed, 0);
   },
 });

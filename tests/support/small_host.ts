@@ -5,6 +5,15 @@ import { toolCommand, type ToolName } from "./tools.ts";
 const VERSION_1 = "/sys/fs/cgroup/memory";
 const VERSION_2 = "/sys/fs/cgroup";
 
+/**
+ * The environment of a process on such a host. glibc gives large memory back to the system when it
+ * is freed, which it does not from the first time on; and there is one heap for all threads.
+ */
+export const SMALL_HOST_ENV: Readonly<Record<string, string>> = {
+  MALLOC_ARENA_MAX: "1",
+  MALLOC_MMAP_THRESHOLD_: "131072",
+};
+
 /** A control group; `await using` it around the processes in it. */
 export interface SmallHost extends AsyncDisposable {
   /** The command line that runs a tool in it. */
