@@ -1,6 +1,6 @@
 /** Where the output of a command goes, without ever holding much of it in memory. */
 import { concat } from "@std/bytes/concat";
-import { EXIT, InputError } from "../errors.ts";
+import { EXIT, InputError, reason } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { type Target, writeSome } from "../observe/write.ts";
 import { AnswerHead } from "./answer.ts";
@@ -251,7 +251,7 @@ function requireWritable(directory: string): void {
     throw new InputError(
       `the output must go to a directory in which files can be made, and ${
         JSON.stringify(directory)
-      } is none: ${(error as Error).message}`,
+      } is none: ${reason(error)}`,
       EXIT.noInput,
       { cause: error },
     );

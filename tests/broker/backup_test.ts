@@ -66,6 +66,33 @@ Deno.test("data are checked and backed up running, killed and ended, and restore
   assertMatch(made.stdout, /one\.backup: 200 messages in 1 queue, \d+ bytes\n/);
   assertEquals(stateOf(data), before, "nothing was written");
 
+  const folder = await act("backup", "--data", data, dir.path);
+  assertEquals(folder.code, 66);
+  assertMatch(folder.stderr, /^broker: cannot write the backup .*: it is a folder, and must be a/);
+  const folderBack = await act("restore", "--data", dir.file("none"), dir.path);
+  assertEquals(folderBack.code, 66);
+  assertMatch(
+    folderBack.stderr,
+    /^broker: cannot restore .*: it is a folder, and must be a file\n$/,
+  );
+  const beyond = dir.file("one.backup/file");
+  for (const args of [["check", beyond], ["restore", beyond], ["backup", beyond]]) {
+    const { code, stderr } = await act(...args, "--data", args[0] === "restore" ? beyond : data);
+    assertEquals(code, 66);
+    assertMatch(stderr, /^broker: cannot [^\n]*: [Nn]ot a directory\n$/);
+  }
+  const whole = Deno.readFileSync(dir.file("one.backup"));
+  for (const [name, bytes] of [["cut", whole.subarray(0, 20_000)], ["text", "x".repeat(9_999)]]) {
+    const bad = dir.file(name as string);
+    Deno.writeFileSync(bad, typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes!);
+    const refused = await act("restore", "--data", dir.file("none"), bad);
+    assertEquals(refused.code, 65);
+    assertMatch(
+      refused.stderr,
+      new RegExp(`^broker: cannot use the data file ${bad}: it is damaged`),
+    );
+  }
+
   const full = await act("restore", "--data", data, dir.file("one.backup"));
   assertEquals(full.code, 65);
   assertMatch(full.stderr, /^broker: cannot restore into .*: there is .*broker\.db\n$/);

@@ -335,7 +335,7 @@ Deno.test("a data file with a damaged beginning is refused", async () => {
   await damage(dir.file("broker.db"), 0, 100);
   await using broker = startProcess(["--data", dir.path]);
   const { code, stderr } = await broker.ended();
-  assertEquals(code, 66);
+  assertEquals(code, 65);
   assertMatch(
     stderr,
     /^broker: cannot use the data file .*: it is damaged or not a data file.*\n$/,

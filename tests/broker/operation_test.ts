@@ -52,7 +52,7 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
       66,
       /cannot create the data folder "\/proc\/data": (system folders are|No such)/,
     ],
-    ["--data DIR/damaged", 66, /cannot use the data file DIR\/damaged\/broker\.db: it is damaged/],
+    ["--data DIR/damaged", 65, /cannot use the data file DIR\/damaged\/broker\.db: it is damaged/],
   ];
   await forEachRow(rows, ([args]) => args, async ([args, code, sentence]) => {
     const words = args.replaceAll("DIR", dir.path).split(" ");

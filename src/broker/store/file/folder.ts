@@ -51,6 +51,15 @@ export function isThere(path: string): boolean {
   }
 }
 
+/** Whether there is a folder at a path, or a link to one. */
+export function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
 /** The folder of a file. */
 export function folderOf(path: string): string {
   const slash = path.lastIndexOf("/");

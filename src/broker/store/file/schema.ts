@@ -146,6 +146,11 @@ export function isDamage(error: unknown): boolean {
   return error instanceof Error && /malformed|disk I\/O error/.test(error.message);
 }
 
+/** Whether a file has been read, and what is in it are no data, or not whole. */
+export function isNoData(error: unknown): boolean {
+  return error instanceof Error && /malformed|not a database/.test(error.message);
+}
+
 /** The data file cannot be used. */
 export class StorageError extends ToolError {
   override readonly name = "StorageError";
@@ -163,7 +168,7 @@ export function storageErrorOf(path: string, error: unknown): unknown {
     `cannot use the data file ${path}: ${describeStorageError(error)}${
       isDamage(error) ? HINT : ""
     }`,
-    passes ? EXIT.temporary : EXIT.noInput,
+    passes ? EXIT.temporary : isNoData(error) ? EXIT.badData : EXIT.noInput,
     { cause: error },
   );
 }

@@ -5,12 +5,13 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT } from "../../../errors.ts";
+import { EXIT, reason } from "../../../errors.ts";
 import { DATA_FILE } from "../file/data_file.ts";
-import { createFolder, folderOf, isThere, syncFolder } from "../file/folder.ts";
+import { createFolder, folderOf, isFolder, isThere, syncFolder } from "../file/folder.ts";
 import {
   APPLICATION_ID,
   createPrivately,
+  isNoData,
   numberOf,
   SCHEMA_VERSION,
   sizeOf,
@@ -40,7 +41,11 @@ export interface Backup {
  * @throws {StorageError} when the data cannot be read or are damaged, or the file cannot be written
  */
 export async function backUp(place: string, target: string): Promise<Backup> {
-  refuseTarget(target);
+  try {
+    refuseTarget(target);
+  } catch (error) {
+    throw explained(target, error);
+  }
   const partial = target + PARTIAL;
   try {
     await copyStill(place, partial);
@@ -61,9 +66,8 @@ export async function backUp(place: string, target: string): Promise<Backup> {
  */
 export function restoreData(backup: string, folder: string): Backup {
   const target = `${folder}/${DATA_FILE}`;
-  if (sizeOf(backup) === 0) {
-    refuse(`cannot restore ${backup}: it is missing or empty`, EXIT.noInput);
-  }
+  const why = whyUnreadable(backup);
+  if (why !== undefined) refuse(`cannot restore ${backup}: ${why}`, EXIT.noInput);
   for (const name of [target, `${target}-wal`]) {
     if (isThere(name)) refuse(`cannot restore into ${folder}: there is ${name}`, EXIT.badData);
   }
@@ -83,19 +87,30 @@ export function restoreData(backup: string, folder: string): Backup {
   }
 }
 
+function whyUnreadable(backup: string): string | undefined {
+  try {
+    if (isFolder(backup)) return "it is a folder, and must be a file";
+    return sizeOf(backup) === 0 ? "it is missing or empty" : undefined;
+  } catch (error) {
+    return reason(error);
+  }
+}
+
 /** A fault of the file system as an error for the user. */
 function explained(path: string, error: unknown): unknown {
-  const { code, message } = error as { code?: unknown; message: string };
+  const { code } = error as { code?: unknown };
   if (error instanceof StorageError || typeof code !== "string" || !/^E[A-Z]+$/.test(code)) {
     return storageErrorOf(path, error);
   }
   const status = code === "ENOSPC" ? EXIT.temporary : EXIT.noInput;
-  const reason = message.replace(/ \(os error \d+\).*$/, "");
-  return new StorageError(`cannot write ${path}: ${reason}`, status, { cause: error });
+  return new StorageError(`cannot write ${path}: ${reason(error)}`, status, { cause: error });
 }
 
 /** Overwriting a backup is what a nightly job does; another file is a mistake. */
 function refuseTarget(target: string): void {
+  if (isFolder(target)) {
+    refuse(`cannot write the backup ${target}: it is a folder, and must be a file`, EXIT.noInput);
+  }
   const isData = sizeOf(target) === 0 ? !isThere(target) : isOurs(target);
   const isUsed = isThere(`${target}-wal`);
   if (isData && !isUsed) return;
@@ -157,8 +172,19 @@ function copyPrivately(from: string, to: string): void {
   Deno.copyFileSync(from, to);
 }
 
-/** What the log holds gets into the file, and both become one, on disk and checked. */
+/**
+ * What the log holds gets into the file, and both become one, on disk and checked.
+ * @param from what it was copied from, for errors
+ */
 function complete(from: string, partial: string, isRestored = false): Backup {
+  try {
+    return completed(from, partial, isRestored);
+  } catch (error) {
+    throw isNoData(error) ? storageErrorOf(from, error) : error;
+  }
+}
+
+function completed(from: string, partial: string, isRestored: boolean): Backup {
   const database = new DatabaseSync(partial);
   let found: Backup;
   try {

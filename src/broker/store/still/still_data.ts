@@ -5,7 +5,7 @@
  */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT } from "../../../errors.ts";
+import { EXIT, reason } from "../../../errors.ts";
 import { DATA_FILE } from "../file/data_file.ts";
 import { folderOf, isThere } from "../file/folder.ts";
 import { NO_TEMPORARY_FILES, StorageError, storageErrorOf } from "../file/schema.ts";
@@ -93,7 +93,7 @@ export function pathOf(place: string): string {
     Deno.statSync(`${path}/${DATA_FILE}`);
     return `${path}/${DATA_FILE}`;
   } catch (error) {
-    const why = error instanceof Deno.errors.NotFound ? "there is none" : (error as Error).message;
+    const why = error instanceof Deno.errors.NotFound ? "there is none" : reason(error);
     throw new StorageError(
       `cannot read the data of a broker in ${JSON.stringify(place)}: ${why}`,
       EXIT.noInput,
