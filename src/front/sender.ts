@@ -193,10 +193,10 @@ export class Sender {
     }
     await this.#roomOn(transport, attempt);
     const publish = async (publisher: Publisher) => {
-      // Whoever was told that it is over must not find it sent afterwards.
-      if (attempt.isOver) return false;
-      onPublish?.(publisher);
       try {
+        // Whoever was told that it is over must not find it sent afterwards.
+        if (attempt.isOver) return false;
+        onPublish?.(publisher);
         await publisher.publish(publication);
         return true;
       } finally {
