@@ -28,10 +28,10 @@ export interface Taker {
   refuse(fault: Fault): void;
 }
 
-/** What all together may take before there is a first one. */
+/** What all together may take before there is a first one, at most. */
 const SHARED_BYTES = 48 * 1024 * 1024;
 
-/** What a connection may hold to count as small, and what small ones may take beyond the rest. */
+/** What a connection may hold to count as small, and what small ones may have beyond the rest. */
 const SMALL_BYTES = 128 * 1024;
 const RESERVE_BYTES = 16 * 1024 * 1024;
 
@@ -49,6 +49,7 @@ export class Budget {
   /** What one connection may take. */
   readonly limit: number;
   readonly #shared: number;
+  readonly #reserve: number;
   readonly #deadlines: Deadlines;
   /** Bytes that all connections have together. */
   #taken = 0;
@@ -66,7 +67,9 @@ export class Budget {
 
   constructor(limit: number, deadlines: Deadlines) {
     this.limit = limit;
-    this.#shared = Math.min(limit, SHARED_BYTES);
+    // What others have, and what small ones have, comes on top of what the first one takes.
+    this.#shared = Math.min(Math.floor(limit / 3), SHARED_BYTES);
+    this.#reserve = Math.min(Math.floor(limit / 8), RESERVE_BYTES);
     this.#deadlines = deadlines;
   }
 
@@ -98,7 +101,7 @@ export class Budget {
   #isSmall(taker: Taker): boolean {
     const others = this.#first?.taken ?? 0;
     return taker.taken < SMALL_BYTES &&
-      this.#taken - others < this.#shared + RESERVE_BYTES;
+      this.#taken - others < this.#shared + this.#reserve;
   }
 
   #progress(bytes: number): void {

@@ -67,11 +67,11 @@ const LETTER_BYTES = 1_024;
 
 /**
  * The limits with which a broker stays within so many bytes of memory. The largest message is there
- * twice while it is written or sent.
+ * three times while it is written: as it came, as SQLite was given it, and in its row.
  */
 export function limitsWithin(limits: Limits, bytes: number): Limits {
   const room = Math.max(LEAST_BYTES, bytes - BASE_BYTES);
-  const messageBytes = Math.min(limits.messageBytes, Math.floor(room / 3));
+  const messageBytes = Math.min(limits.messageBytes, Math.floor(room / 4));
   return {
     ...limits,
     messageBytes,
