@@ -51,6 +51,20 @@ Deno.test("a copy has all of its original and the headers that are added, whatev
   }
 });
 
+Deno.test("an id of no bytes is none", () => {
+  // Flags, the address for replies, the id, the type; our encoder leaves an empty id out.
+  const received = Uint8Array.from([...encoded({ messageId: "i", replyTo: "r", type: "t" })]
+    .toSpliced(4, 2, 0));
+  const extended = extendProperties(received, encodeFields({}), new TextEncoder().encode("new"))!;
+  assertEquals(decoded(extended), {
+    headers: {},
+    deliveryMode: 2,
+    replyTo: "r",
+    messageId: "new",
+    type: "t",
+  });
+});
+
 Deno.test("bytes that are no text stay as they are", () => {
   const received = encoded({ messageId: "abc", type: "x" });
   received[3] = 0xff;

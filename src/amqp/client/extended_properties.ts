@@ -83,13 +83,17 @@ export function extendProperties(
   if ((flags & FLAG.deliveryMode) !== 0) from++;
   target[at++] = PERSISTENT;
   let missing = 0;
-  if (id !== undefined && (flags & FLAG.messageId) === 0) {
+  if (id !== undefined) {
     const priority = (flags & FLAG.priority) === 0 ? from : from + 1;
     copyTo(skip(FLAG.replyTo, skip(FLAG.correlationId, priority)));
-    target[at++] = id.length;
-    target.set(id, at);
-    at += id.length;
-    missing = FLAG.messageId;
+    const isThere = (flags & FLAG.messageId) !== 0;
+    if (!isThere || received[from] === 0) {
+      if (isThere) from++;
+      target[at++] = id.length;
+      target.set(id, at);
+      at += id.length;
+      missing = FLAG.messageId;
+    }
   }
   copyTo(received.length);
   const all = flags | missing | FLAG.headers | FLAG.deliveryMode;
