@@ -287,15 +287,15 @@ function failureOf({ code, signal }: GroupStatus, output: RunOutput) {
   };
 }
 
-/** @param exitCode the command's, where it ran */
-function unable(error: unknown, exitCode?: number): Outcome {
-  const ran = exitCode === undefined ? {} : { exitCode };
+/** @param commandStatus the command's, where it ran */
+function unable(error: unknown, commandStatus?: number): Outcome {
+  const ran = commandStatus === undefined ? {} : { commandStatus };
   return error instanceof ToolError
-    ? { kind: "unable", reason: error.message, workerStatus: error.exitCode, ...ran }
+    ? { kind: "unable", reason: error.message, exitCode: error.exitCode, ...ran }
     : {
       kind: "unable",
       reason: `the command cannot be started here: ${reason(error)}`,
-      workerStatus: EXIT.temporary,
+      exitCode: EXIT.temporary,
       ...ran,
     };
 }

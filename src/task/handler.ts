@@ -13,14 +13,14 @@ export type Outcome =
   | { readonly kind: "snoozed"; readonly delayMs: number }
   /**
    * This host cannot do such work (the command is missing, or asked to stop): the task goes back
-   * as if it had not been started, and the worker ends with `workerStatus`. `exitCode` is the
-   * command's, where it ran.
+   * as if it had not been started, and the worker ends with `exitCode`. `commandStatus` is
+   * the command's, where it ran.
    */
   | {
     readonly kind: "unable";
     readonly reason: string;
-    readonly workerStatus: number;
-    readonly exitCode?: number;
+    readonly exitCode: number;
+    readonly commandStatus?: number;
   };
 
 /** What a handler has to say to whoever waits for the task (its `reply_to`). */

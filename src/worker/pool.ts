@@ -308,7 +308,7 @@ export class Pool {
     traced?.ran(outcome, fateOf(decision));
     this.#ended({ task, attempt, outcome, decision, ms, waitedMs: undefined });
     if (outcome.kind === "unable") {
-      await this.#options.onUnable?.(outcome.workerStatus, outcome.reason);
+      await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
     }
     return decision;
   }

@@ -90,11 +90,17 @@ function identity({ id, properties, queue }: Task, attempt?: number): Fields {
   return { id, attempt, queue, type: properties.type };
 }
 
+/** The command's exit status, where one ran. */
+function statusOf(outcome: Outcome): number | undefined {
+  if (outcome.kind === "unable") return outcome.commandStatus;
+  return "exitCode" in outcome ? outcome.exitCode : undefined;
+}
+
 function fieldsOf({ task, attempt, outcome, decision, ms, waitedMs }: EndedRun): Fields {
   return {
     ...identity(task, attempt),
     outcome: fateOf(decision),
-    exit_status: "exitCode" in outcome ? outcome.exitCode : undefined,
+    exit_status: statusOf(outcome),
     ms: Math.round(ms),
     waited_ms: waitedMs,
   };

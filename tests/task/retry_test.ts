@@ -54,7 +54,7 @@ Deno.test("decide() counts no attempt for interrupted, unable and snoozed tasks"
     assertEquals(decide({ kind: "interrupted" }, history, DEFAULT_POLICY, 1), {
       kind: "requeue",
     });
-    const unable: Outcome = { kind: "unable", reason: "command not found", workerStatus: 127 };
+    const unable: Outcome = { kind: "unable", reason: "command not found", exitCode: 127 };
     assertEquals(decide(unable, history, DEFAULT_POLICY, 1), { kind: "requeue" });
     const snoozed = decide({ kind: "snoozed", delayMs: 60_000 }, history, DEFAULT_POLICY, 1);
     assertEquals(snoozed, { kind: "park", tierMs: 60_000, attempts });
