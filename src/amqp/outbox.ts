@@ -117,9 +117,13 @@ export class Outbox {
 
   async #write(bytes: Uint8Array): Promise<void> {
     const most = Math.max(1, Math.ceil(this.#bytesPerSecond / SLICES_PER_SECOND));
-    for (let sent = 0; sent < bytes.length;) {
+    const { length } = bytes;
+    for (let sent = 0; sent < length || length === 0;) {
       if (most < Infinity) await this.#turn();
-      const isWhole = sent === 0 && bytes.length <= most;
+      // The worker gives back the memory of a task that it is done with, whatever became of it.
+      // Other bytes in the place of these would be taken for them.
+      if (bytes.length === 0) throw new Error("a task was given up while it was sent");
+      const isWhole = sent === 0 && length <= most;
       const n = await this.#socket.write(isWhole ? bytes : bytes.subarray(sent, sent + most));
       this.#freeAt += 1_000 * n / this.#bytesPerSecond;
       sent += n;

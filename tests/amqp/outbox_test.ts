@@ -42,6 +42,26 @@ Deno.test("what is added in one turn of the event loop leaves in one write", asy
   assertEquals(sink.bytes, Uint8Array.from({ length: 101 }, (_, i) => i));
 });
 
+Deno.test("nothing is sent in the place of bytes that were taken away", async () => {
+  for (const beforehand of [true, false]) {
+    const sink = new Sink();
+    const body = new Uint8Array(100_000);
+    const takeAway = () => void body.buffer.transfer(0);
+    sink.take = (offered) => {
+      if (offered === body.length) takeAway();
+      return 10;
+    };
+    const errors: unknown[] = [];
+    const outbox = new Outbox(sink, (error) => errors.push(error));
+    outbox.add(body);
+    outbox.add(Uint8Array.of(206));
+    if (beforehand) takeAway();
+    await within("the end", outbox.flushed());
+    assertEquals(errors.length, 1);
+    assertEquals(sink.bytes.includes(206), false);
+  }
+});
+
 Deno.test("bytes of any sizes arrive in order, whatever the socket takes at a time", async () => {
   const random = new Random(3);
   for (let round = 0; round < 30; round++) {
