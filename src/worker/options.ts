@@ -24,7 +24,7 @@ export interface WorkerOptions extends WorkerLimits {
   /** At least one. */
   readonly queues: readonly WorkerQueue[];
   readonly handler: Handler;
-  /** The handler keeps no task's body: its memory is given back at once; default false. */
+  /** The handler keeps no task's body: its memory is given back when it is done; default false. */
   readonly freeBodies?: boolean;
   readonly log: Logger;
   /** Runs, and what is published because of them, are traced. */

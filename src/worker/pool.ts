@@ -133,7 +133,6 @@ export class Pool {
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     this.#taken.delete(taken);
     this.#turns.ended(delivery);
-    if (this.#options.freeBodies === true) freeBody(delivery.task);
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
     if (this.#draining) this.#rules.runs.rest();
@@ -272,6 +271,9 @@ export class Pool {
     const decision = await this.#execute(delivery, start, traced);
     const settling = this.#options.settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling !== undefined) await settling;
+    // Of a copy that was refused there may be parts that are still to be sent.
+    const isOver = decision.kind === "ack" && !delivery.comesBack;
+    if (isOver && this.#options.freeBodies === true) freeBody(delivery.task);
   }
 
   /** @returns what is to become of the task */

@@ -14,7 +14,7 @@ import type { EndedRun, Fate } from "./task_log.ts";
 
 export interface PoolOptions {
   readonly handler: Handler;
-  /** Nobody keeps a task's body: its memory is given back when the task is settled. */
+  /** Nobody keeps a task's body: its memory is given back when the task is done. */
   readonly freeBodies?: boolean;
   /** Tasks that may run at the same time. */
   readonly concurrency: number;
