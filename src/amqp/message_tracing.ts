@@ -4,7 +4,7 @@
  * queue and other brokers; whoever runs it is a child of that, so that all of it is one trace.
  */
 import { readTraceContext, type TraceContext } from "../task/trace_context.ts";
-import type { Outcome } from "../task/handler.ts";
+import { exitStatusOf, type Outcome } from "../task/handler.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import { type Attributes, KIND, type Span, Tracer } from "../observe/traces.ts";
 import type { Publication } from "./client/content.ts";
@@ -130,7 +130,7 @@ export class Attempt {
   ran(outcome: Outcome, fate: string): void {
     this.#span.set({
       "task.outcome": fate,
-      "process.exit.code": "exitCode" in outcome ? outcome.exitCode : undefined,
+      "process.exit.code": exitStatusOf(outcome),
     });
     if ("reason" in outcome) this.#span.fail(outcome.kind, outcome.reason);
   }

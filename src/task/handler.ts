@@ -23,6 +23,12 @@ export type Outcome =
     readonly commandStatus?: number;
   };
 
+/** The exit status of the command, where one ran. */
+export function exitStatusOf(outcome: Outcome): number | undefined {
+  if (outcome.kind === "unable") return outcome.commandStatus;
+  return "exitCode" in outcome ? outcome.exitCode : undefined;
+}
+
 /** What a handler has to say to whoever waits for the task (its `reply_to`). */
 export interface Answer {
   readonly body: Uint8Array;

@@ -1,6 +1,6 @@
 /** What is said of each task when it ends: one line, the same facts for people and for machines. */
 import type { Fields, Logger } from "../observe/log.ts";
-import type { Outcome } from "../task/handler.ts";
+import { exitStatusOf, type Outcome } from "../task/handler.ts";
 import type { Bury, Decision } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";
 
@@ -90,17 +90,11 @@ function identity({ id, properties, queue }: Task, attempt?: number): Fields {
   return { id, attempt, queue, type: properties.type };
 }
 
-/** The command's exit status, where one ran. */
-function statusOf(outcome: Outcome): number | undefined {
-  if (outcome.kind === "unable") return outcome.commandStatus;
-  return "exitCode" in outcome ? outcome.exitCode : undefined;
-}
-
 function fieldsOf({ task, attempt, outcome, decision, ms, waitedMs }: EndedRun): Fields {
   return {
     ...identity(task, attempt),
     outcome: fateOf(decision),
-    exit_status: statusOf(outcome),
+    exit_status: exitStatusOf(outcome),
     ms: Math.round(ms),
     waited_ms: waitedMs,
   };
