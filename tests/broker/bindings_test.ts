@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Bindings } from "../../src/broker/routing/bindings.ts";
+import { DefinitionRoom } from "../../src/broker/routing/definition_room.ts";
 import { Exchange } from "../../src/broker/routing/exchange.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
@@ -15,7 +16,7 @@ function exchange(name: string): Exchange {
 
 Deno.test("very many bindings go with one change of the data file", () => {
   const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
-  const bindings = new Bindings("/", store.changes);
+  const bindings = new Bindings("/", store.changes, new DefinitionRoom(Infinity));
   const [source, destination] = [exchange("source"), exchange("destination")];
   const bind = () => {
     for (let i = 0; i < 1_000; i++) {

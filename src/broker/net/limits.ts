@@ -28,6 +28,8 @@ export interface Limits {
   memoryBytes: number;
   /** Bytes of memory for what all queues without duplicates remember. */
   keyBytes: number;
+  /** The same for queues, exchanges and bindings; and a quarter of the heap at most. */
+  definitionBytes: number;
   /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
   keptLetters: number;
   /** Publishers are blocked while the disk of the data has less free. */
@@ -52,6 +54,7 @@ export const DEFAULT_LIMITS: Limits = {
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
   keyBytes: 64 * 1024 * 1024,
+  definitionBytes: 1024 * 1024 * 1024,
   keptLetters: 10_000,
   diskFreeBytes: 50_000_000,
   diskShareBytes: Infinity,
@@ -78,6 +81,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     pendingBytes: Math.min(limits.pendingBytes, messageBytes + Math.floor(room / 8)),
     memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
     keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
+    definitionBytes: Math.min(limits.definitionBytes, Math.floor(room / 4)),
     keptLetters: Math.min(limits.keptLetters, Math.floor(room / 8 / LETTER_BYTES)),
   };
 }

@@ -219,6 +219,7 @@ export function parseQueueArguments(
   flags: QueueFlags,
   queue: string,
 ): QueueArguments {
+  if (table.size === 0) return NO_ARGUMENTS;
   const type = parseType(table, queue);
   for (const argument in RULES) {
     const field = table.get(argument);
@@ -234,6 +235,9 @@ export function parseQueueArguments(
   if (type === "quorum") checkQuorumFlags(flags, queue);
   return valuesOf(table, type);
 }
+
+/** Those of most queues, of which there may be very many. */
+const NO_ARGUMENTS = valuesOf(new Map(), "classic");
 
 /** What RabbitMQ has never heard of is fine everywhere. */
 function isKnown(argument: string, type: QueueType): boolean {

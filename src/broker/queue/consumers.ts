@@ -92,8 +92,8 @@ export class ConsumerList {
   /** The one that gets messages, if only one may. */
   #active: QueueConsumer | undefined;
   #groups: Group[] = [];
-  /** In order of arrival. */
-  readonly #all = new Set<QueueConsumer>();
+  /** In order of arrival. Made with the first one: there may be very many queues without any. */
+  #all: Set<QueueConsumer> | undefined;
   /** How many are exclusive. */
   #exclusive = 0;
 
@@ -103,7 +103,7 @@ export class ConsumerList {
   }
 
   get size(): number {
-    return this.#all.size;
+    return this.#all?.size ?? 0;
   }
 
   get hasExclusive(): boolean {
@@ -111,10 +111,11 @@ export class ConsumerList {
   }
 
   all(): QueueConsumer[] {
-    return [...this.#all];
+    return [...this.#all ?? []];
   }
 
   add(consumer: QueueConsumer): void {
+    this.#all ??= new Set();
     this.#all.add(consumer);
     if (consumer.exclusive) this.#exclusive++;
     if (this.#single !== undefined) this.#active ??= consumer;
@@ -128,7 +129,7 @@ export class ConsumerList {
   }
 
   remove(consumer: QueueConsumer): void {
-    if (!this.#all.delete(consumer)) return;
+    if (this.#all?.delete(consumer) !== true) return;
     if (consumer.exclusive) this.#exclusive--;
     const index = this.#groups.findIndex(({ priority }) => priority === consumer.priority);
     const group = this.#groups[index]!;

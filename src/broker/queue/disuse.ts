@@ -5,9 +5,9 @@ import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 
 export class Disuse {
   readonly #deadlines: Deadlines;
-  /** Milliseconds; undefined: it may be unused for ever. */
-  readonly #expires: number | undefined;
-  readonly #hasConsumers: () => boolean;
+  /** Milliseconds. */
+  readonly #expires: number;
+  readonly #consumers: { readonly size: number };
   readonly #onUnused: () => void;
   #deadline: Deadline | undefined;
   /** Milliseconds since the epoch. */
@@ -17,13 +17,13 @@ export class Disuse {
   /** @param onUnused told when nobody used it for too long */
   constructor(
     deadlines: Deadlines,
-    expires: number | undefined,
-    hasConsumers: () => boolean,
+    expires: number,
+    consumers: { readonly size: number },
     onUnused: () => void,
   ) {
     this.#deadlines = deadlines;
     this.#expires = expires;
-    this.#hasConsumers = hasConsumers;
+    this.#consumers = consumers;
     this.#onUnused = onUnused;
     this.#watch();
   }
@@ -39,10 +39,9 @@ export class Disuse {
   }
 
   #watch(): void {
-    if (this.#expires === undefined) return;
     this.#deadline = this.#deadlines.add(this.#lastUse + this.#expires, () => {
-      if (this.#hasConsumers()) this.interrupt();
-      if (this.#lastUse + this.#expires! > now()) return this.#watch();
+      if (this.#consumers.size > 0) this.interrupt();
+      if (this.#lastUse + this.#expires > now()) return this.#watch();
       this.#isOver = true;
       this.#onUnused();
     });
@@ -51,7 +50,7 @@ export class Disuse {
   /** @returns whether nobody came since it was over; else it begins again */
   confirm(): boolean {
     this.#isOver = false;
-    const isUsed = this.#hasConsumers() || this.#lastUse + this.#expires! > now();
+    const isUsed = this.#consumers.size > 0 || this.#lastUse + this.#expires > now();
     if (isUsed) this.#watch();
     return !isUsed;
   }

@@ -1,8 +1,15 @@
 /** Messages that are delivered and only in memory: they count there until they are settled. */
 
+import type { Content } from "../message/content.ts";
 import { type Message, Row } from "../message/message.ts";
 import type { Store } from "../store/store.ts";
 import type { MemoryUse } from "./memory_use.ts";
+
+/** A message that basic.get took. */
+export interface Taken {
+  readonly message: Message;
+  readonly content: Content;
+}
 
 /** Gives up the content of a delivered message, if there is no room for those of a transient one. */
 export function release(message: Message, store: Store, memory: MemoryUse): void {

@@ -61,7 +61,7 @@ export class Lane implements LaneRecord {
   /** The last position of a dead message of a former process; 0: there was none. */
   #lastDead = 0;
   /** Positions of paged messages that were taken out; they may be gone. */
-  readonly #takenOut = new Set<number>();
+  #takenOut: Set<number> | undefined;
   /** The last position that was ever in memory: the paged ones come after it. */
   #last = 0;
   #next = 1;
@@ -244,7 +244,7 @@ export class Lane implements LaneRecord {
       this.#enter(message);
     }
     this.#last = messages?.at(-1)?.position ?? this.#last;
-    for (const at of this.#takenOut) if (at <= this.#last) this.#takenOut.delete(at);
+    for (const at of this.#takenOut ?? []) if (at <= this.#last) this.#takenOut!.delete(at);
     const hasAll = messages !== undefined && messages.length < limit;
     this.#isSlow = this.#head === this.#window.length && !hasAll;
     if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#owner.unreadable();
@@ -256,9 +256,9 @@ export class Lane implements LaneRecord {
     const dead = first > this.#lastDead
       ? undefined
       : new Set(this.#store.dead.positions(this.id, first, messages.at(-1)!.position));
-    if (dead === undefined && this.#takenOut.size === 0) return messages;
+    if (dead === undefined && !this.#takenOut?.size) return messages;
     return messages.filter(({ position }) =>
-      dead?.has(position) !== true && !this.#takenOut.has(position)
+      dead?.has(position) !== true && !this.#takenOut?.has(position)
     );
   }
 
@@ -335,7 +335,7 @@ export class Lane implements LaneRecord {
       this.#memory.remove(message);
     } else if (returned >= 0) this.#returned.splice(returned, 1);
     else if (this.isPaged(message)) {
-      this.#takenOut.add(message.position);
+      (this.#takenOut ??= new Set()).add(message.position);
       this.#countPaged(message, -1);
     } else return false;
     return true;
@@ -359,7 +359,7 @@ export class Lane implements LaneRecord {
     this.#store.discardUnreadable(this);
     this.#window = [];
     this.#returned = [];
-    this.#takenOut.clear();
+    this.#takenOut = undefined;
     this.#head =
       this.#windowBytes =
       this.#paged =

@@ -11,7 +11,7 @@ import { Disuse } from "./disuse.ts";
 import { Duplicates } from "./duplicates.ts";
 import { Expiry, expiryOf } from "./expiry.ts";
 import { Flow } from "./flow.ts";
-import { letGo, release } from "./held.ts";
+import { letGo, release, type Taken } from "./held.ts";
 import type { QueueHost } from "./host.ts";
 import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
@@ -36,12 +36,6 @@ const DELIVER_MS = 3;
 /** Milliseconds between two rounds of a queue whose dead letters have nowhere to go. */
 const KEPT_MS = 1_000;
 
-/** A message that basic.get took. */
-export interface Taken {
-  readonly message: Message;
-  readonly content: Content;
-}
-
 export class Queue implements Work {
   readonly name: string;
   readonly vhost: string;
@@ -60,11 +54,13 @@ export class Queue implements Work {
 
   readonly #host: QueueHost<Queue>;
   readonly #ready: ReadyMessages;
-  readonly #disuse: Disuse;
+  /** Absent: it may be unused for ever. */
+  readonly #disuse: Disuse | undefined;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
   #allBusy = false;
-  readonly #expiry: Expiry;
-  readonly #rereading: Rereading;
+  /** These are made when they are needed first: there may be very many queues that are idle. */
+  #madeExpiry: Expiry | undefined;
+  #rereading: Rereading | undefined;
 
   constructor(identity: QueueIdentity, args: QueueArguments, host: QueueHost<Queue>) {
     this.identity = identity;
@@ -80,24 +76,28 @@ export class Queue implements Work {
       memory,
       identity.id,
       args.maxPriority ?? 0,
-      () => this.#rereading.arm(),
+      () => this.#reread(),
       (message) => this.duplicates?.forget(message),
     );
     this.duplicates = args.duplicates &&
       new Duplicates(args.duplicates, identity, store.seen, memory.keys);
-    this.#rereading = new Rereading(deadlines, this.#ready, () => host.scheduler.start(this));
-    this.#expiry = new Expiry(
-      deadlines,
+    if (args.expires === undefined) return;
+    // Their time was over before the queue's; the loop may have been late for both.
+    this.#disuse = new Disuse(deadlines, args.expires, this.consumers, () => this.#expiry.begin());
+  }
+
+  get #expiry(): Expiry {
+    return this.#madeExpiry ??= new Expiry(
+      this.#host.deadlines,
       () => this.#ready.firstExpiry(),
       () => this.#host.scheduler.start(this),
     );
-    this.#disuse = new Disuse(
-      deadlines,
-      args.expires,
-      () => this.consumers.size > 0,
-      // Their time was over before the queue's; the loop may have been late for both.
-      () => this.#expiry.begin(),
-    );
+  }
+
+  #reread(): void {
+    const { deadlines, scheduler } = this.#host;
+    this.#rereading ??= new Rereading(deadlines, this.#ready, () => scheduler.start(this));
+    this.#rereading.arm();
   }
 
   /** As error texts name it. */
@@ -161,7 +161,7 @@ export class Queue implements Work {
       this.#die(message, "maxlen");
       dropped = true;
     }
-    if (dropped) this.#expiry.headChanged();
+    if (dropped) this.#madeExpiry?.headChanged();
   }
 
   /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
@@ -205,13 +205,13 @@ export class Queue implements Work {
 
   /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */
   get(): Taken | "busy" | undefined {
-    this.#disuse.interrupt();
+    this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === "busy") return message;
       // The answer says how many are left: not those whose time is over.
-      if (this.#expiry.isPossible) this.#expiry.begin();
+      if (this.#madeExpiry?.isPossible) this.#madeExpiry.begin();
       if (message === undefined) return undefined;
       const content = this.contentOf(message);
       if (content !== undefined) return { message: this.flow.deliver(message), content };
@@ -230,7 +230,7 @@ export class Queue implements Work {
       const message = this.#ready.take();
       if (message === undefined) return this.#ready.isSlow ? "busy" : undefined;
       if (message.expiresAt === 0 || message === fresh || this.#ready.expiryOf(message) > now()) {
-        this.#expiry.headChanged();
+        this.#madeExpiry?.headChanged();
         this.#ready.delivered(message);
         return message;
       }
@@ -272,7 +272,7 @@ export class Queue implements Work {
       ? messages.filter((message) => this.#countDelivery(message))
       : messages;
     this.#ready.putBack(live);
-    this.#expiry.arm();
+    this.#madeExpiry?.arm();
     // A quorum queue looks at its limit once its consumers have had what they can take.
     if (this.arguments.type === "classic") this.#dropOverflow();
     this.deliver();
@@ -314,13 +314,13 @@ export class Queue implements Work {
 
   /** The machine's clock was set. */
   clockSet(): void {
-    if (this.#expiry.isPossible) this.#expiry.begin();
+    if (this.#madeExpiry?.isPossible) this.#madeExpiry.begin();
   }
 
   /** What is over expires, piece by piece; then a queue that nobody uses goes. */
   work(slice: Slice): boolean {
     if (this.deleted) return false;
-    if (this.#rereading.work()) return true;
+    if (this.#rereading?.work()) return true;
     // Dead letters that cannot be written would collect in memory.
     const { lastCommitFailed } = this.#host.store;
     const time = now();
@@ -331,19 +331,19 @@ export class Queue implements Work {
       this.#die(message, "expired");
       if (slice.isOver) return true;
     }
-    if (this.dying >= MOST_DYING || (this.#disuse.isOver && this.dying > 0)) return true;
+    if (this.dying >= MOST_DYING || (this.#disuse?.isOver && this.dying > 0)) return true;
     if (lastCommitFailed || this.keptLetters > 0) {
       this.#expiry.wait(KEPT_MS);
       if (lastCommitFailed) return false;
-    } else this.#expiry.arm();
-    if (!this.#disuse.isOver) this.deliver();
+    } else this.#madeExpiry?.arm();
+    if (!this.#disuse?.isOver) this.deliver();
     else if (this.#disuse.confirm()) this.#host.deleteQueue(this);
     return false;
   }
 
   /** Somebody declared the queue again. */
   used(): void {
-    this.#disuse.interrupt();
+    this.#disuse?.interrupt();
   }
 
   // -- consumers --
@@ -359,7 +359,7 @@ export class Queue implements Work {
       consumer.canceled = true;
       this.consumers.remove(consumer);
     }
-    this.#disuse.interrupt();
+    this.#disuse?.interrupt();
     this.#allBusy = false;
     if (this.deleted) return;
     if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
@@ -385,9 +385,9 @@ export class Queue implements Work {
     this.deleted = true;
     const { count } = this.#ready;
     const lanes = this.#ready.drop();
-    this.#expiry.end();
-    this.#rereading.end();
-    this.#disuse.end();
+    this.#madeExpiry?.end();
+    this.#rereading?.end();
+    this.#disuse?.end();
     this.duplicates?.drop();
     if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
     for (const consumer of this.consumers.all()) {

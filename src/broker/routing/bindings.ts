@@ -2,38 +2,55 @@
 
 import { type Binding, type Exchange, isExchange } from "./exchange.ts";
 import type { DefinitionChanges, End } from "../store/definitions/definition_changes.ts";
+import { bindingBytes, type DefinitionRoom } from "./definition_room.ts";
+import { added, all, type Few, removed } from "./few.ts";
 import type { StoredBinding } from "../store/definitions/definitions.ts";
 import type { Queue } from "../queue/queue.ts";
 
 export class Bindings {
   readonly #vhost: string;
   readonly #changes: DefinitionChanges;
-  readonly #byDestination = new Map<Queue | Exchange, Set<Binding>>();
+  readonly #byDestination = new Map<Queue | Exchange, Few<Binding>>();
+
+  readonly #room: DefinitionRoom;
 
   /** @param vhost name of the virtual host */
-  constructor(vhost: string, changes: DefinitionChanges) {
+  constructor(vhost: string, changes: DefinitionChanges, room: DefinitionRoom) {
     this.#vhost = vhost;
     this.#changes = changes;
+    this.#room = room;
   }
 
   /** Those that lead to a queue or an exchange. */
   to(destination: Queue | Exchange): Iterable<Binding> {
-    return this.#byDestination.get(destination) ?? [];
+    return all(this.#byDestination.get(destination));
   }
 
-  /** One that is new, and must be stored. @returns false when there is one like it */
+  /**
+   * One that is new, and must be stored.
+   * @returns false when there is one like it
+   * @throws {Fault} precondition-failed when there is no room for it
+   */
   add(binding: Binding): boolean {
-    if (!this.restore(binding)) return false;
+    const { source, destination } = binding;
+    if (source.find(binding) !== undefined) return false;
+    this.#room.take(() => `bind ${destination.title}`, bindingBytes(binding));
+    this.#put(binding);
     if (isDurable(binding)) this.#changes.addBinding(this.#stored(binding));
     return true;
   }
 
   /** One that is stored. @returns false when there is one like it */
   restore(binding: Binding): boolean {
+    if (!this.#put(binding)) return false;
+    this.#room.restore(bindingBytes(binding));
+    return true;
+  }
+
+  #put(binding: Binding): boolean {
     if (!binding.source.add(binding)) return false;
-    const bindings = this.#byDestination.get(binding.destination);
-    if (bindings === undefined) this.#byDestination.set(binding.destination, new Set([binding]));
-    else bindings.add(binding);
+    const { destination } = binding;
+    this.#byDestination.set(destination, added(this.#byDestination.get(destination), binding));
     return true;
   }
 
@@ -61,6 +78,7 @@ export class Bindings {
     for (const binding of this.to(destination)) {
       const { source } = binding;
       source.remove(binding);
+      this.#room.giveBack(bindingBytes(binding));
       if (!sources.has(source) && isDurable(binding)) {
         this.#changes.removeBindingsBetween(this.#vhost, source.name, endOf(destination));
       }
@@ -71,10 +89,11 @@ export class Bindings {
   }
 
   #forget(binding: Binding): void {
-    const bindings = this.#byDestination.get(binding.destination);
-    if (bindings?.delete(binding) && bindings.size === 0) {
-      this.#byDestination.delete(binding.destination);
-    }
+    this.#room.giveBack(bindingBytes(binding));
+    const { destination } = binding;
+    const left = removed(this.#byDestination.get(destination), binding);
+    if (left === undefined) this.#byDestination.delete(destination);
+    else this.#byDestination.set(destination, left);
   }
 
   #stored({ source, destination, routingKey, argumentBytes }: Binding): StoredBinding {

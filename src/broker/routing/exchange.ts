@@ -1,5 +1,6 @@
 /** Exchanges: how each type finds the bindings that a message matches. */
 
+import { added, all, type Few, removed } from "./few.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { describeField, equalValues, type Field, type Table, textOf } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -44,15 +45,15 @@ export class Exchange {
   readonly identity: ExchangeIdentity;
   /** Where messages go that no binding matches. */
   readonly alternate: string | undefined;
-  #matcher: Matcher;
-  readonly #bindings = new Map<string, Binding>();
+  /** Both are made with the first binding: there may be very many exchanges without any. */
+  #matcher: Matcher | undefined;
+  #bindings: Map<string, Binding> | undefined;
   deleted = false;
 
   constructor(identity: ExchangeIdentity) {
     this.name = identity.name;
     this.identity = identity;
     this.alternate = textOf(identity.table.get("alternate-exchange"));
-    this.#matcher = createMatcher(identity.type);
   }
 
   /** As error texts name it. */
@@ -61,41 +62,42 @@ export class Exchange {
   }
 
   get isUsed(): boolean {
-    return this.#bindings.size > 0;
+    return this.#bindings !== undefined && this.#bindings.size > 0;
   }
 
-  bindings(): IterableIterator<Binding> {
-    return this.#bindings.values();
+  bindings(): Iterable<Binding> {
+    return this.#bindings?.values() ?? [];
   }
 
   /** @returns whether it is new */
   add(binding: Binding): boolean {
     const key = keyOf(binding);
+    this.#bindings ??= new Map();
     if (this.#bindings.has(key)) return false;
     this.#bindings.set(key, binding);
+    this.#matcher ??= createMatcher(this.identity.type);
     this.#matcher.add(binding);
     return true;
   }
 
   /** The binding between the same, with the same key and arguments. */
   find(like: Binding): Binding | undefined {
-    return this.#bindings.get(keyOf(like));
+    return this.#bindings?.get(keyOf(like));
   }
 
   remove(binding: Binding): void {
-    this.#bindings.delete(keyOf(binding));
-    this.#matcher.remove(binding);
+    this.#bindings?.delete(keyOf(binding));
+    this.#matcher?.remove(binding);
   }
 
   /** Removes all bindings. */
   clear(): void {
-    this.#bindings.clear();
-    this.#matcher = createMatcher(this.identity.type);
+    this.#bindings = this.#matcher = undefined;
   }
 
   match(message: Routable): Set<Binding> {
     const found = new Set<Binding>();
-    this.#matcher.match(message, found);
+    this.#matcher?.match(message, found);
     return found;
   }
 }
@@ -105,9 +107,10 @@ export function isExchange(destination: Queue | Exchange): destination is Exchan
 }
 
 function keyOf({ destination, routingKey, argumentBytes }: Binding): string {
-  const kind = isExchange(destination) ? "exchange" : "queue";
+  const kind = isExchange(destination) ? "e" : "q";
   // Not joined by a character: any may be in a name.
-  return JSON.stringify([kind, destination.name, routingKey, argumentBytes.join()]);
+  const ends = JSON.stringify([kind, destination.name, routingKey]);
+  return ends + Array.from(argumentBytes, (byte) => String.fromCharCode(byte)).join("");
 }
 
 function createMatcher(type: ExchangeType): Matcher {
@@ -124,22 +127,22 @@ function createMatcher(type: ExchangeType): Matcher {
 }
 
 class DirectMatcher implements Matcher {
-  readonly #byKey = new Map<string, Set<Binding>>();
+  readonly #byKey = new Map<string, Few<Binding>>();
 
   add(binding: Binding): void {
-    const bindings = this.#byKey.get(binding.routingKey);
-    if (bindings === undefined) this.#byKey.set(binding.routingKey, new Set([binding]));
-    else bindings.add(binding);
+    const { routingKey } = binding;
+    this.#byKey.set(routingKey, added(this.#byKey.get(routingKey), binding));
   }
 
   remove(binding: Binding): void {
-    const bindings = this.#byKey.get(binding.routingKey);
-    bindings?.delete(binding);
-    if (bindings?.size === 0) this.#byKey.delete(binding.routingKey);
+    const { routingKey } = binding;
+    const left = removed(this.#byKey.get(routingKey), binding);
+    if (left === undefined) this.#byKey.delete(routingKey);
+    else this.#byKey.set(routingKey, left);
   }
 
   match({ routingKey }: Routable, found: Set<Binding>): void {
-    for (const binding of this.#byKey.get(routingKey) ?? []) found.add(binding);
+    for (const binding of all(this.#byKey.get(routingKey))) found.add(binding);
   }
 }
 

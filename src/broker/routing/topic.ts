@@ -7,11 +7,16 @@
  * the key, whatever stands in them.
  */
 
+import { added, all, type Few, removed } from "./few.ts";
+
 /** Most nodes have one of these: an empty map or set takes as much memory as all the rest. */
 interface Node<T> {
+  /** The words that lead here from the node above, joined by dots; many where nothing branches. */
+  label: string;
+  /** By the first words of their labels. */
   children: Map<string, Node<T>> | undefined;
   /** Of patterns that end here. */
-  values: Set<T> | undefined;
+  values: Few<T>;
   /** Of patterns that go on with `#` here, by what comes behind it. */
   tails: Map<string, Tail<T>> | undefined;
 }
@@ -25,18 +30,27 @@ interface Tail<T> {
 }
 
 export class TopicTrie<T> {
-  readonly #root: Node<T> = createNode();
+  readonly #root: Node<T> = createNode("");
 
   add(pattern: string, value: T): void {
     const { head, tail } = split(pattern);
     let node = this.#root;
-    for (const word of head) {
-      node.children ??= new Map();
-      let child = node.children.get(word);
-      if (child === undefined) node.children.set(word, child = createNode());
-      node = child;
+    for (let at = 0; at < head.length;) {
+      const child = node.children?.get(head[at]!);
+      if (child === undefined) {
+        node = addChild(node, head[at]!, createNode(head.slice(at).join(".")));
+        break;
+      }
+      const label = child.label.split(".");
+      let same = 1;
+      while (same < label.length && label[same] === head[at + same]) same++;
+      node = same === label.length ? child : branch(node, child, label, same);
+      at += same;
     }
-    if (tail === undefined) return void (node.values ??= new Set()).add(value);
+    if (tail === undefined) {
+      node.values = added(node.values, value);
+      return;
+    }
     const key = keyOf(tail);
     node.tails ??= new Map();
     let known = node.tails.get(key);
@@ -51,27 +65,31 @@ export class TopicTrie<T> {
 
   /** Adds the values of all patterns that match `key` to `found`. */
   match(key: string, found: Set<T>): void {
-    const words = wordsOf(key);
-    let nodes = [this.#root];
-    for (let index = 0; nodes.length > 0; index++) {
-      const next: Node<T>[] = [];
-      const word = words[index];
-      for (const node of nodes) {
-        for (const tail of node.tails?.values() ?? []) {
-          if (matchesTail(tail, words, index)) addAll(found, tail.values);
-        }
-        if (word === undefined) {
-          if (node.values !== undefined) addAll(found, node.values);
-          continue;
-        }
-        const child = node.children?.get(word);
-        if (child !== undefined) next.push(child);
-        const any = word === "*" ? undefined : node.children?.get("*");
-        if (any !== undefined) next.push(any);
-      }
-      nodes = next;
-    }
+    matchFrom(this.#root, wordsOf(key), 0, found);
   }
+}
+
+/** @param index of the first word that does not lead to the node */
+function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<T>): void {
+  for (const tail of node.tails?.values() ?? []) {
+    if (matchesTail(tail, words, index)) addAll(found, tail.values);
+  }
+  const word = words[index];
+  if (word === undefined) return addAll(found, all(node.values));
+  if (node.children === undefined) return;
+  for (const first of word === "*" ? [word] : [word, "*"]) {
+    const child = node.children.get(first);
+    const end = child === undefined ? undefined : endOf(child.label, words, index);
+    if (end !== undefined) matchFrom(child!, words, end, found);
+  }
+}
+
+/** Where the words of a label end among others, the first of which fits; undefined: they differ. */
+function endOf(label: string, words: string[], from: number): number | undefined {
+  if (!label.includes(".")) return from + 1;
+  const run = label.split(".");
+  const end = from + run.length;
+  return end <= words.length && isAt(run, words, from) ? end : undefined;
 }
 
 /** The empty key has no words, not one empty word. */
@@ -92,8 +110,23 @@ function keyOf(words: readonly string[]): string {
   return words.map((word) => `.${word}`).join("");
 }
 
-function createNode<T>(): Node<T> {
-  return { children: undefined, values: undefined, tails: undefined };
+function createNode<T>(label: string): Node<T> {
+  return { label, children: undefined, values: undefined, tails: undefined };
+}
+
+/** @param first word of its label */
+function addChild<T>(node: Node<T>, first: string, child: Node<T>): Node<T> {
+  node.children ??= new Map();
+  node.children.set(first, child);
+  return child;
+}
+
+/** A node between two others, behind so many words of the label. */
+function branch<T>(above: Node<T>, below: Node<T>, label: string[], count: number): Node<T> {
+  const node = addChild<T>(above, label[0]!, createNode(label.slice(0, count).join(".")));
+  below.label = label.slice(count).join(".");
+  addChild(node, label[count]!, below);
+  return node;
 }
 
 function createTail<T>(words: readonly string[]): Tail<T> {
@@ -109,10 +142,12 @@ function createTail<T>(words: readonly string[]): Tail<T> {
   }
   // "#.#" is "#"; only the last run may be empty, when the pattern ends with "#".
   const last = runs.pop()!;
-  return { runs: [...runs.filter((run) => run.length > 0), last], length, values: new Set() };
+  const whole = [...runs.filter((run) => run.length > 0), last];
+  // An array that grew has room for more, which takes three times the memory.
+  return { runs: whole.map((run) => run.slice()), length, values: new Set() };
 }
 
-function addAll<T>(found: Set<T>, values: Set<T>): void {
+function addAll<T>(found: Set<T>, values: Iterable<T>): void {
   for (const value of values) found.add(value);
 }
 
@@ -148,25 +183,30 @@ function removeFrom<T>(
   value: T,
 ): void {
   if (index === head.length) {
-    if (tail === undefined) return removeValue(node, value);
+    if (tail === undefined) {
+      node.values = removed(node.values, value);
+      return;
+    }
     const known = node.tails?.get(tail);
     known?.values.delete(value);
     if (known?.values.size === 0) node.tails!.delete(tail);
     if (node.tails?.size === 0) node.tails = undefined;
     return;
   }
-  const word = head[index]!;
-  const child = node.children?.get(word);
+  const first = head[index]!;
+  const child = node.children?.get(first);
   if (child === undefined) return;
-  removeFrom(child, head, index + 1, tail, value);
-  if (child.children !== undefined || child.values !== undefined || child.tails !== undefined) {
-    return;
+  const label = child.label.split(".");
+  if (label.some((word, at) => word !== head[index + at])) return;
+  removeFrom(child, head, index + label.length, tail, value);
+  if (child.values !== undefined || child.tails !== undefined) return;
+  const { children } = child;
+  if (children === undefined) {
+    node.children!.delete(first);
+    if (node.children!.size === 0) node.children = undefined;
+  } else if (children.size === 1) {
+    const [below] = children.values();
+    below!.label = `${child.label}.${below!.label}`;
+    node.children!.set(first, below!);
   }
-  node.children!.delete(word);
-  if (node.children!.size === 0) node.children = undefined;
-}
-
-function removeValue<T>(node: Node<T>, value: T): void {
-  node.values?.delete(value);
-  if (node.values?.size === 0) node.values = undefined;
 }

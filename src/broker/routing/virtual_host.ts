@@ -12,6 +12,7 @@ import {
   isExchange,
   type Routable,
 } from "./exchange.ts";
+import { type DefinitionRoom, exchangeBytes, queueBytes } from "./definition_room.ts";
 import { assertSameExchange, assertSameQueue } from "./equivalence.ts";
 import { assertOpen, ExclusiveQueues, locked } from "./exclusive_queues.ts";
 import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
@@ -51,13 +52,16 @@ export class VirtualHost {
   readonly #queues = new Map<string, Queue>();
   readonly #exclusive = new ExclusiveQueues();
   readonly #bindings: Bindings;
+  readonly #room: DefinitionRoom;
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
   version = 0;
 
-  constructor(name: string, host: QueueHost<Queue>) {
+  /** @param room for definitions, of all virtual hosts together */
+  constructor(name: string, host: QueueHost<Queue>, room: DefinitionRoom) {
     this.name = name;
     this.#host = host;
-    this.#bindings = new Bindings(name, host.store.changes);
+    this.#room = room;
+    this.#bindings = new Bindings(name, host.store.changes, room);
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
 
@@ -99,22 +103,21 @@ export class VirtualHost {
   // -- restart --
 
   restoreExchange(stored: StoredExchange): void {
-    this.#exchanges.set(
-      stored.name,
-      new Exchange({
-        vhost: this.name,
-        name: stored.name,
-        type: exchangeTypeOf(stored.type),
-        durable: true,
-        autoDelete: stored.autoDelete,
-        internal: stored.internal,
-        table: readTable(new ByteReader(stored.arguments)),
-      }),
-    );
+    const exchange = new Exchange({
+      vhost: this.name,
+      name: stored.name,
+      type: exchangeTypeOf(stored.type),
+      durable: true,
+      autoDelete: stored.autoDelete,
+      internal: stored.internal,
+      table: tableOf(stored),
+    });
+    this.#exchanges.set(stored.name, exchange);
+    this.#room.restore(exchangeBytes(exchange.identity));
   }
 
   restoreQueue(stored: StoredQueue): Queue {
-    const table = readTable(new ByteReader(stored.arguments));
+    const table = tableOf(stored);
     const flags = { durable: true, exclusive: false, autoDelete: stored.autoDelete };
     const args = parseQueueArguments(table, flags, this.#queueTitle(stored.name));
     const queue = new Queue(
@@ -123,6 +126,7 @@ export class VirtualHost {
       this.#host,
     );
     this.#queues.set(stored.name, queue);
+    this.#room.restore(queueBytes(queue.identity));
     return queue;
   }
 
@@ -132,8 +136,8 @@ export class VirtualHost {
     const destination = destinations.get(stored.destination);
     if (source === undefined || destination === undefined) return;
     const { routingKey } = stored;
-    const table = readTable(new ByteReader(stored.arguments));
-    this.#bindings.restore({ source, destination, routingKey, ...kept(table) });
+    const binding = { source, destination, routingKey, ...kept(tableOf(stored)) };
+    this.#bindings.restore(binding);
   }
 
   // -- exchanges --
@@ -163,7 +167,12 @@ export class VirtualHost {
           `exchange '${wanted.name}' in vhost '${this.name}'`,
       );
     }
-    const exchange = new Exchange({ ...wanted, vhost: this.name });
+    const exchange = new Exchange({
+      ...wanted,
+      vhost: this.name,
+      table: kept(wanted.table).arguments,
+    });
+    this.#room.take(() => `declare ${exchange.title}`, exchangeBytes(exchange.identity));
     this.#exchanges.set(wanted.name, exchange);
     this.version++;
     if (wanted.durable) {
@@ -200,6 +209,7 @@ export class VirtualHost {
 
   #forsake(exchange: Exchange): void {
     exchange.deleted = true;
+    this.#room.giveBack(exchangeBytes(exchange.identity));
     this.#exchanges.delete(exchange.name);
     if (exchange.identity.durable) {
       this.#host.store.changes.removeExchange(this.name, exchange.name);
@@ -249,12 +259,14 @@ export class VirtualHost {
       existing.used();
       return existing;
     }
-    const args = parseQueueArguments(table, flags, this.#queueTitle(name));
+    const title = this.#queueTitle(name);
+    const args = parseQueueArguments(table, flags, title);
+    this.#room.take(() => `declare ${title}`, queueBytes({ name, table }));
     const { store } = this.#host;
     const stored = flags.durable && !flags.exclusive && store.durable;
     const id = stored ? store.nextQueueId() : 0;
     const queue = new Queue(
-      { ...flags, id, vhost: this.name, name, ownerId, table },
+      { ...flags, id, vhost: this.name, name, ownerId, table: kept(table).arguments },
       args,
       this.#host,
     );
@@ -279,6 +291,7 @@ export class VirtualHost {
     if (queue.deleted) return 0;
     this.#host.sendDeadLetters();
     this.#queues.delete(queue.name);
+    this.#room.giveBack(queueBytes(queue.identity));
     this.#exclusive.remove(queue);
     this.#unbindAll(queue);
     this.version++;
@@ -367,6 +380,11 @@ export class VirtualHost {
       if (alternate !== undefined) visited.add(alternate);
     }
   }
+}
+
+/** The arguments of what is stored. */
+function tableOf(stored: { arguments: Uint8Array }): Table {
+  return kept(readTable(new ByteReader(stored.arguments))).arguments;
 }
 
 function kept(table: Table): BindingArguments {

@@ -1,4 +1,7 @@
-/** Reads the exchanges, queues and bindings of the data file. Writes nothing. */
+/**
+ * Reads the exchanges, queues and bindings of the data file, one after the other: there may be very
+ * many. Writes nothing.
+ */
 
 import type { DatabaseSync } from "node:sqlite";
 import { textOf } from "./stored_text.ts";
@@ -36,27 +39,29 @@ export class Definitions {
     this.#database = database;
   }
 
-  exchanges(): StoredExchange[] {
-    const rows = this.#database.prepare("SELECT * FROM exchange").all();
-    return rows.map((row) => ({
-      vhost: textOf(row["vhost"]),
-      name: textOf(row["name"]),
-      type: row["type"] as string,
-      autoDelete: row["auto_delete"] === 1,
-      internal: row["internal"] === 1,
-      arguments: row["arguments"] as Uint8Array,
-    }));
+  *exchanges(): Generator<StoredExchange> {
+    for (const row of this.#database.prepare("SELECT * FROM exchange").iterate()) {
+      yield {
+        vhost: textOf(row["vhost"]),
+        name: textOf(row["name"]),
+        type: row["type"] as string,
+        autoDelete: row["auto_delete"] === 1,
+        internal: row["internal"] === 1,
+        arguments: row["arguments"] as Uint8Array,
+      };
+    }
   }
 
-  queues(): StoredQueue[] {
-    const rows = this.#database.prepare("SELECT * FROM queue ORDER BY id").all();
-    return rows.map((row) => ({
-      id: row["id"] as number,
-      vhost: textOf(row["vhost"]),
-      name: textOf(row["name"]),
-      autoDelete: row["auto_delete"] === 1,
-      arguments: row["arguments"] as Uint8Array,
-    }));
+  *queues(): Generator<StoredQueue> {
+    for (const row of this.#database.prepare("SELECT * FROM queue ORDER BY id").iterate()) {
+      yield {
+        id: row["id"] as number,
+        vhost: textOf(row["vhost"]),
+        name: textOf(row["name"]),
+        autoDelete: row["auto_delete"] === 1,
+        arguments: row["arguments"] as Uint8Array,
+      };
+    }
   }
 
   /** The ids of queues that are paused. */
@@ -65,15 +70,16 @@ export class Definitions {
     return new Set(rows.map((row) => row["queue"] as number));
   }
 
-  bindings(): StoredBinding[] {
-    const rows = this.#database.prepare("SELECT * FROM binding").all();
-    return rows.map((row) => ({
-      vhost: textOf(row["vhost"]),
-      source: textOf(row["source"]),
-      kind: row["kind"] as "queue" | "exchange",
-      destination: textOf(row["destination"]),
-      routingKey: textOf(row["routing_key"]),
-      arguments: row["arguments"] as Uint8Array,
-    }));
+  *bindings(): Generator<StoredBinding> {
+    for (const row of this.#database.prepare("SELECT * FROM binding").iterate()) {
+      yield {
+        vhost: textOf(row["vhost"]),
+        source: textOf(row["source"]),
+        kind: row["kind"] as "queue" | "exchange",
+        destination: textOf(row["destination"]),
+        routingKey: textOf(row["routing_key"]),
+        arguments: row["arguments"] as Uint8Array,
+      };
+    }
   }
 }
