@@ -77,19 +77,34 @@ function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<
   const word = words[index];
   if (word === undefined) return addAll(found, all(node.values));
   if (node.children === undefined) return;
-  for (const first of word === "*" ? [word] : [word, "*"]) {
-    const child = node.children.get(first);
-    const end = child === undefined ? undefined : endOf(child.label, words, index);
-    if (end !== undefined) matchFrom(child!, words, end, found);
-  }
+  matchChild(node.children.get(word), words, index, found);
+  if (word !== "*") matchChild(node.children.get("*"), words, index, found);
+}
+
+/** @param index of the word that has led to the node */
+function matchChild<T>(
+  node: Node<T> | undefined,
+  words: string[],
+  index: number,
+  found: Set<T>,
+): void {
+  const end = node === undefined ? undefined : endOf(node.label, words, index);
+  if (end !== undefined) matchFrom(node!, words, end, found);
 }
 
 /** Where the words of a label end among others, the first of which fits; undefined: they differ. */
 function endOf(label: string, words: string[], from: number): number | undefined {
-  if (!label.includes(".")) return from + 1;
-  const run = label.split(".");
-  const end = from + run.length;
-  return end <= words.length && isAt(run, words, from) ? end : undefined;
+  let index = from + 1;
+  for (let dot = label.indexOf("."); dot >= 0;) {
+    const next = label.indexOf(".", dot + 1);
+    const length = (next < 0 ? label.length : next) - dot - 1;
+    const word = words[index++];
+    if (word === undefined) return undefined;
+    const fits = word.length === length && label.startsWith(word, dot + 1);
+    if (!fits && (length !== 1 || label[dot + 1] !== "*")) return undefined;
+    dot = next;
+  }
+  return index;
 }
 
 /** The empty key has no words, not one empty word. */
