@@ -3,7 +3,6 @@
 import { Alarms } from "./store/alarms.ts";
 import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
-import { DefinitionRoom } from "./routing/definition_room.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
@@ -86,7 +85,6 @@ export class Broker implements QueueHost<Queue> {
   readonly #limits: Limits;
   readonly #pending: Budget;
   readonly #deliveryRoom: DeliveryRoom;
-  readonly #room: DefinitionRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters: DeadLetters;
   readonly #groupCommit: GroupCommit;
@@ -136,9 +134,8 @@ export class Broker implements QueueHost<Queue> {
 
   private constructor(options: BrokerOptions, file: DataFile) {
     this.#options = options;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.memory = new MemoryUse(this.#limits.memoryBytes, this.#limits.keyBytes);
-    this.#room = new DefinitionRoom(this.#limits.definitionBytes);
+    const limits = this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
     this.store = new Store({
@@ -242,9 +239,7 @@ export class Broker implements QueueHost<Queue> {
 
   #vhost(name: string): VirtualHost {
     let vhost = this.#vhosts.get(name);
-    if (vhost === undefined) {
-      this.#vhosts.set(name, vhost = new VirtualHost(name, this, this.#room));
-    }
+    if (vhost === undefined) this.#vhosts.set(name, vhost = new VirtualHost(name, this));
     return vhost;
   }
 

@@ -2,7 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Bindings } from "../../src/broker/routing/bindings.ts";
-import { DefinitionRoom } from "../../src/broker/routing/definition_room.ts";
+import { DefinitionRoom } from "../../src/broker/queue/definition_room.ts";
 import { Exchange } from "../../src/broker/routing/exchange.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";

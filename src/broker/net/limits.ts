@@ -28,7 +28,7 @@ export interface Limits {
   memoryBytes: number;
   /** Bytes of memory for what all queues without duplicates remember. */
   keyBytes: number;
-  /** The same for queues, exchanges and bindings; and a quarter of the heap at most. */
+  /** The same for queues, exchanges and bindings; and a third of the heap at most. */
   definitionBytes: number;
   /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
   keptLetters: number;

@@ -1,6 +1,7 @@
 /** What messages take in memory. */
 
 import { LARGE_BYTES } from "../message/content.ts";
+import { DefinitionRoom } from "./definition_room.ts";
 import { KeyMemory } from "./key_memory.ts";
 import type { Message } from "../message/message.ts";
 
@@ -18,11 +19,14 @@ export class MemoryUse {
   readonly limit: number;
   /** What queues without duplicates remember, which has a limit of its own. */
   readonly keys: KeyMemory;
+  /** What queues take besides their messages, exchanges and bindings: a limit of its own, too. */
+  readonly definitions: DefinitionRoom;
 
-  /** @param limit in bytes @param keys the same, of the keys */
-  constructor(limit: number, keys = Infinity) {
+  /** @param limit in bytes @param keys the same, of the keys @param definitions and of these */
+  constructor(limit: number, keys = Infinity, definitions = Infinity) {
     this.limit = limit;
     this.keys = new KeyMemory(keys);
+    this.definitions = new DefinitionRoom(definitions);
   }
 
   get isFull(): boolean {

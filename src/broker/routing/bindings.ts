@@ -2,7 +2,8 @@
 
 import { type Binding, type Exchange, isExchange } from "./exchange.ts";
 import type { DefinitionChanges, End } from "../store/definitions/definition_changes.ts";
-import { bindingBytes, type DefinitionRoom } from "./definition_room.ts";
+import { bindingBytes } from "./definition_bytes.ts";
+import type { DefinitionRoom } from "../queue/definition_room.ts";
 import { added, all, type Few, removed } from "./few.ts";
 import type { StoredBinding } from "../store/definitions/definitions.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -11,7 +12,6 @@ export class Bindings {
   readonly #vhost: string;
   readonly #changes: DefinitionChanges;
   readonly #byDestination = new Map<Queue | Exchange, Few<Binding>>();
-
   readonly #room: DefinitionRoom;
 
   /** @param vhost name of the virtual host */

@@ -12,7 +12,8 @@ import {
   isExchange,
   type Routable,
 } from "./exchange.ts";
-import { type DefinitionRoom, exchangeBytes, queueBytes } from "./definition_room.ts";
+import { exchangeBytes, queueBytes } from "./definition_bytes.ts";
+import type { DefinitionRoom } from "../queue/definition_room.ts";
 import { assertSameExchange, assertSameQueue } from "./equivalence.ts";
 import { assertOpen, ExclusiveQueues, locked } from "./exclusive_queues.ts";
 import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
@@ -56,12 +57,11 @@ export class VirtualHost {
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
   version = 0;
 
-  /** @param room for definitions, of all virtual hosts together */
-  constructor(name: string, host: QueueHost<Queue>, room: DefinitionRoom) {
+  constructor(name: string, host: QueueHost<Queue>) {
     this.name = name;
     this.#host = host;
-    this.#room = room;
-    this.#bindings = new Bindings(name, host.store.changes, room);
+    this.#room = host.memory.definitions;
+    this.#bindings = new Bindings(name, host.store.changes, this.#room);
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
 

@@ -1,15 +1,13 @@
-/** How much memory queues, exchanges and bindings may take: each costs a client a few bytes. */
+/** How much memory queues, exchanges and bindings take, about: measured, and a fifth more. */
 
-import process from "node:process";
-import { preconditionFailed } from "../wire/faults.ts";
 import { type Field, integerOf, type Table } from "../wire/fields.ts";
 import type { Binding, ExchangeIdentity } from "./exchange.ts";
 import type { QueueIdentity } from "../queue/arguments.ts";
 
-/** Bytes of memory that they take besides their names and arguments: measured, and a fifth more. */
+/** Bytes besides names and arguments. */
 const QUEUE_BYTES = 1_300;
-const EXCHANGE_BYTES = 350;
-const BINDING_BYTES = 600;
+const EXCHANGE_BYTES = 500;
+const BINDING_BYTES = 700;
 
 /** A lane of a queue, which is there from its first message on: one for each priority. */
 const LANE_BYTES = 700;
@@ -25,65 +23,6 @@ const ARGUMENT_BYTES = 500;
 /** Where there is a `#` in a binding key, what is behind it is kept word by word. */
 const TAIL_BYTES = 300;
 const WORD_BYTES = 25;
-
-/** Bytes for which nobody looks how long the heap may be: that takes some milliseconds. */
-const SMALL_BYTES = 8 * 1024 * 1024;
-
-/** The part of the heap that they may take. */
-const HEAP_SHARE = 4;
-
-/** Shared by the virtual hosts, who write it. */
-export class DefinitionRoom {
-  readonly #most: number;
-  #bytes = 0;
-  #heapShare: number | undefined;
-
-  /** @param most bytes, where the heap has room for more */
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  /** Of all that there is. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /**
-   * Room for something new.
-   * @param doing what is refused when there is none: "declare queue 'tasks' in vhost '/'"
-   * @throws {Fault} precondition-failed, as RabbitMQ answers where it has such a limit
-   */
-  take(doing: () => string, bytes: number): void {
-    if (this.#bytes + bytes > this.#limit(this.#bytes + bytes)) {
-      const limit = Math.round(this.#limit(Infinity) / 1024);
-      throw preconditionFailed(
-        `cannot ${doing()}: the limit of ${limit} kB of memory for queues, exchanges and bindings ` +
-          `is reached`,
-      );
-    }
-    this.#bytes += bytes;
-  }
-
-  #limit(wanted: number): number {
-    if (wanted <= SMALL_BYTES) return this.#most;
-    this.#heapShare ??= Math.floor(heapBytes() / HEAP_SHARE);
-    return Math.min(this.#most, this.#heapShare);
-  }
-
-  /** Something that was there before: it is never refused. */
-  restore(bytes: number): void {
-    this.#bytes += bytes;
-  }
-
-  giveBack(bytes: number): void {
-    this.#bytes -= bytes;
-  }
-}
-
-/** Bytes that all objects together may take: beyond that, the process ends. */
-function heapBytes(): number {
-  return process.getBuiltinModule("node:v8").getHeapStatistics().heap_size_limit;
-}
 
 /** What a queue takes, about; the same each time. */
 export function queueBytes({ name, table }: Pick<QueueIdentity, "name" | "table">): number {
