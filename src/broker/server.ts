@@ -12,6 +12,7 @@ import { loadServing, type Serving } from "./connection/serving.ts";
 import { MemoryUse } from "./queue/memory_use.ts";
 import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
+import { OutboxRoom } from "./net/outbox_room.ts";
 import type { Inside } from "./admin/inside.ts";
 import type { DeathReason } from "./message/deaths.ts";
 import type { Message } from "./message/message.ts";
@@ -85,6 +86,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #limits: Limits;
   readonly #pending: Budget;
   readonly #deliveryRoom: DeliveryRoom;
+  readonly #outboxRoom: OutboxRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters: DeadLetters;
   readonly #groupCommit: GroupCommit;
@@ -137,6 +139,7 @@ export class Broker implements QueueHost<Queue> {
     const limits = this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
+    this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
     this.store = new Store({
       file,
@@ -180,10 +183,10 @@ export class Broker implements QueueHost<Queue> {
       reusableBytes: () => this.store.file.reusableBytes,
       isInPlace: () => this.store.file.isInPlace,
       log: options.log,
-      onFailure: () => this.#block(),
+      onFailure: () => this.#sessions.forEach((session) => session.block()),
       onLook: (bytes) => this.store.file.fitLog(bytes),
       onLow: (bytes) => this.store.file.shrinkLog(bytes),
-      onClear: () => this.#unblock(),
+      onClear: () => this.#sessions.forEach((session) => session.unblock()),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store);
@@ -230,6 +233,7 @@ export class Broker implements QueueHost<Queue> {
       alarms: this.#alarms,
       scheduler: this.scheduler,
       memory: this.memory,
+      outboxRoom: this.#outboxRoom,
       letters: this.#deadLetters,
       onFault: (error) => this.#logFault(error),
     };
@@ -331,6 +335,7 @@ export class Broker implements QueueHost<Queue> {
       scheduler: this.scheduler,
       pending: this.#pending,
       deliveryRoom: this.#deliveryRoom,
+      outboxRoom: this.#outboxRoom,
       replyTo: this.#replyTo,
       alarms: this.#alarms,
       log: this.#options.log,
@@ -353,14 +358,6 @@ export class Broker implements QueueHost<Queue> {
 
   deleteQueue(queue: Queue): void {
     this.#vhosts.get(queue.vhost)!.deleteQueue(queue);
-  }
-
-  #block(): void {
-    for (const session of this.#sessions) session.block();
-  }
-
-  #unblock(): void {
-    for (const session of this.#sessions) session.unblock();
   }
 
   // -- end --
@@ -387,6 +384,7 @@ export class Broker implements QueueHost<Queue> {
     this.#alarms.stop();
     this.#nextLook.cancel();
     this.store.close();
+    this.#outboxRoom.close();
   }
 
   /** Waits for clients to leave, and then does not wait any more. */

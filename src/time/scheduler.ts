@@ -94,6 +94,12 @@ export class Scheduler implements Slice {
     return false;
   }
 
+  /** Whether a work will have a turn. */
+  has(work: Work): boolean {
+    return this.#waiting.size + this.#fresh.size > 0 &&
+      (this.#waiting.has(work) || this.#fresh.has(work));
+  }
+
   /** Work for later turns. */
   add(work: Work): void {
     if (this.#fresh.has(work)) return;

@@ -1,6 +1,21 @@
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import { Content } from "../../src/broker/message/content.ts";
 import { Outbox } from "../../src/broker/net/outbox.ts";
+import { OutboxRoom } from "../../src/broker/net/outbox_room.ts";
+import { Deadlines } from "../../src/time/deadlines.ts";
+import { Scheduler } from "../../src/time/scheduler.ts";
+
+const fail = (error: unknown) => {
+  throw error;
+};
+
+function roomOf(bytes: number, folder?: string): OutboxRoom {
+  const scheduler = new Scheduler(fail, () => false);
+  const limits = { outboxBytes: bytes, spillBytes: 1024 * 1024 * 1024 };
+  return new OutboxRoom(limits, folder, { scheduler, deadlines: new Deadlines(fail) });
+}
+
+const room = roomOf(Infinity);
 
 /** Beyond what the kernel buffers for one connection of this machine. */
 const MORE_THAN_FITS = 32 * 1024 * 1024;
@@ -8,7 +23,7 @@ const MORE_THAN_FITS = 32 * 1024 * 1024;
 Deno.test("what is written while a piece is on its way waits until it is cleared itself", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-  const outbox = new Outbox(await listener.accept(), () => {});
+  const outbox = new Outbox(await listener.accept(), room, () => {});
   outbox.frames.append(new Uint8Array(MORE_THAN_FITS).fill(1));
   outbox.flush();
   // An answer that is only true after a commit: its flush comes then.
@@ -32,7 +47,7 @@ Deno.test("what is written while a piece is on its way waits until it is cleared
 Deno.test("buffers that grew are given up when nothing is sent, and not while something waits", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-  const outbox = new Outbox(await listener.accept(), () => {});
+  const outbox = new Outbox(await listener.accept(), room, () => {});
   const received: number[] = [];
   const reading = (async () => {
     for await (const bytes of client.readable) received.push(bytes.length);
@@ -54,7 +69,7 @@ Deno.test("buffers that grew are given up when nothing is sent, and not while so
 Deno.test("what was written up to a place is sent, and what is behind it waits", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-  const outbox = new Outbox(await listener.accept(), () => {});
+  const outbox = new Outbox(await listener.accept(), room, () => {});
   /** Sends up to a place. @returns the values that come */
   const sentTo = async (end: number): Promise<number[]> => {
     outbox.flushTo(end);
@@ -95,7 +110,7 @@ Deno.test("what was written up to a place is sent, and what is behind it waits",
 Deno.test("a large body goes with what is behind it, never before what it waits for", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-  const outbox = new Outbox(await listener.accept(), () => {});
+  const outbox = new Outbox(await listener.accept(), room, () => {});
   outbox.frames.append(Uint8Array.of(1));
   const answer = outbox.end;
   const content = Content.join(Uint8Array.of(0, 0), new Uint8Array(18), new Uint8Array(300_000));

@@ -163,6 +163,31 @@ const SLOW_READERS: Attack = {
   },
 };
 
+const LARGE_UNREAD: Attack = {
+  name: "consumers that do not read large bodies",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "large", durable: true });
+    await channel.call("confirm.select");
+    const bytes = siege.size(1_000_000, 4_000_000);
+    const crowd = siege.size(300, 15);
+    const body = new Uint8Array(bytes);
+    for (let n = 0; n < siege.size(800, 30); n++) {
+      await channel.publish({ routingKey: "large" }, body, { deliveryMode: 2 });
+      await channel.expect("basic.ack");
+    }
+    siege.begin();
+    for (let n = 0; n < crowd && !siege.isOver; n++) {
+      const attacker = await siege.attacker(false);
+      await attacker.send(
+        method(1, "channel.open"),
+        method(1, "basic.consume", { queue: "large", consumerTag: "c" }),
+      );
+    }
+    await siege.over;
+  },
+};
+
 export const CONSUMERS: readonly Attack[] = [
   CONSUMERS_CLOSE,
   BUSY_CONSUMERS,
@@ -171,4 +196,5 @@ export const CONSUMERS: readonly Attack[] = [
   REQUEUES,
   GETS,
   SLOW_READERS,
+  LARGE_UNREAD,
 ];

@@ -2,6 +2,7 @@
 
 import type { Session } from "../connection/session.ts";
 import type { DeadLetters } from "../routing/dead_letters.ts";
+import type { OutboxRoom } from "../net/outbox_room.ts";
 import type { MemoryUse } from "../queue/memory_use.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Alarms } from "../store/alarms.ts";
@@ -17,6 +18,7 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
+  readonly outboxRoom: Pick<OutboxRoom, "bodies" | "frames">;
   readonly letters: Pick<DeadLetters, "kept" | "count">;
   /** Told of what looking has thrown: it is logged, and the broker goes on. */
   readonly onFault: (error: unknown) => void;

@@ -142,16 +142,16 @@ export class Consuming implements ConsumerOwner, Requester {
 
   askForRoom({ queue, noAck }: Consumer): boolean {
     if (this.#silent) return false;
-    if (this.#askConnection() && (noAck || !this.#isFull)) return true;
+    if (this.#askConnection(queue) && (noAck || !this.#isFull)) return true;
     this.#refused.add(queue);
     return false;
   }
 
   /** Whether channel and connection have room. If not, {@link wake} is called when they have. */
-  #askConnection(): boolean {
+  #askConnection(queue?: Queue): boolean {
     // The limit of the channel holds no-ack consumers back as well, though they do not count.
     if (this.#channelPrefetch > 0 && this.unacked.consumed >= this.#channelPrefetch) return false;
-    return this.#session.outbox.askForRoom();
+    return this.#session.outbox.askForRoom(queue?.messages);
   }
 
   get #isFull(): boolean {
@@ -262,6 +262,7 @@ export class Consuming implements ConsumerOwner, Requester {
       queue.readyCount,
     );
     this.#writeContent(queue, message, content, true);
+    this.#session.outbox.answered();
     if (noAck) queue.ack(message);
     else this.#track(tag, message, queue, undefined);
   }

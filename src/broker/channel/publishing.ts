@@ -240,7 +240,7 @@ export class Publishing {
     }
     if (queues.length === 0) {
       if (target.mandatory) this.#return(publication.content);
-      else publication.content.giveUp();
+      publication.content.giveUp();
       return undefined;
     }
     if (queues.length > 1) this.#session.spread(queues.length);
@@ -270,6 +270,7 @@ export class Publishing {
     const requester = this.#session.replyTo.find(target.routingKey);
     const taken = requester?.deliverReply(content) ?? false;
     if (!taken && target.mandatory) this.#return(content);
+    content.giveUp();
   }
 
   #return(content: Content): void {
@@ -283,6 +284,7 @@ export class Publishing {
       undefined,
     );
     outbox.content(this.#channel, content, frameMax);
+    outbox.answered();
     this.#session.touch();
   }
 

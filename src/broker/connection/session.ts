@@ -21,6 +21,7 @@ import {
   type PromiseName,
 } from "../wire/methods.ts";
 import { Outbox } from "../net/outbox.ts";
+import type { OutboxRoom } from "../net/outbox_room.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
 import { isConnectionLoss } from "../net/socket.ts";
@@ -44,6 +45,7 @@ export interface SessionHost {
   readonly limits: Limits;
   readonly pending: Budget;
   readonly deliveryRoom: DeliveryRoom;
+  readonly outboxRoom: OutboxRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
@@ -107,7 +109,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.replyTo = host.replyTo;
     this.#host = host;
     this.#login = login;
-    this.outbox = new Outbox(login.connection, () => this.#drained());
+    this.outbox = new Outbox(login.connection, host.outboxRoom, () => this.#drained());
     this.backpressure = new Backpressure(this.outbox);
     this.#heartbeat = new Heartbeat(this, login.heartbeat);
     this.channels = new Channels(this, login.channelMax);
@@ -321,7 +323,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   }
 
   hasRoomForReply(bytes: number): boolean {
-    if (this.outbox.askForAnswerRoom()) return true;
+    if (this.outbox.hasReplyRoom()) return true;
     if (!this.replyTo.takeRoom(bytes)) return false;
     this.#lateReplies += bytes;
     return true;

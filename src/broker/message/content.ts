@@ -101,14 +101,15 @@ export class Content implements ContentLengths {
 
   // A large array outlives its content for long: it weighs next to nothing where V8 looks for garbage.
 
-  /** Somebody sends its bytes, and will {@link giveBack} them unless the connection ends. */
-  lend(): void {
-    this.#borrowers++;
+  /** Somebody sends its bytes. @returns whether nobody else does */
+  lend(): boolean {
+    return this.#borrowers++ === 0;
   }
 
-  giveBack(): void {
+  giveBack(): boolean {
     this.#borrowers--;
     this.#free();
+    return this.#borrowers === 0;
   }
 
   /** Nobody will ask for its bytes any more but those they are lent to. */

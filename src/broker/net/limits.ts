@@ -30,6 +30,10 @@ export interface Limits {
   keyBytes: number;
   /** The same for queues, exchanges and bindings; and a third of the heap at most. */
   definitionBytes: number;
+  /** Bytes of large bodies, and the same of frames, that wait to be sent to all clients together. */
+  outboxBytes: number;
+  /** Bytes of a file for large bodies that are sent to clients who do not read. */
+  spillBytes: number;
   /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
   keptLetters: number;
   /** Publishers are blocked while the disk of the data has less free. */
@@ -55,6 +59,8 @@ export const DEFAULT_LIMITS: Limits = {
   memoryBytes: 48 * 1024 * 1024,
   keyBytes: 64 * 1024 * 1024,
   definitionBytes: 1024 * 1024 * 1024,
+  outboxBytes: 24 * 1024 * 1024,
+  spillBytes: 512 * 1024 * 1024,
   keptLetters: 10_000,
   diskFreeBytes: 50_000_000,
   diskShareBytes: Infinity,
@@ -82,6 +88,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
     keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
     definitionBytes: Math.min(limits.definitionBytes, Math.floor(room / 4)),
+    outboxBytes: Math.min(limits.outboxBytes, Math.floor(room / 8)),
     keptLetters: Math.min(limits.keptLetters, Math.floor(room / 8 / LETTER_BYTES)),
   };
 }

@@ -6,6 +6,8 @@
 
 import { now } from "../../time/clock.ts";
 import { FrameWriter } from "../wire/frames.ts";
+import { LargeBody, type Lender } from "./large_body.ts";
+import type { Holder, OutboxRoom } from "./outbox_room.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 
 /** Bytes that may wait before consumers of the connection are held back. */
@@ -17,30 +19,16 @@ const KEEP_BYTES = 2 * HIGH_WATER;
 /** A buffer that a connection keeps while nothing is sent on it. */
 const IDLE_BYTES = 64 * 1024;
 
-/** Bytes beyond which a body is not copied as a whole. */
+/** Bytes beyond which a body is not copied as a whole; and where memory for frames is short. */
 const LARGE_BODY = 256 * 1024;
+const LARGE_IF_TIGHT = 16 * 1024;
 
-/** A content, whose bytes must not change while they are sent. */
-export interface Lender {
-  /** Something, the header from `addressLength` on, and the body from `headerEnd` on. */
-  readonly bytes: Uint8Array;
-  readonly addressLength: number;
-  readonly headerEnd: number;
-  lend(): void;
-  /** They have left. Not called when the connection ends before that. */
-  giveBack(): void;
-}
+/** Bytes of frames that a connection may have where memory for them is short. */
+const SHARE_IF_TIGHT = 64 * 1024;
 
-/** A body that is cut into frames piece by piece while it is sent, instead of being copied. */
-interface LargeBody {
-  readonly lender: Lender;
-  readonly channel: number;
-  readonly body: Uint8Array;
-  readonly frameMax: number;
-}
-
-export class Outbox {
+export class Outbox implements Holder {
   readonly #connection: Socket;
+  readonly #room: OutboxRoom;
   readonly #onDrained: () => void;
   /** Where frames are written. Replaced whenever it is sent: nobody may keep it. */
   frames = new FrameWriter();
@@ -48,8 +36,15 @@ export class Outbox {
   #spare = new FrameWriter();
   /** What was written before {@link frames}, in order. */
   #parts: (FrameWriter | LargeBody)[] = [];
-  /** Bytes of the parts. */
+  /** Bytes of the parts, and those of bodies among them. */
   #partBytes = 0;
+  #bodyBytes = 0;
+  /** The body that is being sent, and is no part any more. */
+  #body: LargeBody | undefined;
+  /** Bytes of frames that are counted in the room. */
+  #counted = 0;
+  /** The same of large buffers. */
+  #kept = 0;
   /** How many parts, and how many bytes of the frames behind them, may be sent. */
   #clearedParts = 0;
   #clearedBytes = 0;
@@ -58,6 +53,8 @@ export class Outbox {
   #isSending = false;
   /** Somebody waits for room. */
   #holdsBack = false;
+  /** Answers wait although memory was short. */
+  #answersWait = false;
   /** Bytes on their way to the kernel. */
   #sending = 0;
   #closed = false;
@@ -69,8 +66,9 @@ export class Outbox {
   #whenIdle: (() => void)[] = [];
 
   /** @param onDrained told when there is room again for those who asked in vain, or the end */
-  constructor(connection: Socket, onDrained: () => void) {
+  constructor(connection: Socket, room: OutboxRoom, onDrained: () => void) {
     this.#connection = connection;
+    this.#room = room;
     this.#onDrained = onDrained;
   }
 
@@ -86,9 +84,30 @@ export class Outbox {
     return this.#waiting === 0;
   }
 
-  /** Whether the peer reads fast enough to be given more deliveries. A no is taken back later. */
-  askForRoom(): boolean {
-    return !this.#closed && this.#askFor(HIGH_WATER);
+  /**
+   * Whether the peer reads fast enough to be given more deliveries. A no is taken back later.
+   * @param next where to find the bytes of the next one
+   */
+  askForRoom(next?: { readonly nextSize: number }): boolean {
+    if (this.#closed || !this.#askFor(HIGH_WATER)) return false;
+    this.#count();
+    const room = this.#room;
+    if (!room.isTight) return true;
+    if (room.framesAreTight && !this.#askFor(SHARE_IF_TIGHT)) return false;
+    if (!room.bodiesAreTight || next === undefined || next.nextSize <= this.#large) return true;
+    room.wait(this);
+    return false;
+  }
+
+  /** Bytes from which on a body is lent. */
+  get #large(): number {
+    return this.#room.framesAreTight ? LARGE_IF_TIGHT : LARGE_BODY;
+  }
+
+  #count(): void {
+    const frames = this.#closed ? 0 : this.#waiting - this.#bodyBytes;
+    this.#room.frames += frames - this.#counted;
+    this.#counted = frames;
   }
 
   /**
@@ -96,7 +115,21 @@ export class Outbox {
    * closed one holds nobody back: what waits in it will never leave.
    */
   askForAnswerRoom(): boolean {
-    return this.#closed || this.#askFor(4 * HIGH_WATER);
+    if (this.#closed) return true;
+    return this.#askFor(this.#answersWait ? SHARE_IF_TIGHT : 4 * HIGH_WATER);
+  }
+
+  /** Whether a direct reply has room: nobody has asked for it at this moment. */
+  hasReplyRoom(): boolean {
+    this.#count();
+    if (this.#room.isTight && this.#waiting >= SHARE_IF_TIGHT) return false;
+    return this.askForAnswerRoom();
+  }
+
+  /** A content was written that answers a request: where memory is short there is none to be next. */
+  answered(): void {
+    this.#count();
+    if (this.#room.isTight && this.#waiting >= SHARE_IF_TIGHT) this.#answersWait = true;
   }
 
   /** Whoever hears no is told when there is room again. */
@@ -120,15 +153,38 @@ export class Outbox {
     const { bytes, addressLength, headerEnd } = content;
     if (header !== undefined) this.frames.header(channel, header, 0, header.length);
     else this.frames.header(channel, bytes, addressLength, headerEnd);
-    if (bytes.length - headerEnd <= LARGE_BODY) {
+    if (bytes.length - headerEnd <= this.#large) {
       return void this.frames.body(channel, bytes, headerEnd, bytes.length, frameMax);
     }
-    content.lend();
-    const body = bytes.subarray(headerEnd);
-    this.#parts.push(this.frames, { lender: content, channel, body, frameMax });
+    if (this.#closed) return;
+    const body = new LargeBody(content, channel, frameMax, this.#room);
+    this.#parts.push(this.frames, body);
     this.#partBytes += this.frames.length + body.length;
+    this.#bodyBytes += body.length;
     this.frames = new FrameWriter();
     this.#clearedBytes = 0;
+    this.#room.hold(this);
+    // Others had taken all before: it was not asked for room.
+    if (this.#room.isFullWithout(bytes.length)) { while (body.isLent && body.spillPiece()); }
+  }
+
+  get holdsBodies(): boolean {
+    return this.#lentBody !== undefined;
+  }
+
+  /** The last one: it is sent last. */
+  get #lentBody(): LargeBody | undefined {
+    const part = this.#parts.findLast((part) => part instanceof LargeBody && part.isLent);
+    if (part !== undefined) return part as LargeBody;
+    return this.#body?.isLent ? this.#body : undefined;
+  }
+
+  spillPiece(): boolean {
+    return this.#lentBody?.spillPiece() ?? false;
+  }
+
+  wake(): void {
+    if (this.#askFor(HIGH_WATER)) this.#onDrained();
   }
 
   /** Sends what was written so far. What is written later waits for the next call. */
@@ -153,7 +209,7 @@ export class Outbox {
     let left = end - this.#taken;
     let parts = 0;
     for (const part of this.#parts) {
-      const length = lengthOf(part);
+      const { length } = part;
       if (length > left) break;
       left -= length;
       parts++;
@@ -171,7 +227,10 @@ export class Outbox {
   takeBack(): void {
     const parts = this.#parts.splice(this.#clearedParts);
     for (const part of parts) {
-      this.#partBytes -= lengthOf(part);
+      this.#partBytes -= part.length;
+      if (!(part instanceof LargeBody)) continue;
+      this.#bodyBytes -= part.length;
+      part.drop();
     }
     // What is left of the frames was written behind these parts.
     this.frames.length = parts.length > 0 ? 0 : this.#clearedBytes;
@@ -186,8 +245,9 @@ export class Outbox {
         await this.#write(part);
         this.#keep(part);
       } else await this.#writeBody(part);
+      this.#count();
       if (this.#holdsBack && this.#waiting < HIGH_WATER) {
-        this.#holdsBack = false;
+        this.#holdsBack = this.#answersWait = false;
         this.#onDrained();
       }
     }
@@ -199,9 +259,9 @@ export class Outbox {
     if (this.#clearedParts > 0) {
       this.#clearedParts--;
       const part = this.#parts.shift()!;
-      const length = lengthOf(part);
-      this.#partBytes -= length;
-      this.#taken += length;
+      this.#partBytes -= part.length;
+      if (part instanceof LargeBody) this.#bodyBytes -= part.length;
+      this.#taken += part.length;
       return part;
     }
     if (this.#clearedBytes === 0) return undefined;
@@ -226,28 +286,39 @@ export class Outbox {
     this.#sending = 0;
   }
 
-  async #writeBody({ lender, channel, body, frameMax }: LargeBody): Promise<void> {
-    const piece = new FrameWriter();
-    for (let offset = 0; offset < body.length && !this.#closed;) {
+  async #writeBody(body: LargeBody): Promise<void> {
+    this.#body = body;
+    let piece = new FrameWriter();
+    for (let left = body.length; left > 0 && !this.#closed;) {
+      if (this.#room.isTight && piece.bytes.length > 2 * IDLE_BYTES) piece = new FrameWriter();
       piece.length = 0;
-      offset = piece.body(
-        channel,
-        body,
-        offset,
-        Math.min(offset + LARGE_BODY, body.length),
-        frameMax,
-      );
-      this.#partBytes += body.length - offset;
+      left -= body.next(piece);
+      this.#partBytes += left;
+      this.#bodyBytes += left;
       await this.#write(piece);
-      this.#partBytes -= body.length - offset;
+      this.#partBytes -= left;
+      this.#bodyBytes -= left;
     }
-    lender.giveBack();
+    this.#body = undefined;
   }
 
   #keep(writer: FrameWriter): void {
-    if (writer.bytes.length > KEEP_BYTES) return;
-    writer.length = 0;
-    this.#spare = writer;
+    const beyond = writer.bytes.length - IDLE_BYTES;
+    const isKept = writer.bytes.length <= KEEP_BYTES && (beyond <= 0 || this.#room.canKeep);
+    if (isKept) {
+      writer.length = 0;
+      this.#spare = writer;
+    }
+    this.#countKept();
+  }
+
+  /** Counts what is beyond the buffers that every connection has. */
+  #countKept(): void {
+    const { frames } = this;
+    const kept = this.#closed ? 0 : Math.max(0, frames.bytes.length - IDLE_BYTES) +
+      Math.max(0, this.#spare.bytes.length - IDLE_BYTES);
+    this.#room.kept += kept - this.#kept;
+    this.#kept = kept;
   }
 
   /** Gives up the buffers that grew, when nothing has been sent for a while. */
@@ -255,6 +326,7 @@ export class Outbox {
     if (!this.isEmpty) return;
     if (this.frames.bytes.length > IDLE_BYTES) this.frames = new FrameWriter();
     if (this.#spare.bytes.length > IDLE_BYTES) this.#spare = new FrameWriter();
+    this.#countKept();
   }
 
   /** Resolves when everything written so far was sent, or the connection is gone. */
@@ -271,16 +343,15 @@ export class Outbox {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const part of [...this.#parts, this.#body]) if (part instanceof LargeBody) part.drop();
     this.#parts = [];
     this.#partBytes = this.#clearedParts = this.#clearedBytes = 0;
+    this.#count();
+    this.#countKept();
+    this.#room.leave(this);
     this.#idle();
     closeQuietly(this.#connection);
     // Whoever waits for room, and does not read meanwhile, has to see the end.
     this.#onDrained();
   }
-}
-
-/** Bytes as they are counted while they wait. */
-function lengthOf(part: FrameWriter | LargeBody): number {
-  return part instanceof FrameWriter ? part.length : part.body.length;
 }

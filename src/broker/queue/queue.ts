@@ -15,7 +15,7 @@ import { letGo, release, type Taken } from "./held.ts";
 import type { QueueHost } from "./host.ts";
 import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
-import type { Content } from "../message/content.ts";
+import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { QueueArguments, QueueIdentity } from "./arguments.ts";
@@ -114,7 +114,7 @@ export class Queue implements Work {
   }
 
   /** To be looked at; {@link remove} takes one out. */
-  get messages(): Pick<ReadyMessages, "after" | "before" | "find" | "again" | "lanes" | "bytes"> {
+  get messages(): Omit<ReadyMessages, "take" | "putBack" | "takeOut" | "append" | "drop"> {
     return this.#ready;
   }
 
@@ -178,19 +178,18 @@ export class Queue implements Work {
   deliver(fresh?: Message): void {
     let end = Infinity;
     for (let count = 1; this.#ready.count > 0 && !this.#allBusy && !this.flow.paused; count++) {
-      if (count % DELIVERED_AT_ONCE === 0) {
+      if (count >= DELIVERED_AT_ONCE) {
+        count = 0;
         const time = performance.now();
         if (time > end) return this.#host.scheduler.add(this);
         if (end === Infinity) end = time + DELIVER_MS;
       }
       const consumer = this.consumers.next();
-      if (consumer === undefined) {
-        this.#allBusy = true;
-        return;
-      }
+      if (consumer === undefined) return void (this.#allBusy = true);
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
       if (message === "busy") return this.#host.scheduler.add(this);
+      if (message.size >= LARGE_BYTES) count = DELIVERED_AT_ONCE; // it takes long to read
       const content = this.contentOf(message);
       if (content === undefined) this.setAside(message);
       else consumer.deliver(this.flow.deliver(message), content);
@@ -200,7 +199,8 @@ export class Queue implements Work {
   /** Somebody may be able to take messages again. */
   wake(): void {
     this.#allBusy = false;
-    if (this.#ready.count > 0) this.deliver();
+    // Many wake it in one turn: it must not take its time once for each.
+    if (this.#ready.count > 0 && !this.#host.scheduler.has(this)) this.deliver();
   }
 
   /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */

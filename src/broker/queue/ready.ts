@@ -122,6 +122,11 @@ export class ReadyMessages {
     return undefined;
   }
 
+  /** Bytes of the next message. */
+  get nextSize(): number {
+    return this.#lanes.findLast((lane) => lane?.peek() !== undefined)?.peek()?.size ?? 0;
+  }
+
   /** There was none to take, but may be when asked again. */
   get isSlow(): boolean {
     return this.#isSlow;

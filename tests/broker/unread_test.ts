@@ -1,0 +1,92 @@
+/** Clients that do not read large bodies: what they hold is bounded, and nobody waits for them. */
+import { Buffer } from "node:buffer";
+import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { openPeer, Peer } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
+import { waitUntil } from "../support/wait.ts";
+import { startHere } from "./harness.ts";
+import { concat, LOGIN, method, sendAll } from "./strangers.ts";
+
+const MB = 1024 * 1024;
+/** More than the kernel buffers for one connection. */
+const BODY = 12 * MB;
+const ROOM = 14 * MB;
+const MUTE = 4;
+
+/** A connection that asks for something on channel 1 and reads nothing for now. */
+async function connectMutely(port: number, ask: Uint8Array): Promise<Deno.TcpConn> {
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  await sendAll(
+    connection,
+    concat([
+      ...LOGIN,
+      method(1, "channel.open"),
+      method(1, "basic.qos", { prefetchCount: 1 }),
+      ask,
+    ]),
+  );
+  return connection;
+}
+
+/** A body that shows where a piece of it is missing or in the wrong place. */
+function bodyOf(n: number): Uint8Array {
+  const words = new Uint32Array(BODY / 4);
+  for (let at = 0; at < words.length; at++) words[at] = at * 16 + n;
+  return new Uint8Array(words.buffer);
+}
+
+Deno.test("who does not read holds little memory, keeps nobody from his messages, and gets all of his own", async () => {
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.path, limits: { outboxBytes: ROOM } });
+  const { outboxRoom } = broker.inside;
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "large", durable: true });
+  await channel.call("confirm.select");
+  for (let n = 0; n < MUTE + 1; n++) {
+    await channel.publish({ routingKey: "large" }, bodyOf(n), { deliveryMode: 2 });
+    await channel.expect("basic.ack");
+  }
+  const asks = [
+    method(1, "basic.consume", { queue: "large", consumerTag: "c" }),
+    method(1, "basic.get", { queue: "large" }),
+  ];
+  const mute: Deno.TcpConn[] = [];
+  for (let n = 0; n < MUTE; n++) {
+    mute.push(await connectMutely(broker.port, asks[n % 2]!));
+  }
+  let most = 0;
+  await waitUntil("all have begun", async () => {
+    most = Math.max(most, outboxRoom.bodies);
+    const { messageCount } = await channel.call("queue.declare", { queue: "large", passive: true });
+    return messageCount === 1;
+  });
+  assertGreater(most, 0);
+  assertLessOrEqual(most, ROOM + BODY);
+
+  // Somebody who reads.
+  await channel.call("basic.qos", { prefetchCount: 1 });
+  await channel.call("basic.consume", { queue: "large", consumerTag: "c" });
+  const numbers: number[] = [];
+  const note = (body: Uint8Array) => {
+    const n = body[0]! % 16;
+    assertEquals(Buffer.compare(body, bodyOf(n)), 0);
+    numbers.push(n);
+  };
+  const { args, body } = await channel.expectContent();
+  note(body);
+  await channel.send("basic.ack", { deliveryTag: args.deliveryTag });
+  // What is left of the bodies does not depend on the queue.
+  await channel.call("basic.cancel", { consumerTag: "c" });
+  await channel.call("queue.delete", { queue: "large" });
+  for (const [n, connection] of mute.entries()) {
+    await using slow = new Peer(connection);
+    const theirs = slow.channel(1);
+    await theirs.expect("channel.open-ok");
+    await theirs.expect("basic.qos-ok");
+    if (n % 2 === 0) await theirs.expect("basic.consume-ok");
+    note((await theirs.expectContent(n % 2 === 0 ? "basic.deliver" : "basic.get-ok")).body);
+  }
+  assertEquals(numbers.sort(), Array.from({ length: MUTE + 1 }, (_, n) => n));
+  await waitUntil("all is given back", () => outboxRoom.bodies === 0);
+});
