@@ -275,7 +275,8 @@ diskTest(
     const channel = await reader.open();
     const { messageCount } = await channel.call("queue.declare", { queue: "tasks", passive: true });
     assertGreater(messageCount, 0);
-    assert(messageCount * body.length < 7_000_000, `${messageCount} messages`);
+    // Of 12 MB, 5 are to be left; what was read in the turn that met the limit comes on top.
+    assert(messageCount * body.length < 8_000_000, `${messageCount} messages`);
     broker.kill("SIGKILL");
     const { stderr } = await broker.ended();
     assert(!/data file cannot be used/.test(stderr), stderr);
