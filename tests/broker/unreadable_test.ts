@@ -1,11 +1,13 @@
 /** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
+import { StorageError } from "../../src/broker/store/file/schema.ts";
 import { Unreadable } from "../../src/broker/store/messages/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
-import { portOf, startProcess } from "./harness.ts";
+import { portOf, startHere, startProcess } from "./harness.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const PAGE = 4096;
@@ -49,6 +51,15 @@ function rootOf(path: string, table: string): number {
   using database = new DatabaseSync(path, { readOnly: true });
   const row = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?").get(table);
   return Number(row!.rootpage) - 1;
+}
+
+/** The page with the last rows of a table whose rows fill several, counted from 0. */
+async function lastPageOf(path: string, table: string): Promise<number> {
+  const root = (await Deno.readFile(path)).subarray(rootOf(path, table) * PAGE);
+  const view = new DataView(root.buffer, root.byteOffset, PAGE);
+  const inner = [2, 5];
+  assert(inner.includes(view.getUint8(0)), `${table} has pages below its first one`);
+  return view.getUint32(8) - 1;
 }
 
 /** Pages with messages: runs of those with small ones, and the first of some large ones' own. */
@@ -219,6 +230,36 @@ Deno.test("keys and dead messages that cannot be read at the start are told, and
     assertEquals(stderr.match(/error:/g)?.length, 1, stderr);
     await write(path, new Map([[page, whole]]));
   }
+});
+
+Deno.test("without queues, exchanges and bindings that cannot be read the broker does not start", async () => {
+  await using dir = await tempDir();
+  new DataFile(dir.path).close();
+  const path = dir.file("broker.db");
+  const names = `WITH name(name) AS (
+     SELECT CAST(printf('%0200d', value) AS BLOB) FROM json_each(?)) INSERT INTO`;
+  const numbers = JSON.stringify(upTo(60));
+  {
+    using database = new DatabaseSync(path);
+    const inserts = {
+      exchange: "SELECT x'2f', name, 'direct', 0, 0, x'00000000' FROM name",
+      queue: "SELECT NULL, x'2f', name, 0, x'00000000' FROM name",
+      binding: "SELECT x'2f', name, 'queue', name, x'', x'00000000' FROM name",
+    };
+    for (const [table, rows] of Object.entries(inserts)) {
+      database.prepare(`${names.replace("INSERT INTO", `INSERT INTO ${table}`)} ${rows}`)
+        .run(numbers);
+    }
+  }
+  for (const table of ["exchange", "queue", "binding"]) {
+    const last = await lastPageOf(path, table);
+    const whole = (await Deno.readFile(path)).slice(last * PAGE, (last + 1) * PAGE);
+    await write(path, new Map([[last, new Uint8Array(PAGE).fill(0xff)]]));
+    await assertRejects(() => startHere({ folder: dir.path }), StorageError, "it is damaged");
+    await write(path, new Map([[last, whole]]));
+  }
+  await using broker = await startHere({ folder: dir.path });
+  assertEquals([...broker.inside.vhosts.get("/")!.queues].length, 60);
 });
 
 Deno.test("what cannot be read is known position by position", () => {

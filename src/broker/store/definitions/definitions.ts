@@ -4,6 +4,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import { everyRow } from "../file/schema.ts";
 import { textOf } from "./stored_text.ts";
 
 export interface StoredExchange {
@@ -40,7 +41,7 @@ export class Definitions {
   }
 
   *exchanges(): Generator<StoredExchange> {
-    for (const row of this.#database.prepare("SELECT * FROM exchange").iterate()) {
+    for (const row of everyRow(this.#database, "exchange")) {
       yield {
         vhost: textOf(row["vhost"]),
         name: textOf(row["name"]),
@@ -53,7 +54,7 @@ export class Definitions {
   }
 
   *queues(): Generator<StoredQueue> {
-    for (const row of this.#database.prepare("SELECT * FROM queue ORDER BY id").iterate()) {
+    for (const row of everyRow(this.#database, "queue NOT INDEXED ORDER BY id")) {
       yield {
         id: row["id"] as number,
         vhost: textOf(row["vhost"]),
@@ -71,7 +72,7 @@ export class Definitions {
   }
 
   *bindings(): Generator<StoredBinding> {
-    for (const row of this.#database.prepare("SELECT * FROM binding").iterate()) {
+    for (const row of everyRow(this.#database, "binding")) {
       yield {
         vhost: textOf(row["vhost"]),
         source: textOf(row["source"]),

@@ -281,6 +281,26 @@ export function numberOf(database: DatabaseSync, sql: string): number {
   return Number(Object.values(database.prepare(sql).get()!)[0] ?? 0);
 }
 
+/**
+ * Rows one after the other, for there may be very many.
+ * @param from a table, and what else may follow FROM
+ * @throws behind those that can be read: iterate() would end there without a word (Deno 2.9)
+ */
+export function* everyRow(
+  database: DatabaseSync,
+  from: string,
+): Generator<Record<string, unknown>> {
+  const select = `SELECT * FROM ${from}`;
+  let count = 0;
+  for (const row of database.prepare(select).iterate()) {
+    count++;
+    yield row;
+  }
+  if (count === numberOf(database, `SELECT count(*) FROM ${from}`)) return;
+  database.exec(select); // says why
+  throw new StorageError("cannot read the data: the disk failed for a moment", EXIT.temporary);
+}
+
 function migrate(database: DatabaseSync): void {
   // Taking the write lock first makes a second process fail here, before it reads anything.
   database.exec("BEGIN IMMEDIATE");

@@ -6,7 +6,7 @@ import { findMiscount, InUse } from "../file/copied_data.ts";
 import type { Range } from "../messages/discards.ts";
 import { MessageReader } from "../messages/message_reader.ts";
 import { LAST_POSITION, RANGE } from "../file/message_row.ts";
-import { APPLICATION_ID, numberOf, SCHEMA_VERSION } from "../file/schema.ts";
+import { APPLICATION_ID, everyRow, numberOf, SCHEMA_VERSION } from "../file/schema.ts";
 import { Unreadable } from "../messages/unreadable.ts";
 
 /** Faults that SQLite is asked for. */
@@ -98,10 +98,7 @@ function surveyQueues(
   const lanes = attempt("the list of lanes", () => database.prepare("SELECT * FROM lane").all());
   const names = new Map<unknown, Record<string, unknown>>();
   attempt("the list of queues", () => {
-    const select = database.prepare("SELECT id, vhost, name FROM queue");
-    for (const row of select.iterate()) names.set(row["id"], row);
-    // What cannot be read ended the rows without a word.
-    select.all();
+    for (const row of everyRow(database, "queue NOT INDEXED")) names.set(row["id"], row);
   });
   const discarded = attempt(
     "what was given up",
