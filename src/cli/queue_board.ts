@@ -94,7 +94,7 @@ export class QueueBoard implements QueueView {
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       if (isMissing(error)) {
-        return /\.(dead|delay\.\d+)$/.test(name) ? undefined : { state: "missing" };
+        return this.#options.queues.includes(name) ? { state: "missing" } : undefined;
       }
       this.#options.warn(error.message);
       this.status ||= error.exitCode;

@@ -18,7 +18,7 @@ export interface QueueRow {
 /** Something that shows queues. */
 export interface QueueView {
   /**
-   * Queues that do not exist are left out, except the work queues, which are named first.
+   * Queues that do not exist are left out, except those that somebody named.
    *
    * @throws {ToolError} there is nobody to ask
    */
@@ -58,7 +58,7 @@ export function tableOf(rows: readonly QueueRow[]): string {
 }
 
 /** How long ago something was, in its largest unit. */
-export function agoOf(at: number): string {
+function agoOf(at: number): string {
   const seconds = Math.max(0, (Date.now() - at) / 1_000);
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];
   return `${Math.floor(seconds / size)}${unit}`;

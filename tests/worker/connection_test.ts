@@ -408,17 +408,22 @@ brokerTest("--ack early leaves nothing to the broker while a task runs", async (
 });
 
 brokerTest(
-  "worker queues shows ready tasks and consumers, and leaves out what is missing",
+  "worker queues shows ready tasks and consumers, and of what is missing what was named",
   async () => {
     await using bench = await QueueBench.open(url);
     await bench.send("x", { messageId: "t" });
     await using failing = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
     await failing.ended();
     await bench.send("y");
-    const [command, ...args] = toolCommand("worker", ["queues", "--queue", bench.name]);
+    const gone = `${bench.name}.gone.dead`;
+    const names = `${bench.name},${gone}`;
+    const [command, ...args] = toolCommand("worker", ["queues", "--queue", names]);
     await using shown = spawn(command, { args, env: { AMQP_URL: url } });
     const { stdout, code } = await shown.ended();
     assertEquals(code, 0);
-    assertMatch(stdout, new RegExp(`${bench.name} +1 +0\n${bench.name}.dead +1 +0\n$`));
+    assertMatch(
+      stdout,
+      new RegExp(`${bench.name} +1 +0\n${bench.name}.dead +1 +0\n${gone} +missing +-\n$`),
+    );
   },
 );
