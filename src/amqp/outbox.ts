@@ -118,11 +118,12 @@ export class Outbox {
   async #write(bytes: Uint8Array): Promise<void> {
     const most = Math.max(1, Math.ceil(this.#bytesPerSecond / SLICES_PER_SECOND));
     const { length } = bytes;
-    for (let sent = 0; sent < length || length === 0;) {
+    let sent = 0;
+    do {
       if (most < Infinity) await this.#turn();
-      // The worker gives back the memory of a task that it is done with, whatever became of it.
-      // Other bytes in the place of these would be taken for them.
-      if (bytes.length === 0) throw new Error("a task was given up while it was sent");
+      // The memory of a task is given back when its copy is confirmed. A broker that confirms what
+      // it has not read would take other bytes for these.
+      if (bytes.length === 0) throw new Error("a task was confirmed before it was sent");
       const isWhole = sent === 0 && length <= most;
       const n = await this.#socket.write(isWhole ? bytes : bytes.subarray(sent, sent + most));
       this.#freeAt += 1_000 * n / this.#bytesPerSecond;
@@ -130,7 +131,7 @@ export class Outbox {
       this.#pending = Math.max(0, this.#pending - n);
       this.lastWrite = performance.now();
       if (this.#pending < LOW_WATER_BYTES) this.#wake();
-    }
+    } while (sent < length);
   }
 
   /** Waits until what has left is no more than its time allows. */

@@ -1,4 +1,5 @@
 /** How queues look on a terminal: depth now, how fast it changes, and how it was. */
+import { roleOf } from "../task/topology.ts";
 import type { QueueRow } from "./queue_row.ts";
 
 /** One look at a queue. */
@@ -89,7 +90,7 @@ const READY: Cell = {
   columns: 10,
   show: ({ name, ready, state }) => ({
     text: ready === undefined ? state! : grouped(ready),
-    ...(name.endsWith(".dead") && ready ? { color: "dead" } : {}),
+    ...(roleOf(name).kind === "dead" && ready ? { color: "dead" } : {}),
   }),
 };
 
@@ -98,7 +99,7 @@ const CONSUMERS: Cell = {
   columns: 10,
   show: ({ name, ready = 0, consumers, state }) => {
     if (state === "paused") return { text: state, color: "paused" };
-    const isIdle = !/\.(?:dead|delay\.\d+)$/.test(name) && consumers === 0 && ready > 0;
+    const isIdle = roleOf(name).kind === "work" && consumers === 0 && ready > 0;
     return {
       text: consumers === undefined ? "-" : grouped(consumers),
       ...(isIdle ? { color: "idle" } : {}),

@@ -1,6 +1,6 @@
 /** What the API of a broker's page says of queues: more than AMQP knows. */
 import { ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
-import { withoutProxies } from "../handlers/http_client.ts";
+import { readUpTo, withoutProxies } from "../handlers/http_client.ts";
 import type { Overview, QueueInfo } from "../observe/board.ts";
 import { escapeControls } from "../observe/log.ts";
 import { roleOf } from "../task/topology.ts";
@@ -149,12 +149,7 @@ function rowOf({ name, paused, rates, ...queue }: QueueInfo): QueueRow {
 
 /** @throws {Error} it is longer than any answer of a page */
 async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MOST_BYTES) throw new Error(`its answer is longer than ${MOST_BYTES} bytes`);
-  }
-  return decoder.decode(await new Blob(chunks).arrayBuffer());
+  const { bytes, cut } = await readUpTo(response.body ?? [], MOST_BYTES);
+  if (cut) throw new Error(`its answer is longer than ${MOST_BYTES} bytes`);
+  return decoder.decode(bytes);
 }

@@ -162,7 +162,8 @@ class UnixClient implements HttpClient {
   [Symbol.dispose](): void {}
 }
 
-async function readUpTo(
+/** The first bytes of a body; closes the connection when there are more. */
+export async function readUpTo(
   body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   limit: number,
 ): Promise<{ bytes: Uint8Array; cut: boolean }> {

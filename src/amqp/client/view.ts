@@ -20,7 +20,7 @@ const encoder = new TextEncoder();
 /** A byte order mark is part of the string, as in every other AMQP client. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const LONGEST_SHORT_STRING = 255;
-/** UTF-16 code units of a text that is written one by one. */
+/** UTF-16 code units of a text that is written one by one; bytes of one that is looked up. */
 const SHORT_LENGTH = 64;
 
 function readString(view: AMQPView, start: number, length: number): string {
