@@ -35,31 +35,31 @@ export class Entry implements Waiter {
   /** What it was sent on last. */
   link: OpenLink | undefined;
   readonly parcel: Parcel;
-  readonly #sender: Sender;
+  readonly #listener: EntryListener;
 
-  constructor(parcel: Parcel, sender: Sender) {
+  constructor(parcel: Parcel, listener: EntryListener) {
     this.parcel = parcel;
-    this.#sender = sender;
+    this.#listener = listener;
   }
 
   onConfirmed(): void {
-    this.#sender.onConfirmed(this.link!, this);
+    this.#listener.onConfirmed(this.link!, this);
   }
 
   onFailed(error: unknown): void {
-    this.#sender.onFailed(this.link!, this, error);
+    this.#listener.onFailed(this.link!, this, error);
   }
 }
 
-/** Sends entries, and is told of each what became of it. */
-export interface Sender {
+/** Is told of each entry what became of it. */
+interface EntryListener {
   onConfirmed(link: OpenLink, entry: Entry): void;
   onFailed(link: OpenLink, entry: Entry, error: unknown): void;
 }
 
 /** Settled ones are skipped wherever they are. */
 export class Parcels {
-  readonly #sender: Sender;
+  readonly #listener: EntryListener;
   #entries: Entry[] = [];
   /** Those before it are settled or sent. */
   #next = 0;
@@ -67,8 +67,8 @@ export class Parcels {
   #first = 0;
   #open = 0;
 
-  constructor(sender: Sender) {
-    this.#sender = sender;
+  constructor(listener: EntryListener) {
+    this.#listener = listener;
   }
 
   /** Those that are not settled. */
@@ -77,7 +77,7 @@ export class Parcels {
   }
 
   add(parcel: Parcel): void {
-    this.#entries.push(new Entry(parcel, this.#sender));
+    this.#entries.push(new Entry(parcel, this.#listener));
     this.#open++;
   }
 

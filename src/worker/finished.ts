@@ -90,6 +90,11 @@ export class FinishedTasks {
     this.#nextAcked = (this.#nextAcked + 1) % this.#mostAcked;
   }
 
+  /** Whether this very task is kept, to tell by its body whether one that comes is the same. */
+  keeps(task: Task): boolean {
+    return this.#acked.some((acked) => acked?.task === task);
+  }
+
   /**
    * The task was delivered, and comes back without having been settled. So nothing says that one
    * like it, which was acknowledged, is the one that comes.

@@ -259,7 +259,6 @@ export class Pool {
         traced.end();
       }
     }
-    if (isCounted) await starts.forget(task);
   }
 
   async #runAndSettle(
@@ -268,12 +267,27 @@ export class Pool {
     early: boolean,
     traced?: Attempt,
   ): Promise<void> {
+    const { freeBodies, settler, starts } = this.#options;
+    const { task } = delivery;
     const decision = await this.#execute(delivery, start, traced);
-    const settling = this.#options.settler.settle(delivery, decision, this.#abort.signal, early);
+    const settling = settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling !== undefined) await settling;
+    if (start.isCounted) await starts.forget(task);
     // Of a copy that was refused there may be parts that are still to be sent.
     const isOver = decision.kind === "ack" && !delivery.comesBack;
-    if (isOver && this.#options.freeBodies === true) freeBody(delivery.task);
+    if (isOver && freeBodies === true) this.#freeBody(task);
+  }
+
+  /**
+   * A large array outlives its task for long: it weighs next to nothing where V8 looks for garbage.
+   * Nobody may tell the task from others afterwards, which takes its body.
+   */
+  #freeBody(task: Task): void {
+    const { body } = task;
+    if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
+    if (this.#options.finished.keeps(task)) return;
+    // Whoever still writes it to a pipe or a socket has it until then.
+    (body.buffer as ArrayBuffer).transfer(0);
   }
 
   /** @returns what is to become of the task */
@@ -344,13 +358,6 @@ export class Pool {
     onRun?.(told);
     this.#tasks.ended(told);
   }
-}
-
-/** A large array outlives its task for long: it weighs next to nothing where V8 looks for garbage. */
-function freeBody({ body }: Task): void {
-  if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
-  // Whoever still writes it to a pipe or a socket has it until then.
-  (body.buffer as ArrayBuffer).transfer(0);
 }
 
 /** Starts as the rules take them: what cannot be known now is nothing to the task's harm. */

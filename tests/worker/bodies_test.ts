@@ -1,48 +1,90 @@
 /** What a worker keeps of large tasks that are done. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
+import { inspectQueue } from "../../src/amqp/declare.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
+import { ChannelError } from "../../src/errors.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { DONE, type Outcome } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
+import { Starts } from "../../src/worker/starts.ts";
+import type { WorkerOptions } from "../../src/worker/options.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { within } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
 
 const { url } = await sharedNode();
+const log = createLogger({ name: "test", write: () => {} });
 const LARGE = "large".repeat(100_000);
+/** The largest of which a worker knows, when it comes back, that it was acknowledged. */
+const KNOWN = "k".repeat(64 * 1024);
 const FAILED: Outcome = { kind: "failed", reason: "first" };
+
+/** @param more in place of the options that all of these have */
+function workerOn(
+  bench: QueueBench,
+  more: Pick<WorkerOptions, "handler" | "freeBodies" | "maxTasks"> & Partial<WorkerOptions>,
+): Worker {
+  return new Worker({
+    endpoints: parseUrls(url),
+    identity: { name: "test", version: "0" },
+    queues: [{
+      policy: { name: bench.name, type: "quorum", strict: false, create: true },
+      prefetch: 1,
+    }],
+    log,
+    retries: { maxAttempts: 2, backoffMs: [10], jitter: 0, maxCrashes: 3 },
+    hostname: "test",
+    ...more,
+  });
+}
 
 for (const freeBodies of [true, false]) {
   const what = freeBodies ? "given back" : "left to a handler that may keep it";
   brokerTest(`the memory of a large body is ${what} when its task is done`, async () => {
     await using bench = await QueueBench.open(url);
-    await bench.send("small", { messageId: "small" });
+    await bench.send(KNOWN, { messageId: "known" });
     await bench.send(LARGE, { messageId: "large" });
     const tasks: Task[] = [];
     const bodies: string[] = [];
-    const worker = new Worker({
-      endpoints: parseUrls(url),
-      identity: { name: "test", version: "0" },
-      queues: [{
-        policy: { name: bench.name, type: "quorum", strict: false, create: true },
-        prefetch: 1,
-      }],
+    const worker = workerOn(bench, {
       handler: (task) => {
         tasks.push(task);
         bodies.push(new TextDecoder().decode(task.body));
         return Promise.resolve(tasks.length === 2 ? FAILED : DONE);
       },
       freeBodies,
-      log: createLogger({ name: "test", write: () => {} }),
-      retries: { maxAttempts: 2, backoffMs: [10], jitter: 0, maxCrashes: 3 },
-      hostname: "test",
       maxTasks: 3,
     });
     assertEquals(await within("the worker to end", worker.run()), 0);
-    assertEquals(bodies, ["small", LARGE, LARGE]);
+    assertEquals(bodies, [KNOWN, LARGE, LARGE]);
     // Of the copy that is made of the first attempt parts may still be on their way.
     const kept = freeBodies ? 0 : LARGE.length;
-    assertEquals(tasks.map(({ body }) => body.length), ["small".length, LARGE.length, kept]);
+    assertEquals(tasks.map(({ body }) => body.length), [KNOWN.length, LARGE.length, kept]);
   });
 }
+
+brokerTest("of a large task that is done the broker keeps no starts", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send(LARGE, { messageId: "large" });
+  let starts = "";
+  const worker = workerOn(bench, {
+    handler: async (task) => {
+      const count = ({ name }: { readonly name: string }) => {
+        starts = name;
+        return Promise.resolve(0);
+      };
+      const nothing = () => Promise.resolve();
+      await new Starts({ count, note: nothing, takeBack: nothing, remove: nothing }, log)
+        .count(task);
+      assertEquals((await inspectQueue(bench.transport, starts)).messageCount, 1);
+      return DONE;
+    },
+    freeBodies: true,
+    maxTasks: 1,
+    // Every start is written down.
+    retries: { maxAttempts: 1, backoffMs: [10], jitter: 0, maxCrashes: 1 },
+  });
+  assertEquals(await within("the worker to end", worker.run()), 0);
+  await assertRejects(() => inspectQueue(bench.transport, starts), ChannelError, "NOT_FOUND");
+});
