@@ -6,6 +6,7 @@ import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { replayMessages, sendTask } from "../../src/broker/admin/actions.ts";
 import { startHere } from "./harness.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
 
 const QUEUE = { queue: "once", durable: true };
 const ARGUMENTS = { "x-message-deduplication": true, "x-cache-size": 1_000 };
@@ -173,6 +174,33 @@ Deno.test("when all queues together remember too much, the one that has most for
     (await channel.call("queue.purge", { queue })).messageCount
   );
   assertEquals(await Promise.all(counts), [20, 901]);
+});
+
+Deno.test("a value that a damaged file has twice is remembered once", async () => {
+  await using dir = await tempDir();
+  const publishTo = async ({ port }: { port: number }, ...keys: string[]) => {
+    await using peer = await openPeer(port);
+    const channel = await peer.open();
+    await channel.call("queue.declare", { ...QUEUE, arguments: ARGUMENTS });
+    const messages = keys.map((key) => ({ body: key, properties: propertiesOf(key) }));
+    await new Case("broker", port).publish(channel, { routingKey: "once" }, ...messages);
+  };
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await publishTo(broker, "a", "b");
+  }
+  const open = () => new DatabaseSync(`${dir.path}/broker.db`);
+  const damaged = open();
+  damaged.exec("INSERT INTO seen SELECT queue, id + 9, key, expires_at FROM seen");
+  damaged.close();
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await publishTo(broker, "a", "c");
+    assertEquals(broker.inside.vhosts.get("/")!.findQueue("once")!.readyCount, 3);
+  }
+  const database = open();
+  assertEquals(database.prepare("SELECT count(*) n FROM seen").get()!["n"], 3);
+  database.close();
 });
 
 Deno.test("what a deleted queue has had is deleted in pieces, over a kill too, and is not another's", async () => {

@@ -243,6 +243,68 @@ Deno.test("a letter that the store refuses waits beside those in the table, and 
   assertEquals(found, [...bodies, "behind"]);
 });
 
+Deno.test("new letters do not keep those that wait for the same queue from being tried", async () => {
+  // So many that memory is never full: then new ones would not come before them.
+  await using broker = await startHere({ limits: { keptLetters: 1_000_000 } });
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  for (const [exchange, type] of [["in", "fanout"], ["dlx", "direct"]] as const) {
+    await channel.call("exchange.declare", { exchange, type });
+  }
+  for (
+    const [queue, args] of [
+      ["others", { ...argumentsTo("dlx"), "x-message-ttl": 0 }],
+      ["q", argumentsTo("", "to")],
+    ] as const
+  ) {
+    await channel.call("queue.declare", { queue, durable: true, arguments: args });
+  }
+  await channel.call("queue.bind", { queue: "others", exchange: "in" });
+  // Each has an address of its own, and is tried first: so many that new letters come meanwhile.
+  for (const routingKey of names(550)) {
+    await t.publish(channel, { exchange: "in", routingKey }, { body: "other" });
+  }
+  await kill(t, channel, "q", ["first"]);
+  await untilKept(broker, 551);
+  await channel.call("queue.declare", { queue: "to" });
+  await using other = await openPeer(broker.port);
+  const consumer = await other.open();
+  await consumer.call("basic.consume", { queue: "to", noAck: true });
+  let isOver = false;
+  const first = consumer.expectContent().finally(() => isOver = true);
+  while (!isOver) await kill(t, channel, "q", ["more"]);
+  assertEquals((await first).text, "first");
+});
+
+Deno.test("letters in a table that cannot be read for a while are not forgotten, and publishers wait only for as long", async () => {
+  await using dir = await tempDir();
+  const bodies = names(1.5 * HERE);
+  const args = { ...argumentsTo("", "to"), "x-message-ttl": 0 };
+  {
+    await using broker = await start(dir.path);
+    const t = new Case("broker", broker.port);
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "q", durable: true, arguments: args });
+    await t.publish(channel, { routingKey: "q" }, ...bodies.map((body) => ({ body })));
+    await untilKept(broker, bodies.length);
+    await peer.close();
+  }
+  await using broker = await start(dir.path);
+  const { database } = (broker.inside.store as Store).file;
+  database.exec("ALTER TABLE dead RENAME TO away");
+  await waitUntil("the fault", () => broker.log.lines.some((line) => /no such table/.test(line)));
+  const t = new Case("broker", broker.port);
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "to" });
+  assertEquals(kept(broker).count, bodies.length);
+  database.exec("ALTER TABLE away RENAME TO dead");
+  await t.publish(channel, { routingKey: "q" }, { body: "new" });
+  assertEquals(await take(channel, "to", bodies.length + 1), [...bodies, "new"]);
+});
+
 Deno.test("the letters go with their queue, from the table too", async () => {
   await using dir = await tempDir();
   {

@@ -59,6 +59,8 @@ export class Duplicates implements KeyOwner {
     if (queue.id === 0) return;
     for (const { id, key, expiresAt } of store.stored(queue.id)) {
       const name = nameOf(key);
+      // A file may be damaged, and have a key twice.
+      this.#remove(name);
       this.#seen.set(name, { id, expiresAt, durable: true });
       this.#lastId = id;
       memory.add(this, name.length);

@@ -159,6 +159,8 @@ export class KeptLetters {
    */
   keep(letter: DeadLetter, address: string | undefined): void {
     const { queue, message, reason } = letter;
+    // One that waits behind older ones was not tried: that says nothing of them.
+    const isTried = address === undefined || !this.mustWait(letter, address);
     const known = this.#addressOf(address);
     // Before it leaves the former one: that is forgotten when nothing waits for it.
     if (known !== undefined) known.waiting++;
@@ -172,7 +174,7 @@ export class KeptLetters {
     // A key that is there keeps its place.
     this.#here.set(letter, known);
     if (known !== undefined) {
-      if (known.failedIn !== this.#pass) {
+      if (isTried && known.failedIn !== this.#pass) {
         known.failedIn = this.#pass;
         known.isPartial = false;
         this.#failures++;
@@ -295,6 +297,7 @@ export class KeptLetters {
     const limit = Math.min(room, BATCH);
     const dead = this.#host.store.dead;
     const found = dead.read(lane, backlog.place, limit);
+    if (found === undefined) return [];
     const letters: DeadLetter[] = [];
     for (const { message, reason, ...place } of found) {
       backlog.place = place;
@@ -309,8 +312,9 @@ export class KeptLetters {
       this.#here.set(letter, undefined);
       backlog.here++;
     }
-    // Those that are not written yet come in the next pass; others cannot be read, or are gone.
+    // Those that are not written yet come in the next pass; others are gone.
     if (found.length === 0 && !dead.dirty) this.#forgetPaged(lane, backlog);
+    else this.#forgetIfEmpty(lane, backlog);
     return letters;
   }
 

@@ -90,7 +90,7 @@ export class Store {
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
     this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
     this.#messages = new MessageTable(database, onDamage, ["dead"]);
-    this.dead = new DeadMessages(database, this.#onChange, onDamage);
+    this.dead = new DeadMessages(database, this.#onChange, onDamage, () => this.#noteReadable());
     this.seen = new SeenKeys(database, this.#onChange, onDamage);
     this.#lanes = new LaneCounters(database);
     this.#laneIds = new LaneIds(
@@ -322,8 +322,8 @@ export class Store {
   }
 
   #noteReadable(): void {
-    const isReadable = this.#messages.isReadable && (this.#scratch.messages?.isReadable ?? true);
-    if (isReadable) this.#writer.noteReadable();
+    const tables = [this.#messages, this.#scratch.messages, this.dead];
+    if (tables.every((table) => table?.isReadable !== false)) this.#writer.noteReadable();
   }
 
   // -- writing --

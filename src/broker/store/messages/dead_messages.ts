@@ -55,6 +55,7 @@ export class DeadMessages {
   readonly #database: DatabaseSync;
   readonly #onChange: () => void;
   readonly #onDamage: (error: unknown) => void;
+  readonly #onReadable: () => void;
   readonly #select: StatementSync;
   readonly #positions: StatementSync;
   readonly #insert: StatementSync;
@@ -65,6 +66,8 @@ export class DeadMessages {
   readonly #deletes = new Set<Message>();
   /** Lanes that rows may be of. */
   readonly #lanes = new Set<number>();
+  /** Lanes whose rows could not be read when that was last tried. */
+  readonly #unreadable = new Set<number>();
   #nextDeath = 1;
   /** Rows of messages that are not there any more are in the table. */
   #hasStrays = false;
@@ -72,13 +75,16 @@ export class DeadMessages {
   /**
    * @param onChange told of every change that waits for a commit
    * @param onDamage told when what is stored cannot be read
+   * @param onReadable told when what could not be read can be, or is gone
    */
   constructor(
     database: DatabaseSync,
     onChange: () => void,
     onDamage: (error: unknown) => void,
+    onReadable: () => void,
   ) {
     this.#onDamage = onDamage;
+    this.#onReadable = onReadable;
     this.#database = database;
     this.#onChange = onChange;
     const lane = `dead.id >> ${POSITION_BITS}`;
@@ -173,18 +179,30 @@ export class DeadMessages {
   /** The lane is gone; its rows are deleted with those of its messages. */
   dropLane(lane: number): void {
     this.#lanes.delete(lane);
+    this.#noteReadable(lane);
   }
 
-  /** Takes the next ones of a lane that are on disk. None when they cannot be read. */
-  read(lane: LaneRecord, behind: Place, limit: number): Dead[] {
+  /** Whether there are none that could not be read when they were last wanted. */
+  get isReadable(): boolean {
+    return this.#unreadable.size === 0;
+  }
+
+  #noteReadable(lane: number): void {
+    if (this.#unreadable.delete(lane)) this.#onReadable();
+  }
+
+  /** Takes the next ones of a lane that are on disk. @returns undefined: they cannot be read now */
+  read(lane: LaneRecord, behind: Place, limit: number): Dead[] | undefined {
     const { id } = lane;
     let rows: Row[];
     try {
       rows = this.#select.all(id, behind.death, id, behind.position, limit) as unknown as Row[];
     } catch (error) {
+      this.#unreadable.add(id);
       this.#onDamage(error);
-      return [];
+      return undefined;
     }
+    this.#noteReadable(id);
     return rows.map(({ layout, size, expiresAt, deliveries, ...dead }) => {
       if (layout === null) return { ...dead, message: undefined };
       const lengths = {
