@@ -191,6 +191,48 @@ Deno.test("unacknowledged deliveries of all stop at their limit; who has few get
   assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
 });
 
+Deno.test("a large content that is not published after all gives its memory back at once", async () => {
+  await using broker = await startHere();
+  const size = 10_000_000;
+  const part = encodeFrame(FRAME.body, 1, new Uint8Array(100_000));
+  const contentTo = (exchange: string) => [
+    method(1, "basic.publish", { exchange, routingKey: "nowhere" }),
+    encodeFrame(FRAME.header, 1, encodeHeader(size)),
+    ...Array<Uint8Array>(100).fill(part),
+  ];
+  const held = concat(contentTo(""));
+  const refused = concat(contentTo("none"));
+  const cut = concat([...contentTo("").slice(0, -1), method(1, "tx.rollback")]);
+  const ends: Record<string, (peer: Peer) => Promise<unknown>> = {
+    async rollback(peer) {
+      await peer.sendBytes(held);
+      await peer.channel(1).call("tx.rollback");
+    },
+    async close(peer) {
+      await peer.sendBytes(held);
+      await peer.channel(1).call("channel.close");
+    },
+    async refusal(peer) {
+      await peer.sendBytes(refused);
+      await peer.channel(1).expectClose(404, /no exchange/);
+    },
+    async cut(peer) {
+      await peer.sendBytes(cut);
+      await peer.channel(0).expectClose(505, /expected content body/);
+    },
+  };
+  for (const [name, end] of Object.entries(ends)) {
+    const before = Deno.memoryUsage().external;
+    for (let round = 0; round < 3; round++) {
+      await using peer = await openPeer(broker.port);
+      await (await peer.open()).call("tx.select");
+      await end(peer);
+    }
+    // Garbage of that little is not looked for.
+    assert(Deno.memoryUsage().external - before < size, name);
+  }
+});
+
 Deno.test("contents and transactions under way take no more memory than allowed", async () => {
   await using broker = await startHere({ limits: { pendingBytes: 3 * MB } });
   await using decent = await openPeer(broker.port);

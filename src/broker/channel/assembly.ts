@@ -120,6 +120,10 @@ export class Assembly {
   #complete(): Content | undefined {
     if (this.#length < this.#total) return undefined;
     this.#stage = "method";
+    return this.#content();
+  }
+
+  #content(): Content {
     return new Content(this.#bytes, this.#addressLength, this.#headerLength);
   }
 
@@ -161,6 +165,13 @@ export class Assembly {
   giveBack(): void {
     this.#session.pending.giveBack(this.#session, this.#taken);
     this.#taken = 0;
+  }
+
+  /** What is not complete will never be. */
+  end(): void {
+    if (this.#stage === "body") this.#content().giveUp();
+    this.#stage = "method";
+    this.giveBack();
   }
 }
 

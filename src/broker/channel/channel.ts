@@ -162,7 +162,7 @@ export class Channel {
   /** Publishes are forgotten; acknowledgements may be sent again. */
   #txRollback(): void {
     this.#requireTransaction();
-    this.publishing.takeHeld();
+    this.publishing.forgetHeld();
     this.#settling.rollback(() => this.#send("tx.rollback-ok", {}));
   }
 

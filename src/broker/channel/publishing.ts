@@ -60,6 +60,8 @@ export class Publishing {
   readonly #header = new ContentHeader();
   readonly #assembly: Assembly;
   #target: Target | undefined;
+  /** What has arrived and is not routed yet. */
+  #arrived: Content | undefined;
   /** A publish that is on its way to very many queues. */
   #spread: Spread | undefined;
   /** Undefined: nothing is confirmed. */
@@ -114,6 +116,7 @@ export class Publishing {
   // -- publishing --
 
   #complete(received: Content): void {
+    this.#arrived = received;
     const target = this.#target!;
     const header = this.#header.scanOf(received);
     const exchange = this.#exchangeOf(target);
@@ -151,11 +154,11 @@ export class Publishing {
   }
 
   #routed(publication: Publication, target: Target, queues: Queue[]): void {
+    this.#arrived = undefined;
     if (this.#held !== undefined) {
       const further = Math.max(0, queues.length - 1);
-      this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * further);
       this.#held.push({ publication, target, queues });
-      return;
+      return this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * further);
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !target.isReply) {
@@ -199,7 +202,7 @@ export class Publishing {
     this.#held ??= [];
   }
 
-  /** What was held, to be committed or forgotten. The next transaction begins. */
+  /** What was held, to be committed. The next transaction begins. */
   takeHeld(): PendingPublish[] {
     const held = this.#held!;
     this.#held = [];
@@ -207,10 +210,18 @@ export class Publishing {
     return held;
   }
 
+  /** What was held is not to be published. The next transaction begins. */
+  forgetHeld(): void {
+    giveUp(this.takeHeld());
+  }
+
   /** Publishes what was held. @returns false when a queue refused something */
   commit(publishes: PendingPublish[]): boolean {
     const { vhost } = this.#session;
-    if (publishes.length > 0 && this.#session.isRefusing) return false;
+    if (publishes.length > 0 && this.#session.isRefusing) {
+      giveUp(publishes);
+      return false;
+    }
     let accepted = true;
     for (const { publication, target, queues } of publishes) {
       // One that was deleted meanwhile may be there again.
@@ -307,8 +318,15 @@ export class Publishing {
   end(): void {
     if (this.#spread !== undefined) this.#session.outlive(this.#spread);
     this.#confirms?.end();
-    this.#assembly.giveBack();
+    this.#arrived?.giveUp();
+    if (this.#held !== undefined) this.forgetHeld();
+    this.#assembly.end();
   }
+}
+
+/** Nobody else has their contents yet. */
+function giveUp(publishes: readonly PendingPublish[]): void {
+  for (const { publication } of publishes) publication.content.giveUp();
 }
 
 function headersOf({ content }: Publication): Table {
