@@ -5,6 +5,7 @@
  *   deno task small-host:hour [SECONDS [BACKLOG]]
  */
 // deno-lint-ignore-file no-console
+import { setTimeout as pause } from "node:timers/promises";
 import { assertEquals } from "@std/assert";
 import { residentBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
@@ -101,7 +102,7 @@ export async function mixedLoad(options: MixedLoadOptions): Promise<MixedLoadVer
       );
     }
     const next = Math.min(task, large, burst) - second();
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, next) * 1_000));
+    await pause(Math.max(0, next) * 1_000);
   }
   verdict.killed = host.killed();
   if (verdict.killed > 0) return verdict;

@@ -35,95 +35,86 @@ const missing = probe === undefined
   ? undefined
   : "the oldest Deno frees garbage later";
 
-Deno.test({
-  name: "a host of 128 MB: many tasks wait, bodies of 10 MB come and go, nobody is killed" +
-    (missing === undefined ? "" : ` (ignored: ${missing})`),
-  ignore: missing !== undefined,
-  async fn() {
-    await using dir = await tempDir();
-    await using host = smallHost(HOST_BYTES)!;
-    const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
-    await using broker = spawn(command, { args, killOnDispose: true });
-    await using peer = await openPeer(await portOf(broker));
-    const channel = await peer.open();
-    await channel.call("queue.declare", { queue: "tasks", durable: true });
-    await broker.waitForLog(/there are 128 MB of memory: a message may have 10 MB/);
-    const refused = await peer.open(3);
-    const body = new Uint8Array(TOO_LARGE_BYTES);
-    await refused.publish({ routingKey: "tasks" }, body, PERSISTENT);
-    await refused.expectClose(406, /message size 104857600 is larger than configured max size/);
-    await channel.call("queue.declare", { queue: "large", durable: true });
-    await channel.call("confirm.select");
+function hostTest(what: string, fn: () => Promise<void>): void {
+  const name = `a host of 128 MB: ${what}`;
+  if (missing === undefined) Deno.test(name, fn);
+  else Deno.test.ignore(`${name} (ignored: ${missing})`, fn);
+}
 
-    const task = new Uint8Array(100);
-    for (let sent = 0, confirmed = 0; confirmed < TASKS;) {
-      if (sent < TASKS && sent - confirmed < WINDOW) {
-        await channel.publish({ routingKey: "tasks" }, task, PERSISTENT);
-        sent++;
-      } else confirmed = (await channel.expect("basic.ack")).deliveryTag;
-    }
-    for (let index = 0; index < BODIES; index++) {
-      const body = new Uint8Array(BODY_BYTES).fill(index);
-      await channel.publish({ routingKey: "large" }, body, PERSISTENT);
-      await channel.expect("basic.ack");
-    }
-    await channel.call("basic.consume", { queue: "large", noAck: true });
-    for (let index = 0; index < BODIES; index++) {
-      const { body } = await channel.expectContent();
-      assertEquals([body.length, body[0], body.at(-1)], [BODY_BYTES, index % 256, index % 256]);
-    }
-    // To a consumer that waits it goes before it is on disk, and from the disk when it comes back.
-    const other = await peer.open(2);
-    await other.call("queue.declare", { queue: "direct", durable: true });
-    await other.call("basic.consume", { queue: "direct" });
-    const again = new Uint8Array(BODY_BYTES).fill(1);
-    await other.publish({ routingKey: "direct" }, again, PERSISTENT);
-    for (let index = 0; index < 3; index++) {
-      const delivery = await other.expectContent();
-      assertEquals([delivery.body.length, delivery.body.indexOf(0)], [BODY_BYTES, -1]);
-      const { deliveryTag } = delivery.args;
-      await other.send("basic.nack", { deliveryTag, requeue: true });
-    }
-    const { messageCount } = await channel.call("queue.declare", { queue: "tasks", passive: true });
-    assertEquals(messageCount, TASKS);
-    await peer.close();
+hostTest("many tasks wait, bodies of 10 MB come and go, nobody is killed", async () => {
+  await using dir = await tempDir();
+  await using host = smallHost(HOST_BYTES)!;
+  const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
+  await using broker = spawn(command, { args, killOnDispose: true });
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "tasks", durable: true });
+  await broker.waitForLog(/there are 128 MB of memory: a message may have 10 MB/);
+  const refused = await peer.open(3);
+  const body = new Uint8Array(TOO_LARGE_BYTES);
+  await refused.publish({ routingKey: "tasks" }, body, PERSISTENT);
+  await refused.expectClose(406, /message size 104857600 is larger than configured max size/);
+  await channel.call("queue.declare", { queue: "large", durable: true });
+  await channel.call("confirm.select");
 
-    assertEquals(host.killed(), 0);
-    broker.kill();
-    assertEquals((await broker.ended()).code, 0);
-  },
+  const task = new Uint8Array(100);
+  for (let sent = 0, confirmed = 0; confirmed < TASKS;) {
+    if (sent < TASKS && sent - confirmed < WINDOW) {
+      await channel.publish({ routingKey: "tasks" }, task, PERSISTENT);
+      sent++;
+    } else confirmed = (await channel.expect("basic.ack")).deliveryTag;
+  }
+  for (let index = 0; index < BODIES; index++) {
+    const body = new Uint8Array(BODY_BYTES).fill(index);
+    await channel.publish({ routingKey: "large" }, body, PERSISTENT);
+    await channel.expect("basic.ack");
+  }
+  await channel.call("basic.consume", { queue: "large", noAck: true });
+  for (let index = 0; index < BODIES; index++) {
+    const { body } = await channel.expectContent();
+    assertEquals([body.length, body[0], body.at(-1)], [BODY_BYTES, index % 256, index % 256]);
+  }
+  // To a consumer that waits it goes before it is on disk, and from the disk when it comes back.
+  const other = await peer.open(2);
+  await other.call("queue.declare", { queue: "direct", durable: true });
+  await other.call("basic.consume", { queue: "direct" });
+  const again = new Uint8Array(BODY_BYTES).fill(1);
+  await other.publish({ routingKey: "direct" }, again, PERSISTENT);
+  for (let index = 0; index < 3; index++) {
+    const delivery = await other.expectContent();
+    assertEquals([delivery.body.length, delivery.body.indexOf(0)], [BODY_BYTES, -1]);
+    const { deliveryTag } = delivery.args;
+    await other.send("basic.nack", { deliveryTag, requeue: true });
+  }
+  const { messageCount } = await channel.call("queue.declare", { queue: "tasks", passive: true });
+  assertEquals(messageCount, TASKS);
+  await peer.close();
+
+  assertEquals(host.killed(), 0);
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
 });
 
-Deno.test({
-  name: "a host of 128 MB: a broker and a worker of small and large tasks share it" +
-    (missing === undefined ? "" : ` (ignored: ${missing})`),
-  ignore: missing !== undefined,
-  async fn() {
-    const every = { task: 0.1, large: 0.25, burst: 0.5 };
-    const { killed } = await mixedLoad({ seconds: 1, backlog: 2_000, every, burst: 500 });
-    assertEquals(killed, 0);
-  },
+hostTest("a broker and a worker of small and large tasks share it", async () => {
+  const every = { task: 0.1, large: 0.25, burst: 0.5 };
+  const { killed } = await mixedLoad({ seconds: 1, backlog: 2_000, every, burst: 500 });
+  assertEquals(killed, 0);
 });
 
-Deno.test({
-  name: "a host of 128 MB: what many hold in transactions waits or is refused, nobody is killed" +
-    (missing === undefined ? "" : ` (ignored: ${missing})`),
-  ignore: missing !== undefined,
-  async fn() {
-    await using dir = await tempDir();
-    await using host = smallHost(HOST_BYTES)!;
-    const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
-    await using broker = spawn(command, { args, killOnDispose: true });
-    const port = await portOf(broker);
-    await Promise.all(Array.from({ length: CROWD }, async () => {
-      for (let round = 0; round < ROUNDS; round++) await holdUntilRefused(port);
-    }));
-    assertEquals(host.killed(), 0);
-    await using peer = await openPeer(port);
-    await peer.close();
-    broker.kill();
-    assertEquals((await broker.ended()).code, 0);
-  },
+hostTest("what many hold in transactions waits or is refused, nobody is killed", async () => {
+  await using dir = await tempDir();
+  await using host = smallHost(HOST_BYTES)!;
+  const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
+  await using broker = spawn(command, { args, killOnDispose: true });
+  const port = await portOf(broker);
+  await Promise.all(Array.from({ length: CROWD }, async () => {
+    for (let round = 0; round < ROUNDS; round++) await holdUntilRefused(port);
+  }));
+  assertEquals(host.killed(), 0);
+  await using peer = await openPeer(port);
+  await peer.close();
+  broker.kill();
+  assertEquals((await broker.ended()).code, 0);
 });
 
 /** Publishes in a transaction until that takes more than one connection may have. */
