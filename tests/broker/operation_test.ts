@@ -42,9 +42,9 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
     ["--tls-cert DIR/none --tls-key DIR/file", 66, /cannot read the PEM file "DIR\/none"/],
     ["--tls-cert DIR/file --tls-key DIR/file", 65, /certificate and key .*: No certificates/],
     ["--max-message-size 0", 64, /--max-message-size must be a whole number from 1/],
-    [`--port ${port}`, 75, /cannot listen on 127\.0\.0\.1 port \d+: Address already in use/],
-    [`--port ${other.addr.port}`, 75, /cannot listen on ::1 port \d+: Address already in use/],
-    ["--listen 203.0.113.1", 75, /cannot listen on 203\.0\.113\.1 port 0: Cannot assign/],
+    [`--port ${port}`, 75, /cannot listen on 127\.0\.0\.1 port \d+: address already in use/],
+    [`--port ${other.addr.port}`, 75, /cannot listen on ::1 port \d+: address already in use/],
+    ["--listen 203.0.113.1", 75, /cannot listen on 203\.0\.113\.1 port 0: cannot assign/],
     ["--listen not-there.invalid", 75, /cannot listen on not-there\.invalid port 0: failed to/],
     ["--data DIR/file", 66, /cannot create the data folder "DIR\/file": there is a file of this/],
     [

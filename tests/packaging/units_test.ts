@@ -1,6 +1,6 @@
 /** The units of systemd, as systemd itself judges them. */
 import { assertEquals } from "@std/assert";
-import { installed, run } from "../support/process.ts";
+import { programTest, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
 const folder = new URL("../../packaging/systemd/", import.meta.url).pathname;
@@ -8,12 +8,10 @@ const UNITS = ["broker.service", "worker@.service"];
 /** What is exposed of the system, of 10. */
 const MOST_EXPOSED = 2.5;
 
-const missing = installed("systemd-analyze") ? "" : " (ignored: systemd-analyze is not installed)";
-
-Deno.test({
-  name: `systemd has nothing to say of the units, and finds little exposed${missing}`,
-  ignore: missing !== "",
-  async fn() {
+programTest(
+  "systemd-analyze",
+  "systemd has nothing to say of the units, and finds little exposed",
+  async () => {
     await using root = await tempDir();
     for (const name of ["broker", "worker"]) {
       await Deno.writeTextFile(root.file(name), "#!/bin/sh\n", { mode: 0o755 });
@@ -35,4 +33,4 @@ Deno.test({
       assertEquals(judged.code, 0, judged.stdout.split("\n").slice(-3).join("\n"));
     }
   },
-});
+);

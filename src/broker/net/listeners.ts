@@ -1,7 +1,7 @@
 /** The addresses on which a broker listens: taking them, their URLs, new certificates. */
 
 import { isLocalhost, isLoopback, LOOPBACKS } from "../../amqp/loopback.ts";
-import { EXIT, ToolError } from "../../errors.ts";
+import { EXIT, reason, ToolError } from "../../errors.ts";
 import type { Logger } from "../../observe/log.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { acceptAll } from "./accepting.ts";
@@ -159,10 +159,9 @@ function takeOne(hostname: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port });
   } catch (error) {
-    const why = (error as Error).message.replace(/ \(os error \d+\).*$/, "");
     const denied = error instanceof Deno.errors.PermissionDenied;
     throw new ToolError(
-      `cannot listen on ${hostname} port ${port}: ${why}`,
+      `cannot listen on ${hostname} port ${port}: ${reason(error)}`,
       denied ? EXIT.noPermission : EXIT.temporary,
       { cause: error },
     );

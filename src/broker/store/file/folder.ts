@@ -1,6 +1,6 @@
 /** The folder of the data: made, and safe from a power cut before anything is promised. */
 
-import { EXIT, ToolError } from "../../../errors.ts";
+import { EXIT, reason, ToolError } from "../../../errors.ts";
 
 /** @throws {ToolError} when it is not there and cannot be created */
 export function createFolder(folder: string): void {
@@ -79,5 +79,5 @@ export function syncFolder(folder: string): void {
 function reasonOf(error: unknown): string {
   if (error instanceof Deno.errors.NotCapable) return "system folders are closed to this program";
   if (error instanceof Deno.errors.AlreadyExists) return "there is a file of this name";
-  return (error as Error).message.replace(/ \(os error \d+\).*$/, "");
+  return reason(error);
 }
