@@ -1,6 +1,8 @@
-/** What the store refuses for its data ends one connection, and stops nobody else. */
+/** What the store refuses ends one connection at most, and stops nobody else. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { Case } from "../contract/contract.ts";
+import type { Store } from "../../src/broker/store/store.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -190,4 +192,33 @@ Deno.test("a dead letter that cannot be stored leaves its message where it is, d
   const seen = [];
   for (const _ of bodies) seen.push((await channel.expectContent()).text);
   assertEquals(seen.sort(), bodies.toSorted());
+});
+
+Deno.test("consumers get what is there, however much, although nothing can be written", async () => {
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.path });
+  await using publisher = await openPeer(broker.port);
+  const channel = await publisher.open();
+  await channel.call("queue.declare", { queue: "q", ...DURABLE });
+  const messages = Array.from(
+    { length: 8_000 },
+    (_, i) => ({ body: `${i}`, properties: PERSISTENT }),
+  );
+  await new Case("broker", broker.port).publish(channel, { routingKey: "q" }, ...messages);
+  const store = broker.inside.store as Store;
+  const { database } = store.file;
+  database.exec("ALTER TABLE lane RENAME TO away");
+  try {
+    await channel.send("basic.get", { queue: "q" });
+    await channel.expectContent("basic.get-ok");
+    await waitUntil("a commit that fails", () => store.lastCommitFailed);
+    await using peer = await openPeer(broker.port);
+    const consumer = await peer.open();
+    await consumer.call("basic.consume", { queue: "q", noAck: true });
+    for (const { body } of messages.slice(1)) {
+      assertEquals((await consumer.expectContent()).text, body);
+    }
+  } finally {
+    database.exec("ALTER TABLE away RENAME TO lane");
+  }
 });

@@ -176,19 +176,22 @@ export class Queue implements Work {
    * @param fresh a message of this moment: it is delivered even if it lives no longer than that
    */
   deliver(fresh?: Message): void {
+    const { scheduler, store } = this.#host;
     let end = Infinity;
     for (let count = 1; this.#ready.count > 0 && !this.#allBusy && !this.flow.paused; count++) {
       if (count >= DELIVERED_AT_ONCE) {
         count = 0;
         const time = performance.now();
-        if (time > end) return this.#host.scheduler.add(this);
+        if (time > end) return scheduler.add(this);
         if (end === Infinity) end = time + DELIVER_MS;
       }
       const consumer = this.consumers.next();
       if (consumer === undefined) return void (this.#allBusy = true);
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
-      if (message === "busy") return this.#host.scheduler.add(this);
+      if (message === "busy") { // many may have died: while nothing can be written, few at a time
+        return store.lastCommitFailed ? this.#expiry.wait(KEPT_MS) : scheduler.add(this);
+      }
       if (message.size >= LARGE_BYTES) count = DELIVERED_AT_ONCE; // it takes long to read
       const content = this.contentOf(message);
       if (content === undefined) this.setAside(message);
@@ -323,21 +326,18 @@ export class Queue implements Work {
     if (this.#rereading?.work()) return true;
     // Dead letters that cannot be written would collect in memory.
     const { lastCommitFailed } = this.#host.store;
-    const time = now();
     while (!lastCommitFailed && this.dying + this.keptLetters < MOST_DYING) {
-      const message = this.#ready.takeExpired(time);
+      const message = this.#ready.takeExpired(now());
       if (message === undefined && this.#ready.isSlow) return true;
       if (message === undefined) break;
       this.#die(message, "expired");
       if (slice.isOver) return true;
     }
     if (this.dying >= MOST_DYING || (this.#disuse?.isOver && this.dying > 0)) return true;
-    if (lastCommitFailed || this.keptLetters > 0) {
-      this.#expiry.wait(KEPT_MS);
-      if (lastCommitFailed) return false;
-    } else this.#madeExpiry?.arm();
+    if (lastCommitFailed || this.keptLetters > 0) this.#expiry.wait(KEPT_MS);
+    else this.#madeExpiry?.arm();
     if (!this.#disuse?.isOver) this.deliver();
-    else if (this.#disuse.confirm()) this.#host.deleteQueue(this);
+    else if (!lastCommitFailed && this.#disuse.confirm()) this.#host.deleteQueue(this);
     return false;
   }
 
