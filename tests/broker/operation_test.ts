@@ -50,7 +50,7 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
     [
       "--data /proc/data",
       66,
-      /cannot create the data folder "\/proc\/data": (system folders are|No such)/,
+      /cannot create the data folder "\/proc\/data": (system folders are|no such)/,
     ],
     ["--data DIR/damaged", 65, /cannot use the data file DIR\/damaged\/broker\.db: it is damaged/],
   ];

@@ -71,7 +71,7 @@ Deno.test({
     await Deno.copyFile(`${dist}broker`, temp.file("broker"));
     await Deno.mkdir(temp.file("locked"), { mode: 0o700 });
     const rows: [folder: string, sentence: RegExp][] = [
-      ["locked/data", /^broker: cannot create the data folder ".*": Permission denied\n$/],
+      ["locked/data", /^broker: cannot create the data folder ".*": permission denied\n$/],
       ["locked", /^broker: cannot use the data file .*: this user may not open or create it\n$/],
     ];
     for (const [folder, sentence] of rows) {
