@@ -169,6 +169,10 @@ export class Publishing {
     const only = queues.length === 1 && !target.isReply ? queues[0]! : undefined;
     if (only !== undefined && !only.deleted) {
       const result = only.publish(publication) ? "accepted" : "refused";
+      // With "reject-publish-dlx" a dead letter has it.
+      if (result === "refused" && only.arguments.overflow === "reject-publish") {
+        publication.content.giveUp();
+      }
       this.#confirms?.add(result);
       if (only.isDying) this.#goOn(new Spread(publication, queues, 1));
       return;
