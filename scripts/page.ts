@@ -47,8 +47,16 @@ async function bundle(entry: URL): Promise<string> {
 
 /** Tells whether the bundle was made of what there is; bundlers differ in what they make of it. */
 export async function digestOfSources(): Promise<string> {
-  const names = Array.from(Deno.readDirSync(client), ({ name }) => name).sort();
-  const texts = await Promise.all(names.map((name) => Deno.readTextFile(new URL(name, client))));
+  const read = (name: string) => Deno.readTextFile(new URL(name, client));
+  const own = Array.from(Deno.readDirSync(client), ({ name }) => name).sort();
+  const ownTexts = await Promise.all(own.map(read));
+  // What it takes from other folders, but for types, takes nothing from others.
+  const taken = ownTexts.flatMap((text) =>
+    Array.from(text.matchAll(/^import (?!type )[^;]* from "(\.\.\/[^"]+)";/gm), ([, name]) => name!)
+  );
+  const others = [...new Set(taken)].sort();
+  const names = [...own, ...others];
+  const texts = [...ownTexts, ...await Promise.all(others.map(read))];
   const { imports } = JSON.parse(await Deno.readTextFile(new URL("../deno.json", import.meta.url)));
   const packages = [imports.preact, imports.uplot];
   return createHash("sha256").update(JSON.stringify([names, texts, packages])).digest("hex");

@@ -243,7 +243,7 @@ function warnAboutAckTimeout(
     ...(turnMs < 60_000 ? [] : [`by --rate tasks wait here up to ${formatDuration(turnMs)}`]),
   ];
   host.log.warn(
-    `${causes.join(" and ")}, and RabbitMQ takes a task back after 30 m without an ` +
+    `${causes.join(" and ")}, and RabbitMQ takes a task back after 30 min without an ` +
       "acknowledgement, to run it again: " +
       ackTimeoutRemedy(queue[0]!.name, vhost, longestMs + ACK_MARGIN_MS),
   );

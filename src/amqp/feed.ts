@@ -17,6 +17,7 @@ import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import type { Publication, PublisherOptions } from "./publisher.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
 import type { Supply } from "./supply.ts";
+import { formatDuration } from "../task/duration.ts";
 import { deadline } from "../time/deadline.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
@@ -333,7 +334,7 @@ export class Feed<T extends Numbered = Numbered> {
       ? `the broker blocks publishers: ${blocked}`
       : this.#trouble?.message ?? "the broker does not answer";
     return new ConnectionError(
-      `nothing was confirmed within ${this.#options.patience} ms: ${why}`,
+      `nothing was confirmed within ${formatDuration(this.#options.patience)}: ${why}`,
       this.#trouble?.exitCode,
     );
   }

@@ -14,6 +14,7 @@ import {
   type ToolError,
 } from "../errors.ts";
 import { ContentWriter, type Publication } from "./client/content.ts";
+import { formatDuration } from "../task/duration.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
 
@@ -304,7 +305,7 @@ export class Publisher {
       this.#pending.delete(tag);
       pending.waiter.onFailed(
         new TaskError(
-          `the broker did not confirm the task within ${this.#confirmTimeout} ms: ` +
+          `the broker did not confirm the task within ${formatDuration(this.#confirmTimeout)}: ` +
             "it may be on the queue or not",
           EXIT.temporary,
         ),

@@ -3,6 +3,7 @@
  * time; one that is silent for longer is not given up, but the next one is tried beside it.
  */
 import { ConnectionError, EXIT } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
 import { deadline } from "../time/deadline.ts";
 import { isLocalhost, LOOPBACKS } from "./loopback.ts";
 import { after, type Timer } from "../time/timer.ts";
@@ -59,7 +60,7 @@ export async function reach<T>(
 
 function overdue(endpoint: Endpoint, failure: Failure | undefined): string {
   const prefix = `cannot connect to ${redact(endpoint)}: `;
-  const silence = `${prefix}no answer within ${endpoint.connectionTimeout} ms`;
+  const silence = `${prefix}no answer within ${formatDuration(endpoint.connectionTimeout)}`;
   if (failure === undefined) return silence;
   const { attempt, error } = failure;
   return `${silence}; at ${attempt.taken ?? attempt.host}: ${error.message.replace(prefix, "")}`;

@@ -1,5 +1,6 @@
 /** What a connection has asked the broker for and has no answer to yet. */
 import { ChannelError, ConnectionError, reason, ToolError } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
 import { deadline } from "../time/deadline.ts";
 
 /** How long the broker may take to answer a method, in milliseconds. */
@@ -62,7 +63,7 @@ export class Requests {
       }
     }
     const error = new ConnectionError(
-      `${this.#where} did not answer ${what} within ${REPLY_TIMEOUT_MS / 1000} s`,
+      `${this.#where} did not answer ${what} within ${formatDuration(REPLY_TIMEOUT_MS)}`,
     );
     this.#onSilence(error);
     throw error;

@@ -50,9 +50,7 @@ export class LinkNews {
     this.#steady?.cancel();
     this.#tellBack = () => {
       this.#tellBack = () => {};
-      const lasted = formatDuration(
-        Math.round((performance.now() - this.#wentAt!) / 1_000) * 1_000,
-      );
+      const lasted = formatDuration(performance.now() - this.#wentAt!);
       this.#wentAt = undefined;
       count.then((count) => log.info(`${target} takes tasks again after ${lasted}: ${count}`));
     };

@@ -1,6 +1,7 @@
 /** The handler that calls a function of the user's, from a module on disk or given directly. */
 import { deadline } from "../time/deadline.ts";
 import { EXIT, InputError, reason } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
 import {
   DONE,
   type Handler,
@@ -108,7 +109,7 @@ export async function loadHandler(path: string, limitMs = 60_000): Promise<Handl
     module = await deadline(
       import(toFileUrl(file)),
       limitMs,
-      () => new Error(`it must load within ${limitMs / 1_000} s, and is still at it`),
+      () => new Error(`it must load within ${formatDuration(limitMs)}, and is still at it`),
     );
   } catch (error) {
     const hint = Deno.build.standalone && /\.[mc]?tsx?$/.test(file)

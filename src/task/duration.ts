@@ -35,13 +35,41 @@ export function parseExpiration(text: string): number | undefined {
   return ms !== undefined && ms <= MAX_EXPIRATION_MS ? ms : undefined;
 }
 
-/** A duration for people: the largest unit that shows it in at most one decimal place. */
+const MINUTE_S = 60;
+const HOUR_S = 3_600;
+const DAY_S = 86_400;
+
+/**
+ * A duration for people: "350 ms", "1.5 s" below ten seconds, "42 s", and then the two largest
+ * units: "20 min 8 s", "2 h 5 min", "1 d 2 h". What is below them is left out.
+ */
 export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  for (const [unit, size] of [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000]] as const) {
-    if (ms >= size && (ms / size * 10) % 1 === 0) return `${ms / size} ${unit}`;
-  }
-  return `${Math.round(ms / 100) / 10} s`;
+  const whole = Math.max(0, Math.round(ms));
+  if (whole < 1_000) return `${whole} ms`;
+  if (whole < 9_950) return `${Math.round(whole / 100) / 10} s`;
+  const seconds = Math.round(whole / 1_000);
+  if (seconds < MINUTE_S) return `${seconds} s`;
+  if (seconds < HOUR_S) return inTwo(seconds, MINUTE_S, "min", 1, "s");
+  if (seconds < DAY_S) return inTwo(seconds, HOUR_S, "h", MINUTE_S, "min");
+  return inTwo(seconds, DAY_S, "d", HOUR_S, "h");
+}
+
+function inTwo(
+  seconds: number,
+  large: number,
+  largeUnit: string,
+  small: number,
+  smallUnit: string,
+): string {
+  const rest = Math.floor(seconds % large / small);
+  const most = `${Math.floor(seconds / large)} ${largeUnit}`;
+  return rest === 0 ? most : `${most} ${rest} ${smallUnit}`;
+}
+
+/** A duration in a column of a table, where a blank would end it: its largest unit alone, "3h". */
+export function formatDurationShort(ms: number): string {
+  return formatDuration(Math.floor(Math.max(0, ms) / 1_000) * 1_000)
+    .replace(/^0 ms/, "0 s").replace(/^(\d+) (.).*/, "$1$2");
 }
 
 const TIME =

@@ -13,6 +13,7 @@ import {
   wantsProgress,
   withoutBody,
 } from "../task/answer.ts";
+import { formatDuration } from "../task/duration.ts";
 import type { Progress } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import { deadline } from "../time/deadline.ts";
@@ -60,7 +61,10 @@ export class Answers {
       await deadline(
         this.#publish(task, message, signal),
         PATIENCE_MS,
-        () => new ConnectionError(`the broker did not confirm it within ${PATIENCE_MS / 1_000} s`),
+        () =>
+          new ConnectionError(
+            `the broker did not confirm it within ${formatDuration(PATIENCE_MS)}`,
+          ),
       );
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;

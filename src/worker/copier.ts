@@ -9,6 +9,7 @@ import { declareOnce, inTurn, type OpenLink, PublishingLink } from "../amqp/publ
 import type { Original } from "../amqp/client/received_properties.ts";
 import { ChannelError, EXIT, InputError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
+import { formatDuration } from "../task/duration.ts";
 import type { TaskProperties } from "../task/task.ts";
 import type { QueueSpec } from "../task/topology.ts";
 import { sleep } from "../time/sleep.ts";
@@ -65,7 +66,7 @@ export class Copier {
         const pause = FIRST_PAUSE_MS * 2 ** (attempt - 1);
         this.#options.log.warn(
           `a task cannot be moved to the queue ${JSON.stringify(queue.name)}: ${error.message}; ` +
-            `trying again in ${pause / 1_000} s`,
+            `trying again in ${formatDuration(pause)}`,
           { id: properties.messageId },
         );
         await sleep(pause, signal);

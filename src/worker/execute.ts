@@ -1,4 +1,5 @@
 /** Runs a handler so that every ending is a value, and within its time. */
+import { formatDuration } from "../task/duration.ts";
 import {
   type Handler,
   INTERRUPTED,
@@ -109,7 +110,9 @@ class Run implements TaskContext, Stoppable {
 
   timeOut(): void {
     const { limitMs } = this.#rules.runs;
-    this.#stop(new DOMException(`the task took longer than ${limitMs} ms`, "TimeoutError"));
+    this.#stop(
+      new DOMException(`the task took longer than ${formatDuration(limitMs!)}`, "TimeoutError"),
+    );
   }
 
   /** It has to end within `stopMs`; only the first reason counts. */

@@ -1,5 +1,6 @@
 /** What is said of each task when it ends: one line, the same facts for people and for machines. */
 import type { Fields, Logger } from "../observe/log.ts";
+import { formatDuration } from "../task/duration.ts";
 import { exitStatusOf, type Outcome } from "../task/handler.ts";
 import type { Bury, Decision } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";
@@ -57,7 +58,7 @@ export class TaskLog {
       case "park": {
         const why = decision.error === undefined ? "waits" : `failed (${decision.error}), waits`;
         const waitMs = decision.tierMs + (decision.leftMs ?? 0);
-        return log.warn(`${why} ${waitMs / 1_000} s`, fieldsOf(run));
+        return log.warn(`${why} ${formatDuration(waitMs)}`, fieldsOf(run));
       }
       case "bury":
         return log.error(

@@ -9,6 +9,7 @@ import { Connector } from "../amqp/connection.ts";
 import { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, type ToolError } from "../errors.ts";
+import { formatDuration } from "../task/duration.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { Answers } from "./answers.ts";
 import { FinishedTasks } from "./finished.ts";
@@ -301,7 +302,7 @@ export class Worker {
       }, patience);
     };
     if (this.#pool.taken > 0) {
-      const limit = patiently ? "" : `up to ${graceMs / 1000} s `;
+      const limit = patiently ? "" : `up to ${formatDuration(graceMs)} `;
       log.info(`no more tasks; waiting ${limit}for ${this.#pool.taken} running`);
     }
     if (!patiently || this.#pool.taken === 0) this.#hurry();

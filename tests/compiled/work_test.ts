@@ -30,7 +30,7 @@ brokerTest("compiled worker runs commands, retries them and ends them in time", 
   const { code, stderr } = await process.ended();
   assertEquals(code, 0, stderr);
   assertMatch(stderr, /done id=a attempt=1[^]*done id=b attempt=2/);
-  assertMatch(stderr, /failed \(timeout\), waits 0.1 s id=c attempt=1/);
+  assertMatch(stderr, /failed \(timeout\), waits 100 ms id=c attempt=1/);
   assertEquals(await Deno.readTextFile(temp.file("a.1.stdout")), "body of a");
   const left = Array.from(Deno.readDirSync(temp.path), ({ name }) => name);
   assertEquals(left.filter((name) => name.startsWith("worker-")), []);

@@ -117,7 +117,7 @@ brokerTest(
     assertEquals([code, stdout], [75, ""]);
     assertMatch(
       stderr,
-      /^new_task: nothing was confirmed within 2000 ms: .*; confirmed: [23]; go on with --skip [34] \(line [45] and later /,
+      /^new_task: nothing was confirmed within 2 s: .*; confirmed: [23]; go on with --skip [34] \(line [45] and later /,
     );
     assertEquals(stderr.split("\n").length, 2);
   },

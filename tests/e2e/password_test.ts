@@ -95,7 +95,7 @@ Deno.test("new_task --lines goes on when the password file is whole again, or sa
   await hasty.write("d\n");
   const { code, stderr } = await hasty.ended();
   assertEquals(code, 77, stderr);
-  assertStringIncludes(stderr, "nothing was confirmed within 3000 ms: cannot log in at");
+  assertStringIncludes(stderr, "nothing was confirmed within 3 s: cannot log in at");
   await Deno.writeTextFile(file, "second\n");
   await patient.endInput();
   assertEquals((await patient.ended()).code, 0);

@@ -172,7 +172,7 @@ brokerTest("--concurrency 5 holds exactly five tasks, and gives all of them back
   await waitUntil("five tasks to run", () => received(worker).length === 5);
   await waitForReady(target.url, target.queue, 2);
   const { stderr } = await stop(worker);
-  assertMatch(stderr, /waiting up to 0 s for 5 running/);
+  assertMatch(stderr, /waiting up to 0 ms for 5 running/);
   assertEquals(received(worker).length, 5);
   await waitForReady(target.url, target.queue, 7);
   const back = await takeAll(target.url, target.queue);

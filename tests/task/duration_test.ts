@@ -1,5 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { formatDuration, parseDuration, parseTime } from "../../src/task/duration.ts";
+import {
+  formatDuration,
+  formatDurationShort,
+  parseDuration,
+  parseTime,
+} from "../../src/task/duration.ts";
 import { Random } from "../support/random.ts";
 
 Deno.test("durations are read in every unit, bare numbers as seconds", () => {
@@ -37,22 +42,46 @@ Deno.test("a parsed duration is a whole, safe number of milliseconds", () => {
   }
 });
 
-Deno.test("durations are shown in the largest unit that fits", () => {
+Deno.test("durations are shown in their two largest units", () => {
   const expected: [number, string][] = [
+    [-5, "0 ms"],
     [0, "0 ms"],
     [0.4, "0 ms"],
     [999, "999 ms"],
-    [1000, "1 s"],
-    [1234, "1.2 s"],
-    [59_960, "60 s"],
-    [60_000, "1 m"],
-    [90_000, "1.5 m"],
-    [61_000, "61 s"],
+    [999.6, "1 s"],
+    [1_000, "1 s"],
+    [1_234, "1.2 s"],
+    [9_949, "9.9 s"],
+    [9_950, "10 s"],
+    [59_400, "59 s"],
+    [59_960, "1 min"],
+    [60_000, "1 min"],
+    [61_000, "1 min 1 s"],
+    [90_000, "1 min 30 s"],
+    [1_207_600, "20 min 8 s"],
+    [3_599_600, "1 h"],
     [3_600_000, "1 h"],
+    [7_259_000, "2 h"],
+    [7_500_000, "2 h 5 min"],
+    [86_399_600, "1 d"],
     [86_400_000, "1 d"],
-    [129_600_000, "1.5 d"],
+    [129_600_000, "1 d 12 h"],
+    [315_360_000_000, "3650 d"],
   ];
   for (const [ms, text] of expected) assertEquals(formatDuration(ms), text);
+});
+
+Deno.test("in a table a duration is its largest unit, never more than it is", () => {
+  const expected: [number, string][] = [
+    [-5, "0s"],
+    [0, "0s"],
+    [1_999, "1s"],
+    [59_999, "59s"],
+    [60_000, "1m"],
+    [7_199_999, "1h"],
+    [129_600_000, "1d"],
+  ];
+  for (const [ms, text] of expected) assertEquals(formatDurationShort(ms), text);
 });
 
 Deno.test("a time is RFC 3339, with or without seconds, never without its zone", () => {

@@ -70,9 +70,9 @@ brokerTest("what may take longer than RabbitMQ's half hour is warned of at the s
   const rows: [string[], RegExp | undefined][] = [
     [["--timeout", "29m", "--rate", "1/s"], undefined],
     [["--timeout", "2h", "--ack", "early"], undefined],
-    [["--timeout", "30m"], /--timeout is 30 m, and .*"consumer-timeout":2100000/],
-    [["--timeout", "15m", "--rate", "4/h"], /--timeout is 15 m and by --rate .* up to 15 m,/],
-    [["--rate", "3/h", "--concurrency", "2"], /--timeout is 25 m and by --rate .* up to 40 m,/],
+    [["--timeout", "30m"], /--timeout is 30 min, and .*"consumer-timeout":2100000/],
+    [["--timeout", "15m", "--rate", "4/h"], /--timeout is 15 min and by --rate .* up to 15 min,/],
+    [["--rate", "3/h", "--concurrency", "2"], /--timeout is 25 min and by --rate .* up to 40 min,/],
   ];
   for (const [args, warning] of rows) {
     await using worker = bench.worker(...args, "--", "true");

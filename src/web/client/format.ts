@@ -1,4 +1,7 @@
 /** Numbers, sizes and times as people read them. */
+import { formatDuration as duration } from "../../task/duration.ts";
+
+export { duration };
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -30,25 +33,9 @@ export function bytes(value: number): string {
   }`;
 }
 
-/** Milliseconds, in the two largest units that matter. */
-export function duration(ms: number): string {
-  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`;
-  const seconds = Math.round(ms / 1_000);
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return pair(minutes, "min", seconds % 60, "s");
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return pair(hours, "h", minutes % 60, "min");
-  return pair(Math.floor(hours / 24), "d", hours % 24, "h");
-}
-
-function pair(large: number, largeUnit: string, small: number, smallUnit: string): string {
-  return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
-}
-
 /** How long something has waited; less than a second is none of interest. */
 export function age(ms: number): string {
-  return ms < 1_000 ? "< 1 s" : duration(ms);
+  return ms < 1_000 ? "< 1 s" : duration(Math.floor(ms / 1_000) * 1_000);
 }
 
 /** A time as the broker writes it, as this machine's clock would show it. */
