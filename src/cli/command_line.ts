@@ -2,7 +2,6 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../errors.ts";
 import type { Flags, Values } from "./flags.ts";
-import { GROUPS } from "./groups.ts";
 
 /** The option that names files of options. */
 const CONFIG = "config";
@@ -116,7 +115,7 @@ function joinValues(flags: Flags, args: readonly string[], stopEarly: boolean) {
       const flag = flags[name]!;
       let given = text;
       if (flag.topics) {
-        given ??= isTopic(args[i + 1]) ? args[++i] : undefined;
+        given ??= args[i + 1]?.startsWith("-") === false ? args[++i] : undefined;
       } else if (flag.value === undefined) {
         if (text !== undefined) throw new UsageError(`--${name} is a switch and takes no value`);
       } else {
@@ -140,10 +139,6 @@ function valueAfter(name: string, placeholder: string, next: string | undefined)
       next === undefined ? "" : `; one that begins with "-" is written --${name}=${next}`
     }`,
   );
-}
-
-function isTopic(word: string | undefined): boolean {
-  return word !== undefined && (word === "all" || Object.hasOwn(GROUPS, word));
 }
 
 /** "--name" or "--name=text". */

@@ -23,7 +23,7 @@ export interface Flag<T> {
   readonly repeatable?: boolean;
   /** When given, nothing else is looked at, neither on the command line nor in the environment. */
   readonly alone?: boolean;
-  /** A switch behind which may stand "all" or a group, or anything behind its "=". */
+  /** A switch behind which a word may stand that says of what. */
   readonly topics?: boolean;
   /** Value when neither the command line nor the environment gives one. */
   readonly fallback: () => T;

@@ -1,6 +1,7 @@
 /** --help, --version and --completions, whatever the tool is. */
 import type { HelpPage } from "./help/page.ts";
 import type { Paper } from "./help/layout.ts";
+import { BRIEF } from "./general_flags.ts";
 import type { Host } from "./main.ts";
 
 /** A line that is longer is hard to read. */
@@ -28,8 +29,13 @@ export async function tell(
   load: () => HelpPage | Promise<HelpPage>,
 ): Promise<boolean> {
   if (help !== undefined) {
-    const [{ renderHelp }, page] = await Promise.all([import("./help/render.ts"), load()]);
-    host.print(renderHelp(page, help, paper()));
+    const [{ renderHelp }, { pageBelow }, page] = await Promise.all([
+      import("./help/render.ts"),
+      import("./help/tree.ts"),
+      load(),
+    ]);
+    const below = await pageBelow(page, help);
+    host.print(renderHelp(below ?? page, below === undefined ? help : BRIEF, paper()));
     return true;
   }
   if (version) {

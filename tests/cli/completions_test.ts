@@ -34,7 +34,7 @@ const questions: Question[] = [
   { line: "worker --url amqp://u:p@h:1/%2F --queue=a=3,b --ack ", words: ["late", "early"] },
   { line: "worker --config ", words: ["a-file", "folder/"], exact: true },
   { line: "worker --cwd ", words: ["folder/"], exact: true, not: ["a-file"] },
-  { line: "worker --help ", words: ["all", "connection", "lifecycle"] },
+  { line: "worker --help ", words: ["all", "connection", "lifecycle", "dead"] },
   { line: "worker dead -q dead --", words: ["--match"], not: ["--concurrency"] },
   { line: "worker dead show --ma", words: ["--max", "--match", "--max-replays"], exact: true },
   { line: "worker --queue dead --conc", words: ["--concurrency"], exact: true },

@@ -195,7 +195,7 @@ Deno.test("a value out of bounds is refused in one sentence with the bounds and 
     ...["0", "0.0001s", "61s", "5S", "5 s", "-5s", "1e3", "", "Infinity", "5sec"].map(
       (value): [string[], string] => [
         [`--wait=${value}`],
-        `--wait must be a time such as 500ms, 5s or 25m, from 1 ms to 1 m, and is "${value}"`,
+        `--wait must be a time such as 500ms, 5s or 25m, from 1 ms to 1 min, and is "${value}"`,
       ],
     ),
   ];
@@ -236,7 +236,7 @@ Deno.test("with a switch that stands alone nothing else is looked at", async () 
   assertEquals([command.values.help, command.words], [false, ["ls", "--help"]]);
 });
 
-Deno.test("--help takes a word for its subject when it is one", async () => {
+Deno.test("--help takes the word behind it for its subject", async () => {
   const flags = { ...FLAGS, ...TOOL_FLAGS };
   const expected: [string[], string | undefined][] = [
     [["--help"], "brief"],
@@ -244,7 +244,8 @@ Deno.test("--help takes a word for its subject when it is one", async () => {
     [["--help", "all"], "all"],
     [["-h", "connection", "x"], "connection"],
     [["--help=nonsense"], "nonsense"],
-    [["--help", "nonsense"], "brief"],
+    [["--help", "nonsense"], "nonsense"],
+    [["-h", "nonsense"], "nonsense"],
     [["--help", "--quiet"], "brief"],
     [["--name", "x", "--help", "all"], "all"],
     [["-Qh", "all"], "all"],

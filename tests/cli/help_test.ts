@@ -1,8 +1,18 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { blocksOf, type Paper, table } from "../../src/cli/help/layout.ts";
 import { groupsOf, renderHelp } from "../../src/cli/help/render.ts";
+import type { HelpPage } from "../../src/cli/help/page.ts";
 import { GROUPS } from "../../src/cli/groups.ts";
+import type { Host } from "../../src/cli/main.ts";
 import { didYouMean } from "../../src/cli/suggest.ts";
+import { tell } from "../../src/cli/tell.ts";
 import { UsageError } from "../../src/errors.ts";
 import { pages } from "../../scripts/manual/tools.ts";
 import { programTest, run } from "../support/process.ts";
@@ -115,8 +125,25 @@ Deno.test("a subject that is not known is refused with those that are", () => {
   assertThrows(
     () => renderHelp(page, "lifecicle", paper(80)),
     UsageError,
-    'general, and was given "lifecicle"; did you mean lifecycle?',
+    'general, dead, forward, page, queues, and was given "lifecicle"; did you mean lifecycle?',
   );
+});
+
+Deno.test("--help shows the page of a subcommand, and that of an action", async () => {
+  const page = pages.find(({ name }) => name === "worker")!;
+  const shown = async (page: HelpPage, topic: string) => {
+    let text = "";
+    const print = (given: string | Uint8Array) => void (text += given);
+    await tell({ print } as Partial<Host> as Host, { help: topic, version: false }, () => page);
+    return text;
+  };
+  for (const [word, { load }] of Object.entries(page.commands!)) {
+    const { help } = await load();
+    assertEquals(await shown(page, word), renderHelp(help as HelpPage, "brief", paper(80)));
+  }
+  const dead = pages.find(({ name }) => name === "worker dead")!;
+  assertEquals(await shown(dead, "replay"), renderHelp(dead, "brief", paper(80)));
+  await assertRejects(() => shown(dead, "reply"), UsageError, "did you mean replay?");
 });
 
 Deno.test("a section is paragraphs and rows", () => {

@@ -1,7 +1,8 @@
 /** Completions for bash, with or without bash-completion. */
 import type { Flag } from "../flags.ts";
-import { firstWordsOf, hintOf, quoted, spellingsOf, topicsOf, valued } from "./hints.ts";
+import { firstWordsOf, hintOf, quoted, spellingsOf, valued } from "./hints.ts";
 import type { HelpPage } from "./page.ts";
+import { topicsOf } from "./render.ts";
 import { pagesOf, type Tree } from "./tree.ts";
 
 export function bashCompletions(tree: Tree): string {

@@ -1,8 +1,8 @@
 /** Completions for fish. */
 import type { Flag } from "../flags.ts";
-import { firstWordsOf, hintOf, topicsOf, valued } from "./hints.ts";
+import { firstWordsOf, hintOf, valued } from "./hints.ts";
 import type { HelpPage } from "./page.ts";
-import { meaningOf } from "./render.ts";
+import { meaningOf, topicsOf } from "./render.ts";
 import { pagesOf, type Tree } from "./tree.ts";
 
 export function fishCompletions(tree: Tree): string {

@@ -1,7 +1,6 @@
 /** What a shell can know of the value of an option. */
 import type { Flag } from "../flags.ts";
 import type { HelpPage } from "./page.ts";
-import { groupsOf } from "./render.ts";
 
 export type Hint =
   | { readonly kind: "words"; readonly words: readonly string[] }
@@ -17,11 +16,6 @@ export function hintOf({ value = "" }: Flag<unknown>): Hint {
     return { kind: "words", words };
   }
   return { kind: "unknown" };
-}
-
-/** What may stand behind --help. */
-export function topicsOf(page: HelpPage): string[] {
-  return ["all", ...groupsOf(page)];
 }
 
 /** The words that may come first: subcommands and actions, with what they do. */

@@ -11,18 +11,18 @@ import type { HelpPage } from "./page.ts";
 /**
  * Renders a page of help.
  *
- * @param topic BRIEF: what most need; "all"; or a group
+ * @param topic BRIEF: what most need; "all"; a group; or an action, which the page is about
  * @throws {UsageError} there is no such topic
  */
 export function renderHelp(page: HelpPage, topic: string, paper: Paper): string {
-  if (topic === BRIEF) return brief(page, paper);
+  if (topic === BRIEF || Object.hasOwn(page.actions ?? {}, topic)) return brief(page, paper);
   if (topic === "all") return whole(page, paper);
   const group = groupsOf(page).find((name) => name === topic);
   if (group === undefined) {
-    const subjects = ["all", ...groupsOf(page)];
+    const topics = topicsOf(page);
     throw new UsageError(
-      `--help knows ${subjects.join(", ")}, and was given ${JSON.stringify(topic)}` +
-        didYouMean(topic, subjects),
+      `--help knows ${topics.join(", ")}, and was given ${JSON.stringify(topic)}` +
+        didYouMean(topic, topics),
     );
   }
   return joined([...usage(page, paper), ...options(page, [group], paper)]);
@@ -32,6 +32,11 @@ export function renderHelp(page: HelpPage, topic: string, paper: Paper): string 
 export function groupsOf({ flags }: HelpPage): Group[] {
   const present = new Set(Object.values(flags).map(({ group }) => group));
   return (Object.keys(GROUPS) as Group[]).filter((group) => present.has(group));
+}
+
+/** What may stand behind --help. */
+export function topicsOf(page: HelpPage): string[] {
+  return ["all", ...groupsOf(page), ...Object.keys({ ...page.commands, ...page.actions })];
 }
 
 /** A page's options of a group: name and flag. */

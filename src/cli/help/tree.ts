@@ -7,18 +7,25 @@ export interface Tree {
   readonly branches: ReadonlyMap<string, Tree>;
 }
 
-/**
- * Loads the subcommands of a page, and theirs. Each is named as it is called: below a page
- * "workqueue" that of a tool is "workqueue worker".
- */
+/** Loads the subcommands of a page, and theirs. */
 export async function treeOf(page: HelpPage): Promise<Tree> {
   const branches = new Map<string, Tree>();
-  for (const [word, { load }] of Object.entries(page.commands ?? {})) {
-    const { help } = await load();
-    const below = typeof help === "function" ? await help() : help;
-    branches.set(word, await treeOf({ ...below, name: `${page.name} ${word}` }));
+  for (const word of Object.keys(page.commands ?? {})) {
+    branches.set(word, await treeOf((await pageBelow(page, word))!));
   }
   return { page, branches };
+}
+
+/**
+ * Loads the page of a subcommand. It is named as it is called: below a page "workqueue" that of a
+ * tool is "workqueue worker".
+ *
+ * @returns undefined: there is no such subcommand
+ */
+export async function pageBelow(page: HelpPage, word: string): Promise<HelpPage | undefined> {
+  if (!Object.hasOwn(page.commands ?? {}, word)) return undefined;
+  const { help } = await page.commands![word]!.load();
+  return { ...(typeof help === "function" ? await help() : help), name: `${page.name} ${word}` };
 }
 
 /** The page of a tree, and all below it. */

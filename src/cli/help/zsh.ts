@@ -1,8 +1,8 @@
 /** Completions for zsh. */
 import type { Flag } from "../flags.ts";
-import { firstWordsOf, hintOf, quoted, topicsOf } from "./hints.ts";
+import { firstWordsOf, hintOf, quoted } from "./hints.ts";
 import type { HelpPage } from "./page.ts";
-import { meaningOf } from "./render.ts";
+import { meaningOf, topicsOf } from "./render.ts";
 import type { Tree } from "./tree.ts";
 
 export function zshCompletions(tree: Tree): string {
