@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { EXIT, reason, ToolError } from "../errors.ts";
+import { listenError } from "./listen_error.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "./problem.ts";
 
 export type { IncomingMessage, ServerResponse };
@@ -96,7 +96,7 @@ export async function serveHttp(
   });
   server.on("clientError", refuseNoRequest);
   await listen(server, port, hostname).catch((error) => {
-    throw notListening(error, hostname, port);
+    throw listenError(hostname, port, error);
   });
   const bound = server.address() as { address: string; port: number };
   const watch = keepListening(server, bound, limits.silenceMs);
@@ -129,16 +129,6 @@ function listen(server: Server, port: number, hostname: string): Promise<void> {
       resolve();
     });
   });
-}
-
-function notListening(error: unknown, hostname: string, port: number): ToolError {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  const why = code === "EADDRINUSE" ? "the port is in use" : reason(error);
-  return new ToolError(
-    `cannot listen on ${hostname} port ${port}: ${why}`,
-    code === "EACCES" ? EXIT.noPermission : EXIT.temporary,
-    { cause: error },
-  );
 }
 
 function close(server: Server): Promise<void> {

@@ -721,7 +721,7 @@ httpTest("new_task --http: what cannot be ends it with a sentence and its status
     [["--http", "0", "--token-file", "/nowhere"], 66, /cannot read the token file/],
     [["--http", "0", "--token-file", empty], 65, /must hold a token of visible ASCII/],
     [["--queue", "a,b", "word"], 64, /^new_task: --queue must name one queue here/],
-    [["--http", String(port)], 75, /the port is in use$/m],
+    [["--http", String(port)], 75, /address already in use$/m],
     [["--http", "0"], 77, /refused|ACCESS_REFUSED/, wrong.href],
     [["--http", "0", "--no-declare"], 69, /no queue/],
   ];

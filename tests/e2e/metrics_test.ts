@@ -105,7 +105,7 @@ brokerTest("a port in use is refused", async () => {
   assertEquals(second.code, 75);
   assertEquals(
     second.stderr,
-    `worker: cannot listen on 127.0.0.1 port ${port}: the port is in use\n`,
+    `worker: cannot listen on 127.0.0.1 port ${port}: address already in use\n`,
   );
   assertEquals((await stop(worker)).code, 0);
 });

@@ -1,7 +1,7 @@
 /** The addresses on which a broker listens: taking them, their URLs, new certificates. */
 
 import { isLocalhost, isLoopback, LOOPBACKS } from "../../amqp/loopback.ts";
-import { EXIT, reason, ToolError } from "../../errors.ts";
+import { listenError } from "../../observe/listen_error.ts";
 import type { Logger } from "../../observe/log.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import { acceptAll } from "./accepting.ts";
@@ -159,12 +159,7 @@ function takeOne(hostname: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port });
   } catch (error) {
-    const denied = error instanceof Deno.errors.PermissionDenied;
-    throw new ToolError(
-      `cannot listen on ${hostname} port ${port}: ${reason(error)}`,
-      denied ? EXIT.noPermission : EXIT.temporary,
-      { cause: error },
-    );
+    throw listenError(hostname, port, error);
   }
 }
 
