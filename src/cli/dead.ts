@@ -5,7 +5,7 @@ import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { HEADER } from "../task/headers.ts";
 import { deadQueue } from "../task/topology.ts";
-import type { Task } from "../task/task.ts";
+import { amqpName, type Task } from "../task/task.ts";
 import { DeadQueue, type Selection } from "../worker/dead.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
@@ -243,7 +243,8 @@ function summary({ id, body, properties }: Task): string {
 
 function showTask(host: Host, task: Task): Promise<void> | undefined {
   const { headers = {}, ...properties } = task.properties;
-  for (const [name, value] of [...Object.entries(properties), ...Object.entries(headers)]) {
+  const own = Object.entries(properties).map(([name, value]) => [amqpName(name), value] as const);
+  for (const [name, value] of [...own, ...Object.entries(headers)]) {
     const text = typeof value === "string" ? value : Deno.inspect(value);
     host.print(`${escapeControls(name)}: ${text.split("\n").map(escapeControls).join("\n    ")}\n`);
   }

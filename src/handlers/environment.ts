@@ -2,7 +2,7 @@
 import { encodeBase64 } from "../observe/base64.ts";
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
-import type { Field, Task, TaskProperties } from "../task/task.ts";
+import { amqpName, type Field, type Task } from "../task/task.ts";
 import { readTraceContext, type TraceContext } from "../task/trace_context.ts";
 
 /** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
@@ -98,23 +98,15 @@ export function taskMetadata(task: Task, context: TaskContext): string {
       max_attempts: context.maxAttempts ?? null,
       deadline: context.deadline === undefined ? null : new Date(context.deadline),
     },
-    properties: snakeCase(properties),
+    properties: Object.fromEntries(
+      Object.entries(properties).map(([name, value]) => [amqpName(name), plain(value)]),
+    ),
     headers: plain(headers),
   });
 }
 
 function value(text: string | undefined): string {
   return text === undefined || text.includes("\0") ? "" : text.slice(0, MAX_VALUE_LENGTH);
-}
-
-/** AMQP's own names for the properties, with underscores. */
-function snakeCase(properties: Omit<TaskProperties, "headers">): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(properties).map(([name, value]) => [
-      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-      plain(value),
-    ]),
-  );
 }
 
 /** A table value as JSON has it: big integers as text, bytes as `{"base64": ...}`. */

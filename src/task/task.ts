@@ -17,6 +17,11 @@ export type { Field } from "@cloudamqp/amqp-client/amqp-properties";
 /** The properties of AMQP 0-9-1's basic class; `expiration` is in milliseconds, as a string. */
 export type TaskProperties = AMQPProperties;
 
+/** What AMQP calls a property that the client's package calls "contentType": "content_type". */
+export function amqpName(property: string): string {
+  return property.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 /** A task as a worker sees it. */
 export interface Task {
   /** `message_id`, or "" when the sender gave none. */

@@ -18,7 +18,7 @@ import {
 import { Problem } from "../observe/problem.ts";
 import { HEADER, originQueue } from "../task/headers.ts";
 import { editedProperties, unedited } from "../task/edition.ts";
-import type { Task, TaskProperties } from "../task/task.ts";
+import { amqpName, type Task, type TaskProperties } from "../task/task.ts";
 import { type QueueType, roleOf } from "../task/topology.ts";
 import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
 
@@ -91,7 +91,7 @@ export class DeadLetters {
       durable: true,
       properties: {
         ...Object.fromEntries(
-          Object.entries(properties).map(([name, value]) => [snake(name), value]),
+          Object.entries(properties).map(([name, value]) => [amqpName(name), value]),
         ),
         ...(timestamp === undefined ? {} : { timestamp: timestamp.toISOString() }),
       },
@@ -195,11 +195,6 @@ function describe(task: Task): MessageInfo {
     ...Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== undefined)),
     preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
   };
-}
-
-/** "contentType" as AMQP writes it. */
-function snake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** What JSON has no word for becomes text. */

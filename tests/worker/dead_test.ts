@@ -41,8 +41,8 @@ brokerTest("dead tasks without an id, or with odd ones, are shown by id or by ma
     return await bench.dead("show", ...args);
   };
   assertMatch(await show("same"), /\n\nbody 1\n----\n[^]*\n\nbody 2\n$/);
-  assertMatch(await show("same", "--match", "^body 2$"), /^messageId[^]*\n\nbody 2\n$/);
-  assertMatch(await show(odd), /^messageId: .u\{1b\}\[2J\n    \n[^]*\n\nbody 3\n$/);
+  assertMatch(await show("same", "--match", "^body 2$"), /^message_id[^]*\n\nbody 2\n$/);
+  assertMatch(await show(odd), /^message_id: .u\{1b\}\[2J\n    \n[^]*\n\nbody 3\n$/);
   assertMatch(await show(""), /\n\nbody 4\n$/);
   assertEquals((await show()).match(/^body \d$/gm)?.sort(), [
     "body 1",

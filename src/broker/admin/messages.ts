@@ -14,22 +14,24 @@ import {
   SHOWN_BYTES,
 } from "../../observe/board.ts";
 import { HEADER } from "../../task/headers.ts";
+import { amqpName } from "../../task/task.ts";
 
 /** Longest text of an error in a list, in UTF-16 code units. */
 const LONGEST_TEXT = 300;
 
-/** The names of the properties in AMQP. */
-const TEXTS: readonly [Parameters<ContentHeader["text"]>[0], string][] = [
-  ["contentType", "content_type"],
-  ["contentEncoding", "content_encoding"],
-  ["correlationId", "correlation_id"],
-  ["replyTo", "reply_to"],
-  ["expiration", "expiration"],
-  ["messageId", "message_id"],
-  ["type", "type"],
-  ["userId", "user_id"],
-  ["appId", "app_id"],
-];
+/** The properties that are texts. */
+const TEXTS = [
+  "contentType",
+  "contentEncoding",
+  "correlationId",
+  "replyTo",
+  "expiration",
+  "messageId",
+  "type",
+  "userId",
+  "appId",
+] as const satisfies readonly Parameters<ContentHeader["text"]>[0][];
+const OCTETS = ["deliveryMode", "priority"] as const;
 
 /** Names a message of a queue. */
 export function keyOf({ lane, position }: Message): string {
@@ -101,15 +103,13 @@ export function describeWhole(
   const { exchange, routingKey } = readAddress(content.bytes);
   const shown = body.subarray(0, SHOWN_BYTES);
   const properties: Record<string, unknown> = {};
-  for (const [name, amqp] of TEXTS) {
+  for (const name of TEXTS) {
     const value = header.text(name);
-    if (value !== undefined) properties[amqp] = value;
+    if (value !== undefined) properties[amqpName(name)] = value;
   }
-  for (
-    const [name, amqp] of [["deliveryMode", "delivery_mode"], ["priority", "priority"]] as const
-  ) {
+  for (const name of OCTETS) {
     const value = header.octet(name);
-    if (value !== undefined) properties[amqp] = value;
+    if (value !== undefined) properties[amqpName(name)] = value;
   }
   const timestamp = header.timestamp();
   if (timestamp !== undefined) properties["timestamp"] = timestamp;
