@@ -27,7 +27,10 @@ Deno.test("the report says who is ahead and why, and who could not be measured",
   const page = files.get("benchmarks.md")!;
   assertStringIncludes(page, "| Redis, always | 250 (2.5x) | 12,400 (1x) |");
   assertStringIncludes(page, "| another | 50 (0.5x) | not installed |");
-  assertStringIncludes(page, "**Redis, always** is ahead in 1 (2.5x). It keeps all in memory.");
+  assertStringIncludes(page, "| tasks a second, by queues | 1 | 1,000 |");
+  assertStringIncludes(page, "What was done. More is better.");
+  assertStringIncludes(page, "**Redis, always** is ahead at 1 (2.5x) queues. It keeps all in");
+  assertStringIncludes(page, "| [Rates <of> all](#rates-of-all) | Redis, always (2.5x) |");
   assertStringIncludes(page, "](benchmarks/rates.svg)");
 });
 

@@ -81,7 +81,9 @@ export async function ratesTable(lab: Lab, entrants: readonly Entrant[]): Promis
     title: "Brokers in bulk",
     text: `${bulk.toLocaleString("en-US")} tasks of ${LOAD.size} bytes ` +
       `(${slowBulk.toLocaleString("en-US")} for beanstalkd), each confirmed when it is on disk, ` +
-      `${LOAD.window} on their way, then consumed and each acknowledged. RabbitMQ: quorum queues, ` +
+      `${
+        LOAD.window.toLocaleString("en-US")
+      } on their way, then consumed and each acknowledged. RabbitMQ: quorum queues, ` +
       "one node. The client of the AMQP brokers is amqp091-go; of Redis it is redis from npm " +
       "(XADD, XREADGROUP, XACK), of beanstalkd a program of the bench. The clients run in the same " +
       `machine and share its cores. ${rounds} rounds. Redis also by its own \`redis-benchmark\`, ` +
@@ -120,7 +122,9 @@ export async function latencyTable(
   state: "idle" | "load",
 ): Promise<Table> {
   const { samples } = lab.sizes;
-  const titles = ["send to start, p50", "p99", "confirm to start, p50", "p99"];
+  const titles = ["send to start", "confirm to start"].flatMap((way) =>
+    ["p50", "p99"].map((part) => `${way}, ${part}`)
+  );
   const rows: Row[] = [];
   for (const { kind, store } of entrants) {
     let found: readonly number[] = [];
@@ -139,7 +143,10 @@ export async function latencyTable(
   return {
     id: `latency_${state}`,
     title: state === "idle" ? "Latency, idle" : "Latency under load",
-    text: `${samples} tasks one after the other to a consumer that waits, both in one process of ` +
+    text:
+      `${
+        samples.toLocaleString("en-US")
+      } tasks one after the other to a consumer that waits, both in one process of ` +
       "the same language for all (src/amqp, redis of npm, a socket for beanstalkd). Milliseconds " +
       "from the send, and from the confirm, to the start of the work: 0 where the work began before " +
       "the sender had its confirm." +

@@ -144,12 +144,17 @@ export async function bulkTable(
       await lab.inTurn(`${mode} on ${broker.name}`, lab.sizes.rounds, contestants(mode)),
     );
   }
+  const window = LOAD.window.toLocaleString("en-US");
   return {
     id: `bulk_${broker.id}`,
     title: `Clients in bulk, on ${broker.name}`,
     text: `${lab.sizes.bulk.toLocaleString("en-US")} persistent tasks of ${LOAD.size} bytes on a ` +
-      `quorum queue, each confirmed, ${LOAD.window} on their way; then as many consumed and each ` +
-      `acknowledged by itself, prefetch ${LOAD.window}. ${lab.sizes.rounds} rounds.`,
+      `quorum queue, each confirmed, ${
+        LOAD.window.toLocaleString("en-US")
+      } on their way; then as many consumed and each ` +
+      `acknowledged by itself, prefetch ${
+        LOAD.window.toLocaleString("en-US")
+      }. ${lab.sizes.rounds} rounds.`,
     unit: "tasks a second",
     columns: [
       { title: "publish+confirm /s", better: "more" },
@@ -206,7 +211,9 @@ export async function commandTable(lab: Lab, url: string, tools: Tools): Promise
     id: "command",
     title: "A command for each task",
     text:
-      `${count} tasks, each of which runs \`cat\`, one at a time, on our broker; the start of ` +
+      `${
+        count.toLocaleString("en-US")
+      } tasks, each of which runs \`cat\`, one at a time, on our broker; the start of ` +
       `the worker is in it. \`xargs\` shows what the processes alone take. ${lab.sizes.rounds} rounds.`,
     unit: "milliseconds for each task",
     columns: [{ title: "ms a task", better: "less" }],

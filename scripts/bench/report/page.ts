@@ -56,9 +56,12 @@ function markdown(
     "Where somebody is ahead of us by more than 5 %, it is said under the table, and why as far " +
     "as the design of both explains it.",
     facts.map((fact) => `- ${fact}`).join("\n"),
+    "## In short",
+    "Who is ahead of us where, and by what factor at most; the tables say why.",
+    summary(tables),
     ...tables.flatMap((table) => [
       `## ${table.title}`,
-      table.text,
+      [table.text, ...directionOf(table)].join(" "),
       markdownTable(table),
       ...(files.has(`benchmarks/${table.id}.svg`)
         ? [`![${table.title}: the table as a chart](benchmarks/${table.id}.svg)`]
@@ -76,17 +79,56 @@ function markdownTable(table: Table): string {
     return shortNumber(cell.value) + (times === undefined ? "" : ` (${shortNumber(times)}x)`);
   };
   const rows = [
-    ["", ...table.columns.map(({ title }) => title)],
+    [
+      table.chart?.kind === "lines" ? `${table.unit}, by ${table.chart.xTitle}` : "",
+      ...table.columns.map(({ title }) => title),
+    ],
     ["---", ...table.columns.map(() => "---:")],
     ...table.rows.map((row) => [row.name, ...row.cells.map((_, i) => cellText(row, i))]),
   ];
   return rows.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
+/** Nothing where it differs from column to column. */
+function directionOf({ columns }: Table): string[] {
+  const directions = new Set(columns.map(({ better }) => better));
+  if (directions.size > 1) return [];
+  return [directions.has("more") ? "More is better." : "Less is better."];
+}
+
 function aheadText(table: Table): string {
-  const lines = ahead(table).map(({ row, columns }) => {
+  const lines = ahead(table).map(({ row, places }) => {
     const why = Object.entries(table.why).find(([name]) => row.name.startsWith(name))?.[1];
-    return `- **${row.name}** is ahead in ${columns.join(", ")}.` + (why ? ` ${why}` : "");
+    const where = places.map(({ title, times }) => `${title} (${shortNumber(times)}x)`).join(", ");
+    return `- **${row.name}** is ahead ${preposition(table)} ${where}${behind(table)}.` +
+      (why ? ` ${why}` : "");
   });
   return lines.length === 0 ? "Nobody is ahead of us here." : lines.join("\n");
+}
+
+function preposition({ chart }: Table): string {
+  return chart?.kind === "lines" ? "at" : "in";
+}
+
+/** What the numbers of columns count: " connections". */
+function behind({ chart, columns }: Table): string {
+  const isBare = chart?.kind === "lines" && columns.every(({ title }) => /^[\d,]+$/.test(title));
+  return isBare ? ` ${chart.xTitle}` : "";
+}
+
+/** A line for each table. */
+function summary(tables: readonly Table[]): string {
+  const rows = tables.map((table) => {
+    const names = ahead(table).map(({ row, places }) => {
+      const factors = places.map(({ times }) => Math.max(times, 1 / times));
+      return `${row.name} (${shortNumber(Number(Math.max(...factors).toPrecision(2)))}x)`;
+    });
+    return `| [${table.title}](#${anchorOf(table.title)}) | ${names.join(", ") || "nobody"} |`;
+  });
+  return ["| | ahead of us |", "| --- | --- |", ...rows].join("\n");
+}
+
+/** What a heading is called in a link. */
+function anchorOf(title: string): string {
+  return title.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
 }

@@ -43,16 +43,22 @@ export function ratio(table: Table, row: Row, column: number): number | undefine
   return theirs.value / ours.value;
 }
 
-/** The rows that are ahead of ours, with the columns in which they are. */
-export function ahead(table: Table): { row: Row; columns: string[] }[] {
+/** Where a row is ahead: a column, and the row's number as a multiple of ours. */
+export interface Place {
+  readonly title: string;
+  readonly times: number;
+}
+
+/** The rows that are ahead of ours, and where. */
+export function ahead(table: Table): { row: Row; places: Place[] }[] {
   return table.rows.slice(1).filter(({ isOurs }) => !isOurs).flatMap((row) => {
-    const columns = table.columns.flatMap(({ title, better }, i) => {
+    const places = table.columns.flatMap(({ title, better }, i): Place[] => {
       const times = ratio(table, row, i);
       if (times === undefined) return [];
       const isAhead = better === "more" ? times > CLEARLY : times < 1 / CLEARLY;
-      return isAhead ? [`${title} (${shortNumber(times)}x)`] : [];
+      return isAhead ? [{ title, times }] : [];
     });
-    return columns.length === 0 ? [] : [{ row, columns }];
+    return places.length === 0 ? [] : [{ row, places }];
   });
 }
 
