@@ -40,7 +40,7 @@ interface Options {
 }
 
 async function main(): Promise<void> {
-  const options = readOptions();
+  const options = readOptions(Deno.args);
   const date = await sourceDate();
   const work = await Deno.makeTempDir({ prefix: "release-" });
   try {
@@ -70,8 +70,9 @@ async function main(): Promise<void> {
   }
 }
 
-function readOptions(): Options {
-  const parsed = parseArgs(Deno.args, {
+/** @throws Error one of them is not known, or wrong */
+export function readOptions(args: readonly string[]): Options {
+  const parsed = parseArgs([...args], {
     string: ["out", "url", "version"],
     boolean: ["offline", "fast"],
     unknown: (arg) => {

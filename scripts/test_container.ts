@@ -1,7 +1,8 @@
 /**
  * The container, built and run without a registry (root, podman, debootstrap, podman-compose,
  * iptables; minutes): the image from the smallest Debian, the tutorial in containers of it, their
- * health checks and their end, and the compose file with the embedded broker.
+ * health checks, what commands leave behind, their end, and both compose files. RabbitMQ is that of
+ * Debian 13 under the name of its image, as far as the compose file uses that.
  *
  *   deno task compile --single && deno task test:container [ROOT]
  *
@@ -9,6 +10,7 @@
  */
 // deno-lint-ignore-file no-console
 import { waitUntil } from "../tests/support/wait.ts";
+import { prepareDebian } from "./rabbitmq4_root.ts";
 import { shell } from "./release/shell.ts";
 
 const NAMES = ["podman", "podman-compose", "debootstrap", "iptables", "ip", "unshare", "tar"];
@@ -36,6 +38,7 @@ class Podman {
     this.#env = {
       PATH: `${folder}:${Deno.env.get("PATH")}`,
       CONTAINERS_CONF: `${folder}/containers.conf`,
+      RABBITMQ_PASSWORD: "letters4",
     };
   }
 
@@ -67,8 +70,10 @@ async function main(): Promise<void> {
   const podman = new Podman(work);
   await tutorial(podman);
   console.error("the tutorial in containers: done");
-  await composed(podman, work);
-  console.error("the compose file: done");
+  await withBroker(podman, work);
+  console.error("the compose file with our broker: done");
+  await withRabbitmq(podman, work);
+  console.error("the compose file with RabbitMQ: done");
 }
 
 /**
@@ -82,6 +87,8 @@ async function inNamespace(given: string | undefined): Promise<void> {
     await podman.prepare();
     await build(podman, work, given);
     console.error("the image: built");
+    await importRabbitmq(podman, work);
+    console.error("the image of RabbitMQ: made");
     const self = [Deno.execPath(), "run", "--allow-all", import.meta.filename!];
     await shell("unshare", [
       ...["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
@@ -105,6 +112,25 @@ async function build(podman: Podman, work: string, given: string | undefined): P
   );
 }
 
+/** What the compose file asks of RabbitMQ's own image. */
+const RABBITMQ_ENTRY = `#!/bin/sh -e
+printf 'default_user = %s\\ndefault_pass = %s\\n' \
+  "$RABBITMQ_DEFAULT_USER" "$RABBITMQ_DEFAULT_PASS" >/etc/rabbitmq/rabbitmq.conf
+rabbitmq-plugins enable --offline rabbitmq_management
+exec rabbitmq-server
+`;
+
+async function importRabbitmq(podman: Podman, work: string): Promise<void> {
+  const [tar, extra] = [`${work}/rabbitmq.tar`, `${work}/rabbitmq`];
+  await Deno.mkdir(extra);
+  await Deno.writeTextFile(`${extra}/entry`, RABBITMQ_ENTRY, { mode: 0o755 });
+  await shell("tar", ["-cf", tar, "-C", await prepareDebian(), "."]);
+  await shell("tar", ["-rf", tar, "-C", extra, "./entry"]);
+  const name = "docker.io/library/rabbitmq:4-management";
+  await podman.run("import", "--change", 'ENTRYPOINT ["/entry"]', tar, name);
+  await Deno.remove(tar);
+}
+
 async function tutorial(podman: Podman): Promise<void> {
   await podman.run(
     ...["run", "--detach", "--name", "broker", "--network", "none"],
@@ -115,6 +141,16 @@ async function tutorial(podman: Podman): Promise<void> {
   await podman.run(...beside, "new_task", "First", "message.");
   const told = await podman.run(...beside, "worker", "--exit-when-empty");
   expect(told.includes(" [x] Received First message.\n [x] Done"), told);
+  // Of a task something is left that outlives its command, which then looks for zombies.
+  const work = 'setsid sh -c "sleep 0 & sleep 0 &" & for i in $(seq 100); do ' +
+    'grep -h ") Z " /proc/[0-9]*/stat >zombies || break; sleep 0.1; done; ' +
+    "cat zombies; cut -c1-8 /proc/1/stat";
+  await podman.run(...beside, "new_task", "--queue", "left", "x");
+  const left = await podman.run(
+    ...[...beside, "worker", "--queue", "left", "--leave-orphans", "--exit-when-empty"],
+    ...["--shell", work],
+  );
+  expect(left.includes("1 (tini)") && !left.includes(") Z "), left);
   const user = await podman.run("exec", "broker", "id", "-u");
   expect(user === "10001", `the broker runs as ${user}`);
   await podman.run("stop", "--time", "30", "broker");
@@ -123,24 +159,48 @@ async function tutorial(podman: Podman): Promise<void> {
   await podman.run("rm", "broker");
 }
 
-async function composed(podman: Podman, work: string): Promise<void> {
+async function withBroker(podman: Podman, work: string): Promise<void> {
   const folder = `${work}/compose/packaging/container`;
   await Deno.mkdir(folder, { recursive: true });
-  const file = `${folder}/compose.broker.yaml`;
-  await Deno.copyFile(`${project}packaging/container/compose.broker.yaml`, file);
   await Deno.writeTextFile(`${folder}/password.txt`, PASSWORD);
-  await podman.compose(file, "up", "--detach", "--no-build");
-  const names = (await podman.run("ps", "--format", "{{.Names}}")).split("\n");
-  const of = (service: string) => names.find((name) => name.includes(service))!;
-  for (const service of ["broker", "worker"]) {
-    await waitUntil(`${service} to be healthy`, () => isHealthy(podman, of(service)));
-  }
   const login = ["--url", "amqp://tasks@broker/", "--password-file", "/run/secrets/password"];
-  await podman.run("exec", of("worker"), "new_task", ...login, "First message.");
-  await waitUntil(
-    "the task to be done",
-    async () => (await podman.run("logs", of("worker"))).includes(" [x] Done"),
-  );
+  await composed(podman, folder, "compose.broker.yaml", ["broker"], ["worker"], login);
+}
+
+async function withRabbitmq(podman: Podman, work: string): Promise<void> {
+  const folder = `${work}/compose/packaging/container`;
+  await composed(podman, folder, "compose.rabbitmq.yaml", ["rabbitmq"], ["worker", "worker"], []);
+}
+
+/**
+ * Brings all up, and has a task done by one of the workers.
+ *
+ * @param login what new_task needs in the container of a worker
+ */
+async function composed(
+  podman: Podman,
+  folder: string,
+  name: string,
+  brokers: readonly string[],
+  workers: readonly string[],
+  login: readonly string[],
+): Promise<void> {
+  const file = `${folder}/${name}`;
+  await Deno.copyFile(`${project}packaging/container/${name}`, file);
+  const scale = ["--scale", `worker=${workers.length}`];
+  await podman.compose(file, "up", "--detach", "--no-build", ...scale);
+  const names = (await podman.run("ps", "--format", "{{.Names}}")).split("\n");
+  const of = (service: string) => names.filter((name) => name.includes(service));
+  const running = [...brokers.flatMap(of), ...of("worker")];
+  expect(running.length === brokers.length + workers.length, `there run ${names.join(", ")}`);
+  for (const each of running) {
+    await waitUntil(`${each} to be healthy`, () => isHealthy(podman, each));
+  }
+  await podman.run("exec", of("worker")[0]!, "new_task", ...login, "First message.");
+  await waitUntil("the task to be done", async () => {
+    const logs = await Promise.all(of("worker").map((each) => podman.run("logs", each)));
+    return logs.some((log) => log.includes(" [x] Done"));
+  });
   await podman.compose(file, "down");
 }
 

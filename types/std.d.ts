@@ -93,6 +93,10 @@ declare module "@std/text/levenshtein-distance" {
   export function levenshteinDistance(a: string, b: string): number;
 }
 
+declare module "@std/yaml/parse" {
+  export function parse(content: string): unknown;
+}
+
 // It ships no types, either.
 declare module "cli-progress" {
   export interface BarOptions {
