@@ -2,6 +2,7 @@
 import { type Checkup, checkUp } from "../broker/store/still/checkup.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
+import { inColumns } from "./columns.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { DATA_EXIT_HELP, DATA_FLAGS } from "./data_flags.ts";
 import type { HelpPage } from "./help/page.ts";
@@ -38,8 +39,9 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const { path, isRunning, queues, faults, isCopy } = await check(words[0] ?? values.data);
   const rows = queues.toSorted((one, other) => one.vhost < other.vhost ? -1 : 1)
     .map(({ vhost, name, counted, read }) => [vhost, name, String(counted), String(read)]);
-  for (const line of layOut([["VHOST", "QUEUE", "MESSAGES", "READABLE"], ...rows])) {
-    await host.print(`${line}\n`);
+  if (rows.length > 0) {
+    const cells = [["vhost", "queue", "messages", "readable"], ...rows];
+    await host.print(inColumns(cells.map((row) => row.map(escapeControls)), 2));
   }
   for (const fault of faults) await host.print(`damaged: ${escapeControls(fault)}\n`);
   const use = isRunning
@@ -47,7 +49,9 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     : isCopy
     ? ", a copy of data that a broker was using or had crashed on"
     : "";
-  await host.print(`${path}: ${faults.length === 0 ? "whole" : "damaged"}${use}\n`);
+  const state = faults.length === 0 ? "whole" : "damaged";
+  const none = rows.length === 0 ? ", no queues" : "";
+  await host.print(`${path}: ${state}${none}${use}\n`);
   return faults.length === 0 ? EXIT.ok : EXIT.badData;
 }
 
@@ -73,14 +77,4 @@ async function check(place: string): Promise<Checkup> {
   } finally {
     signals?.dispose();
   }
-}
-
-function layOut(rows: string[][]): string[] {
-  const shown = rows.map((row) => row.map(escapeControls));
-  const widths = shown[0]!.map((_, column) => Math.max(...shown.map((row) => row[column]!.length)));
-  return shown.map((row) =>
-    row.map((cell, column) =>
-      column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-    ).join("  ")
-  );
 }

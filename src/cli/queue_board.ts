@@ -9,12 +9,16 @@ import type { QueueRow, QueueView } from "./queue_row.ts";
 
 export interface QueueBoardOptions {
   readonly connector: Connector;
-  /** Work queues. */
+  /** Work queues that were named; none: all that the page knows. */
+  readonly named: readonly string[];
+  /** Work queues that AMQP is asked for, which cannot list them. */
   readonly queues: readonly string[];
-  /** They, and those around them, as AMQP has to be asked for them. */
+  /** They, and those around them. */
   readonly names: readonly string[];
   /** Told why the broker cannot say anything of a queue. */
   readonly warn: (sentence: string) => void;
+  /** Told once that there may be more queues. */
+  readonly note: (sentence: string) => void;
 }
 
 /**
@@ -26,6 +30,7 @@ export class QueueBoard implements QueueView {
   #transport: Transport | undefined;
   /** Of the broker that the transport leads to. */
   #page: QueueView | undefined;
+  #hasNoted = false;
   status: number = EXIT.ok;
 
   constructor(options: QueueBoardOptions) {
@@ -37,6 +42,7 @@ export class QueueBoard implements QueueView {
     await this.#connect();
     const told = await this.#page?.rows().catch((error) => this.#leavePage(error));
     if (told !== undefined) return told;
+    this.#noteOthers();
     const rows: QueueRow[] = [];
     for (const name of this.#options.names) {
       const row = await this.#look(name);
@@ -66,11 +72,19 @@ export class QueueBoard implements QueueView {
     if (url === "" || instance === "" || !isNear(endpoint.host)) return undefined;
     if (!isNear(URL.parse(url)?.hostname ?? "")) return undefined;
     const { QueuePage } = await import("./queue_page.ts");
-    const page = new QueuePage({ url, names: this.#options.queues, vhost: endpoint.vhost });
+    const page = new QueuePage({ url, names: this.#options.named, vhost: endpoint.vhost });
     // Through a tunnel it may be another machine's, and then another broker's page is at that URL.
     if (await page.isOf(instance).catch(() => false)) return page;
     await page.close();
     return undefined;
+  }
+
+  #noteOthers(): void {
+    if (this.#hasNoted || this.#options.named.length > 0) return;
+    this.#hasNoted = true;
+    this.#options.note(
+      "AMQP cannot list queues: --queue names others, --api a page that knows them all",
+    );
   }
 
   /** AMQP tells less, and always. @param error why the page tells nothing */

@@ -10,8 +10,11 @@ export interface QueueShare {
   readonly weight: number;
 }
 
+/** That of the tutorial. */
+export const DEFAULT_QUEUE = "task_queue";
+
 /** Where the name comes from when --queue is not given, and what it is when that is not set. */
-const ORIGIN = { short: "q", env: "WORK_QUEUE", shown: "task_queue" };
+const ORIGIN = { short: "q", env: "WORK_QUEUE", shown: DEFAULT_QUEUE };
 
 /** For the help pages. */
 export const QUEUE_NAMES_HELP: readonly [string, string] = [

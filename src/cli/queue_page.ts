@@ -3,6 +3,7 @@ import { ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import { readUpTo, withoutProxies } from "../handlers/http_client.ts";
 import type { Overview, QueueInfo } from "../observe/board.ts";
 import { escapeControls } from "../observe/log.ts";
+import { formatDuration } from "../task/duration.ts";
 import { roleOf } from "../task/topology.ts";
 import type { QueueRow, QueueView } from "./queue_row.ts";
 
@@ -20,7 +21,7 @@ export interface QueuePageOptions {
   readonly url: string;
   /** The bearer token of this moment. */
   readonly token?: (() => string) | undefined;
-  /** Work queues. */
+  /** Work queues; none: all that there are. */
   readonly names: readonly string[];
   readonly vhost: string;
 }
@@ -47,7 +48,8 @@ export class QueuePage implements QueueView {
   }
 
   /**
-   * In the order in which the work queues were named; what belongs to each is behind it.
+   * In the order in which the work queues were named, or else by name; what belongs to each is
+   * behind it.
    *
    * @throws {ToolError} the page cannot be asked
    */
@@ -65,13 +67,13 @@ export class QueuePage implements QueueView {
       if (queue?.vhost === vhost && queue.kind !== "start") known.set(queue.name, queue);
     }
     const groups = Map.groupBy(known.values(), ({ of }) => of);
-    return names.flatMap((name) => {
+    const wanted = names.length > 0 ? names : [...groups.keys()].sort();
+    return wanted.flatMap((name) => {
       const own = known.get(name);
       const others = (groups.get(name) ?? []).filter((queue) => queue !== own).sort(inOrder);
-      const first = own === undefined
-        ? { name: escapeControls(name), state: "missing" as const }
-        : rowOf(own);
-      return [first, ...others.map(rowOf)];
+      const missing = { name: escapeControls(name), state: "missing" as const };
+      const first = own !== undefined ? [rowOf(own)] : names.length > 0 ? [missing] : [];
+      return [...first, ...others.map(rowOf)];
     });
   }
 
@@ -89,7 +91,7 @@ export class QueuePage implements QueueView {
       text = await readText(response);
     } catch (error) {
       const why = error instanceof Error && error.name === "TimeoutError"
-        ? `it must answer within ${TIMEOUT_MS / 1_000} seconds, and does not`
+        ? `it must answer within ${formatDuration(TIMEOUT_MS)}, and does not`
         : reason(error);
       throw new ConnectionError(`cannot ask the page at ${url}: ${why}`, EXIT.temporary);
     }

@@ -1,4 +1,6 @@
 /** What is known of queues, a row each, and how that is printed. */
+import { formatDurationShort } from "../task/duration.ts";
+import { inColumns } from "./columns.ts";
 
 export interface QueueRow {
   /** Safe to be shown. */
@@ -18,7 +20,8 @@ export interface QueueRow {
 /** Something that shows queues. */
 export interface QueueView {
   /**
-   * Queues that do not exist are left out, except those that somebody named.
+   * Queues that do not exist are left out, except those that somebody named, and the default one
+   * where it stands for all.
    *
    * @throws {ToolError} there is nobody to ask
    */
@@ -33,7 +36,11 @@ const MORE: readonly [head: string, cell: (row: QueueRow) => string | undefined]
   ["unacked", ({ unacked }) => unacked?.toFixed()],
   ["in/s", (row) => row.in?.toFixed(1)],
   ["out/s", ({ out }) => out?.toFixed(1)],
-  ["oldest", ({ oldestAt }) => oldestAt === undefined ? undefined : agoOf(oldestAt)],
+  [
+    "oldest",
+    ({ oldestAt }) =>
+      oldestAt === undefined ? undefined : formatDurationShort(Date.now() - oldestAt),
+  ],
 ];
 
 /** The rows as aligned text, with a head. */
@@ -46,22 +53,8 @@ export function tableOf(rows: readonly QueueRow[]): string {
     ] as const,
     ...(rows.some(({ unacked }) => unacked !== undefined) ? MORE : []),
   ];
-  const cells = [
+  return inColumns([
     ["queue", ...columns.map(([head]) => head)],
     ...rows.map((row) => [row.name, ...columns.map(([, cell]) => cell(row) ?? "-")]),
-  ];
-  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((row) => row[column]!.length)));
-  return cells.map(([name, ...numbers]) =>
-    [name!.padEnd(widths[0]!), ...numbers.map((text, i) => text.padStart(widths[i + 1]!))]
-      .join("  ") + "\n"
-  ).join("");
+  ], 1);
 }
-
-/** How long ago something was, in its largest unit. */
-function agoOf(at: number): string {
-  const seconds = Math.max(0, (Date.now() - at) / 1_000);
-  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? ["s", 1];
-  return `${Math.floor(seconds / size)}${unit}`;
-}
-
-const UNITS: readonly [string, number][] = [["d", 86_400], ["h", 3_600], ["m", 60]];

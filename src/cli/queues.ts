@@ -7,12 +7,14 @@ import { text, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
-import { QueueBoard } from "./queue_board.ts";
+import { QueueBoard, type QueueBoardOptions } from "./queue_board.ts";
 import { type QueueView, tableOf } from "./queue_row.ts";
-import { QUEUE_NAMES_HELP, queueList } from "./queue_names.ts";
+import { DEFAULT_QUEUE, QUEUE_NAMES_HELP, queueList, type QueueShare } from "./queue_names.ts";
 import { tell } from "./tell.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
 import { connectorOf } from "./worker_connector.ts";
+
+const fallback = (): readonly QueueShare[] => [];
 
 const QUEUES_FLAGS = {
   ...CONNECTION_FLAGS,
@@ -28,7 +30,7 @@ const QUEUES_FLAGS = {
     minBytes: 1,
     help: "bearer token that the page requires, on the first line",
   }),
-  queue: queueList,
+  queue: { ...queueList, shown: `all that the page knows, or else ${DEFAULT_QUEUE}`, fallback },
   backoff: WORKER_FLAGS.backoff,
   watch: toggle({
     group: "watching",
@@ -43,12 +45,12 @@ export const help: HelpPage = {
   usage: ["worker queues [OPTION]..."],
   about: `Shows how many tasks are ready, and how many consumers there are, on each work queue, its
 delay queues and its dead queue; of one that is paused at our broker it says so. Where the page is
-that "broker --http" serves, it says more: how many are unacknowledged, how many come and go a second,
-and since when the oldest waits. The page of our broker on this machine is found; --api names another
-one, also that of "worker page".`,
+that "broker --http" serves, it says more: all queues when none is named, how many are unacknowledged,
+how many come and go a second, and since when the oldest waits. The page of our broker on this machine
+is found; --api names another one, also that of "worker page". AMQP itself cannot list queues.`,
   examples: [
-    ["Once:", "worker queues -q thumbnails"],
-    ["As it changes:", "worker queues -q high,low --watch"],
+    ["One of them, once:", "worker queues -q thumbnails"],
+    ["As they change:", "worker queues --watch"],
     ["Of another machine:", "worker queues --api http://node1:9180 --token-file FILE"],
   ],
   flags: QUEUES_FLAGS,
@@ -69,11 +71,14 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const troubles: string[] = [];
   // Lines between would tear the screen.
   const warn = (said: string) => onScreen ? troubles.splice(0, 1, said) : host.log.warn(said);
-  const board = await openView(host, values, warn);
+  const note = (said: string) => onScreen ? undefined : host.log.info(said);
+  const board = await openView(host, values, { warn, note });
   try {
     if (onScreen) return await watch.watchOnScreen(host, board, troubles);
     if (watch !== undefined) return await watch.watchAsLines(host, board);
-    host.print(tableOf(await board.rows()));
+    const rows = await board.rows();
+    if (rows.length > 0) host.print(tableOf(rows));
+    else host.log.info("there are no queues");
     return board.status;
   } finally {
     await board.close();
@@ -84,20 +89,21 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
 async function openView(
   host: Host,
   values: Values<typeof QUEUES_FLAGS>,
-  warn: (sentence: string) => void,
+  told: Pick<QueueBoardOptions, "warn" | "note">,
 ): Promise<QueueView> {
   const { api: url, "token-file": tokenFile } = values;
-  const queues = values.queue.map(({ name }) => name);
+  const named = values.queue.map(({ name }) => name);
   if (url === undefined) {
     if (tokenFile !== undefined) {
       throw new UsageError("--token-file needs --api, and it is not given");
     }
+    const queues = named.length > 0 ? named : [DEFAULT_QUEUE];
     const names = queues.flatMap((name) => [
       name,
       ...delayTiers(values.backoff).map((ms) => delayQueue(name, ms).name),
       deadQueue(name).name,
     ]);
-    return new QueueBoard({ connector: connectorOf(values, host), queues, names, warn });
+    return new QueueBoard({ connector: connectorOf(values, host), named, queues, names, ...told });
   }
   const { protocol, username = "", password = "" } = URL.parse(url) ?? {};
   if (!/^https?:$/.test(protocol ?? "") || username + password !== "") {
@@ -112,5 +118,5 @@ async function openView(
   ]);
   const { vhost } = readEndpoints(values, host)[0]!;
   const token = tokenFile === undefined ? undefined : readToken(host, tokenFile);
-  return new QueuePage({ url, token, names: queues, vhost });
+  return new QueuePage({ url, token, names: named, vhost });
 }

@@ -57,6 +57,12 @@ Deno.test("data are checked and backed up running, killed and ended, and restore
     broker.kill("SIGKILL");
     await broker.ended();
   }
+  {
+    await using broker = startProcess(["--data", dir.file("fresh")]);
+    await portOf(broker);
+    const fresh = await act("check", dir.file("fresh"));
+    assertMatch(fresh.stdout, /^\S+: whole, no queues, in use by a broker\n$/);
+  }
   const before = stateOf(data);
   const killed = await act("check", data);
   assertEquals(killed.code, 0, killed.stderr);

@@ -53,6 +53,9 @@ Deno.test("worker queues says what the page of the broker on this machine knows"
   );
   assertMatch(rows[0]!["oldest"]!, /^\d+s$/);
   assertMatch(rows[0]!["in/s"]!, /^\d+\.\d$/);
+  // None is named: all that there are, what belongs together in one place.
+  const all = await table(url);
+  assertEquals(all.map((row) => row["queue"]), [bench.name, delay, paused].sort());
   // What it says when the page is another broker's: nothing.
   const other = new QueuePage({ url: paged.url, names: [bench.name], vhost: "/" });
   assertEquals(await other.isOf("another one"), false);
@@ -88,6 +91,9 @@ Deno.test("worker queues asks the page that is named, with its token, and not th
   assertEquals((await table(paged.broker.url, "-q", queue))[0], {
     ...{ queue, ready: "1", consumers: "0" },
   });
+  const unnamed = await queues(paged.broker.url);
+  assertMatch(unnamed.stdout, /^queue +ready +consumers\ntask_queue +missing +-\n$/);
+  assertMatch(unnamed.stderr, /^\S+ worker: AMQP cannot list queues: --queue names others/);
 });
 
 Deno.test("worker queues says what is no page", async () => {
