@@ -149,12 +149,8 @@ export async function bulkTable(
     id: `bulk_${broker.id}`,
     title: `Clients in bulk, on ${broker.name}`,
     text: `${lab.sizes.bulk.toLocaleString("en-US")} persistent tasks of ${LOAD.size} bytes on a ` +
-      `quorum queue, each confirmed, ${
-        LOAD.window.toLocaleString("en-US")
-      } on their way; then as many consumed and each ` +
-      `acknowledged by itself, prefetch ${
-        LOAD.window.toLocaleString("en-US")
-      }. ${lab.sizes.rounds} rounds.`,
+      `quorum queue, each confirmed, ${window} on their way; then as many consumed and each ` +
+      `acknowledged by itself, prefetch ${window}. ${lab.sizes.rounds} rounds.`,
     unit: "tasks a second",
     columns: [
       { title: "publish+confirm /s", better: "more" },
