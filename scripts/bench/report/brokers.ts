@@ -123,7 +123,7 @@ export async function latencyTable(
 ): Promise<Table> {
   const { samples } = lab.sizes;
   const titles = ["send to start", "confirm to start"].flatMap((way) =>
-    ["p50", "p99"].map((part) => `${way}, ${part}`)
+    ["p50", "p99"].map((part) => `${way}, ${part} ms`)
   );
   const rows: Row[] = [];
   for (const { kind, store } of entrants) {
