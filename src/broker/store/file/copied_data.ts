@@ -6,7 +6,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { checksumOf } from "./checksum.ts";
+import { hasChecksum } from "./checksum.ts";
 import { LAST_POSITION, POSITION_BITS } from "./message_row.ts";
 import { everyRow } from "./schema.ts";
 
@@ -98,7 +98,7 @@ export function findMiscount(database: DatabaseSync): string | undefined {
 function findForeignBytes(database: DatabaseSync): string | undefined {
   for (const from of ["message WHERE checksum NOT NULL AND shared IS NULL", "shared"]) {
     for (const { checksum, content } of everyRow(database, from)) {
-      if (checksumOf(content as Uint8Array) !== checksum) {
+      if (!hasChecksum(content as Uint8Array, checksum as number)) {
         return "a message has another one's bytes";
       }
     }

@@ -6,28 +6,28 @@ import { checksumOf } from "../file/checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
 import type { Range } from "./discards.ts";
 import { LargeInsert } from "./large_insert.ts";
-import { idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
+import { idNumber, idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
 import type { Attempt } from "../refusals.ts";
+import { RowInserts, type Value } from "./row_inserts.ts";
 import { SharedContents } from "./shared_contents.ts";
 import { type Message, Row } from "../../message/message.ts";
 
-/** Rows per INSERT statement: fewer calls into SQLite. */
-const INSERT_ROWS = 32;
-
-/** Bytes from which on a message has a statement for itself. */
-const ALONE_BYTES = 256 * 1024;
+/**
+ * Bytes from which on a message has a statement for itself, and one that keeps no copy of it: others
+ * keep their last values.
+ */
+const ALONE_BYTES = 64 * 1024;
+const LARGE_BYTES = 256 * 1024;
 
 /** In the row of a message whose content is shared. */
 const NO_BYTES = new Uint8Array();
 
-type Value = number | Uint8Array | null;
-
-/** Values of a row whose content is its own, the id being two. */
-const COLUMNS = 7;
+const COLUMNS = "id, expires_at, deliveries, layout, content, checksum";
 
 export class MessageWriter {
-  readonly #insertMany: StatementSync;
-  readonly #insertOne: StatementSync;
+  readonly #inserts: RowInserts;
+  /** Of messages that nothing is particular about, which most are: fewer values take less time. */
+  readonly #plainInserts: RowInserts;
   /** Of a message whose content is shared. */
   readonly #insertCopy: StatementSync;
   readonly #insertLarge: LargeInsert;
@@ -37,14 +37,13 @@ export class MessageWriter {
   readonly #shared: SharedContents;
 
   constructor(database: DatabaseSync) {
-    const values = `(${idOf("?", "?")}, ?, ?, ?, ?, ?)`;
-    const columns = "id, expires_at, deliveries, layout, content, checksum";
-    const insert = `INSERT INTO message(${columns}) VALUES `;
-    this.#insertOne = database.prepare(insert + values);
-    this.#insertLarge = new LargeInsert(database, `message(${columns})`, values.slice(1, -1));
-    this.#insertMany = database.prepare(insert + Array(INSERT_ROWS).fill(values).join(","));
+    const into = `message(${COLUMNS})`;
+    const values = `${idOf("?", "?")}, ?, ?, ?, ?, ?`;
+    this.#inserts = new RowInserts(database, into, `(${values})`);
+    this.#plainInserts = new RowInserts(database, into, "(?, 0, 0, ?, ?, ?)");
+    this.#insertLarge = new LargeInsert(database, into, values);
     this.#insertCopy = database.prepare(
-      `INSERT INTO message(${columns}, shared) VALUES (${idOf("?", "?")}, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO message(${COLUMNS}, shared) VALUES (${values}, ?)`,
     );
     this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
     this.#update = database.prepare(
@@ -115,7 +114,8 @@ export class MessageWriter {
   }
 
   #writeInserts(messages: Message[]): void {
-    let values: Value[] = [];
+    const values: Value[] = [];
+    const plain: Value[] = [];
     let shared: number | null = null;
     let before: Content | null = null;
     for (let index = 0; index < messages.length; index++) {
@@ -141,21 +141,18 @@ export class MessageWriter {
         this.#writeOne(message);
         continue;
       }
-      pushValues(values, message);
-      if (values.length < INSERT_ROWS * COLUMNS) continue;
-      this.#insertMany.run(...values);
-      values = [];
+      if (isPlain(message)) pushPlain(plain, message);
+      else pushValues(values, message);
     }
-    for (let at = 0; at < values.length; at += COLUMNS) {
-      this.#insertOne.run(...values.slice(at, at + COLUMNS));
-    }
+    this.#plainInserts.insert(plain);
+    this.#inserts.insert(values);
   }
 
   #writeOne(message: Message): void {
     const values: Value[] = [];
     pushValues(values, message);
-    if (message.size >= ALONE_BYTES) this.#insertLarge.run(values);
-    else this.#insertOne.run(...values);
+    if (message.size >= LARGE_BYTES) this.#insertLarge.run(values);
+    else this.#inserts.insert(values);
   }
 
   /** Consecutive positions become one range. */
@@ -174,7 +171,19 @@ export class MessageWriter {
   }
 }
 
+/** It never expires, did not come back, and its id is one number. */
+function isPlain({ lane, position, expiresAt, deliveries }: Message): boolean {
+  return expiresAt === 0 && deliveries === 0 && Number.isSafeInteger(idNumber(lane.id, position));
+}
+
 /** @param message that waits to be written, and has its content until then */
+function pushPlain(values: Value[], message: Message): void {
+  const { bytes } = message.content!;
+  const id = idNumber(message.lane.id, message.position);
+  values.push(id, layoutOf(message), bytes, sumOf(message, bytes));
+}
+
+/** The same for any message. */
 function pushValues(values: Value[], message: Message): void {
   const { bytes } = message.content!;
   values.push(
@@ -184,9 +193,13 @@ function pushValues(values: Value[], message: Message): void {
     message.deliveries,
     layoutOf(message),
     bytes,
-    // The others are not there any more when somebody looks.
-    message.durable ? checksumOf(bytes) : 0,
+    sumOf(message, bytes),
   );
+}
+
+/** Transient ones are not there any more when somebody looks. */
+function sumOf({ durable }: Message, bytes: Uint8Array): number {
+  return durable ? checksumOf(bytes) : 0;
 }
 
 function layoutOf({ headerLength, addressLength }: Message): number {

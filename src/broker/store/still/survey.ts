@@ -1,7 +1,7 @@
 /** What is in data that stand still, what of it is damaged, and what can still be read. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { checksumOf } from "../file/checksum.ts";
+import { hasChecksum } from "../file/checksum.ts";
 import { findMiscount, InUse } from "../file/copied_data.ts";
 import type { Range } from "../messages/discards.ts";
 import { MessageReader } from "../messages/message_reader.ts";
@@ -194,7 +194,8 @@ class LaneSurvey {
   #count(queue: SurveyedQueue, at: number, checksum: unknown, content: Uint8Array | null): void {
     if (this.#isDiscarded(at)) return;
     // Old rows have no checksum.
-    const isWrong = content === null || checksum !== null && checksumOf(content) !== checksum;
+    const isWrong = content === null ||
+      checksum !== null && !hasChecksum(content, checksum as number);
     if (isWrong) queue.wrong++;
     else queue.read++;
   }
