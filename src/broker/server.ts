@@ -1,4 +1,4 @@
-/** The broker as a whole: what it is made of, its listeners, its start and its end. */
+/** The broker as a whole: what it is made of, its start and its end. */
 
 import { Alarms } from "./store/alarms.ts";
 import { Budget } from "./channel/budget.ts";
@@ -8,7 +8,8 @@ import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/file/folder.ts";
-import { loadServing, type Serving } from "./connection/serving.ts";
+import { Reception } from "./connection/reception.ts";
+import { loadServing } from "./connection/serving.ts";
 import { MemoryUse } from "./queue/memory_use.ts";
 import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
@@ -19,14 +20,13 @@ import type { Message } from "./message/message.ts";
 import type { Queue } from "./queue/queue.ts";
 import type { QueueHost } from "./queue/host.ts";
 import { ReplyTo } from "./channel/reply_to.ts";
-import type { Session, SessionHost } from "./connection/session.ts";
+import type { HandshakeHost } from "./connection/handshake.ts";
+import type { SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/file/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
-import { ThrottledWarning } from "./net/throttled_warning.ts";
 import { Shrinker } from "./store/file/shrinker.ts";
 import { Sweeper } from "./store/sweeper.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
-import { closeQuietly, isConnectionLoss, type Socket } from "./net/socket.ts";
 import { DATA_FILE, DataFile } from "./store/file/data_file.ts";
 import { Store } from "./store/store.ts";
 import type { Certificate } from "./net/tls.ts";
@@ -68,9 +68,6 @@ const LAST_LETTERS_MS = 500;
 /** Milliseconds between two looks at the clock and the file, and for who wants to copy the data. */
 const CLOCK_MS = 1_000;
 
-/** Milliseconds that clients have to agree to our end. */
-const SHUTDOWN_MS = 2_000;
-
 /** A running broker. */
 export class Broker implements QueueHost<Queue> {
   readonly store: Store;
@@ -93,15 +90,10 @@ export class Broker implements QueueHost<Queue> {
   readonly #alarms: Alarms;
   readonly #users: Users;
   readonly #replyTo = new ReplyTo();
-  readonly #sessions = new Set<Session>();
-  /** Sockets, those in their handshake included. */
-  readonly #connections = new Set<Socket>();
-  readonly #crowd = new ThrottledWarning();
+  readonly #reception: Reception;
   readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
-  #nextSessionId = 1;
   #stopping = false;
-  #onLastGone: (() => void) | undefined;
   readonly #sweeper: Sweeper;
   readonly #shrinker: Shrinker;
   #nextLook: Timer;
@@ -141,6 +133,15 @@ export class Broker implements QueueHost<Queue> {
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
+    this.#reception = new Reception({
+      most: limits.connections,
+      deadlines: this.deadlines,
+      log: options.log,
+      handshakeHost: () => this.#handshakeHost(),
+      sessionHost: () => this.#sessionHost(),
+      prepare: () => this.#prepare(),
+      onFault: (error) => this.#logFault(error),
+    });
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),
@@ -183,10 +184,10 @@ export class Broker implements QueueHost<Queue> {
       reusableBytes: () => this.store.file.reusableBytes,
       isInPlace: () => this.store.file.isInPlace,
       log: options.log,
-      onFailure: () => this.#sessions.forEach((session) => session.block()),
+      onFailure: () => this.#reception.sessions.forEach((session) => session.block()),
       onLook: (bytes) => this.store.file.fitLog(bytes),
       onLow: (bytes) => this.store.file.shrinkLog(bytes),
-      onClear: () => this.#sessions.forEach((session) => session.unblock()),
+      onClear: () => this.#reception.sessions.forEach((session) => session.unblock()),
     });
     this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store);
@@ -214,7 +215,7 @@ export class Broker implements QueueHost<Queue> {
     const queues = [...this.#vhosts.values()].flatMap((vhost) => [...vhost.queues]);
     const { reason } = this.#alarms;
     return {
-      connections: this.#sessions.size,
+      connections: this.#reception.sessions.size,
       queues: queues.length,
       ready: queues.reduce((sum, queue) => sum + queue.readyCount, 0),
       commit: this.store.isFailing ? "fails" : this.store.dirty ? "waits" : "done",
@@ -227,7 +228,7 @@ export class Broker implements QueueHost<Queue> {
     return {
       version: this.#options.version,
       vhosts: this.#vhosts,
-      sessions: this.#sessions,
+      sessions: this.#reception.sessions,
       store: this.store,
       groupCommit: this.#groupCommit,
       alarms: this.#alarms,
@@ -250,7 +251,10 @@ export class Broker implements QueueHost<Queue> {
   #listen(): void {
     const { hosts, port, tls, log } = this.#options;
     this.#listeners = new Listeners({ hosts, port, tls, log, deadlines: this.deadlines });
-    this.#listeners.acceptWith(loadServing(), this.#admit.bind(this));
+    this.#listeners.acceptWith(
+      loadServing(),
+      (connection, serving) => this.#reception.admit(connection, serving),
+    );
     if (this.#listeners.isOpen && !this.store.users.any) {
       log.warn(
         "other machines can connect but not log in: there is only guest, who is for this machine; " +
@@ -259,51 +263,12 @@ export class Broker implements QueueHost<Queue> {
     }
   }
 
-  #admit(connection: Socket, serving: Serving): void {
-    const { connections: most } = this.#limits;
-    if (this.#connections.size < most) return void this.#serve(connection, serving);
-    this.#crowd.happened((times) =>
-      this.#options.log.warn("connection refused: too many", { most, times })
-    );
-    closeQuietly(connection);
-  }
-
   /**
    * Uses another certificate for new connections.
    * @throws {ToolError} when it cannot be used; the former one stays
    */
   renewCertificate(tls: Certificate): void {
     this.#listeners?.renew(tls);
-  }
-
-  async #serve(connection: Socket, { shakeHands, Session }: Serving): Promise<void> {
-    this.#connections.add(connection);
-    try {
-      const login = await shakeHands(connection, {
-        limits: this.#limits,
-        users: this.#users,
-        vhosts: this.#vhosts,
-        deadlines: this.deadlines,
-        version: this.#options.version,
-        page: this.page,
-        strangers: this.#strangers,
-      });
-      await this.#prepare();
-      if (login === undefined || this.#stopping) return;
-      const session = new Session(this.#nextSessionId++, login, this.#sessionHost());
-      this.#sessions.add(session);
-      try {
-        await session.run();
-      } finally {
-        this.#sessions.delete(session);
-      }
-    } catch (error) {
-      if (!isConnectionLoss(error)) this.#logFault(error);
-    } finally {
-      this.#connections.delete(connection);
-      closeQuietly(connection);
-      if (this.#connections.size === 0) this.#onLastGone?.();
-    }
   }
 
   /** What costs time, and is needed before somebody publishes. */
@@ -325,6 +290,18 @@ export class Broker implements QueueHost<Queue> {
   #logFault(error: unknown): void {
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
     this.#options.log.error("a fault in the broker", { error: text });
+  }
+
+  #handshakeHost(): HandshakeHost {
+    return {
+      limits: this.#limits,
+      users: this.#users,
+      vhosts: this.#vhosts,
+      deadlines: this.deadlines,
+      version: this.#options.version,
+      page: this.page,
+      strangers: this.#strangers,
+    };
   }
 
   #sessionHost(): SessionHost {
@@ -374,8 +351,7 @@ export class Broker implements QueueHost<Queue> {
       "connection-forced",
       "broker forced connection closure with reason 'shutdown'",
     );
-    for (const session of this.#sessions) session.close(reason);
-    await this.#whenDisconnected();
+    await this.#reception.close(reason);
     this.scheduler.stop();
     this.scheduler.rush(this.#deadLetters, LAST_LETTERS_MS);
     await this.#groupCommit.stop();
@@ -385,14 +361,5 @@ export class Broker implements QueueHost<Queue> {
     this.#nextLook.cancel();
     this.store.close();
     this.#outboxRoom.close();
-  }
-
-  /** Waits for clients to leave, and then does not wait any more. */
-  async #whenDisconnected(): Promise<void> {
-    this.deadlines.after(SHUTDOWN_MS, () => {
-      for (const connection of this.#connections) closeQuietly(connection);
-    });
-    if (this.#connections.size === 0) return;
-    await new Promise<void>((resolve) => this.#onLastGone = resolve);
   }
 }

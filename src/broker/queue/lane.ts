@@ -8,6 +8,8 @@ import { LARGE_BYTES } from "../message/content.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
+import { Paged } from "./paged.ts";
+import { Returned } from "./returned.ts";
 import { LAST_POSITION } from "../store/file/message_row.ts";
 import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
@@ -50,18 +52,10 @@ export class Lane implements LaneRecord {
   #window: (Message | undefined)[] = [];
   #head = 0;
   #windowBytes = 0;
-  /** Messages that came back, the earliest last. All lie before the window. */
-  #returned: Message[] = [];
-  /** Messages that wait in the store, all behind the window: how many, and their bytes. */
-  #paged = 0;
-  #pagedBytes = 0;
-  /** Those among them that survive a restart. */
-  #pagedDurable = 0;
-  #pagedDurableBytes = 0;
-  /** The last position of a dead message of a former process; 0: there was none. */
-  #lastDead = 0;
-  /** Positions of paged messages that were taken out; they may be gone. */
-  #takenOut: Set<number> | undefined;
+  /** Messages that came back. All lie before the window. */
+  readonly #returned = new Returned();
+  /** Messages that wait in the store, all behind the window. */
+  readonly #paged: Paged;
   /** The last position that was ever in memory: the paged ones come after it. */
   #last = 0;
   #next = 1;
@@ -81,23 +75,19 @@ export class Lane implements LaneRecord {
     this.queueId = queueId;
     this.priority = priority;
     this.id = id ?? store.takeLaneId(queueId !== 0);
+    this.#paged = new Paged(this.id, store.dead);
   }
 
   /** Takes over what a former process stored: everything is paged, but for the dead. */
   restore(stored: StoredLane, dead?: DeadCount): void {
     const { deliveredTo } = stored;
-    this.depth = this.#paged = this.#pagedDurable = stored.depth;
-    this.bytes = this.#pagedBytes = this.#pagedDurableBytes = stored.bytes;
+    this.depth = stored.depth;
+    this.bytes = stored.bytes;
+    this.#paged.restore(stored.depth, stored.bytes, dead);
     this.deliveredTo = deliveredTo;
     this.#restoredDelivered = deliveredTo;
     this.#restored = Math.max(stored.lastPosition, deliveredTo);
     this.#next = this.#restored + 1;
-    if (dead === undefined) return;
-    this.#lastDead = dead.last;
-    this.#paged -= dead.count;
-    this.#pagedDurable -= dead.count;
-    this.#pagedBytes -= dead.bytes;
-    this.#pagedDurableBytes -= dead.bytes;
   }
 
   /** Messages up to here may have been delivered before the restart. */
@@ -124,7 +114,7 @@ export class Lane implements LaneRecord {
   }
 
   get length(): number {
-    return this.#window.length - this.#head + this.#returned.length + this.#paged;
+    return this.#window.length - this.#head + this.#returned.length + this.#paged.count;
   }
 
   /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
@@ -136,7 +126,7 @@ export class Lane implements LaneRecord {
     const hasRoom = this.#hasRoom();
     if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);
     if (hasRoom) this.#enter(message);
-    else this.#countPaged(message, 1);
+    else this.#paged.add(message);
     return message;
   }
 
@@ -144,25 +134,13 @@ export class Lane implements LaneRecord {
   #startOver(): void {
     if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
     this.#next = 1;
-    this.#last =
-      this.deliveredTo =
-      this.#restoredDelivered =
-      this.#restored =
-      this.#lastDead =
-        0;
+    this.#last = this.deliveredTo = this.#restoredDelivered = this.#restored = 0;
     this.#shifts = [];
-  }
-
-  #countPaged(message: Message, change: 1 | -1): void {
-    this.#paged += change;
-    this.#pagedBytes += change * message.bodyLength;
-    if (!message.durable) return;
-    this.#pagedDurable += change;
-    this.#pagedDurableBytes += change * message.bodyLength;
+    this.#paged.startOver();
   }
 
   #hasRoom(): boolean {
-    if (this.#paged > 0) return false;
+    if (this.#paged.count > 0) return false;
     const waiting = this.#window.length - this.#head;
     return waiting === 0 ||
       (waiting < WINDOW_MESSAGES && this.#windowBytes < WINDOW_BYTES &&
@@ -183,14 +161,14 @@ export class Lane implements LaneRecord {
 
   /** The next message, or undefined when there is none or the store cannot be read now. */
   peek(): Message | undefined {
-    if (this.#returned.length > 0) return this.#returned[this.#returned.length - 1];
+    if (this.#returned.length > 0) return this.#returned.first;
     if (this.#head === this.#window.length) this.#fill();
     return this.#window[this.#head];
   }
 
   /** Takes the message that {@link peek} showed. */
   shift(): Message {
-    if (this.#returned.length > 0) return this.#returned.pop()!;
+    if (this.#returned.length > 0) return this.#returned.shift()!;
     const message = this.#window[this.#head]!;
     this.#window[this.#head++] = undefined;
     this.#windowBytes -= weightOf(message);
@@ -213,63 +191,36 @@ export class Lane implements LaneRecord {
 
   /** Puts messages back where they were. Their order does not matter. */
   putBack(messages: Message[]): void {
-    const returned = this.#returned;
-    if (messages.length === 1) return this.#putBackOne(messages[0]!);
-    for (const message of messages) returned.push(message);
-    returned.sort((one, other) => other.position - one.position);
-  }
-
-  #putBackOne(message: Message): void {
-    const returned = this.#returned;
-    let low = 0;
-    let high = returned.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (returned[middle]!.position > message.position) low = middle + 1;
-      else high = middle;
-    }
-    returned.splice(low, 0, message);
+    this.#returned.add(messages);
   }
 
   #fill(): void {
     this.#isSlow = false;
-    if (this.#paged === 0) return;
-    const average = OVERHEAD_BYTES + this.#pagedBytes / this.#paged;
+    if (this.#paged.count === 0) return;
+    const average = OVERHEAD_BYTES + this.#paged.bytes / this.#paged.count;
     const bytes = this.#memory.isFull ? SCANT_BATCH_BYTES : BATCH_BYTES;
     const limit = Math.max(1, Math.min(BATCH_MESSAGES, Math.floor(bytes / average)));
     const messages = this.#store.read(this, this.#last, limit);
-    for (const message of this.#ready(messages ?? [])) {
+    for (const message of this.#paged.live(messages ?? [])) {
       if (message.position <= this.#restoredDelivered) message.markRedelivered();
-      this.#countPaged(message, -1);
+      this.#paged.remove(message);
       this.#enter(message);
     }
     this.#last = messages?.at(-1)?.position ?? this.#last;
-    for (const at of this.#takenOut ?? []) if (at <= this.#last) this.#takenOut!.delete(at);
+    this.#paged.readUpTo(this.#last);
     const hasAll = messages !== undefined && messages.length < limit;
     this.#isSlow = this.#head === this.#window.length && !hasAll;
     if (messages?.length !== limit && this.#store.hasUnreadable(this)) this.#owner.unreadable();
-  }
-
-  /** Those of some that were read, in order, that are to be delivered. */
-  #ready(messages: Message[]): Message[] {
-    const first = messages[0]?.position ?? Infinity;
-    const dead = first > this.#lastDead
-      ? undefined
-      : new Set(this.#store.dead.positions(this.id, first, messages.at(-1)!.position));
-    if (dead === undefined && !this.#takenOut?.size) return messages;
-    return messages.filter(({ position }) =>
-      dead?.has(position) !== true && !this.#takenOut?.has(position)
-    );
   }
 
   // -- looking, without taking --
 
   get view(): LaneView {
     return {
-      returned: this.#returned,
+      returned: this.#returned.all,
       window: this.#window,
       head: this.#head,
-      last: this.#paged > 0 ? this.#last : this.#next - 1,
+      last: this.#paged.count > 0 ? this.#last : this.#next - 1,
       next: this.#next,
       read: (after, limit) => this.#readPaged(after, limit),
     };
@@ -279,7 +230,7 @@ export class Lane implements LaneRecord {
   #readPaged(after: number, limit: number): Message[] {
     for (;;) {
       const read = this.#store.read(this, after, limit) ?? [];
-      const ready = this.#ready(read);
+      const ready = this.#paged.live(read);
       if (ready.length > 0 || read.length === 0) return ready;
       after = read.at(-1)!.position;
     }
@@ -287,7 +238,8 @@ export class Lane implements LaneRecord {
 
   /** Whether a message that was read from the store still waits there. */
   isPaged(message: Message): boolean {
-    return this.#paged > 0 && message.position > this.#last && this.#ready([message]).length > 0;
+    return this.#paged.count > 0 && message.position > this.#last &&
+      this.#paged.live([message]).length > 0;
   }
 
   // -- what cannot be read --
@@ -299,7 +251,7 @@ export class Lane implements LaneRecord {
 
   /** A message that was taken cannot be read. It stays, and is tried again. */
   setAside(message: Message): void {
-    this.#countPaged(message, 1);
+    this.#paged.add(message);
     this.#store.setAside(message);
     this.#owner.unreadable();
   }
@@ -307,10 +259,10 @@ export class Lane implements LaneRecord {
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
   *readAgain(): Generator<void> {
     for (const found of this.#store.readAgain(this)) {
-      const messages = this.#ready(found);
+      const messages = this.#paged.live(found);
       for (const message of messages) {
         if (message.position <= this.#restoredDelivered) message.markRedelivered();
-        this.#countPaged(message, -1);
+        this.#paged.remove(message);
       }
       if (messages.length > 0) this.putBack(messages);
       yield;
@@ -328,16 +280,15 @@ export class Lane implements LaneRecord {
   /** Takes a message out, wherever it stands. @returns whether it was ready */
   takeOut(message: Message): boolean {
     const index = this.#window.indexOf(message, this.#head);
-    const returned = this.#returned.indexOf(message);
     if (index >= 0) {
       this.#window.splice(index, 1);
       this.#windowBytes -= weightOf(message);
       this.#memory.remove(message);
-    } else if (returned >= 0) this.#returned.splice(returned, 1);
-    else if (this.isPaged(message)) {
-      (this.#takenOut ??= new Set()).add(message.position);
-      this.#countPaged(message, -1);
-    } else return false;
+      return true;
+    }
+    if (this.#returned.delete(message)) return true;
+    if (!this.isPaged(message)) return false;
+    this.#paged.takeOut(message);
     return true;
   }
 
@@ -345,27 +296,22 @@ export class Lane implements LaneRecord {
   purge(): number {
     const count = this.length;
     const { bytes } = this;
-    for (const message of this.#returned) this.#store.remove(message);
+    for (const message of this.#returned.all) this.#store.remove(message);
     for (let index = this.#head; index < this.#window.length; index++) {
       this.#memory.remove(this.#window[index]!);
       this.#store.remove(this.#window[index]!);
     }
-    if (this.#paged > 0) {
-      this.#discardPaged(bytes + this.#pagedBytes);
-      this.depth -= this.#pagedDurable;
-      this.bytes -= this.#pagedDurableBytes;
+    if (this.#paged.count > 0) {
+      this.#discardPaged(bytes + this.#paged.bytes);
+      this.depth -= this.#paged.durable;
+      this.bytes -= this.#paged.durableBytes;
       this.#store.changed(this);
     }
     this.#store.discardUnreadable(this);
     this.#window = [];
-    this.#returned = [];
-    this.#takenOut = undefined;
-    this.#head =
-      this.#windowBytes =
-      this.#paged =
-      this.#pagedBytes =
-        0;
-    this.#pagedDurable = this.#pagedDurableBytes = 0;
+    this.#returned.clear();
+    this.#head = this.#windowBytes = 0;
+    this.#paged.clear();
     this.#last = this.#next - 1;
     return count;
   }
@@ -373,7 +319,7 @@ export class Lane implements LaneRecord {
   /** But for the dead, which have a way to go. */
   #discardPaged(bytes: number): void {
     let first = this.#last + 1;
-    for (const dead of this.#store.dead.positions(this.id, first, this.#lastDead)) {
+    for (const dead of this.#paged.deadFrom(first)) {
       this.#store.discard(this, first, dead - 1, bytes);
       first = dead + 1;
     }
@@ -382,8 +328,8 @@ export class Lane implements LaneRecord {
 
   /** Bytes of all ready messages. */
   #size(): number {
-    let bytes = this.#pagedBytes;
-    for (const { size } of this.#returned) bytes += size;
+    let bytes = this.#paged.bytes;
+    for (const { size } of this.#returned.all) bytes += size;
     for (let index = this.#head; index < this.#window.length; index++) {
       bytes += this.#window[index]!.size;
     }

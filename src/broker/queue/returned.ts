@@ -1,0 +1,58 @@
+/** Messages of a lane that came back, in the order of their positions. */
+
+import type { Message } from "../message/message.ts";
+
+export class Returned {
+  /** The earliest last. */
+  readonly #messages: Message[] = [];
+
+  get length(): number {
+    return this.#messages.length;
+  }
+
+  /** The earliest last. */
+  get all(): readonly Message[] {
+    return this.#messages;
+  }
+
+  /** The earliest. */
+  get first(): Message | undefined {
+    return this.#messages[this.#messages.length - 1];
+  }
+
+  /** Takes {@link first}. */
+  shift(): Message | undefined {
+    return this.#messages.pop();
+  }
+
+  /** Their order does not matter. */
+  add(messages: readonly Message[]): void {
+    const all = this.#messages;
+    if (messages.length === 1) return this.#addOne(messages[0]!);
+    for (const message of messages) all.push(message);
+    all.sort((one, other) => other.position - one.position);
+  }
+
+  #addOne(message: Message): void {
+    const all = this.#messages;
+    let low = 0;
+    let high = all.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (all[middle]!.position > message.position) low = middle + 1;
+      else high = middle;
+    }
+    all.splice(low, 0, message);
+  }
+
+  /** @returns whether it was here */
+  delete(message: Message): boolean {
+    const index = this.#messages.indexOf(message);
+    if (index >= 0) this.#messages.splice(index, 1);
+    return index >= 0;
+  }
+
+  clear(): void {
+    this.#messages.length = 0;
+  }
+}
