@@ -1,4 +1,6 @@
 /** The client's side of connection.start and connection.tune, which the package does not cover. */
+import type { ClientIdentity } from "./client_identity.ts";
+import { outOfTurn } from "./client/dispatch.ts";
 import { ClassId, ConnectionMethod, Type, Writer } from "@cloudamqp/amqp-client/amqp-frame";
 import { AMQPView } from "./client/view.ts";
 import { ConnectionError, EXIT } from "../errors.ts";
@@ -6,6 +8,62 @@ import type { Field } from "../task/task.ts";
 import { protocolError } from "./frame_buffer.ts";
 import { FRAME_MIN_BYTES } from "./protocol.ts";
 import { type Endpoint, redact } from "./url.ts";
+
+/** A connection, as its handshake sees it. */
+export interface HandshakeHost {
+  /** What we want. */
+  readonly ours: Tune;
+  send(bytes: Uint8Array): void;
+  /** Told what was agreed. */
+  onTuned(tune: Tune): void;
+  /** The broker has opened the connection. */
+  onOpened(): void;
+}
+
+/** Steps: start > tune > open-ok, after which it is through. */
+export class Handshake {
+  /** Known after the first step. */
+  server: ServerProperties = { product: "", version: "", page: "", instance: "" };
+  readonly #endpoint: Endpoint;
+  readonly #identity: ClientIdentity;
+  readonly #host: HandshakeHost;
+  /** The next method from the broker; undefined: none. */
+  #awaited: ConnectionMethod | undefined = ConnectionMethod.START;
+
+  constructor(endpoint: Endpoint, identity: ClientIdentity, host: HandshakeHost) {
+    this.#endpoint = endpoint;
+    this.#identity = identity;
+    this.#host = host;
+  }
+
+  get isThrough(): boolean {
+    return this.#awaited === undefined;
+  }
+
+  /** @throws {ConnectionError} out of turn, or no agreement */
+  onMethod(methodId: ConnectionMethod, args: AMQPView): void {
+    if (methodId !== this.#awaited) throw outOfTurn(ClassId.CONNECTION, methodId);
+    if (methodId === ConnectionMethod.START) return this.#onStart(args);
+    if (methodId === ConnectionMethod.TUNE) return this.#onTune(args);
+    this.#awaited = undefined;
+    this.#host.onOpened();
+  }
+
+  #onStart(args: AMQPView): void {
+    const start = readStart(args);
+    this.server = start.server;
+    this.#awaited = ConnectionMethod.TUNE;
+    const { name, version } = this.#identity;
+    this.#host.send(writeStartOk(this.#endpoint, start, name, version));
+  }
+
+  #onTune(args: AMQPView): void {
+    const tune = agree(args, this.#host.ours);
+    this.#awaited = ConnectionMethod.OPEN_OK;
+    this.#host.send(writeTuneOkAndOpen(tune, this.#endpoint.vhost));
+    this.#host.onTuned(tune);
+  }
+}
 
 /** What the broker says of itself in connection.start. */
 export interface ServerProperties {
@@ -16,7 +74,7 @@ export interface ServerProperties {
   readonly instance: string;
 }
 
-export interface Start {
+interface Start {
   readonly server: ServerProperties;
   readonly mechanisms: readonly string[];
 }
@@ -25,7 +83,7 @@ export interface Start {
  * Reads the arguments of connection.start (section 1.4.2.1). What the broker says of itself may be
  * unreadable: nothing depends on it.
  */
-export function readStart(view: AMQPView): Start {
+function readStart(view: AMQPView): Start {
   const major = view.getUint8(0);
   const minor = view.getUint8(1);
   if (major !== 0 || minor !== 9) {
@@ -55,7 +113,7 @@ export function readStart(view: AMQPView): Start {
  * @param name connection name, shown by the broker's tools
  * @throws {ConnectionError} the broker does not offer the login this endpoint asks for
  */
-export function writeStartOk(
+function writeStartOk(
   endpoint: Endpoint,
   start: Start,
   name: string,
@@ -108,7 +166,7 @@ export interface Tune {
  *
  * @throws {ConnectionError} frames smaller than the specification allows
  */
-export function agree(view: AMQPView, ours: Tune): Tune {
+function agree(view: AMQPView, ours: Tune): Tune {
   const frameMax = view.getUint32(2);
   if (frameMax !== 0 && frameMax < FRAME_MIN_BYTES) {
     throw protocolError(`frame_max must be at least ${FRAME_MIN_BYTES}, and is ${frameMax}`);
@@ -121,7 +179,7 @@ export function agree(view: AMQPView, ours: Tune): Tune {
 }
 
 /** Builds connection.tune-ok and connection.open in one piece: no answer stands between them. */
-export function writeTuneOkAndOpen(tune: Tune, vhost: string): Uint8Array {
+function writeTuneOkAndOpen(tune: Tune, vhost: string): Uint8Array {
   const tuneOk = method(ConnectionMethod.TUNE_OK, 20);
   tuneOk.writeUint16(tune.channelMax);
   tuneOk.writeUint32(tune.frameMax);

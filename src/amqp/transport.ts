@@ -15,7 +15,7 @@ import { deadline } from "../time/deadline.ts";
 import { type ChannelWatcher, ChannelWatchers } from "./channel_watchers.ts";
 import type { ClientIdentity } from "./client_identity.ts";
 import { dial, type Socket } from "./dial.ts";
-import { dispatch, type FrameReceiver, outOfTurn } from "./client/dispatch.ts";
+import { dispatch, type FrameReceiver } from "./client/dispatch.ts";
 import {
   asConnectionError,
   closedByBroker,
@@ -25,13 +25,11 @@ import {
 } from "./endings.ts";
 import { FrameReader } from "./frame_reader.ts";
 import {
-  agree,
+  Handshake,
   readClose,
-  readStart,
   type ServerProperties,
+  type Tune,
   writeCloseOk,
-  writeStartOk,
-  writeTuneOkAndOpen,
 } from "./handshake.ts";
 import { type Heartbeat, keepAlive } from "./heartbeat.ts";
 import type { MessageTracing } from "./message_tracing.ts";
@@ -53,10 +51,8 @@ export class Transport extends AMQPBaseClient {
   tracing: MessageTracing | undefined;
   /** Resolves with the cause when the connection has ended; never rejects. */
   readonly ended: Promise<ConnectionError>;
-  /** Known after the handshake. */
-  server: ServerProperties = { product: "", version: "", page: "", instance: "" };
   readonly #socket: Socket;
-  readonly #identity: ClientIdentity;
+  readonly #handshake: Handshake;
   readonly #outbox: Outbox;
   readonly #reader: FrameReader;
   readonly #watchers = new ChannelWatchers();
@@ -65,12 +61,8 @@ export class Transport extends AMQPBaseClient {
   #resolveEnded!: (error: ConnectionError) => void;
   /** Why it has ended. Written by {@link #end}. */
   #endError: ConnectionError | undefined;
-  /** The handshake is through. */
-  #opened = false;
   /** The broker has sent connection.close with this cause; the socket's end follows. */
   #goodbye: ConnectionError | undefined;
-  /** The handshake's next method from the broker; undefined once it is through. */
-  #awaited: ConnectionMethod | undefined = ConnectionMethod.START;
   #beats: Heartbeat | undefined;
   readonly #requests: Requests;
 
@@ -87,8 +79,13 @@ export class Transport extends AMQPBaseClient {
     );
     this.endpoint = endpoint;
     this.#socket = socket;
-    this.#identity = identity;
     this.#outbox = new Outbox(socket, (error) => this.#lost(error), identity.bytesPerSecond);
+    this.#handshake = new Handshake(endpoint, identity, {
+      ours: this,
+      send: (bytes) => this.#outbox.add(bytes),
+      onTuned: (tune) => this.#onTuned(tune),
+      onOpened: () => this.#onOpened(),
+    });
     this.#reader = new FrameReader(socket, endpoint, FRAME_MAX_BYTES);
     this.#requests = new Requests(
       redact(endpoint),
@@ -144,6 +141,11 @@ export class Transport extends AMQPBaseClient {
     this.#outbox.add(PROTOCOL_HEADER);
     this.#read();
     return opened;
+  }
+
+  /** Known after the handshake. */
+  get server(): ServerProperties {
+    return this.#handshake.server;
   }
 
   /** The connection is over; nothing can be sent any more. */
@@ -239,7 +241,7 @@ export class Transport extends AMQPBaseClient {
 
   /** Says goodbye, waits a moment for the answer, and ends. Never throws. */
   async shutdown(): Promise<void> {
-    if (this.#endError === undefined && this.#opened) {
+    if (this.#endError === undefined && this.#handshake.isThrough) {
       await deadline(this.close(), CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
     }
     this.#end(new ConnectionError("the connection was closed by us"));
@@ -286,33 +288,14 @@ export class Transport extends AMQPBaseClient {
 
   #onConnectionMethod(methodId: ConnectionMethod, args: AMQPView): void {
     if (methodId === ConnectionMethod.CLOSE) return this.#onClose(args);
-    if (methodId !== this.#awaited) throw outOfTurn(ClassId.CONNECTION, methodId);
-    if (methodId === ConnectionMethod.START) return this.#onStart(args);
-    if (methodId === ConnectionMethod.TUNE) return this.#onTune(args);
-    return this.#onOpenOk();
+    this.#handshake.onMethod(methodId, args);
   }
 
-  #onStart(args: AMQPView): void {
-    const start = readStart(args);
-    this.server = start.server;
-    this.#awaited = ConnectionMethod.TUNE;
-    this.#outbox.add(
-      writeStartOk(this.endpoint, start, this.#identity.name, this.#identity.version),
-    );
-  }
-
-  #onTune(args: AMQPView): void {
-    const tune = agree(args, {
-      channelMax: this.channelMax,
-      frameMax: this.frameMax,
-      heartbeat: this.heartbeat,
-    });
+  #onTuned(tune: Tune): void {
     this.channelMax = tune.channelMax;
     this.frameMax = tune.frameMax;
     this.heartbeat = tune.heartbeat;
     this.#reader.frames.maxPayload = tune.frameMax;
-    this.#awaited = ConnectionMethod.OPEN_OK;
-    this.#outbox.add(writeTuneOkAndOpen(tune, this.vhost));
     if (tune.heartbeat === 0) return;
     this.#beats = keepAlive(tune.heartbeat, this.#outbox, this.#reader, () => {
       this.#end(
@@ -321,9 +304,7 @@ export class Transport extends AMQPBaseClient {
     });
   }
 
-  #onOpenOk(): void {
-    this.#opened = true;
-    this.#awaited = undefined;
+  #onOpened(): void {
     this.closed = false;
     const waiting = this.connectPromise;
     delete this.connectPromise;
@@ -333,7 +314,7 @@ export class Transport extends AMQPBaseClient {
   #onClose(args: AMQPView): void {
     const { code, text } = readClose(args);
     this.#outbox.add(writeCloseOk(0, ClassId.CONNECTION, ConnectionMethod.CLOSE_OK));
-    const describe = this.#opened ? closedByBroker : refusedByBroker;
+    const describe = this.#handshake.isThrough ? closedByBroker : refusedByBroker;
     const error = this.#goodbye = describe(this.endpoint, code, text);
     // The answer leaves before the socket closes; whoever waits is told after that.
     deadline(this.#outbox.flushed(), CLOSE_TIMEOUT_MS, () => error)
@@ -361,7 +342,7 @@ export class Transport extends AMQPBaseClient {
 
   /** @param cause undefined: the broker closed the socket */
   #lost(cause: unknown): void {
-    const describe = this.#opened ? lostConnection : lostHandshake;
+    const describe = this.#handshake.isThrough ? lostConnection : lostHandshake;
     this.#end(describe(this.endpoint, cause));
   }
 

@@ -23,10 +23,8 @@ import {
   forwardedHeaders,
   forwardedProperties,
   isForwardedByAddition,
-  lifetimeLeft,
-  originalRoute,
-  readHistory,
-} from "../task/headers.ts";
+} from "../task/forwarding.ts";
+import { lifetimeLeft, originalRoute, readHistory } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { beginWait, delayQueue, type QueueType, STANDARD_TIERS } from "../task/topology.ts";
 import { LinkNews } from "./link_news.ts";

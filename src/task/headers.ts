@@ -42,7 +42,7 @@ export const HEADER = {
   replays: "task-replays",
   /** The `user_id` it was first published with, which only that user may set as a property. */
   userId: "task-user-id",
-  /** How it came from another broker; a {@linkcode Forwarding} as a table. */
+  /** How it came from another broker; a table, see `forwarding.ts`. */
   forwarded: "task-forwarded",
 } as const;
 
@@ -153,7 +153,7 @@ export function originalRoute(
 }
 
 /** Without exchange and routing key it came through the default exchange. */
-type CopiedTask =
+export type CopiedTask =
   & Pick<Task, "properties" | "queue">
   & Partial<Pick<Task, "exchange" | "routingKey">>;
 
@@ -211,36 +211,13 @@ export function renewedProperties(
 }
 
 /** With its time to live where the broker sees to it. */
-function surfaced({ headers, ...properties }: TaskProperties): TaskProperties {
+export function surfaced({ headers, ...properties }: TaskProperties): TaskProperties {
   const { [HEADER.expiresIn]: left, ...rest } = headers ?? {};
   return {
     ...properties,
     headers: rest,
     ...(left === undefined ? {} : { expiration: String(left) }),
   };
-}
-
-/** What a task's header says of its way from one broker to another. */
-export interface Forwarding {
-  /** How often it was forwarded, this time included. */
-  readonly count: number;
-  /** The host that did it, the broker that it had the task from, and the queue there. */
-  readonly host: string;
-  readonly broker: string;
-  readonly queue: string;
-  /** When; ISO 8601. */
-  readonly at: string;
-  /** How often it has sent this copy; above 1 an earlier one may have arrived, too. */
-  readonly sent: number;
-  /** Its own broker had delivered it before: it may have been forwarded then. */
-  readonly redelivered: boolean;
-}
-
-/** How often a task was forwarded before. */
-export function forwardCount({ headers }: TaskProperties): number {
-  const forwarded = headers?.[HEADER.forwarded];
-  const isTable = typeof forwarded === "object" && forwarded !== null && "count" in forwarded;
-  return isTable ? toInteger(forwarded.count as Field) ?? 0 : 0;
 }
 
 /**
@@ -251,45 +228,6 @@ export function forwardCount({ headers }: TaskProperties): number {
 export function lifetimeLeft({ expiration, headers }: TaskProperties, passedMs: number) {
   const lifetime = toInteger(headers?.[HEADER.expiresIn]) ?? toInteger(expiration);
   return lifetime === undefined ? undefined : lifetime - passedMs;
-}
-
-/**
- * Properties of the copy of a task that goes to another broker. What it has been through (attempts,
- * crashes, the last error) goes along.
- *
- * @param waiting it is not due: the work queue that it comes back to, where it waits in a queue of
- *   ours, and what is left to wait after that
- * @param passedMs of its time to live, when it arrives, or has waited there
- */
-export function forwardedProperties(
-  task: CopiedTask,
-  forwarding: Forwarding,
-  passedMs: number,
-  waiting?: { readonly queue: string | undefined; readonly leftMs: number | undefined },
-): TaskProperties {
-  const copy = copyProperties(task.properties, passedMs, {
-    ...route(task),
-    [HEADER.originQueue]: waiting?.queue,
-    [HEADER.wait]: waiting?.leftMs || undefined,
-    [HEADER.forwarded]: { ...forwarding },
-  });
-  // Its time to live begins when it is due.
-  return waiting === undefined ? surfaced(copy) : copy;
-}
-
-/** Whether all that {@linkcode forwardedProperties} does to a task that is due is to add its headers. */
-export function isForwardedByAddition({ exchange, properties, queue }: Task): boolean {
-  const { expiration, headers, userId } = properties;
-  if (exchange !== "" || queue === "" || expiration !== undefined || userId !== undefined) {
-    return false;
-  }
-  for (const name in headers) if (steers(name) || name.startsWith("task-")) return false;
-  return true;
-}
-
-/** Those headers. */
-export function forwardedHeaders(forwarding: Forwarding): Record<string, Field> {
-  return { [HEADER.hops]: 1, [HEADER.forwarded]: { ...forwarding } };
 }
 
 /** What a dead letter says about its end. */
@@ -345,13 +283,18 @@ export function replayProperties(properties: TaskProperties, replays: number): T
 }
 
 /** Headers that keep how a task was first published. */
-function route(task: CopiedTask): Record<string, Field> {
+export function route(task: CopiedTask): Record<string, Field> {
   const { exchange, routingKey } = originalRoute({ exchange: "", routingKey: task.queue, ...task });
   return exchange === "" ? {} : { [HEADER.exchange]: exchange, [HEADER.routingKey]: routingKey };
 }
 
-/** A header of `undefined` is removed. */
-function copyProperties(
+/**
+ * Properties of a copy.
+ *
+ * @param passedMs of its time to live
+ * @param changes of its headers; one of `undefined` is removed
+ */
+export function copyProperties(
   properties: TaskProperties,
   passedMs: number,
   changes: Record<string, Field>,
@@ -375,12 +318,13 @@ function copyProperties(
   return { ...kept, headers: Object.fromEntries(headers), deliveryMode: 2 };
 }
 
-function steers(name: string): boolean {
+/** Whether a header is for brokers, which would take it for one of the copy. */
+export function steers(name: string): boolean {
   return STEERING.has(name) || STEERING_PREFIXES.some((prefix) => name.startsWith(prefix));
 }
 
 /** A whole number from 0 to 2^53 - 1, also when written as text, else undefined. */
-function toInteger(value: Field): number | undefined {
+export function toInteger(value: Field): number | undefined {
   const number = typeof value === "bigint" || (typeof value === "string" && /^\d+$/.test(value))
     ? Number(value)
     : value;

@@ -17,7 +17,7 @@ import {
 import { COPY_HEADERS } from "./headers.ts";
 import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
 import { readHeaders } from "./record_headers.ts";
-import { decode, membersOf, parseJson, type Span } from "./record_text.ts";
+import { decode, parseJson, WrittenRecord } from "./record_text.ts";
 import type { Field, TaskProperties } from "./task.ts";
 import { MAX_QUEUE_NAME_BYTES } from "./topology.ts";
 
@@ -119,7 +119,7 @@ export function parseRecord(source: string | Uint8Array, options: RecordOptions)
   const text = typeof source === "string" ? source : decode(source);
   const value = parseJson(text);
   requireObject("", value);
-  return new RecordReader(value, options, new Written(text, source)).read();
+  return new RecordReader(value, options, new WrittenRecord(text, source)).read();
 }
 
 /**
@@ -132,51 +132,13 @@ export function readRecord(value: unknown, options: RecordOptions): TaskRecord {
   return new RecordReader({ ...value }, options).read();
 }
 
-/** A record as it was written. */
-class Written {
-  readonly #text: string;
-  readonly #members: ReadonlyMap<string, Span>;
-  /** Where each character is a byte. */
-  readonly #bytes: Uint8Array | undefined;
-
-  /** @throws {RecordError} */
-  constructor(text: string, source: string | Uint8Array) {
-    this.#text = text;
-    this.#members = membersOf("", text);
-    if (typeof source !== "string" && source.length === text.length) this.#bytes = source;
-  }
-
-  /** What stands behind a field's name. */
-  get(name: string): string {
-    const { start, end } = this.#members.get(name)!;
-    return this.#text.slice(start, end);
-  }
-
-  /** The same in UTF-8. */
-  bytesOf(name: string): Uint8Array {
-    const written = this.get(name);
-    const text = written.trim();
-    if (this.#bytes === undefined) return encoder.encode(text);
-    const start = this.#members.get(name)!.start + written.indexOf(text);
-    return this.#bytes.subarray(start, start + text.length);
-  }
-
-  /** What a field's text is in UTF-8. */
-  textOf(name: string, text: string): Uint8Array {
-    const written = this.#bytes === undefined ? undefined : this.bytesOf(name);
-    // Nothing of it is escaped.
-    if (written?.length === text.length + 2) return written.subarray(1, -1);
-    return encoder.encode(text);
-  }
-}
-
 class RecordReader {
   readonly #fields: Readonly<Record<string, unknown>>;
   readonly #options: RecordOptions;
   /** Where the record was text. */
-  readonly #written: Written | undefined;
+  readonly #written: WrittenRecord | undefined;
 
-  constructor(record: object, options: RecordOptions, written?: Written) {
+  constructor(record: object, options: RecordOptions, written?: WrittenRecord) {
     this.#fields = record as Record<string, unknown>;
     this.#options = options;
     this.#written = written;

@@ -2,6 +2,7 @@
 import { RecordError, shown } from "./record_error.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
+const encoder = new TextEncoder();
 
 /** @throws {RecordError} */
 export function decode(bytes: Uint8Array): string {
@@ -85,5 +86,43 @@ function endOfString(text: string, start: number): number {
     let escapes = 0;
     while (text[end - 1 - escapes] === "\\") escapes++;
     if (escapes % 2 === 0) return end;
+  }
+}
+
+/** A record as it was written. */
+export class WrittenRecord {
+  readonly #text: string;
+  readonly #members: ReadonlyMap<string, Span>;
+  /** Where each character is a byte. */
+  readonly #bytes: Uint8Array | undefined;
+
+  /** @throws {RecordError} */
+  constructor(text: string, source: string | Uint8Array) {
+    this.#text = text;
+    this.#members = membersOf("", text);
+    if (typeof source !== "string" && source.length === text.length) this.#bytes = source;
+  }
+
+  /** What stands behind a field's name. */
+  get(name: string): string {
+    const { start, end } = this.#members.get(name)!;
+    return this.#text.slice(start, end);
+  }
+
+  /** The same in UTF-8. */
+  bytesOf(name: string): Uint8Array {
+    const written = this.get(name);
+    const text = written.trim();
+    if (this.#bytes === undefined) return encoder.encode(text);
+    const start = this.#members.get(name)!.start + written.indexOf(text);
+    return this.#bytes.subarray(start, start + text.length);
+  }
+
+  /** What a field's text is in UTF-8. */
+  textOf(name: string, text: string): Uint8Array {
+    const written = this.#bytes === undefined ? undefined : this.bytesOf(name);
+    // Nothing of it is escaped.
+    if (written?.length === text.length + 2) return written.subarray(1, -1);
+    return encoder.encode(text);
   }
 }

@@ -3,37 +3,24 @@
  * nobody wants it.
  */
 
-import { ByteReader, type ByteWriter, MalformedError } from "../wire/bytes.ts";
+import type { ByteWriter } from "../wire/bytes.ts";
 import type { Content } from "../message/content.ts";
 import { copiesOf } from "../message/copies.ts";
 import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
-import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
+import { accessRefused, preconditionFailed } from "../wire/faults.ts";
 import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
 import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
+import { checkProperties, expirationOf } from "../message/properties.ts";
 import { REPLY_TO } from "./reply_to.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
 import { Spread } from "./spread.ts";
+import { leadsTo, parseTarget, type Target } from "./target.ts";
 import { Way } from "../routing/way.ts";
 import type { ChannelHost } from "./host.ts";
-
-/** Where a basic.publish goes. Kept from one publish to the next: they are mostly equal. */
-interface Target {
-  /** The payload of the method frame. */
-  method: Uint8Array;
-  address: Uint8Array;
-  exchange: string;
-  routingKey: string;
-  mandatory: boolean;
-  /** To a channel that waits for an answer, and to no queue. */
-  isReply: boolean;
-  /** Queues found when the virtual host had this version. */
-  route: Queue[];
-  routeVersion: number;
-}
 
 /** A checked publish that waits for its transaction. */
 export interface PendingPublish {
@@ -50,9 +37,6 @@ const PENDING_OVERHEAD_BYTES = 1_000;
 const PENDING_COPY_BYTES = 3_000;
 
 const NO_COPIES: readonly string[] = [];
-
-/** Two bytes of a reserved field before the address, in the payload of basic.publish. */
-const ADDRESS_AT = 6;
 
 export class Publishing {
   readonly #session: ChannelHost;
@@ -93,7 +77,7 @@ export class Publishing {
 
   /** basic.publish: a method frame's payload. */
   receiveMethod(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#target === undefined || !isSame(this.#target.method, bytes, start, end)) {
+    if (this.#target === undefined || !leadsTo(this.#target, bytes, start, end)) {
       this.#target = parseTarget(bytes.slice(start, end));
     }
     this.#assembly.begin();
@@ -340,53 +324,4 @@ function headersOf({ content }: Publication): Table {
 function writeNoRoute(writer: ByteWriter): void {
   writer.short(312);
   writer.shortstr("NO_ROUTE");
-}
-
-function isSame(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  if (known.length !== end - start) return false;
-  for (let index = 0; index < known.length; index++) {
-    if (known[index] !== bytes[start + index]) return false;
-  }
-  return true;
-}
-
-function parseTarget(method: Uint8Array): Target {
-  const reader = new ByteReader(method, ADDRESS_AT);
-  const exchange = reader.looseShortstr();
-  const routingKey = reader.looseShortstr();
-  const address = method.slice(ADDRESS_AT, reader.position);
-  const bits = reader.octet();
-  if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
-  if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
-  const mandatory = (bits & 1) !== 0;
-  const isReply = exchange === "" && routingKey.startsWith(REPLY_TO);
-  return { method, address, exchange, routingKey, mandatory, isReply, route: [], routeVersion: -1 };
-}
-
-/** @param user who is logged in @throws {Fault} precondition-failed */
-function checkProperties(header: ContentHeader, user: string): void {
-  const deliveryMode = header.octet("deliveryMode") ?? 1;
-  if (deliveryMode !== 1 && deliveryMode !== 2) {
-    throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
-  }
-  const userId = header.text("userId");
-  if (userId !== undefined && userId !== user) {
-    throw preconditionFailed(
-      `user_id property set to '${userId}' but authenticated user was '${user}'`,
-    );
-  }
-}
-
-/** @throws {Fault} precondition-failed */
-function expirationOf(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^(\+?\d+|-0+)$/.test(text) && Number(text) <= 315_360_000_000) return Math.abs(Number(text));
-  throw preconditionFailed(`invalid expiration '${text}': ${expirationReason(text)}`);
-}
-
-function expirationReason(text: string): string {
-  if (/^-\d+$/.test(text)) return `{value_negative,${text}}`;
-  if (/^\d+$/.test(text)) return `{value_too_large,${text}}`;
-  const digits = /^[+-]?\d+/.exec(text)?.[0] ?? "";
-  return digits === "" ? "no_integer" : `{leftover_string,"${text.slice(digits.length)}"}`;
 }
