@@ -133,15 +133,7 @@ export class Broker implements QueueHost<Queue> {
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
     this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
-    this.#reception = new Reception({
-      most: limits.connections,
-      deadlines: this.deadlines,
-      log: options.log,
-      handshakeHost: () => this.#handshakeHost(),
-      sessionHost: () => this.#sessionHost(),
-      prepare: () => this.#prepare(),
-      onFault: (error) => this.#logFault(error),
-    });
+    this.#reception = this.#createReception();
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),
@@ -175,20 +167,7 @@ export class Broker implements QueueHost<Queue> {
     this.#groupCommit = new GroupCommit(this.store, {
       run: () => this.#deadLetters.isEmpty || this.scheduler.start(this.#deadLetters),
     });
-    this.#alarms = new Alarms({
-      folder: options.folder,
-      diskFreeBytes: this.#limits.diskFreeBytes,
-      shareBytes: this.#limits.diskShareBytes,
-      usedBytes: () => this.store.file.usedBytes,
-      whenFull: options.whenFull ?? "block",
-      reusableBytes: () => this.store.file.reusableBytes,
-      isInPlace: () => this.store.file.isInPlace,
-      log: options.log,
-      onFailure: () => this.#reception.sessions.forEach((session) => session.block()),
-      onLook: (bytes) => this.store.file.fitLog(bytes),
-      onLow: (bytes) => this.store.file.shrinkLog(bytes),
-      onClear: () => this.#reception.sessions.forEach((session) => session.unblock()),
-    });
+    this.#alarms = this.#createAlarms();
     this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store);
     for (const name of ["/", ...options.vhosts ?? []]) this.#vhost(name);
@@ -198,6 +177,36 @@ export class Broker implements QueueHost<Queue> {
     noticeClockSet();
     // No interval: the first one of a process would cost the start more than the store (timer.ts).
     this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
+  }
+
+  #createReception(): Reception {
+    return new Reception({
+      most: this.#limits.connections,
+      deadlines: this.deadlines,
+      log: this.#options.log,
+      handshakeHost: () => this.#handshakeHost(),
+      sessionHost: () => this.#sessionHost(),
+      prepare: () => this.#prepare(),
+      onFault: (error) => this.#logFault(error),
+    });
+  }
+
+  #createAlarms(): Alarms {
+    const { folder, log, whenFull } = this.#options;
+    return new Alarms({
+      folder,
+      diskFreeBytes: this.#limits.diskFreeBytes,
+      shareBytes: this.#limits.diskShareBytes,
+      usedBytes: () => this.store.file.usedBytes,
+      whenFull: whenFull ?? "block",
+      reusableBytes: () => this.store.file.reusableBytes,
+      isInPlace: () => this.store.file.isInPlace,
+      log,
+      onFailure: () => this.#reception.sessions.forEach((session) => session.block()),
+      onLook: (bytes) => this.store.file.fitLog(bytes),
+      onLow: (bytes) => this.store.file.shrinkLog(bytes),
+      onClear: () => this.#reception.sessions.forEach((session) => session.unblock()),
+    });
   }
 
   /** The port that was taken. */
