@@ -1,4 +1,4 @@
-/** A virtual host: its exchanges, queues and bindings by name, and the way of a message to queues. */
+/** A virtual host: its exchanges, queues and bindings by name. */
 
 import { ByteReader } from "../wire/bytes.ts";
 import { Bindings } from "./bindings.ts";
@@ -9,13 +9,13 @@ import {
   Exchange,
   type ExchangeIdentity,
   exchangeTypeOf,
-  isExchange,
   type Routable,
 } from "./exchange.ts";
 import { exchangeBytes, queueBytes } from "./definition_bytes.ts";
 import type { DefinitionRoom } from "../queue/definition_room.ts";
 import { assertSameExchange, assertSameQueue } from "./equivalence.ts";
 import { assertOpen, ExclusiveQueues, locked } from "./exclusive_queues.ts";
+import { findRoute } from "./route.ts";
 import { accessRefused, notFound, preconditionFailed } from "../wire/faults.ts";
 import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue } from "../queue/queue.ts";
@@ -358,27 +358,9 @@ export class VirtualHost {
     }
   }
 
-  // -- routing --
-
   /** Adds the queues to which an exchange leads a message to `found`. */
   route(exchange: Exchange, message: Routable, found: Set<Queue>): void {
-    // Each exchange once, those that are added meanwhile too: bindings may form chains and cycles.
-    const visited = new Set([exchange]);
-    for (const current of visited) {
-      if (current.name === "") {
-        const queue = this.#queues.get(message.routingKey);
-        if (queue !== undefined) found.add(queue);
-        continue;
-      }
-      const bindings = current.match(message);
-      for (const { destination } of bindings) {
-        if (isExchange(destination)) visited.add(destination);
-        else found.add(destination);
-      }
-      if (bindings.size > 0 || current.alternate === undefined) continue;
-      const alternate = this.#exchanges.get(current.alternate);
-      if (alternate !== undefined) visited.add(alternate);
-    }
+    findRoute(exchange, message, { exchanges: this.#exchanges, queues: this.#queues }, found);
   }
 }
 

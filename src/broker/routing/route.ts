@@ -1,0 +1,36 @@
+/** The way of a message from an exchange to queues. */
+
+import { type Exchange, isExchange, type Routable } from "./exchange.ts";
+import type { Queue } from "../queue/queue.ts";
+
+/** What there is in a virtual host. */
+export interface Places {
+  readonly exchanges: ReadonlyMap<string, Exchange>;
+  readonly queues: ReadonlyMap<string, Queue>;
+}
+
+/** Adds the queues to which an exchange leads a message to `found`. */
+export function findRoute(
+  exchange: Exchange,
+  message: Routable,
+  { exchanges, queues }: Places,
+  found: Set<Queue>,
+): void {
+  // Each exchange once, those that are added meanwhile too: bindings may form chains and cycles.
+  const visited = new Set([exchange]);
+  for (const current of visited) {
+    if (current.name === "") {
+      const queue = queues.get(message.routingKey);
+      if (queue !== undefined) found.add(queue);
+      continue;
+    }
+    const bindings = current.match(message);
+    for (const { destination } of bindings) {
+      if (isExchange(destination)) visited.add(destination);
+      else found.add(destination);
+    }
+    if (bindings.size > 0 || current.alternate === undefined) continue;
+    const alternate = exchanges.get(current.alternate);
+    if (alternate !== undefined) visited.add(alternate);
+  }
+}
