@@ -9,9 +9,9 @@ import { Connector } from "../amqp/connection.ts";
 import { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, type ToolError } from "../errors.ts";
-import { formatDuration } from "../task/duration.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { Answers } from "./answers.ts";
+import { Drain } from "./drain.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Copier } from "./copier.ts";
 import { EarlyIntake } from "./intake.ts";
@@ -30,10 +30,6 @@ const DEFAULT_GRACE_MS = 25_000;
 const UNLIMITED_TASK_MS = 86_400_000;
 /** From the end of a task's time to its acknowledgement, with ease, in milliseconds. */
 export const ACK_MARGIN_MS = 300_000;
-/** How long a broker that does not answer is waited for when no task is running, in milliseconds. */
-const IDLE_GRACE_MS = 2_000;
-/** How long a copy may still take to be confirmed after the grace is over, in milliseconds. */
-const LAST_CONFIRM_MS = 5_000;
 
 export class Worker {
   readonly #options: WorkerOptions;
@@ -44,11 +40,9 @@ export class Worker {
   readonly #consumers: readonly Consumer[];
   readonly #strict: StrictIntake | undefined;
   readonly #limits: Limits;
+  /** Undefined: nothing ends. */
+  #drain: Drain | undefined;
   #draining: Promise<void> | undefined;
-  /** Starts the grace of what still runs; undefined: nothing ends, or all has ended. */
-  #hurry: (() => void) | undefined;
-  /** No more tasks come, or the grace is over. */
-  #stopped: Promise<unknown> | undefined;
   /** Of what asked for the end first; a limit that is reached leaves it to the tasks that run. */
   #status: number | undefined;
   /** Of the limit that asked for the end, if one did. */
@@ -85,7 +79,7 @@ export class Worker {
     this.#fault ??= reason;
     this.#status ??= status;
     this.#end();
-    await this.#stopped;
+    await this.#drain?.stopped;
   }
 
   #createPool(): Pool {
@@ -208,7 +202,7 @@ export class Worker {
   drain(): Promise<void> {
     if (this.#draining === undefined) this.#status ??= EXIT.ok;
     const drained = this.#end();
-    this.#hurry?.();
+    this.#drain?.hurry();
     return drained;
   }
 
@@ -271,48 +265,24 @@ export class Worker {
 
   /** @param patiently what runs takes the time it needs, until somebody calls `drain` */
   #end(patiently = false): Promise<void> {
-    return this.#draining ??= this.#drain(patiently);
+    return this.#draining ??= this.#createDrain().finish(patiently);
   }
 
-  async #drain(patiently: boolean): Promise<void> {
-    const { graceMs = DEFAULT_GRACE_MS, log } = this.#options;
+  #createDrain(): Drain {
+    const { graceMs = DEFAULT_GRACE_MS, log, onDrain, stopMs = DEFAULT_STOP_MS } = this.#options;
     this.#limits.dispose();
-    const overdue = new AbortController();
-    this.#options.onDrain?.(overdue.signal);
-    const graceOver = Promise.withResolvers<void>();
-    const stopped = this.#stopped = Promise.race([
-      graceOver.promise,
-      Promise.all(this.#consumers.map((consumer) => consumer.stop())),
-    ]);
-    this.#pool.drain(stopped);
-    let interrupting: ReturnType<typeof setTimeout> | undefined;
-    let closing: ReturnType<typeof setTimeout> | undefined;
-    this.#hurry = () => {
-      // A broker that does not answer must not make the end later than the tasks do.
-      const patience = this.#pool.taken > 0 ? graceMs : Math.min(graceMs, IDLE_GRACE_MS);
-      interrupting ??= setTimeout(() => {
-        graceOver.resolve();
-        this.#pool.interrupt();
-        overdue.abort();
-        const { stopMs = DEFAULT_STOP_MS } = this.#options;
-        closing = setTimeout(() => {
-          this.#copier.close();
-          this.#answers?.close();
-        }, stopMs + LAST_CONFIRM_MS);
-      }, patience);
-    };
-    if (this.#pool.taken > 0) {
-      const limit = patiently ? "" : `up to ${formatDuration(graceMs)} `;
-      log.info(`no more tasks; waiting ${limit}for ${this.#pool.taken} running`);
-    }
-    if (!patiently || this.#pool.taken === 0) this.#hurry();
-    else this.#pool.idle().then(() => this.#hurry?.());
-    await stopped;
-    await this.#pool.idle();
-    this.#hurry = undefined;
-    clearTimeout(interrupting);
-    clearTimeout(closing);
-    await Promise.all(this.#consumers.map((consumer) => consumer.close()));
+    return this.#drain = new Drain({
+      consumers: this.#consumers,
+      pool: this.#pool,
+      graceMs,
+      stopMs,
+      onDrain,
+      onLate: () => {
+        this.#copier.close();
+        this.#answers?.close();
+      },
+      log,
+    });
   }
 
   /** Tasks ready on all its queues; undefined when a broker cannot be asked now. */
