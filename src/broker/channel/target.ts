@@ -24,7 +24,12 @@ export interface Target {
 const ADDRESS_AT = 6;
 
 /** Whether a payload is that of a target, byte for byte. */
-export function leadsTo({ method: known }: Target, bytes: Uint8Array, start: number, end: number): boolean {
+export function leadsTo(
+  { method: known }: Target,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): boolean {
   if (known.length !== end - start) return false;
   for (let index = 0; index < known.length; index++) {
     if (known[index] !== bytes[start + index]) return false;

@@ -134,7 +134,11 @@ export class Lane implements LaneRecord {
   #startOver(): void {
     if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
     this.#next = 1;
-    this.#last = this.deliveredTo = this.#restoredDelivered = this.#restored = 0;
+    this.#last =
+      this.deliveredTo =
+      this.#restoredDelivered =
+      this.#restored =
+        0;
     this.#shifts = [];
     this.#paged.startOver();
   }

@@ -76,7 +76,11 @@ export class Paged {
 
   /** None is here any more. */
   clear(): void {
-    this.count = this.bytes = this.durable = this.durableBytes = 0;
+    this.count =
+      this.bytes =
+      this.durable =
+      this.durableBytes =
+        0;
     this.#takenOut = undefined;
   }
 
