@@ -132,12 +132,16 @@ export class Broker implements QueueHost<Queue> {
     this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
-    this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines);
+    const unwritten = () => this.store.pendingBytes;
+    this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines, unwritten);
     this.#reception = this.#createReception();
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),
-      onWritten: (bytes) => this.#alarms.written(bytes),
+      onWritten: (bytes) => {
+        this.#alarms.written(bytes);
+        this.#pending.written();
+      },
       onChange: () => this.#groupCommit.schedule(),
       onDiscard: () => this.#sweeper.start(),
       onRefusal: (what, reason) =>
@@ -197,14 +201,11 @@ export class Broker implements QueueHost<Queue> {
       folder,
       diskFreeBytes: this.#limits.diskFreeBytes,
       shareBytes: this.#limits.diskShareBytes,
-      usedBytes: () => this.store.file.usedBytes,
+      file: this.store.file,
+      besideBytes: () => this.#outboxRoom.spill.bytes,
       whenFull: whenFull ?? "block",
-      reusableBytes: () => this.store.file.reusableBytes,
-      isInPlace: () => this.store.file.isInPlace,
       log,
       onFailure: () => this.#reception.sessions.forEach((session) => session.block()),
-      onLook: (bytes) => this.store.file.fitLog(bytes),
-      onLow: (bytes) => this.store.file.shrinkLog(bytes),
       onClear: () => this.#reception.sessions.forEach((session) => session.unblock()),
     });
   }

@@ -1,6 +1,8 @@
 /** Clients that are slow, silent, gone or greedy. */
 import { setTimeout as pause } from "node:timers/promises";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Budget, type Taker } from "../../src/broker/channel/budget.ts";
+import { Deadlines } from "../../src/time/deadlines.ts";
 import { memoryUnknown, residentBytes } from "../support/memory.ts";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
 import {
@@ -191,7 +193,10 @@ Deno.test("unacknowledged deliveries of all stop at their limit; who has few get
   assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
 });
 
-Deno.test("a large content that is not published after all gives its memory back at once", async () => {
+/** Endings of a large content that its publisher hears of by a confirm. */
+const CONFIRMED = ["nack", "commit", "death"];
+
+Deno.test("a large content gives its memory back as soon as nobody needs it", async () => {
   await using broker = await startHere();
   const size = 10_000_000;
   const part = encodeFrame(FRAME.body, 1, new Uint8Array(100_000));
@@ -203,6 +208,7 @@ Deno.test("a large content that is not published after all gives its memory back
   const held = concat(contentTo(""));
   const refused = concat(contentTo("none"));
   const full = concat(contentTo("", "full"));
+  const shared = concat(contentTo("amq.fanout"));
   const cut = concat([...contentTo("").slice(0, -1), method(1, "tx.rollback")]);
   const ends: Record<string, (peer: Peer) => Promise<unknown>> = {
     async rollback(peer) {
@@ -225,6 +231,35 @@ Deno.test("a large content that is not published after all gives its memory back
       await peer.sendBytes(full);
       await channel.expect("basic.nack");
     },
+    async commit(peer) {
+      const channel = peer.channel(1);
+      for (const queue of ["", "", ""]) {
+        await channel.call("queue.declare", { queue, exclusive: true });
+        await channel.call("queue.bind", { queue, exchange: "amq.fanout" });
+      }
+      await channel.call("confirm.select");
+      await peer.sendBytes(shared);
+      await channel.expect("basic.ack");
+    },
+    async death(peer) {
+      const channel = peer.channel(1);
+      for (const queue of ["", ""]) {
+        await channel.call("queue.declare", { queue, exclusive: true });
+        await channel.call("queue.bind", { queue, exchange: "amq.fanout" });
+      }
+      for (const overflow of ["drop-head", "reject-publish-dlx"]) {
+        const args = { "x-max-length": 0, "x-dead-letter-exchange": "amq.fanout" };
+        await channel.call("queue.declare", {
+          queue: "full",
+          exclusive: true,
+          arguments: { ...args, "x-overflow": overflow },
+        });
+        if (overflow === "drop-head") await channel.call("confirm.select");
+        await peer.sendBytes(full);
+        await channel.expect(overflow === "drop-head" ? "basic.ack" : "basic.nack");
+        await channel.call("queue.delete", { queue: "full" });
+      }
+    },
     async cut(peer) {
       await peer.sendBytes(cut);
       await peer.channel(0).expectClose(505, /expected content body/);
@@ -235,7 +270,7 @@ Deno.test("a large content that is not published after all gives its memory back
     for (let round = 0; round < 3; round++) {
       await using peer = await openPeer(broker.port);
       const channel = await peer.open();
-      if (name !== "nack") await channel.call("tx.select");
+      if (!CONFIRMED.includes(name)) await channel.call("tx.select");
       await end(peer);
       // Garbage of that little is not looked for.
       assert(Deno.memoryUsage().external - before < size, name);
@@ -323,6 +358,40 @@ Deno.test("publishers whose contents do not fit together finish one after anothe
     assertEquals((await consumer.expectContent()).body.length, parts * part.length);
   }
   await peers[3]![Symbol.asyncDispose]();
+});
+
+Deno.test("a large content has its part of the memory until it is written", () => {
+  let unwritten = 0;
+  const deadlines = new Deadlines((error) => {
+    throw error;
+  });
+  const budget = new Budget(3 * MB, deadlines, () => unwritten);
+  const woken: Taker[] = [];
+  const taker = (): Taker => ({
+    taken: 0,
+    isBlocked: false,
+    goOn() {
+      woken.push(this);
+    },
+    refuse(fault) {
+      throw fault;
+    },
+  });
+  const [one, other, small] = [taker(), taker(), taker()];
+  budget.take(one, 2 * MB);
+  assertEquals(budget.askToGoOn(one, MB), true);
+  budget.take(other, MB);
+  unwritten = one.taken;
+  budget.giveBack(one, one.taken);
+  assertEquals(budget.isTight, true);
+  assertEquals(budget.askToGoOn(other, MB), false);
+  assertEquals(budget.askToGoOn(small, 100), true);
+  unwritten = 0;
+  budget.written();
+  assertEquals(woken, [other]);
+  assertEquals(budget.askToGoOn(other, MB), true);
+  budget.giveBack(other, MB);
+  deadlines.stop();
 });
 
 Deno.test("who holds the memory that others wait for and sends nothing more is refused", async () => {

@@ -11,7 +11,7 @@ const fail = (error: unknown) => {
 
 function roomOf(bytes: number, folder?: string): OutboxRoom {
   const scheduler = new Scheduler(fail, () => false);
-  const limits = { outboxBytes: bytes, spillBytes: 1024 * 1024 * 1024 };
+  const limits = { outboxBytes: bytes, spillBytes: 1024 * 1024 * 1024, diskShareBytes: Infinity };
   return new OutboxRoom(limits, folder, { scheduler, deadlines: new Deadlines(fail) });
 }
 

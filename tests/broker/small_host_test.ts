@@ -24,6 +24,9 @@ const CROWD = 12;
 const ROUNDS = 2;
 const HELD = 20;
 const HELD_BYTES = 1_000_000;
+/** Connections that publish large bodies at the same time, and milliseconds that one may take. */
+const PUBLISHERS = 8;
+const CROWD_MS = 60_000;
 /** Milliseconds in which each had its turn, on a loaded machine too. */
 const HOLD_MS = 60_000;
 
@@ -36,7 +39,7 @@ const missing = probe === undefined
   : "the oldest Deno frees garbage later";
 
 function hostTest(what: string, fn: () => Promise<void>): void {
-  const name = `a host of 128 MB: ${what}`;
+  const name = `a small host: ${what}`;
   if (missing === undefined) Deno.test(name, fn);
   else Deno.test.ignore(`${name} (ignored: ${missing})`, fn);
 }
@@ -100,6 +103,49 @@ hostTest("a broker and a worker of small and large tasks share it", async () => 
   const { killed } = await mixedLoad({ seconds: 1, backlog: 2_000, every, burst: 500 });
   assertEquals(killed, 0);
 });
+
+for (
+  const { megabytes, bytes, each } of [
+    { megabytes: 128, bytes: 9_800_000, each: 3 },
+    { megabytes: 96, bytes: 2_000_000, each: 10 },
+  ]
+) {
+  hostTest(
+    `large bodies of many publishers wait in ${megabytes} MB until they are written`,
+    async () => {
+      await using dir = await tempDir();
+      await using host = smallHost(megabytes * 1024 * 1024)!;
+      const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
+      await using broker = spawn(command, { args, killOnDispose: true });
+      const port = await portOf(broker);
+      await using peer = await openPeer(port);
+      const channel = await peer.open();
+      for (const queue of ["a", "b", "c"]) {
+        await channel.call("queue.declare", { queue, durable: true });
+        await channel.call("queue.bind", { queue, exchange: "amq.fanout" });
+      }
+      await Promise.all(Array.from({ length: PUBLISHERS }, async (_, n) => {
+        await using publisher = await openPeer(port);
+        const publishing = await publisher.open();
+        await publishing.call("confirm.select");
+        const address = n % 2 === 0 ? { routingKey: "a" } : { exchange: "amq.fanout" };
+        const body = new Uint8Array(bytes).fill(n);
+        for (let sent = 0, confirmed = 0; confirmed < each;) {
+          if (sent < each) {
+            sent++;
+            await publishing.publish(address, body, { deliveryMode: 1 + (n >> 1) % 2 });
+          } else confirmed = (await publishing.expect("basic.ack", CROWD_MS)).deliveryTag;
+        }
+      }));
+      assertEquals(host.killed(), 0);
+      const ready = await channel.call("queue.declare", { queue: "b", passive: true });
+      assertEquals(ready.messageCount, each * PUBLISHERS / 2);
+      await peer.close();
+      broker.kill();
+      assertEquals((await broker.ended()).code, 0);
+    },
+  );
+}
 
 hostTest("what many hold in transactions waits or is refused, nobody is killed", async () => {
   await using dir = await tempDir();

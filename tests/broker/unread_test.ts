@@ -1,6 +1,7 @@
 /** Clients that do not read large bodies: what they hold is bounded, and nobody waits for them. */
 import { Buffer } from "node:buffer";
 import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { SPILL_BYTES } from "../../src/broker/net/spill_file.ts";
 import { openPeer, Peer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -37,7 +38,9 @@ function bodyOf(n: number): Uint8Array {
 
 Deno.test("who does not read holds little memory, keeps nobody from his messages, and gets all of his own", async () => {
   await using dir = await tempDir();
-  await using broker = await startHere({ folder: dir.path, limits: { outboxBytes: ROOM } });
+  // The disk is looked at often where there is little.
+  const limits = { outboxBytes: ROOM, diskShareBytes: 256 * MB };
+  await using broker = await startHere({ folder: dir.path, limits });
   const { outboxRoom } = broker.inside;
   await using peer = await openPeer(broker.port);
   const channel = await peer.open();
@@ -63,6 +66,12 @@ Deno.test("who does not read holds little memory, keeps nobody from his messages
   });
   assertGreater(most, 0);
   assertLessOrEqual(most, ROOM + BODY);
+  // The disk for it is counted as any other.
+  await waitUntil("it is seen", () => {
+    const { bytes } = outboxRoom.spill;
+    const { used = 0 } = broker.inside.alarms;
+    return bytes > 0 && used >= Deno.statSync(dir.file("broker.db")).size + bytes;
+  });
 
   // Somebody who reads.
   await channel.call("basic.qos", { prefetchCount: 1 });
@@ -89,4 +98,16 @@ Deno.test("who does not read holds little memory, keeps nobody from his messages
   }
   assertEquals(numbers.sort(), Array.from({ length: MUTE + 1 }, (_, n) => n));
   await waitUntil("all is given back", () => outboxRoom.bodies === 0);
+});
+
+Deno.test("what is put aside for clients who do not read takes a quarter of --max-disk", async () => {
+  await using dir = await tempDir();
+  const limits = { outboxBytes: MB, diskShareBytes: 64 * MB };
+  await using broker = await startHere({ folder: dir.path, limits });
+  const { outboxRoom: { spill } } = broker.inside;
+  const piece = new Uint8Array(1);
+  let count = 0;
+  while (spill.put(piece) !== undefined) count++;
+  assertEquals(count * SPILL_BYTES, 16 * MB);
+  assertEquals(spill.bytes, 16 * MB);
 });

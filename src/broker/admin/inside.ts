@@ -18,7 +18,7 @@ export interface Inside {
   readonly groupCommit: Pick<GroupCommit, "whenSafe" | "onCommit">;
   readonly scheduler: Pick<Scheduler, "add">;
   readonly memory: Pick<MemoryUse, "bytes" | "limit">;
-  readonly outboxRoom: Pick<OutboxRoom, "bodies" | "frames">;
+  readonly outboxRoom: Pick<OutboxRoom, "bodies" | "frames" | "spill">;
   readonly letters: Pick<DeadLetters, "kept" | "count">;
   /** Told of what looking has thrown: it is logged, and the broker goes on. */
   readonly onFault: (error: unknown) => void;

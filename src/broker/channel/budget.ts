@@ -1,11 +1,13 @@
 /**
  * Memory for contents and transactions that are not complete; shared by all connections.
  *
- * A connection takes memory as its bytes arrive. When all memory is taken, a connection that sends
- * content has to wait: the broker does not read it. Two kinds need not wait:
+ * A connection takes memory as its bytes arrive. What is complete is in memory until it is written,
+ * and has its part in the same. When all memory is taken, a connection that sends content has to
+ * wait: the broker does not read it. Two kinds need not wait:
  *
  * - one connection at a time, the first one. It goes on until it has given back all that it took, and
- *   then another one is the first. So all of them get on in the end, however many have begun.
+ *   then, once that is written, another one is the first. So all of them get on in the end, however
+ *   many have begun.
  * - those that hold next to nothing. For them there is a reserve: small messages do not wait for
  *   large ones.
  *
@@ -51,6 +53,7 @@ export class Budget {
   readonly #shared: number;
   readonly #reserve: number;
   readonly #deadlines: Deadlines;
+  readonly #unwritten: () => number;
   /** Bytes that all connections have together. */
   #taken = 0;
   /** In the order of their coming. */
@@ -65,8 +68,10 @@ export class Budget {
   #firstBytes = 0;
   #isWatching = false;
 
-  constructor(limit: number, deadlines: Deadlines) {
+  /** @param unwritten tells how many bytes of messages wait for a commit; after it {@link written} */
+  constructor(limit: number, deadlines: Deadlines, unwritten: () => number) {
     this.limit = limit;
+    this.#unwritten = unwritten;
     // What others have, and what small ones have, comes on top of what the first one takes.
     this.#shared = Math.min(Math.floor(limit / 3), SHARED_BYTES);
     this.#reserve = Math.min(Math.floor(limit / 8), RESERVE_BYTES);
@@ -75,7 +80,11 @@ export class Budget {
 
   /** Whether connections have to ask before they go on with content. */
   get isTight(): boolean {
-    return this.#taken >= this.#shared || this.#first !== undefined;
+    return this.#room <= 0 || this.#first !== undefined;
+  }
+
+  get #room(): number {
+    return this.#shared - this.#taken - this.#unwritten();
   }
 
   /**
@@ -87,8 +96,8 @@ export class Budget {
       this.#progress(bytes);
       return true;
     }
-    if (this.#taken < this.#shared || this.#isSmall(taker)) return true;
-    if (this.#first === undefined) {
+    if (this.#room > 0 || this.#isSmall(taker)) return true;
+    if (this.#canBeFirst) {
       this.#first = taker;
       this.#watch();
       return true;
@@ -96,6 +105,11 @@ export class Budget {
     if (this.#waiting.size === 0) this.#beginWaiting();
     this.#waiting.add(taker);
     return false;
+  }
+
+  /** What the last one has sent must be written before. */
+  get #canBeFirst(): boolean {
+    return this.#first === undefined && this.#unwritten() < this.#shared;
   }
 
   #isSmall(taker: Taker): boolean {
@@ -133,7 +147,12 @@ export class Budget {
     taker.taken -= bytes;
     this.#taken -= bytes;
     if (taker.taken === 0 && this.#first === taker) this.#first = undefined;
-    if (this.#waiting.size > 0) this.#wake();
+    this.#wake();
+  }
+
+  /** A commit has written messages. */
+  written(): void {
+    this.#wake();
   }
 
   /** The connection is over; it has given back everything. */
@@ -146,8 +165,8 @@ export class Budget {
 
   #wake(): void {
     if (this.#waiting.size === 0) return;
-    let room = this.#shared - this.#taken;
-    if (room <= 0 && this.#first === undefined) room = 1;
+    let room = this.#room;
+    if (room <= 0 && this.#canBeFirst) room = 1;
     for (const taker of this.#waiting) {
       if (room <= 0) return;
       room -= STEP_BYTES;

@@ -42,6 +42,7 @@ export class Spread implements Work {
       // It may have gone since the last piece.
       if (!queue.deleted && !queue.publish(this.#publication)) this.#isRefused = true;
     }
+    if (this.isDone && this.#queues.length > 1) this.#publication.content.giveUp();
   }
 
   /** In one go, however many they are. */

@@ -29,6 +29,8 @@ export class Content implements ContentLengths {
   readonly headerLength: number;
   #bytes: Uint8Array;
   #sharing: Sharing | undefined = undefined;
+  /** Of a shared one: how many will give it up, messages and those who make more of them. */
+  #holders = 0;
   /** How many are sending its bytes from where they are. */
   #borrowers = 0;
   #isGivenUp = false;
@@ -93,10 +95,16 @@ export class Content implements ContentLengths {
     if (!this.isDetached) this.#bytes = this.#bytes.slice();
   }
 
-  /** Prepares it for several messages. */
+  /** Prepares it for several messages. Whoever does that gives it up when all of them are made. */
   share(): void {
     this.detach();
     this.#sharing ??= { messages: 0 };
+    this.#holders++;
+  }
+
+  /** One more has it that will give it up. */
+  hold(): void {
+    if (this.#sharing !== undefined) this.#holders++;
   }
 
   // A large array outlives its content for long: it weighs next to nothing where V8 looks for garbage.
@@ -112,14 +120,16 @@ export class Content implements ContentLengths {
     return this.#borrowers === 0;
   }
 
-  /** Nobody will ask for its bytes any more but those they are lent to. */
+  /** One that has it, of a shared one, or everybody, will not ask for its bytes any more: when nobody
+   * does, but those they are lent to, their memory is given back. */
   giveUp(): void {
-    this.#isGivenUp = true;
+    if (this.#holders > 0) this.#holders--;
+    this.#isGivenUp = this.#holders === 0;
     this.#free();
   }
 
   #free(): void {
-    if (!this.#isGivenUp || this.#borrowers > 0 || this.#sharing !== undefined) return;
+    if (!this.#isGivenUp || this.#borrowers > 0) return;
     if (this.size < LARGE_BYTES || !this.isDetached) return;
     (this.#bytes.buffer as ArrayBuffer).transfer(0);
   }

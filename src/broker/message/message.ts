@@ -64,7 +64,8 @@ export interface LaneRecord {
  * What can change about a message is written by these, and by nobody else:
  *
  * - the store: where its row is ({@link willBeStored}, {@link stored}, {@link removed},
- *   {@link refused}, {@link kept}, {@link restore}), and with that the content, when memory can give it up;
+ *   {@link skipped}, {@link refused}, {@link kept}, {@link restore}), and with that the content, when
+ *   memory can give it up;
  * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, and that nobody needs the
  *   content in memory any more ({@link release}).
  */
@@ -107,6 +108,7 @@ export class Message implements ContentLengths {
     this.expiresAt = expiresAt;
     this.durable = durable;
     this.#content = isHere ? content : null;
+    if (isHere) content.hold();
   }
 
   get bodyLength(): number {
@@ -132,7 +134,7 @@ export class Message implements ContentLengths {
   /** The commit has written it. */
   stored(): void {
     this.#row = Row.stored;
-    if (this.size >= LARGE_BYTES) this.#content?.giveUp();
+    if (this.size >= LARGE_BYTES) this.#giveUp();
     if (this.#released || this.size >= LARGE_BYTES) this.#content = null;
   }
 
@@ -140,8 +142,20 @@ export class Message implements ContentLengths {
   removed(): void {
     if (this.#row === Row.pending) {
       this.#row = Row.skipped;
-      this.#content = null;
+      // A large one is to give its memory back; until the commit it may have to stay after all.
+      if (this.size < LARGE_BYTES) this.#content = null;
     } else this.#row = Row.none;
+  }
+
+  /** The commit has not written it, since it was {@link removed} or {@link refused}. */
+  skipped(): void {
+    this.#giveUp();
+    this.#content = null;
+  }
+
+  /** It holds what was shared when it was made, and nothing of what was shared later. */
+  #giveUp(): void {
+    if (this.#content?.sharing === this.sharing) this.#content?.giveUp();
   }
 
   /** It cannot be written. */
@@ -183,6 +197,11 @@ export class Message implements ContentLengths {
 
   markRedelivered(): void {
     this.#redelivered = true;
+  }
+
+  /** It is gone for good, whether it is to be written or not: nobody asks for its content any more. */
+  done(): void {
+    if (this.#row !== Row.stored) this.skipped();
   }
 
   /** Gives up the content as soon as it can be read again. */

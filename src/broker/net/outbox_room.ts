@@ -16,6 +16,9 @@ import { SpillFile } from "./spill_file.ts";
 /** Milliseconds after which a client that takes no byte counts as one that does not read. */
 const STALLED_MS = 250;
 
+/** Part of the disk that the data may take, at most, for the file. */
+const SPILL_PART = 1 / 4;
+
 /** Part of the room that must be free before those who wait are asked again. */
 const FREE_PART = 1 / 8;
 
@@ -48,13 +51,14 @@ export class OutboxRoom implements Work {
 
   /** @param folder for the file; undefined: all is in memory, and bodies have no bound */
   constructor(
-    limits: Pick<Limits, "outboxBytes" | "spillBytes">,
+    limits: Pick<Limits, "outboxBytes" | "spillBytes" | "diskShareBytes">,
     folder: string | undefined,
     host: { readonly scheduler: Scheduler; readonly deadlines: Deadlines },
   ) {
     this.#most = limits.outboxBytes;
     this.#mostBodies = folder === undefined ? Infinity : limits.outboxBytes;
-    this.spill = new SpillFile(folder, limits.spillBytes);
+    const spillBytes = Math.min(limits.spillBytes, limits.diskShareBytes * SPILL_PART);
+    this.spill = new SpillFile(folder, spillBytes);
     this.#scheduler = host.scheduler;
     this.#deadlines = host.deadlines;
   }

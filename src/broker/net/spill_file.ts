@@ -28,6 +28,11 @@ export class SpillFile {
     this.#slots = Math.floor(bytes / SPILL_BYTES);
   }
 
+  /** Bytes of the disk that it takes. */
+  get bytes(): number {
+    return this.#used * SPILL_BYTES;
+  }
+
   /** @returns undefined when there is no room for it, or it cannot be written */
   put(bytes: Uint8Array): Spilled | undefined {
     if (this.#path === undefined) return undefined;

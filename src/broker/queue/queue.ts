@@ -263,7 +263,9 @@ export class Queue implements Work {
   ack(message: Message): void {
     this.flow.acked++;
     letGo(message, this.#host.memory);
-    if (!this.deleted) this.#host.store.remove(message);
+    if (this.deleted) return;
+    message.done();
+    this.#host.store.remove(message);
   }
 
   /** Back to where they were, to be delivered again. */
@@ -365,8 +367,6 @@ export class Queue implements Work {
     if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
     else this.deliver();
   }
-
-  // -- ending --
 
   /** Removes one ready message, wherever it stands. @returns whether it was there */
   remove(message: Message): boolean {

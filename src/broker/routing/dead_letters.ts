@@ -7,7 +7,7 @@ import type { DeadCount } from "../store/messages/dead_messages.ts";
 import { type DeathReason, isCycle } from "../message/deaths.ts";
 import { KeptLetters } from "./kept_letters.ts";
 import { LetterTime } from "./letter_time.ts";
-import type { LaneRecord, Message } from "../message/message.ts";
+import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { Store } from "../store/store.ts";
@@ -185,7 +185,10 @@ export class DeadLetters implements Work {
     // What is stored goes with its queue.
     const content = queue.deleted ? message.content : queue.contentOf(message);
     if (content !== null && content !== undefined) {
+      const isStored = message.content === null;
       const taken = this.#publish(letter, content, slice);
+      // It was read for this letter, and can be read again.
+      if (isStored) content.giveUp();
       if (taken === "by some") return false;
       letter.way = undefined;
       if (taken !== "by all" && !queue.deleted) {
@@ -205,6 +208,8 @@ export class DeadLetters implements Work {
     }
     letter.isBuried = true;
     this.#kept.remove(letter);
+    // A full queue did not take it: it was never anywhere else.
+    if (message.row === Row.none) message.done();
     queue.bury(message);
     return true;
   }
@@ -254,7 +259,11 @@ export class DeadLetters implements Work {
     }
     const way = letter.way ??= new Way(vhost, exchange, rewritten.keys, () => rewritten.headers);
     if (way.work(slice)) return "by some";
+    const { content: letterContent } = rewritten.publication;
+    const isShared = way.queues.size > 1;
+    if (isShared) letterContent.share();
     const taken = this.#give(letter, way, rewritten, content);
+    if (isShared) letterContent.giveUp();
     return taken === "not by all" ? { address: way.isParticular ? undefined : address } : taken;
   }
 
@@ -267,7 +276,6 @@ export class DeadLetters implements Work {
   ): "by all" | "by some" | "not by all" {
     const targets = way.queues;
     const takenBy = letter.takenBy ?? new Set();
-    if (targets.size > 1) publication.content.share();
     const most = takenBy.size + PIECE;
     for (const target of targets) {
       if (takenBy.size >= most) return "by some";

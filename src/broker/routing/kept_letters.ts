@@ -110,6 +110,7 @@ export class KeptLetters {
 
   /** What a former process has kept of a lane. */
   restore(queue: Queue, lane: LaneRecord, { count, first }: DeadCount): void {
+    if (count === 0) return; // only rows whose messages are gone
     const backlog = this.#backlogOf(queue, lane);
     backlog.paged = count;
     this.#readBehind(backlog, { death: first - 1, position: LAST_POSITION });

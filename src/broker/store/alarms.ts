@@ -1,5 +1,6 @@
 /** Reasons to block publishers: the store cannot write, the disk is almost full, the data are gone. */
 
+import type { DataFile } from "./file/data_file.ts";
 import type { Logger } from "../../observe/log.ts";
 
 /** Milliseconds between two looks at the disk: the more often, the sooner it could be full. */
@@ -27,21 +28,14 @@ export interface AlarmOptions {
   diskFreeBytes: number;
   /** Bytes of the disk that the data may take; Infinity for all. */
   shareBytes: number;
-  /** Bytes that they take, those included that are free to be written again. */
-  usedBytes: () => number;
+  file: Pick<DataFile, "usedBytes" | "reusableBytes" | "isInPlace" | "fitLog" | "shrinkLog">;
+  /** Bytes of the disk that are taken beside the file. */
+  besideBytes: () => number;
   /** What becomes of a publish while the disk, or the share of it, is almost full. */
   whenFull: "block" | "reject";
-  /** Bytes of the data file that hold nothing any more: it never shrinks, but is filled again. */
-  reusableBytes: () => number;
-  /** Whether the data file is still where it was: otherwise what is written is lost at the end. */
-  isInPlace: () => boolean;
   log: Logger;
   /** The store cannot write: publishers wait for confirms that cannot come. */
   onFailure: () => void;
-  /** Told at each look how many bytes of the disk are free. */
-  onLook: (bytes: number) => void;
-  /** The disk is almost full: so many bytes of it are free. */
-  onLow: (bytes: number) => void;
   /** All alarms are over. */
   onClear: () => void;
 }
@@ -86,7 +80,7 @@ export class Alarms {
   /** Looks whether the data file is still in its place, which is soon done. */
   noticeGone(): void {
     if (this.#statfs === undefined || this.#stopped || this.#disk === GONE) return;
-    if (!this.#options.isInPlace()) this.#checkDisk();
+    if (!this.#options.file.isInPlace) this.#checkDisk();
   }
 
   /** The store has written messages: so many that the disk may be almost full before the next look? */
@@ -116,11 +110,12 @@ export class Alarms {
   }
 
   #checkDisk(): void {
-    const { folder, isInPlace, log } = this.#options;
+    const { folder, file, log } = this.#options;
     // Until it is known, and while publishers wait, only the clock asks for a look.
     this.#spare = Infinity;
     this.#written = 0;
-    if (!isInPlace()) return this.#setGone();
+    // Otherwise what is written is lost at the end.
+    if (!file.isInPlace) return this.#setGone();
     try {
       const { bavail, bsize } = this.#statfs!(folder!);
       this.#setFree(bavail * bsize);
@@ -133,11 +128,12 @@ export class Alarms {
 
   /** @param bytes free on the disk */
   #setFree(bytes: number): void {
-    const { diskFreeBytes, shareBytes, reusableBytes, onLook } = this.#options;
-    const used = this.used = this.#options.usedBytes();
+    const { diskFreeBytes, shareBytes, file, besideBytes } = this.#options;
+    const used = this.used = file.usedBytes + besideBytes();
     const left = shareBytes - used;
-    onLook(Math.min(bytes, left));
-    const reusable = reusableBytes();
+    file.fitLog(Math.min(bytes, left));
+    // It seldom shrinks, but is filled again.
+    const reusable = file.reusableBytes;
     this.free = bytes + reusable;
     const spare = this.free - diskFreeBytes;
     const margin = Math.min(shareBytes / MARGIN_SHARE, MOST_MARGIN);
@@ -148,7 +144,7 @@ export class Alarms {
     const reason = spareShare < spare ? FULL_SHARE : LOW;
     if (low && this.#disk === undefined) {
       this.#warn(reason);
-      this.#options.onLow(Math.min(bytes, left));
+      file.shrinkLog(Math.min(bytes, left));
     }
     this.#change(() => this.#disk = low ? reason : undefined);
     this.#checkAfter(low ? LOW_MS : Math.min(Math.max(soonest, LEAST_MS), MOST_MS));

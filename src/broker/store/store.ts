@@ -1,15 +1,10 @@
 /**
- * What survives a restart, in one SQLite file. This is all that the rest of the broker knows of it:
+ * What survives a restart, in one SQLite file (`store_writer.ts`). All that others know of it is:
  *
  * - changes are remembered here, and written by {@link Store.commit} as one transaction, so that an
  *   event-loop turn costs one fsync however much happened in it. Nothing that depends on a change
  *   may leave the process before its commit;
  * - reading shows the changes, those included that wait for the commit.
- *
- * Whatever writes the file is in `store_writer.ts`.
- *
- * Transient messages for which memory has no room go to a scratch file, which is removed at
- * the start and at the end.
  */
 
 import type { Content } from "../message/content.ts";
@@ -332,6 +327,11 @@ export class Store {
   get dirty(): boolean {
     return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty || this.dead.dirty ||
       this.seen.dirty || (this.#scratch.messages?.dirty ?? false);
+  }
+
+  /** Bytes of messages that wait for the commit. */
+  get pendingBytes(): number {
+    return this.#messages.pendingBytes + (this.#scratch.messages?.pendingBytes ?? 0);
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */

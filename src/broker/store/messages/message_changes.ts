@@ -3,6 +3,7 @@
  * goes meanwhile is never written at all.
  */
 
+import { LARGE_BYTES } from "../../message/content.ts";
 import type { Range } from "./discards.ts";
 import type { Author, Source } from "../refusals.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
@@ -50,7 +51,7 @@ export class MessageChanges {
     const isPending = message.row === Row.pending;
     message.removed();
     if (isPending) {
-      this.#insertedBytes -= message.size;
+      if (goesAtOnce(message)) this.#insertedBytes -= message.size;
       return;
     }
     this.#removed++;
@@ -71,7 +72,7 @@ export class MessageChanges {
       positions.splice(index, 1);
       if (positions.length === 0) this.removals.delete(message.lane);
       this.#removed--;
-    } else this.#insertedBytes += message.size;
+    } else if (goesAtOnce(message)) this.#insertedBytes += message.size;
     message.kept(content);
     return true;
   }
@@ -122,6 +123,7 @@ export class MessageChanges {
   written(): void {
     for (const message of this.inserts) {
       if (message.row === Row.pending) message.stored();
+      else if (message.row === Row.skipped) message.skipped();
     }
     this.inserts = [];
     this.authors = [];
@@ -133,6 +135,11 @@ export class MessageChanges {
     this.shortDiscards = [];
     this.#isPostponed = false;
   }
+}
+
+/** Whether memory forgets a message that is not to be written, and does not wait for the commit. */
+function goesAtOnce({ size, sharing }: Message): boolean {
+  return sharing === undefined && size < LARGE_BYTES;
 }
 
 /** Whether a message of the inserts is still to be written. */
