@@ -3,6 +3,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
+import { leaveOutLarger, leftOutOf } from "./client/assembly.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
@@ -14,6 +15,8 @@ export interface ConsumptionOptions {
   readonly queue: QueuePolicy;
   /** Tasks that may be here unacknowledged at the same time; 1 to 65535. */
   readonly prefetch: number;
+  /** Bytes of a body; a larger one is left out, and its delivery says so. Default: no limit. */
+  readonly largest?: number | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
   readonly priority?: number | undefined;
   /**
@@ -37,14 +40,17 @@ export class Delivery implements OpenDelivery {
   /** When it came, in performance.now(). */
   readonly since: number = performance.now();
   readonly tag: number;
+  /** Bytes of its body, which is too large and not here; 0: it is here. */
+  readonly leftOut: number;
   before: OpenDelivery | undefined;
   after: OpenDelivery | undefined;
   readonly #consumption: Consumption;
   #settled = false;
 
-  constructor(task: Task, tag: number, consumption: Consumption) {
+  constructor(task: Task, tag: number, leftOut: number, consumption: Consumption) {
     this.task = task;
     this.tag = tag;
+    this.leftOut = leftOut;
     this.#consumption = consumption;
   }
 
@@ -151,6 +157,7 @@ export class Consumption {
           ),
         ),
     });
+    if (options.largest !== undefined) leaveOutLarger(channel, options.largest);
     channel.deliver = (message) => consumption.#onMessage(message, options);
     await Promise.all([
       transport.request("basic.qos", channel.basicQos(options.prefetch)),
@@ -269,7 +276,8 @@ export class Consumption {
 
   #onMessage(message: AMQPMessage, options: ConsumptionOptions): void {
     if (this.#isEnded) return;
-    const delivery = new Delivery(taskOf(message, this.#queue), message.deliveryTag, this);
+    const task = taskOf(message, this.#queue);
+    const delivery = new Delivery(task, message.deliveryTag, leftOutOf(message), this);
     this.acknowledgements.came(delivery);
     if (this.#early !== undefined) this.#early.push(delivery);
     else this.#hand(delivery, options.onDelivery);

@@ -6,33 +6,49 @@ import type { Delivery } from "../amqp/consumption.ts";
  * For a worker that acknowledges a task before it runs it. The prefetch does not hold the broker
  * back then: after each acknowledgement it sends another task. With no room to run, that task would
  * wait here unacknowledged, until the broker takes it back and counts a crash. So this intake stops
- * the consumer while as many tasks run as may.
+ * the consumer while as many tasks run as may, or as have room in memory.
  */
 export class EarlyIntake {
   readonly #consumer: Pick<Consumer, "hold" | "resume">;
   readonly #most: number;
   readonly #run: (delivery: Delivery) => Promise<void>;
+  readonly #mostBytes: number;
   #running = 0;
+  /** Of the bodies of what runs. */
+  #bytes = 0;
 
   /**
    * @param consumer has one delivery at a time sent (prefetch 1)
    * @param most how many tasks of its queue may run at the same time
    * @param run acknowledges a task, runs it and never rejects
+   * @param mostBytes of their bodies; a single one may have more
    */
   constructor(
     consumer: Pick<Consumer, "hold" | "resume">,
     most: number,
     run: (delivery: Delivery) => Promise<void>,
+    mostBytes = Infinity,
   ) {
     this.#consumer = consumer;
     this.#most = most;
     this.#run = run;
+    this.#mostBytes = mostBytes;
+  }
+
+  get #isFull(): boolean {
+    return this.#running >= this.#most || this.#bytes >= this.#mostBytes;
   }
 
   /** Never rejects. */
   async take(delivery: Delivery): Promise<void> {
-    if (++this.#running >= this.#most) await this.#consumer.hold(this);
+    const bytes = delivery.task.body.length;
+    this.#running++;
+    this.#bytes += bytes;
+    if (this.#isFull) await this.#consumer.hold(this);
     await this.#run(delivery);
-    if (this.#running-- === this.#most) this.#consumer.resume(this);
+    const wasFull = this.#isFull;
+    this.#running--;
+    this.#bytes -= bytes;
+    if (wasFull && !this.#isFull) this.#consumer.resume(this);
   }
 }

@@ -10,7 +10,7 @@ import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
 import type { WorkerLimits } from "./limits.ts";
 import type { EndedRun } from "./task_log.ts";
-import type { WindowSize } from "./window.ts";
+import type { TaskRoom, WindowSize } from "./window.ts";
 
 /** A queue and how many of its tasks may be here at the same time. */
 export interface WorkerQueue {
@@ -65,6 +65,8 @@ export interface WorkerOptions extends WorkerLimits {
    * to many of them is not told for each.
    */
   readonly window?: WindowSize;
+  /** Memory for bodies of each queue; default without a limit. */
+  readonly room?: TaskRoom;
   /** Tasks go to workers of a lower one only when those of a higher one are busy; default 0. */
   readonly consumerPriority?: number;
   /** Called after each run. */

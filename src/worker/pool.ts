@@ -173,6 +173,7 @@ export class Pool {
   }
 
   #process(delivery: Delivery): Promise<void> {
+    if (delivery.leftOut > 0) return this.#refuse(delivery);
     const { policy } = this.#options;
     const settling = this.#settleDone(delivery);
     if (settling !== undefined) return settling;
@@ -327,6 +328,18 @@ export class Pool {
       await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
     }
     return decision;
+  }
+
+  /** Its body does not fit into the memory of this host; another one may have room. */
+  async #refuse(delivery: Delivery): Promise<void> {
+    const { log, settler } = this.#options;
+    log.error(
+      `a task of ${delivery.leftOut} bytes is too large for the memory of this host and goes back ` +
+        "to its queue",
+      { id: delivery.task.id },
+    );
+    this.#counts.returned++;
+    await settler.refuse(delivery, this.#abort.signal);
   }
 
   /** A task that was not begun: it is nobody's fault. */

@@ -162,13 +162,25 @@ export class Settler {
       }: ${error.message}`,
       { id: task.id },
     );
-    // Else it would come back at once, again and again.
-    const pause = FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS);
-    if (!(error instanceof QueueRefused)) await sleep(pause, signal);
+    if (!(error instanceof QueueRefused)) await this.#pause(signal);
     else await onRefused(error.exitCode, error.message);
     if (!toItsOwn) {
       await this.settle(delivery, giveBack(readHistory(task), { mostReturns }), signal, acked);
     } else if (!acked) delivery.release();
+  }
+
+  /** A task that cannot be taken here goes back; it may come again at once. Never rejects. */
+  async refuse(delivery: Delivery, signal: AbortSignal): Promise<void> {
+    await this.#pause(signal);
+    delivery.release();
+  }
+
+  /** Else what goes back would come at once, again and again. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    await sleep(
+      FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS),
+      signal,
+    );
   }
 
   #acknowledge(delivery: Delivery): void {

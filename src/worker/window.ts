@@ -1,10 +1,11 @@
 /**
- * Decides how many tasks are here at the same time, for a worker that takes as many as it can: it
- * has them in hand until another broker has confirmed them.
+ * Decides how many tasks are here at the same time, where their memory has a limit.
  *
  * AMQP limits their number, and not their size. So the number follows the size of those that came
- * last and the time that they stay, from one at the beginning; and when they are larger than that
- * led to expect, nothing is read until there is room.
+ * last; and when they are larger than that led to expect, nothing is read until there is room.
+ *
+ * A worker that takes as many as it can, and has them in hand until another broker has confirmed
+ * them, begins with one, and the number follows the time that they stay, too.
  */
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
@@ -14,6 +15,36 @@ export interface WindowSize {
   readonly tasks: number;
   /** Of their bodies; a single one may have more. */
   readonly bytes: number;
+  /** All places are asked for at once, and tasks may stay as long as they like; default false. */
+  readonly isPatient?: boolean;
+}
+
+/** Memory for the bodies of one queue's tasks. */
+export interface TaskRoom {
+  /** Of those in hand; a single one may have more. */
+  readonly bytes: number;
+  /** Of one task. A larger one is not taken. */
+  readonly single: number;
+}
+
+/** What there may be of one queue; undefined: as many as the broker may send. */
+export function windowSize(
+  { ackEarly, maxTasks = Infinity, room, window }: WindowRules,
+  prefetch: number,
+): WindowSize | undefined {
+  const tasks = Math.min(window?.tasks ?? prefetch, maxTasks);
+  if (window !== undefined) return { ...window, tasks };
+  // These have another intake, and a single one is always taken.
+  if (ackEarly === true || room === undefined || tasks === 1) return undefined;
+  return { tasks, bytes: room.bytes, isPatient: true };
+}
+
+/** What a worker says of it. */
+interface WindowRules {
+  readonly ackEarly?: boolean;
+  readonly maxTasks?: number;
+  readonly room?: TaskRoom;
+  readonly window?: WindowSize;
 }
 
 /** One step up, and the part by which one must be worth it. */
@@ -42,7 +73,7 @@ export class Window {
   #paused = false;
 
   /**
-   * @param consumer has one task sent at first
+   * @param consumer has one task sent at first, or all
    * @param run does the work, and never rejects
    */
   constructor(
@@ -93,6 +124,7 @@ export class Window {
 
   /** @param since when the task came, in performance.now() */
   #learn(since: number): void {
+    if (this.#size.isPatient) return;
     const now = performance.now();
     if (now - since > LONG_MS && since > this.#changedAt) {
       this.#most = Math.max(1, Math.floor(this.#consumer.prefetch / 2));

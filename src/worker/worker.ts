@@ -22,7 +22,7 @@ import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict.ts";
-import { Window } from "./window.ts";
+import { Window, windowSize } from "./window.ts";
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
@@ -313,7 +313,9 @@ export class Worker {
 
   /** @param index of the queue, in order */
   #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
-    const { log, maxTasks = Infinity, window } = this.#options;
+    const { log, maxTasks = Infinity, room } = this.#options;
+    const size = windowSize(this.#options, prefetch);
+    const startsWithOne = size !== undefined && size.isPatient !== true;
     const early = this.#options.ackEarly === true;
     const run = (delivery: Delivery) => this.#run(delivery);
     let connections = 0;
@@ -321,7 +323,8 @@ export class Worker {
       connector: this.#connector(),
       queue: policy,
       // What is not going to be run is better left on the queue.
-      prefetch: early || window !== undefined ? 1 : Math.min(prefetch, maxTasks),
+      prefetch: early || startsWithOne ? 1 : Math.min(prefetch, maxTasks),
+      largest: room?.single,
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {
@@ -344,9 +347,8 @@ export class Worker {
         this.#limits.changed();
       },
     });
-    const intake = new EarlyIntake(consumer, prefetch, run);
-    const bulk = window &&
-      new Window(consumer, { ...window, tasks: Math.min(window.tasks, maxTasks) }, run);
+    const intake = new EarlyIntake(consumer, prefetch, run, room?.bytes);
+    const bulk = size && new Window(consumer, size, run);
     return consumer;
   }
 

@@ -19,13 +19,26 @@ interface Assembling {
   delivery?: IncomingMessage;
   getMessage?: IncomingMessage;
   returned?: IncomingMessage;
+  /** Ours, of a channel for which larger bodies are left out. */
+  largestBody?: number;
 }
 
 type IncomingMessage = AMQPMessage & {
   _rawBytes: Uint8Array | null;
   bodyPos: number;
   receivedProperties?: Uint8Array;
+  isLeftOut?: boolean;
 };
+
+/** From now on a body of more bytes is not kept: see {@link leftOutOf}. */
+export function leaveOutLarger(channel: AMQPChannel, bytes: number): void {
+  (channel as unknown as Assembling).largestBody = bytes;
+}
+
+/** Bytes of a body that was left out; 0: it is there. */
+export function leftOutOf(message: AMQPMessage): number {
+  return (message as IncomingMessage).isLeftOut === true ? message.bodySize! : 0;
+}
 
 /** The properties of a message as bytes, where all of them could be read. */
 export function receivedProperties(message: AMQPMessage): Uint8Array | undefined {
@@ -65,7 +78,9 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
       new Uint8Array(view.buffer, view.byteOffset + offset, view.byteLength - offset),
     );
   }
-  message._rawBytes = new Uint8Array(header.bodySize);
+  const { largestBody = Infinity } = channel as unknown as Assembling;
+  message.isLeftOut = header.bodySize > largestBody;
+  message._rawBytes = new Uint8Array(message.isLeftOut ? 0 : header.bodySize);
   message.bodyPos = 0;
   if (header.bodySize === 0) channel.onMessageReady(message);
 }
@@ -85,7 +100,7 @@ export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
       `a body of ${message.bodySize} bytes was announced, and at least ${total} arrived`,
     );
   }
-  message._rawBytes.set(part, message.bodyPos);
+  if (message.isLeftOut !== true) message._rawBytes.set(part, message.bodyPos);
   message.bodyPos = total;
   if (total === message.bodySize) channel.onMessageReady(message);
 }
