@@ -11,7 +11,10 @@ const SURELY_TAKEN = 1024;
 export class TakenSizes {
   /** Of the largest body that was taken. */
   #largest = SURELY_TAKEN;
-  #trial: Promise<unknown> | undefined;
+  /** One is under way alone. */
+  #isTrying = false;
+  /** Those that wait for what becomes of it, in order. */
+  #waiting: { readonly size: number; readonly goOn: () => void }[] = [];
 
   /**
    * Sends a body in the way that costs no other.
@@ -25,12 +28,24 @@ export class TakenSizes {
     together: () => Promise<void>,
     alone: () => Promise<boolean>,
   ): Promise<void> {
-    while (size > this.#largest && this.#trial !== undefined) await this.#trial;
+    if (size > this.#largest && this.#isTrying) {
+      await new Promise<void>((goOn) => this.#waiting.push({ size, goOn }));
+    }
     if (size <= this.#largest) return await together();
-    const trial = alone().then((wasTaken) => {
-      if (wasTaken) this.#largest = Math.max(this.#largest, size);
-    });
-    this.#trial = trial.catch(() => {}).finally(() => this.#trial = undefined);
-    await trial;
+    this.#isTrying = true;
+    try {
+      if (await alone()) this.#largest = Math.max(this.#largest, size);
+    } finally {
+      this.#tried();
+    }
+  }
+
+  /** All go on that surely are taken, and the first of the others is tried. */
+  #tried(): void {
+    const waiting = this.#waiting;
+    const next = waiting.find(({ size }) => size > this.#largest);
+    this.#isTrying = next !== undefined;
+    this.#waiting = waiting.filter(({ size }) => size > this.#largest).slice(1);
+    for (const one of waiting) if (one === next || one.size <= this.#largest) one.goOn();
   }
 }

@@ -221,7 +221,8 @@ export class Board implements Disposable {
   }
 
   metrics(): string {
-    return brokerMetrics(this.overview(), [...this.#queues()], this.#sampler, this.#commits);
+    const queues = [...this.#queues()];
+    return brokerMetrics(this.overview(), this.#inside, queues, this.#sampler, this.#commits);
   }
 
   // -- doing --

@@ -1,6 +1,7 @@
 /** The broker's numbers for Prometheus. */
 
 import type { Commits } from "./commits.ts";
+import type { Inside } from "./inside.ts";
 import type { Sampler } from "./sampler.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Overview } from "../../observe/board.ts";
@@ -45,6 +46,7 @@ const PER_QUEUE: readonly [name: string, type: "counter" | "gauge", help: string
 
 export function brokerMetrics(
   overview: Overview,
+  inside: Pick<Inside, "letters" | "outboxRoom">,
   queues: readonly Queue[],
   sampler: Sampler,
   commits: Commits,
@@ -86,6 +88,13 @@ export function brokerMetrics(
         : [{ label: `reason="${escape(overview.alarm)}"`, value: 1 }],
     } satisfies Metric,
     ...gauges(overview),
+    outbox(inside),
+    single(
+      "gauge",
+      "workqueue_broker_kept_letters",
+      "Dead letters that stay in their queues until there is one for them.",
+      inside.letters.kept.count,
+    ),
     commits.metric(),
   ].filter(({ samples }) => samples.length > 0));
 }
@@ -117,6 +126,19 @@ function gauges({ connections, queues, memory, disk, alarm, uptimeMs }: Overview
   return rows.flatMap(([name, help, value]) =>
     value === undefined ? [] : [single("gauge", name, help, value)]
   );
+}
+
+function outbox({ outboxRoom: { bodies, frames, spill } }: Pick<Inside, "outboxRoom">): Metric {
+  return {
+    name: "workqueue_broker_outbox_bytes",
+    type: "gauge",
+    help: "What waits for clients to read it: large bodies and frames in memory, bodies on disk.",
+    samples: [
+      { label: 'place="bodies"', value: bodies },
+      { label: 'place="frames"', value: frames },
+      { label: 'place="disk"', value: spill.bytes },
+    ],
+  };
 }
 
 /** Of all queues without a name of their own. */
