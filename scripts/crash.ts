@@ -26,5 +26,6 @@ console.log(
   `acknowledged before the last commit ${verdict.settled}, redelivered ${verdict.redelivered}`,
 );
 console.log(`transactions ${verdict.transactions}, torn ${verdict.torn}`);
+console.log(`of a backup ${verdict.backedUp}, pauses forgotten ${verdict.forgotten}`);
 console.log(`in two places ${verdict.doubled}, transient or purged and back ${verdict.revived}`);
 Deno.exitCode = violations(verdict) === 0 ? 0 : 1;

@@ -1,14 +1,21 @@
 /**
  * kill -9 under load, round after round on the same data: publishers with confirms, consumers that
- * acknowledge, reject and return, transactions, queues whose messages move by themselves, and queues
- * that are purged, or deleted and declared again, with deliveries of them unacknowledged. After
+ * acknowledge, reject and return, transactions, queues whose messages move by themselves, queues
+ * that are purged, or deleted and declared again, with deliveries of them unacknowledged, copies in
+ * several queues, queues without duplicates, letters that are kept, pauses, and backups. After
  * every start the broker's queues are compared with what its clients were told.
  */
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
-import { openPeer, type Peer, type PeerChannel, PeerGone } from "../support/protocol_peer.ts";
+import { openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { purge, renew } from "./crash_erasers.ts";
+import { Backup } from "./crash_backup.ts";
+import { FAN_EXCHANGE, fanOut, FANS, ONCE, Repeater } from "./crash_copies.ts";
+import { Letters } from "./crash_letters.ts";
 import { EXCHANGE, keyOf, nameOf, rename } from "./crash_names.ts";
+import { PAUSED, Pauses } from "./crash_pauses.ts";
+import { bodyOf, publishForEver } from "./crash_publishing.ts";
+import { openReaders, readAll, takeAll } from "./crash_reading.ts";
 import { Ledger, noVerdict, type Verdict } from "./ledger.ts";
 
 /** A queue whose dead letters go to another one. */
@@ -32,14 +39,19 @@ const QUEUES: Record<string, Record<string, string | number | boolean>> = {
   expired: {},
   overflowed: {},
   after: {},
+  [PAUSED]: {},
+  [ONCE]: { "x-message-deduplication": true, "x-cache-size": 100_000 },
+  ...Object.fromEntries(FANS.map((name, n) => [name, n === 1 ? { "x-queue-type": "quorum" } : {}])),
 };
-const TARGETS = ["plain", "priority", "single", "work", "counted", "aging", "short", "before"];
-const CONSUMED = ["plain", "priority", "single", "single", "work", "counted"];
+const TARGETS = [
+  ...["plain", "priority", "single", "work", "counted", "aging", "short", "before"],
+  PAUSED,
+];
+const CONSUMED = ["plain", "priority", "single", "single", "work", "counted", PAUSED];
 /** Emptied after every round, and nothing of them may come back. */
-const PURGED = ["rejected", "tired", "expired", "overflowed", "after"];
+const PURGED = ["rejected", "tired", "expired", "overflowed", "after", ONCE, ...FANS];
 
 const PUBLISHERS = 3;
-const WINDOW = 200;
 const PREFETCH = 100;
 /** Deliveries between two publishes whose confirm says that the acknowledgements are committed. */
 const MARK_EVERY = 20;
@@ -52,22 +64,47 @@ export interface CrashOptions {
   args?: readonly string[];
 }
 
+/** Rounds between two backups, and looks at letters that were kept; and always in the last one. */
+const SELDOM = 10;
+
+/** Clients that go on in the next round. */
+interface Lasting {
+  readonly repeater: Repeater;
+  readonly letters: Letters;
+  readonly pauses: Pauses;
+}
+
 /** Runs the rounds and counts what was promised and what was broken. */
 export async function crash({ rounds, seed, say, args = [] }: CrashOptions): Promise<Verdict> {
   const random = new Random(seed);
   rename(seed);
   const verdict = noVerdict();
   const ledger = new Ledger();
-  await using broker = await startBroker({ args });
+  const lasting = { repeater: new Repeater(), letters: new Letters(), pauses: new Pauses() };
+  const { letters, pauses } = lasting;
+  await using broker = await startBroker({ args: ["--http", "0", ...args] });
   await declare(broker.port);
+  await letters.declare(broker.port);
   for (let round = 1; round <= rounds; round++) {
-    await load(broker, ledger, `${round}`, random);
+    const isSeldom = round === rounds || round % SELDOM === 0;
+    const backup = await load(broker, ledger, lasting, `${round}`, random, isSeldom);
     await broker.start();
     // It may have been killed between the deletion of a queue and its declaration.
     await declare(broker.port);
+    if (!await pauses.resume(broker)) verdict.forgotten++, say("forgotten: a pause or its end");
     const found = await readQueues(broker.port);
     ledger.compare(found, verdict, say);
     ledger.purged(await empty(broker.port));
+    if (isSeldom) await letters.compare(broker.port, verdict, say);
+    await backup?.compare(
+      async (restored) => {
+        await declare(restored.port);
+        await pauses.resume(restored);
+        return await readQueues(restored.port);
+      },
+      verdict,
+      say,
+    );
   }
   return verdict;
 }
@@ -83,17 +120,27 @@ async function declare(port: number): Promise<void> {
     await channel.call("queue.declare", { queue, durable: true, arguments: named });
     await channel.call("queue.bind", { queue, exchange: EXCHANGE, routingKey: keyOf(name) });
   }
+  await channel.call("exchange.declare", {
+    exchange: FAN_EXCHANGE,
+    type: "fanout",
+    durable: true,
+  });
+  for (const name of FANS) {
+    await channel.call("queue.bind", { queue: nameOf(name), exchange: FAN_EXCHANGE });
+  }
   const limit = { "x-max-length": 1 };
   await channel.call("queue.declare", { queue: nameOf("marks"), durable: true, arguments: limit });
 }
 
-/** One round of load, ended by SIGKILL. */
+/** One round of load, ended by SIGKILL. @returns what was backed up meanwhile */
 async function load(
   broker: EmbeddedBroker,
   ledger: Ledger,
+  { repeater, letters, pauses }: Lasting,
   round: string,
   random: Random,
-): Promise<void> {
+  isBackedUp: boolean,
+): Promise<Backup | undefined> {
   const enough = ledger.afterConfirms(200 + random.below(8_000));
   const clients: Client[] = [
     ...Array.from({ length: PUBLISHERS }, (_, i) => publisher(ledger, `${round}.${i}`, random)),
@@ -102,6 +149,11 @@ async function load(
     transient(ledger, round),
     (peer) => purge(peer, ledger, round, random),
     (peer) => renew(peer, ledger, round, random),
+    (peer) => fanOut(peer, ledger, round, random),
+    (peer) => repeater.run(peer, ledger, round, random),
+    (peer) => letters.publish(peer, round, random),
+    (peer) => letters.turn(peer, random),
+    () => pauses.run(broker, random),
   ];
   let killed = false;
   const running = clients.map(async (client) => {
@@ -113,9 +165,11 @@ async function load(
     }
   });
   await Promise.race([enough, Promise.all(running)]);
+  const backup = isBackedUp ? await Backup.make(broker, ledger) : undefined;
   killed = true;
   await broker.kill();
   await Promise.all(running);
+  return backup;
 }
 
 function isConnectionLoss(error: unknown): boolean {
@@ -126,38 +180,23 @@ function isConnectionLoss(error: unknown): boolean {
 type Client = (peer: Peer) => Promise<void>;
 
 function publisher(ledger: Ledger, name: string, random: Random): Client {
-  return async (peer) => {
-    const channel = await peer.open();
-    await channel.call("confirm.select");
-    const waiting: string[] = [];
-    let confirmed = 0;
-    for (let number = 1;; number++) {
+  return async (peer) =>
+    await publishForEver(peer, ledger, (number) => {
       const id = `${name}.${number}`;
       const queue = random.pick(TARGETS);
       const persistent = random.below(10) > 0;
       ledger.published(id, queue, persistent || isQuorum(queue));
-      waiting.push(id);
       const properties = { deliveryMode: persistent ? 2 : 1, priority: random.below(6) };
       const target = random.below(2) > 0
         ? { routingKey: nameOf(queue) }
         : { exchange: EXCHANGE, routingKey: keyOf(queue) };
-      await channel.publish(target, bodyOf(id, random), properties);
-      while (waiting.length >= WINDOW || channel.unread > 0) {
-        const { deliveryTag } = await channel.expect("basic.ack");
-        for (; confirmed < deliveryTag; confirmed++) ledger.confirmed(waiting.shift()!);
-      }
-    }
-  };
+      return { ids: [id], target, body: bodyOf(id, random), properties };
+    });
 }
 
 /** Its messages survive, whatever their delivery mode. */
 function isQuorum(queue: string): boolean {
   return QUEUES[queue]!["x-queue-type"] === "quorum";
-}
-
-/** Mostly short; some are large enough to be kept on disk alone. */
-function bodyOf(id: string, random: Random): string {
-  return id.padEnd(random.below(50) === 0 ? 40_000 : random.below(300));
 }
 
 function consumer(ledger: Ledger, queue: string, random: Random): Client {
@@ -246,69 +285,14 @@ async function readQueues(port: number): Promise<Map<string, string[]>> {
   return new Map(readers.map(({ queue, ids }) => [queue, ids]));
 }
 
-async function openReaders(peer: Peer, queues: string[]): Promise<Reader[]> {
-  const readers: Reader[] = [];
-  for (const queue of queues) {
-    const channel = await peer.open(readers.length + 1);
-    await channel.call("basic.consume", { queue: nameOf(queue), consumerTag: "reader" });
-    readers.push(new Reader(queue, channel));
-  }
-  return readers;
-}
-
-/** Dead letters move piece by piece, and nobody can see those that are on their way. */
-const QUIET_ROUNDS = 5;
-
-async function readAll(readers: Reader[]): Promise<void> {
-  for (let quiet = 0; quiet < QUIET_ROUNDS;) {
-    quiet++;
-    for (const reader of readers) if (await reader.read()) quiet = 0;
-  }
-}
-
-/** Consumes a queue without acknowledging. */
-class Reader {
-  readonly ids: string[] = [];
-
-  constructor(readonly queue: string, readonly channel: PeerChannel) {}
-
-  /** Takes what is there. @returns whether there was something */
-  async read(): Promise<boolean> {
-    const before = this.ids.length;
-    let left: number;
-    do {
-      await this.channel.send("queue.declare", { queue: nameOf(this.queue), passive: true });
-      left = (await this.#until("queue.declare-ok")).messageCount;
-    } while (left > 0);
-    return this.ids.length > before;
-  }
-
-  /** Ends, and takes what was read away for ever. */
-  async take(): Promise<void> {
-    await this.channel.send("basic.cancel", { consumerTag: "reader" });
-    await this.#until("basic.cancel-ok");
-    await this.channel.send("basic.ack", { deliveryTag: 0, multiple: true });
-    await this.channel.call("channel.close");
-  }
-
-  async #until(wanted: string) {
-    for (;;) {
-      const { name, args } = await this.channel.method();
-      if (name === wanted) return args;
-      if (name !== "basic.deliver") throw new Error(`Expected ${wanted}, got ${name}`);
-      this.ids.push((await this.channel.readContent(args)).text.trim());
-    }
-  }
-}
-
 /** @returns the ids that are gone for ever */
 async function empty(port: number): Promise<string[]> {
   await using peer = await openPeer(port);
   const readers = await openReaders(peer, PURGED);
   await readAll(readers);
-  for (const reader of readers) await reader.take();
+  const gone = await takeAll(readers);
   // Its answer comes after the commit of the acknowledgements.
   const channel = await peer.open(readers.length + 1);
   await channel.call("queue.purge", { queue: nameOf("marks") });
-  return readers.flatMap(({ ids }) => ids);
+  return gone;
 }

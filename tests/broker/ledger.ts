@@ -27,8 +27,12 @@ export interface Verdict {
   /** Transient or purged messages that came back. */
   revived: number;
   transactions: number;
-  /** Transactions of which only a part was found. */
+  /** Transactions, and publishes to several queues, of which only a part was found. */
   torn: number;
+  /** Messages that a backup must have. */
+  backedUp: number;
+  /** A pause, or the end of one, that was answered and forgotten. */
+  forgotten: number;
 }
 
 export function noVerdict(): Verdict {
@@ -42,12 +46,16 @@ export function noVerdict(): Verdict {
     revived: 0,
     transactions: 0,
     torn: 0,
+    backedUp: 0,
+    forgotten: 0,
   };
 }
 
 /** Everything that must be 0. */
-export function violations({ lost, redelivered, doubled, revived, torn }: Verdict): number {
-  return lost + redelivered + doubled + revived + torn;
+export function violations(
+  { lost, redelivered, doubled, revived, torn, forgotten }: Verdict,
+): number {
+  return lost + redelivered + doubled + revived + torn + forgotten;
 }
 
 /** A commit takes one message off a queue and puts these onto another. */
@@ -60,11 +68,18 @@ interface Transaction {
 export class Ledger {
   readonly #entries = new Map<string, Entry>();
   readonly #transactions: Transaction[] = [];
+  /** Copies of one publish. */
+  readonly #together: (readonly string[])[] = [];
   #confirms = 0;
   #onConfirms: { count: number; resolve: () => void } | undefined;
 
   published(id: string, queue: string, persistent: boolean): void {
     this.#entries.set(id, { queue, persistent, confirmed: false, acked: "no" });
+  }
+
+  /** They were published as one, and nobody takes them. */
+  together(ids: readonly string[]): void {
+    this.#together.push(ids);
   }
 
   confirmed(id: string): void {
@@ -89,6 +104,16 @@ export class Ledger {
     const ids: string[] = [];
     for (const [id, entry] of this.#entries) {
       if (entry.queue === queue && entry.acked !== "settled") ids.push(id);
+    }
+    return ids;
+  }
+
+  /** What must be there now. */
+  promised(): string[] {
+    const taken = new Set(this.#transactions.map(({ taken }) => taken));
+    const ids: string[] = [];
+    for (const [id, { acked, confirmed, persistent }] of this.#entries) {
+      if (confirmed && persistent && acked === "no" && !taken.has(id)) ids.push(id);
     }
     return ids;
   }
@@ -140,6 +165,11 @@ export class Ledger {
       }
     }
     this.#compareTransactions(places, verdict, say);
+    for (const ids of this.#together) {
+      const there = ids.filter((id) => places.has(id)).length;
+      const isWhole = there === 0 || there === ids.length;
+      if (!isWhole) verdict.torn++, say(`torn: ${there} of ${ids}`);
+    }
     for (const id of places.keys()) {
       const known = this.#entries.has(id) ||
         this.#transactions.some(({ published }) => published.includes(id));
@@ -166,7 +196,7 @@ export class Ledger {
 
   #startAgain(found: ReadonlyMap<string, readonly string[]>): void {
     this.#entries.clear();
-    this.#transactions.length = 0;
+    this.#transactions.length = this.#together.length = 0;
     for (const [queue, ids] of found) {
       for (const id of ids) {
         this.#entries.set(id, { queue, persistent: true, confirmed: true, acked: "no", old: true });

@@ -2,6 +2,7 @@
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
 import { ENDINGS } from "./endings.ts";
+import { KEEPERS } from "./keepers.ts";
 import { LETTERS } from "./letters.ts";
 import { LOGINS } from "./logins.ts";
 import { ROUTES } from "./routes.ts";
@@ -18,4 +19,5 @@ export const ATTACKS: readonly Attack[] = [
   ...LOGINS,
   ...TURNS,
   ...ENDINGS,
+  ...KEEPERS,
 ];
