@@ -4,7 +4,7 @@ import type { Endpoint } from "./amqp/url.ts";
 import { readEndpoints, urlForCommands } from "./cli/broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./cli/command_line.ts";
 import { type HelpPage } from "./cli/help/page.ts";
-import { taskRoom } from "./cli/host_memory.ts";
+import { hostRoom } from "./cli/host_room.ts";
 import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { runCommand } from "./cli/commands.ts";
@@ -81,7 +81,7 @@ export async function run(host: Host): Promise<number> {
     endpoints,
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
     queues,
-    ...optional("room", taskRoom(queues.length)),
+    room: hostRoom(queues.length),
     handler: work.handler,
     freeBodies: work.keepsBodies !== true,
     log: host.log,

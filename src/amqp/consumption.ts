@@ -3,7 +3,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
-import { leaveOutLarger, leftOutOf } from "./client/assembly.ts";
+import { type BodyRoom, leftOutOf, limitBodies } from "./client/assembly.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
@@ -15,8 +15,8 @@ export interface ConsumptionOptions {
   readonly queue: QueuePolicy;
   /** Tasks that may be here unacknowledged at the same time; 1 to 65535. */
   readonly prefetch: number;
-  /** Bytes of a body; a larger one is left out, and its delivery says so. Default: no limit. */
-  readonly largest?: number | undefined;
+  /** A larger body is left out, and its delivery says so; default: no limit. */
+  readonly room?: BodyRoom | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
   readonly priority?: number | undefined;
   /**
@@ -157,7 +157,7 @@ export class Consumption {
           ),
         ),
     });
-    if (options.largest !== undefined) leaveOutLarger(channel, options.largest);
+    if (options.room !== undefined) limitBodies(channel, options.room);
     channel.deliver = (message) => consumption.#onMessage(message, options);
     await Promise.all([
       transport.request("basic.qos", channel.basicQos(options.prefetch)),

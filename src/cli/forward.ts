@@ -5,6 +5,7 @@ import { EXIT, UsageError } from "../errors.ts";
 import { type Destination, ForwardHandler } from "../handlers/forward.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
+import { TaskRoom } from "../worker/task_room.ts";
 import type { WindowSize } from "../worker/window.ts";
 import { Worker } from "../worker/worker.ts";
 import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./broker_flags.ts";
@@ -17,7 +18,7 @@ import {
   requireAnotherQueue,
   targetValues,
 } from "./forward_flags.ts";
-import { taskRoom } from "./host_memory.ts";
+import { hostRoom } from "./host_room.ts";
 import { readLogStyle } from "./log_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
@@ -220,7 +221,6 @@ function limitsOf(values: ForwardValues) {
 
 /** What the values say of the worker, but for its limits. */
 function optionsOf(values: ForwardValues) {
-  const room = taskRoom(values.queue.length);
   return {
     queues: values.queue.map(({ name }) => ({
       policy: readQueuePolicy({
@@ -231,8 +231,8 @@ function optionsOf(values: ForwardValues) {
       }),
       prefetch: 1,
     })),
-    window: windowOf(values, room?.bytes),
-    ...optional("room", room),
+    window: windowOf(values),
+    room: hostRoom(values.queue.length),
     summarize: values["log-level"] === "debug",
     retries: {
       ...DEFAULT_POLICY,
@@ -251,12 +251,12 @@ function optionsOf(values: ForwardValues) {
   };
 }
 
-/** What may be in hand. @param most bytes for which there is memory */
-function windowOf(values: ForwardValues, most = Infinity): WindowSize {
+/** What may be in hand. */
+function windowOf(values: ForwardValues): WindowSize {
   const { rate = Infinity, "bytes-rate": bytesRate = Infinity } = values;
   return {
     tasks: Math.max(1, Math.min(MOST_TASKS, Math.ceil(rate * RATE_SECONDS))),
-    bytes: Math.min(most, MOST_BYTES, Math.max(65_536, bytesRate * RATE_SECONDS)),
+    room: TaskRoom.of(Math.min(MOST_BYTES, Math.max(65_536, bytesRate * RATE_SECONDS))),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Has the broker send tasks of a queue only while there is room to run them. */
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
+import type { TaskRoom } from "./task_room.ts";
 
 /**
  * For a worker that acknowledges a task before it runs it. The prefetch does not hold the broker
@@ -12,8 +13,9 @@ export class EarlyIntake {
   readonly #consumer: Pick<Consumer, "hold" | "resume">;
   readonly #most: number;
   readonly #run: (delivery: Delivery) => Promise<void>;
-  readonly #mostBytes: number;
+  readonly #room: TaskRoom | undefined;
   #running = 0;
+  #isHeld = false;
   /** Of the bodies of what runs. */
   #bytes = 0;
 
@@ -21,22 +23,22 @@ export class EarlyIntake {
    * @param consumer has one delivery at a time sent (prefetch 1)
    * @param most how many tasks of its queue may run at the same time
    * @param run acknowledges a task, runs it and never rejects
-   * @param mostBytes of their bodies; a single one may have more
+   * @param room for their bodies; a single one may have more
    */
   constructor(
     consumer: Pick<Consumer, "hold" | "resume">,
     most: number,
     run: (delivery: Delivery) => Promise<void>,
-    mostBytes = Infinity,
+    room?: TaskRoom,
   ) {
     this.#consumer = consumer;
     this.#most = most;
     this.#run = run;
-    this.#mostBytes = mostBytes;
+    this.#room = room;
   }
 
   get #isFull(): boolean {
-    return this.#running >= this.#most || this.#bytes >= this.#mostBytes;
+    return this.#running >= this.#most || this.#bytes >= (this.#room?.bytes ?? Infinity);
   }
 
   /** Never rejects. */
@@ -44,11 +46,20 @@ export class EarlyIntake {
     const bytes = delivery.task.body.length;
     this.#running++;
     this.#bytes += bytes;
-    if (this.#isFull) await this.#consumer.hold(this);
+    this.#room?.note(this.#bytes, () => this.#look());
+    if (this.#isFull) {
+      this.#isHeld = true;
+      await this.#consumer.hold(this);
+    }
     await this.#run(delivery);
-    const wasFull = this.#isFull;
     this.#running--;
     this.#bytes -= bytes;
-    if (wasFull && !this.#isFull) this.#consumer.resume(this);
+    this.#look();
+  }
+
+  #look(): void {
+    if (!this.#isHeld || this.#isFull) return;
+    this.#isHeld = false;
+    this.#consumer.resume(this);
   }
 }

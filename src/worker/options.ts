@@ -10,7 +10,8 @@ import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
 import type { WorkerLimits } from "./limits.ts";
 import type { EndedRun } from "./task_log.ts";
-import type { TaskRoom, WindowSize } from "./window.ts";
+import type { TaskRoom } from "./task_room.ts";
+import type { WindowSize } from "./window.ts";
 
 /** A queue and how many of its tasks may be here at the same time. */
 export interface WorkerQueue {

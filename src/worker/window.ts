@@ -7,6 +7,7 @@
  * A worker that takes as many as it can, and has them in hand until another broker has confirmed
  * them, begins with one, and the number follows the time that they stay, too.
  */
+import type { TaskRoom } from "./task_room.ts";
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 
@@ -14,17 +15,9 @@ import type { Delivery } from "../amqp/consumption.ts";
 export interface WindowSize {
   readonly tasks: number;
   /** Of their bodies; a single one may have more. */
-  readonly bytes: number;
+  readonly room: TaskRoom;
   /** All places are asked for at once, and tasks may stay as long as they like; default false. */
   readonly isPatient?: boolean;
-}
-
-/** Memory for the bodies of one queue's tasks. */
-export interface TaskRoom {
-  /** Of those in hand; a single one may have more. */
-  readonly bytes: number;
-  /** Of one task. A larger one is not taken. */
-  readonly single: number;
 }
 
 /** What there may be of one queue; undefined: as many as the broker may send. */
@@ -36,7 +29,7 @@ export function windowSize(
   if (window !== undefined) return { ...window, tasks };
   // These have another intake, and a single one is always taken.
   if (ackEarly === true || room === undefined || tasks === 1) return undefined;
-  return { tasks, bytes: room.bytes, isPatient: true };
+  return { tasks, room, isPatient: true };
 }
 
 /** What a worker says of it. */
@@ -92,28 +85,31 @@ export class Window {
     const bytes = delivery.task.body.length + OVERHEAD_BYTES;
     this.#bytes += bytes;
     this.#expected = Math.max(bytes, this.#expected * FADING);
-    this.#pause(this.#bytes > this.#size.bytes);
+    this.#size.room.note(this.#bytes, () => this.#look());
+    this.#look();
     this.#adapt();
     await this.#run(delivery);
     this.#bytes -= bytes;
-    this.#pause(this.#bytes > this.#size.bytes);
+    this.#look();
     this.#learn(delivery.since);
   }
 
   /** The connection is a new one. */
   connected(): void {
     this.#paused = false;
-    this.#pause(this.#bytes > this.#size.bytes);
+    this.#look();
   }
 
-  #pause(paused: boolean): void {
+  #look(): void {
+    const paused = this.#bytes > this.#size.room.bytes;
     if (paused === this.#paused) return;
     this.#paused = paused;
     this.#consumer.reading = !paused;
   }
 
   #adapt(): void {
-    const fitting = Math.floor(this.#size.bytes / this.#expected);
+    // Nothing is planned with what is not known yet.
+    const fitting = Math.floor(this.#size.room.single / this.#expected);
     const wanted = Math.max(1, Math.min(fitting, this.#most));
     const now = this.#consumer.prefetch;
     if (wanted * 2 <= now) this.#consumer.prefetch = wanted;

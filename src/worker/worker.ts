@@ -324,7 +324,7 @@ export class Worker {
       queue: policy,
       // What is not going to be run is better left on the queue.
       prefetch: early || startsWithOne ? 1 : Math.min(prefetch, maxTasks),
-      largest: room?.single,
+      room,
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {
@@ -347,7 +347,7 @@ export class Worker {
         this.#limits.changed();
       },
     });
-    const intake = new EarlyIntake(consumer, prefetch, run, room?.bytes);
+    const intake = new EarlyIntake(consumer, prefetch, run, room);
     const bulk = size && new Window(consumer, size, run);
     return consumer;
   }

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Delivery } from "../../src/amqp/consumption.ts";
 import { EarlyIntake } from "../../src/worker/intake.ts";
+import { TaskRoom } from "../../src/worker/task_room.ts";
 import { Window, windowSize } from "../../src/worker/window.ts";
 
 /** What a window asks of its consumer. */
@@ -31,7 +32,8 @@ function delivery(bytes: number, since = performance.now()): Delivery {
   return { task: { body: new Uint8Array(bytes) }, since } as unknown as Delivery;
 }
 
-const SIZE = { tasks: 256, bytes: 1024 * 1024 };
+const BYTES = 1024 * 1024;
+const SIZE = { tasks: 256, room: TaskRoom.of(BYTES) };
 
 Deno.test("as many tasks are in hand as their size allows, from one at the beginning", () => {
   const asked = new Asked();
@@ -73,7 +75,7 @@ Deno.test("tasks that stay for long become fewer", async () => {
 });
 
 Deno.test("where memory has a limit all are asked for at once, until large ones come", async () => {
-  const room = { bytes: SIZE.bytes, single: SIZE.bytes };
+  const room = TaskRoom.of(BYTES);
   assertEquals(windowSize({ room }, 1), undefined);
   assertEquals(windowSize({}, 100), undefined);
   const size = windowSize({ room }, 100)!;
@@ -96,7 +98,7 @@ Deno.test("what is acknowledged early takes no more memory than there is", async
   };
   const ends: (() => void)[] = [];
   const run = () => new Promise<void>((resolve) => ends.push(resolve));
-  const intake = new EarlyIntake(consumer, 10, run, 1_000);
+  const intake = new EarlyIntake(consumer, 10, run, TaskRoom.of(1_000));
   const first = intake.take(delivery(600));
   assertEquals(told, []);
   const second = intake.take(delivery(600));
@@ -106,4 +108,21 @@ Deno.test("what is acknowledged early takes no more memory than there is", async
   assertEquals(told, ["hold", "resume"]);
   ends[1]!();
   await second;
+});
+
+Deno.test("how much memory there is is asked when it matters, and nothing is read until it is known", async () => {
+  const found = Promise.withResolvers<number>();
+  let asked = 0;
+  const room = new TaskRoom(() => (asked++, found.promise));
+  const consumer = new Asked(10);
+  const window = new Window(consumer, windowSize({ room }, 10)!, () => new Promise(() => {}));
+  window.take(delivery(1_000));
+  assertEquals([asked, room.single], [0, Infinity]);
+  window.take(delivery(2 * BYTES));
+  assertEquals([asked, consumer.readings], [1, [false]]);
+  found.resolve(3 * BYTES);
+  await found.promise;
+  assertEquals([asked, room.single, consumer.readings], [1, 3 * BYTES, [false, true]]);
+  window.take(delivery(2 * BYTES));
+  assertEquals([asked, consumer.readings], [1, [false, true, false]]);
 });

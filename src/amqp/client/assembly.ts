@@ -19,8 +19,8 @@ interface Assembling {
   delivery?: IncomingMessage;
   getMessage?: IncomingMessage;
   returned?: IncomingMessage;
-  /** Ours, of a channel for which larger bodies are left out. */
-  largestBody?: number;
+  /** Ours. */
+  bodyRoom?: BodyRoom;
 }
 
 type IncomingMessage = AMQPMessage & {
@@ -30,9 +30,17 @@ type IncomingMessage = AMQPMessage & {
   isLeftOut?: boolean;
 };
 
-/** From now on a body of more bytes is not kept: see {@link leftOutOf}. */
-export function leaveOutLarger(channel: AMQPChannel, bytes: number): void {
-  (channel as unknown as Assembling).largestBody = bytes;
+/** Memory for bodies. */
+export interface BodyRoom {
+  /** Bytes of one; a larger one is not kept: see {@link leftOutOf}. */
+  readonly single: number;
+  /** One of so many bytes begins. */
+  note(bytes: number): void;
+}
+
+/** What comes on a channel has so much room. */
+export function limitBodies(channel: AMQPChannel, room: BodyRoom): void {
+  (channel as unknown as Assembling).bodyRoom = room;
 }
 
 /** Bytes of a body that was left out; 0: it is there. */
@@ -78,10 +86,9 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
       new Uint8Array(view.buffer, view.byteOffset + offset, view.byteLength - offset),
     );
   }
-  const { largestBody = Infinity } = channel as unknown as Assembling;
-  message.isLeftOut = header.bodySize > largestBody;
-  message._rawBytes = new Uint8Array(message.isLeftOut ? 0 : header.bodySize);
+  message._rawBytes = new Uint8Array(header.bodySize);
   message.bodyPos = 0;
+  (channel as unknown as Assembling).bodyRoom?.note(header.bodySize);
   if (header.bodySize === 0) channel.onMessageReady(message);
 }
 
@@ -100,9 +107,17 @@ export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
       `a body of ${message.bodySize} bytes was announced, and at least ${total} arrived`,
     );
   }
+  // How much room there is may have become known since it began.
+  const { single = Infinity } = (channel as unknown as Assembling).bodyRoom ?? {};
+  if (message.bodySize! > single && message.isLeftOut !== true) leaveOut(message);
   if (message.isLeftOut !== true) message._rawBytes.set(part, message.bodyPos);
   message.bodyPos = total;
   if (total === message.bodySize) channel.onMessageReady(message);
+}
+
+function leaveOut(message: IncomingMessage): void {
+  message.isLeftOut = true;
+  (message._rawBytes!.buffer as ArrayBuffer).transfer(0);
 }
 
 /** A new method must not come before the content of the last one is complete. */
