@@ -54,6 +54,7 @@ is found; --api names another one, also that of "worker page". AMQP itself canno
     ["Of another machine:", "worker queues --api http://node1:9180 --token-file FILE"],
   ],
   flags: QUEUES_FLAGS,
+  essential: ["queue", "watch", "url", "password-file", "api", "token-file", "config", "help"],
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
