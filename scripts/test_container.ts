@@ -148,7 +148,7 @@ async function tutorial(podman: Podman): Promise<void> {
   await podman.run(...beside, "new_task", "--queue", "left", "x");
   const left = await podman.run(
     ...[...beside, "worker", "--queue", "left", "--leave-orphans", "--exit-when-empty"],
-    ...["--shell", work],
+    ...["--output", "inherit", "--shell", work],
   );
   expect(left.includes("1 (tini)") && !left.includes(") Z "), left);
   const user = await podman.run("exec", "broker", "id", "-u");
