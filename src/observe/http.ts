@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { deadline } from "../time/deadline.ts";
 import { listenError } from "./listen_error.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "./problem.ts";
 
@@ -53,6 +54,8 @@ export interface HttpServer extends AsyncDisposable {
 const MOST_HEAD_BYTES = 16 * 1024;
 /** How often connections are looked at for being slow, in milliseconds. */
 const CHECK_MS = 1_000;
+/** How long the end of all connections may take, in milliseconds. */
+const CLOSED_MS = 2_000;
 
 const PAGE_LIMITS: HttpLimits = {
   connections: 32,
@@ -116,7 +119,8 @@ export async function serveHttp(
       clearInterval(watch);
       const ended = closeOnce();
       server.closeAllConnections();
-      return ended;
+      // Deno 2.4 leaves the connections of a server alone that is closed already.
+      return deadline(ended, CLOSED_MS, () => new Error("late")).catch(() => {});
     },
   };
 }
