@@ -114,7 +114,9 @@ async function work(host: BareHost): Promise<void> {
     ...["/opt/new_task", "--no-declare", "--queue", "next", "from a command"],
   ]);
   for (const id of ["id-", "id-body"]) {
-    await worker.waitForLog(new RegExp(`failed \\(exit 69\\), waits \\d.* (ms|s) id=${id} attempt=1`));
+    await worker.waitForLog(
+      new RegExp(`failed \\(exit 69\\), waits \\d.* (ms|s) id=${id} attempt=1`),
+    );
   }
   await finish(host.start("new_task", ["--queue", "next", "x"]));
   for (const id of ["id-", "id-body"]) {
