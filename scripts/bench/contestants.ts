@@ -36,6 +36,8 @@ export const ourPeer: BulkPeer<"publish" | "consume" | "dots" | "module"> = bulk
   "run",
   "--quiet",
   "--allow-all",
+  // V8's young generation as the worker has it: else it grows to 32 MB.
+  ...permissionsOf("worker").filter((flag) => flag.startsWith("--v8-flags=")),
   `${root}scripts/bench/peer.ts`,
 ]);
 

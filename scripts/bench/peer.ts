@@ -1,6 +1,6 @@
 /**
  * The bench's peer on src/amqp: the same work as go/peer.go, with the same output; and a worker
- * with the handlers that need no process.
+ * with the handlers that need no process, which only these modes load.
  *
  *   peer.ts publish|consume|dots|module|latency URL QUEUE COUNT WINDOW SIZE
  */
@@ -9,11 +9,8 @@ import { Connector } from "../../src/amqp/connection.ts";
 import { Consumer } from "../../src/amqp/consumer.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { type Endpoint, parseUrls } from "../../src/amqp/url.ts";
-import { dotsHandler } from "../../src/handlers/dots.ts";
-import { functionHandler, loadHandler } from "../../src/handlers/module.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import type { Handler } from "../../src/task/handler.ts";
-import { Worker } from "../../src/worker/worker.ts";
 import { measureLatency, peakMemory } from "./peers/session.ts";
 
 interface Work {
@@ -83,7 +80,8 @@ async function work(
   let starts = 0;
   let started = 0;
   let ended = 0;
-  const worker: Worker = new Worker({
+  const { Worker } = await import("../../src/worker/worker.ts");
+  const worker = new Worker({
     endpoints,
     identity: { name: "bench", version: "" },
     queues: [{
@@ -111,10 +109,14 @@ async function work(
 }
 
 /** Throws the tutorial's lines away, where src/worker.ts writes them to stdout. */
-const dots = dotsHandler({ print: () => undefined });
+async function dots(): Promise<Handler> {
+  const { dotsHandler } = await import("../../src/handlers/dots.ts");
+  return dotsHandler({ print: () => undefined });
+}
 
 /** A module that does nothing, called as `--handler FILE` calls it. */
 async function moduleHandler(): Promise<Handler> {
+  const { functionHandler, loadHandler } = await import("../../src/handlers/module.ts");
   const file = await Deno.makeTempFile({ suffix: ".js" });
   await Deno.writeTextFile(file, "export default () => {};");
   try {
@@ -167,7 +169,7 @@ const load: Work = {
 const modes: Record<string, () => Promise<number>> = {
   publish: () => publish(load),
   consume: () => consume(load),
-  dots: () => work(dots, load),
+  dots: async () => work(await dots(), load),
   module: async () => work(await moduleHandler(), load, 1_500_000),
 };
 if (mode === "latency") {
