@@ -141,8 +141,7 @@ export class MessageWriter {
         this.#writeOne(message);
         continue;
       }
-      if (isPlain(message)) pushPlain(plain, message);
-      else pushValues(values, message);
+      if (!pushPlain(plain, message)) pushValues(values, message);
     }
     this.#plainInserts.insert(plain);
     this.#inserts.insert(values);
@@ -171,16 +170,18 @@ export class MessageWriter {
   }
 }
 
-/** It never expires, did not come back, and its id is one number. */
-function isPlain({ lane, position, expiresAt, deliveries }: Message): boolean {
-  return expiresAt === 0 && deliveries === 0 && Number.isSafeInteger(idNumber(lane.id, position));
-}
-
-/** @param message that waits to be written, and has its content until then */
-function pushPlain(values: Value[], message: Message): void {
-  const { bytes } = message.content!;
+/**
+ * Nothing if it can expire or has come back, or its id is not one number.
+ * @param message that waits to be written, and has its content until then
+ * @returns whether it is plain
+ */
+function pushPlain(values: Value[], message: Message): boolean {
+  if (message.expiresAt !== 0 || message.deliveries !== 0) return false;
   const id = idNumber(message.lane.id, message.position);
+  if (!Number.isSafeInteger(id)) return false;
+  const { bytes } = message.content!;
   values.push(id, layoutOf(message), bytes, sumOf(message, bytes));
+  return true;
 }
 
 /** The same for any message. */
