@@ -1,5 +1,5 @@
 /** Brokers for the demo and the bench, from whatever this machine has. */
-import { permissionsOf } from "./compile.ts";
+import { commandOf } from "./tasks.ts";
 import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 
 const root = new URL("../", import.meta.url);
@@ -28,7 +28,7 @@ export async function ownBrokerMissing(): Promise<string | undefined> {
 
 /** The command line of our broker from source. */
 export function ownBrokerCommand(): string[] {
-  return [Deno.execPath(), "run", "--quiet", ...permissionsOf("broker"), "src/broker.ts"];
+  return commandOf("broker", "src/broker.ts");
 }
 
 /**

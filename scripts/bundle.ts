@@ -20,16 +20,24 @@ const LAZY_REQUIRE = "var __require = (name) => process.getBuiltinModule(name);"
 const ORIGINS = /^(\/\/ | {2}")[^\s"]*\/npm\/[^/\s"]+\//gm;
 
 /**
- * Bundles src/<name>.ts of the current folder.
+ * Bundles src/<name>.ts.
  *
  * @param folder an empty folder for the files
+ * @param root the project's folder; default: the current one
+ * @param signal gives up
  * @throws Error with what `deno bundle` says
  */
-export async function bundle(name: string, folder: string): Promise<Bundle> {
+export async function bundle(
+  name: string,
+  folder: string,
+  { root = ".", signal }: { readonly root?: string; readonly signal?: AbortSignal } = {},
+): Promise<Bundle> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["bundle", "--quiet", "--code-splitting", "--outdir", folder, `src/${name}.ts`],
+    cwd: root,
     env: { NO_COLOR: "1" },
     stdin: "null",
+    ...(signal === undefined ? {} : { signal }),
   }).output();
   if (!success) {
     throw new Error(`${name} cannot be bundled: ${new TextDecoder().decode(stderr).trim()}`);

@@ -16,15 +16,13 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "@std/cli/parse-args";
-import config from "../deno.json" with { type: "json" };
 import { COMMIT_DIGITS } from "../src/cli/version.ts";
 import { bundle } from "./bundle.ts";
 import { prepareOfflineDenort } from "./offline_denort.ts";
+import { NAMES, permissionsOf, type Program } from "./tasks.ts";
 
-export const NAMES = ["new_task", "worker", "broker"] as const;
 /** All of them in one. */
 const SINGLE = "workqueue";
-type Name = typeof NAMES[number] | typeof SINGLE;
 
 export const TARGETS = [
   "x86_64-unknown-linux-gnu",
@@ -47,7 +45,7 @@ interface Compiler {
 }
 
 interface Options {
-  readonly names: readonly Name[];
+  readonly names: readonly Program[];
   /** Absent: this host. */
   readonly targets: readonly (string | undefined)[];
   readonly out: string;
@@ -117,7 +115,7 @@ function parseOptions(args: readonly string[]): Options {
     throw new CompileError(`--single makes one binary of all, and ${names[0]} is named besides`);
   }
   return {
-    names: parsed.single ? [SINGLE] : names.length > 0 ? names as Name[] : NAMES,
+    names: parsed.single ? [SINGLE] : names.length > 0 ? names as Program[] : NAMES,
     targets: target === "all" ? TARGETS : [target],
     out: parsed.out as string | undefined ?? "dist",
     offline: parsed.offline === true,
@@ -133,18 +131,6 @@ async function findCompiler(offline: boolean): Promise<Compiler> {
 
 /** With it `deno run` reads a module when it is imported; `deno compile` would leave that module out. */
 const LAZY = "--unstable-lazy-dynamic-imports";
-
-/** The permission flags of a binary: those of its task. */
-export function permissionsOf(name: Name): string[] {
-  const task = (config.tasks as Record<string, string>)[name] ?? "";
-  const words = task.split(" ");
-  if (words.slice(0, 2).join(" ") !== "deno run" || words.at(-1) !== `src/${name}.ts`) {
-    throw new CompileError(
-      `the task "${name}" in deno.json must be deno run FLAGS src/${name}.ts, and is "${task}"`,
-    );
-  }
-  return words.slice(2, -1);
-}
 
 /** Puts the commit where src/cli/version.ts has a mark for it. */
 async function writeCommit(files: readonly string[]): Promise<void> {
@@ -187,7 +173,7 @@ async function findCommit(): Promise<string> {
 
 async function compile(
   { deno, denort }: Compiler,
-  name: Name,
+  name: Program,
   program: string,
   file: string,
   target: string | undefined,
@@ -256,7 +242,7 @@ async function run(
   };
 }
 
-function outputFile(out: string, name: Name, target: string | undefined): string {
+function outputFile(out: string, name: Program, target: string | undefined): string {
   const suffix = (target ?? Deno.build.target).includes("windows") ? ".exe" : "";
   return `${out}/${target === undefined ? "" : `${target}/`}${name}${suffix}`;
 }

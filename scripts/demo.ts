@@ -15,7 +15,8 @@ import {
   startOwnBroker,
   startRabbitmqBroker,
 } from "./brokers.ts";
-import { permissionsOf } from "./compile.ts";
+import { programOf } from "./program.ts";
+import { commandOf } from "./tasks.ts";
 
 const TASKS = [
   "First message.",
@@ -47,7 +48,8 @@ async function main(): Promise<void> {
   console.log(`Broker: ${broker.name} at ${endpoints.map(redact).join(", ")}`);
   console.log(`Queue:  ${queue}\n`);
 
-  const show = new Show({ AMQP_URL: broker.url, WORK_QUEUE: queue });
+  const [worker, new_task] = await Promise.all([programOf("worker"), programOf("new_task")]);
+  const show = new Show({ worker, new_task }, { AMQP_URL: broker.url, WORK_QUEUE: queue });
   const limit = setTimeout(() => show.fail("took too long"), LIMIT_MS);
   const interrupt = () => show.fail("interrupted");
   Deno.addSignalListener("SIGINT", interrupt);
@@ -71,7 +73,10 @@ async function main(): Promise<void> {
 async function openBroker(): Promise<RunningBroker> {
   const url = Deno.env.get("AMQP_URL");
   if (url) return { name: "yours", url, [Symbol.asyncDispose]: () => Promise.resolve() };
-  if (await ownBrokerMissing() === undefined) return await startOwnBroker(["--transient"]);
+  if (await ownBrokerMissing() === undefined) {
+    const command = commandOf("broker", await programOf("broker"));
+    return await startOwnBroker(["--transient"], command);
+  }
   if (rabbitmqMissing !== undefined) {
     throw new DemoError(
       "needs a broker: set AMQP_URL to the URL of one, or install rabbitmq-server",
@@ -93,6 +98,8 @@ interface Actor {
 
 /** Runs the programs and prints what they say, each line with the time and the name. */
 class Show {
+  /** Where they are, from the project's folder. */
+  readonly #programs: { readonly worker: string; readonly new_task: string };
   readonly #env: Record<string, string>;
   readonly #started = performance.now();
   readonly #workers: Actor[] = [];
@@ -101,7 +108,11 @@ class Show {
   /** Wakes `until`. */
   #changed = Promise.withResolvers<void>();
 
-  constructor(env: Record<string, string>) {
+  constructor(
+    programs: { readonly worker: string; readonly new_task: string },
+    env: Record<string, string>,
+  ) {
+    this.#programs = programs;
     this.#env = env;
   }
 
@@ -142,8 +153,9 @@ class Show {
   }
 
   #start(name: string, colour: number, program: "worker" | "new_task", args: string[]): Actor {
-    const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", ...permissionsOf(program), `src/${program}.ts`, ...args],
+    const [deno, ...first] = commandOf(program, this.#programs[program]) as [string, ...string[]];
+    const child = new Deno.Command(deno, {
+      args: [...first, ...args],
       cwd: root,
       env: this.#env,
       stdin: "null",

@@ -3,12 +3,15 @@
  *
  *   deno task test:dist [--short] [FILE OR FOLDER]...     the binaries in dist/
  *   deno task test:single [--short] [FILE OR FOLDER]...   dist/workqueue, which is all of them
+ *   deno task test:bundle [--short] [FILE OR FOLDER]...   the bundles that tasks run
  *   deno task test:oldest [--short] [FILE OR FOLDER]...   by the oldest Deno that is said to do,
  *                                                         which npm has
  *
  * The tests themselves are run by this Deno. Default: all of them; --short: those that show most.
  */
 // deno-lint-ignore-file no-console
+import { makeProgram } from "./program.ts";
+import { NAMES } from "./tasks.ts";
 
 const OLDEST = "2.4.0";
 
@@ -46,11 +49,17 @@ const SHORT: Record<string, readonly string[]> = {
     "tests/worker/outcomes_test.ts",
     "tests/broker/operation_test.ts",
   ],
+  bundle: [
+    "tests/e2e/tutorial_test.ts",
+    "tests/worker/outcomes_test.ts",
+    "tests/broker/operation_test.ts",
+  ],
   oldest: [
     "tests/e2e/tutorial_test.ts",
     "tests/worker/outcomes_test.ts",
     "tests/broker/disk_test.ts",
     "tests/broker/operation_test.ts",
+    "tests/scripts/program_test.ts",
   ],
 };
 
@@ -58,8 +67,14 @@ const SHORT: Record<string, readonly string[]> = {
 async function programs(kind: string | undefined): Promise<Record<string, string>> {
   if (kind === "dist") return { TEST_TOOLS: "compiled" };
   if (kind === "single") return { TEST_TOOLS: "single" };
+  if (kind === "bundle") {
+    for (const name of NAMES) await makeProgram(name);
+    return { TEST_TOOLS: "bundle" };
+  }
   if (kind === "oldest") return { TEST_DENO: await installOldest() };
-  throw new Error(`the first argument must be dist, single or oldest, and is ${kind ?? "missing"}`);
+  throw new Error(
+    `the first argument must be dist, single, bundle or oldest, and is ${kind ?? "missing"}`,
+  );
 }
 
 /** The path of the oldest Deno. */

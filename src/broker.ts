@@ -311,4 +311,9 @@ async function readPem(path: string): Promise<string> {
   }
 }
 
-if (import.meta.main) await runMain("broker", run);
+if (import.meta.main) await main();
+
+/** Runs this program, and ends the process. */
+export async function main(): Promise<never> {
+  return await runMain("broker", run);
+}

@@ -74,7 +74,12 @@ interface Order extends Destination {
   readonly started: number;
 }
 
-if (import.meta.main) await runMain("new_task", run);
+if (import.meta.main) await main();
+
+/** Runs this program, and ends the process. */
+export async function main(): Promise<never> {
+  return await runMain("new_task", run);
+}
 
 /** What is told about this tool. */
 export async function help(): Promise<HelpPage> {

@@ -41,7 +41,12 @@ interface Work {
   kill(): void;
 }
 
-if (import.meta.main) await runMain("worker", run);
+if (import.meta.main) await main();
+
+/** Runs this program, and ends the process. */
+export async function main(): Promise<never> {
+  return await runMain("worker", run);
+}
 
 /** What is told about this tool. */
 export async function help(): Promise<HelpPage> {

@@ -27,7 +27,8 @@ export async function help(): Promise<HelpPage> {
 
 if (import.meta.main) await main();
 
-async function main(): Promise<void> {
+/** Runs this program, and ends the process. */
+export async function main(): Promise<void> {
   const call = findCall(ownName(), Deno.args);
   if (call === undefined) return await runMain("workqueue", explain);
   const { role, args } = call;

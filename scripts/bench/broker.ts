@@ -1,6 +1,8 @@
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { installed } from "../../tests/support/process.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
+import { makeProgram } from "../program.ts";
+import { commandOf } from "../tasks.ts";
 import type { BulkPeer } from "./contestants.ts";
 import { interleave, median, residentMemory, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
@@ -72,7 +74,10 @@ async function benchRates(
 }
 
 async function benchStart(folder: string, rounds: number, say: Say): Promise<void> {
-  const commands = [{ name: "deno run src/broker.ts", command: ownBrokerCommand() }];
+  const commands = [
+    { name: "broker", command: commandOf("broker", root + await makeProgram("broker")) },
+    { name: "broker from source", command: ownBrokerCommand() },
+  ];
   if (installed(`${root}dist/broker`)) {
     commands.push({ name: "dist/broker", command: [`${root}dist/broker`] });
   }

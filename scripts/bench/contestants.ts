@@ -2,7 +2,8 @@
 import { preparePeers } from "../../tests/interop/peers.ts";
 import { buildGo } from "../../tests/support/foreign.ts";
 import { installed } from "../../tests/support/process.ts";
-import { permissionsOf } from "../compile.ts";
+import { makeProgram } from "../program.ts";
+import { commandOf, permissionsOf } from "../tasks.ts";
 import { type Contestant, time } from "./measure.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -68,8 +69,9 @@ function bulkPeer<Mode extends string>(name: string, command: readonly string[])
 }
 
 /**
- * Programs that send one task each; the first is new_task, the second the same through the
- * package's own TCP client, the third the least that can be done; the others are for orientation.
+ * Programs that send one task each; the first is new_task as its task runs it, the second the same
+ * through the package's own TCP client, the third the least that can be done, the fourth does nothing;
+ * the others are for orientation.
  * They measure wall milliseconds.
  */
 export async function oneShots(
@@ -82,7 +84,7 @@ export async function oneShots(
   const empty = `${folder}/empty.ts`;
   await Deno.writeTextFile(empty, "");
   const contestants = [
-    oneShot("new_task", [...deno, ...permissionsOf("new_task"), `${root}src/new_task.ts`], env),
+    oneShot("new_task", commandOf("new_task", root + await makeProgram("new_task")), env),
     oneShot("the package's TCP client", [
       ...deno,
       "--allow-all",
@@ -94,6 +96,10 @@ export async function oneShots(
       `${root}scripts/bench/least_publish.ts`,
     ], env),
     oneShot("deno, doing nothing", [...deno, empty]),
+    oneShot("new_task from source", commandOf("new_task", `${root}src/new_task.ts`), env),
+    oneShot("deno task new_task", [
+      ...[Deno.execPath(), "task", "--quiet", "--config", `${root}deno.json`, "new_task"],
+    ], env),
   ];
   if (installed(`${root}dist/new_task`)) {
     contestants.push(oneShot("dist/new_task", [`${root}dist/new_task`], env));

@@ -1,4 +1,5 @@
-import { permissionsOf } from "../compile.ts";
+import { makeProgram } from "../program.ts";
+import { commandOf } from "../tasks.ts";
 import { ourPeer } from "./contestants.ts";
 import { interleave, median, round, type Say, table, time, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
@@ -59,7 +60,7 @@ async function benchHandlers(
 async function benchCommands(url: string, rounds: number, say: Say): Promise<void> {
   const load = { url, queue: QUEUE, count: COMMANDS, ...LOAD };
   const worker = [
-    ...[Deno.execPath(), "run", "--quiet", ...permissionsOf("worker"), `${root}src/worker.ts`],
+    ...commandOf("worker", root + await makeProgram("worker")),
     ...["--url", url, "--queue", QUEUE, "--concurrency", "2", "--max-tasks", `${COMMANDS}`],
     ...["--", "true"],
   ];

@@ -4,7 +4,7 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { existsSync } from "node:fs";
-import { permissionsOf } from "../../scripts/compile.ts";
+import { permissionsOf } from "../../scripts/tasks.ts";
 import { installed, type Output, run, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import type { ToolName } from "../support/tools.ts";

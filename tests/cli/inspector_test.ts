@@ -1,6 +1,6 @@
 /** No tool lets SIGUSR1 open a debugger to everybody on the machine, as `deno run` does. */
 import { assertEquals } from "@std/assert";
-import { permissionsOf } from "../../scripts/compile.ts";
+import { permissionsOf } from "../../scripts/tasks.ts";
 import { spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";

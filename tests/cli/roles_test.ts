@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 import { findCall, permissionsIn, type Role, ROLES } from "../../src/cli/roles.ts";
+import { permissionsOf, type Program } from "../../scripts/tasks.ts";
 import { run } from "../support/process.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -81,8 +82,8 @@ interface Found {
 }
 
 /** Runs the probe with the permissions of a task; `role` "" gives nothing up. */
-async function probe(task: string, role: Role | ""): Promise<Found> {
-  const flags = task.split(" ").slice(2, -1);
+async function probe(task: Program, role: Role | ""): Promise<Found> {
+  const flags = permissionsOf(task);
   const code = `data:text/javascript;base64,${btoa(PROBE)}`;
   const roles = `${root}src/cli/roles.ts`;
   const { code: status, stdout, stderr } = await run(Deno.execPath(), {
@@ -97,8 +98,8 @@ async function probe(task: string, role: Role | ""): Promise<Found> {
 for (const role of ROLES) {
   Deno.test(`${role} of the one binary has none of the others' permissions, and cannot get them`, async () => {
     const [single, alone] = await Promise.all([
-      probe(config.tasks.workqueue, role),
-      probe(config.tasks[role], ""),
+      probe("workqueue", role),
+      probe(role, ""),
     ]);
     const runs = role === "worker";
     assertEquals(

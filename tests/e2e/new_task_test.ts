@@ -1,7 +1,7 @@
 /** What new_task puts on the wire, and how it deals with its three streams. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
-import { permissionsOf } from "../../scripts/compile.ts";
+import { permissionsOf } from "../../scripts/tasks.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { permissionsOf } from "../../scripts/compile.ts";
+import { permissionsOf } from "../../scripts/tasks.ts";
 import { type Output, run } from "../support/process.ts";
 
 const root = new URL("../../", import.meta.url).pathname;

@@ -1,13 +1,14 @@
 /**
  * Where the tools under test come from: their sources, run by this Deno with exactly the
  * permissions of their tasks in deno.json; or by the one that TEST_DENO names; or, with
- * TEST_TOOLS=compiled, the binaries in dist/, which `deno task compile` makes; or, with
- * TEST_TOOLS=single, dist/workqueue, which is all three.
+ * TEST_TOOLS=bundle, their bundles, which `deno task bundle` makes; or, with TEST_TOOLS=compiled,
+ * the binaries in dist/, which `deno task compile` makes; or, with TEST_TOOLS=single,
+ * dist/workqueue, which is all three.
  */
-import { permissionsOf } from "../../scripts/compile.ts";
+import { permissionsOf } from "../../scripts/tasks.ts";
 
 export type ToolName = "new_task" | "worker" | "broker";
-export type ToolsKind = "source" | "compiled" | "single";
+export type ToolsKind = "source" | "bundle" | "compiled" | "single";
 
 const root = new URL("../../", import.meta.url).pathname;
 
@@ -15,7 +16,8 @@ const root = new URL("../../", import.meta.url).pathname;
 export const toolsKind: ToolsKind = chooseKind();
 
 /** Whether the tools are run by the Deno that runs the tests. */
-export const byThisDeno: boolean = toolsKind === "source" && !Deno.env.get("TEST_DENO");
+export const byThisDeno: boolean = (toolsKind === "source" || toolsKind === "bundle") &&
+  !Deno.env.get("TEST_DENO");
 
 /** The command line that runs a tool. */
 export function toolCommand(name: ToolName, args: readonly string[] = []): [string, ...string[]] {
@@ -26,15 +28,20 @@ export function toolCommand(name: ToolName, args: readonly string[] = []): [stri
     Deno.env.get("TEST_DENO") || Deno.execPath(),
     "run",
     ...flags,
-    `${root}src/${name}.ts`,
+    root + pathOf(name),
     ...args,
   ];
 }
 
+function pathOf(name: ToolName): string {
+  if (toolsKind === "source") return `src/${name}.ts`;
+  return Deno.readTextFileSync(`${root}.bundle/${name}`).trim();
+}
+
 function chooseKind(): ToolsKind {
   const wanted = Deno.env.get("TEST_TOOLS") || "source";
-  if (wanted !== "source" && wanted !== "compiled" && wanted !== "single") {
-    throw new Error(`TEST_TOOLS must be source, compiled or single, and is ${wanted}`);
-  }
-  return wanted;
+  const kinds: readonly ToolsKind[] = ["source", "bundle", "compiled", "single"];
+  const kind = kinds.find((each) => each === wanted);
+  if (kind !== undefined) return kind;
+  throw new Error(`TEST_TOOLS must be one of ${kinds.join(", ")}, and is ${wanted}`);
 }

@@ -2,7 +2,8 @@
 import { preparePeers } from "../../../tests/interop/peers.ts";
 import { pikaMissing, PYTHON } from "../../../tests/support/foreign.ts";
 import { installed } from "../../../tests/support/process.ts";
-import { permissionsOf } from "../../compile.ts";
+import { makeProgram } from "../../program.ts";
+import { commandOf } from "../../tasks.ts";
 import { freshQueue } from "../queues.ts";
 import { type Cell, type Lab, output } from "./lab.ts";
 import { peerRate } from "./stores.ts";
@@ -50,10 +51,11 @@ export async function oneShotTable(lab: Lab, url: string, tools: Tools): Promise
     columns: [{ title: "ms", better: "less" }],
     rows: await timedRows(lab, "one-shot", lab.sizes.oneShots, [
       ["new_task, compiled", compiled(tools, "new_task", [], env)],
-      ["new_task, deno run", {
-        command: [...DENO, ...permissionsOf("new_task"), `${root}src/new_task.ts`],
+      ["new_task, as deno task runs it", {
+        command: commandOf("new_task", root + await makeProgram("new_task")),
         env,
       }],
+      ["new_task from source", { command: commandOf("new_task", `${root}src/new_task.ts`), env }],
       ["amqp-publish", peer("amqp-tools")],
       ["amqp091-go", peer("amqp091-go")],
       ["pika", peer("pika")],
@@ -171,12 +173,12 @@ export async function commandTable(lab: Lab, url: string, tools: Tools): Promise
   const oursPeer = [...DENO, "--allow-all", `${root}scripts/bench/peer.ts`];
   const env = { AMQP_URL: url, WORK_QUEUE: queue };
   const options = ["--max-tasks", `${count}`, "--", "cat"];
-  const fromSource = [...DENO, ...permissionsOf("worker"), `${root}src/worker.ts`];
+  const worker = commandOf("worker", root + await makeProgram("worker"));
   const bare = url.replace(/\/$/, "");
   const consumer = ["amqp-consume", "--url", bare, "--queue", queue, "--count", `${count}`];
   const programs: (readonly [string, Run | string])[] = [
     ["worker -- cat, compiled", compiled(tools, "worker", options, env)],
-    ["worker -- cat, deno run", { command: [...fromSource, ...options], env }],
+    ["worker -- cat, as deno task runs it", { command: [...worker, ...options], env }],
     [
       "amqp-consume -- cat",
       installed("amqp-consume")

@@ -5,7 +5,8 @@
 import { buildGoPeerProgram } from "../contestants.ts";
 import { goMissing } from "../../../tests/support/foreign.ts";
 import { tempDir } from "../../../tests/support/temp.ts";
-import { NAMES } from "../../compile.ts";
+import { makeProgram } from "../../program.ts";
+import { commandOf, NAMES } from "../../tasks.ts";
 import { startOwnBroker } from "../../brokers.ts";
 import { enter, type Entrant, latencyTable, ratesTable, startTable } from "./brokers.ts";
 import { bulkTable, commandTable, oneShotTable, type Tools } from "./clients.ts";
@@ -44,7 +45,7 @@ export async function writeReport(
     }
   };
 
-  const kinds = storeKinds(tools.goPeer);
+  const kinds = storeKinds(tools.goPeer, commandOf("broker", await makeProgram("broker")));
   await add("sizes", () => sizeTable(lab, tools.binaries, tools.goPeer));
   await add("starts", () => startTable(lab, kinds));
   await onOwnBroker(folder.path, async (url) => {

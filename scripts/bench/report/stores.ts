@@ -1,7 +1,7 @@
 /** The brokers and queues that are measured against each other, with one face. */
 import { installed, spawn } from "../../../tests/support/process.ts";
 import { freePorts, waitForPort } from "../../../tests/support/ports.ts";
-import { ownBrokerCommand, startOwnBroker } from "../../brokers.ts";
+import { startOwnBroker } from "../../brokers.ts";
 import { residentMemory } from "../measure.ts";
 import { freshQueue } from "../queues.ts";
 import { output } from "./lab.ts";
@@ -45,15 +45,18 @@ export interface Kind {
   start(folder: string): Promise<Store>;
 }
 
-/** @param goPeer the program of ../go/peer.go, which speaks AMQP for all brokers that do */
-export function storeKinds(goPeer: string | undefined): readonly Kind[] {
+/**
+ * @param goPeer the program of ../go/peer.go, which speaks AMQP for all brokers that do
+ * @param ours the command line of our broker
+ */
+export function storeKinds(goPeer: string | undefined, ours: readonly string[]): readonly Kind[] {
   return [
     {
       name: "our broker",
       missing: undefined,
       start: async (folder) => {
         const data = await Deno.makeTempDir({ dir: folder, prefix: "broker-" });
-        const broker = await startOwnBroker(["--data", data], ownBrokerCommand());
+        const broker = await startOwnBroker(["--data", data], ours);
         return amqpStore("our broker", "", broker.url, broker.pid!, goPeer, broker);
       },
     },

@@ -1,0 +1,208 @@
+/**
+ * Bundles of the programs for `deno task`, below .bundle/ in the project's folder: a folder for each,
+ * named by what it was made of, and a file for each program that says which one is in use.
+ *
+ * A bundle appears whole, by one rename, and looks itself whether it is still what the source says
+ * (guard.ts). Folders that are not in use any more go when no running program holds them.
+ */
+import { bundle } from "../bundle.ts";
+import { permissionsOf, type Program } from "../tasks.ts";
+import { isStale, type Stamp } from "./guard.ts";
+import { filesOf, stampsOf, unrestMs } from "./stamps.ts";
+
+const root = import.meta.dirname!.slice(0, -"scripts/program".length);
+const FOLDER = ".bundle";
+
+/** How long making one may take; the first time its maker, esbuild, is downloaded. */
+const LIMIT_MS = 20_000;
+
+/** How long to wait for source to come to rest, in milliseconds. */
+const MOST_UNREST_MS = 1_000;
+
+/** How long source must have rested before a stale bundle is made again, in milliseconds. */
+const REST_MS = 60_000;
+
+/** After which time it is tried again when a bundle could not be made, in milliseconds. */
+const RETRY_MS = 3_600_000;
+
+/** How old a folder must be to be removed, in milliseconds. */
+const KEPT_MS = 3_600_000;
+/** The same where the file system has no locks, and nobody knows whether it is held. */
+const KEPT_BLINDLY_MS = 30 * 24 * 3_600_000;
+
+/** How long a lock that is free may take, in milliseconds. */
+const LOCK_MS = 200;
+
+/** Where the program that is in use is, from the project's folder; undefined: nowhere yet. */
+export async function inUse(name: Program): Promise<string | undefined> {
+  const path = await Deno.readTextFile(root + pointerOf(name)).catch(() => undefined);
+  return path?.trim();
+}
+
+/**
+ * Makes the bundle of a program, unless there is one of the same source, and puts it into use.
+ *
+ * @returns where it is, from the project's folder; undefined: the folder cannot be written, or
+ * somebody is writing at the source
+ * @throws Error it cannot be made; until it is tried again, in an hour, the source is in use
+ */
+export async function build(name: Program): Promise<string | undefined> {
+  const made = `${FOLDER}/.${crypto.randomUUID()}`;
+  try {
+    await Deno.mkdir(root + made, { recursive: true });
+  } catch {
+    return undefined;
+  }
+  try {
+    return await buildIn(made, name);
+  } catch (error) {
+    await useSource(name).catch(() => {}); // then it is tried at the next start
+    throw error;
+  } finally {
+    await Deno.remove(root + made, { recursive: true }).catch(() => {}); // it has got its name
+  }
+}
+
+async function buildIn(made: string, name: Program): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(LIMIT_MS);
+  const found = await findAtRest(made, name, signal) ?? await findAtRest(made, name, signal);
+  if (found === undefined) return undefined;
+  const { files, stamps } = found;
+  const folder = `${FOLDER}/${name}-${await digest(stamps)}`;
+  if (!await exists(root + folder)) {
+    const parts = await bundle(name, root + made, { root, signal });
+    const text = await Deno.readTextFile(parts[0]);
+    await Deno.writeTextFile(parts[0], beginning(name, stamps, REST_MS) + text);
+    for (const part of parts) await sync(part);
+    const after = await stampsOf(files, root);
+    if (JSON.stringify(after) !== JSON.stringify(stamps)) return undefined;
+    await appear(made, folder);
+  }
+  await tryOut(name, folder, signal);
+  await use(name, folder);
+  await removeOthers(name, folder);
+  return programIn(folder, name);
+}
+
+/** @returns undefined: somebody had just written; when it takes no longer, that is waited out */
+async function findAtRest(
+  made: string,
+  name: Program,
+  signal: AbortSignal,
+): Promise<{ files: readonly string[]; stamps: readonly Stamp[] } | undefined> {
+  const mark = `${root}${made}/held`;
+  await Deno.writeTextFile(mark, `${performance.now()}`);
+  const { ctime: now } = await Deno.stat(mark); // by the clock of the file system
+  const files = await filesOf(name, root, signal);
+  const stamps = await stampsOf(files, root);
+  if (now === null || stamps === undefined) return undefined;
+  const wait = unrestMs(stamps, now.getTime());
+  if (wait <= 0) return { files, stamps };
+  if (wait <= MOST_UNREST_MS) await new Promise((resolve) => setTimeout(resolve, wait));
+  return undefined;
+}
+
+/** What looks whether a bundle is stale, and then runs the source in its place. */
+function beginning(name: Program, stamps: readonly Stamp[], restMs: number): string {
+  const pointer = JSON.stringify(`/../../${pointerOf(name)}`);
+  const given = `import.meta.dirname + ${pointer}, ${restMs}, ${JSON.stringify(stamps)}`;
+  const source = `new URL("../../src/${name}.ts", import.meta.url).href`;
+  return `${isStale}\n` +
+    `if (isStale(import.meta.dirname, ${given})) await (await import(${source})).main();\n`;
+}
+
+/** As a bundle that is always stale. */
+async function useSource(name: Program): Promise<void> {
+  const folder = `${FOLDER}/${name}-${crypto.randomUUID()}`;
+  await Deno.mkdir(root + folder);
+  await Deno.writeTextFile(`${root}${folder}/held`, "");
+  const program = root + programIn(folder, name);
+  await Deno.writeTextFile(program, beginning(name, [[`${folder}/held`, -1, 0, 0]], RETRY_MS));
+  await sync(program);
+  await use(name, folder);
+  await removeOthers(name, folder);
+}
+
+/** A power cut must not leave a program that is empty, and says that all is well. */
+async function sync(path: string): Promise<void> {
+  using file = await Deno.open(path, { write: true });
+  await file.sync();
+}
+
+/** Gives a folder its name. Somebody else may have made the same one meanwhile. */
+async function appear(made: string, folder: string): Promise<void> {
+  try {
+    await Deno.rename(root + made, root + folder);
+  } catch (error) {
+    if (!await exists(root + folder)) throw error;
+  }
+}
+
+/** That it starts: what fails while it is loaded could not be mended by editing the source. */
+async function tryOut(name: Program, folder: string, signal: AbortSignal): Promise<void> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    // What is kept of compiled code should be that of a real run.
+    args: ["run", "--quiet", "--no-code-cache", ...permissionsOf(name)]
+      .concat(programIn(folder, name), "--version"),
+    cwd: root,
+    stdin: "null",
+    signal,
+  }).output();
+  if (success) return;
+  throw new Error(`its bundle does not start: ${new TextDecoder().decode(stderr).trim()}`);
+}
+
+async function use(name: Program, folder: string): Promise<void> {
+  const pointer = root + pointerOf(name);
+  const next = `${pointer}-${crypto.randomUUID()}.next`;
+  await Deno.writeTextFile(next, `${programIn(folder, name)}\n`);
+  await sync(next);
+  await Deno.rename(next, pointer);
+}
+
+/** Removes what was in use before, and what was given up half made. */
+async function removeOthers(name: Program, folder: string): Promise<void> {
+  for await (const entry of Deno.readDir(root + FOLDER)) {
+    const path = `${FOLDER}/${entry.name}`;
+    const isOurs = entry.name.startsWith(`${name}-`) || entry.name.startsWith(".");
+    if (!isOurs || path === folder) continue;
+    const age = Date.now() - ((await Deno.stat(root + path).catch(() => undefined))?.mtime
+      ?.getTime() ?? Infinity);
+    if (age < KEPT_MS) continue;
+    const held = entry.isDirectory ? await isHeld(`${root}${path}/held`) : false;
+    if (held === true || (held === undefined && age < KEPT_BLINDLY_MS)) continue;
+    await Deno.remove(root + path, { recursive: true }).catch(() => {}); // somebody else has
+  }
+}
+
+/** @returns undefined: nobody knows */
+async function isHeld(file: string): Promise<boolean | undefined> {
+  try {
+    using held = await Deno.open(file);
+    // A lock that does not come ends with this process.
+    return await Promise.race([
+      held.lock(true).then(() => false),
+      new Promise<boolean>((resolve) => Deno.unrefTimer(setTimeout(resolve, LOCK_MS, true))),
+    ]);
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound ? false : undefined;
+  }
+}
+
+function pointerOf(name: Program): string {
+  return `${FOLDER}/${name}`;
+}
+
+function programIn(folder: string, name: Program): string {
+  return `${folder}/${name}.js`;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}
+
+async function digest(stamps: readonly Stamp[]): Promise<string> {
+  const bytes = new TextEncoder().encode(JSON.stringify(stamps));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
