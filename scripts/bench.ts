@@ -5,6 +5,7 @@
  *   deno task bench one-shot idle                        some sections
  *   deno task bench throughput --count 20000 --rounds 1  smaller
  *   deno task bench slow-disk --before ../other          another checkout in turn with this one
+ *   deno task bench forward --count 200000               worker forward, to our broker and to RabbitMQ
  *   deno task bench --report                             all peers; writes docs/benchmarks.md (35 minutes)
  *   deno task bench --report --short                     the same in at most 12 minutes
  *   deno task bench --report --tiny --out FOLDER         whether it works
@@ -16,6 +17,7 @@ import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
 import { benchBroker } from "./bench/broker.ts";
+import { benchForward } from "./bench/forward.ts";
 import { ownBrokerMissing } from "./brokers.ts";
 import { benchIdle } from "./bench/idle.ts";
 import { benchSlowDisk } from "./bench/slow_disk.ts";
@@ -23,7 +25,15 @@ import { benchOneShot } from "./bench/one_shot.ts";
 import { benchWorker } from "./bench/worker.ts";
 import { benchThroughput } from "./bench/throughput.ts";
 
-const SECTIONS = ["one-shot", "throughput", "worker", "idle", "broker", "slow-disk"] as const;
+const SECTIONS = [
+  "one-shot",
+  "throughput",
+  "worker",
+  "idle",
+  "broker",
+  "forward",
+  "slow-disk",
+] as const;
 type Section = typeof SECTIONS[number];
 const USAGE = `Usage: deno task bench [--count N] [--rounds N] [--before FOLDER] [${
   SECTIONS.join("|")
@@ -55,6 +65,11 @@ async function main(): Promise<void> {
       const missing = await ownBrokerMissing();
       if (missing) say(`left out: ${missing}`);
       else await benchBroker(goPeer, folder.path, bulk, say);
+    },
+    forward: async () => {
+      const missing = await ownBrokerMissing();
+      if (missing) say(`left out: ${missing}`);
+      else await benchForward(folder.path, { ...bulk, before }, say);
     },
     "slow-disk": async () => {
       const missing = await ownBrokerMissing();

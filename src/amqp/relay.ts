@@ -21,16 +21,11 @@ import { after, type Timer } from "../time/timer.ts";
 import { type Connector, reconnectPause } from "./connection.ts";
 import { type Entry, type Parcel, Parcels } from "./parcels.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
+import { Stall } from "./stall.ts";
 import type { Transport } from "./transport.ts";
 
 /** The publisher's own limit; ours looks at what moves. */
 const CONFIRM_TIMEOUT_MS = 2 ** 31 - 1;
-/**
- * A link on which nothing was confirmed and nothing has left for so long is given up, in
- * milliseconds: a slow one may need minutes for what the operating system has taken.
- */
-const STALLED_MS = 15 * 60_000;
-const STALL_LOOK_MS = 60_000;
 /** A task that ends the connection each time it is sent alone is refused then. */
 const MOST_KILLS = 2;
 
@@ -66,12 +61,10 @@ export class Relay {
   /** When everything that was sent has settled, sending begins again with the first unsettled. */
   #rewinding = false;
   #failures = 0;
-  #everConfirmed = false;
   #everLinked = false;
   #away = false;
   #patience: Timer | undefined;
-  #stall: Timer | undefined;
-  #lastConfirm = 0;
+  readonly #stall = new Stall((why, transport) => transport.destroy(new ConnectionError(why)));
   readonly #closing = new AbortController();
   #losses = 0;
   #repeats = 0;
@@ -138,7 +131,7 @@ export class Relay {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#patience?.cancel();
-    this.#stall?.cancel();
+    this.#stall.cancel();
     this.#link = undefined;
     this.giveBackAll();
     const gone = new ConnectionError("the connection was closed by us");
@@ -227,28 +220,42 @@ export class Relay {
 
   // Sending.
 
-  async #pump(): Promise<void> {
+  /** Sends what may be sent now. */
+  #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
+    const wait = this.#sendUntilWait();
+    this.#pumping = false;
+    if (wait !== undefined) this.#pumpAfter(wait);
+  }
+
+  async #pumpAfter(wait: Promise<void>): Promise<void> {
+    this.#pumping = true;
     try {
-      for (;;) {
-        const link = this.#link;
-        if (link === undefined || this.#rewinding) return;
-        if (link.publisher.isEnded) return this.#landed(link);
-        const entry = this.#parcels.next;
-        if (entry === undefined) return;
-        const { transport } = link;
-        if (this.#careful > 0 && this.#flying > 0) return;
-        else if (transport.blocked !== undefined) await this.#untilUnblocked(transport);
-        else if (transport.congested) await transport.drained();
-        else if (!this.#hasNeed(link, entry)) {
-          // Its answer would have to come behind all that is on its way, on a slow link for minutes.
-          if (this.#flying > 0) return;
-          await this.#makeNeed(link, entry);
-        } else this.#send(link, entry);
-      }
+      await wait;
     } finally {
       this.#pumping = false;
+    }
+    this.#pump();
+  }
+
+  /** @returns what to wait for before more can be sent; undefined: something else begins it again */
+  #sendUntilWait(): Promise<void> | undefined {
+    for (;;) {
+      const link = this.#link;
+      if (link === undefined || this.#rewinding) return undefined;
+      if (link.publisher.isEnded) return void this.#landed(link);
+      const entry = this.#parcels.next;
+      if (entry === undefined) return undefined;
+      const { transport } = link;
+      if (this.#careful > 0 && this.#flying > 0) return undefined;
+      if (transport.blocked !== undefined) return this.#untilUnblocked(transport);
+      if (transport.congested) return transport.drained();
+      if (!this.#hasNeed(link, entry)) {
+        // Its answer would have to come behind all that is on its way, on a slow link for minutes.
+        return this.#flying > 0 ? undefined : this.#makeNeed(link, entry);
+      }
+      this.#send(link, entry);
     }
   }
 
@@ -277,6 +284,8 @@ export class Relay {
     }
   }
 
+  readonly #busyTransport = () => this.#flying === 0 ? undefined : this.#link?.transport;
+
   #send(link: OpenLink, entry: Entry): void {
     const publication = entry.parcel.load();
     if (publication === undefined) return void this.#parcels.settle(entry);
@@ -284,15 +293,14 @@ export class Relay {
     this.#parcels.sent();
     if (entry.inDoubt) this.#repeats++;
     this.#flying++;
-    this.#watch();
+    this.#stall.watch(this.#busyTransport);
     entry.link = link;
     link.publisher.send(publication, entry);
   }
 
   #onConfirmed(link: OpenLink, entry: Entry): void {
     this.#flying--;
-    this.#lastConfirm = performance.now();
-    this.#everConfirmed = true;
+    this.#stall.moved();
     if (this.#careful > 0) this.#careful--;
     if (this.#parcels.settle(entry)) entry.parcel.onConfirmed();
     if (this.#away && link.transport.blocked === undefined) this.#comeBack();
@@ -327,7 +335,7 @@ export class Relay {
       if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
     } else if (![403, 404].includes(error.replyCode)) this.#refuse(entry, error);
     // A permission, or the exchange: it concerns them all.
-    else if (!this.#everConfirmed) this.#options.onUnable(error);
+    else if (!this.#stall.hasMoved) this.#options.onUnable(error);
   }
 
   /** One that was sent has settled. @param error if it was not confirmed */
@@ -369,26 +377,6 @@ export class Relay {
   #rewind(): void {
     this.#rewinding = false;
     this.#parcels.rewind();
-  }
-
-  /** It runs on when something is confirmed, so that not every parcel sets one. */
-  #watch(): void {
-    if (this.#stall !== undefined) return;
-    this.#lastConfirm = performance.now();
-    const look = () => {
-      this.#stall = undefined;
-      const transport = this.#link?.transport;
-      if (transport === undefined || this.#flying === 0) return;
-      const moved = Math.max(this.#lastConfirm, transport.lastWrite);
-      if (transport.blocked !== undefined) this.#lastConfirm = performance.now();
-      else if (performance.now() - moved > STALLED_MS) {
-        return transport.destroy(
-          new ConnectionError(`nothing was confirmed within ${STALLED_MS / 60_000} minutes`),
-        );
-      }
-      this.#stall = after(STALL_LOOK_MS, look);
-    };
-    this.#stall = after(STALL_LOOK_MS, look);
   }
 }
 

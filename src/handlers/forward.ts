@@ -231,7 +231,9 @@ class Shipment implements Parcel {
   readonly #hops: number;
   readonly #shipping: Shipping;
   readonly #settle: (outcome: Outcome) => void;
-  readonly #since = performance.now();
+  /** It says how long it waits or lives. */
+  readonly #isTimed: boolean;
+  readonly #since: number;
   readonly #waitMs: number;
   /** One that has none gets one, the same each time it is sent. */
   #id: string | undefined;
@@ -249,7 +251,10 @@ class Shipment implements Parcel {
     this.#hops = hops;
     this.#shipping = shipping;
     this.#settle = settle;
-    this.#waitMs = task.properties.headers === undefined ? 0 : readHistory(task).waitMs ?? 0;
+    const { expiration, headers } = task.properties;
+    this.#isTimed = expiration !== undefined || headers !== undefined;
+    this.#since = this.#isTimed ? performance.now() : 0;
+    this.#waitMs = headers === undefined ? 0 : readHistory(task).waitMs ?? 0;
     if (task.id === "") this.#id = crypto.randomUUID();
   }
 
@@ -266,10 +271,8 @@ class Shipment implements Parcel {
   load(): Publication | undefined {
     const { destination } = this.#shipping.options;
     const task = this.#task;
-    const isTimed = this.#waitMs > 0 || task.properties.expiration !== undefined ||
-      task.properties.headers !== undefined;
-    const heldMs = isTimed ? performance.now() - this.#since : 0;
-    const left = lifetimeLeft(task.properties, heldMs);
+    const heldMs = this.#isTimed ? performance.now() - this.#since : 0;
+    const left = this.#isTimed ? lifetimeLeft(task.properties, heldMs) : undefined;
     if (left !== undefined && left <= 0) {
       this.#settle({ kind: "rejected", reason: "expired before it could be sent" });
       return undefined;

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly trace?: TraceContext | undefined;
   /** Told how far it is. */
   readonly report?: ((progress: Progress) => void) | undefined;
+  /** Told once how it ended: an exception becomes `failed`, or `interrupted` after an abort of ours. */
+  readonly onEnd: (outcome: Outcome) => void;
 }
 
 /** What holds for every run of a worker. */
@@ -33,19 +35,15 @@ export interface RunRules {
   readonly onHung: (task: Task) => void;
 }
 
-/**
- * Never rejects: an exception becomes `failed`, or `interrupted` after an abort of ours.
- *
- * @param attempt 1 for the first
- */
+/** @param attempt 1 for the first */
 export function execute(
   handler: Handler,
   task: Task,
   attempt: number,
   rules: RunRules,
-  options: RunOptions = {},
-): Promise<Outcome> {
-  return new Run(task, attempt, rules, options).of(handler);
+  options: RunOptions,
+): void {
+  new Run(task, attempt, rules, options).of(handler);
 }
 
 /** One run. Most handlers never look at their signal, so it is made when they do. */
@@ -66,7 +64,8 @@ class Run implements TaskContext, Stoppable {
   #stopped: Error | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #onLost: (() => void) | undefined;
-  #resolve!: (outcome: Outcome) => void;
+  /** Undefined: it was told. */
+  #onEnd: RunOptions["onEnd"] | undefined;
 
   constructor(task: Task, attempt: number, rules: RunRules, options: RunOptions) {
     const { maxAttempts, runs: { limitMs } } = rules;
@@ -75,6 +74,7 @@ class Run implements TaskContext, Stoppable {
     this.#lost = options.lost;
     this.report = options.report;
     this.trace = options.trace;
+    this.#onEnd = options.onEnd;
     this.attempt = attempt;
     this.maxAttempts = maxAttempts;
     this.deadline = limitMs === undefined ? undefined : Date.now() + limitMs;
@@ -89,19 +89,21 @@ class Run implements TaskContext, Stoppable {
     return this.#controller.signal;
   }
 
-  of(handler: Handler): Promise<Outcome> {
-    const ended = new Promise<Outcome>((resolve) => this.#resolve = resolve);
+  /** Never rejects. */
+  async of(handler: Handler): Promise<void> {
     this.#place = this.#rules.runs.add(this);
     if (this.#lost !== undefined) {
       this.#onLost = () => this.interrupt();
       this.#lost.addEventListener("abort", this.#onLost);
       if (this.#lost.aborted) this.interrupt();
     }
-    handler(this.#task, this).then(
-      (outcome) => this.#end(outcome),
-      (error) => this.#end(this.#outcomeOf(error)),
-    );
-    return ended;
+    let outcome: Outcome;
+    try {
+      outcome = await handler(this.#task, this);
+    } catch (error) {
+      outcome = this.#outcomeOf(error);
+    }
+    this.#end(outcome);
   }
 
   interrupt(): void {
@@ -142,6 +144,7 @@ class Run implements TaskContext, Stoppable {
     if (this.#stopTimer !== undefined) clearTimeout(this.#stopTimer);
     this.#leave();
     if (this.#onLost !== undefined) this.#lost!.removeEventListener("abort", this.#onLost);
-    this.#resolve(outcome);
+    this.#onEnd?.(outcome);
+    this.#onEnd = undefined;
   }
 }

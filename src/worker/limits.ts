@@ -51,16 +51,16 @@ export function connectTimeout(options: WorkerLimits): { readonly connectTimeout
   return isToEnd ? { connectTimeoutMs: DEFAULT_CONNECT_TIMEOUT_MS } : {};
 }
 
-/** Ends a worker that has done enough. `changed` is called whenever a task starts or ends. */
+type Timers = {
+  [Name in "quiet" | "idle" | "runtime" | "memory" | "broker"]?:
+    | ReturnType<typeof setTimeout>
+    | undefined;
+};
+
+/** Ends a worker that has done enough. */
 export class Limits {
   readonly #options: LimitOptions;
-  readonly #timers: {
-    quiet?: ReturnType<typeof setTimeout>;
-    idle?: ReturnType<typeof setTimeout>;
-    runtime?: ReturnType<typeof setTimeout>;
-    memory?: ReturnType<typeof setTimeout>;
-    broker?: ReturnType<typeof setTimeout> | undefined;
-  } = {};
+  readonly #timers: Timers = {};
   /** Tasks could come, at least once. */
   #worked = false;
   /** The broker has been away for too long. */
@@ -78,16 +78,23 @@ export class Limits {
     this.#watchBroker();
   }
 
-  /** Call it when consumption begins or ends, and whenever a task starts or ends. */
-  changed(): void {
+  /** Call it when consumption begins or ends. */
+  consumptionChanged(): void {
     if (this.#ended || this.#held) return;
     this.#watchBroker();
+    this.changed();
+  }
+
+  /** Call it whenever a task starts or ends. */
+  changed(): void {
+    if (this.#ended || this.#held) return;
+    if (this.#overdue) this.#watchBroker();
     const { exitWhenEmpty, idleTimeoutMs, maxTasks, activity } = this.#options;
     const { running, started } = activity();
     if (maxTasks !== undefined && started >= maxTasks) return this.#end("--max-tasks");
     if (this.#tooBig()) return this.#end("--max-memory");
-    clearTimeout(this.#timers.quiet);
-    clearTimeout(this.#timers.idle);
+    this.#forget("quiet");
+    this.#forget("idle");
     if (running > 0 || !this.#options.consuming()) return;
     if (exitWhenEmpty) this.#timers.quiet = setTimeout(() => this.#checkEmpty(), QUIET_MS);
     if (idleTimeoutMs !== undefined) {
@@ -106,7 +113,7 @@ export class Limits {
     this.#held = false;
     this.#awaitEnd();
     this.#watchMemory();
-    this.changed();
+    this.consumptionChanged();
   }
 
   /** Stops all timers. */
@@ -116,8 +123,15 @@ export class Limits {
   }
 
   #clear(): void {
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    this.#timers.broker = undefined;
+    for (const timer of Object.keys(this.#timers)) this.#forget(timer as keyof Timers);
+  }
+
+  /** Looked at first: tasks that are short cost more to clear what is not set than to run. */
+  #forget(name: keyof Timers): void {
+    const timer = this.#timers[name];
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    this.#timers[name] = undefined;
   }
 
   #awaitEnd(): void {
@@ -155,8 +169,7 @@ export class Limits {
     if (consuming()) {
       this.#worked = true;
       this.#overdue = false;
-      clearTimeout(this.#timers.broker);
-      this.#timers.broker = undefined;
+      this.#forget("broker");
     } else if (this.#overdue) {
       if (activity().running === 0) this.#end("--connect-timeout", true);
     } else if (connectTimeoutMs !== undefined) {

@@ -7,6 +7,7 @@ import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
+import type { Outcome } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
 import { Chain, type Place } from "./chain.ts";
@@ -36,6 +37,16 @@ interface Start {
   readonly earlier: number | undefined;
   /** Its starts are written down on the broker. */
   readonly isCounted: boolean;
+}
+
+/** How a run ended. */
+interface RunEnd {
+  readonly outcome: Outcome;
+  /** In performance.now(). */
+  readonly startedAt: number;
+  /** Acknowledged before it began. */
+  readonly early: boolean;
+  readonly traced: Attempt | undefined;
 }
 
 export class Pool {
@@ -262,21 +273,79 @@ export class Pool {
     }
   }
 
-  async #runAndSettle(
+  /** One promise for all of it: more of them would cost as much as a short task does. */
+  #runAndSettle(
     delivery: Delivery,
     start: Start,
     early: boolean,
     traced?: Attempt,
   ): Promise<void> {
-    const { freeBodies, settler, starts } = this.#options;
+    const { answers, handler, killOnDisconnect, starts } = this.#options;
     const { task } = delivery;
-    const decision = await this.#execute(delivery, start, traced);
+    const { attempt, isCounted } = start;
+    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
+    const onLost = () => void starts.takeBack(task);
+    if (isCounted) delivery.lost.addEventListener("abort", onLost);
+    this.#counts.started++;
+    this.#options.onChange?.();
+    const startedAt = performance.now();
+    const execution = this.#executing.add({ task, attempt, startedAt });
+    const progress = answers?.progress(task, attempt);
+    return new Promise((resolve, reject) => {
+      execute(handler, task, attempt, this.#rules, {
+        lost: killOnDisconnect ? delivery.lost : undefined,
+        report: progress?.report,
+        trace: traced?.context,
+        onEnd: (outcome) => {
+          try {
+            progress?.end();
+            if (isCounted) delivery.lost.removeEventListener("abort", onLost);
+            this.#executing.delete(execution);
+            resolve(this.#settleRun(delivery, start, { outcome, startedAt, early, traced }));
+          } catch (error) {
+            reject(error);
+          }
+        },
+      });
+    });
+  }
+
+  /** @returns undefined: nothing is to be waited for */
+  #settleRun(delivery: Delivery, start: Start, run: RunEnd): Promise<void> | undefined {
+    const { dedupe, policy } = this.#options;
+    const { task } = delivery;
+    const { outcome, startedAt, early, traced } = run;
+    const ms = performance.now() - startedAt;
+    if (outcome.kind === "done") dedupe?.add(task);
+    const decision = decide(outcome, start.history, policy, Math.random(), start.earlier);
+    this.#count(decision);
+    traced?.ran(outcome, fateOf(decision));
+    this.#ended({ task, attempt: start.attempt, outcome, decision, ms, waitedMs: undefined });
+    if (outcome.kind === "unable") {
+      return Promise.resolve(this.#options.onUnable?.(outcome.exitCode, outcome.reason))
+        .then(() => this.#carryOut(delivery, start, decision, early));
+    }
+    return this.#carryOut(delivery, start, decision, early);
+  }
+
+  #carryOut(delivery: Delivery, start: Start, decision: Decision, early: boolean) {
+    const { settler, starts } = this.#options;
     const settling = settler.settle(delivery, decision, this.#abort.signal, early);
-    if (settling !== undefined) await settling;
-    if (start.isCounted) await starts.forget(task);
+    if (settling === undefined && !start.isCounted) {
+      this.#release(delivery, decision);
+      return undefined;
+    }
+    return (async () => {
+      await settling;
+      if (start.isCounted) await starts.forget(delivery.task);
+      this.#release(delivery, decision);
+    })();
+  }
+
+  #release(delivery: Delivery, decision: Decision): void {
     // Of a copy that was refused there may be parts that are still to be sent.
     const isOver = decision.kind === "ack" && !delivery.comesBack;
-    if (isOver && freeBodies === true) this.#freeBody(task);
+    if (isOver && this.#options.freeBodies === true) this.#freeBody(delivery.task);
   }
 
   /**
@@ -289,45 +358,6 @@ export class Pool {
     if (this.#options.finished.keeps(task)) return;
     // Whoever still writes it to a pipe or a socket has it until then.
     (body.buffer as ArrayBuffer).transfer(0);
-  }
-
-  /** @returns what is to become of the task */
-  async #execute(
-    delivery: Delivery,
-    start: Start,
-    traced: Attempt | undefined,
-  ): Promise<Decision> {
-    const { answers, dedupe, handler, policy, starts } = this.#options;
-    const { task } = delivery;
-    const { history, attempt, earlier, isCounted } = start;
-    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
-    const onLost = () => void starts.takeBack(task);
-    if (isCounted) delivery.lost.addEventListener("abort", onLost);
-    this.#counts.started++;
-    this.#options.onChange?.();
-    const startedAt = performance.now();
-    const execution = this.#executing.add({ task, attempt, startedAt });
-    const lost = this.#options.killOnDisconnect ? delivery.lost : undefined;
-    const progress = answers?.progress(task, attempt);
-    const report = progress?.report;
-    const outcome = await execute(handler, task, attempt, this.#rules, {
-      lost,
-      report,
-      trace: traced?.context,
-    });
-    progress?.end();
-    const ms = performance.now() - startedAt;
-    if (isCounted) delivery.lost.removeEventListener("abort", onLost);
-    this.#executing.delete(execution);
-    if (outcome.kind === "done") dedupe?.add(task);
-    const decision = decide(outcome, history, policy, Math.random(), earlier);
-    this.#count(decision);
-    traced?.ran(outcome, fateOf(decision));
-    this.#ended({ task, attempt, outcome, decision, ms, waitedMs: undefined });
-    if (outcome.kind === "unable") {
-      await this.#options.onUnable?.(outcome.exitCode, outcome.reason);
-    }
-    return decision;
   }
 
   /** Its body does not fit into the memory of this host; another one may have room. */

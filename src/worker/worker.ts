@@ -188,14 +188,14 @@ export class Worker {
   hold(holder: object, what: string): void {
     this.#holders.set(holder, what);
     for (const consumer of this.#consumers) consumer.hold(holder);
-    this.#limits.changed();
+    this.#limits.consumptionChanged();
   }
 
   /** Takes tasks again after {@linkcode hold}. */
   release(holder: object): void {
     this.#holders.delete(holder);
     for (const consumer of this.#consumers) consumer.resume(holder);
-    this.#limits.changed();
+    this.#limits.consumptionChanged();
   }
 
   /** Takes no more tasks, finishes what is running within the grace, and ends `run`. */
@@ -307,8 +307,7 @@ export class Worker {
   }
 
   #run(delivery: Delivery): Promise<void> {
-    const stopped = this.#consumers.some((consumer) => consumer.stopped);
-    return stopped ? this.#pool.giveBack(delivery) : this.#pool.run(delivery);
+    return this.#stopped === undefined ? this.#pool.run(delivery) : this.#pool.giveBack(delivery);
   }
 
   /** @param index of the queue, in order */
@@ -338,13 +337,13 @@ export class Worker {
         if (connections++ > 0) log.info("connected again", {}, { queue: policy.name });
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         if (this.#waitingForReady === 0) this.#strict?.look();
-        this.#limits.changed();
+        this.#limits.consumptionChanged();
       },
       onLost: (cause) => {
         this.#connectionsLost++;
         this.#finished.channelLost();
         this.#explain(cause, policy.name);
-        this.#limits.changed();
+        this.#limits.consumptionChanged();
       },
     });
     const intake = new EarlyIntake(consumer, prefetch, run, room);

@@ -1,6 +1,7 @@
 /**
- * Backups of a broker that takes tasks: each passes `broker check`, and holds every task that was
- * confirmed before it began, once and in order. Meanwhile a bystander publishes with confirms.
+ * Backups of a broker that takes tasks and hands them out: each passes `broker check`, and holds
+ * every task that was confirmed before it began and not acknowledged since, once and in order.
+ * Meanwhile a bystander publishes with confirms.
  *
  *   deno task backups [BACKUPS [MESSAGES]]
  */
@@ -12,21 +13,16 @@ import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { pause } from "../../src/time/timer.ts";
 import { brokerCommand, portOf, startProcess } from "./harness.ts";
+import { StreamOfTasks } from "./stream_of_tasks.ts";
 
-const PERSISTENT = { deliveryMode: 2 };
-const QUEUE = "load";
-const BYTES = 100;
-
-/** Confirms that the publisher waits for. */
-const WINDOW = 2_000;
-/** Tasks a second while backups are made, at most: a backup of everything has to have an end. */
+/** Tasks a second while backups are made. */
 const RATE = 10_000;
 /** For one backup, or check of it, on a busy machine. */
 const LIMIT_MS = 600_000;
 
 export interface BackupsOptions {
   backups: number;
-  /** That are stored before the first. */
+  /** That wait all the time: with more of them a backup takes longer. */
   messages: number;
   say?: (sentence: string) => void;
 }
@@ -34,7 +30,7 @@ export interface BackupsOptions {
 export interface BackupsVerdict {
   /** Tasks that were confirmed before a backup began, and are not in it. */
   lost: number;
-  /** Tasks a second while backups were made. */
+  /** Tasks a second that were confirmed while backups were made. */
   rate: number;
   /** Milliseconds until a publish of the bystander was confirmed, at most: before, and meanwhile. */
   quiet: number;
@@ -43,28 +39,14 @@ export interface BackupsVerdict {
 
 /** @throws {AssertionError} when a backup fails, or does not pass the check */
 export async function backups(options: BackupsOptions): Promise<BackupsVerdict> {
-  const { say = () => {} } = options;
+  const { say = () => {}, messages } = options;
   await using dir = await tempDir();
   const data = dir.file("data");
   await using broker = startProcess(["--data", data]);
   const port = await portOf(broker);
-  const publishing = await (await openPeer(port)).open();
-  await publishing.call("confirm.select");
-  await publishing.call("queue.declare", { queue: QUEUE, durable: true });
-  let published = 0;
-  let confirmed = 0;
-  async function publish(upTo: () => boolean): Promise<void> {
-    while (!upTo()) {
-      const body = `${published++} `.padEnd(BYTES, "t");
-      await publishing.publish({ routingKey: QUEUE }, body, PERSISTENT);
-      while (published - confirmed > WINDOW) await readConfirm();
-    }
-    while (confirmed < published) await readConfirm();
-  }
-  async function readConfirm(): Promise<void> {
-    confirmed = (await publishing.expect("basic.ack")).deliveryTag;
-  }
-  await publish(() => published >= options.messages);
+  await using stream = await StreamOfTasks.open(`amqp://127.0.0.1:${port}/`, messages);
+  await stream.put(messages);
+  stream.flow(RATE);
 
   let isOver = false;
   const bystander = await (await openPeer(port)).open();
@@ -77,55 +59,54 @@ export async function backups(options: BackupsOptions): Promise<BackupsVerdict> 
     while (!isOver) {
       const isWanted = isMeasured;
       const started = performance.now();
-      await bystander.publish({ routingKey: "bystander" }, "b", PERSISTENT);
+      await bystander.publish({ routingKey: "bystander" }, "b", { deliveryMode: 2 });
       await bystander.expect("basic.ack");
       if (isWanted) slowest = Math.max(slowest, performance.now() - started);
+      await pause(1);
     }
   }
   const standing = standBy();
-  const before = published + Math.max(1_000, options.messages / 4);
-  await publish(() => published >= before);
+  const before = stream.confirmed + Math.max(1_000, messages / 4);
+  while (stream.confirmed < before) await pause(10);
   const quiet = slowest;
   slowest = 0;
   isMeasured = false;
 
-  const started = performance.now();
-  const first = confirmed;
   let lost = 0;
-  const working = (async () => {
-    for (let number = 1; number <= options.backups; number++) {
-      const file = dir.file("tasks.backup");
-      const known = confirmed;
-      const began = performance.now();
-      isMeasured = true;
-      await act(["backup", "--data", data, file]);
-      isMeasured = false;
-      const ms = performance.now() - began;
-      const { stdout } = await act(["check", file]);
-      const [, counted, read] = stdout.match(/load +(\d+) +(\d+)\n/) ?? [];
-      assertEquals(counted, read);
-      const held = countOf(file);
-      assertEquals(held, Number(counted));
-      lost += Math.max(0, known - held);
-      assertEquals(Deno.statSync(file).mode! & 0o777, 0o600);
-      say(`backup ${number}: ${held} tasks, ${known} confirmed before, ${ms.toFixed(0)} ms`);
-    }
-  })().finally(() => isOver = true);
-  while (!isOver) {
-    const due = (performance.now() - started) / 1_000 * RATE;
-    await publish(() => isOver || published - first > due);
-    await pause(10);
+  let took = 0;
+  let confirmed = 0;
+  for (let number = 1; number <= options.backups; number++) {
+    const file = dir.file("tasks.backup");
+    const known = stream.confirmed;
+    const began = performance.now();
+    isMeasured = true;
+    await act(["backup", "--data", data, file]);
+    isMeasured = false;
+    const ms = performance.now() - began;
+    took += ms;
+    confirmed += stream.confirmed - known;
+    const acknowledged = stream.acknowledged;
+    const { stdout } = await act(["check", file]);
+    const [, counted, read] = stdout.match(/load +(\d+) +(\d+)\n/) ?? [];
+    assertEquals(counted, read);
+    const { count, first, last } = tasksIn(file);
+    assertEquals(count, Number(counted));
+    lost += Math.max(0, first - acknowledged) + Math.max(0, known - 1 - last);
+    assertEquals(Deno.statSync(file).mode! & 0o777, 0o600);
+    say(
+      `backup ${number}: tasks ${first} to ${last}, ${known} confirmed before, ` +
+        `${ms.toFixed(0)} ms, bystander ${slowest.toFixed(0)} ms at most so far`,
+    );
   }
-  await working;
+  isOver = true;
   await standing;
-  const rate = (confirmed - first) / (performance.now() - started) * 1_000;
   const left = [...Deno.readDirSync(dir.path)].map(({ name }) => name).sort();
   assertEquals(left, ["data", "tasks.backup"]);
-  await publishing.peer.close();
+  await stream.end();
   await bystander.peer.close();
   broker.kill();
   assertEquals((await broker.ended()).code, 0);
-  return { lost, rate, quiet, slowest };
+  return { lost, rate: confirmed / took * 1_000, quiet, slowest };
 }
 
 async function act(args: string[]) {
@@ -135,20 +116,21 @@ async function act(args: string[]) {
   return done;
 }
 
-/** How many tasks there are, which are 0 to the last one, in order. */
-function countOf(file: string): number {
+/** Which tasks a backup has. By SQLite alone, so that the stream goes on. @throws there is a gap */
+function tasksIn(file: string): { count: number; first: number; last: number } {
   const database = new DatabaseSync(file, { readOnly: true });
-  let next = 0;
-  const rows = database.prepare("SELECT content FROM message ORDER BY id").iterate();
-  for (const row of rows) {
-    const content = row["content"] as Uint8Array;
-    const text = new TextDecoder().decode(content.subarray(-BYTES));
-    if (!text.endsWith("t")) continue;
-    assert(text.startsWith(`${next} `), `${text} instead of ${next}`);
-    next++;
-  }
+  const found = database.prepare(
+    `WITH task AS (SELECT id, CAST(substr(content, ?) AS TEXT) AS body FROM message
+       WHERE substr(content, -1) = ?),
+     numbered AS (SELECT CAST(body AS INTEGER) AS number,
+       CAST(body AS INTEGER) - row_number() OVER (ORDER BY id) AS step FROM task)
+     SELECT count(*) AS count, min(number) AS first, max(number) AS last,
+       count(DISTINCT step) AS steps FROM numbered`,
+  ).get(-StreamOfTasks.bytes, new TextEncoder().encode(StreamOfTasks.filler))!;
   database.close();
-  return next;
+  const { steps, ...tasks } = found as Record<"count" | "first" | "last" | "steps", number>;
+  assert(steps === 1, `the tasks ${tasks.first} to ${tasks.last} are not in order`);
+  return tasks;
 }
 
 if (import.meta.main) {
