@@ -258,9 +258,19 @@ export function tlsFault(endpoint: Endpoint, cause: unknown): ConnectionError | 
   }
   // A certificate, of ours or theirs: unlike a broken handshake it stays so.
   if (/certificate|UnknownIssuer|NotValidFor|self.signed|CERT_|ALTNAME/i.test(why)) {
-    const unknown = /UnknownIssuer|self.signed|unable to (get|verify)/i.test(why);
-    const remedy = "; --cacert or cacertfile in the URL names the authority to trust";
-    return fault(why + (unknown ? remedy : ""), EXIT.temporary, true);
+    return fault(why + remedyOf(why, endpoint), EXIT.temporary, true);
   }
   return undefined;
+}
+
+/** What to do about a certificate, where that is known. */
+function remedyOf(why: string, { optionPrefix = "--", trust }: Endpoint): string {
+  if (/UnknownIssuer|self.signed|unable to (get|verify)/i.test(why)) {
+    return `; ${optionPrefix}cacert or cacertfile in the URL names the authority to trust`;
+  }
+  // The broker's alert, as Deno and as OpenSSL have it.
+  if (/CertificateRequired|certificate required/i.test(why) && trust.certfile === undefined) {
+    return `; ${optionPrefix}cert and ${optionPrefix}key, or certfile and keyfile in the URL, name ours`;
+  }
+  return "";
 }

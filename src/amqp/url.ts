@@ -30,6 +30,8 @@ export interface Endpoint {
   /** Connection name shown by the broker, when the URL gives one. */
   readonly name?: string;
   readonly trust: TlsTrust;
+  /** How options about it begin, for errors that advise one; default "--". */
+  readonly optionPrefix?: string;
 }
 
 /** Files and rules for TLS; every field may be absent. */
@@ -49,6 +51,7 @@ export interface TlsTrust {
 export interface EndpointOverrides {
   readonly passwordFile?: PasswordFile | undefined;
   readonly trust?: TlsTrust;
+  readonly optionPrefix?: string;
 }
 
 export const DEFAULT_URL = "amqp://guest:guest@localhost:5672/";
@@ -170,6 +173,7 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
     auth: query.auth ?? "PLAIN",
     ...(query.name === undefined ? {} : { name: query.name }),
     trust: { ...query.trust, ...overrides.trust },
+    ...(overrides.optionPrefix === undefined ? {} : { optionPrefix: overrides.optionPrefix }),
   };
 }
 

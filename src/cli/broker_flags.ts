@@ -131,6 +131,7 @@ export function readEndpoints(
   passwordFile?.read(); // a mistake is told before anything is tried
   const endpoints = parseUrls(text, source, {
     trust,
+    ...(names.prefix === "--" ? {} : { optionPrefix: names.prefix }),
     ...(passwordFile === undefined ? {} : { passwordFile }),
   });
   const forTls = TLS_FLAGS.filter((name) => values[name] !== undefined && values[name] !== false);

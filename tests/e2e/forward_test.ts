@@ -1,5 +1,7 @@
 /** `worker forward`: from our broker on a device to a broker of either kind. */
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
+import { makeCertificates } from "../amqp/certificates.ts";
+import { portOf, startProcess } from "../broker/harness.ts";
 import { brokerTest, sharedNode, startNode } from "../support/broker.ts";
 import { sharedBroker } from "../support/embedded.ts";
 import { Proxy } from "../support/proxy.ts";
@@ -289,6 +291,48 @@ brokerTest("a drain behind a link that swallows everything gives tasks back", as
   assertEquals(left, numbered(0, 20).map(([body]) => body));
   proxy.heal();
 });
+
+brokerTest("over TLS the other broker is checked, and it is told what is missing", async () => {
+  await using dir = await tempDir();
+  const { ca, otherCa, server } = await makeCertificates(dir.path);
+  await using tls = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);
+  const port = await portOf(tls);
+  const target = (host: string) => ["--to", `amqps://guest@${host}:${port}/`];
+  const trusted = ["--to-cacert", ca];
+  const rows: readonly [number, RegExp, ...string[]][] = [
+    [0, / forwarded tasks=1 /, ...target("localhost"), ...trusted],
+    [
+      0,
+      / forwarded tasks=1 /,
+      ...target("127.0.0.1"),
+      ...trusted,
+      "--to-tls-server-name",
+      "broker.test",
+    ],
+    [0, / forwarded tasks=1 /, ...target("localhost"), "--to-tls-insecure"],
+    [
+      75,
+      /UnknownIssuer; --to-cacert or cacertfile/,
+      ...target("localhost"),
+      "--to-cacert",
+      otherCa,
+    ],
+    [75, /127\.0\.0\.1/, ...target("127.0.0.1"), ...trusted],
+    [66, /cannot read the file/, ...target("localhost"), "--to-cacert", dir.file("none")],
+  ];
+  await forEachRow(rows, (row) => row.slice(2).join(" "), async ([code, words, ...args]) => {
+    const queue = uniqueName("forward-tls");
+    await put(queue, [["over TLS"]]);
+    const worker = await finish(
+      "worker",
+      ["forward", "--queue", queue, "--max-tasks", "1", ...args],
+      { url: here.url },
+    );
+    assertEquals(worker.code, code, worker.stderr);
+    assertMatch(worker.stderr, words);
+    assertEquals((await look(here.url, queue)).ready, code === 0 ? 0 : 1);
+  });
+}, { only: "embedded", because: "the link is the same to any broker" });
 
 brokerTest("what somebody has to change first ends it, without a secret in its words", async () => {
   await using dir = await tempDir();
