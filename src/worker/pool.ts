@@ -8,11 +8,11 @@ import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
 import type { Outcome } from "../task/handler.ts";
-import type { Task } from "../task/task.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
 import { Chain, type Place } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
 import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
+import { freeBody } from "./free_body.ts";
 import { Runs } from "./runs.ts";
 import { type EndedRun, fateOf, TaskLog } from "./task_log.ts";
 import { Turns } from "./turns.ts";
@@ -21,9 +21,6 @@ import { sleep } from "../time/sleep.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
-
-/** Bodies of so many bytes are not left to the garbage collector. */
-const LARGE_BYTES = 64 * 1024;
 
 /** What the work gave is forgotten. */
 const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
@@ -344,20 +341,9 @@ export class Pool {
 
   #release(delivery: Delivery, decision: Decision): void {
     // Of a copy that was refused there may be parts that are still to be sent.
-    const isOver = decision.kind === "ack" && !delivery.comesBack;
-    if (isOver && this.#options.freeBodies === true) this.#freeBody(delivery.task);
-  }
-
-  /**
-   * A large array outlives its task for long: it weighs next to nothing where V8 looks for garbage.
-   * Nobody may tell the task from others afterwards, which takes its body.
-   */
-  #freeBody(task: Task): void {
-    const { body } = task;
-    if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
-    if (this.#options.finished.keeps(task)) return;
-    // Whoever still writes it to a pipe or a socket has it until then.
-    (body.buffer as ArrayBuffer).transfer(0);
+    if (decision.kind !== "ack" || delivery.comesBack) return;
+    const { finished, freeBodies } = this.#options;
+    if (freeBodies === true) freeBody(delivery.task, finished);
   }
 
   /** Its body does not fit into the memory of this host; another one may have room. */

@@ -307,7 +307,7 @@ export class Worker {
   }
 
   #run(delivery: Delivery): Promise<void> {
-    return this.#stopped === undefined ? this.#pool.run(delivery) : this.#pool.giveBack(delivery);
+    return this.#drain === undefined ? this.#pool.run(delivery) : this.#pool.giveBack(delivery);
   }
 
   /** @param index of the queue, in order */

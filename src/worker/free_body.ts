@@ -1,0 +1,17 @@
+/**
+ * Large bodies are not left to the garbage collector: a large array outlives its task for long,
+ * because it weighs next to nothing where V8 looks for garbage.
+ */
+import type { Task } from "../task/task.ts";
+import type { FinishedTasks } from "./finished.ts";
+
+const LARGE_BYTES = 64 * 1024;
+
+/** @param finished those that are kept, to be told from others, which takes their bodies */
+export function freeBody(task: Task, finished: FinishedTasks): void {
+  const { body } = task;
+  if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
+  if (finished.keeps(task)) return;
+  // Whoever still writes it to a pipe or a socket has it until then.
+  (body.buffer as ArrayBuffer).transfer(0);
+}
