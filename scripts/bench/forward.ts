@@ -1,6 +1,6 @@
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { startOwnBroker } from "../brokers.ts";
-import { permissionsOf } from "../compile.ts";
+import { permissionsOf } from "../tasks.ts";
 import { ourPeer } from "./contestants.ts";
 import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue, untilReady } from "./queues.ts";
