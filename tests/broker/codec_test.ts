@@ -278,7 +278,7 @@ Deno.test("the buffer of a connection never grows beyond twice the largest frame
   server.close();
 });
 
-Deno.test("before the login nothing that a client sends makes its buffer grow", async () => {
+Deno.test("before the login nothing that a client sends makes its buffer large", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
   using server = await listener.accept();
@@ -287,11 +287,11 @@ Deno.test("before the login nothing that a client sends makes its buffer grow", 
     return encodeFrame(8, 0, new Uint8Array());
   }));
   const sending = sendAll(client, heartbeats).then(() => client.closeWrite());
-  const size = source.bytes.length;
   let frames = 0;
   while (await source.fill()) while (source.next(4_096)) frames++;
   await sending;
-  assertEquals([frames, source.bytes.length], [100_000, size]);
+  assertEquals(frames, 100_000);
+  assert(source.bytes.length <= 8_192, `${source.bytes.length} bytes`);
 });
 
 Deno.test("the buffer of a connection that became quiet is small again", async () => {
@@ -308,8 +308,8 @@ Deno.test("the buffer of a connection that became quiet is small again", async (
   };
   await receive(encodeFrame(3, 1, new Uint8Array(131_072)));
   assert(source.bytes.length > 100_000, `${source.bytes.length} bytes`);
-  for (let i = 0; i < 10; i++) await receive(encodeFrame(8, 0, new Uint8Array()));
-  assert(source.bytes.length < 20_000, `${source.bytes.length} bytes`);
+  for (let i = 0; i < 30; i++) await receive(encodeFrame(8, 0, new Uint8Array()));
+  assert(source.bytes.length <= 1_024, `${source.bytes.length} bytes`);
 });
 
 Deno.test("content is cut into frames of the negotiated size", () => {

@@ -111,3 +111,50 @@ Deno.test("what is put aside for clients who do not read takes a quarter of --ma
   assertEquals(count * SPILL_BYTES, 16 * MB);
   assertEquals(spill.bytes, 16 * MB);
 });
+
+/** Room for frames, and clients that do not read, who together could have six times as much. */
+const SMALL_ROOM = 256 * 1024;
+const CROWD = 24;
+/** Bytes that each may have where there is next to no room, with what was under way. */
+const LITTLE = 16 * 1024;
+
+Deno.test("the more clients do not read, the less each of them holds", async () => {
+  await using broker = await startHere({ limits: { outboxBytes: SMALL_ROOM } });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "small" });
+  const ask = method(1, "basic.consume", { queue: "small", consumerTag: "c", noAck: true });
+  const mute: Deno.TcpConn[] = [];
+  for (let n = 0; n < CROWD; n++) mute.push(await connectMutely(broker.port, ask));
+  const body = new Uint8Array(8_000);
+  await waitUntil("nobody takes more", async () => {
+    for (let n = 0; n < 500; n++) await channel.publish({ routingKey: "small" }, body);
+    const args = { queue: "small", passive: true };
+    return (await channel.call("queue.declare", args)).messageCount > 0;
+  });
+  assertLessOrEqual(broker.inside.outboxRoom.frames, 2 * SMALL_ROOM + CROWD * LITTLE);
+  for (const connection of mute) connection.close();
+});
+
+Deno.test("who reads no answers is not read himself, the sooner the less room there is", async () => {
+  await using broker = await startHere({ limits: { outboxBytes: SMALL_ROOM } });
+  const queue = "q".repeat(200);
+  const asks = concat(Array(1_000).fill(method(1, "queue.declare", { queue, passive: true })));
+  const mute: Deno.TcpConn[] = [];
+  const asking: Promise<void>[] = [];
+  for (let n = 0; n < CROWD / 2; n++) {
+    const connection = await connectMutely(broker.port, method(1, "queue.declare", { queue }));
+    mute.push(connection);
+    asking.push((async () => {
+      for (let n = 0; n < 200; n++) await sendAll(connection, asks);
+    })());
+  }
+  const sessions = () => [...broker.inside.sessions];
+  await waitUntil("nobody is read", () => {
+    return sessions().length === CROWD / 2 && sessions().every(({ isWaiting }) => isWaiting);
+  });
+  const held = sessions().reduce((sum, { outbox }) => sum + outbox.frames.length, 0);
+  assertLessOrEqual(held, 2 * SMALL_ROOM + CROWD * LITTLE);
+  for (const connection of mute) connection.close();
+  await Promise.all(asking);
+});

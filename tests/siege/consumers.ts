@@ -188,6 +188,44 @@ const LARGE_UNREAD: Attack = {
   },
 };
 
+const GETS_UNREAD: Attack = {
+  name: "basic.get of 200 KB by 200 connections that do not read",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "large", durable: true });
+    await channel.call("confirm.select");
+    const body = new Uint8Array(200_000);
+    for (let n = 0; n < siege.size(3_000, 300); n++) {
+      await channel.publish({ routingKey: "large" }, body, { deliveryMode: 2 });
+      await channel.expect("basic.ack");
+    }
+    siege.begin();
+    const gets = Array(50).fill(method(1, "basic.get", { queue: "large", noAck: true }));
+    for (let n = 0; n < siege.size(200, 20) && !siege.isOver; n++) {
+      const attacker = await siege.attacker(false);
+      await attacker.send(method(1, "channel.open"), ...gets);
+    }
+    await siege.over;
+  },
+};
+
+const ANSWERS_UNREAD: Attack = {
+  name: "300 connections that ask without end and read no answer",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const queue = "q".repeat(200);
+    await channel.call("queue.declare", { queue });
+    siege.begin();
+    const asks = concat(Array(1_000).fill(method(1, "queue.declare", { queue, passive: true })));
+    const count = siege.size(300, 30);
+    await Promise.all(Array.from({ length: count }, async () => {
+      const attacker = await siege.attacker(false);
+      await attacker.send(method(1, "channel.open"));
+      while (!siege.isOver) await attacker.send(asks);
+    }));
+  },
+};
+
 export const CONSUMERS: readonly Attack[] = [
   CONSUMERS_CLOSE,
   BUSY_CONSUMERS,
@@ -197,4 +235,6 @@ export const CONSUMERS: readonly Attack[] = [
   GETS,
   SLOW_READERS,
   LARGE_UNREAD,
+  GETS_UNREAD,
+  ANSWERS_UNREAD,
 ];

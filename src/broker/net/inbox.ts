@@ -3,13 +3,19 @@
 import type { Socket } from "./socket.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../wire/frames.ts";
 
-/** For strangers, of whom there may be many: room for the largest frame that they may send. */
-const LEAST_BUFFER = 8 * 1024;
+/** For those who say little, of whom there may be many. */
+const LEAST_BUFFER = 1024;
+/** For strangers: room for the largest frame that they may send. */
+const STRANGERS_BUFFER = 8 * 1024;
 const SMALL_BUFFER = 16 * 1024;
 const LARGE_BUFFER = 256 * 1024;
 
 /** Reads that would have fitted into a small buffer, after which a grown one is given up. */
 const QUIET_READS = 4;
+
+/** Bytes of a read such as a heartbeat's, and how many are followed by the smallest buffer. */
+const IDLE_BYTES = 64;
+const IDLE_READS = 8;
 
 /** A frame that cannot be read: the stream cannot be continued. */
 export class FrameError extends Error {
@@ -23,10 +29,11 @@ export class FrameSource {
   #start = 0;
   #end = 0;
   #quietReads = 0;
+  #idleReads = 0;
   /** Bytes that were read. Written here only. */
   received = 0;
   /** Bytes up to which the buffer grows by itself. */
-  #most = LEAST_BUFFER;
+  #most = STRANGERS_BUFFER;
 
   type = 0;
   channel = 0;
@@ -50,6 +57,7 @@ export class FrameSource {
     this.#end += count;
     this.received += count;
     this.#quietReads = count < SMALL_BUFFER ? this.#quietReads + 1 : 0;
+    this.#idleReads = count < IDLE_BYTES ? this.#idleReads + 1 : 0;
     return true;
   }
 
@@ -59,8 +67,12 @@ export class FrameSource {
    */
   #makeRoom(): void {
     const left = this.#end - this.#start;
-    const isQuiet = this.#quietReads >= QUIET_READS && left === 0;
-    if (isQuiet && this.bytes.length > SMALL_BUFFER) return this.#move(SMALL_BUFFER);
+    const enough = this.#idleReads >= IDLE_READS
+      ? LEAST_BUFFER
+      : this.#quietReads >= QUIET_READS
+      ? SMALL_BUFFER
+      : Infinity;
+    if (left === 0 && this.bytes.length > enough) return this.#move(enough);
     if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
       if (this.bytes.length < this.#most) return this.#move(this.bytes.length * 2);
     }

@@ -7,11 +7,14 @@
 import { now } from "../../time/clock.ts";
 import { FrameWriter } from "../wire/frames.ts";
 import { LargeBody, type Lender } from "./large_body.ts";
-import type { Holder, OutboxRoom } from "./outbox_room.ts";
+import { type Holder, LEAST_SHARE, type OutboxRoom } from "./outbox_room.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
 
 /** Bytes that may wait before consumers of the connection are held back. */
 const HIGH_WATER = 1024 * 1024;
+
+/** Bytes up to which a buffer grows: twice as many would mostly be empty. */
+const MOST_BYTES = HIGH_WATER;
 
 /** A buffer that grew beyond this is not kept. */
 const KEEP_BYTES = 2 * HIGH_WATER;
@@ -23,8 +26,9 @@ const IDLE_BYTES = 64 * 1024;
 const LARGE_BODY = 256 * 1024;
 const LARGE_IF_TIGHT = 16 * 1024;
 
-/** Bytes of frames that a connection may have where memory for them is short. */
-const SHARE_IF_TIGHT = 64 * 1024;
+/** Bytes of answers that a connection may have, and how many times its share where memory is short. */
+const MOST_ANSWERS = 4 * HIGH_WATER;
+const ANSWER_SHARES = 4;
 
 export class Outbox implements Holder {
   readonly #connection: Socket;
@@ -32,8 +36,8 @@ export class Outbox implements Holder {
   readonly #onDrained: () => void;
   /** Where frames are written. Replaced whenever it is sent: nobody may keep it. */
   frames = new FrameWriter();
-  /** The next one. */
-  #spare = new FrameWriter();
+  /** One that was sent, for the next ones. */
+  #spare: FrameWriter | undefined;
   /** What was written before {@link frames}, in order. */
   #parts: (FrameWriter | LargeBody)[] = [];
   /** Bytes of the parts, and those of bodies among them. */
@@ -93,7 +97,7 @@ export class Outbox implements Holder {
     this.#count();
     const room = this.#room;
     if (!room.isTight) return true;
-    if (room.framesAreTight && !this.#askFor(SHARE_IF_TIGHT)) return false;
+    if (room.framesAreTight && !this.#askFor(room.share)) return false;
     if (!room.bodiesAreTight || next === undefined || next.nextSize <= this.#large) return true;
     room.wait(this);
     return false;
@@ -115,21 +119,25 @@ export class Outbox implements Holder {
    * closed one holds nobody back: what waits in it will never leave.
    */
   askForAnswerRoom(): boolean {
-    if (this.#closed) return true;
-    return this.#askFor(this.#answersWait ? SHARE_IF_TIGHT : 4 * HIGH_WATER);
+    // Asked for each frame that is read.
+    if (this.#closed || this.#waiting < LEAST_SHARE) return true;
+    this.#count();
+    const { share, framesAreTight } = this.#room;
+    if (this.#answersWait) return this.#askFor(share);
+    return this.#askFor(framesAreTight ? ANSWER_SHARES * share : MOST_ANSWERS);
   }
 
   /** Whether a direct reply has room: nobody has asked for it at this moment. */
   hasReplyRoom(): boolean {
     this.#count();
-    if (this.#room.isTight && this.#waiting >= SHARE_IF_TIGHT) return false;
+    if (this.#room.isTight && this.#waiting >= this.#room.share) return false;
     return this.askForAnswerRoom();
   }
 
   /** A content was written that answers a request: where memory is short there is none to be next. */
   answered(): void {
     this.#count();
-    if (this.#room.isTight && this.#waiting >= SHARE_IF_TIGHT) this.#answersWait = true;
+    if (this.#room.isTight && this.#waiting >= this.#room.share) this.#answersWait = true;
   }
 
   /** Whoever hears no is told when there is room again. */
@@ -154,18 +162,39 @@ export class Outbox implements Holder {
     if (header !== undefined) this.frames.header(channel, header, 0, header.length);
     else this.frames.header(channel, bytes, addressLength, headerEnd);
     if (bytes.length - headerEnd <= this.#large) {
+      this.#makeRoom(bytes.length - headerEnd);
       return void this.frames.body(channel, bytes, headerEnd, bytes.length, frameMax);
     }
     if (this.#closed) return;
     const body = new LargeBody(content, channel, frameMax, this.#room);
-    this.#parts.push(this.frames, body);
-    this.#partBytes += this.frames.length + body.length;
+    this.#endPart();
+    this.#parts.push(body);
+    this.#partBytes += body.length;
     this.#bodyBytes += body.length;
-    this.frames = new FrameWriter();
-    this.#clearedBytes = 0;
     this.#room.hold(this);
     // Others had taken all before: it was not asked for room.
     if (this.#room.isFullWithout(bytes.length)) { while (body.isLent && body.spillPiece()); }
+  }
+
+  /** For a body. */
+  #makeRoom(bytes: number): void {
+    const { frames } = this;
+    const needed = frames.length + bytes;
+    if (needed > frames.bytes.length && needed > MOST_BYTES) this.#endPart();
+  }
+
+  /** What is written next goes into another buffer. */
+  #endPart(): void {
+    this.#parts.push(this.frames);
+    this.#partBytes += this.frames.length;
+    this.frames = this.#takeSpare();
+    this.#clearedBytes = 0;
+  }
+
+  #takeSpare(): FrameWriter {
+    const spare = this.#spare ?? new FrameWriter();
+    this.#spare = undefined;
+    return spare;
   }
 
   get holdsBodies(): boolean {
@@ -266,8 +295,7 @@ export class Outbox implements Holder {
     }
     if (this.#clearedBytes === 0) return undefined;
     const part = this.frames;
-    this.frames = this.#spare;
-    this.#spare = new FrameWriter();
+    this.frames = this.#takeSpare();
     // What is not cleared stays behind.
     this.frames.append(part.bytes.subarray(this.#clearedBytes, part.length));
     part.length = this.#clearedBytes;
@@ -316,7 +344,7 @@ export class Outbox implements Holder {
   #countKept(): void {
     const { frames } = this;
     const kept = this.#closed ? 0 : Math.max(0, frames.bytes.length - IDLE_BYTES) +
-      Math.max(0, this.#spare.bytes.length - IDLE_BYTES);
+      Math.max(0, (this.#spare?.bytes.length ?? 0) - IDLE_BYTES);
     this.#room.kept += kept - this.#kept;
     this.#kept = kept;
   }
@@ -324,8 +352,8 @@ export class Outbox implements Holder {
   /** Gives up the buffers that grew, when nothing has been sent for a while. */
   trim(): void {
     if (!this.isEmpty) return;
-    if (this.frames.bytes.length > IDLE_BYTES) this.frames = new FrameWriter();
-    if (this.#spare.bytes.length > IDLE_BYTES) this.#spare = new FrameWriter();
+    this.frames = new FrameWriter();
+    this.#spare = undefined;
     this.#countKept();
   }
 

@@ -3,9 +3,9 @@
  *
  * Large bodies and frames are counted apart, and each may take so much. A content that several
  * connections are sent counts once. When frames take too much, a connection gets only a little more
- * than it has read; when bodies do, nobody gets another large one until there is room. Clients that
- * do not read must not keep it from those who do: what is left of their bodies goes into a file.
- * They may have their reasons, and are not closed.
+ * than it has read, and of very many connections each next to nothing; when bodies do, nobody gets
+ * another large one until there is room. Clients that do not read must not keep it from those who do:
+ * what is left of their bodies goes into a file. They may have their reasons, and are not closed.
  */
 
 import type { Deadlines } from "../../time/deadlines.ts";
@@ -18,6 +18,13 @@ const STALLED_MS = 250;
 
 /** Part of the disk that the data may take, at most, for the file. */
 const SPILL_PART = 1 / 4;
+
+/**
+ * Bytes of frames that a connection may have when there is no room; and when there are so many that
+ * they have taken as much again.
+ */
+const SHARE = 64 * 1024;
+export const LEAST_SHARE = 4 * 1024;
 
 /** Part of the room that must be free before those who wait are asked again. */
 const FREE_PART = 1 / 8;
@@ -77,6 +84,11 @@ export class OutboxRoom implements Work {
 
   get framesAreTight(): boolean {
     return this.frames >= this.#most;
+  }
+
+  /** Bytes of frames that a connection may have where there is no room for more. */
+  get share(): number {
+    return this.frames < 2 * this.#most ? SHARE : LEAST_SHARE;
   }
 
   /** Whether connections may keep large buffers. */
