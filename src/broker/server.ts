@@ -160,6 +160,7 @@ export class Broker implements QueueHost<Queue> {
     this.#shrinker = new Shrinker(
       this.store.file,
       () => !this.store.isFailing && !this.store.isFull,
+      () => this.#groupCommit.schedule(),
     );
     if (this.store.file.isCopy) {
       options.log.warn(

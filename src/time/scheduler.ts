@@ -42,6 +42,9 @@ const ROUND_MS = 15;
 const SHORT_ROUND_MS = 5;
 const LAST_ROUNDS = 16;
 
+/** Milliseconds until the next look whether there is room for changes: the commit waits for the disk. */
+const FULL_MS = 2;
+
 export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
   readonly #isFull: () => boolean;
@@ -140,17 +143,20 @@ export class Scheduler implements Slice {
   }
 
   /** A timer, and no immediate: of those Deno runs many before it looks at a socket. */
-  #arm(): void {
-    if (!this.#stopped) this.#round ??= setTimeout(() => this.#doRound(), 0);
+  #arm(ms = 0): void {
+    if (!this.#stopped) this.#round ??= setTimeout(() => this.#doRound(), ms);
   }
 
   #doRound(): void {
     this.#round = undefined;
     this.#rounds++;
+    const wasFull = this.#isFull();
     this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS);
-    const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
-    this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
-    if (this.#fresh.size + this.#waiting.size > 0) this.#arm();
+    if (!this.#isFull()) {
+      const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
+      this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
+    }
+    if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
   /** @param most milliseconds @returns those that it took */

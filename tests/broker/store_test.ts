@@ -210,6 +210,58 @@ Deno.test("what comes after a restart is not taken for what was purged before it
   store.close();
 });
 
+/** Ways to change a row; those of one lane are in the same page, those of others in others. */
+const CHANGES: [name: string, change: (store: Store, lane: Lane, messages: Message[]) => void][] = [
+  ["publishes", (_, lane) => lane.append(publication("new"), 0, true)],
+  ["acknowledgements", (store, _, messages) => store.remove(messages.shift()!)],
+  ["returns", (store, _, messages) => store.update(messages.shift()!)],
+  ["purges", (store, lane) => store.discard(lane, 1, 5, 100)],
+];
+
+for (const [name, change] of CHANGES) {
+  Deno.test(`a commit is full with fewer ${name} in many queues than in one`, async () => {
+    await using dir = await tempDir();
+    const store = open(dir.path);
+    const rows = Array.from({ length: 2_600 }, (_, index) => {
+      const lane = new Lane(store, NO_MEMORY, index + 1, 0);
+      const count = index === 0 ? 102 : 2;
+      const messages = Array.from({ length: count }, (_, n) => {
+        return lane.append(publication(`${n}`), 0, true);
+      });
+      return { lane, messages };
+    });
+    store.commit();
+    const { lane, messages } = rows[0]!;
+    for (let n = 0; n < 100; n++) change(store, lane, messages);
+    assertEquals(store.isFull, false);
+    let changed = 0;
+    for (const { lane, messages } of rows) {
+      if (store.isFull) break;
+      change(store, lane, messages);
+      changed++;
+    }
+    assertLess(changed, 2_600);
+    store.commit();
+    assertEquals(store.isFull, false);
+    store.close();
+  });
+}
+
+Deno.test("a commit is full with few acknowledgements of large messages", async () => {
+  await using dir = await tempDir();
+  const store = open(dir.path);
+  const lane = new Lane(store, NO_MEMORY, 1, 0);
+  const body = "x".repeat(2_000_000);
+  const messages = Array.from({ length: 30 }, () => {
+    const message = lane.append(publication(body), 0, true);
+    store.commit();
+    return message;
+  });
+  while (messages.length > 0 && !store.isFull) store.remove(messages.pop()!);
+  assertEquals(store.isFull, true);
+  store.close();
+});
+
 Deno.test("many deep lanes together take no more memory than there is, and a little each", async () => {
   await using dir = await tempDir();
   const limit = 1_000_000;

@@ -195,10 +195,10 @@ Deno.test({
       const log = new LogSync(${JSON.stringify(dir.file("log"))});
       const syncs = [];
       while (log.pause < Infinity) {
-        log.wrote();
+        log.wrote(1);
         syncs.push(log.sync());
       }
-      log.wrote();
+      log.wrote(1);
       try {
         log.syncNow();
       } catch (error) {

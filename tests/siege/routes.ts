@@ -1,4 +1,5 @@
 /** Attacks by the way of one message. */
+import { setTimeout as pause } from "node:timers/promises";
 import { content, method } from "../broker/strangers.ts";
 import { concat } from "../broker/strangers.ts";
 import { publishes } from "./letters.ts";
@@ -173,7 +174,69 @@ const TRANSACTION: Attack = {
   },
 };
 
+const WIDE_TRANSACTION: Attack = {
+  name: "transactions to 10,000 durable queues",
+  async run(siege) {
+    const peer = await siege.peer();
+    const channel = await peer.open();
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    await peer.sendBytes(concat(Array.from({ length: siege.size(10_000, 2_000) }, (_, n) => {
+      return concat([
+        method(1, "queue.declare", { queue: `f${n}`, durable: true, noWait: true }),
+        method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
+      ]);
+    })));
+    await channel.call("confirm.select");
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
+    const piece = concat([publishes(4, { exchange: "all" }, PERSISTENT), method(1, "tx.commit")]);
+    for (let n = 0; n < 30 && !siege.isOver; n++) await attacker.send(piece);
+    await siege.over;
+  },
+};
+
+/** Each in a page of its own: acknowledgements, purges, deaths. */
+const SCATTERED: Attack = {
+  name: "acknowledgements and purges all over 1,000 queues",
+  async run(siege) {
+    const peer = await siege.peer();
+    const channel = await peer.open();
+    const count = siege.size(1_000, 300);
+    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+    for (let n = 0; n < count; n++) {
+      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
+      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
+    }
+    await channel.call("confirm.select");
+    const copies = siege.size(150, 20);
+    await peer.sendBytes(publishes(copies, { exchange: "all" }, PERSISTENT));
+    for (let tag = 0; tag < copies;) {
+      tag = Math.max(tag, (await channel.expect("basic.ack")).deliveryTag);
+    }
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    for (let n = 0; n < count; n++) {
+      await attacker.send(method(1, "basic.consume", { queue: `f${n}`, consumerTag: `${n}` }));
+    }
+    while (attacker.received < count * copies * 40 && !siege.isOver) await pause(50);
+    siege.begin();
+    // Every other delivery, and then all others, which are in the same pages.
+    for (let first = 1; first <= 2; first++) {
+      for (let tag = first; tag < count * copies && !siege.isOver; tag += 2_000) {
+        const tags = Array.from({ length: 1_000 }, (_, n) => tag + 2 * n)
+          .filter((tag) => tag <= count * copies);
+        await attacker.send(...tags.map((deliveryTag) => method(1, "basic.ack", { deliveryTag })));
+      }
+    }
+    for (let n = 0; n < count && !siege.isOver; n++) {
+      await attacker.send(method(1, "queue.purge", { queue: `f${n}`, noWait: true }));
+    }
+    await siege.over;
+  },
+};
+
 export const ROUTES: readonly Attack[] = [
   ...[FANOUT, LARGE_FANOUT, TOPIC, CHAIN, BINDING, WIDE_FANOUT],
-  ...[KEYS, TRANSACTION],
+  ...[KEYS, TRANSACTION, WIDE_TRANSACTION, SCATTERED],
 ];

@@ -118,9 +118,12 @@ export class GroupCommit {
     if (this.#retry !== undefined) return;
     if (this.#isAwaited || this.#store.isFull) this.#commit();
     else if (this.#store.dirty) this.#waitForCompany();
-    if (this.#store.hasDelivered) {
-      this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), DELIVERED_MS);
-    }
+    if (this.#store.hasDelivered) this.#awaitDelivered(DELIVERED_MS);
+    this.#checkpointIfDue();
+  }
+
+  #awaitDelivered(ms: number): void {
+    this.#deliveredTimer ??= setTimeout(() => this.#writeDelivered(), ms);
   }
 
   /** Somebody is to be told when the next commit is on disk. */
@@ -145,12 +148,18 @@ export class GroupCommit {
     else this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
     this.#sync();
     this.#flushAll();
+    // Behind what all were told: they do not wait for it.
+    this.#checkpointIfDue();
   }
 
-  /** What comes while syncs are under way goes together for a while, unless it becomes too much. */
+  /**
+   * What comes while syncs are under way goes together for a while, unless it becomes too much; and
+   * even then while they have enough to do: each waits for all that was written before it began.
+   */
   #mustWait(): boolean {
-    const ms = this.#isHeld ? Infinity : this.#store.syncPause;
-    this.#isNextDue = ms > 0 && (this.#isHeld || !this.#store.isFull);
+    const isHeld = this.#isHeld || this.#store.file.log.isBehind;
+    const ms = isHeld ? Infinity : this.#store.syncPause;
+    this.#isNextDue = ms > 0 && (isHeld || !this.#store.isFull);
     if (this.#isNextDue && ms < Infinity) this.#paceTimer ??= setTimeout(() => this.#paced(), ms);
     return this.#isNextDue;
   }
@@ -169,6 +178,8 @@ export class GroupCommit {
     this.#deliveredTimer = undefined;
     const isAlone = !this.#isAwaited && !this.#store.dirty && this.#retry === undefined;
     this.#store.forceDelivered();
+    // One commit does not write very many.
+    if (this.#store.hasDelivered && this.#retry === undefined) this.#awaitDelivered(LAZY_MS);
     if (!isAlone || this.#isHeld || this.#store.syncPause > 0) return this.#commit();
     if (!this.#store.commit()) this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
     this.#deliveredSyncTimer ??= setTimeout(() => {
@@ -214,7 +225,12 @@ export class GroupCommit {
 
   #goOn(): void {
     if (this.#isNextDue) this.#commit();
-    else if (this.#unsynced.length > 0) this.#sync();
+    if (this.#unsynced.length > 0) this.#sync();
+  }
+
+  /** Unless syncs are under way, after which it is looked again. */
+  #checkpointIfDue(): void {
+    if (this.#syncing.size === 0 && this.#store.needsCheckpoint) this.#checkpoint();
   }
 
   /** No commits from now on; when no sync is under way any more the log is emptied. */
@@ -240,7 +256,7 @@ export class GroupCommit {
 
   /** The last commit, whoever waits for it. Resolves when it is on disk, or cannot be. */
   async stop(): Promise<void> {
-    this.#store.forceDelivered();
+    this.#store.forceDelivered(Infinity);
     this.#commit();
     while (this.#syncing.size > 0) await Promise.all(this.#syncing);
     this.#stopped = true;

@@ -25,8 +25,8 @@ import { Scratch } from "./messages/scratch.ts";
 import { StoredUsers } from "./definitions/stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
 
-/** Lanes with changes: each has pages of its own in the file. */
-const ENOUGH_LANES = 500;
+/** Lanes with changes. */
+const ENOUGH_LANES = 2_000;
 
 /** Positions, and bytes of messages, that are deleted at once when they are given up. */
 const SHORT_ROWS = 100;
@@ -193,9 +193,9 @@ export class Store {
     return this.#lanes.hasDelivered;
   }
 
-  /** Makes the next commit write what {@link delivered} noted. */
-  forceDelivered(): void {
-    this.#lanes.forceDelivered();
+  /** Makes the next commit write what {@link delivered} noted, if not all of it. */
+  forceDelivered(most = ENOUGH_LANES): void {
+    this.#lanes.forceDelivered(most);
   }
 
   // -- changes of messages --
@@ -228,8 +228,8 @@ export class Store {
    */
   discard(lane: LaneRecord, first: number, last: number, bytes: number): void {
     if (first > last) return;
-    const short = last - first < SHORT_ROWS && bytes < SHORT_BYTES && !this.hasUnreadable(lane) &&
-      !this.dead.has(lane.id);
+    const isLong = last - first >= SHORT_ROWS || bytes >= SHORT_BYTES;
+    const short = isLong || this.hasUnreadable(lane) || this.dead.has(lane.id) ? undefined : bytes;
     this.#scratch.messages?.discard(lane, first, last, short);
     if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
     this.#onChange();
@@ -308,7 +308,7 @@ export class Store {
     for (const table of [this.#messages, this.#scratch.messages]) {
       for (const { first, last } of table?.forgetUnreadable(lane.id) ?? []) {
         // Later and by itself: that may fail too.
-        table!.discard(lane, first, last, false);
+        table!.discard(lane, first, last, undefined);
         this.#onChange();
         this.#onDiscard?.();
       }

@@ -9,6 +9,7 @@ import type { DeadMessages } from "./messages/dead_messages.ts";
 import type { DefinitionChanges } from "./definitions/definition_changes.ts";
 import type { LaneCounters } from "./messages/lane_counters.ts";
 import type { MessageTable } from "./messages/message_table.ts";
+import { PAGE_ROWS } from "./messages/message_changes.ts";
 import type { SeenKeys } from "./messages/seen_keys.ts";
 import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./file/reserve.ts";
@@ -19,6 +20,12 @@ import { rollback, runTransaction } from "./file/transaction.ts";
 
 /** Milliseconds between two tries to get the reserve back. */
 const RESERVE_RETRY_MS = 1_000;
+
+/** Pages of a commit besides those of the following. */
+const COMMIT_PAGES = 6;
+/** Rows of lanes, or of definitions, that lie in one page, about. */
+const PAGE_LANES = 100;
+const PAGE_DEFINITIONS = 10;
 
 /** What is written. */
 export interface Parts {
@@ -110,8 +117,10 @@ export class StoreWriter {
     }
     const { file, messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
-    file.log.wrote();
-    file.checkpoint.wrote(messages.pendingRows, written);
+    const pages = COMMIT_PAGES + messages.pendingPages + lanes.pendingRows / PAGE_LANES +
+      changes.pendingRows / PAGE_DEFINITIONS;
+    file.log.wrote(pages);
+    file.checkpoint.wrote(pages);
     messages.written();
     changes.written();
     lanes.written();
@@ -199,7 +208,7 @@ export class StoreWriter {
     if (file.checkpoint.isRunning) return;
     try {
       file.mark();
-      sweep(messages, file.database);
+      file.checkpoint.wrote(sweep(messages, file.database) / PAGE_ROWS);
       seen.sweep();
       if (scratch.messages !== undefined) sweep(scratch.messages, scratch.database!);
       this.#reportState();
@@ -207,9 +216,12 @@ export class StoreWriter {
       this.#report(describeStorageError(error));
     }
 
-    function sweep(table: MessageTable, database: DatabaseSync): void {
+    /** @returns rows */
+    function sweep(table: MessageTable, database: DatabaseSync): number {
       try {
-        for (const lane of table.sweep()) onSwept(lane);
+        const { rows, lanes } = table.sweep();
+        for (const lane of lanes) onSwept(lane);
+        return rows;
       } finally {
         rollback(database);
       }

@@ -1,9 +1,10 @@
 /**
- * Gives what the log holds its place in the data file, on a slow disk. SQLite would do that within a
- * commit, and wait for three syncs. Here the two of the log are {@link LogSync}'s, while turns go on;
- * only the one of the data file is waited for: another thread would sync a duplicate of its
- * descriptor, and closing that would end SQLite's lock on the file. The order is what a power cut
- * asks for:
+ * Gives what the log holds its place in the data file, between commits. SQLite would do that within
+ * one, and wait for three syncs, however long they take. Here the two of the log are
+ * {@link LogSync}'s: on a slow disk turns go on meanwhile. Only the one of the data file is waited
+ * for: another thread would sync a duplicate of its descriptor, and closing that would end SQLite's
+ * lock on the file. So the log is as short as it must be for that to take its time and no more. The
+ * order is what a power cut asks for:
  *
  * 1. The whole log is synced, and nothing more is written to it.
  * 2. Its pages are copied into the data file, which is synced. Until then the log is used again.
@@ -18,11 +19,13 @@ import { MOST_LOG_PAGES, SCHEMA_VERSION } from "./schema.ts";
 /** How much longer the log is when SQLite does it, because we come too late. */
 const TOO_LATE = 2;
 
-/** Pages of a commit besides those that its messages fill, and removals of one page, about. */
-const COMMIT_PAGES = 6;
-const PAGE_ROWS = 25;
-/** Bytes of messages that a page holds. */
-const PAGE_CONTENT = 4_000;
+/**
+ * Milliseconds that the copying should take, besides what any sync takes: nobody is served meanwhile.
+ */
+const COPY_MS = 75;
+
+/** Pages that the log may always have, where there is room: some are in it very often. */
+const LEAST_PAGES = 2_000;
 
 export class Checkpoint {
   readonly #database: DatabaseSync;
@@ -30,7 +33,9 @@ export class Checkpoint {
   readonly #file: Deno.FsFile | undefined;
   /** Pages that the log may have. */
   #pages: number;
-  /** Those that it was told last. */
+  /** Those that can be copied in {@link COPY_MS}. */
+  #quickPages = MOST_LOG_PAGES;
+  /** Those that SQLite was told last. */
   #automatic: number;
   /** Pages in the log, about. */
   #written = 0;
@@ -57,8 +62,18 @@ export class Checkpoint {
 
   /** Whether it is time. */
   get isDue(): boolean {
-    if (this.#isPaused || this.#log.failure !== undefined) return false;
-    return this.#written > this.#pages && this.#log.isSlow;
+    if (this.#isPaused || this.#file === undefined || this.#log.failure !== undefined) return false;
+    return this.#written > this.#most && (this.#log.isSlow || this.#hasRoom);
+  }
+
+  /** On a small disk SQLite does it, within each commit: what is free is known behind it. */
+  get #hasRoom(): boolean {
+    return this.#pages >= MOST_LOG_PAGES;
+  }
+
+  get #most(): number {
+    const most = this.#log.isSlow ? this.#pages : Math.min(this.#pages, MOST_LOG_PAGES);
+    return Math.min(most, this.#quickPages);
   }
 
   /** Another size of the log. */
@@ -73,9 +88,9 @@ export class Checkpoint {
     this.#fit();
   }
 
-  /** A commit was written. */
-  wrote(rows: number, bytes: number): void {
-    this.#written += COMMIT_PAGES + rows / PAGE_ROWS + bytes / PAGE_CONTENT;
+  /** A commit was written. @param pages that it has changed, about */
+  wrote(pages: number): void {
+    this.#written += pages;
     this.#fit();
   }
 
@@ -84,10 +99,9 @@ export class Checkpoint {
     this.#written = Infinity;
   }
 
-  /** Leaves it to SQLite where the disk is quick. */
   #fit(): void {
-    const most = this.#log.isSlow ? TOO_LATE * this.#pages : Math.min(this.#pages, MOST_LOG_PAGES);
-    const pages = this.#isPaused ? 0 : most;
+    const times = this.#log.isSlow || this.#hasRoom ? TOO_LATE : 1;
+    const pages = this.#isPaused ? 0 : Math.round(times * this.#most);
     if (pages === this.#automatic) return;
     this.#database.exec(`PRAGMA wal_autocheckpoint = ${pages}`);
     this.#automatic = pages;
@@ -96,17 +110,29 @@ export class Checkpoint {
   /** Resolves when something may be written again. When no sync is under way. */
   async run(): Promise<void> {
     this.#isRunning = true;
+    const pages = this.#written;
     this.#written = 0;
     try {
       // Rows of purged messages may have been deleted after the last commit.
-      this.#log.wrote();
+      this.#log.wrote(0);
       if (await this.#log.sync() === false) return;
+      const started = performance.now();
       this.#copy();
-      this.#log.wrote();
+      this.#took(pages, performance.now() - started);
+      this.#log.wrote(1);
       await this.#log.sync();
     } finally {
       this.#isRunning = false;
     }
+  }
+
+  /** @param pages of the log that were copied, about */
+  #took(pages: number, ms: number): void {
+    if (pages < LEAST_PAGES || pages === Infinity) return;
+    const { usual } = this.#log;
+    const factor = Math.max(COPY_MS, usual) / Math.max(1, ms - usual);
+    this.#quickPages = Math.max(LEAST_PAGES, pages * Math.min(2, factor));
+    this.#fit();
   }
 
   #copy(): void {

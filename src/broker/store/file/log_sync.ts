@@ -14,6 +14,12 @@ const QUICK_MS = 2;
 /** Syncs at the same time. */
 const MOST = 4;
 
+/**
+ * Pages of the log that may be on their way to the disk when more are written: whoever waits for a
+ * sync waits for all of them.
+ */
+const MOST_UNSYNCED = 1_000;
+
 /** How many syncs the usual time is the mean of, about. */
 const MEMORY = 8;
 
@@ -26,6 +32,9 @@ export class LogSync {
   /** Commits so far, and how many of them are on disk. */
   #written = 0;
   #synced = 0;
+  /** Pages that they have written, and how many of these are on disk; about. */
+  #pages = 0;
+  #syncedPages = 0;
   #underWay = 0;
   /** When the last one began; how long one usually takes. In milliseconds. */
   #begun = -Infinity;
@@ -59,6 +68,11 @@ export class LogSync {
     return this.#failure;
   }
 
+  /** Milliseconds that one usually takes. */
+  get usual(): number {
+    return this.#usual;
+  }
+
   /** Whether the main thread goes on meanwhile. */
   get isSlow(): boolean {
     return this.#usual >= QUICK_MS;
@@ -71,9 +85,15 @@ export class LogSync {
     return Math.max(0, this.#begun + this.#usual / MOST - performance.now());
   }
 
-  /** Something was committed. */
-  wrote(): void {
+  /** Whether syncs that are under way have enough to do. */
+  get isBehind(): boolean {
+    return this.#underWay > 0 && this.#pages - this.#syncedPages >= MOST_UNSYNCED;
+  }
+
+  /** Something was committed. @param pages that it has written, about */
+  wrote(pages: number): void {
     this.#written++;
+    this.#pages += pages;
     if (this.#free.length + this.#underWay === 0) this.#synced = this.#written;
   }
 
@@ -105,11 +125,13 @@ export class LogSync {
       throw this.#fail(error);
     }
     this.#synced = this.#written;
+    this.#syncedPages = this.#pages;
     this.#took(performance.now() - begun);
   }
 
   async #sync(): Promise<boolean> {
     const written = this.#written;
+    const pages = this.#pages;
     const log = this.#free.pop()!;
     const begun = this.#begun = performance.now();
     this.#underWay++;
@@ -117,6 +139,7 @@ export class LogSync {
       await log.syncData();
       if (this.#failure !== undefined) return false;
       this.#synced = Math.max(this.#synced, written);
+      this.#syncedPages = Math.max(this.#syncedPages, pages);
       this.#took(performance.now() - begun);
       return true;
     } catch (error) {

@@ -4,7 +4,7 @@
  */
 
 import type { DataFile } from "./data_file.ts";
-import { numberOf, PAGE_BYTES } from "./schema.ts";
+import { numberOf } from "./schema.ts";
 
 /** Free pages that are kept, and those at which it begins. */
 const SPARE_PAGES = 256;
@@ -20,6 +20,7 @@ const PAUSE_MS = 20;
 export class Shrinker {
   readonly #file: DataFile;
   readonly #mayWrite: () => boolean;
+  readonly #onDone: () => void;
   /** Whether SQLite keeps what it needs to move pages. */
   readonly #canShrink: boolean;
   #looks = 0;
@@ -27,10 +28,14 @@ export class Shrinker {
   #pages = 16;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param mayWrite whether the file can be written, and nobody waits for it */
-  constructor(file: DataFile, mayWrite: () => boolean) {
+  /**
+   * @param mayWrite whether the file can be written, and nobody waits for it
+   * @param onDone told when a checkpoint is asked for
+   */
+  constructor(file: DataFile, mayWrite: () => boolean, onDone: () => void) {
     this.#file = file;
     this.#mayWrite = mayWrite;
+    this.#onDone = onDone;
     this.#canShrink = file.isOnDisk && numberOf(file.database, "PRAGMA auto_vacuum") === 2;
   }
 
@@ -61,14 +66,14 @@ export class Shrinker {
       const pages = Math.min(this.#pages, free - SPARE_PAGES);
       // Each row is a page.
       database.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
-      checkpoint.wrote(0, 2 * pages * PAGE_BYTES);
+      checkpoint.wrote(2 * pages);
       const factor = SLICE_MS / Math.max(0.1, performance.now() - started);
       this.#pages = Math.max(1, Math.min(256, 2 * this.#pages, Math.round(pages * factor)));
     } catch {
       // A commit will say what is wrong.
       return this.#end();
     }
-    log.wrote();
+    log.wrote(2 * this.#pages);
     this.#goOn();
   }
 
@@ -76,8 +81,9 @@ export class Shrinker {
   #end(): void {
     this.#looks = 0;
     const { log, checkpoint } = this.#file;
-    if (log.isSlow) checkpoint.request();
-    else this.#file.emptyLog("TRUNCATE");
+    if (!log.isSlow) return void this.#file.emptyLog("TRUNCATE");
+    checkpoint.request();
+    this.#onDone();
   }
 
   stop(): void {

@@ -18,6 +18,14 @@ export interface Range {
   last: number;
 }
 
+/** What a sweep has done. */
+export interface Swept {
+  /** Deleted ones, and ranges. */
+  readonly rows: number;
+  /** Lanes of which nothing is left to delete. */
+  readonly lanes: readonly number[];
+}
+
 export class Discards {
   readonly #database: DatabaseSync;
   /** What else is kept of a message, and last the message. */
@@ -98,9 +106,9 @@ export class Discards {
   /**
    * Deletes some of the rows, in a transaction of its own.
    * @param unwritten ranges that no commit has written
-   * @returns the ids of lanes of which nothing is left to delete
+   * @returns how many rows, and the ids of lanes of which nothing is left to delete
    */
-  sweep(unwritten: ReadonlySet<Range>): number[] {
+  sweep(unwritten: ReadonlySet<Range>): Swept {
     const started = performance.now();
     const done: Range[] = [];
     let left = this.#sweepRows;
@@ -120,8 +128,9 @@ export class Discards {
       done.push(range);
     }
     this.#database.exec("COMMIT");
+    const rows = this.#sweepRows - left;
     const factor = SWEEP_MS / (performance.now() - started);
     this.#sweepRows = Math.round(Math.max(1, Math.min(SWEEP_ROWS, this.#sweepRows * factor)));
-    return done.filter((range) => this.#forget(range)).map(({ lane }) => lane);
+    return { rows, lanes: done.filter((range) => this.#forget(range)).map(({ lane }) => lane) };
   }
 }

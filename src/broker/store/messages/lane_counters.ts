@@ -57,10 +57,13 @@ export class LaneCounters {
     return this.#delivered.size > 0;
   }
 
-  /** Makes the next commit write what {@link delivered} noted. */
-  forceDelivered(): void {
-    for (const lane of this.#delivered) this.#changed.add(lane);
-    this.#delivered.clear();
+  /** Makes the next commit write what {@link delivered} noted. @param most lanes that it writes */
+  forceDelivered(most: number): void {
+    for (const lane of this.#delivered) {
+      if (this.#changed.size >= most) return;
+      this.#delivered.delete(lane);
+      this.#changed.add(lane);
+    }
   }
 
   /** Inside the transaction of the caller. */

@@ -8,12 +8,45 @@ import type { Range } from "./discards.ts";
 import type { Author, Source } from "../refusals.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 
+/** Positions of a lane that lie in one page, about: the rows of small messages. */
+export const PAGE_ROWS = 25;
+/** Bytes of messages that a page holds. */
+const PAGE_CONTENT = 4_000;
+
+/** Pages of a large message that take as long to be found and given up as one to be written. */
+const FREED_PAGES = 4;
+
+/** Rows of one lane to delete. */
+export class Removals {
+  readonly positions: number[] = [];
+  #lowest = Infinity;
+  #highest = 0;
+  #last = -Infinity;
+  /** How often one was in another page than the one before. */
+  #jumps = 0;
+
+  /** Those that many settle in turn are in a few pages, however often they jump. */
+  #pages = 0;
+
+  /** @returns how many pages more they are in, about */
+  add(position: number): number {
+    this.positions.push(position);
+    if (isApart(this.#last, position)) this.#jumps++;
+    this.#last = position;
+    if (position < this.#lowest) this.#lowest = position;
+    if (position > this.#highest) this.#highest = position;
+    const before = this.#pages;
+    this.#pages = Math.min(this.#jumps, 1 + (this.#highest - this.#lowest) / PAGE_ROWS);
+    return this.#pages - before;
+  }
+}
+
 export class MessageChanges {
   inserts: Message[] = [];
   /** Who published them. */
   authors: (Author | undefined)[] = [];
-  /** Positions of stored rows to delete, by lane. */
-  readonly removals = new Map<LaneRecord, number[]>();
+  /** Stored rows to delete, by lane. */
+  readonly removals = new Map<LaneRecord, Removals>();
   /** Messages whose delivery count changed. */
   readonly updates = new Set<Message>();
   /** Ranges that are given up, and whose rows are deleted later. */
@@ -23,6 +56,12 @@ export class MessageChanges {
   #isPostponed = false;
   #removed = 0;
   #insertedBytes = 0;
+  /** Lanes with inserts, and the last of them. */
+  readonly #lanes = new Set<LaneRecord>();
+  #lane: LaneRecord | undefined;
+  /** Pages where something is removed or updated, apart from one another, about. */
+  #places = 0;
+  #updated: Message | undefined;
 
   get isEmpty(): boolean {
     return this.inserts.length === 0 && this.removals.size === 0 && this.updates.size === 0 &&
@@ -39,12 +78,27 @@ export class MessageChanges {
     return this.#insertedBytes;
   }
 
+  /**
+   * Pages of the file that lie apart and change, about. They cost more than rows that lie together:
+   * each is written to the log as a whole, and found its place in the file by itself.
+   */
+  get scattered(): number {
+    return this.#lanes.size + this.#places;
+  }
+
+  /** All pages that change, about. */
+  get pages(): number {
+    return this.scattered + this.rows / PAGE_ROWS + this.bytes / PAGE_CONTENT;
+  }
+
   insert(message: Message, author: Author | undefined): void {
+    const { lane } = message;
     message.willBeStored();
     const isCopy = this.inserts.at(-1)?.content === message.content;
     this.inserts.push(message);
     this.authors.push(author);
     if (!isCopy) this.#insertedBytes += message.size;
+    if (lane !== this.#lane) this.#lanes.add(this.#lane = lane);
   }
 
   remove(message: Message): void {
@@ -54,10 +108,26 @@ export class MessageChanges {
       if (goesAtOnce(message)) this.#insertedBytes -= message.size;
       return;
     }
+    const { lane, position, size } = message;
     this.#removed++;
-    const positions = this.removals.get(message.lane);
-    if (positions === undefined) this.removals.set(message.lane, [message.position]);
-    else positions.push(message.position);
+    if (size > PAGE_CONTENT) this.#places += size / PAGE_CONTENT / FREED_PAGES;
+    let removals = this.removals.get(lane);
+    if (removals === undefined) this.removals.set(lane, removals = new Removals());
+    this.#places += removals.add(position);
+  }
+
+  /** Its delivery count has changed. */
+  update(message: Message): void {
+    const last = this.#updated;
+    if (last?.lane !== message.lane || isApart(last.position, message.position)) this.#places++;
+    this.updates.add(this.#updated = message);
+  }
+
+  /** Gives up a range that has few rows. @param bytes of their messages, at most */
+  discardShort(range: Range, bytes: number): void {
+    this.#places += 1 + bytes / PAGE_CONTENT / FREED_PAGES;
+    this.#removed += range.last - range.first + 1;
+    this.shortDiscards.push(range);
   }
 
   /**
@@ -65,7 +135,7 @@ export class MessageChanges {
    * @returns whether it was to be removed
    */
   keep({ message, content }: Source): boolean {
-    const positions = this.removals.get(message.lane) ?? [];
+    const positions = this.removals.get(message.lane)?.positions ?? [];
     const index = positions.indexOf(message.position);
     if (index < 0 && message.row !== Row.skipped) return false;
     if (index >= 0) {
@@ -107,7 +177,7 @@ export class MessageChanges {
   postponed(): Range[] {
     if (!this.#isPostponed) return [];
     const ranges = [...this.shortDiscards];
-    for (const [{ id: lane, dropped }, positions] of this.removals) {
+    for (const [{ id: lane, dropped }, { positions }] of this.removals) {
       if (dropped) continue;
       positions.sort((one, other) => one - other);
       let range: Range | undefined;
@@ -129,7 +199,9 @@ export class MessageChanges {
     this.authors = [];
     this.#insertedBytes = 0;
     this.removals.clear();
-    this.#removed = 0;
+    this.#removed = this.#places = 0;
+    this.#lanes.clear();
+    this.#lane = this.#updated = undefined;
     this.updates.clear();
     this.discards.clear();
     this.shortDiscards = [];
@@ -140,6 +212,11 @@ export class MessageChanges {
 /** Whether memory forgets a message that is not to be written, and does not wait for the commit. */
 function goesAtOnce({ size, sharing }: Message): boolean {
   return sharing === undefined && size < LARGE_BYTES;
+}
+
+/** Whether rows of two positions of a lane are in different pages, probably. */
+function isApart(position: number, other: number): boolean {
+  return Math.abs(position - other) > PAGE_ROWS;
 }
 
 /** Whether a message of the inserts is still to be written. */

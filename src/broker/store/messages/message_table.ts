@@ -4,7 +4,7 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { Discards, type Range } from "./discards.ts";
+import { Discards, type Range, type Swept } from "./discards.ts";
 import type { Content } from "../../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
 import { type Found, MessageReader } from "./message_reader.ts";
@@ -17,6 +17,15 @@ import { Unreadable } from "./unreadable.ts";
 /** Changes, and bytes of messages, that do not wait for company any more. */
 export const ENOUGH_ROWS = 2_000;
 const ENOUGH_BYTES = 1024 * 1024;
+
+/**
+ * Changes for each of the pages that lie apart, before a commit is worth it: whatever changes in a
+ * page, all of it is written, and a publish to very many queues would fill the disk's time.
+ */
+const PAGE_CHANGES = 2;
+/** What the longest commit costs, in changes; and what a page does. */
+const MOST_COST = 10_000;
+const PAGE_COST = 3;
 
 /** Rows that are tried again in one go. */
 const MOST_AGAIN = 100;
@@ -60,9 +69,16 @@ export class MessageTable {
     return this.#changes.bytes;
   }
 
+  /** Pages that a commit would change, about. */
+  get pendingPages(): number {
+    return this.#changes.pages;
+  }
+
   /** Whether so much waits for the commit that it should not wait longer. @param times as much */
   isFull(times: number): boolean {
-    return this.pendingRows >= times * ENOUGH_ROWS || this.pendingBytes >= times * ENOUGH_BYTES;
+    const { rows, bytes, scattered } = this.#changes;
+    return rows >= Math.max(times * ENOUGH_ROWS, PAGE_CHANGES * scattered) ||
+      bytes >= times * ENOUGH_BYTES || rows + PAGE_COST * scattered >= MOST_COST;
   }
 
   insert(message: Message, author: Author | undefined): void {
@@ -76,14 +92,17 @@ export class MessageTable {
 
   /** Remembers that `message.deliveries` changed. */
   update(message: Message): void {
-    if (message.row === Row.stored) this.#changes.updates.add(message);
+    if (message.row === Row.stored) this.#changes.update(message);
   }
 
-  /** Gives up all messages of a lane between two positions. @param short they are few */
-  discard(lane: LaneRecord, first: number, last: number, short: boolean): void {
+  /**
+   * Gives up all messages of a lane between two positions.
+   * @param short their bytes, at most, if they are few
+   */
+  discard(lane: LaneRecord, first: number, last: number, short: number | undefined): void {
     this.#changes.removeRange(lane, first, last);
     const range = { lane: lane.id, first, last };
-    if (short) return void this.#changes.shortDiscards.push(range);
+    if (short !== undefined) return this.#changes.discardShort(range, short);
     this.#changes.discards.add(range);
     this.#discards.add(range);
   }
@@ -128,9 +147,9 @@ export class MessageTable {
 
   /**
    * Deletes some rows of given up ranges, in a transaction of its own.
-   * @returns the ids of lanes of which nothing is left to delete
+   * @returns how many rows, and the ids of lanes of which nothing is left to delete
    */
-  sweep(): number[] {
+  sweep(): Swept {
     return this.#discards.sweep(this.#changes.discards);
   }
 

@@ -9,7 +9,7 @@ import { LargeInsert } from "./large_insert.ts";
 import { idNumber, idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
 import type { Attempt } from "../refusals.ts";
 import { RowInserts, type Value } from "./row_inserts.ts";
-import { SharedContents } from "./shared_contents.ts";
+import { SHARED_FROM, SharedContents } from "./shared_contents.ts";
 import { type Message, Row } from "../../message/message.ts";
 
 /**
@@ -56,7 +56,7 @@ export class MessageWriter {
   /** Inside the transaction of the caller. After a rollback the changes can be written again. */
   write(changes: MessageChanges): void {
     this.#shared.begin();
-    this.#writeInserts(changes.inserts.filter(isWanted));
+    this.#writeInserts(inRowOrder(changes.inserts.filter(isWanted)));
     this.#writeOthers(changes);
   }
 
@@ -100,7 +100,7 @@ export class MessageWriter {
       for (const range of changes.postponed()) this.#writeDiscard(range);
       return;
     }
-    for (const [lane, positions] of removals) {
+    for (const [lane, { positions }] of removals) {
       if (!lane.dropped) this.#writeRemovals(lane.id, positions);
     }
     for (const { lane, deliveries, position } of updates) {
@@ -168,6 +168,19 @@ export class MessageWriter {
     }
     this.#delete.run(lane, first, lane, last);
   }
+}
+
+/**
+ * Those of each lane behind one another: their page is looked for once. Copies that may share a
+ * content stay together.
+ */
+function inRowOrder(messages: Message[]): Message[] {
+  const { lane } = messages[0] ?? {};
+  if (messages.every((message) => message.lane === lane)) return messages;
+  const small = messages.filter(({ size }) => size < SHARED_FROM);
+  small.sort((one, other) => one.lane.id - other.lane.id);
+  if (small.length === messages.length) return small;
+  return small.concat(messages.filter(({ size }) => size >= SHARED_FROM));
 }
 
 /**

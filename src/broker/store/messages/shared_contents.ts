@@ -10,7 +10,7 @@ import { LargeInsert } from "./large_insert.ts";
 import type { Message } from "../../message/message.ts";
 
 /** Bytes from which on a content that several messages have is written once. */
-const SHARED_FROM = 512;
+export const SHARED_FROM = 512;
 
 const COUNT_COPIES = `CREATE TRIGGER IF NOT EXISTS message_gone
   AFTER DELETE ON message WHEN OLD.shared IS NOT NULL BEGIN
