@@ -7,7 +7,7 @@
 const OVERHEAD_BYTES = 200;
 
 /** Part of all that is given up at once, so that the queues are seldom looked at. */
-const PART = 1 / 64;
+const PART = 1 / 256;
 
 /** Part of its own that the queue which has most gives up before others are asked. */
 const STEP = 1 / 16;

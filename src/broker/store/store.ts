@@ -337,7 +337,7 @@ export class Store {
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
     return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull(this.file.patience) ||
-      this.#lanes.pendingRows >= ENOUGH_LANES ||
+      this.#lanes.pendingRows >= ENOUGH_LANES || this.seen.isFull ||
       (this.#scratch.messages?.isFull(1) ?? false);
   }
 

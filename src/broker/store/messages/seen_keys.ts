@@ -9,6 +9,9 @@ import { clockShift } from "../../../time/clock.ts";
 /** Rows that are deleted at once of a queue that is gone. */
 const PIECE = 1_000;
 
+/** Rows that do not wait for company any more. */
+const ENOUGH_ROWS = 1_000;
+
 /** A key that a queue has seen. */
 export interface SeenKey {
   /** Orders those of a queue. */
@@ -28,6 +31,8 @@ export class SeenKeys {
   readonly #onDamage: (error: unknown) => void;
   /** By queue and id, as the next commit writes them; undefined: it deletes. */
   readonly #changes = new Map<number, Map<number, SeenKey | undefined>>();
+  /** Changes since the last commit, of queues that have gone since included. */
+  #rows = 0;
   /** Queues that go with the next commit. */
   readonly #going = new Set<number>();
   /** Queues that are gone, and whose rows are deleted piece by piece. */
@@ -59,6 +64,11 @@ export class SeenKeys {
   /** Whether a commit would write anything. */
   get dirty(): boolean {
     return this.#changes.size > 0 || this.#going.size > 0;
+  }
+
+  /** Whether so much waits for the commit that it should not wait longer. */
+  get isFull(): boolean {
+    return this.#rows >= ENOUGH_ROWS;
   }
 
   /**
@@ -101,11 +111,13 @@ export class SeenKeys {
 
   add(queue: number, key: SeenKey): void {
     this.#changesOf(queue).set(key.id, key);
+    this.#rows++;
     this.#onChange();
   }
 
   remove(queue: number, id: number): void {
     this.#changesOf(queue).set(id, undefined);
+    this.#rows++;
     this.#onChange();
   }
 
@@ -139,6 +151,7 @@ export class SeenKeys {
   /** All of it is on disk. */
   written(): void {
     this.#changes.clear();
+    this.#rows = 0;
     for (const queue of this.#going) this.#gone.add(queue);
     this.#going.clear();
   }
