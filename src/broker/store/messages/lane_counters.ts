@@ -19,6 +19,9 @@ export class LaneCounters {
   readonly #changed = new Set<LaneRecord>();
   /** Those that were delivered further, which alone is not worth a commit. */
   readonly #delivered = new Set<LaneRecord>();
+  /** The last of each: mostly the next message is of the same lane. */
+  #lastChanged: LaneRecord | undefined;
+  #lastDelivered: LaneRecord | undefined;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -40,9 +43,10 @@ export class LaneCounters {
 
   /** A durable message came or went. */
   count(message: Message, change: 1 | -1): void {
-    message.lane.depth += change;
-    message.lane.bytes += change * message.bodyLength;
-    this.#changed.add(message.lane);
+    const { lane } = message;
+    lane.depth += change;
+    lane.bytes += change * message.bodyLength;
+    if (lane !== this.#lastChanged) this.#changed.add(this.#lastChanged = lane);
   }
 
   changed(lane: LaneRecord): void {
@@ -50,7 +54,7 @@ export class LaneCounters {
   }
 
   delivered(lane: LaneRecord): void {
-    this.#delivered.add(lane);
+    if (lane !== this.#lastDelivered) this.#delivered.add(this.#lastDelivered = lane);
   }
 
   get hasDelivered(): boolean {
@@ -59,6 +63,7 @@ export class LaneCounters {
 
   /** Makes the next commit write what {@link delivered} noted. @param most lanes that it writes */
   forceDelivered(most: number): void {
+    this.#lastDelivered = undefined;
     for (const lane of this.#delivered) {
       if (this.#changed.size >= most) return;
       this.#delivered.delete(lane);
@@ -78,6 +83,7 @@ export class LaneCounters {
   /** All of it is on disk. */
   written(): void {
     this.#changed.clear();
+    this.#lastChanged = undefined;
   }
 
   /** @param lastPosition tells the highest position in use of a lane */
