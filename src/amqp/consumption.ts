@@ -3,7 +3,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
-import { type BodyRoom, leftOutOf, limitBodies } from "./client/assembly.ts";
+import { type BodyRoom, leftOutOf, limitBodies, shareBodies } from "./client/assembly.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
@@ -17,6 +17,8 @@ export interface ConsumptionOptions {
   readonly prefetch: number;
   /** A larger body is left out, and its delivery says so; default: no limit. */
   readonly room?: BodyRoom | undefined;
+  /** Nobody takes the memory of a body: small ones may share it. Default false. */
+  readonly sharesBodies?: boolean | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
   readonly priority?: number | undefined;
   /**
@@ -158,6 +160,7 @@ export class Consumption {
         ),
     });
     if (options.room !== undefined) limitBodies(channel, options.room);
+    if (options.sharesBodies) shareBodies(channel);
     channel.deliver = (message) => consumption.#onMessage(message, options);
     await Promise.all([
       transport.request("basic.qos", channel.basicQos(options.prefetch)),

@@ -324,6 +324,7 @@ export class Worker {
       // What is not going to be run is better left on the queue.
       prefetch: early || startsWithOne ? 1 : Math.min(prefetch, maxTasks),
       room,
+      sharesBodies: this.#options.freeBodies,
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {

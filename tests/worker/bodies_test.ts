@@ -88,3 +88,27 @@ brokerTest("of a large task that is done the broker keeps no starts", async () =
   assertEquals(await within("the worker to end", worker.run()), 0);
   await assertRejects(() => inspectQueue(bench.transport, starts), ChannelError, "NOT_FOUND");
 });
+
+for (const freeBodies of [true, false]) {
+  const what = freeBodies
+    ? "share memory"
+    : "have memory of their own for a handler that may take it";
+  brokerTest(`small bodies ${what}`, async () => {
+    await using bench = await QueueBench.open(url);
+    const sent = ["", "a".repeat(100), "b".repeat(100), "c".repeat(5_000), "d".repeat(100)];
+    for (const body of sent) await bench.send(body);
+    const bodies: Uint8Array[] = [];
+    const worker = workerOn(bench, {
+      handler: (task) => {
+        bodies.push(task.body);
+        return Promise.resolve(DONE);
+      },
+      freeBodies,
+      maxTasks: sent.length,
+    });
+    assertEquals(await within("the worker to end", worker.run()), 0);
+    assertEquals(bodies.map((body) => new TextDecoder().decode(body)), sent);
+    const shared = bodies.filter(({ buffer, length }) => buffer.byteLength > length);
+    assertEquals(shared.length > 0, freeBodies);
+  });
+}

@@ -21,6 +21,7 @@ interface Assembling {
   returned?: IncomingMessage;
   /** Ours. */
   bodyRoom?: BodyRoom;
+  sharesBodies?: boolean;
 }
 
 type IncomingMessage = AMQPMessage & {
@@ -43,6 +44,11 @@ export function limitBodies(channel: AMQPChannel, room: BodyRoom): void {
   (channel as unknown as Assembling).bodyRoom = room;
 }
 
+/** Small bodies that come on a channel share memory: nobody may take that of one. */
+export function shareBodies(channel: AMQPChannel): void {
+  (channel as unknown as Assembling).sharesBodies = true;
+}
+
 /** Bytes of a body that was left out; 0: it is there. */
 export function leftOutOf(message: AMQPMessage): number {
   return (message as IncomingMessage).isLeftOut === true ? message.bodySize! : 0;
@@ -60,13 +66,17 @@ let slab = new Uint8Array();
 let used = 0;
 
 function copyOf(bytes: Uint8Array): Uint8Array {
-  const { length } = bytes;
-  if (length > SMALL_BYTES) return bytes.slice();
+  const copy = sharedRoom(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+function sharedRoom(length: number): Uint8Array {
+  if (length > SMALL_BYTES) return new Uint8Array(length);
   if (used + length > slab.length) {
     slab = new Uint8Array(SLAB_BYTES);
     used = 0;
   }
-  slab.set(bytes, used);
   return slab.subarray(used, used += length);
 }
 
@@ -86,7 +96,8 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
       new Uint8Array(view.buffer, view.byteOffset + offset, view.byteLength - offset),
     );
   }
-  message._rawBytes = new Uint8Array(header.bodySize);
+  const { sharesBodies } = channel as unknown as Assembling;
+  message._rawBytes = sharesBodies ? sharedRoom(header.bodySize) : new Uint8Array(header.bodySize);
   message.bodyPos = 0;
   (channel as unknown as Assembling).bodyRoom?.note(header.bodySize);
   if (header.bodySize === 0) channel.onMessageReady(message);
@@ -117,7 +128,9 @@ export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
 
 function leaveOut(message: IncomingMessage): void {
   message.isLeftOut = true;
-  (message._rawBytes!.buffer as ArrayBuffer).transfer(0);
+  const bytes = message._rawBytes!;
+  message._rawBytes = new Uint8Array();
+  if (bytes.length === bytes.buffer.byteLength) (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
 /** A new method must not come before the content of the last one is complete. */
