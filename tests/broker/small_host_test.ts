@@ -106,8 +106,8 @@ hostTest("a broker and a worker of small and large tasks share it", async () => 
 
 for (
   const { megabytes, bytes, each } of [
-    { megabytes: 128, bytes: 9_800_000, each: 3 },
-    { megabytes: 96, bytes: 2_000_000, each: 10 },
+    { megabytes: 128, bytes: 9_800_000, each: 2 },
+    { megabytes: 96, bytes: 2_000_000, each: 7 },
   ]
 ) {
   hostTest(

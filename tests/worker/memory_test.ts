@@ -9,7 +9,7 @@ import { waitUntil } from "../support/wait.ts";
 
 const HOST_BYTES = 128 * 1024 * 1024;
 const LARGE_BYTES = 10_000_000;
-const LARGE = 14;
+const LARGE = 12;
 const TOO_LARGE_BYTES = 60_000_000;
 const END_MS = 60_000;
 
