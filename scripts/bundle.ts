@@ -13,8 +13,8 @@ export type Bundle = readonly [program: string, ...parts: string[]];
 const REQUIRE =
   /^import \{ createRequire as (\w+) \} from "node:module";\nvar __require = \1\(import\.meta\.url\);$/m;
 
-/** The same for what CommonJS packages here require, which are modules of Node; as many lines. */
-const LAZY_REQUIRE = "\nvar __require = (name) => process.getBuiltinModule(name);";
+/** The same for what CommonJS packages here require, which are modules of Node. */
+const LAZY_REQUIRE = "var __require = (name) => process.getBuiltinModule(name);";
 
 /** Comments and labels say where each part came from; the folders of this host are nobody's business. */
 const ORIGINS = /^(\/\/ | {2}")[^\s"]*\/npm\/[^/\s"]+\//gm;
@@ -24,22 +24,16 @@ const ORIGINS = /^(\/\/ | {2}")[^\s"]*\/npm\/[^/\s"]+\//gm;
  *
  * @param folder an empty folder for the files
  * @param root the project's folder; default: the current one
- * @param maps makes a source map beside each file, which Deno reads when it shows a stack
  * @param signal gives up
  * @throws Error with what `deno bundle` says
  */
 export async function bundle(
   name: string,
   folder: string,
-  { root = ".", maps = false, signal }: {
-    readonly root?: string;
-    readonly maps?: boolean;
-    readonly signal?: AbortSignal;
-  } = {},
+  { root = ".", signal }: { readonly root?: string; readonly signal?: AbortSignal } = {},
 ): Promise<Bundle> {
-  const flags = ["--quiet", "--code-splitting", ...maps ? ["--sourcemap=linked"] : []];
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", ...flags, "--outdir", folder, `src/${name}.ts`],
+    args: ["bundle", "--quiet", "--code-splitting", "--outdir", folder, `src/${name}.ts`],
     cwd: root,
     env: { NO_COLOR: "1" },
     stdin: "null",
@@ -52,7 +46,6 @@ export async function bundle(
   const parts: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
     const file = `${folder}/${entry.name}`;
-    if (!file.endsWith(".js")) continue;
     const text = await Deno.readTextFile(file);
     await Deno.writeTextFile(file, text.replace(REQUIRE, LAZY_REQUIRE).replace(ORIGINS, "$1npm:"));
     if (file !== program) parts.push(file);

@@ -70,8 +70,9 @@ async function buildIn(made: string, name: Program): Promise<string | undefined>
   const { files, stamps } = found;
   const folder = `${FOLDER}/${name}-${await digest(stamps)}`;
   if (!await exists(root + folder)) {
-    const parts = await bundle(name, root + made, { root, maps: true, signal });
-    await begin(parts[0], beginning(name, stamps, REST_MS));
+    const parts = await bundle(name, root + made, { root, signal });
+    const text = await Deno.readTextFile(parts[0]);
+    await Deno.writeTextFile(parts[0], beginning(name, stamps, REST_MS) + text);
     for (const part of parts) await sync(part);
     const after = await stampsOf(files, root);
     if (JSON.stringify(after) !== JSON.stringify(stamps)) return undefined;
@@ -108,14 +109,6 @@ function beginning(name: Program, stamps: readonly Stamp[], restMs: number): str
   const source = `new URL("../../src/${name}.ts", import.meta.url).href`;
   return `${isStale}\n` +
     `if (isStale(import.meta.dirname, ${given})) await (await import(${source})).main();\n`;
-}
-
-/** Puts lines in front of a file, and of its source map. */
-async function begin(file: string, lines: string): Promise<void> {
-  await Deno.writeTextFile(file, lines + await Deno.readTextFile(file));
-  const map = JSON.parse(await Deno.readTextFile(`${file}.map`));
-  map.mappings = ";".repeat(lines.split("\n").length - 1) + map.mappings;
-  await Deno.writeTextFile(`${file}.map`, JSON.stringify(map));
 }
 
 /** As a bundle that is always stale. */
