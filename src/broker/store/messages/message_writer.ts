@@ -17,7 +17,7 @@ import { type Message, Row } from "../../message/message.ts";
  * keep their last values.
  */
 const ALONE_BYTES = 64 * 1024;
-const LARGE_BYTES = 256 * 1024;
+const UNKEPT_BYTES = 256 * 1024;
 
 /** In the row of a message whose content is shared. */
 const NO_BYTES = new Uint8Array();
@@ -150,7 +150,7 @@ export class MessageWriter {
   #writeOne(message: Message): void {
     const values: Value[] = [];
     pushValues(values, message);
-    if (message.size >= LARGE_BYTES) this.#insertLarge.run(values);
+    if (message.size >= UNKEPT_BYTES) this.#insertLarge.run(values);
     else this.#inserts.insert(values);
   }
 
