@@ -13,9 +13,6 @@ export const PAGE_ROWS = 25;
 /** Bytes of messages that a page holds. */
 const PAGE_CONTENT = 4_000;
 
-/** Pages of a large message that take as long to be found and given up as one to be written. */
-const FREED_PAGES = 4;
-
 /** Rows of one lane to delete. */
 export class Removals {
   readonly positions: number[] = [];
@@ -80,7 +77,7 @@ export class MessageChanges {
 
   /**
    * Pages of the file that lie apart and change, about. They cost more than rows that lie together:
-   * each is written to the log as a whole, and found its place in the file by itself.
+   * each is looked for by itself, and written to the log as a whole.
    */
   get scattered(): number {
     return this.#lanes.size + this.#places;
@@ -110,7 +107,8 @@ export class MessageChanges {
     }
     const { lane, position, size } = message;
     this.#removed++;
-    if (size > PAGE_CONTENT) this.#places += size / PAGE_CONTENT / FREED_PAGES;
+    // They have to be found to be given up.
+    if (size > PAGE_CONTENT) this.#places += size / PAGE_CONTENT;
     let removals = this.removals.get(lane);
     if (removals === undefined) this.removals.set(lane, removals = new Removals());
     this.#places += removals.add(position);
@@ -125,7 +123,7 @@ export class MessageChanges {
 
   /** Gives up a range that has few rows. @param bytes of their messages, at most */
   discardShort(range: Range, bytes: number): void {
-    this.#places += 1 + bytes / PAGE_CONTENT / FREED_PAGES;
+    this.#places += 1 + bytes / PAGE_CONTENT;
     this.#removed += range.last - range.first + 1;
     this.shortDiscards.push(range);
   }
