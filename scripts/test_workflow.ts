@@ -92,7 +92,8 @@ async function main(): Promise<void> {
       await runStep(step, folder, `${folder}/clone`);
     }
     const called = await Deno.readTextFile(`${folder}/called`);
-    const uploaded = /^gh release create .* (release\/\S+.*)$/m.exec(called)?.[1]?.split(" ") ?? [];
+    const uploaded = /^gh release create .*? (release\/\S+.*)$/m.exec(called)?.[1]?.split(" ") ??
+      [];
     const version = config.version;
     for (const name of ["SHA256SUMS", "install.sh", `workqueue_${version}_amd64.deb`]) {
       if (!uploaded.includes(`release/${name}`)) throw new Error(`${name} is not uploaded`);
