@@ -28,8 +28,9 @@ export interface Slice {
   readonly isOver: boolean;
 }
 
-/** Milliseconds of one work in its turn. */
+/** Milliseconds of one work in its turn, and of a newcomer among very many. */
 const SLICE_MS = 2;
+const LEAST_SLICE_MS = 0.25;
 
 /** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
 const ROUND_MS = 15;
@@ -128,10 +129,10 @@ export class Scheduler implements Slice {
   }
 
   /** @returns whether there is more */
-  #run(work: Work, start: number): boolean {
+  #run(work: Work, start: number, ms = SLICE_MS): boolean {
     // A work may start another one.
     const end = this.#sliceEnd;
-    this.#sliceEnd = start + SLICE_MS;
+    this.#sliceEnd = start + ms;
     try {
       return work.work(this);
     } catch (error) {
@@ -151,7 +152,8 @@ export class Scheduler implements Slice {
     this.#round = undefined;
     this.#rounds++;
     const wasFull = this.#isFull();
-    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS);
+    const slice = Math.min(SLICE_MS, Math.max(LEAST_SLICE_MS, ROUND_MS / this.#fresh.size));
+    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS, slice);
     if (!this.#isFull()) {
       const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
       this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
@@ -159,14 +161,14 @@ export class Scheduler implements Slice {
     if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
-  /** @param most milliseconds @returns those that it took */
-  #takeTurns(works: Set<Work>, most: number): number {
+  /** @param most milliseconds @param slice the same, of each @returns those that it took */
+  #takeTurns(works: Set<Work>, most: number, slice = SLICE_MS): number {
     const start = performance.now();
     let time = start;
     for (const work of works) {
       works.delete(work);
       // Behind all others, and still met by this loop if there is time.
-      if (this.#run(work, time)) this.#waiting.add(work);
+      if (this.#run(work, time, slice)) this.#waiting.add(work);
       time = performance.now();
       if (time - start >= most || this.#isFull()) break;
     }

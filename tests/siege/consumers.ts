@@ -215,12 +215,15 @@ const ANSWERS_UNREAD: Attack = {
     const channel = await (await siege.peer()).open();
     const queue = "q".repeat(200);
     await channel.call("queue.declare", { queue });
-    siege.begin();
-    const asks = concat(Array(1_000).fill(method(1, "queue.declare", { queue, passive: true })));
-    const count = siege.size(300, 30);
-    await Promise.all(Array.from({ length: count }, async () => {
+    const attackers: Attacker[] = [];
+    for (let n = 0; n < siege.size(300, 30); n++) {
       const attacker = await siege.attacker(false);
       await attacker.send(method(1, "channel.open"));
+      attackers.push(attacker);
+    }
+    const asks = concat(Array(1_000).fill(method(1, "queue.declare", { queue, passive: true })));
+    siege.begin();
+    await Promise.all(attackers.map(async (attacker) => {
       while (!siege.isOver) await attacker.send(asks);
     }));
   },
