@@ -46,6 +46,8 @@ interface Backlog {
   readonly queue: Queue;
   /** In memory. */
   here: number;
+  /** Those among them that came from the table and were not tried since. */
+  untried: number;
   /** In the table alone, behind `place`. */
   paged: number;
   place: Place;
@@ -69,6 +71,7 @@ export class KeptLetters {
   /** Those in memory, oldest first, and where each was to go. */
   readonly #here = new Map<DeadLetter, Address | undefined>();
   readonly #lanes = new Map<LaneRecord, Backlog>();
+  readonly #untried = new Set<DeadLetter>();
   readonly #addresses = new Map<string, Address>();
   #paged = 0;
   #isArmed = false;
@@ -100,7 +103,14 @@ export class KeptLetters {
   #backlogOf(queue: Queue, lane: LaneRecord): Backlog {
     let backlog = this.#lanes.get(lane);
     if (backlog === undefined) {
-      backlog = { queue, here: 0, paged: 0, place: { death: 0, position: 0 }, start: 0 };
+      backlog = {
+        queue,
+        here: 0,
+        untried: 0,
+        paged: 0,
+        place: { death: 0, position: 0 },
+        start: 0,
+      };
       this.#lanes.set(lane, backlog);
     }
     return backlog;
@@ -127,7 +137,8 @@ export class KeptLetters {
     const backlog = this.#lanes.get(message.lane);
     if (backlog === undefined || !message.durable) return false;
     const isFull = backlog.here >= FEWEST && this.#here.size >= this.#host.mostKept;
-    if (backlog.paged === 0 && !isFull) return false;
+    // Where those go that were not tried yet is not known: perhaps to the same queue.
+    if (backlog.paged === 0 && backlog.untried === 0 && !isFull) return false;
     const dead = this.#host.store.dead;
     if (backlog.paged === 0) this.#readBehind(backlog, dead.end);
     dead.add(message, reason);
@@ -165,8 +176,10 @@ export class KeptLetters {
     const known = this.#addressOf(address);
     // Before it leaves the former one: that is forgotten when nothing waits for it.
     if (known !== undefined) known.waiting++;
-    if (this.#here.has(letter)) this.#leave(letter);
-    else {
+    if (this.#here.has(letter)) {
+      this.#tried(letter);
+      this.#leave(letter);
+    } else {
       this.note(message, reason);
       this.#backlogOf(queue, message.lane).here++;
       queue.keptLetters++;
@@ -188,6 +201,7 @@ export class KeptLetters {
   /** A letter is not kept any more, if it was. */
   remove(letter: DeadLetter): void {
     if (!this.#here.has(letter)) return;
+    this.#tried(letter);
     this.#leave(letter);
     this.#here.delete(letter);
     letter.queue.keptLetters--;
@@ -195,6 +209,10 @@ export class KeptLetters {
     const backlog = this.#lanes.get(lane)!;
     backlog.here--;
     this.#forgetIfEmpty(lane, backlog);
+  }
+
+  #tried(letter: DeadLetter): void {
+    if (this.#untried.delete(letter)) this.#lanes.get(letter.message.lane)!.untried--;
   }
 
   #forgetIfEmpty(lane: LaneRecord, { here, paged }: Backlog): void {
@@ -311,6 +329,8 @@ export class KeptLetters {
       const letter = letterOf(queue, message, reason);
       letters.push(letter);
       this.#here.set(letter, undefined);
+      this.#untried.add(letter);
+      backlog.untried++;
       backlog.here++;
     }
     // Those that are not written yet come in the next pass; others are gone.
