@@ -15,6 +15,8 @@ const FOLDER = ".bundle";
 
 /** How long making one may take; the first time its maker, esbuild, is downloaded. */
 const LIMIT_MS = 20_000;
+/** Whoever has been at it for longer was killed, in milliseconds. */
+const ABANDONED_MS = 3 * LIMIT_MS;
 
 /** How long to wait for source to come to rest, in milliseconds. */
 const MOST_UNREST_MS = 1_000;
@@ -43,29 +45,41 @@ export async function inUse(name: Program): Promise<string | undefined> {
  * Makes the bundle of a program, unless there is one of the same source, and puts it into use.
  *
  * @returns where it is, from the project's folder; undefined: the folder cannot be written, or
- * somebody is writing at the source
+ * somebody makes one just now, or is writing at the source
  * @throws Error it cannot be made; until it is tried again, in an hour, the source is in use
  */
 export async function build(name: Program): Promise<string | undefined> {
-  const made = `${FOLDER}/.${crypto.randomUUID()}`;
+  const shop = `${FOLDER}/.${name}`;
+  if (!await enter(shop)) return undefined;
   try {
-    await Deno.mkdir(root + made, { recursive: true });
-  } catch {
-    return undefined;
-  }
-  try {
-    return await buildIn(made, name);
+    return await buildIn(shop, name);
   } catch (error) {
-    await useSource(name).catch(() => {}); // then it is tried at the next start
+    await useSource(shop, name).catch(() => {}); // then it is tried at the next start
     throw error;
   } finally {
-    await Deno.remove(root + made, { recursive: true }).catch(() => {}); // it has got its name
+    await Deno.remove(root + shop, { recursive: true }).catch(() => {});
   }
 }
 
-async function buildIn(made: string, name: Program): Promise<string | undefined> {
+/** What is half made is in there, and one at a time: a bundle takes more memory than its program. */
+async function enter(shop: string): Promise<boolean> {
+  try {
+    await Deno.mkdir(root + FOLDER, { recursive: true });
+    await Deno.mkdir(root + shop);
+    return true;
+  } catch {
+    if (await ageOf(shop) > ABANDONED_MS) {
+      await Deno.remove(root + shop, { recursive: true }).catch(() => {}); // the next start makes one
+    }
+    return false;
+  }
+}
+
+async function buildIn(shop: string, name: Program): Promise<string | undefined> {
   const signal = AbortSignal.timeout(LIMIT_MS);
-  const found = await findAtRest(made, name, signal) ?? await findAtRest(made, name, signal);
+  const made = `${shop}/bundle`;
+  await Deno.mkdir(root + made);
+  const found = await findAtRest(made, name, signal);
   if (found === undefined) return undefined;
   const { files, stamps } = found;
   const folder = `${FOLDER}/${name}-${await digest(stamps)}`;
@@ -76,11 +90,10 @@ async function buildIn(made: string, name: Program): Promise<string | undefined>
     for (const part of parts) await sync(part);
     const after = await stampsOf(files, root);
     if (JSON.stringify(after) !== JSON.stringify(stamps)) return undefined;
-    await appear(made, folder);
+    await Deno.rename(root + made, root + folder);
   }
   await tryOut(name, folder, signal);
-  await use(name, folder);
-  await removeOthers(name, folder);
+  await use(shop, name, folder);
   return programIn(folder, name);
 }
 
@@ -91,14 +104,17 @@ async function findAtRest(
   signal: AbortSignal,
 ): Promise<{ files: readonly string[]; stamps: readonly Stamp[] } | undefined> {
   const mark = `${root}${made}/held`;
-  await Deno.writeTextFile(mark, `${performance.now()}`);
-  const { ctime: now } = await Deno.stat(mark); // by the clock of the file system
-  const files = await filesOf(name, root, signal);
-  const stamps = await stampsOf(files, root);
-  if (now === null || stamps === undefined) return undefined;
-  const wait = unrestMs(stamps, now.getTime());
-  if (wait <= 0) return { files, stamps };
-  if (wait <= MOST_UNREST_MS) await new Promise((resolve) => setTimeout(resolve, wait));
+  for (const mostMs of [MOST_UNREST_MS, 0]) {
+    await Deno.writeTextFile(mark, `${performance.now()}`);
+    const { ctime: now } = await Deno.stat(mark); // by the clock of the file system
+    const files = await filesOf(name, root, signal);
+    const stamps = await stampsOf(files, root);
+    if (now === null || stamps === undefined) return undefined;
+    const wait = unrestMs(stamps, now.getTime());
+    if (wait <= 0) return { files, stamps };
+    if (wait > mostMs) return undefined;
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
   return undefined;
 }
 
@@ -112,30 +128,22 @@ function beginning(name: Program, stamps: readonly Stamp[], restMs: number): str
 }
 
 /** As a bundle that is always stale. */
-async function useSource(name: Program): Promise<void> {
+async function useSource(shop: string, name: Program): Promise<void> {
+  const made = `${shop}/source`;
   const folder = `${FOLDER}/${name}-${crypto.randomUUID()}`;
-  await Deno.mkdir(root + folder);
-  await Deno.writeTextFile(`${root}${folder}/held`, "");
-  const program = root + programIn(folder, name);
+  await Deno.mkdir(root + made);
+  await Deno.writeTextFile(`${root}${made}/held`, "");
+  const program = root + programIn(made, name);
   await Deno.writeTextFile(program, beginning(name, [[`${folder}/held`, -1, 0, 0]], RETRY_MS));
   await sync(program);
-  await use(name, folder);
-  await removeOthers(name, folder);
+  await Deno.rename(root + made, root + folder);
+  await use(shop, name, folder);
 }
 
 /** A power cut must not leave a program that is empty, and says that all is well. */
 async function sync(path: string): Promise<void> {
   using file = await Deno.open(path, { write: true });
   await file.sync();
-}
-
-/** Gives a folder its name. Somebody else may have made the same one meanwhile. */
-async function appear(made: string, folder: string): Promise<void> {
-  try {
-    await Deno.rename(root + made, root + folder);
-  } catch (error) {
-    if (!await exists(root + folder)) throw error;
-  }
 }
 
 /** That it starts: what fails while it is loaded could not be mended by editing the source. */
@@ -152,27 +160,31 @@ async function tryOut(name: Program, folder: string, signal: AbortSignal): Promi
   throw new Error(`its bundle does not start: ${new TextDecoder().decode(stderr).trim()}`);
 }
 
-async function use(name: Program, folder: string): Promise<void> {
-  const pointer = root + pointerOf(name);
-  const next = `${pointer}-${crypto.randomUUID()}.next`;
+async function use(shop: string, name: Program, folder: string): Promise<void> {
+  const next = `${root}${shop}/next`;
   await Deno.writeTextFile(next, `${programIn(folder, name)}\n`);
   await sync(next);
-  await Deno.rename(next, pointer);
+  await Deno.rename(next, root + pointerOf(name));
+  await removeOthers(name, folder);
 }
 
-/** Removes what was in use before, and what was given up half made. */
+/** Removes what was in use before. */
 async function removeOthers(name: Program, folder: string): Promise<void> {
   for await (const entry of Deno.readDir(root + FOLDER)) {
     const path = `${FOLDER}/${entry.name}`;
-    const isOurs = entry.name.startsWith(`${name}-`) || entry.name.startsWith(".");
-    if (!isOurs || path === folder) continue;
-    const age = Date.now() - ((await Deno.stat(root + path).catch(() => undefined))?.mtime
-      ?.getTime() ?? Infinity);
+    if (!entry.name.startsWith(`${name}-`) || path === folder) continue;
+    const age = await ageOf(path);
     if (age < KEPT_MS) continue;
-    const held = entry.isDirectory ? await isHeld(`${root}${path}/held`) : false;
+    const held = await isHeld(`${root}${path}/held`);
     if (held === true || (held === undefined && age < KEPT_BLINDLY_MS)) continue;
     await Deno.remove(root + path, { recursive: true }).catch(() => {}); // somebody else has
   }
+}
+
+/** Milliseconds since something was made in there; 0: nobody knows. */
+async function ageOf(path: string): Promise<number> {
+  const { mtime = null } = await Deno.stat(root + path).catch(() => ({ mtime: null }));
+  return mtime === null ? 0 : Date.now() - mtime.getTime();
 }
 
 /** @returns undefined: nobody knows */

@@ -49,7 +49,7 @@ class Project implements AsyncDisposable {
   }
 
   static async make(): Promise<Project> {
-    const project = new Project(await tempDir("project-"));
+    const project = new Project(await tempDir("a project-"));
     for (const folder of ["src", "scripts/program"]) {
       await Deno.mkdir(project.path(folder), { recursive: true });
     }
@@ -175,15 +175,25 @@ Deno.test("a task runs the bundle of its program, as it would run the source, un
 });
 
 Deno.test({
-  name: "programs that start at the same moment, and find no bundle, all run a whole one",
+  name: "of programs that start at the same moment, and find no bundle, one makes it",
   ignore: !byThisDeno,
   fn: async () => {
     await using project = projects[1]!;
+    const shop = ".bundle/.new_task";
+    await Deno.mkdir(project.path(shop), { recursive: true });
+    assertEquals((await project.run(["new_task"])).stdout, "source first asset []\n");
+    assertEquals(project.bundles(), [".new_task"]);
+    // Whoever was at it was killed.
+    await Deno.utime(project.path(shop), 1, 1);
+    assertEquals((await project.run(["new_task"])).stdout, "source first asset []\n");
+    assertEquals(project.bundles(), []);
+
     const outputs = await Promise.all([1, 2].map((word) => project.run(["new_task", `${word}`])));
-    assertEquals(
-      outputs.map(({ stdout, stderr }) => stdout + stderr),
-      ['bundle first asset ["1"]\n', 'bundle first asset ["2"]\n'],
-    );
+    const said = outputs.map(({ stdout, stderr }) => stdout + stderr);
+    for (const [i, text] of said.entries()) {
+      assertMatch(text, RegExp(`^(bundle|source) first asset \\["${i + 1}"\\]\n$`));
+    }
+    assert(said.some((text) => text.startsWith("bundle")));
     assertEquals(project.bundles().length, 1);
   },
 });
@@ -207,6 +217,7 @@ Deno.test("where no bundle can be made the source is run, which is said once", a
   assertMatch(first.stderr, /^bundle: new_task is run from source, which takes longer .*\n$/);
   const second = await project.run(["new_task"], { env });
   assertEquals([second.stdout, second.stderr], ["source first asset []\n", ""]);
+  assertEquals(project.bundles().length, 1);
 });
 
 Deno.test({
