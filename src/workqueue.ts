@@ -28,12 +28,15 @@ export async function help(): Promise<HelpPage> {
 if (import.meta.main) await main();
 
 /** Runs this program, and ends the process. */
-export async function main(): Promise<void> {
+export async function main(): Promise<never> {
   const call = findCall(ownName(), Deno.args);
   if (call === undefined) return await runMain("workqueue", explain);
   const { role, args } = call;
   const env = giveUpOthers(role, readVariable);
-  await runMain(role, async (host) => await (await PROGRAMS[role].load()).run(host), { args, env });
+  return await runMain(role, async (host) => await (await PROGRAMS[role].load()).run(host), {
+    args,
+    env,
+  });
 }
 
 /** Deno itself says only where the file is, to which the name may be a link. */

@@ -49,25 +49,18 @@ function toolPart(page: HelpPage): string[] {
   ];
 }
 
-/** One row for each variable, whichever tools look at it. */
+/** One row for each variable and what it does, with the tools that look at it so. */
 function variableRows(pages: readonly HelpPage[]): string[] {
-  const rows = new Map<string, { meanings: Set<string>; tools: string[] }>();
-  for (const page of pages) {
-    for (const [name, meaning] of variablesOf(page)) {
-      const row = rows.get(name) ?? { meanings: new Set(), tools: [] };
-      row.meanings.add(meaning);
-      row.tools.push(page.name);
-      rows.set(name, row);
-    }
-  }
-  return [
-    "| variable | of | what it does |",
-    "| --- | --- | --- |",
-    ...[...rows].map(([name, { meanings, tools }]) => {
-      const who = tools.length === pages.length ? "all" : tools.join(", ");
-      return `| \`${name}\` | ${plain(who)} | ${[...meanings].map(plain).join("; ")} |`;
-    }),
-  ];
+  const uses = pages.flatMap((page) =>
+    variablesOf(page).map(([name, meaning]) => ({ name, meaning, tool: page.name }))
+  );
+  const rows = [...Map.groupBy(uses, ({ name }) => name)].flatMap(([name, all]) =>
+    [...Map.groupBy(all, ({ meaning }) => meaning)].map(([meaning, alike]) => {
+      const who = alike.length === pages.length ? "all" : alike.map(({ tool }) => tool).join(", ");
+      return `| \`${name}\` | ${plain(who)} | ${plain(meaning)} |`;
+    })
+  );
+  return ["| variable | of | what it does |", "| --- | --- | --- |", ...rows];
 }
 
 function spelling(option: string, { short, value }: Flag<unknown>): string {

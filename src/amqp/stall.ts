@@ -1,4 +1,5 @@
 /** Notices that nothing moves on a link any more, though something is on its way. */
+import { formatDuration } from "../task/duration.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
 
@@ -44,7 +45,7 @@ export class Stall {
       if (confirms !== this.#confirms || transport.blocked !== undefined) movedAt = now;
       confirms = this.#confirms;
       if (now - Math.max(movedAt, transport.lastWrite) > STALLED_MS) {
-        const why = `nothing was confirmed within ${STALLED_MS / 60_000} minutes`;
+        const why = `nothing was confirmed within ${formatDuration(STALLED_MS)}`;
         return this.#onStall(why, transport);
       }
       this.#timer = after(LOOK_MS, look);
