@@ -129,3 +129,30 @@ Deno.test("a large body goes with what is behind it, never before what it waits 
   assertEquals([bytes[0], outbox.isEmpty], [1, true]);
   outbox.close();
 });
+
+Deno.test("while a large body is sent nothing behind it is cleared before its time", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const outbox = new Outbox(await listener.accept(), room, () => {});
+  const body = new Uint8Array(MORE_THAN_FITS);
+  outbox.content(1, Content.join(Uint8Array.of(0, 0), new Uint8Array(18), body), 131_072);
+  outbox.flush();
+  // The body is on its way.
+  const bytes = new Uint8Array(1024 * 1024);
+  let received = (await client.read(bytes))!;
+  outbox.frames.append(Uint8Array.of(7));
+  const answer = outbox.end;
+  // An answer that waits for another commit.
+  outbox.frames.append(Uint8Array.of(9));
+  outbox.flushTo(answer);
+  let last: number | undefined;
+  while (received < MORE_THAN_FITS || (last !== 7 && last !== 9)) {
+    const count = (await client.read(bytes))!;
+    received += count;
+    last = bytes[count - 1];
+  }
+  assertEquals([last, outbox.isEmpty], [7, false]);
+  outbox.flush();
+  assertEquals([await client.read(bytes), bytes[0]], [1, 9]);
+  outbox.close();
+});

@@ -43,8 +43,9 @@ export class Outbox implements Holder {
   /** Bytes of the parts, and those of bodies among them. */
   #partBytes = 0;
   #bodyBytes = 0;
-  /** The body that is being sent, and is no part any more. */
+  /** The body that is being sent, and is no part any more; and the bytes of it that wait. */
   #body: LargeBody | undefined;
+  #bodyLeft = 0;
   /** Bytes of frames that are counted in the room. */
   #counted = 0;
   /** The same of large buffers. */
@@ -77,7 +78,7 @@ export class Outbox implements Holder {
   }
 
   get #waiting(): number {
-    return this.#partBytes + this.frames.length + this.#sending;
+    return this.#partBytes + this.#bodyLeft + this.frames.length + this.#sending;
   }
 
   get isClosed(): boolean {
@@ -109,7 +110,7 @@ export class Outbox implements Holder {
   }
 
   #count(): void {
-    const frames = this.#closed ? 0 : this.#waiting - this.#bodyBytes;
+    const frames = this.#closed ? 0 : this.#waiting - this.#bodyBytes - this.#bodyLeft;
     this.#room.frames += frames - this.#counted;
     this.#counted = frames;
   }
@@ -317,15 +318,11 @@ export class Outbox implements Holder {
   async #writeBody(body: LargeBody): Promise<void> {
     this.#body = body;
     let piece = new FrameWriter();
-    for (let left = body.length; left > 0 && !this.#closed;) {
+    for (this.#bodyLeft = body.length; this.#bodyLeft > 0 && !this.#closed;) {
       if (this.#room.isTight && piece.bytes.length > 2 * IDLE_BYTES) piece = new FrameWriter();
       piece.length = 0;
-      left -= body.next(piece);
-      this.#partBytes += left;
-      this.#bodyBytes += left;
+      this.#bodyLeft -= body.next(piece);
       await this.#write(piece);
-      this.#partBytes -= left;
-      this.#bodyBytes -= left;
     }
     this.#body = undefined;
   }
@@ -373,7 +370,7 @@ export class Outbox implements Holder {
     this.#closed = true;
     for (const part of [...this.#parts, this.#body]) if (part instanceof LargeBody) part.drop();
     this.#parts = [];
-    this.#partBytes = this.#clearedParts = this.#clearedBytes = 0;
+    this.#partBytes = this.#bodyLeft = this.#clearedParts = this.#clearedBytes = 0;
     this.#count();
     this.#countKept();
     this.#room.leave(this);
