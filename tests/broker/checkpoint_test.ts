@@ -1,5 +1,6 @@
 /** Checkpoints: which pages are written when. */
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertNotEquals } from "@std/assert";
+import { DATA_FILE, DataFile } from "../../src/broker/store/file/data_file.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -86,3 +87,19 @@ for (const syncMs of [0, SLOW_MS]) {
     },
   });
 }
+
+Deno.test("a file that has come to stand still is left as it is by a checkpoint that was due before", async () => {
+  await using dir = await tempDir();
+  const file = new DataFile(dir.path);
+  file.mark();
+  file.database.prepare("INSERT INTO user VALUES (?, ?)").run(Uint8Array.of(1), "secret");
+  const read = () => Deno.readFile(dir.file(DATA_FILE));
+  const before = await read();
+  file.checkpoint.isPaused = true;
+  await file.checkpoint.run();
+  assertEquals(await read(), before);
+  file.checkpoint.isPaused = false;
+  await file.checkpoint.run();
+  assertNotEquals(await read(), before);
+  file.close();
+});

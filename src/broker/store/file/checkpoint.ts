@@ -109,6 +109,8 @@ export class Checkpoint {
 
   /** Resolves when something may be written again. When no sync is under way. */
   async run(): Promise<void> {
+    // Since it was found to be due, while syncs were under way.
+    if (this.#isPaused) return;
     this.#isRunning = true;
     const pages = this.#written;
     this.#written = 0;
