@@ -194,6 +194,32 @@ Deno.test("a dead letter that cannot be stored leaves its message where it is, d
   assertEquals(seen.sort(), bodies.toSorted());
 });
 
+Deno.test("a dead letter of what is in memory alone is tried again, and keeps nobody from publishing", async () => {
+  await using dir = await tempDir();
+  await prepare(dir.path, refuse("message", "content").replace("poison", "x-death"));
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  for (const overflow of ["drop-head", "reject-publish-dlx"]) {
+    const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "good" };
+    await channel.call("queue.declare", {
+      queue: overflow,
+      arguments: { ...letters, "x-max-length": 0, "x-overflow": overflow },
+    });
+  }
+  await channel.call("confirm.select");
+  await channel.publish({ routingKey: "reject-publish-dlx" }, "rejected", PERSISTENT);
+  await channel.expect("basic.nack");
+  await channel.publish({ routingKey: "drop-head" }, "dropped", PERSISTENT);
+  await channel.expect("basic.ack");
+  const refusals = () => broker.log.lines.filter((line) => /^cannot store/.test(line)).length;
+  // The one that was rejected is nowhere, as its publisher was told.
+  await waitUntil("the other is tried again", () => refusals() === 3);
+  await channel.publish({ routingKey: "good" }, "next", PERSISTENT);
+  await channel.expect("basic.ack");
+  assertEquals(broker.inside.alarms.reason, undefined);
+});
+
 Deno.test("consumers get what is there, however much, although nothing can be written", async () => {
   await using dir = await tempDir();
   await using broker = await startHere({ folder: dir.path });

@@ -7,7 +7,7 @@ import type { DeadCount } from "../store/messages/dead_messages.ts";
 import { type DeathReason, isCycle } from "../message/deaths.ts";
 import { KeptLetters } from "./kept_letters.ts";
 import { LetterTime } from "./letter_time.ts";
-import { type LaneRecord, type Message, Row } from "../message/message.ts";
+import type { LaneRecord, Message } from "../message/message.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { Store } from "../store/store.ts";
@@ -208,8 +208,7 @@ export class DeadLetters implements Work {
     }
     letter.isBuried = true;
     this.#kept.remove(letter);
-    // A full queue did not take it: it was never anywhere else.
-    if (message.row === Row.none) message.done();
+    if (wasNeverQueued(message)) message.done();
     queue.bury(message);
     return true;
   }
@@ -237,7 +236,7 @@ export class DeadLetters implements Work {
   #unstored(letter: DeadLetter, target: Queue): void {
     letter.takenBy?.delete(target);
     (letter.unstoredBy ??= new Set()).add(target);
-    if (!letter.isBuried) return;
+    if (!letter.isBuried || wasNeverQueued(letter.message)) return;
     letter.isBuried = false;
     if (!letter.queue.deleted) this.#keepUnstored(letter);
   }
@@ -297,4 +296,9 @@ export class DeadLetters implements Work {
     }
     return takenBy.size > 0 && targets.isSubsetOf(takenBy) ? "by all" : "not by all";
   }
+}
+
+/** Whether a full queue did not take it, of which its publisher is told: it is nowhere else. */
+function wasNeverQueued({ position }: Message): boolean {
+  return position === 0;
 }
