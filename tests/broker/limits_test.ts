@@ -360,12 +360,11 @@ Deno.test("publishers whose contents do not fit together finish one after anothe
   await peers[3]![Symbol.asyncDispose]();
 });
 
-Deno.test("a large content has its part of the memory until it is written", () => {
-  let unwritten = 0;
+/** A budget of which 1 MB is for all. */
+function budgetOf(unwritten: () => number) {
   const deadlines = new Deadlines((error) => {
     throw error;
   });
-  const budget = new Budget(3 * MB, deadlines, () => unwritten);
   const woken: Taker[] = [];
   const taker = (): Taker => ({
     taken: 0,
@@ -377,6 +376,14 @@ Deno.test("a large content has its part of the memory until it is written", () =
       throw fault;
     },
   });
+  const budget = new Budget(3 * MB, deadlines, unwritten);
+  return { budget, woken, taker, [Symbol.dispose]: () => deadlines.stop() };
+}
+
+Deno.test("a large content has its part of the memory until it is written", () => {
+  let unwritten = 0;
+  using all = budgetOf(() => unwritten);
+  const { budget, woken, taker } = all;
   const [one, other, small] = [taker(), taker(), taker()];
   budget.take(one, 2 * MB);
   assertEquals(budget.askToGoOn(one, MB), true);
@@ -391,7 +398,23 @@ Deno.test("a large content has its part of the memory until it is written", () =
   assertEquals(woken, [other]);
   assertEquals(budget.askToGoOn(other, MB), true);
   budget.giveBack(other, MB);
-  deadlines.stop();
+});
+
+Deno.test("who takes the last of the memory and sends nothing more keeps nobody waiting", () => {
+  using all = budgetOf(() => 0);
+  const { budget, woken, taker } = all;
+  const [holder, first, next, last] = [taker(), taker(), taker(), taker()];
+  for (const each of [next, last]) budget.take(each, 0.15 * MB);
+  budget.take(holder, 0.65 * MB);
+  budget.take(first, MB);
+  assertEquals(budget.askToGoOn(first, MB), true);
+  for (const each of [next, last]) assertEquals(budget.askToGoOn(each, MB), false);
+  budget.giveBack(first, MB);
+  assertEquals(woken, [next]);
+  assertEquals(budget.askToGoOn(next, MB), true);
+  budget.take(next, 0.15 * MB);
+  assertEquals(woken, [next, last]);
+  assertEquals(budget.askToGoOn(last, MB), true);
 });
 
 Deno.test("who holds the memory that others wait for and sends nothing more is refused", async () => {

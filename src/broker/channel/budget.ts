@@ -141,6 +141,8 @@ export class Budget {
     }
     taker.taken = taken;
     this.#taken += bytes;
+    // It may have been told to go on before others, who do not wait for what it does next.
+    if (this.#first === undefined) this.#wake();
   }
 
   giveBack(taker: Taker, bytes: number): void {
