@@ -67,13 +67,13 @@ export class Shrinker {
       // Each row is a page.
       database.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
       checkpoint.wrote(2 * pages);
+      log.wrote(2 * pages);
       const factor = SLICE_MS / Math.max(0.1, performance.now() - started);
       this.#pages = Math.max(1, Math.min(256, 2 * this.#pages, Math.round(pages * factor)));
     } catch {
       // A commit will say what is wrong.
       return this.#end();
     }
-    log.wrote(2 * this.#pages);
     this.#goOn();
   }
 

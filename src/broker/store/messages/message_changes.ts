@@ -14,7 +14,7 @@ export const PAGE_ROWS = 25;
 const PAGE_CONTENT = 4_000;
 
 /** Rows of one lane to delete. */
-export class Removals {
+class Removals {
   readonly positions: number[] = [];
   #lowest = Infinity;
   #highest = 0;
