@@ -1,6 +1,8 @@
 /** Messages that cannot be read, for good or for a while: the others go on, and none is forgotten. */
 import { assert, assertEquals, assertGreater, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { listMessages } from "../../src/broker/admin/lookup.ts";
+import { running } from "../../src/broker/admin/queues.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { StorageError } from "../../src/broker/store/file/schema.ts";
 import { Unreadable } from "../../src/broker/store/messages/unreadable.ts";
@@ -287,4 +289,46 @@ Deno.test("what cannot be read is known position by position", () => {
       assertEquals(unreadable.next(1, after), Math.min(...[...known].filter((at) => at > after)));
     }
   }
+});
+
+Deno.test("what is gone when somebody looks at it is not taken for damage", async () => {
+  await using dir = await tempDir();
+  // Memory has the first message that waits, and no other.
+  await using broker = await startHere({ folder: dir.path, limits: { memoryBytes: 0 } });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  let count = 0;
+  const publish = async (queue: string, body: string) => {
+    await channel.publish({ routingKey: queue }, body, PERSISTENT);
+    count++;
+    for (let tag = 0; tag < count;) tag = (await channel.expect("basic.ack")).deliveryTag;
+  };
+  for (const queue of ["settled", "deleted", "purged", "other"]) {
+    await channel.call("queue.declare", { queue, durable: true });
+    for (let n = 0; n < 3; n++) await publish(queue, queue.padEnd(20_000));
+  }
+  const deliveries = [];
+  for (const queue of ["settled", "deleted"]) {
+    await channel.call("basic.consume", { queue });
+    for (let n = 0; n < 3; n++) deliveries.push(await channel.expectContent());
+  }
+  const queueOf = (name: string) => {
+    return [...broker.inside.vhosts.get("/")!.queues].find((queue) => queue.name === name)!;
+  };
+  const runs = running(broker.inside, queueOf("settled"), 10);
+  const list = listMessages(queueOf("purged"), "oldest", 10, undefined);
+  for (const pieces of [runs, list]) assertEquals(pieces.next().done, false);
+  for (const { args: { deliveryTag } } of deliveries.slice(0, 3)) {
+    await channel.send("basic.ack", { deliveryTag });
+  }
+  await channel.call("queue.purge", { queue: "purged" });
+  await (await peer.open(2)).call("queue.delete", { queue: "deleted" });
+  await channel.expect("basic.cancel");
+  // Behind the commit of all that.
+  await publish("other", "");
+  for (const pieces of [runs, list, running(broker.inside, undefined, 10)]) {
+    while (pieces.next().done !== true);
+  }
+  assertEquals(broker.inside.alarms.reason, undefined);
 });

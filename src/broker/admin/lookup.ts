@@ -38,12 +38,21 @@ export function* readyOf(queue: Queue, from?: Place): Generator<Message | undefi
   for (let place = from; !queue.deleted;) {
     const batch = queue.messages.after(place, BATCH);
     if (batch.length === 0) return;
-    for (const message of batch) {
+    for (const message of atHand(queue, batch)) {
       if (message.position < (ends.get(message.lane.priority) ?? 0)) yield message;
       if (message.size >= LARGE_BYTES) yield undefined; // reading it was a piece by itself
     }
     place = placeAt(batch.at(-1)!);
     yield undefined; // others may go on
+  }
+}
+
+/** Those of a batch that nobody has taken meanwhile: others may go on behind a large one. */
+function* atHand(queue: Queue, batch: readonly Message[]): Generator<Message> {
+  let isWaiting = false;
+  for (const message of batch) {
+    if (!isWaiting || queue.messages.again(message) !== undefined) yield message;
+    isWaiting ||= message.size >= LARGE_BYTES;
   }
 }
 
@@ -66,7 +75,7 @@ export function* listMessages(
       ? queue.messages.after(place, most)
       : queue.messages.before(place, most);
     if (batch.length === 0) return { messages };
-    for (const message of batch) {
+    for (const message of atHand(queue, batch)) {
       messages.push(describeMessage(message, queue.contentOf(message)));
       if (message.size >= LARGE_BYTES) yield;
     }

@@ -126,6 +126,11 @@ export class Message implements ContentLengths {
     return this.#row;
   }
 
+  /** Its row can be read: nobody has settled it meanwhile, and its queue is not gone. */
+  get hasRow(): boolean {
+    return this.#row === Row.stored && !this.lane.dropped;
+  }
+
   /** The next commit writes it. */
   willBeStored(): void {
     this.#row = Row.pending;

@@ -370,7 +370,11 @@ export class Outbox implements Holder {
     this.#closed = true;
     for (const part of [...this.#parts, this.#body]) if (part instanceof LargeBody) part.drop();
     this.#parts = [];
-    this.#partBytes = this.#bodyLeft = this.#clearedParts = this.#clearedBytes = 0;
+    this.#partBytes =
+      this.#bodyLeft =
+      this.#clearedParts =
+      this.#clearedBytes =
+        0;
     this.#count();
     this.#countKept();
     this.#room.leave(this);

@@ -182,9 +182,8 @@ export class DeadLetters implements Work {
   /** @returns whether it is done; else there are more queues to have it */
   #send(letter: DeadLetter, slice: Slice): boolean {
     const { queue, message } = letter;
-    // What is stored goes with its queue.
-    const content = queue.deleted ? message.content : queue.contentOf(message);
-    if (content !== null && content !== undefined) {
+    const content = queue.contentOf(message);
+    if (content !== undefined) {
       const isStored = message.content === null;
       const taken = this.#publish(letter, content, slice);
       // It was read for this letter, and can be read again.

@@ -242,10 +242,10 @@ export class Store {
 
   // -- reading of messages --
 
-  /** The content that memory has given up of a message, or undefined when it cannot be read. */
+  /** The content that memory has given up of a message; undefined: it cannot be read, or is gone. */
   load(message: Message): Content | undefined {
     try {
-      return this.#tableOf(message).load(message);
+      return message.hasRow ? this.#tableOf(message).load(message) : undefined;
     } catch (error) {
       this.#writer.noteDamage(error);
       return undefined;
