@@ -2,6 +2,7 @@
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
 import { ENDINGS } from "./endings.ts";
+import { HISTORIES } from "./histories.ts";
 import { KEEPERS } from "./keepers.ts";
 import { LETTERS } from "./letters.ts";
 import { LOGINS } from "./logins.ts";
@@ -20,4 +21,5 @@ export const ATTACKS: readonly Attack[] = [
   ...TURNS,
   ...ENDINGS,
   ...KEEPERS,
+  ...HISTORIES,
 ];

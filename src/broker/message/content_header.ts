@@ -141,6 +141,46 @@ export class ContentHeader {
     return writer.copy();
   }
 
+  /**
+   * A copy of the scanned payload without the last elements of an array among the headers: so many
+   * that it is shorter by so many bytes, but never the first one. The payload itself where there is
+   * nothing to leave out.
+   */
+  shortened(name: string, bytes: number): Uint8Array {
+    const payload = this.#bytes.subarray(this.#start, this.#ends.at(-1)!);
+    const array = this.#arrayNamed(name);
+    if (array === undefined || bytes <= 0) return payload;
+    const [start, end] = array;
+    let cut = start;
+    for (let next = start; next < end;) {
+      next = skipField(this.#bytes, next, end, 2);
+      if (cut > start && next > end - bytes) break;
+      cut = next;
+    }
+    const writer = new ByteWriter(payload.length);
+    writer.append(this.#bytes.subarray(this.#start, cut));
+    writer.append(this.#bytes.subarray(end, this.#start + payload.length));
+    const table = this.#starts[INDEX.headers]!;
+    writer.patchLong(start - 4 - this.#start, cut - start);
+    writer.patchLong(table - this.#start, readLong(this.#bytes, table) - (end - cut));
+    return writer.copy();
+  }
+
+  /** Where the elements of an array among the headers lie. */
+  #arrayNamed(name: string): [start: number, end: number] | undefined {
+    const end = this.#ends[INDEX.headers]!;
+    for (let position = this.#starts[INDEX.headers]! + 4; position < end;) {
+      const nameEnd = position + 1 + this.#bytes[position]!;
+      const fieldEnd = skipField(this.#bytes, nameEnd, end, 1);
+      const isArray = String.fromCharCode(this.#bytes[nameEnd]!) === "A";
+      if (isArray && decodeText(this.#bytes, position + 1, nameEnd) === name) {
+        return [nameEnd + 5, fieldEnd];
+      }
+      position = fieldEnd;
+    }
+    return undefined;
+  }
+
   #rewriteProperty(writer: ByteWriter, index: number, changes: HeaderChanges): void {
     const name = BASIC_PROPERTIES[index]!;
     if (name === "expiration" && changes.dropExpiration) return;

@@ -50,8 +50,8 @@ function deathsIn(headers: Table): Field[] {
 }
 
 /** Names of the queues in which a message died. */
-export function deathsOf(headers: Table): (string | undefined)[] {
-  return deathsIn(headers).map((entry) => textOf(tableOf(entry)?.get("queue")));
+export function deathsOf(headers: Table): Set<string | undefined> {
+  return new Set(deathsIn(headers).map((entry) => textOf(tableOf(entry)?.get("queue"))));
 }
 
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
@@ -78,14 +78,7 @@ function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): 
  * first.
  */
 export function fitHeader(payload: Uint8Array, most: number): Uint8Array {
-  const header = new ContentHeader().scan(payload);
-  const deaths = deathsIn(header.headers());
-  let fitting = payload;
-  while (fitting.length > most && deaths.length > 1) {
-    deaths.pop();
-    fitting = header.rewrite({ set: new Map([["x-death", { type: "array", value: deaths }]]) });
-  }
-  return fitting;
+  return new ContentHeader().scan(payload).shortened("x-death", payload.length - most);
 }
 
 /** x-death, and the three headers that remember the first death. */
@@ -100,14 +93,15 @@ export function deathHeaders(headers: Table, deaths: Field[]): Table {
   return changed;
 }
 
-/** RabbitMQ's rule: it has died in this queue before, and nobody rejected it since. */
-export function isCycle(queue: string, deaths: Field[]): boolean {
-  const index = deaths.findIndex((entry) => textOf(tableOf(entry)?.get("queue")) === queue);
-  if (index < 0) return false;
-  return deaths.slice(0, index + 1).every((entry) => {
+/** RabbitMQ's rule: queues in which it has died before without anybody's rejecting it since. */
+export function cycleOf(deaths: readonly Field[]): Set<string | undefined> {
+  const queues = new Set<string | undefined>();
+  for (const entry of deaths) {
     const table = tableOf(entry);
-    return table !== undefined && textOf(table.get("reason")) !== "rejected";
-  });
+    if (table === undefined || textOf(table.get("reason")) === "rejected") break;
+    queues.add(textOf(table.get("queue")));
+  }
+  return queues;
 }
 
 /** Header payload with `x-delivery-count`. */

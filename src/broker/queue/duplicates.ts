@@ -6,11 +6,12 @@
 
 import { now } from "../../time/clock.ts";
 import { deathsOf } from "../message/deaths.ts";
+import type { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Message, Publication } from "../message/message.ts";
 import type { SeenKeys } from "../store/messages/seen_keys.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import { integerOf, writeField } from "../wire/fields.ts";
+import { integerOf, type Table, writeField } from "../wire/fields.ts";
 import type { DuplicateArguments } from "./arguments.ts";
 import type { KeyMemory, KeyOwner } from "./key_memory.ts";
 
@@ -73,10 +74,10 @@ export class Duplicates implements KeyOwner {
    * has had it before and gets it back as a dead letter.
    */
   keyOf({ content }: Publication): Key | undefined {
-    const headers = new ContentHeader().scanOf(content).headers();
+    const { headers, diedIn } = headersOf(content);
     const field = headers.get(this.#arguments.header);
     if (field === undefined || field.type === "void") return undefined;
-    if (deathsOf(headers).includes(this.#queue.name)) return undefined;
+    if (diedIn.has(this.#queue.name)) return undefined;
     const writer = new ByteWriter(64);
     writeField(writer, field);
     const bytes = writer.copy();
@@ -144,6 +145,15 @@ export class Duplicates implements KeyOwner {
     this.#memory.remove(this, name.length);
     if (seen.durable) this.#store.remove(this.#queue.id, seen.id);
   }
+}
+
+/** What was read last: a publish may have thousands of headers, and go to hundreds of queues. */
+let last: { of: WeakRef<Content>; headers: Table; diedIn: Set<string | undefined> } | undefined;
+
+function headersOf(content: Content): { headers: Table; diedIn: Set<string | undefined> } {
+  if (last?.of.deref() === content) return last;
+  const headers = new ContentHeader().scanOf(content).headers();
+  return last = { of: new WeakRef(content), headers, diedIn: deathsOf(headers) };
 }
 
 function nameOf(bytes: Uint8Array): string {

@@ -4,7 +4,7 @@ import type { Content } from "../message/content.ts";
 import { type DeadLetter, letterOf, rewrite, type Rewritten } from "./dead_letter.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
 import type { DeadCount } from "../store/messages/dead_messages.ts";
-import { type DeathReason, isCycle } from "../message/deaths.ts";
+import { cycleOf, type DeathReason } from "../message/deaths.ts";
 import { KeptLetters } from "./kept_letters.ts";
 import { LetterTime } from "./letter_time.ts";
 import type { LaneRecord, Message } from "../message/message.ts";
@@ -273,13 +273,14 @@ export class DeadLetters implements Work {
     content: Content,
   ): "by all" | "by some" | "not by all" {
     const targets = way.queues;
+    const cycle = cycleOf(deaths);
     const takenBy = letter.takenBy ?? new Set();
     const most = takenBy.size + PIECE;
     for (const target of targets) {
       if (takenBy.size >= most) return "by some";
       // Since it was found.
       if (target.deleted) targets.delete(target);
-      else if (letter.reason !== "rejected" && isCycle(target.name, deaths)) {
+      else if (cycle.has(target.name)) {
         // A cycle that no consumer took part in would never end.
         targets.delete(target);
         way.isParticular = true;

@@ -1,0 +1,76 @@
+/** Attacks by what a message carries: a header of 128 KB says much that has to be looked at. */
+import { setTimeout as pause } from "node:timers/promises";
+import { concat, content, LOGIN, method } from "../broker/strangers.ts";
+import type { Attack, Siege } from "./siege.ts";
+
+const deaths = (count: number) =>
+  Array.from({ length: count }, (_, n) => ({ queue: `f${n}`, reason: "expired" }));
+
+/** Declares queues that a fanout exchange leads to. */
+async function fanOut(siege: Siege, count: number, args: Record<string, unknown> = {}) {
+  const peer = await siege.peer();
+  const channel = await peer.open();
+  await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
+  await peer.sendBytes(concat(Array.from({ length: count }, (_, n) =>
+    concat([
+      method(1, "queue.declare", { queue: `f${n}`, arguments: args, noWait: true }),
+      method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
+    ]))));
+  await channel.call("queue.declare", { queue: "f0", passive: true });
+  return channel;
+}
+
+/** A publish with headers, again and again. */
+async function publishAgain(
+  siege: Siege,
+  args: Record<string, unknown>,
+  headers: Record<string, unknown>,
+): Promise<void> {
+  const attacker = await siege.attacker();
+  const publish = concat([method(1, "basic.publish", args), ...content(1, "x", { headers })]);
+  await attacker.send(method(1, "channel.open"));
+  while (!siege.isOver) {
+    await attacker.send(publish);
+    await pause(50);
+  }
+}
+
+const SMALL_FRAMES: Attack = {
+  name: "2,500 deaths in a header, to 200 consumers with small frames",
+  async run(siege) {
+    await fanOut(siege, siege.size(200, 50));
+    const reader = await siege.stranger();
+    const [header, startOk, , open] = LOGIN;
+    const tuneOk = method(0, "connection.tune-ok", { channelMax: 2_047, frameMax: 4_096 });
+    await reader.send(header!, startOk!, tuneOk, open!, method(1, "channel.open"));
+    for (let n = 0; n < siege.size(200, 50); n++) {
+      const consume = { queue: `f${n}`, consumerTag: `${n}`, noAck: true };
+      await reader.send(method(1, "basic.consume", consume));
+    }
+    siege.begin();
+    await publishAgain(siege, { exchange: "all" }, { "x-death": deaths(2_500) });
+  },
+};
+
+const KNOWN_QUEUES: Attack = {
+  name: "letters that died in all of 2,500 queues of a fanout",
+  async run(siege) {
+    const channel = await fanOut(siege, 2_500, { "x-max-length": 5 });
+    const args = { "x-message-ttl": 0, "x-dead-letter-exchange": "all" };
+    await channel.call("queue.declare", { queue: "source", arguments: args });
+    siege.begin();
+    await publishAgain(siege, { routingKey: "source" }, { "x-death": deaths(2_500).reverse() });
+  },
+};
+
+const MANY_HEADERS: Attack = {
+  name: "9,000 headers, to 250 queues without duplicates",
+  async run(siege) {
+    await fanOut(siege, 250, { "x-message-deduplication": true, "x-max-length": 5 });
+    siege.begin();
+    const headers = Object.fromEntries(Array.from({ length: 9_000 }, (_, n) => [`k${n}`, true]));
+    await publishAgain(siege, { exchange: "all" }, headers);
+  },
+};
+
+export const HISTORIES: readonly Attack[] = [SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS];
