@@ -149,6 +149,7 @@ export class Channel {
   /** Publishes and acknowledgements of the transaction become one commit of the store. */
   #txCommit(): void {
     this.#requireTransaction();
+    this.publishing.requireReturnRoom();
     const publishes = this.publishing.takeHeld();
     const settlements = this.#settling.takeHeld();
     const accepted = this.publishing.commit(publishes);

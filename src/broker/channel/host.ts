@@ -15,7 +15,10 @@ import type { Deadlines } from "../../time/deadlines.ts";
 import type { Work } from "../../time/scheduler.ts";
 
 /** Where a channel writes messages. Other methods it gives to the connection. */
-export type MessageOutbox = Pick<Outbox, "askForRoom" | "content" | "answered"> & {
+export type MessageOutbox = Pick<
+  Outbox,
+  "askForRoom" | "hasAnswerRoom" | "content" | "answered"
+> & {
   readonly frames: Pick<FrameWriter, "deliver" | "addressed">;
 };
 

@@ -4,11 +4,11 @@
  */
 
 import type { ByteWriter } from "../wire/bytes.ts";
-import type { Content } from "../message/content.ts";
+import { type Content, LARGE_BYTES } from "../message/content.ts";
 import { copiesOf } from "../message/copies.ts";
 import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
-import { accessRefused, preconditionFailed } from "../wire/faults.ts";
+import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
 import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
 import { idsOf } from "../wire/methods.ts";
@@ -190,6 +190,32 @@ export class Publishing {
     this.#held ??= [];
   }
 
+  /**
+   * A commit gives back at once what it has no queue for. Whoever does not read that must not collect
+   * it in memory.
+   * @throws {Fault} resource-error
+   */
+  requireReturnRoom(): void {
+    let bytes = 0;
+    for (const { publication, target, queues } of this.#held!) {
+      if (!target.mandatory || this.#present(queues).length > 0) continue;
+      // Large ones have room of their own.
+      bytes += Math.min(publication.content.size, LARGE_BYTES);
+    }
+    if (bytes === 0 || this.#session.outbox.hasAnswerRoom(bytes)) return;
+    throw new Fault(
+      "resource-error",
+      `a transaction returns ${bytes} bytes, and there is no room for them`,
+    );
+  }
+
+  /** One that was deleted meanwhile may be there again. */
+  #present(queues: Queue[]): Queue[] {
+    const { vhost } = this.#session;
+    return queues.map((queue) => queue.deleted ? vhost.findQueue(queue.name) : queue)
+      .filter((queue) => queue !== undefined);
+  }
+
   /** What was held, to be committed. The next transaction begins. */
   takeHeld(): PendingPublish[] {
     const held = this.#held!;
@@ -205,17 +231,13 @@ export class Publishing {
 
   /** Publishes what was held. @returns false when a queue refused something */
   commit(publishes: PendingPublish[]): boolean {
-    const { vhost } = this.#session;
     if (publishes.length > 0 && this.#session.isRefusing) {
       giveUp(publishes);
       return false;
     }
     let accepted = true;
     for (const { publication, target, queues } of publishes) {
-      // One that was deleted meanwhile may be there again.
-      const present = queues.map((queue) => queue.deleted ? vhost.findQueue(queue.name) : queue)
-        .filter((queue) => queue !== undefined);
-      const spread = this.#publish(publication, target, present);
+      const spread = this.#publish(publication, target, this.#present(queues));
       spread?.finish();
       if (spread?.result === "refused") accepted = false;
     }

@@ -123,9 +123,18 @@ export class Outbox implements Holder {
     // Asked for each frame that is read.
     if (this.#closed || this.#waiting < LEAST_SHARE) return true;
     this.#count();
+    return this.#askFor(this.#answersWait ? this.#room.share : this.#answerRoom);
+  }
+
+  get #answerRoom(): number {
     const { share, framesAreTight } = this.#room;
-    if (this.#answersWait) return this.#askFor(share);
-    return this.#askFor(framesAreTight ? ANSWER_SHARES * share : MOST_ANSWERS);
+    return framesAreTight ? ANSWER_SHARES * share : MOST_ANSWERS;
+  }
+
+  /** Whether there is room for so many bytes with which one request is answered. */
+  hasAnswerRoom(bytes: number): boolean {
+    this.#count();
+    return this.#waiting + bytes <= this.#answerRoom;
   }
 
   /** Whether a direct reply has room: nobody has asked for it at this moment. */
