@@ -1,7 +1,7 @@
 /** What messages carry of their deaths: how much of it fits into a frame, and where they came round. */
 import { assert, assertEquals } from "@std/assert";
 import { ContentHeader } from "../../src/broker/message/content_header.ts";
-import { cycleOf, fitHeader } from "../../src/broker/message/deaths.ts";
+import { cycleOf, fitHeader, recordDeath } from "../../src/broker/message/deaths.ts";
 import { type Field, tableOf, textOf } from "../../src/broker/wire/fields.ts";
 import { encodeHeader } from "../support/methods.ts";
 
@@ -51,4 +51,17 @@ Deno.test("a letter has come round where it died before and nobody rejected it s
   assertEquals([...cycleOf(deathsIn(header([death(1, "rejected"), death(2)])))], []);
   assertEquals([...cycleOf(deathsIn(header([death(1), "no table", death(2)])))], ["q1"]);
   assertEquals([...cycleOf([])], []);
+});
+
+Deno.test("a death names routing keys, but not thousands of them", () => {
+  const named = (routingKeys: string[]) => {
+    const death = { queue: "q", reason: "expired", exchange: "", expiration: undefined } as const;
+    const [entry] = recordDeath(new Map(), { ...death, routingKeys });
+    const keys = tableOf(entry)!.get("routing-keys")!;
+    return keys.type === "array" ? keys.value.map(textOf) : undefined;
+  };
+  const few = Array.from({ length: 16 }, (_, n) => `${n}`.repeat(120));
+  assertEquals(named(few), few);
+  const many = Array.from({ length: 9_000 }, (_, n) => `${n}`.padStart(8, "0"));
+  assertEquals(named(many), many.slice(0, 512));
 });

@@ -230,6 +230,32 @@ Deno.test("a publish with very many keys, and its dead letter, find each queue o
   for (const queue of queues) assertEquals(await countOf(bystander, queue), 2, queue);
 });
 
+Deno.test("a transaction that returns more than there is room for is refused as a whole", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  await using other = await openPeer(broker.port);
+  const bystander = await other.open();
+  await bystander.call("queue.declare", { queue: "kept" });
+  await bystander.publish({ routingKey: "kept" }, "taken");
+  const channel = await peer.open();
+  await channel.call("tx.select");
+  await channel.send("basic.get", { queue: "kept" });
+  const { args: { deliveryTag } } = await channel.expectContent("basic.get-ok");
+  await channel.send("basic.ack", { deliveryTag });
+  await channel.publish({ routingKey: "kept" }, "published");
+  const one = concat([
+    method(1, "basic.publish", { routingKey: "nowhere", mandatory: true }),
+    ...content(1, "x".repeat(10_000)),
+  ]);
+  await peer.sendBytes(concat(Array(500).fill(one)));
+  await channel.send("tx.commit");
+  await peer.channel(0).expectClose(506, /^RESOURCE_ERROR - a transaction returns 50\d+ bytes, /);
+  await waitUntil("what it took to be back", async () => await countOf(bystander, "kept") > 0);
+  await bystander.send("basic.get", { queue: "kept" });
+  assertEquals((await bystander.expectContent("basic.get-ok")).text, "taken");
+  assertEquals(await countOf(bystander, "kept"), 0);
+});
+
 Deno.test("a transaction that would be in too many queues at once is refused as a whole", async () => {
   await using broker = await startHere({});
   await using peer = await openPeer(broker.port);

@@ -73,4 +73,44 @@ const MANY_HEADERS: Attack = {
   },
 };
 
-export const HISTORIES: readonly Attack[] = [SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS];
+const LONG_WAY: Attack = {
+  name: "9,000 further keys that die in 150 queues one after another",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const count = siege.size(150, 50);
+    for (let n = 0; n <= count; n++) {
+      const args = { "x-message-ttl": 0, "x-dead-letter-exchange": `e${n + 1}` };
+      await channel.call("exchange.declare", { exchange: `e${n}`, type: "fanout" });
+      await channel.call("queue.declare", { queue: `q${n}`, durable: true, arguments: args });
+      await channel.call("queue.bind", { queue: `q${n}`, exchange: `e${n}` });
+    }
+    siege.begin();
+    const CC = Array.from({ length: 9_000 }, (_, n) => `${n}`);
+    const headers = { CC };
+    await channel.publish({ exchange: "e0" }, "x", { deliveryMode: 2, headers });
+    await siege.over;
+  },
+};
+
+const RETURNS: Attack = {
+  name: "transactions that come back to connections that do not read",
+  async run(siege) {
+    const publish = concat([
+      method(1, "basic.publish", { exchange: "amq.direct", mandatory: true }),
+      ...content(1, "x".repeat(10_000)),
+    ]);
+    const piece = concat(Array(100).fill(publish));
+    siege.begin();
+    for (let n = 0; n < siege.size(12, 4) && !siege.isOver; n++) {
+      const attacker = await siege.attacker(false);
+      await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
+      for (let n = 0; n < 100 && !siege.isOver; n++) await attacker.send(piece);
+      await attacker.send(method(1, "tx.commit"));
+    }
+    await siege.over;
+  },
+};
+
+export const HISTORIES: readonly Attack[] = [
+  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS],
+];

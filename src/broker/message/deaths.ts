@@ -17,6 +17,12 @@ export interface Death {
   expiration: string | undefined;
 }
 
+/**
+ * Bytes of the routing keys that an entry names: a message may have thousands, and each of its deaths
+ * would repeat them all.
+ */
+const MOST_KEY_BYTES = 4_096;
+
 /** The x-death array with one more death: the latest first, one entry per queue and reason. */
 export function recordDeath(headers: Table, death: Death): Field[] {
   const deaths = deathsIn(headers);
@@ -55,6 +61,8 @@ export function deathsOf(headers: Table): Set<string | undefined> {
 }
 
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
+  let left = MOST_KEY_BYTES;
+  const named = routingKeys.filter((key) => (left -= key.length) >= 0);
   const entry: Table = new Map([
     ["count", { type: "long", value: 1n }],
     ["reason", { type: "longstr", value: reason }],
@@ -63,7 +71,7 @@ function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): 
     ["exchange", { type: "longstr", value: exchange }],
     [
       "routing-keys",
-      { type: "array", value: routingKeys.map((value) => ({ type: "longstr", value })) },
+      { type: "array", value: named.map((value) => ({ type: "longstr", value })) },
     ],
   ]);
   if (expiration !== undefined) {
