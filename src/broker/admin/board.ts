@@ -3,7 +3,14 @@
 import { dropMessages, replayMessages, sendTask } from "./actions.ts";
 import { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
-import { groupMessages, includes, listMessages, requirePlace, search } from "./lookup.ts";
+import {
+  groupMessages,
+  includes,
+  listMessages,
+  MOST_SEARCHED_BYTES,
+  requirePlace,
+  search,
+} from "./lookup.ts";
 import { describeWhole } from "./messages.ts";
 import { brokerMetrics } from "./metrics.ts";
 import {
@@ -196,20 +203,28 @@ export class Board implements Disposable {
     const needle = new TextEncoder().encode(text);
     const wanted = queues.length === 1 ? queues[0] : undefined;
     const found: Found[] = [];
-    let looked = 0;
+    let [looked, skipped] = [0, 0];
     for (const one of deliveriesOf(this.#inside, wanted)) {
       yield;
       if (one === undefined) continue;
       const { delivery, session } = one;
       const { message, queue } = delivery;
-      const content = queue.contentOf(message);
-      if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
-        found.push(describeRun(delivery, session));
+      if (message.size > MOST_SEARCHED_BYTES) skipped++;
+      else {
+        const content = queue.contentOf(message);
+        if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
+          found.push(describeRun(delivery, session));
+        }
       }
       if (++looked === MOST_RUNNING_SEARCHED) break;
     }
     const page = yield* search(queues, text, undefined);
-    return { ...page, found: [...found, ...page.found], looked: looked + page.looked };
+    return {
+      ...page,
+      found: [...found, ...page.found],
+      looked: looked + page.looked,
+      skipped: skipped + page.skipped,
+    };
   }
 
   groups(address: QueueRef): Promise<GroupPage> {
