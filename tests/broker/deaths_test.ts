@@ -27,7 +27,7 @@ Deno.test("a header is cut to as many of its latest deaths as fit, and keeps all
 });
 
 Deno.test("a header without deaths that could go stays as it is", () => {
-  for (const deaths of [[], [death(1)], "no array", undefined, 7]) {
+  for (const deaths of [[], [death(1)], "no array", null, 7]) {
     const payload = header(deaths, "p".repeat(300));
     assertEquals(fitHeader(payload, 100), payload);
   }

@@ -15,12 +15,9 @@ import type { Deadlines } from "../../time/deadlines.ts";
 import type { Work } from "../../time/scheduler.ts";
 
 /** Where a channel writes messages. Other methods it gives to the connection. */
-export type MessageOutbox = Pick<
-  Outbox,
-  "askForRoom" | "hasAnswerRoom" | "content" | "answered"
-> & {
-  readonly frames: Pick<FrameWriter, "deliver" | "addressed">;
-};
+export type MessageOutbox =
+  & Pick<Outbox, "askForRoom" | "hasAnswerRoom" | "content" | "answered">
+  & { readonly frames: Pick<FrameWriter, "deliver" | "addressed"> };
 
 /**
  * What an answer says is so for good: one definition, or all that was asked for so far. Nothing: the

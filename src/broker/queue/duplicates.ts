@@ -147,10 +147,16 @@ export class Duplicates implements KeyOwner {
   }
 }
 
-/** What was read last: a publish may have thousands of headers, and go to hundreds of queues. */
-let last: { of: WeakRef<Content>; headers: Table; diedIn: Set<string | undefined> } | undefined;
+interface Headers {
+  readonly of: WeakRef<Content>;
+  readonly headers: Table;
+  readonly diedIn: ReadonlySet<string | undefined>;
+}
 
-function headersOf(content: Content): { headers: Table; diedIn: Set<string | undefined> } {
+/** What was read last: a publish may have thousands of headers, and go to hundreds of queues. */
+let last: Headers | undefined;
+
+function headersOf(content: Content): Headers {
   if (last?.of.deref() === content) return last;
   const headers = new ContentHeader().scanOf(content).headers();
   return last = { of: new WeakRef(content), headers, diedIn: deathsOf(headers) };
