@@ -210,6 +210,29 @@ Deno.test("what comes after a restart is not taken for what was purged before it
   store.close();
 });
 
+Deno.test("what is declared is not taken for saved by a sync that comes before its commit", async () => {
+  await using dir = await tempDir();
+  const store = open(dir.path);
+  const exchange = { vhost: "/", name: "e" };
+  const isSaved = () => store.changes.isSaved(exchange.vhost, { exchange: exchange.name });
+  store.changes.addExchange({
+    ...exchange,
+    type: "fanout",
+    autoDelete: false,
+    internal: false,
+    arguments: new Uint8Array(),
+  });
+  // As a checkpoint does.
+  store.file.log.wrote(1);
+  store.file.log.syncNow();
+  assertEquals(isSaved(), false);
+  store.commit();
+  assertEquals(isSaved(), false);
+  store.file.log.syncNow();
+  assertEquals(isSaved(), true);
+  store.close();
+});
+
 /** Ways to change a row; those of one lane are in the same page, those of others in others. */
 const CHANGES: [name: string, change: (store: Store, lane: Lane, messages: Message[]) => void][] = [
   ["publishes", (_, lane) => lane.append(publication("new"), 0, true)],

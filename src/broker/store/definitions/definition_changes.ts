@@ -43,7 +43,10 @@ export class DefinitionChanges {
   /** Statements that wait for the commit, in order. */
   #changes: Change[] = [];
   readonly #log: LogSync;
-  /** What they are about, and what is written and not on disk yet, with the number of its commit. */
+  /**
+   * What they are about, with Infinity, and what is written and not on disk yet, with the number of
+   * its commit.
+   */
   readonly #unsaved = new Map<string, number>();
 
   constructor(database: DatabaseSync, log: LogSync, hooks: DefinitionChangesHooks) {
@@ -76,7 +79,8 @@ export class DefinitionChanges {
   }
 
   #willChange(vhost: string, subject: Subject): void {
-    this.#unsaved.set(keyOf(vhost, subject), this.#log.written + 1);
+    // The commit has no number yet: a checkpoint may come before.
+    this.#unsaved.set(keyOf(vhost, subject), Infinity);
   }
 
   /** Runs the statements, inside the transaction of the caller. */
@@ -109,8 +113,10 @@ export class DefinitionChanges {
   /** The changes are written: forget them. */
   written(): void {
     this.#changes = [];
+    const { written, synced } = this.#log;
     for (const [key, commit] of this.#unsaved) {
-      if (commit <= this.#log.synced) this.#unsaved.delete(key);
+      if (commit === Infinity) this.#unsaved.set(key, written);
+      else if (commit <= synced) this.#unsaved.delete(key);
     }
   }
 
