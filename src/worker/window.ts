@@ -4,6 +4,9 @@
  * AMQP limits their number, and not their size. So the number follows the size of those that came
  * last; and when they are larger than that led to expect, nothing is read until there is room.
  *
+ * Where they may stay for long, nothing is sent either: RabbitMQ ends a connection that takes nothing
+ * for 30 s, and then the next one lasts.
+ *
  * A worker that takes as many as it can, and has them in hand until another broker has confirmed
  * them, begins with one, and the number follows the time that they stay, too.
  */
@@ -43,6 +46,8 @@ interface WindowRules {
 /** One step up, and the part by which one must be worth it. */
 const STEP = 16;
 const WORTH = 4;
+/** The same where tasks are few and stay long. */
+const PATIENT_WORTH = 2;
 /** The size of a task without its body, in bytes. */
 const OVERHEAD_BYTES = 1_024;
 /** Large tasks count less with each smaller one that follows. */
@@ -51,8 +56,10 @@ const FADING = 0.98;
 const LONG_MS = 60_000;
 const SHORT_MS = 10_000;
 
+type WindowConsumer = Pick<Consumer, "hold" | "prefetch" | "reading" | "resume">;
+
 export class Window {
-  readonly #consumer: Pick<Consumer, "prefetch" | "reading">;
+  readonly #consumer: WindowConsumer;
   readonly #size: WindowSize;
   readonly #run: (delivery: Delivery) => Promise<void>;
   /** In hand. */
@@ -64,13 +71,15 @@ export class Window {
   /** performance.now() from which on a task tells how long they stay now. */
   #changedAt = -Infinity;
   #paused = false;
+  /** Nothing is sent. */
+  #held = false;
 
   /**
    * @param consumer has one task sent at first, or all
    * @param run does the work, and never rejects
    */
   constructor(
-    consumer: Pick<Consumer, "prefetch" | "reading">,
+    consumer: WindowConsumer,
     size: WindowSize,
     run: (delivery: Delivery) => Promise<void>,
   ) {
@@ -97,25 +106,50 @@ export class Window {
   /** The connection is a new one. */
   connected(): void {
     this.#paused = false;
-    this.#look();
+    if (!this.#held) this.#look();
   }
 
   #look(): void {
-    const paused = this.#bytes > this.#size.room.bytes;
-    if (paused === this.#paused) return;
+    const { room, isPatient } = this.#size;
+    const isFull = this.#bytes > room.bytes;
+    if (isFull !== this.#paused && !this.#held) this.#pause(isFull);
+    if (isPatient) this.#hold(isFull && room.single < Infinity);
+  }
+
+  #pause(paused: boolean): void {
     this.#paused = paused;
     this.#consumer.reading = !paused;
   }
 
+  #hold(held: boolean): void {
+    if (held === this.#held) return;
+    this.#held = held;
+    if (held) {
+      this.#consumer.hold(this);
+      return;
+    }
+    if (this.#paused) this.#pause(false);
+    this.#consumer.prefetch = this.#fitting(this.#size.room.single - this.#bytes);
+    this.#consumer.resume(this);
+  }
+
   #adapt(): void {
-    // Nothing is planned with what is not known yet.
-    const fitting = Math.floor(this.#size.room.single / this.#expected);
-    const wanted = Math.max(1, Math.min(fitting, this.#most));
+    const { isPatient, room, tasks } = this.#size;
     const now = this.#consumer.prefetch;
-    if (wanted * 2 <= now) this.#consumer.prefetch = wanted;
-    else if (wanted >= now * WORTH || (wanted > now && wanted === this.#size.tasks)) {
+    // Nothing is planned with what is not known yet.
+    const all = this.#fitting(room.single);
+    // What is in hand stays beside what a new limit allows.
+    const wanted = isPatient ? this.#fitting(room.single - this.#bytes) : all;
+    const worth = isPatient ? PATIENT_WORTH : WORTH;
+    if (all * 2 <= now) this.#consumer.prefetch = all;
+    else if (wanted >= now * worth || (wanted > now && wanted === tasks)) {
       this.#consumer.prefetch = Math.min(wanted, now * STEP);
     }
+  }
+
+  /** How many tasks fit into so many bytes; at least one. */
+  #fitting(bytes: number): number {
+    return Math.max(1, Math.min(Math.floor(bytes / this.#expected), this.#most));
   }
 
   /** @param since when the task came, in performance.now() */

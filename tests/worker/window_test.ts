@@ -8,10 +8,20 @@ import { Window, windowSize } from "../../src/worker/window.ts";
 class Asked {
   readonly limits: number[] = [];
   readonly readings: boolean[] = [];
+  isHeld = false;
   #prefetch: number;
 
   constructor(prefetch = 1) {
     this.#prefetch = prefetch;
+  }
+
+  hold(): Promise<void> {
+    this.isHeld = true;
+    return Promise.resolve();
+  }
+
+  resume(): void {
+    this.isHeld = false;
   }
 
   get prefetch(): number {
@@ -88,6 +98,30 @@ Deno.test("where memory has a limit all are asked for at once, until large ones 
   assertEquals(asked.limits, [10]);
   for (let i = 0; i < 1_000; i++) window.take(delivery(100));
   assertEquals(asked.prefetch, 100);
+});
+
+Deno.test("while large tasks that stay long take the memory, none is sent, on the next connection, too", async () => {
+  const asked = new Asked(100);
+  const ends: (() => void)[] = [];
+  const run = () => new Promise<void>((resolve) => ends.push(resolve));
+  const window = new Window(asked, windowSize({ room: TaskRoom.of(BYTES) }, 100)!, run);
+  const taken = [1, 2, 3, 4].map(() => window.take(delivery(300_000)));
+  assertEquals([asked.isHeld, asked.readings, asked.prefetch], [true, [false], 3]);
+  // Nothing comes on it, so that it may be read.
+  window.connected();
+  assertEquals([asked.isHeld, asked.readings], [true, [false]]);
+  for (const n of [0, 1]) {
+    ends[n]!();
+    await taken[n];
+  }
+  // Beside those in hand one is asked for, at least.
+  assertEquals([asked.isHeld, asked.readings, asked.prefetch], [false, [false], 1]);
+  for (const n of [2, 3]) {
+    ends[n]!();
+    await taken[n];
+  }
+  window.take(delivery(300_000));
+  assertEquals([asked.isHeld, asked.prefetch], [false, 2]);
 });
 
 Deno.test("what is acknowledged early takes no more memory than there is", async () => {
