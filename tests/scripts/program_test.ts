@@ -132,7 +132,9 @@ for (const name of Object.keys(CHANGES)) {
   await Deno.writeTextFile(unchanged.file(name), "one");
   await Deno.utime(unchanged.file(name), 1_700_000_000.123, 1_700_000_000.123);
 }
-const projects = await Promise.all(Array.from({ length: 4 }, () => Project.make()));
+// The last one is for a test that not every Deno runs.
+const count = byThisDeno ? 4 : 3;
+const projects = await Promise.all(Array.from({ length: count }, () => Project.make()));
 // A file that has just been changed may change again without a sign; then no bundle is made.
 await new Promise((resolve) => setTimeout(resolve, 1_000));
 
@@ -178,7 +180,7 @@ Deno.test({
   name: "of programs that start at the same moment, and find no bundle, one makes it",
   ignore: !byThisDeno,
   fn: async () => {
-    await using project = projects[1]!;
+    await using project = projects[3]!;
     const shop = ".bundle/.new_task";
     await Deno.mkdir(project.path(shop), { recursive: true });
     assertEquals((await project.run(["new_task"])).stdout, "source first asset []\n");
@@ -199,14 +201,14 @@ Deno.test({
 });
 
 Deno.test("where no bundle can be written the source is run, and nothing is said", async () => {
-  await using project = projects[2]!;
+  await using project = projects[1]!;
   await project.write(".bundle", "");
   const { stdout, stderr, code } = await project.run(["new_task"]);
   assertEquals([stdout, stderr, code], ["source first asset []\n", "", 0]);
 });
 
 Deno.test("where no bundle can be made the source is run, which is said once", async () => {
-  await using project = projects[3]!;
+  await using project = projects[2]!;
   const env = {
     DENO_DIR: project.path("cache"),
     NPM_CONFIG_REGISTRY: "http://127.0.0.1:1/",
