@@ -104,7 +104,7 @@ export class Relay {
   add(parcel: Parcel): void {
     if (this.#closing.signal.aborted) return parcel.onGivenBack();
     this.#parcels.add(parcel);
-    if (!this.#pumping) this.#pump();
+    this.#pump();
   }
 
   /** Gives back what is not on its way: everything while there is no connection. */
@@ -224,8 +224,12 @@ export class Relay {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    const wait = this.#sendUntilWait();
-    this.#pumping = false;
+    let wait: Promise<void> | undefined;
+    try {
+      wait = this.#sendUntilWait();
+    } finally {
+      this.#pumping = false;
+    }
     if (wait !== undefined) this.#pumpAfter(wait);
   }
 
@@ -349,7 +353,7 @@ export class Relay {
       }
       if (this.#rewinding) return void this.#prepareAgain(link);
     }
-    if (!this.#pumping) this.#pump();
+    this.#pump();
   }
 
   /** What was sent has come back as unroutable. */
