@@ -22,10 +22,7 @@ export class PasswordFile {
       if (this.#last !== undefined && !Deno.statSync(this.path).isFile) return this.#last;
       bytes = Deno.readFileSync(this.path);
     } catch (error) {
-      const why = error instanceof Deno.errors.NotCapable
-        ? "devices and system files are closed to this program"
-        : reason(error);
-      throw new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
+      throw new InputError(`cannot read ${what}: ${reason(error)}`, EXIT.noInput, { cause: error });
     }
     return this.#last = passwordIn(bytes, what);
   }

@@ -114,10 +114,7 @@ async function readLines(path: string): Promise<string[]> {
   try {
     bytes = await readUpTo(path, MOST_BYTES + 1);
   } catch (error) {
-    const why = error instanceof Deno.errors.NotCapable
-      ? "devices and system files are closed to this program"
-      : reason(error);
-    throw new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
+    throw new InputError(`cannot read ${what}: ${reason(error)}`, EXIT.noInput, { cause: error });
   }
   if (bytes.length > MOST_BYTES) {
     throw new InputError(`${what} must have at most ${MOST_BYTES} bytes`, EXIT.badData);

@@ -78,10 +78,10 @@ function enlarged(bytes: Uint8Array<ArrayBuffer>, limit: number): Uint8Array<Arr
 
 /** The error for an input that cannot be read. */
 export function unreadable(what: string, error: unknown): InputError {
-  const why = error instanceof Deno.errors.NotCapable
-    ? 'devices and system files are closed to this program; "-" is stdin'
-    : reason(error);
-  return new InputError(`cannot read ${what}: ${why}`, EXIT.noInput, { cause: error });
+  const hint = error instanceof Deno.errors.NotCapable ? '; "-" is stdin' : "";
+  return new InputError(`cannot read ${what}: ${reason(error)}${hint}`, EXIT.noInput, {
+    cause: error,
+  });
 }
 
 /**

@@ -22,10 +22,7 @@ export interface Rejects extends AsyncDisposable {
 export async function openRejects(path: string): Promise<Rejects> {
   const what = `the file ${JSON.stringify(path)}`;
   const file = await Deno.open(path, { append: true, create: true }).catch((error) => {
-    const why = error instanceof Deno.errors.NotCapable
-      ? "devices and system files are closed to this program"
-      : reason(error);
-    throw new InputError(`cannot write ${what}: ${why}`, EXIT.noInput, { cause: error });
+    throw new InputError(`cannot write ${what}: ${reason(error)}`, EXIT.noInput, { cause: error });
   });
   let start = await isCutShort(path) ? "\n" : "";
   let last: Promise<void> = Promise.resolve();

@@ -1,7 +1,7 @@
 /** Which tasks have succeeded on this host, kept in a file over restarts. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { idBytes } from "../amqp/client/received_properties.ts";
-import { EXIT, ToolError } from "../errors.ts";
+import { EXIT, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
 
@@ -60,11 +60,11 @@ export async function openDedupe(
   try {
     return new DedupeFile(new DatabaseSync(asFile(path)), { path, ttlMs, log, clocks });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const why = reason(error);
     throw new ToolError(
       `the dedupe file ${JSON.stringify(path)} must be a SQLite database that can be written: ` +
-        reason,
-      exitCodeFor(reason),
+        why,
+      exitCodeFor(why),
       { cause: error },
     );
   }
@@ -148,8 +148,7 @@ class DedupeFile implements Dedupe {
       return use();
     } catch (error) {
       const { log, path } = this.#options;
-      const reason = error instanceof Error ? error.message : error;
-      log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason}`, { id });
+      log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason(error)}`, { id });
       return otherwise;
     }
   }
@@ -184,8 +183,10 @@ function asFile(path: string): string {
 }
 
 /** By SQLite's words for its result codes (sqlite3_errstr): not every error has the code itself. */
-function exitCodeFor(reason: string): number {
-  if (/is locked|disk is full|disk I\/O error|out of memory/.test(reason)) return EXIT.temporary;
-  if (/unable to open database file|readonly database/.test(reason)) return EXIT.noInput;
+function exitCodeFor(why: string): number {
+  if (/is locked|disk is full|disk I\/O error|out of memory/.test(why)) return EXIT.temporary;
+  if (/unable to open database file|readonly database|closed to this program/.test(why)) {
+    return EXIT.noInput;
+  }
   return EXIT.badData;
 }

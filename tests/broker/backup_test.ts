@@ -75,6 +75,14 @@ Deno.test("data are checked and backed up running, killed and ended, and restore
   const folder = await act("backup", "--data", data, dir.path);
   assertEquals(folder.code, 66);
   assertMatch(folder.stderr, /^broker: cannot write the backup .*: it is a folder, and must be a/);
+  if (Deno.build.os === "linux") {
+    const device = await act("backup", "--data", data, "/dev/full");
+    assertEquals(device.code, 66);
+    assertMatch(
+      device.stderr,
+      /^broker: cannot write \/dev\/full: devices and system files are closed/,
+    );
+  }
   const folderBack = await act("restore", "--data", dir.file("none"), dir.path);
   assertEquals(folderBack.code, 66);
   assertMatch(

@@ -1,6 +1,7 @@
 /** Attacks by what a message carries: a header of 128 KB says much that has to be looked at. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, LOGIN, method } from "../broker/strangers.ts";
+import { publishes } from "./letters.ts";
 import type { Attack, Siege } from "./siege.ts";
 
 const deaths = (count: number) =>
@@ -111,6 +112,28 @@ const RETURNS: Attack = {
   },
 };
 
+const BINDINGS: Attack = {
+  name: "3,000 bindings of a headers exchange, with 30 headers each",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "h", arguments: { "x-max-length": 10 } });
+    const named = (value: string) =>
+      Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`k${n}`, value]));
+    for (let n = 0; n < siege.size(3_000, 500); n++) {
+      const args = { "x-match": "any", ...named(`${n}`.repeat(20)) };
+      const bind = { queue: "h", exchange: "amq.headers", arguments: args, noWait: true };
+      await channel.send("queue.bind", bind);
+    }
+    await channel.call("queue.declare", { queue: "h", passive: true });
+    siege.begin();
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    const headers = named("v".repeat(80));
+    const piece = publishes(20, { exchange: "amq.headers" }, { headers });
+    while (!siege.isOver) await attacker.send(piece);
+  },
+};
+
 export const HISTORIES: readonly Attack[] = [
-  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS],
+  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS, BINDINGS],
 ];

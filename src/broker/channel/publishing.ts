@@ -36,6 +36,9 @@ export interface PendingPublish {
 const PENDING_OVERHEAD_BYTES = 1_000;
 const PENDING_COPY_BYTES = 3_000;
 
+/** Publishes that take as long as one whose headers are compared with those of very many bindings. */
+const LOOKING_AT_HEADERS = 100;
+
 const NO_COPIES: readonly string[] = [];
 
 export class Publishing {
@@ -280,7 +283,8 @@ export class Publishing {
     const found = new Set<Queue>();
     vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
     const route = [...found];
-    if (!looksAtHeaders) {
+    if (looksAtHeaders) this.#session.spread(LOOKING_AT_HEADERS);
+    else {
       target.route = route;
       target.routeVersion = vhost.version;
     }

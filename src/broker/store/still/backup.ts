@@ -99,9 +99,9 @@ function whyUnreadable(backup: string): string | undefined {
 /** A fault of the file system as an error for the user. */
 function explained(path: string, error: unknown): unknown {
   const { code } = error as { code?: unknown };
-  if (error instanceof StorageError || typeof code !== "string" || !/^E[A-Z]+$/.test(code)) {
-    return storageErrorOf(path, error);
-  }
+  const isSystem = error instanceof Deno.errors.NotCapable ||
+    (typeof code === "string" && /^E[A-Z]+$/.test(code));
+  if (error instanceof StorageError || !isSystem) return storageErrorOf(path, error);
   const status = code === "ENOSPC" ? EXIT.temporary : EXIT.noInput;
   return new StorageError(`cannot write ${path}: ${reason(error)}`, status, { cause: error });
 }
