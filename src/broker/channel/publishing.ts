@@ -31,10 +31,12 @@ export interface PendingPublish {
 
 /**
  * Bytes of memory that a publish in a transaction takes besides its content, with its commit; and for
- * each further queue, which take longer: a transaction is a piece that nobody can interrupt.
+ * each further queue, which take longer: a transaction is a piece that nobody can interrupt. Longest
+ * takes the first message for a durable queue, which changes a page of its own.
  */
 const PENDING_OVERHEAD_BYTES = 1_000;
 const PENDING_COPY_BYTES = 3_000;
+const PENDING_QUEUE_BYTES = 10_000;
 
 /** Publishes that take as long as one whose headers are compared with those of very many bindings. */
 const LOOKING_AT_HEADERS = 100;
@@ -56,6 +58,8 @@ export class Publishing {
 
   /** What waits for the commit, in the order of its coming; undefined: no transactions. */
   #held: PendingPublish[] | undefined;
+  /** The durable queues that it leads to. */
+  readonly #heldQueues = new Set<Queue>();
   /** The routing key of answers to this channel, if it asks for any. Written by what the channel
    * consumes. */
   replyName: string | undefined;
@@ -143,9 +147,8 @@ export class Publishing {
   #routed(publication: Publication, target: Target, queues: Queue[]): void {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
-      const further = Math.max(0, queues.length - 1);
       this.#held.push({ publication, target, queues });
-      return this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * further);
+      return this.#assembly.take(this.#weigh(queues));
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !target.isReply) {
@@ -169,6 +172,14 @@ export class Publishing {
     spread.step();
     if (spread.isDone) this.#confirms?.add(spread.result);
     if (!spread.isDone || spread.isCrowded) this.#goOn(spread);
+  }
+
+  /** Bytes of a publish that is held. */
+  #weigh(queues: Queue[]): number {
+    const before = this.#heldQueues.size;
+    for (const queue of queues) if (queue.durable) this.#heldQueues.add(queue);
+    return PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * Math.max(0, queues.length - 1) +
+      PENDING_QUEUE_BYTES * (this.#heldQueues.size - before);
   }
 
   /** The next frame waits until all queues have it, and their dead letters are not too many. */
@@ -223,6 +234,7 @@ export class Publishing {
   takeHeld(): PendingPublish[] {
     const held = this.#held!;
     this.#held = [];
+    this.#heldQueues.clear();
     this.#assembly.giveBack();
     return held;
   }
