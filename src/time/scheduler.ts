@@ -32,6 +32,13 @@ export interface Slice {
 const SLICE_MS = 2;
 const LEAST_SLICE_MS = 0.25;
 
+/**
+ * So many are a crowd. In it, who took more than a short slice in his last turn does not count as a
+ * newcomer when he comes again, but waits with the others who have much to do: hundreds who never
+ * have enough would all be before one who wants a little now and then.
+ */
+const CROWD = 16;
+
 /** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
 const ROUND_MS = 15;
 
@@ -55,6 +62,8 @@ export class Scheduler implements Slice {
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
   #rounds = 0;
+  /** Those whose last turn took more than a short slice. */
+  readonly #heavy = new WeakSet<Work>();
   /** In which round a work had to wait. */
   readonly #waitedIn = new WeakMap<Work, number>();
   /** In which round somebody last came who was soon done. */
@@ -82,10 +91,11 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#freshUsed < ROUND_MS) {
+    if (this.#isCrowd && this.#heavy.has(work)) this.#waiting.add(work);
+    else if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
-      this.#freshUsed += performance.now() - start;
+      this.#freshUsed += this.#weigh(work, start) - start;
       if (isDone) {
         const waitedIn = this.#waitedIn.get(work) ?? -Infinity;
         if (this.#rounds - waitedIn > LAST_ROUNDS) this.#quickCameIn = this.#rounds;
@@ -96,6 +106,18 @@ export class Scheduler implements Slice {
     this.#waitedIn.set(work, this.#rounds);
     this.#arm();
     return false;
+  }
+
+  get #isCrowd(): boolean {
+    return this.#waiting.size + this.#fresh.size >= CROWD;
+  }
+
+  /** Its turn is over. @returns the time, which is asked for once */
+  #weigh(work: Work, start: number): number {
+    const end = performance.now();
+    if (end - start > LEAST_SLICE_MS) this.#heavy.add(work);
+    else if (this.#heavy.has(work)) this.#heavy.delete(work);
+    return end;
   }
 
   /** Whether a work will have a turn. */
@@ -169,7 +191,7 @@ export class Scheduler implements Slice {
       works.delete(work);
       // Behind all others, and still met by this loop if there is time.
       if (this.#run(work, time, slice)) this.#waiting.add(work);
-      time = performance.now();
+      time = this.#weigh(work, time);
       if (time - start >= most || this.#isFull()) break;
     }
     return time - start;
