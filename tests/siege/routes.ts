@@ -190,7 +190,7 @@ const WIDE_TRANSACTION: Attack = {
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
-    const piece = concat([publishes(4, { exchange: "all" }, PERSISTENT), method(1, "tx.commit")]);
+    const piece = concat([publishes(1, { exchange: "all" }, PERSISTENT), method(1, "tx.commit")]);
     for (let n = 0; n < 30 && !siege.isOver; n++) await attacker.send(piece);
     await siege.over;
   },
