@@ -211,6 +211,12 @@ property("a content header that is cut short or damaged is refused or usable", 1
     if (!isReadable(() => scan(damaged))) continue;
     scan(damaged).headers();
     scan(deliveredHeader(damaged, 1)).headers();
+    const header = scan(damaged);
+    for (const [name, field] of header.headers()) {
+      assertEquals(header.field(name), field);
+      header.hasInArray(name, Uint8Array.of(0));
+      scan(scan(damaged).shortened(name, 10)).headers();
+    }
     scan(scan(damaged).rewrite({ dropExpiration: true, replyTo: "r", drop: ["a", "BCC"] }));
   }
 });

@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { ContentHeader } from "../../src/broker/message/content_header.ts";
 import { cycleOf, fitHeader, recordDeath } from "../../src/broker/message/deaths.ts";
-import { type Field, tableOf, textOf } from "../../src/broker/wire/fields.ts";
+import { ByteWriter } from "../../src/broker/wire/bytes.ts";
+import { type Field, tableOf, textOf, writeField } from "../../src/broker/wire/fields.ts";
 import { encodeHeader } from "../support/methods.ts";
 
 function header(deaths: unknown, pad = "before"): Uint8Array {
@@ -64,4 +65,20 @@ Deno.test("a death names routing keys, but not thousands of them", () => {
   assertEquals(named(few), few);
   const many = Array.from({ length: 9_000 }, (_, n) => `${n}`.padStart(8, "0"));
   assertEquals(named(many), many.slice(0, 512));
+});
+
+Deno.test("a header is found among others, and so is a field of a table in an array", () => {
+  const scanned = new ContentHeader().scan(header([death(1), "no table", death(22)]));
+  assertEquals(textOf(scanned.field("pad")), "before");
+  assertEquals(scanned.field("behind")?.type, "array");
+  for (const name of ["", "pa", "pads", "queue"]) assertEquals(scanned.field(name), undefined);
+  const isThere = (array: string, value: string) => {
+    const writer = new ByteWriter();
+    writer.shortstr("queue");
+    writeField(writer, { type: "longstr", value });
+    return scanned.hasInArray(array, writer.copy());
+  };
+  for (const queue of ["q1", "q22"]) assert(isThere("x-death", queue));
+  for (const queue of ["q2", "q", "expired", ""]) assert(!isThere("x-death", queue));
+  for (const array of ["pad", "behind", "none"]) assert(!isThere(array, "q1"));
 });

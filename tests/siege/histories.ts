@@ -112,6 +112,25 @@ const RETURNS: Attack = {
   },
 };
 
+const TRANSACTIONS: Attack = {
+  name: "transactions of 800 publishes with 2,500 deaths to a queue without duplicates",
+  async run(siege) {
+    await fanOut(siege, 1, { "x-message-deduplication": true, "x-max-length": 5 });
+    siege.begin();
+    const attacker = await siege.attacker();
+    const headers = { "x-deduplication-header": "key", "x-death": deaths(2_500) };
+    const publish = concat([
+      method(1, "basic.publish", { routingKey: "f0" }),
+      ...content(1, "x", { headers }),
+    ]);
+    await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
+    while (!siege.isOver) {
+      for (let n = 0; n < siege.size(800, 100) && !siege.isOver; n++) await attacker.send(publish);
+      await attacker.send(method(1, "tx.commit"));
+    }
+  },
+};
+
 const BINDINGS: Attack = {
   name: "3,000 bindings of a headers exchange, with 30 headers each",
   async run(siege) {
@@ -135,5 +154,5 @@ const BINDINGS: Attack = {
 };
 
 export const HISTORIES: readonly Attack[] = [
-  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS, BINDINGS],
+  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS, TRANSACTIONS, BINDINGS],
 ];

@@ -7,9 +7,23 @@
  */
 
 import { BASIC_PROPERTIES, type BasicProperty } from "../../amqp/protocol.ts";
-import { ByteReader, ByteWriter, decodeText, MalformedError, readLong } from "../wire/bytes.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  decodeText,
+  MalformedError,
+  readLong,
+  shortString,
+} from "../wire/bytes.ts";
 import type { Content } from "./content.ts";
-import { MAX_DEPTH, readTable, type Table, writeField } from "../wire/fields.ts";
+import {
+  type Field,
+  MAX_DEPTH,
+  readField,
+  readTable,
+  type Table,
+  writeField,
+} from "../wire/fields.ts";
 
 const INDEX = Object.fromEntries(BASIC_PROPERTIES.map((name, index) => [name, index])) as Record<
   BasicProperty,
@@ -168,17 +182,46 @@ export class ContentHeader {
 
   /** Where the elements of an array among the headers lie. */
   #arrayNamed(name: string): [start: number, end: number] | undefined {
+    const field = this.#fieldNamed(name);
+    const isArray = field !== undefined && this.#bytes[field[0]] === ARRAY;
+    return isArray ? [field[0] + 5, field[1]] : undefined;
+  }
+
+  /** Where a header's value lies, its type included. */
+  #fieldNamed(name: string): [start: number, end: number] | undefined {
+    const bytes = this.#bytes;
+    const wanted = shortString(name);
     const end = this.#ends[INDEX.headers]!;
     for (let position = this.#starts[INDEX.headers]! + 4; position < end;) {
-      const nameEnd = position + 1 + this.#bytes[position]!;
-      const fieldEnd = skipField(this.#bytes, nameEnd, end, 1);
-      const isArray = String.fromCharCode(this.#bytes[nameEnd]!) === "A";
-      if (isArray && decodeText(this.#bytes, position + 1, nameEnd) === name) {
-        return [nameEnd + 5, fieldEnd];
-      }
+      const nameEnd = position + 1 + bytes[position]!;
+      const fieldEnd = skipField(bytes, nameEnd, end, 1);
+      if (isAt(bytes, position, nameEnd, wanted)) return [nameEnd, fieldEnd];
       position = fieldEnd;
     }
     return undefined;
+  }
+
+  /** One of the headers. There may be thousands of others, which are not read. */
+  field(name: string): Field | undefined {
+    const place = this.#fieldNamed(name);
+    return place && readField(new ByteReader(this.#bytes, ...place));
+  }
+
+  /** Whether an array among the headers has a table with a field: its name and value, encoded. */
+  hasInArray(name: string, field: Uint8Array): boolean {
+    const bytes = this.#bytes;
+    const [start, end] = this.#arrayNamed(name) ?? [0, 0];
+    for (let position = start; position < end;) {
+      const next = skipField(bytes, position, end, 2);
+      const isTable = bytes[position] === TABLE;
+      for (position += 5; isTable && position < next;) {
+        const fieldEnd = skipField(bytes, position + 1 + bytes[position]!, next, 3);
+        if (isAt(bytes, position, fieldEnd, field)) return true;
+        position = fieldEnd;
+      }
+      position = next;
+    }
+    return false;
   }
 
   #rewriteProperty(writer: ByteWriter, index: number, changes: HeaderChanges): void {
@@ -224,6 +267,15 @@ export interface HeaderChanges {
   drop?: string[];
   /** Headers to add or to replace. */
   set?: Table;
+}
+
+const ARRAY = "A".charCodeAt(0);
+const TABLE = "F".charCodeAt(0);
+
+/** Whether bytes from `start` to `end` are these. */
+function isAt(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array): boolean {
+  if (end - start !== wanted.length) return false;
+  return wanted.every((byte, index) => bytes[start + index] === byte);
 }
 
 function checked(position: number, end: number): number {

@@ -55,11 +55,6 @@ function deathsIn(headers: Table): Field[] {
   });
 }
 
-/** Names of the queues in which a message died. */
-export function deathsOf(headers: Table): Set<string | undefined> {
-  return new Set(deathsIn(headers).map((entry) => textOf(tableOf(entry)?.get("queue"))));
-}
-
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
   let left = MOST_KEY_BYTES;
   const named = routingKeys.filter((key) => (left -= key.length) >= 0);

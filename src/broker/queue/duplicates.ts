@@ -5,13 +5,11 @@
  */
 
 import { now } from "../../time/clock.ts";
-import { deathsOf } from "../message/deaths.ts";
-import type { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Message, Publication } from "../message/message.ts";
 import type { SeenKeys } from "../store/messages/seen_keys.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import { integerOf, type Table, writeField } from "../wire/fields.ts";
+import { integerOf, writeField } from "../wire/fields.ts";
 import type { DuplicateArguments } from "./arguments.ts";
 import type { KeyMemory, KeyOwner } from "./key_memory.ts";
 
@@ -45,6 +43,8 @@ export class Duplicates implements KeyOwner {
   /** Of messages of which nobody knows yet whether they can be stored. */
   readonly #names = new WeakMap<Message, string>();
   #lastId = 0;
+  /** What an entry of x-death has that says so, encoded. */
+  readonly #diedHere: Uint8Array;
 
   /** @param queue its row id, or 0 for one that does not survive a restart */
   constructor(
@@ -57,6 +57,10 @@ export class Duplicates implements KeyOwner {
     this.#queue = queue;
     this.#store = store;
     this.#memory = memory;
+    const death = new ByteWriter();
+    death.shortstr("queue");
+    writeField(death, { type: "longstr", value: queue.name });
+    this.#diedHere = death.copy();
     if (queue.id === 0) return;
     for (const { id, key, expiresAt } of store.stored(queue.id)) {
       const name = nameOf(key);
@@ -74,15 +78,15 @@ export class Duplicates implements KeyOwner {
    * has had it before and gets it back as a dead letter.
    */
   keyOf({ content }: Publication): Key | undefined {
-    const { headers, diedIn } = headersOf(content);
-    const field = headers.get(this.#arguments.header);
+    const header = new ContentHeader().scanOf(content);
+    const field = header.field(this.#arguments.header);
     if (field === undefined || field.type === "void") return undefined;
-    if (diedIn.has(this.#queue.name)) return undefined;
+    if (header.hasInArray("x-death", this.#diedHere)) return undefined;
     const writer = new ByteWriter(64);
     writeField(writer, field);
     const bytes = writer.copy();
     if (bytes.length > MAX_KEY_BYTES) return undefined;
-    const own = integerOf(headers.get("x-cache-ttl"));
+    const own = integerOf(header.field("x-cache-ttl"));
     const ttl = own !== undefined && own >= 0 ? own : this.#arguments.ttl;
     return { bytes, name: nameOf(bytes), ttl };
   }
@@ -145,21 +149,6 @@ export class Duplicates implements KeyOwner {
     this.#memory.remove(this, name.length);
     if (seen.durable) this.#store.remove(this.#queue.id, seen.id);
   }
-}
-
-interface Headers {
-  readonly of: WeakRef<Content>;
-  readonly headers: Table;
-  readonly diedIn: ReadonlySet<string | undefined>;
-}
-
-/** What was read last: a publish may have thousands of headers, and go to hundreds of queues. */
-let last: Headers | undefined;
-
-function headersOf(content: Content): Headers {
-  if (last?.of.deref() === content) return last;
-  const headers = new ContentHeader().scanOf(content).headers();
-  return last = { of: new WeakRef(content), headers, diedIn: deathsOf(headers) };
 }
 
 function nameOf(bytes: Uint8Array): string {

@@ -91,7 +91,7 @@ function enter(reader: ByteReader, depth: number): number {
   return end;
 }
 
-function readField(reader: ByteReader, depth: number): Field {
+export function readField(reader: ByteReader, depth = 0): Field {
   const octet = reader.octet();
   const type = TYPES[String.fromCharCode(octet)];
   switch (type) {
