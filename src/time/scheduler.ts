@@ -33,11 +33,12 @@ const SLICE_MS = 2;
 const LEAST_SLICE_MS = 0.25;
 
 /**
- * So many are a crowd. In it, who took more than a short slice in his last turn does not count as a
- * newcomer when he comes again, but waits with the others who have much to do: hundreds who never
- * have enough would all be before one who wants a little now and then.
+ * So many are a crowd. In it, who took longer than that in his last turn does not count as a newcomer
+ * when he comes again, but waits with the others who have much to do: hundreds who never have enough
+ * would all be before one who wants a little now and then.
  */
 const CROWD = 16;
+const LONG_MS = 1;
 
 /** Milliseconds of all newcomers, and of all that waits, until sockets are looked at again. */
 const ROUND_MS = 15;
@@ -62,8 +63,8 @@ export class Scheduler implements Slice {
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
   #rounds = 0;
-  /** Those whose last turn took more than a short slice. */
-  readonly #heavy = new WeakSet<Work>();
+  /** Those whose last turn was long. */
+  readonly #greedy = new WeakSet<Work>();
   /** In which round a work had to wait. */
   readonly #waitedIn = new WeakMap<Work, number>();
   /** In which round somebody last came who was soon done. */
@@ -91,7 +92,7 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#isCrowd && this.#heavy.has(work)) this.#waiting.add(work);
+    if (this.#isCrowd && this.#greedy.has(work)) this.#waiting.add(work);
     else if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
@@ -115,8 +116,8 @@ export class Scheduler implements Slice {
   /** Its turn is over. @returns the time, which is asked for once */
   #weigh(work: Work, start: number): number {
     const end = performance.now();
-    if (end - start > LEAST_SLICE_MS) this.#heavy.add(work);
-    else if (this.#heavy.has(work)) this.#heavy.delete(work);
+    if (end - start > LONG_MS) this.#greedy.add(work);
+    else if (this.#greedy.has(work)) this.#greedy.delete(work);
     return end;
   }
 
