@@ -86,3 +86,14 @@ Deno.test("a commit that a timer makes in the middle of a turn leaves out nothin
   groupCommit.stop();
   store.close();
 });
+
+Deno.test("a turn that ends after the last commit commits nothing more: the store is closed", async () => {
+  const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
+  const groupCommit = new GroupCommit(store, { run: () => {} });
+  groupCommit.schedule();
+  await groupCommit.stop();
+  store.changes.removeExchange("/", "any");
+  store.close();
+  // A commit would throw where nobody catches it.
+  for (const ms of [0, 50]) await new Promise((resolve) => setTimeout(resolve, ms));
+});

@@ -112,6 +112,7 @@ export class GroupCommit {
   /** Sends what waits for nothing, and commits if anybody waits for it. */
   endTurn(): void {
     this.#scheduled = false;
+    if (this.#stopped) return;
     this.#beforeCommit.run();
     // Deliveries do not wait for the disk: consumers work on them meanwhile.
     this.#flushAll();
