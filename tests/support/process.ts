@@ -156,7 +156,13 @@ export class TestProcess implements AsyncDisposable {
 
   /** Sends a signal; to a process that has ended, nothing. */
   kill(signal: Deno.Signal = "SIGTERM"): void {
-    if (this.#running) this.#child.kill(signal);
+    if (!this.#running) return;
+    try {
+      this.#child.kill(signal);
+    } catch (error) {
+      // It has ended, and nobody has been told yet.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   /** Waits for the process to end by itself. */
