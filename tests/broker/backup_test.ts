@@ -77,11 +77,12 @@ Deno.test("data are checked and backed up running, killed and ended, and restore
   assertMatch(folder.stderr, /^broker: cannot write the backup .*: it is a folder, and must be a/);
   if (Deno.build.os === "linux") {
     const device = await act("backup", "--data", data, "/dev/full");
-    assertEquals(device.code, 66);
-    assertMatch(
-      device.stderr,
-      /^broker: cannot write \/dev\/full: devices and system files are closed/,
-    );
+    // An older Deno lets programs read it: then it is what it is.
+    const sentence = device.code === 65
+      ? /^broker: cannot write the backup \/dev\/full: it is there, and is no backup\n$/
+      : /^broker: cannot write \/dev\/full: devices and system files are closed/;
+    assertMatch(device.stderr, sentence);
+    assert([65, 66].includes(device.code), `${device.code}`);
   }
   const folderBack = await act("restore", "--data", dir.file("none"), dir.path);
   assertEquals(folderBack.code, 66);
