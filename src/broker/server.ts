@@ -133,7 +133,7 @@ export class Broker implements QueueHost<Queue> {
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
     const unwritten = () => this.store.pendingBytes;
-    this.#pending = new Budget(this.#limits.pendingBytes, this.deadlines, unwritten);
+    this.#pending = new Budget(this.#limits, this.deadlines, unwritten);
     this.#reception = this.#createReception();
     this.store = new Store({
       file,

@@ -396,7 +396,7 @@ function budgetOf(unwritten: () => number) {
       throw fault;
     },
   });
-  const budget = new Budget(3 * MB, deadlines, unwritten);
+  const budget = new Budget({ pendingBytes: 3 * MB, patienceMs: 10_000 }, deadlines, unwritten);
   return { budget, woken, taker, [Symbol.dispose]: () => deadlines.stop() };
 }
 
@@ -438,7 +438,7 @@ Deno.test("who takes the last of the memory and sends nothing more keeps nobody 
 });
 
 Deno.test("who holds the memory that others wait for and sends nothing more is refused", async () => {
-  await using broker = await startHere({ limits: { pendingBytes: 1.5 * MB } });
+  await using broker = await startHere({ limits: { pendingBytes: 1.5 * MB, patienceMs: 300 } });
   const begin = async (peer: Peer) => {
     await peer.channel(1).send("basic.publish", { routingKey: "q" });
     await peer.sendFrame(FRAME.header, 1, encodeHeader(MB));

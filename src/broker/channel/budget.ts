@@ -16,6 +16,7 @@
 
 import { now } from "../../time/clock.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
+import type { Limits } from "../net/limits.ts";
 import { Fault } from "../wire/faults.ts";
 
 /** A connection, as the budget sees it. */
@@ -37,9 +38,8 @@ const SHARED_BYTES = 48 * 1024 * 1024;
 const SMALL_BYTES = 128 * 1024;
 const RESERVE_BYTES = 16 * 1024 * 1024;
 
-/** A first one that makes others wait must send so many bytes in so many milliseconds. */
+/** A first one that makes others wait must send so many bytes in `Limits.patienceMs`. */
 const PROGRESS_BYTES = 64 * 1024;
-const PATIENCE_MS = 10_000;
 
 /** Milliseconds for which a first one may make others wait, however fast it sends. */
 const MOST_MS = 120_000;
@@ -50,6 +50,7 @@ const STEP_BYTES = 131_072;
 export class Budget {
   /** What one connection may take. */
   readonly limit: number;
+  readonly #patienceMs: number;
   readonly #shared: number;
   readonly #reserve: number;
   readonly #deadlines: Deadlines;
@@ -69,12 +70,17 @@ export class Budget {
   #isWatching = false;
 
   /** @param unwritten tells how many bytes of messages wait for a commit; after it {@link written} */
-  constructor(limit: number, deadlines: Deadlines, unwritten: () => number) {
-    this.limit = limit;
+  constructor(
+    { pendingBytes, patienceMs }: Pick<Limits, "pendingBytes" | "patienceMs">,
+    deadlines: Deadlines,
+    unwritten: () => number,
+  ) {
+    this.limit = pendingBytes;
+    this.#patienceMs = patienceMs;
     this.#unwritten = unwritten;
     // What others have, and what small ones have, comes on top of what the first one takes.
-    this.#shared = Math.min(Math.floor(limit / 3), SHARED_BYTES);
-    this.#reserve = Math.min(Math.floor(limit / 8), RESERVE_BYTES);
+    this.#shared = Math.min(Math.floor(pendingBytes / 3), SHARED_BYTES);
+    this.#reserve = Math.min(Math.floor(pendingBytes / 8), RESERVE_BYTES);
     this.#deadlines = deadlines;
   }
 
@@ -181,7 +187,7 @@ export class Budget {
     this.#beginWaiting();
     if (this.#isWatching) return;
     this.#isWatching = true;
-    this.#deadlines.after(PATIENCE_MS, () => this.#check());
+    this.#deadlines.after(this.#patienceMs, () => this.#check());
   }
 
   #check(): void {
@@ -189,14 +195,14 @@ export class Budget {
     const first = this.#first;
     if (first === undefined) return;
     if (this.#waiting.size === 0 || first.isBlocked) return this.#watch();
-    const isLate = now() - this.#firstProgress >= PATIENCE_MS;
+    const isLate = now() - this.#firstProgress >= this.#patienceMs;
     if (!isLate && now() - this.#waitedSince < MOST_MS) {
       this.#isWatching = true;
-      this.#deadlines.after(PATIENCE_MS / 2, () => this.#check());
+      this.#deadlines.after(this.#patienceMs / 2, () => this.#check());
       return;
     }
     const reason = isLate
-      ? `sent less than ${PROGRESS_BYTES} bytes in ${PATIENCE_MS} ms`
+      ? `sent less than ${PROGRESS_BYTES} bytes in ${this.#patienceMs} ms`
       : `made others wait for ${MOST_MS} ms`;
     first.refuse(
       new Fault(

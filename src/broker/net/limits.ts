@@ -16,6 +16,8 @@ export interface Limits {
   allUnacked: number;
   /** Bytes of contents and transactions that one connection has under way. */
   pendingBytes: number;
+  /** Time in which a connection whose contents make others wait has to send more of them. */
+  patienceMs: number;
   /** Time for the handshake, TLS included. */
   handshakeMs: number;
   /** Time that a client with a wrong password waits for its refusal: it may be guessing. */
@@ -52,6 +54,7 @@ export const DEFAULT_LIMITS: Limits = {
   unacked: 200_000,
   allUnacked: 300_000,
   pendingBytes: 150_994_944,
+  patienceMs: 10_000,
   handshakeMs: 10_000,
   distrustMs: 500,
   silenceMs: 3_000,
