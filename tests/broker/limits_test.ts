@@ -65,7 +65,7 @@ Deno.test("heartbeats and single bytes do not prolong a handshake", async () => 
 });
 
 Deno.test("before the login only small frames are taken", async () => {
-  await using broker = await startHere();
+  await using broker = await startHere({ limits: { silenceMs: 1, handshakeMs: 3_600_000 } });
   await using peer = await connectPeer(broker.port);
   await peer.greet();
   await peer.sendBytes(Uint8Array.of(1, 0, 0, 0, 0, 0x80, 0)); // 32 KiB are announced

@@ -1,7 +1,7 @@
 /** Attacks by what is consumed, and how it is settled. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, method } from "../broker/strangers.ts";
-import { fill, publishes } from "./letters.ts";
+import { fill, publishes } from "./preparing.ts";
 import type { Attack, Attacker } from "./siege.ts";
 
 const CONSUMERS_CLOSE: Attack = {

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
 import { concat, method } from "../broker/strangers.ts";
-import { publishes } from "./letters.ts";
+import { publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
 const MB = 1024 * 1024;

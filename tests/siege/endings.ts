@@ -1,7 +1,7 @@
 /** Attacks by what one end causes: of a connection, of a queue, of a transaction. */
 import { setTimeout as pause } from "node:timers/promises";
 import { method } from "../broker/strangers.ts";
-import { fill, publishes } from "./letters.ts";
+import { fill, publishes } from "./preparing.ts";
 import type { Attack, Attacker, Siege } from "./siege.ts";
 
 const PERSISTENT = { deliveryMode: 2 };

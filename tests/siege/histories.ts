@@ -1,25 +1,13 @@
 /** Attacks by what a message carries: a header of 128 KB says much that has to be looked at. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, LOGIN, method } from "../broker/strangers.ts";
-import { publishes } from "./letters.ts";
+import { fanOut, publishes } from "./preparing.ts";
 import type { Attack, Siege } from "./siege.ts";
 
 const deaths = (count: number) =>
   Array.from({ length: count }, (_, n) => ({ queue: `f${n}`, reason: "expired" }));
 
-/** Declares queues that a fanout exchange leads to. */
-async function fanOut(siege: Siege, count: number, args: Record<string, unknown> = {}) {
-  const peer = await siege.peer();
-  const channel = await peer.open();
-  await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-  await peer.sendBytes(concat(Array.from({ length: count }, (_, n) =>
-    concat([
-      method(1, "queue.declare", { queue: `f${n}`, arguments: args, noWait: true }),
-      method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
-    ]))));
-  await channel.call("queue.declare", { queue: "f0", passive: true });
-  return channel;
-}
+const ONCE = { "x-message-deduplication": true, "x-max-length": 5 };
 
 /** A publish with headers, again and again. */
 async function publishAgain(
@@ -39,7 +27,7 @@ async function publishAgain(
 const SMALL_FRAMES: Attack = {
   name: "2,500 deaths in a header, to 200 consumers with small frames",
   async run(siege) {
-    await fanOut(siege, siege.size(200, 50));
+    await fanOut(siege, siege.size(200, 50), {});
     const reader = await siege.stranger();
     const [header, startOk, , open] = LOGIN;
     const tuneOk = method(0, "connection.tune-ok", { channelMax: 2_047, frameMax: 4_096 });
@@ -56,7 +44,7 @@ const SMALL_FRAMES: Attack = {
 const KNOWN_QUEUES: Attack = {
   name: "letters that died in all of 2,500 queues of a fanout",
   async run(siege) {
-    const channel = await fanOut(siege, 2_500, { "x-max-length": 5 });
+    const channel = await fanOut(siege, 2_500, { arguments: { "x-max-length": 5 } });
     const args = { "x-message-ttl": 0, "x-dead-letter-exchange": "all" };
     await channel.call("queue.declare", { queue: "source", arguments: args });
     siege.begin();
@@ -67,7 +55,7 @@ const KNOWN_QUEUES: Attack = {
 const MANY_HEADERS: Attack = {
   name: "9,000 headers, to 250 queues without duplicates",
   async run(siege) {
-    await fanOut(siege, 250, { "x-message-deduplication": true, "x-max-length": 5 });
+    await fanOut(siege, 250, { arguments: ONCE });
     siege.begin();
     const headers = Object.fromEntries(Array.from({ length: 9_000 }, (_, n) => [`k${n}`, true]));
     await publishAgain(siege, { exchange: "all" }, headers);
@@ -115,7 +103,7 @@ const RETURNS: Attack = {
 const TRANSACTIONS: Attack = {
   name: "transactions of 800 publishes with 2,500 deaths to a queue without duplicates",
   async run(siege) {
-    await fanOut(siege, 1, { "x-message-deduplication": true, "x-max-length": 5 });
+    await fanOut(siege, 1, { arguments: ONCE });
     siege.begin();
     const attacker = await siege.attacker();
     const headers = { "x-deduplication-header": "key", "x-death": deaths(2_500) };

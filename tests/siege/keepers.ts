@@ -1,7 +1,7 @@
 /** Attacks by what the broker has to remember: letters that have nowhere to go, and keys. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
-import { fill } from "./letters.ts";
+import { fill } from "./preparing.ts";
 import type { Attack, Siege } from "./siege.ts";
 
 /** Declares a queue whose dead letters are kept until the exchange `last` has a place for them. */

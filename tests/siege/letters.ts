@@ -1,36 +1,8 @@
 /** Attacks by what one death causes. */
 import { setTimeout as pause } from "node:timers/promises";
-import { concat, content, method } from "../broker/strangers.ts";
-import type { Attack, Siege } from "./siege.ts";
-
-/** Publishes of one byte, as one piece. */
-export function publishes(count: number, args: Record<string, unknown>, properties = {}) {
-  const one = concat([method(1, "basic.publish", args), ...content(1, "x", properties)]);
-  return concat(Array(count).fill(one));
-}
-
-/** Fills a queue; returns when all is confirmed. */
-export async function fill(
-  siege: Siege,
-  queue: string,
-  count: number,
-  properties = {},
-): Promise<void> {
-  const peer = await siege.peer();
-  const channel = await peer.open();
-  await channel.call("confirm.select");
-  const batch = 1_000;
-  for (let sent = 0; sent < count; sent += batch) {
-    await peer.sendBytes(
-      publishes(Math.min(batch, count - sent), { routingKey: queue }, properties),
-    );
-    const most = Math.min(sent + batch, count);
-    for (let tag = 0; tag < most;) {
-      tag = Math.max(tag, (await channel.expect("basic.ack")).deliveryTag);
-    }
-  }
-  await peer.close();
-}
+import { method } from "../broker/strangers.ts";
+import { fill, publishes } from "./preparing.ts";
+import type { Attack } from "./siege.ts";
 
 const DEAD_TO_ALL: Attack = {
   name: "dead letters that die in ten queues",

@@ -1,8 +1,7 @@
 /** Attacks by the way of one message. */
 import { setTimeout as pause } from "node:timers/promises";
-import { content, method } from "../broker/strangers.ts";
-import { concat } from "../broker/strangers.ts";
-import { publishes } from "./letters.ts";
+import { concat, content, method } from "../broker/strangers.ts";
+import { fanOut, publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
@@ -10,12 +9,7 @@ const PERSISTENT = { deliveryMode: 2 };
 const FANOUT: Attack = {
   name: "a fanout to 1,000 queues",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    for (let n = 0; n < siege.size(1_000, 300); n++) {
-      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
-      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
-    }
+    await fanOut(siege, siege.size(1_000, 300));
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"));
@@ -28,16 +22,7 @@ const FANOUT: Attack = {
 const WIDE_FANOUT: Attack = {
   name: "a fanout to 10,000 durable queues",
   async run(siege) {
-    const peer = await siege.peer();
-    const channel = await peer.open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    await peer.sendBytes(concat(Array.from({ length: siege.size(10_000, 2_000) }, (_, n) => {
-      return concat([
-        method(1, "queue.declare", { queue: `f${n}`, durable: true, noWait: true }),
-        method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
-      ]);
-    })));
-    await channel.call("confirm.select");
+    await fanOut(siege, siege.size(10_000, 2_000));
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"));
@@ -49,12 +34,7 @@ const WIDE_FANOUT: Attack = {
 const LARGE_FANOUT: Attack = {
   name: "bodies of 1 MB to 300 queues",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    for (let n = 0; n < 300; n++) {
-      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
-      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
-    }
+    await fanOut(siege, 300);
     siege.begin();
     const attacker = await siege.peer();
     const out = await attacker.open();
@@ -139,12 +119,7 @@ const BINDING: Attack = {
 const KEYS: Attack = {
   name: "publishes with 4,000 further keys to 1,000 queues",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    for (let n = 0; n < 1_000; n++) {
-      await channel.call("queue.declare", { queue: `f${n}`, arguments: { "x-max-length": 1 } });
-      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
-    }
+    await fanOut(siege, 1_000, { arguments: { "x-max-length": 1 } });
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"));
@@ -156,12 +131,7 @@ const KEYS: Attack = {
 const TRANSACTION: Attack = {
   name: "transactions to 1,000 queues",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    for (let n = 0; n < 1_000; n++) {
-      await channel.call("queue.declare", { queue: `f${n}`, arguments: { "x-max-length": 10 } });
-      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
-    }
+    await fanOut(siege, 1_000, { arguments: { "x-max-length": 10 } });
     siege.begin();
     // One that is refused, and then what may be.
     const greedy = await siege.attacker();
@@ -177,16 +147,7 @@ const TRANSACTION: Attack = {
 const WIDE_TRANSACTION: Attack = {
   name: "transactions to 10,000 durable queues",
   async run(siege) {
-    const peer = await siege.peer();
-    const channel = await peer.open();
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    await peer.sendBytes(concat(Array.from({ length: siege.size(10_000, 2_000) }, (_, n) => {
-      return concat([
-        method(1, "queue.declare", { queue: `f${n}`, durable: true, noWait: true }),
-        method(1, "queue.bind", { queue: `f${n}`, exchange: "all", noWait: true }),
-      ]);
-    })));
-    await channel.call("confirm.select");
+    await fanOut(siege, siege.size(10_000, 2_000));
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
@@ -200,17 +161,11 @@ const WIDE_TRANSACTION: Attack = {
 const SCATTERED: Attack = {
   name: "acknowledgements and purges all over 1,000 queues",
   async run(siege) {
-    const peer = await siege.peer();
-    const channel = await peer.open();
     const count = siege.size(1_000, 300);
-    await channel.call("exchange.declare", { exchange: "all", type: "fanout" });
-    for (let n = 0; n < count; n++) {
-      await channel.call("queue.declare", { queue: `f${n}`, durable: true });
-      await channel.call("queue.bind", { queue: `f${n}`, exchange: "all" });
-    }
+    const channel = await fanOut(siege, count);
     await channel.call("confirm.select");
     const copies = siege.size(150, 20);
-    await peer.sendBytes(publishes(copies, { exchange: "all" }, PERSISTENT));
+    await channel.peer.sendBytes(publishes(copies, { exchange: "all" }, PERSISTENT));
     for (let tag = 0; tag < copies;) {
       tag = Math.max(tag, (await channel.expect("basic.ack")).deliveryTag);
     }

@@ -1,6 +1,6 @@
 /** Attacks by coming and going: connections, channels, queues. */
 import { concat, method } from "../broker/strangers.ts";
-import { fill, publishes } from "./letters.ts";
+import { fill, publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
 const QUEUES_DELETED: Attack = {

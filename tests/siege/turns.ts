@@ -1,7 +1,7 @@
 /** Attacks by whose turn it is: single active consumers, shared limits, heads that are replaced. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
-import { fill, publishes } from "./letters.ts";
+import { fill, publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
 const SINGLE_ACTIVE: Attack = {
