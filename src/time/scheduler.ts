@@ -33,9 +33,9 @@ const SLICE_MS = 2;
 const LEAST_SLICE_MS = 0.25;
 
 /**
- * So many are a crowd. In it, who took longer than that in his last turn does not count as a newcomer
- * when he comes again, but waits with the others who have much to do: hundreds who never have enough
- * would all be before one who wants a little now and then.
+ * So many are a crowd. In it, whose last turn took more than so many milliseconds does not count as a
+ * newcomer when he comes again, but waits with the others who have much to do: hundreds who never have
+ * enough would all be before one who wants a little now and then.
  */
 const CROWD = 16;
 const LONG_MS = 1;
@@ -64,7 +64,7 @@ export class Scheduler implements Slice {
   #freshUsed = 0;
   #rounds = 0;
   /** Those whose last turn was long. */
-  readonly #greedy = new WeakSet<Work>();
+  readonly #wereLong = new WeakSet<Work>();
   /** In which round a work had to wait. */
   readonly #waitedIn = new WeakMap<Work, number>();
   /** In which round somebody last came who was soon done. */
@@ -92,11 +92,11 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#isCrowd && this.#greedy.has(work)) this.#waiting.add(work);
+    if (this.#isCrowd && this.#wereLong.has(work)) this.#waiting.add(work);
     else if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
-      this.#freshUsed += this.#weigh(work, start) - start;
+      this.#freshUsed += this.#noteLength(work, start) - start;
       if (isDone) {
         const waitedIn = this.#waitedIn.get(work) ?? -Infinity;
         if (this.#rounds - waitedIn > LAST_ROUNDS) this.#quickCameIn = this.#rounds;
@@ -114,10 +114,10 @@ export class Scheduler implements Slice {
   }
 
   /** Its turn is over. @returns the time, which is asked for once */
-  #weigh(work: Work, start: number): number {
+  #noteLength(work: Work, start: number): number {
     const end = performance.now();
-    if (end - start > LONG_MS) this.#greedy.add(work);
-    else if (this.#greedy.has(work)) this.#greedy.delete(work);
+    if (end - start > LONG_MS) this.#wereLong.add(work);
+    else this.#wereLong.delete(work);
     return end;
   }
 
@@ -192,7 +192,7 @@ export class Scheduler implements Slice {
       works.delete(work);
       // Behind all others, and still met by this loop if there is time.
       if (this.#run(work, time, slice)) this.#waiting.add(work);
-      time = this.#weigh(work, time);
+      time = this.#noteLength(work, time);
       if (time - start >= most || this.#isFull()) break;
     }
     return time - start;

@@ -120,8 +120,10 @@ export class Content implements ContentLengths {
     return this.#borrowers === 0;
   }
 
-  /** One that has it, of a shared one, or everybody, will not ask for its bytes any more: when nobody
-   * does, but those they are lent to, their memory is given back. */
+  /**
+   * One of those who hold a shared one, or the only one who has it, will not ask for its bytes any
+   * more. When nobody does, but those they are lent to, their memory is given back.
+   */
   giveUp(): void {
     if (this.#holders > 0) this.#holders--;
     this.#isGivenUp = this.#holders === 0;

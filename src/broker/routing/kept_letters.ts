@@ -47,7 +47,7 @@ interface Backlog {
   /** In memory. */
   here: number;
   /** Those among them that came from the table and were not tried since. */
-  untried: number;
+  readonly untried: Set<DeadLetter>;
   /** In the table alone, behind `place`. */
   paged: number;
   place: Place;
@@ -71,7 +71,6 @@ export class KeptLetters {
   /** Those in memory, oldest first, and where each was to go. */
   readonly #here = new Map<DeadLetter, Address | undefined>();
   readonly #lanes = new Map<LaneRecord, Backlog>();
-  readonly #untried = new Set<DeadLetter>();
   readonly #addresses = new Map<string, Address>();
   #paged = 0;
   #isArmed = false;
@@ -106,7 +105,7 @@ export class KeptLetters {
       backlog = {
         queue,
         here: 0,
-        untried: 0,
+        untried: new Set(),
         paged: 0,
         place: { death: 0, position: 0 },
         start: 0,
@@ -138,7 +137,7 @@ export class KeptLetters {
     if (backlog === undefined || !message.durable) return false;
     const isFull = backlog.here >= FEWEST && this.#here.size >= this.#host.mostKept;
     // Where those go that were not tried yet is not known: perhaps to the same queue.
-    if (backlog.paged === 0 && backlog.untried === 0 && !isFull) return false;
+    if (backlog.paged === 0 && backlog.untried.size === 0 && !isFull) return false;
     const dead = this.#host.store.dead;
     if (backlog.paged === 0) this.#readBehind(backlog, dead.end);
     dead.add(message, reason);
@@ -212,7 +211,7 @@ export class KeptLetters {
   }
 
   #tried(letter: DeadLetter): void {
-    if (this.#untried.delete(letter)) this.#lanes.get(letter.message.lane)!.untried--;
+    this.#lanes.get(letter.message.lane)!.untried.delete(letter);
   }
 
   #forgetIfEmpty(lane: LaneRecord, { here, paged }: Backlog): void {
@@ -329,8 +328,7 @@ export class KeptLetters {
       const letter = letterOf(queue, message, reason);
       letters.push(letter);
       this.#here.set(letter, undefined);
-      this.#untried.add(letter);
-      backlog.untried++;
+      backlog.untried.add(letter);
       backlog.here++;
     }
     // Those that are not written yet come in the next pass; others are gone.

@@ -3,8 +3,8 @@
 import { type Exchange, isExchange, type Routable } from "./exchange.ts";
 import type { Queue } from "../queue/queue.ts";
 
-/** What there is in a virtual host. */
-export interface Places {
+/** What has a name in a virtual host. */
+export interface Named {
   readonly exchanges: ReadonlyMap<string, Exchange>;
   readonly queues: ReadonlyMap<string, Queue>;
 }
@@ -13,7 +13,7 @@ export interface Places {
 export function findRoute(
   exchange: Exchange,
   message: Routable,
-  { exchanges, queues }: Places,
+  { exchanges, queues }: Named,
   found: Set<Queue>,
 ): void {
   // Each exchange once, those that are added meanwhile too: bindings may form chains and cycles.

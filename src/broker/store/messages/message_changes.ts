@@ -21,8 +21,7 @@ class Removals {
   #last = -Infinity;
   /** How often one was in another page than the one before. */
   #jumps = 0;
-
-  /** Those that many settle in turn are in a few pages, however often they jump. */
+  /** Where they are, about: those that many settle in turn are in a few, however often they jump. */
   #pages = 0;
 
   /** @returns how many pages more they are in, about */
@@ -57,7 +56,7 @@ export class MessageChanges {
   readonly #lanes = new Set<LaneRecord>();
   #lane: LaneRecord | undefined;
   /** Pages where something is removed or updated, apart from one another, about. */
-  #places = 0;
+  #apart = 0;
   #updated: Message | undefined;
 
   get isEmpty(): boolean {
@@ -80,7 +79,7 @@ export class MessageChanges {
    * each is looked for by itself, and written to the log as a whole.
    */
   get scattered(): number {
-    return this.#lanes.size + this.#places;
+    return this.#lanes.size + this.#apart;
   }
 
   /** All pages that change, about. */
@@ -108,22 +107,22 @@ export class MessageChanges {
     const { lane, position, size } = message;
     this.#removed++;
     // They have to be found to be given up.
-    if (size > PAGE_CONTENT) this.#places += size / PAGE_CONTENT;
+    if (size > PAGE_CONTENT) this.#apart += size / PAGE_CONTENT;
     let removals = this.removals.get(lane);
     if (removals === undefined) this.removals.set(lane, removals = new Removals());
-    this.#places += removals.add(position);
+    this.#apart += removals.add(position);
   }
 
   /** Its delivery count has changed. */
   update(message: Message): void {
     const last = this.#updated;
-    if (last?.lane !== message.lane || isApart(last.position, message.position)) this.#places++;
+    if (last?.lane !== message.lane || isApart(last.position, message.position)) this.#apart++;
     this.updates.add(this.#updated = message);
   }
 
   /** Gives up a range that has few rows. @param bytes of their messages, at most */
   discardShort(range: Range, bytes: number): void {
-    this.#places += 1 + bytes / PAGE_CONTENT;
+    this.#apart += 1 + bytes / PAGE_CONTENT;
     this.#removed += range.last - range.first + 1;
     this.shortDiscards.push(range);
   }
@@ -197,7 +196,7 @@ export class MessageChanges {
     this.authors = [];
     this.#insertedBytes = 0;
     this.removals.clear();
-    this.#removed = this.#places = 0;
+    this.#removed = this.#apart = 0;
     this.#lanes.clear();
     this.#lane = this.#updated = undefined;
     this.updates.clear();
