@@ -49,6 +49,8 @@ interface RunEnd {
 export class Pool {
   readonly #options: PoolOptions;
   readonly #abort = new AbortController();
+  /** The drain has begun. */
+  readonly #drained = new AbortController();
   readonly #rules: RunRules;
   readonly #tasks: TaskLog;
   readonly #counts = { started: 0, done: 0, delayed: 0, dead: 0, returned: 0 };
@@ -163,6 +165,7 @@ export class Pool {
   drain(stopped: Promise<unknown>): void {
     this.#stopped ??= stopped;
     this.#draining = true;
+    this.#drained.abort();
     this.#turns.wake();
     this.#options.pace?.stop();
     this.#rules.runs.rest();
@@ -354,8 +357,8 @@ export class Pool {
         "to its queue",
       { id: delivery.task.id },
     );
-    this.#counts.returned++;
-    await settler.refuse(delivery, this.#abort.signal);
+    await settler.pause(this.#drained.signal);
+    await this.#giveBack(delivery);
   }
 
   /** A task that was not begun: it is nobody's fault. */

@@ -90,8 +90,10 @@ export class Settler {
       const answering = this.#answer(delivery.task, decision, signal);
       if (answering !== undefined) return this.#endAfter(answering, delivery, acked);
       this.#end(delivery, acked);
-    } else if (decision.kind === "requeue" && !acked) delivery.release();
-    else return this.#move(delivery, decision, signal, acked);
+    } else if (delivery.leftOut > 0 || (decision.kind === "requeue" && !acked)) {
+      // Of a body that is not here there can be no copy.
+      delivery.release();
+    } else return this.#move(delivery, decision, signal, acked);
     return undefined;
   }
 
@@ -162,21 +164,15 @@ export class Settler {
       }: ${error.message}`,
       { id: task.id },
     );
-    if (!(error instanceof QueueRefused)) await this.#pause(signal);
+    if (!(error instanceof QueueRefused)) await this.pause(signal);
     else await onRefused(error.exitCode, error.message);
     if (!toItsOwn) {
       await this.settle(delivery, giveBack(readHistory(task), { mostReturns }), signal, acked);
     } else if (!acked) delivery.release();
   }
 
-  /** A task that cannot be taken here goes back; it may come again at once. Never rejects. */
-  async refuse(delivery: Delivery, signal: AbortSignal): Promise<void> {
-    await this.#pause(signal);
-    delivery.release();
-  }
-
-  /** Else what goes back would come at once, again and again. */
-  async #pause(signal: AbortSignal): Promise<void> {
+  /** Before a task goes back that would come again at once, again and again. Never rejects. */
+  async pause(signal: AbortSignal): Promise<void> {
     await sleep(
       FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS),
       signal,

@@ -7,6 +7,7 @@ import { createLogger } from "../../src/observe/log.ts";
 import { DONE, type Outcome } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { Starts } from "../../src/worker/starts.ts";
+import { TaskRoom } from "../../src/worker/task_room.ts";
 import type { WorkerOptions } from "../../src/worker/options.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
@@ -112,3 +113,33 @@ for (const freeBodies of [true, false]) {
     assertEquals(shared.length > 0, freeBodies);
   });
 }
+
+brokerTest("a worker that ends waits for no task that is too large for it", async () => {
+  const tasks = 10;
+  await using bench = await QueueBench.open(url);
+  for (let i = 0; i < tasks; i++) await bench.send("x".repeat(30_000), { messageId: `t${i}` });
+  const all = Promise.withResolvers<void>();
+  let refused = 0;
+  const worker = workerOn(bench, {
+    queues: [{
+      policy: { name: bench.name, type: "quorum", strict: false, create: true },
+      prefetch: tasks,
+    }],
+    room: TaskRoom.of(20_000),
+    handler: () => Promise.resolve(DONE),
+    log: createLogger({
+      name: "test",
+      write: (line) => {
+        if (line.includes("too large for the memory") && ++refused === tasks) all.resolve();
+      },
+    }),
+    graceMs: 3_600_000,
+  });
+  const ended = worker.run();
+  await within("all to be refused", all.promise);
+  worker.drain();
+  assertEquals(await within("the worker to end", ended), 0);
+  for (let i = 0; i < tasks; i++) {
+    assertEquals((await bench.arrival(bench.name)).body.length, 30_000);
+  }
+});

@@ -9,6 +9,7 @@ import { delayQueue } from "../../src/task/topology.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Copier } from "../../src/worker/copier.ts";
 import { Settler } from "../../src/worker/settle.ts";
+import { TaskRoom } from "../../src/worker/task_room.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Mailbox } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
@@ -26,11 +27,13 @@ interface Settling extends AsyncDisposable {
 function startSettling(
   queue: string,
   copier = new Copier({ connector: connectorFor(url), log }),
+  room?: TaskRoom,
 ): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
     connector: connectorFor(url),
     prefetch: 1,
+    room,
     log,
     queue: { name: queue, type: "quorum", strict: false, create: false },
     onDelivery: (delivery) => deliveries.put(delivery),
@@ -85,6 +88,24 @@ brokerTest("a task that is given back while it waits for its time waits on", asy
   await settler.settle(await deliveries.next(), { kind: "renew" }, AbortSignal.abort());
   const { attempts, waitMs } = readHistory((await deliveries.next()).task);
   assertEquals([attempts, waitMs], [2, 4_000]);
+});
+
+brokerTest("a task whose body was left out is given back itself, never as a copy", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send("x".repeat(100), { messageId: "t" });
+  await using settling = startSettling(bench.name, undefined, TaskRoom.of(10));
+  const { deliveries, settler } = settling;
+  const decisions = [
+    { kind: "renew" },
+    { kind: "park", tierMs: 60_000, attempts: 1 },
+    { kind: "requeue" },
+  ] as const;
+  for (const decision of decisions) {
+    const delivery = await deliveries.next();
+    assertEquals(delivery.leftOut, 100);
+    await settler.settle(delivery, decision, AbortSignal.abort());
+  }
+  assertEquals((await deliveries.next()).leftOut, 100);
 });
 
 /** Stands for a broker that does not take a task, whatever is tried. */
