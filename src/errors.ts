@@ -176,10 +176,11 @@ export function exitCodeForReply(replyCode: number, replyText: string): number {
 
 /** The words of an operating system or TLS error, without numbers that mean nothing to users. */
 export function reason(error: unknown): string {
-  if (error instanceof Deno.errors.NotCapable) {
+  const words = error instanceof Error ? error.message : String(error);
+  // A program that may open every file may not open these. What else one may not do Deno says.
+  if (error instanceof Deno.errors.NotCapable && words.startsWith("Requires all access")) {
     return "devices and system files are closed to this program";
   }
-  const words = error instanceof Error ? error.message : String(error);
   const bare = words.replace(/ \(os error \d+\).*$/, "");
   return bare.charAt(0).toLowerCase() + bare.slice(1);
 }

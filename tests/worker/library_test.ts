@@ -241,3 +241,13 @@ Deno.test("publishTasks() waits for a broker that blocks publishers until its si
   );
   assertEquals(error.exitCode, 75);
 });
+
+Deno.test({
+  name: "a program that may not use the network hears which permission it lacks",
+  permissions: { net: false },
+  async fn() {
+    const task = { body: "x" };
+    const sending = publishTasks({ url: "amqp://127.0.0.1:1/", queue: "q" }, [task]);
+    await assertRejects(() => sending, ToolError, "requires net access");
+  },
+});
