@@ -108,7 +108,7 @@ const BINDING: Attack = {
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"));
     const pairs = Array.from({ length: 500 }, (_, n) => {
-      const args = { queue: "b", exchange: "amq.topic", routingKey: `a.#.${n}`, noWait: true };
+      const args = { queue: "b", exchange: "amq.topic", routingKey: `a.#.${n}` };
       return concat([method(1, "queue.bind", args), method(1, "queue.unbind", args)]);
     });
     const piece = concat(pairs);

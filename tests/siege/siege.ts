@@ -4,7 +4,7 @@
  */
 import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { spawn, spawnDeno, type TestProcess } from "../support/process.ts";
-import { openPeer, type Peer } from "../support/protocol_peer.ts";
+import { openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import { brokerCommand, portOf, startHere } from "../broker/harness.ts";
 import { concat, LOGIN, sendAll } from "../broker/strangers.ts";
@@ -83,6 +83,7 @@ export class Siege {
   readonly #peers: Peer[] = [];
   readonly #begun = Promise.withResolvers<void>();
   readonly #over = Promise.withResolvers<void>();
+  #hasBegun = false;
   #isOver = false;
 
   constructor(port: number, pid: number, { duration, short }: SiegeOptions) {
@@ -121,7 +122,12 @@ export class Siege {
 
   /** Preparations are over: the bystander comes, and time counts. */
   begin(): void {
+    this.#hasBegun = true;
     this.#begun.resolve();
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   get isOver(): boolean {
@@ -167,15 +173,14 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
     killOnDispose: true,
   });
   await bystander.waitForLine(/^ready$/);
-  // An attacker whom the broker ends has done his part.
-  const attacking = attack.run(siege).catch((error) => error as Error);
-  const failed = attacking.then((error) => {
-    if (error !== undefined) throw error;
-    siege.begin();
+  const attacking = attack.run(siege).then(() => siege.begin(), (error) => {
+    // An attacker whom the broker ends has done his part.
+    const isDone = siege.isOver || (siege.hasBegun && error instanceof PeerGone);
+    if (!isDone) throw error;
   });
-  failed.catch(() => {});
+  attacking.catch(() => {});
   try {
-    await Promise.race([siege.begun, failed]);
+    await Promise.race([siege.begun, attacking]);
     await bystander.write("go\n");
     await siege.last();
     await bystander.endInput();
