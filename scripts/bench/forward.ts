@@ -1,6 +1,6 @@
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { startOwnBroker } from "../brokers.ts";
-import { permissionsOf } from "../tasks.ts";
+import { commandOf } from "../tasks.ts";
 import { ourPeer } from "./contestants.ts";
 import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue, untilReady } from "./queues.ts";
@@ -128,17 +128,9 @@ async function runForward({ from, to }: Way, checkout: string, count: number): P
   await ourPeer.run("publish", load);
   const consume = await ourPeer.run("consume", load);
   await ourPeer.run("publish", load);
-  const forwarder = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      ...permissionsOf("worker"),
-      "src/worker.ts",
-      "forward",
-      "--queue",
-      QUEUE,
-      "--exit-when-empty",
-    ],
+  const [deno, ...worker] = commandOf("worker", "src/worker.ts") as [string, ...string[]];
+  const forwarder = new Deno.Command(deno, {
+    args: [...worker, "forward", "--queue", QUEUE, "--exit-when-empty"],
     cwd: checkout,
     env: { AMQP_URL: from.url, TO_AMQP_URL: to.url },
     stdin: "null",

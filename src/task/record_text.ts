@@ -23,7 +23,7 @@ export function parseJson(text: string): unknown {
 }
 
 /** A part of a text, in UTF-16 code units. */
-export interface Span {
+interface Span {
   readonly start: number;
   readonly end: number;
 }
