@@ -5,9 +5,8 @@
 import { assertEquals } from "@std/assert";
 import { openPeer, PeerGone } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { smallHost } from "../support/small_host.ts";
+import { hostTest, smallHost } from "../support/small_host.ts";
 import { tempDir } from "../support/temp.ts";
-import { byThisDeno } from "../support/tools.ts";
 import { portOf } from "./harness.ts";
 import { mixedLoad } from "./mixed_load.ts";
 
@@ -29,20 +28,6 @@ const PUBLISHERS = 8;
 const CROWD_MS = 60_000;
 /** Milliseconds in which each had its turn, on a loaded machine too. */
 const HOLD_MS = 60_000;
-
-const probe = smallHost(HOST_BYTES);
-await probe?.[Symbol.asyncDispose]();
-const missing = probe === undefined
-  ? "no control group for memory can be made here"
-  : byThisDeno
-  ? undefined
-  : "the oldest Deno frees garbage later";
-
-function hostTest(what: string, fn: () => Promise<void>): void {
-  const name = `a small host: ${what}`;
-  if (missing === undefined) Deno.test(name, fn);
-  else Deno.test.ignore(`${name} (ignored: ${missing})`, fn);
-}
 
 hostTest("many tasks wait, bodies of 10 MB come and go, nobody is killed", async () => {
   await using dir = await tempDir();

@@ -3,8 +3,7 @@ import { assertEquals } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { smallHost } from "../support/small_host.ts";
-import { byThisDeno } from "../support/tools.ts";
+import { hostTest, smallHost } from "../support/small_host.ts";
 import { waitUntil } from "../support/wait.ts";
 
 const HOST_BYTES = 128 * 1024 * 1024;
@@ -13,13 +12,9 @@ const LARGE = 12;
 const TOO_LARGE_BYTES = 60_000_000;
 const END_MS = 60_000;
 
-const probe = smallHost(HOST_BYTES);
-await probe?.[Symbol.asyncDispose]();
-
-Deno.test({
-  name: "a worker takes large tasks as far as there is memory, and gives back what does not fit",
-  ignore: probe === undefined || !byThisDeno,
-  async fn() {
+hostTest(
+  "a worker takes large tasks as far as there is memory, and gives back what does not fit",
+  async () => {
     await using broker = await startBroker();
     await using peer = await openPeer(broker.port);
     const channel = await peer.open();
@@ -51,4 +46,4 @@ Deno.test({
     assertEquals([host.killed(), messageCount], [0, 1]);
     await peer.close();
   },
-});
+);
