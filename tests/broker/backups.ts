@@ -66,6 +66,7 @@ export async function backups(options: BackupsOptions): Promise<BackupsVerdict> 
     }
   }
   const standing = standBy();
+  standing.catch(() => {}); // when a backup fails, that is what is told
   const before = stream.confirmed + Math.max(1_000, messages / 4);
   while (stream.confirmed < before) await pause(10);
   const quiet = slowest;
