@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type Shell, SHELLS } from "../../src/cli/help/completions.ts";
 import { renderCompletions } from "../../src/cli/help/completions.ts";
 import { pages, trees } from "../../scripts/manual/tools.ts";
-import { ask, canAsk } from "../support/shells.ts";
+import { ask, canAsk, complete } from "../support/shells.ts";
 import { tempDir } from "../support/temp.ts";
 
 /** Lines, and what must be offered for each; `not`: what must not. */
@@ -80,4 +80,42 @@ async function testShell(shell: Shell): Promise<void> {
   }
   assertEquals(wrong, []);
   assert(answers.length === questions.length);
+}
+
+/** What is typed, and what it stands for when Tab has completed it. */
+const odd: readonly (readonly [typed: string, whole: string])[] = [
+  ["worker --config my\\ f", "worker --config my file"],
+  ['worker --config "my f', "worker --config my file"],
+  ["worker --config=my", "worker --config=my file"],
+  ["worker --config a\\*", "worker --config a*b"],
+  ["worker --config colon", "worker --config colon:x"],
+  ["worker --config colon:", "worker --config colon:x"],
+  ["worker --config=colon:", "worker --config=colon:x"],
+  ["worker --config equals=", "worker --config equals=x"],
+  ["worker --config the\\ folder/colon:", "worker --config the folder/colon:y"],
+  ["worker --cwd th", "worker --cwd the folder/"],
+  ["new_task --files my\\ file a\\*", "new_task --files my file a*b"],
+  ["worker -- ./ru", "worker -- ./run me"],
+  ["worker ./the\\ folder/ru", "worker ./the folder/run me"],
+];
+
+for (const shell of ["bash", "zsh"] as const) {
+  Deno.test({
+    name: `${shell} completes names of files whatever is in them`,
+    ignore: !canAsk(shell),
+    async fn() {
+      const scripts = await Promise.all(trees.map(({ page }) => renderCompletions(shell, page)));
+      await using dir = await tempDir();
+      await Deno.mkdir(dir.file("the folder"));
+      for (const name of ["my file", "a*b", "axb", "colon:x", "equals=x", "the folder/colon:y"]) {
+        await Deno.writeTextFile(dir.file(name), "");
+      }
+      for (const name of ["run me", "the folder/run me"]) {
+        await Deno.writeTextFile(dir.file(name), "#!/bin/sh\n", { mode: 0o755 });
+      }
+      const lines = await complete(shell, scripts, odd.map(([typed]) => typed), dir.path);
+      const unquoted = lines.map((line) => line.replace(/\\(.)/g, "$1").replaceAll('"', "").trim());
+      assertEquals(unquoted, odd.map(([, whole]) => whole));
+    },
+  });
 }

@@ -1,7 +1,7 @@
 /** What real shells offer when Tab is pressed. */
 import { existsSync } from "node:fs";
 import { installed, spawn } from "./process.ts";
-import { tempDir } from "./temp.ts";
+import { type TempDir, tempDir } from "./temp.ts";
 
 export type Shell = "bash" | "zsh" | "fish";
 
@@ -26,11 +26,49 @@ export async function ask(
   lines: readonly string[],
   cwd?: string,
 ): Promise<string[][]> {
-  await using dir = await tempDir();
+  if (shell === "fish") {
+    await using dir = await tempDir();
+    const files = await writeScripts(dir, scripts);
+    return await askFish(files, lines, cwd ?? dir.path);
+  }
+  const answers: string[][] = [];
+  // Two keys each, which no terminal mode takes for itself: list, clear the line, print a mark.
+  for await (const shown of typeInto(shell, scripts, lines, "\x18l\x18k\x18m", cwd)) {
+    answers.push(wordsOf(shown, lines[answers.length]!));
+  }
+  return answers;
+}
+
+/** What each line is after Tab was pressed at its end. */
+export async function complete(
+  shell: "bash" | "zsh",
+  scripts: readonly string[],
+  lines: readonly string[],
+  cwd?: string,
+): Promise<string[]> {
+  const completed: string[] = [];
+  for await (const shown of typeInto(shell, scripts, lines, "\t\x18m\x18k", cwd)) {
+    completed.push(/@\d+@(.*)/.exec(shown)![1]!.replace(/\r$/, ""));
+  }
+  return completed;
+}
+
+async function writeScripts(dir: TempDir, scripts: readonly string[]): Promise<string[]> {
   for (const [i, script] of scripts.entries()) await Deno.writeTextFile(dir.file(`${i}`), script);
-  const files = scripts.map((_, i) => dir.file(`${i}`));
+  return scripts.map((_, i) => dir.file(`${i}`));
+}
+
+/** What an interactive shell shows of each line and the keys behind it, which print a mark. */
+async function* typeInto(
+  shell: "bash" | "zsh",
+  scripts: readonly string[],
+  lines: readonly string[],
+  keys: string,
+  cwd?: string,
+): AsyncGenerator<string> {
+  await using dir = await tempDir();
+  const files = await writeScripts(dir, scripts);
   const start = cwd ?? dir.path;
-  if (shell === "fish") return await askFish(files, lines, start);
   const rc = shell === "bash" ? BASH_RC : ZSH_RC;
   const sources = files.map((file) => `source ${file}\n`).join("");
   await Deno.writeTextFile(dir.file(".zshrc"), rc.replace("SOURCES", sources));
@@ -45,15 +83,12 @@ export async function ask(
     killOnDispose: true,
   });
   await terminal.waitForLine(/@READY@/);
-  const answers: string[][] = [];
   for (const [i, line] of lines.entries()) {
     const from = terminal.stdout.length;
-    // Two keys each, which no terminal mode takes for itself: list, clear the line, print a mark.
-    await terminal.write(`${line}\x18l\x18k\x18m`);
+    await terminal.write(line + keys);
     await terminal.waitForLine(new RegExp(`@${i + 1}@`), undefined, from);
-    answers.push(wordsOf(terminal.stdout.slice(from).join("\n"), line));
+    yield terminal.stdout.slice(from).join("\n");
   }
-  return answers;
 }
 
 const BASH_RC = `
@@ -67,7 +102,7 @@ bind 'set enable-bracketed-paste off'
 bind 'set colored-stats off'
 bind '"\\C-xl": possible-completions'
 bind '"\\C-xk": kill-whole-line'
-bind -x '"\\C-xm": echo; echo "@$((++marks))@"'
+bind -x '"\\C-xm": echo; echo "@$((++marks))@$READLINE_LINE"'
 echo @READY@
 `;
 
@@ -81,7 +116,7 @@ zstyle ':completion:*' list-separator ''
 bindkey -e
 bindkey '^Xl' list-choices
 bindkey '^Xk' kill-buffer
-mark() { zle -I; print; print -r -- "@$((++marks))@" }
+mark() { zle -I; print; print -r -- "@$((++marks))@$BUFFER" }
 zle -N mark
 bindkey '^Xm' mark
 precmd() { print @READY@; precmd() { } }

@@ -99,11 +99,28 @@ ${cases(pages.map((page) => [[page.name], firstWords(page)]))}
 }
 
 function valuesFunctions(tool: string, pages: readonly HelpPage[]): string {
-  return `# Files, or folders with -d, that begin with $2.
+  return `# Files, or folders with -d, or commands with -c, that begin with $2; a line each, for names may
+# have blanks and wildcards.
 _${tool}_files() {
-  local IFS=$'\n'
-  COMPREPLY=($(compgen "$1" -- "$2"))
-  compopt -o filenames 2>/dev/null
+  local name
+  while IFS= read -r name; do COMPREPLY+=("$name"); done < <(compgen "$1" -- "$2")
+  if [[ $1 != -c || $2 == */* ]]; then compopt -o filenames 2>/dev/null; fi
+}
+
+# Leaves out of the answers what bash keeps of the word: all up to the last "=" or ":" that is not
+# quoted.
+_${tool}_trim() {
+  local typed=\${COMP_WORDS[COMP_CWORD]} kept=$last plain=
+  if [[ -z \${typed//[=:]/} ]]; then typed=; fi
+  kept=\${kept%"$typed"}
+  while [[ $kept == *\\\\* ]]; do
+    plain+=\${kept%%\\\\*}
+    kept=\${kept#*\\\\}
+    plain+=\${kept:0:1}
+    kept=\${kept:1}
+  done
+  plain+=$kept
+  COMPREPLY=("\${COMPREPLY[@]#"$plain"}")
 }
 
 # Values of the option $1 that begin with $2.
@@ -125,13 +142,12 @@ function mainFunction(tool: string, pages: readonly HelpPage[]): string {
   COMPREPLY=()
   if [[ -n $first ]] && _${tool}_runs_command; then
     if declare -F _command_offset >/dev/null; then _command_offset "\${places[first]}"; fi
+    return 0
   elif [[ -n $option ]]; then
     _${tool}_values "$option" "$last"
   elif [[ -z $closed && $last == --*=* ]]; then
     _${tool}_values "\${last%%=*}" "\${last#*=}"
-    if [[ $COMP_WORDBREAKS != *=* ]]; then
-      COMPREPLY=("\${COMPREPLY[@]/#/\${last%%=*}=}")
-    fi
+    COMPREPLY=("\${COMPREPLY[@]/#/\${last%%=*}=}")
   elif [[ -z $closed && $last == -* ]]; then
     COMPREPLY=($(compgen -W "$(_${tool}_options)" -- "$last"))
   elif [[ -z $closed && $before =~ ^(-h|--help)$ ]]; then
@@ -140,11 +156,12 @@ function mainFunction(tool: string, pages: readonly HelpPage[]): string {
     if [[ -z $first$closed ]]; then
       COMPREPLY=($(compgen -W "$(_${tool}_first_words)" -- "$last"))
     fi
-    if _${tool}_runs_command; then COMPREPLY+=($(compgen -c -- "$last")); fi
+    if _${tool}_runs_command; then _${tool}_files -c "$last"; fi
     case $page in
       ${alternatives(naming)}) _${tool}_files -f "$last" ;;
     esac
   fi
+  _${tool}_trim
   return 0
 }`;
 }
