@@ -4,7 +4,6 @@ import { inspectQueue, isMissing, isPaused } from "../amqp/declare.ts";
 import { isLocalhost, isLoopback } from "../amqp/loopback.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, ToolError } from "../errors.ts";
-import { escapeControls } from "../observe/log.ts";
 import type { QueueRow, QueueView } from "./queue_row.ts";
 
 export interface QueueBoardOptions {
@@ -46,7 +45,7 @@ export class QueueBoard implements QueueView {
     const rows: QueueRow[] = [];
     for (const name of this.#options.names) {
       const row = await this.#look(name);
-      if (row !== undefined) rows.push({ name: escapeControls(name), ...row });
+      if (row !== undefined) rows.push({ name, ...row });
     }
     return rows;
   }

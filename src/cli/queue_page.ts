@@ -2,7 +2,6 @@
 import { ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import { readUpTo, withoutProxies } from "../handlers/http_client.ts";
 import type { Overview, QueueInfo } from "../observe/board.ts";
-import { escapeControls } from "../observe/log.ts";
 import { formatDuration } from "../task/duration.ts";
 import { roleOf } from "../task/topology.ts";
 import type { QueueRow, QueueView } from "./queue_row.ts";
@@ -71,7 +70,7 @@ export class QueuePage implements QueueView {
     return wanted.flatMap((name) => {
       const own = known.get(name);
       const others = (groups.get(name) ?? []).filter((queue) => queue !== own).sort(inOrder);
-      const missing = { name: escapeControls(name), state: "missing" as const };
+      const missing = { name, state: "missing" as const };
       const first = own !== undefined ? [rowOf(own)] : names.length > 0 ? [missing] : [];
       return [...first, ...others.map(rowOf)];
     });
@@ -140,7 +139,7 @@ function rowOf({ name, paused, rates, ...queue }: QueueInfo): QueueRow {
     oldestAt: queue.oldestAt,
   };
   return {
-    name: escapeControls(String(name)),
+    name: String(name),
     ...(paused === true ? { state: "paused" } : {}),
     // What is none is nothing that a terminal should get to see.
     ...Object.fromEntries(

@@ -1,9 +1,10 @@
 /** What is known of queues, a row each, and how that is printed. */
+import { escapeControls, jsonLine } from "../observe/log.ts";
 import { formatDurationShort } from "../task/duration.ts";
 import { inColumns } from "./columns.ts";
 
 export interface QueueRow {
-  /** Safe to be shown. */
+  /** As the broker has it: not safe to be shown. */
   readonly name: string;
   /** Absent where the broker does not say. */
   readonly ready?: number;
@@ -55,6 +56,30 @@ export function tableOf(rows: readonly QueueRow[]): string {
   ];
   return inColumns([
     ["queue", ...columns.map(([head]) => head)],
-    ...rows.map((row) => [row.name, ...columns.map(([, cell]) => cell(row) ?? "-")]),
+    ...rows.map((
+      row,
+    ) => [escapeControls(row.name), ...columns.map(([, cell]) => cell(row) ?? "-")]),
   ], 1);
+}
+
+/** The rows as JSON, an object a line; what is not known is not there. */
+export function linesOf(rows: readonly QueueRow[]): string {
+  return rows.map(({ name, ready, consumers, unacked, in: arriving, out, oldestAt, state }) =>
+    jsonLine({
+      queue: name,
+      state,
+      ready,
+      consumers,
+      unacked,
+      in: arriving,
+      out,
+      oldest_at: oldestAt === undefined ? undefined : timeOf(oldestAt),
+    })
+  ).join("");
+}
+
+/** @returns undefined: it is no time */
+function timeOf(ms: number): string | undefined {
+  const time = new Date(ms);
+  return Number.isNaN(time.getTime()) ? undefined : time.toISOString();
 }

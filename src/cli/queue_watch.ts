@@ -3,7 +3,7 @@ import { EXIT, ToolError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { sleep } from "../time/sleep.ts";
 import type { Host } from "./main.ts";
-import { type QueueRow, type QueueView, tableOf } from "./queue_row.ts";
+import type { QueueRow, QueueView } from "./queue_row.ts";
 import { type Look, renderFrame } from "./queue_frame.ts";
 import { onSignals } from "./signals.ts";
 
@@ -22,13 +22,22 @@ export function isScreen(host: Host): boolean {
   return Deno.stdout.isTerminal() && host.env("TERM") !== "dumb";
 }
 
-/** Of what is no terminal: the table, again and again. @throws {ToolError} */
-export async function watchAsLines(host: Host, board: QueueView): Promise<number> {
+/**
+ * Of what is no terminal: the rows, again and again.
+ *
+ * @param render what is printed of them
+ * @throws {ToolError}
+ */
+export async function watchAsLines(
+  host: Host,
+  board: QueueView,
+  render: (rows: readonly QueueRow[]) => string,
+): Promise<number> {
   const ending = new AbortController();
   const signals = onSignals({ end: () => ending.abort() });
   try {
     while (!ending.signal.aborted && !host.unheard) {
-      await host.print(`${tableOf(await board.rows())}\n`);
+      await host.print(render(await board.rows()));
       await sleep(PAUSE_MS, ending.signal);
     }
   } finally {
@@ -96,9 +105,9 @@ class Watch {
   }
 
   add(rows: readonly QueueRow[]): void {
-    this.#rows = rows;
+    this.#rows = rows.map((row) => ({ ...row, name: escapeControls(row.name) }));
     this.#trouble = this.#troubles.at(-1);
-    this.#note(new Map(rows.map(({ name, ready }) => [name, ready])));
+    this.#note(new Map(this.#rows.map(({ name, ready }) => [name, ready])));
   }
 
   /** The broker is away: what was known stays, and is followed by a gap. */

@@ -8,7 +8,7 @@ import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import type { Host } from "./main.ts";
 import { QueueBoard, type QueueBoardOptions } from "./queue_board.ts";
-import { type QueueView, tableOf } from "./queue_row.ts";
+import { linesOf, type QueueRow, type QueueView, tableOf } from "./queue_row.ts";
 import { DEFAULT_QUEUE, QUEUE_NAMES_HELP, queueList, type QueueShare } from "./queue_names.ts";
 import { tell } from "./tell.ts";
 import { WORKER_FLAGS } from "./worker_flags.ts";
@@ -36,6 +36,11 @@ const QUEUES_FLAGS = {
     group: "watching",
     help: "show it again every two seconds; on a terminal with how it changes and how it was",
   }),
+  json: toggle({
+    group: "watching",
+    help:
+      "print JSON for programs, an object a line for each queue; what is not known is not there",
+  }),
   ...GENERAL_FLAGS,
 };
 
@@ -51,10 +56,21 @@ is found; --api names another one, also that of "worker page". AMQP itself canno
   examples: [
     ["One of them, once:", "worker queues -q thumbnails"],
     ["As they change:", "worker queues --watch"],
+    ["For a program:", "worker queues --json | jq 'select(.ready > 1000) | .queue'"],
     ["Of another machine:", "worker queues --api http://node1:9180 --token-file FILE"],
   ],
   flags: QUEUES_FLAGS,
-  essential: ["queue", "watch", "url", "password-file", "api", "token-file", "config", "help"],
+  essential: [
+    "queue",
+    "watch",
+    "json",
+    "url",
+    "password-file",
+    "api",
+    "token-file",
+    "config",
+    "help",
+  ],
   sections: [QUEUE_NAMES_HELP, URL_HELP, EXIT_HELP],
 };
 
@@ -68,7 +84,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     );
   }
   const watch = values.watch ? await import("./queue_watch.ts") : undefined;
-  const onScreen = watch !== undefined && watch.isScreen(host);
+  const onScreen = watch !== undefined && !values.json && watch.isScreen(host);
   const troubles: string[] = [];
   // Lines between would tear the screen.
   const warn = (said: string) => onScreen ? troubles.splice(0, 1, said) : host.log.warn(said);
@@ -76,9 +92,13 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const board = await openView(host, values, { warn, note });
   try {
     if (onScreen) return await watch.watchOnScreen(host, board, troubles);
-    if (watch !== undefined) return await watch.watchAsLines(host, board);
+    if (watch !== undefined) {
+      const render = values.json ? linesOf : (rows: readonly QueueRow[]) => `${tableOf(rows)}\n`;
+      return await watch.watchAsLines(host, board, render);
+    }
     const rows = await board.rows();
-    if (rows.length > 0) host.print(tableOf(rows));
+    if (values.json) host.print(linesOf(rows));
+    else if (rows.length > 0) host.print(tableOf(rows));
     else host.log.info("there are no queues");
     return board.status;
   } finally {

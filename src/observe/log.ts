@@ -89,8 +89,13 @@ export function renderJson(
   for (const [key, value] of Object.entries(fields)) {
     if (!Object.hasOwn(entry, key)) entry[key] = typeof value === "string" ? clean(value) : value;
   }
+  return jsonLine(entry);
+}
+
+/** A value as a line of JSON that is safe for a terminal, newline included. */
+export function jsonLine(value: unknown): string {
   // JSON itself escapes only C0: the rest is as much data, and as little for a terminal.
-  return JSON.stringify(entry).replace(CONTROLS, (char) => {
+  return JSON.stringify(value).replace(CONTROLS, (char) => {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
   }) + "\n";
 }

@@ -56,6 +56,19 @@ Deno.test("worker queues says what the page of the broker on this machine knows"
   // None is named: all that there are, what belongs together in one place.
   const all = await table(url);
   assertEquals(all.map((row) => row["queue"]), [bench.name, delay, paused].sort());
+  // For programs, names are as they are, and no terminal is steered by them.
+  const odd = `${uniqueName("odd")} "\u009b,=\u202e`;
+  await paged.send(odd, { body: "waits" });
+  const json = await queues(url, "--json", "-q", odd.replace(/[,=]/g, "\\$&"), "-q", "none");
+  assertEquals([json.code, json.stderr], [0, ""]);
+  assert(/^[\x20-\x7e\n]+$/.test(json.stdout), json.stdout);
+  const [first, second, ...more] = json.stdout.trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  const { in: arriving, out, oldest_at: _since, ...known } = first;
+  assertEquals(known, { queue: odd, ready: 1, consumers: 0, unacked: 0 });
+  assertEquals([typeof arriving, typeof out], ["number", "number"]);
+  assertEquals([second, more], [{ queue: "none", state: "missing" }, []]);
   // What it says when the page is another broker's: nothing.
   const other = new QueuePage({ url: paged.url, names: [bench.name], vhost: "/" });
   assertEquals(await other.isOf("another one"), false);
@@ -91,6 +104,8 @@ Deno.test("worker queues asks the page that is named, with its token, and not th
   assertEquals((await table(paged.broker.url, "-q", queue))[0], {
     ...{ queue, ready: "1", consumers: "0" },
   });
+  const json = await queues(paged.broker.url, "-q", queue, "--json");
+  assertEquals(JSON.parse(json.stdout), { queue, ready: 1, consumers: 0 });
   const unnamed = await queues(paged.broker.url);
   assertMatch(unnamed.stdout, /^queue +ready +consumers\ntask_queue +missing +-\n$/);
   assertMatch(unnamed.stderr, /^\S+ worker: AMQP cannot list queues: --queue names others/);
