@@ -10,7 +10,10 @@ until_true() { for _ in $(seq 600); do "$@" && return; sleep 0.1; done; false; }
 fails() { ! "$@"; } # "!" alone ends no script
 active() { [[ $(systemctl is-active "$1") == active ]]; }
 
+# An ordinary user of that name was there before.
+useradd --uid 4711 workqueue
 dpkg -i /probe/old.deb
+[[ $(id -u workqueue) == 4711 ]]
 worker --version | grep -F 'worker 0.'
 # Nobody asked for a broker yet.
 [[ $(systemctl is-active broker) == inactive ]]
@@ -21,30 +24,30 @@ systemctl status --no-pager --lines 0 broker
 
 seq 10000 | new_task --queue waits --lines --quiet
 [[ $(waiting waits) == 10000 ]]
-echo 'shell = touch "$TASK_ID"' >/etc/workqueue/worker/files.conf
-systemctl enable --now worker@files
-new_task --queue files --id before x
-until_true test -e /var/lib/workqueue/files/before
-[[ $(stat -c %U /var/lib/workqueue/files/before) == workqueue ]]
+echo 'shell = touch "$TASK_ID"' >/etc/workqueue/worker/my-files.conf
+systemctl enable --now worker@my-files
+new_task --queue my-files --id before x
+until_true test -e /var/lib/workqueue/my-files/before
+[[ $(stat -c %U /var/lib/workqueue/my-files/before) == workqueue ]]
 
 # What somebody changed stays, and what ran goes on, with the new version.
 echo '# changed' >>/etc/workqueue/broker.conf
 before=$(systemctl show -P MainPID broker)
 dpkg -i /probe/new.deb
 until_true active broker
-until_true active worker@files
+until_true active worker@my-files
 [[ $(systemctl show -P MainPID broker) != "$before" ]]
 [[ $(dpkg-query -W -f '${Version}' workqueue) == "$1" ]]
 grep -q '# changed' /etc/workqueue/broker.conf
 [[ $(waiting waits) == 10000 ]]
-new_task --queue files --id after x
-until_true test -e /var/lib/workqueue/files/after
+new_task --queue my-files --id after x
+until_true test -e /var/lib/workqueue/my-files/after
 
 # One that is killed is started again, and has lost nothing.
 systemctl kill --signal KILL --kill-whom main broker
 until_true active broker
-until_true new_task --queue files --id killed --quiet x
-until_true test -e /var/lib/workqueue/files/killed
+until_true new_task --queue my-files --id killed --quiet x
+until_true test -e /var/lib/workqueue/my-files/killed
 [[ $(waiting waits) == 10000 ]]
 worker --queue waits --exit-when-empty --concurrency 100 | grep -c Done | grep -qx 10000
 [[ $(waiting waits) == 0 ]]
@@ -57,7 +60,7 @@ fails systemctl start worker@wrong
 
 dpkg -r workqueue
 [[ $(systemctl is-active broker) == inactive ]]
-[[ $(systemctl is-active worker@files) == inactive ]]
+[[ $(systemctl is-active worker@my-files) == inactive ]]
 [[ -e /etc/workqueue/broker.conf && -d /var/lib/workqueue-broker ]]
 fails command -v worker
 dpkg -P workqueue

@@ -1,5 +1,5 @@
 /** The units of systemd, as systemd itself judges them. */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { programTest, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -21,6 +21,9 @@ programTest(
       // The programs are not installed here.
       await Deno.writeTextFile(root.file(name), unit.replace("=/usr/bin/", `=${root.path}/`));
     }
+    // Undoing escapes makes "my/queue" of "my-queue".
+    const worker = await Deno.readTextFile(`${folder}worker@.service`);
+    assertMatch(worker, /^Environment=WORK_QUEUE=%i$/m);
     const { code, stdout, stderr } = await run("systemd-analyze", {
       args: ["verify", "--man=no", ...UNITS.map((name) => root.file(name))],
     });
