@@ -7,7 +7,7 @@ import { type Defaults, type Outgoing, outgoingOf } from "../front/outgoing.ts";
 import { parseRecord } from "../task/record.ts";
 import type { BulkInput } from "./bulk_flags.ts";
 import { readInput } from "./input.ts";
-import { type Line, Lines } from "./lines.ts";
+import { isBlank, type Line, Lines } from "./lines.ts";
 import type { Host } from "./main.ts";
 import { type Known, showProgress } from "./progress.ts";
 import { openRejects } from "./rejects.ts";
@@ -98,14 +98,18 @@ class Records implements Supply<Item> {
       const line = this.#lines.next();
       if (line instanceof Promise) return this.#waitFor(line);
       if (line === undefined) return undefined;
-      if (line.bytes.length > 0) return new LineItem(line, this.#order);
+      if (!this.#isNone(line)) return new LineItem(line, this.#order);
     }
+  }
+
+  #isNone({ bytes }: Line): boolean {
+    return this.#order.input.kind === "ndjson" ? isBlank(bytes) : bytes.length === 0;
   }
 
   async #waitFor(line: Promise<Line | undefined>): Promise<Item | undefined> {
     for (let found = await line;; found = await this.#lines.next()) {
       if (found === undefined) return undefined;
-      if (found.bytes.length > 0) return new LineItem(found, this.#order);
+      if (!this.#isNone(found)) return new LineItem(found, this.#order);
     }
   }
 

@@ -159,6 +159,11 @@ export class Lines implements Supply<Line> {
   }
 }
 
+/** Whether a line has nothing but blanks: between records it is none. */
+export function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === CARRIAGE_RETURN);
+}
+
 /** The same for those who have few of them. @throws {InputError} */
 export async function* readLines(path: string, options: LineOptions): AsyncGenerator<Line> {
   const lines = new Lines(path, options);

@@ -6,7 +6,7 @@ import { readSchedule, type Schedule } from "../front/schedule.ts";
 import { ScheduleRunner } from "../front/schedule_runner.ts";
 import { Sender } from "../front/sender.ts";
 import { readSlotFile, writeSlotFile } from "../front/slot_file.ts";
-import { readLines } from "./lines.ts";
+import { isBlank, readLines } from "./lines.ts";
 import type { Host } from "./main.ts";
 import type { ScheduleInput } from "./schedule_flags.ts";
 import { onSignals } from "./signals.ts";
@@ -126,7 +126,7 @@ async function readAll({ input, words, id, defaults }: ScheduleOrder): Promise<S
   const bad = (sentence: string) => new InputError(`${what}${sentence}`, EXIT.badData);
   const schedules = new Map<string, Schedule>();
   for await (const { number, bytes } of readLines(input.path, { limit: MAX_LINE_BYTES })) {
-    if (bytes.length === 0) continue;
+    if (isBlank(bytes)) continue;
     let schedule: Schedule;
     try {
       schedule = await readSchedule(bytes, defaults, now, input.timezone);

@@ -77,7 +77,7 @@ brokerTest("records say what they are, and options what they do not say", async 
     { body_base64: "/wA=", priority: 4 },
     { json: { n: 12345678901234 }, queue: other, content_encoding: "x" },
   ].map((record) => JSON.stringify(record));
-  const stdin = `${records[0]}\r\n\n${records.slice(1).join("\n")}`;
+  const stdin = `${records[0]}\r\n \t\n${records.slice(1).join("\n")}`;
   const args = ["--ndjson", "--id", "r", "--type", "common", "--header", "from=here"];
   const sent = await finish("new_task", args, { ...target, stdin });
   assertEquals([sent.code, sent.stdout, sent.stderr], [0, " [x] Sent 3 tasks\n", ""]);
