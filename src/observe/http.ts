@@ -301,11 +301,27 @@ function refusal(status: number, sentence: string): Page {
   return { status, type: "text/plain; charset=utf-8", body: `${sentence}\n` };
 }
 
-/** What a request asks for, without host, as a proxy writes it, and without what is behind "#". */
+/**
+ * What a request asks for, without host, as a proxy writes it, and without what is behind "#".
+ *
+ * @throws {Problem} 400: what is no UTF-8 would come to stand for something else
+ */
 export function placeOf(url: string): { path: string; query: URLSearchParams } {
   const [bare] = url.replace(/^https?:\/\/[^/?#]*/i, "").split("#", 1) as [string];
   const mark = bare.indexOf("?");
-  return mark === -1
-    ? { path: bare, query: new URLSearchParams() }
-    : { path: bare.slice(0, mark), query: new URLSearchParams(bare.slice(mark)) };
+  if (mark === -1) return { path: bare, query: new URLSearchParams() };
+  const query = bare.slice(mark + 1);
+  if (!isDecodable(query)) {
+    throw new Problem(400, "the query must be percent-encoded UTF-8, and is not");
+  }
+  return { path: bare.slice(0, mark), query: new URLSearchParams(query) };
+}
+
+function isDecodable(query: string): boolean {
+  try {
+    decodeURIComponent(query);
+    return true;
+  } catch {
+    return false;
+  }
 }

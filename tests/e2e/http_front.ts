@@ -54,11 +54,14 @@ export class Front implements AsyncDisposable {
   }
 
   /** What comes back for these bytes, to the end of the connection. */
-  async raw(...pieces: readonly string[]): Promise<string> {
+  async raw(...pieces: readonly (string | Uint8Array<ArrayBuffer>)[]): Promise<string> {
     const conn = await Deno.connect(this.address);
     const answer = new Response(conn.readable).text();
     const writer = conn.writable.getWriter();
-    for (const piece of pieces) await writer.write(new TextEncoder().encode(piece)).catch(() => {});
+    for (const piece of pieces) {
+      const bytes = typeof piece === "string" ? new TextEncoder().encode(piece) : piece;
+      await writer.write(bytes).catch(() => {});
+    }
     return await answer;
   }
 

@@ -85,6 +85,19 @@ httpTest("requests become the tasks they say, each id once", async () => {
   assertEquals([head.status, head.text], [200, ""]);
   assertEquals(head.headers.get("content-length"), String(known.text.length + 1)); // an e acute
 
+  // Who writes UTF-8 as it is means what it says.
+  const foreign = await front.raw(
+    "POST /tasks?correlation_id=%C3%BC HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n" +
+      'Idempotency-Key: "k\u00e9y"\r\nTask-Type: \u540d\r\nTask-Headers: {"to": "J\u00fcrgen"}\r\n' +
+      "Connection: close\r\n\r\nx",
+  );
+  assertMatch(foreign, /^HTTP\/1.1 202/);
+  const meant = (await takeOne(node.url, first)).properties;
+  assertEquals(
+    [meant.messageId, meant.type, meant.correlationId, meant.headers!["to"]],
+    ["k\u00e9y", "\u540d", "\u00fc", "J\u00fcrgen"],
+  );
+
   // A record; the query stands in for what it does not say; as=body takes JSON as it is.
   const record = '{"json": {"n": 1.50}, "headers": {"a": 1}}';
   assertEquals((await front.post(record, JSON_TYPE, "?type=t&type_")).status, 400);
@@ -134,7 +147,7 @@ httpTest("requests become the tasks they say, each id once", async () => {
   await waitForReady(node.url, first, 2);
 
   const metrics = await front.ask("/metrics");
-  assertMatch(metrics.text, /^workqueue_http_tasks_confirmed_total 10$/m);
+  assertMatch(metrics.text, /^workqueue_http_tasks_confirmed_total 11$/m);
   assertMatch(metrics.text, /^workqueue_http_connected 1$/m);
   assertEquals((await front.ask("/readyz")).text, "ready\n");
   assertEquals((await front.ask("/livez")).text, "alive\n");
@@ -296,6 +309,8 @@ const BAD: readonly BadRow[] = [
   { name: "unknown field", status: 400, detail: /did you mean delay\?$/, query: "?dely=1s" },
   { name: "body in query", status: 400, detail: /has json apart$/, query: "?json=1" },
   { name: "unknown as", status: 400, detail: /^as must be body/, query: "?as=xml" },
+  { name: "query of other bytes", status: 400, detail: /^the query must be/, query: "?id=%e9" },
+  { name: "half a code in the query", status: 400, detail: /^the query must be/, query: "?id=5%" },
   { name: "no priority", status: 400, detail: /^priority must be/, query: "?priority=high" },
   { name: "unknown header", status: 400, detail: /"task-dely"/, headers: { "task-dely": "1s" } },
   { name: "half a code", status: 400, detail: /percent-encoded/, headers: { "task-type": "%e9" } },
@@ -417,6 +432,7 @@ httpTest(
       ],
       [`${head}Host: localhost\r\nContent-Length: 0\r\n\r\n`, /^HTTP\/1.1 400(.|\s)*has 2/],
       [`${head}${"X-Y: 0123456789abcdef\r\n".repeat(2_000)}\r\n`, /^HTTP\/1.1 431/],
+      [`${head}Content-Type: a/b\r\nContent-Type: a/c\r\nContent-Length: 0\r\n\r\n`, /twice/],
       [`${head}Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 0\r\n\r\n`, /twice/],
       [`${head}Expect: 100-continue\r\nContent-Length: 99999\r\n\r\n`, /^HTTP\/1.1 413/],
       [`${head}Content-Length: 99999\r\n\r\nabc`, /^HTTP\/1.1 413/],
@@ -428,6 +444,14 @@ httpTest(
         answer,
       );
     }));
+    assertMatch(
+      await front.raw(
+        `${head}Idempotency-Key: `,
+        new Uint8Array([0xe9]),
+        "\r\nConnection: close\r\n\r\n",
+      ),
+      /^HTTP\/1.1 400(.|\s)*must be UTF-8/,
+    );
     assertMatch(
       await front.raw(
         "POST /tasks HTTP/1.1\r\nHost: localhost\r\nExpect: magic\r\nConnection: close\r\n\r\n",

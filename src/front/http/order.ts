@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { ToolError } from "../../errors.ts";
 import type { IncomingMessage } from "../../observe/http.ts";
 import { Problem } from "../../observe/problem.ts";
+import { textOnWire } from "../../observe/wire_text.ts";
 import { COPY_HEADERS } from "../../task/headers.ts";
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../../task/record.ts";
 import { readTraceContext, type TraceContext } from "../../task/trace_context.ts";
@@ -53,6 +54,9 @@ const HEADER_FIELDS: Readonly<Record<string, string>> = {
   "task-headers": "headers",
 };
 
+/** Headers of HTTP itself that say what the task is. */
+const ONCE: ReadonlySet<string> = new Set(["content-type", "content-encoding"]);
+
 const BODY_FIELDS: readonly string[] = ["body", "body_base64", "json"];
 
 /** What a request says before its body. */
@@ -76,8 +80,8 @@ export function readOrderHead(request: IncomingMessage, query: URLSearchParams):
   const given = new Map<string, unknown>();
   const as = readQuery(query, given);
   readHeaderFields(request, given);
-  const contentType = headers["content-type"]?.trim() || undefined;
-  const contentEncoding = headers["content-encoding"]?.trim() || undefined;
+  const contentType = headerOf(headers, "content-type");
+  const contentEncoding = headerOf(headers, "content-encoding");
   const essence = (contentType ?? "").split(";", 1)[0]!.trim().toLowerCase();
   if (contentType !== undefined && !/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(essence)) {
     throw new Problem(
@@ -88,6 +92,14 @@ export function readOrderHead(request: IncomingMessage, query: URLSearchParams):
   const kind = as ?? RECORD_TYPES[essence] ?? "body";
   if (kind !== "body") requireReadable(contentType ?? "", contentEncoding);
   return { kind, given, trace: traceContext(request.rawHeaders), contentType, contentEncoding };
+}
+
+/** The value of a header of HTTP itself, if there is one. @throws {Problem} 400: it is no UTF-8 */
+function headerOf(
+  headers: IncomingMessage["headers"],
+  name: "content-type" | "content-encoding",
+): string | undefined {
+  return textOf(name, headers[name]?.trim() ?? "") || undefined;
 }
 
 /** @throws {Problem} 415: a record is JSON in UTF-8, as it is */
@@ -125,11 +137,12 @@ function readHeaderFields({ rawHeaders }: IncomingMessage, given: Map<string, un
   const seen = new Set<string>();
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase();
-    const value = rawHeaders[i + 1]!;
     const isKey = name === "idempotency-key";
-    if (!isKey && !name.startsWith("task-")) continue;
+    if (!isKey && !name.startsWith("task-") && !ONCE.has(name)) continue;
     if (seen.has(name)) throw twice(rawHeaders[i]!, "its headers");
     seen.add(name);
+    if (ONCE.has(name)) continue;
+    const value = textOf(name, rawHeaders[i + 1]!);
     if (!isKey && !Object.hasOwn(HEADER_FIELDS, name)) {
       throw new Problem(
         400,
@@ -166,6 +179,13 @@ function fieldOf(name: string, text: string): unknown {
   // As text, in which numbers have all their digits.
   return readOrThrow(() => parseRecord(`{"body":"","headers":${text}}`, { now: 0 }))
     .properties.headers;
+}
+
+/** @throws {Problem} 400 */
+function textOf(name: string, value: string): string {
+  const text = textOnWire(value);
+  if (text !== undefined) return text;
+  throw new Problem(400, `${name} must be UTF-8, and is not`);
 }
 
 function decoded(name: string, value: string): string {
