@@ -8,7 +8,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 const ABOUT: Readonly<Record<string, string>> = {
   vhost: 'The virtual host, percent-encoded: "/" is %2F.',
-  queue: "The name of the queue, percent-encoded.",
+  queue: 'The name of the queue, percent-encoded; "." and ".." are written ".;" and "..;".',
   key: "The key of a message.",
   id: "The id of a connection.",
 };

@@ -255,7 +255,7 @@ function matchPath(pattern: string, path: string): Record<string, string> | unde
 
 function decoded(part: string): string {
   try {
-    return decodeURIComponent(part);
+    return decodeURIComponent(part.replace(/^(\.\.?);$/, "$1"));
   } catch {
     throw new Problem(400, "the path must be percent-encoded UTF-8, and is not");
   }

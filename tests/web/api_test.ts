@@ -31,6 +31,25 @@ Deno.test("the broker's API", async (t) => {
     assertEquals((await paged.queue(queue)).ready, 5);
   });
 
+  await t.step("a queue may have any name", async () => {
+    const names = [
+      ".",
+      "..",
+      "..;",
+      "%2e%2e",
+      "a/../b",
+      "?#&;=+",
+      "\u202e \t",
+      "\u00e9".repeat(127),
+    ];
+    for (const name of names) {
+      await paged.send(name, { body: "x", id: "1" });
+      const [message] = await paged.messages(name);
+      assertEquals([(await paged.queue(name)).name, message!.preview], [name, "x"]);
+      assertEquals((await paged.post(`${at(name)}/purge`)).done, 1);
+    }
+  });
+
   await t.step("shows what runs, by whom, and since when", async () => {
     await using bench = await QueueBench.open(url);
     await bench.send("long work", { messageId: "runs-1" });

@@ -1,5 +1,6 @@
 /** A broker with its page, and the page's API as tests ask it. */
 import type { ActionResult, MessageInfo, Overview, QueueDetail } from "../../src/observe/board.ts";
+import { queuePath } from "../../src/web/client/api.ts";
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { freePorts } from "../support/ports.ts";
 
@@ -88,5 +89,5 @@ export class Paged implements AsyncDisposable {
 
 /** The path of a queue in the API. */
 export function at(queue: string): string {
-  return `/queues/%2F/${encodeURIComponent(queue)}`;
+  return queuePath({ vhost: "/", name: queue });
 }

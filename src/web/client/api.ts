@@ -47,7 +47,12 @@ export function get<T>(path: string): Promise<T> {
 
 /** The path of a queue. */
 export function queuePath({ vhost, name }: { vhost: string; name: string }): string {
-  return `/queues/${encodeURIComponent(vhost)}/${encodeURIComponent(name)}`;
+  return `/queues/${segment(vhost)}/${segment(name)}`;
+}
+
+/** A name in a path; ";" keeps "." and ".." from being taken for folders. */
+function segment(name: string): string {
+  return name === "." || name === ".." ? `${name};` : encodeURIComponent(name);
 }
 
 function sentence(text: string): string {
