@@ -37,9 +37,10 @@ export const SCHEDULE_FLAGS = {
 /** For the help page. */
 export const SCHEDULE_HELP: readonly [string, string] = [
   "Schedules",
-  `  A cron line has minute, hour, day, month and weekday, or is a name such as @daily. Where the
-  clock goes forward, one time a day (30 2 * * *) that does not exist is the moment of the change;
-  of several, those that do not exist are left out. Where it goes back, one time a day comes once,
+  `  A cron line has minute, hour, day, month and weekday, or is a name such as @daily. With both a
+  day and a weekday it is time on either (0 0 13 * 5: each 13th and each Friday). Where the clock
+  goes forward, one time a day (30 2 * * *) that does not exist is the moment of the change; of
+  several, those that do not exist are left out. Where it goes back, one time a day comes once,
   before the change; several times or all hours come twice.
 
   Every time has an id made of the schedule and itself, so that two new_tasks with the same

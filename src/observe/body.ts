@@ -62,7 +62,8 @@ export async function readBody(
   }
   const length = Number(request.headers["content-length"] ?? 0);
   if (length > most) throw tooLarge(most, `${length}`);
-  if (request.headers.expect !== undefined) response.writeContinue();
+  const knowsContinue = request.httpVersionMinor > 0;
+  if (knowsContinue && request.headers.expect !== undefined) response.writeContinue();
   let size = 0;
   try {
     const chunks: Uint8Array[] = [];

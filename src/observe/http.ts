@@ -97,7 +97,10 @@ export async function serveHttp(
   server.on("checkExpectation", (_request, response: ServerResponse) => {
     refuse(response, new Problem(417, "Expect must be 100-continue, and is something else"));
   });
-  server.on("clientError", refuseNoRequest);
+  server.on("clientError", (error: Error, socket: Socket) => {
+    // What is said now would be taken for the answer to the request before.
+    if (!connections.endAnswered(socket)) refuseNoRequest(error, socket);
+  });
   await listen(server, port, hostname).catch((error) => {
     throw listenError(hostname, port, error);
   });
@@ -190,6 +193,8 @@ async function canConnect(port: number, address: string): Promise<boolean> {
 class Connections {
   /** Oldest first, with the requests that are being answered. */
   readonly #open = new Map<Socket, Set<IncomingMessage>>();
+  /** They end with the answers that they wait for. */
+  readonly #ending = new WeakSet<Socket>();
   #isDraining = false;
 
   constructor(server: Server, most: number) {
@@ -208,13 +213,27 @@ class Connections {
     for (const [socket, requests] of this.#open) if (requests.size === 0) socket.destroy();
   }
 
+  /**
+   * Closes a connection when the requests that have come on it as a whole are answered.
+   *
+   * @returns false: there are none, or its client has gone
+   */
+  endAnswered(socket: Socket): boolean {
+    if (!socket.writable || !isAnswering(this.#open.get(socket))) return false;
+    this.#ending.add(socket);
+    return true;
+  }
+
   #note(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const requests = this.#open.get(socket);
     requests?.add(request);
     response.once("close", () => {
       requests?.delete(request);
-      if (this.#isDraining && requests?.size === 0) socket.destroySoon();
+      const isOver = this.#ending.has(socket)
+        ? !isAnswering(requests)
+        : this.#isDraining && requests?.size === 0;
+      if (isOver) socket.destroySoon();
     });
   }
 
@@ -233,6 +252,10 @@ class Connections {
     // The newest one asks for nothing yet, either.
     return slow ?? newest!;
   }
+}
+
+function isAnswering(requests: ReadonlySet<IncomingMessage> = new Set()): boolean {
+  return [...requests].some(({ complete }) => complete);
 }
 
 function refuse(response: ServerResponse, problem: Problem): void {

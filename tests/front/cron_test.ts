@@ -31,6 +31,15 @@ Deno.test("where the clock changes the slots are those that the help tells", () 
   assertEquals(times("30 * * * *", autumn, 3), ["10-24T23:30", "10-25T00:30", "10-25T01:30"]);
 });
 
+Deno.test("with a day and a weekday it is time on either", () => {
+  assertEquals(times("0 12 13 * 5", "02-10T00:00", 3), [
+    "02-13T11:00",
+    "02-20T11:00",
+    "02-27T11:00",
+  ]);
+  assertEquals(times("0 12 13 * 5", "04-11T00:00", 2), ["04-13T10:00", "04-17T10:00"]);
+});
+
 Deno.test("the last slot is the one that going forward ends with", () => {
   for (const cron of ["30 2 * * *", "0,30 2 * * *", "*/15 * * * *", "0 0 1 * *"]) {
     const slots = readSlots({ cron, timezone: "Europe/Berlin" }, time("01-01T00:00"));

@@ -70,6 +70,19 @@ Deno.test("what is no request is answered, however it comes", async () => {
   }
 });
 
+Deno.test("what is no request behind one that is answered does not get its answer", async () => {
+  const held = Promise.withResolvers<() => void>();
+  await using server = await serveHttp(
+    { hostname: "127.0.0.1", port: 0 },
+    (_request, response) => held.resolve(() => response.end("the answer")),
+    { connections: 10, headersMs: 60_000, requestMs: 60_000, idleMs: 60_000, silenceMs: 60_000 },
+  );
+  const answer = ask(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\nno request\r\n\r\n");
+  (await held.promise)();
+  assertMatch(await answer, /^HTTP\/1\.1 200 OK(.|\s)*the answer/);
+  assertEquals((await answer).match(/HTTP\/1/g)?.length, 1);
+});
+
 Deno.test("clients that say nothing do not keep others out", async () => {
   await using server = await serve();
   const idle: Deno.TcpConn[] = [];
