@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { concat, content, method } from "../broker/strangers.ts";
 import { waitUntil } from "../support/wait.ts";
 import { contract } from "./contract.ts";
 
@@ -148,3 +149,24 @@ for (const type of ["classic", "quorum"]) {
     },
   );
 }
+
+contract("What has expired takes no place in a full queue", async (t) => {
+  const channel = await t.channel();
+  const queue = await t.queue(channel, { "x-max-length": 1, "x-overflow": "reject-publish" });
+  const args = { routingKey: queue };
+  const brief = { expiration: "0" };
+  const publish = [method(1, "basic.publish", args), ...content(1, "x", brief)];
+  await channel.call("confirm.select");
+  const taken = async (last: number) => {
+    while ((await channel.expect("basic.ack")).deliveryTag < last);
+  };
+  await channel.peer.sendBytes(concat([...publish, ...publish, ...publish]));
+  await taken(3);
+  await channel.call("basic.consume", { queue, consumerTag: "c" });
+  await t.publish(channel, args, { properties: brief });
+  await channel.expectContent();
+  await channel.call("basic.cancel", { consumerTag: "c" });
+  const nack = method(1, "basic.nack", { deliveryTag: 1, requeue: true });
+  await channel.peer.sendBytes(concat([nack, ...publish]));
+  await taken(4);
+});

@@ -6,7 +6,7 @@
  */
 
 import type { ChannelHost } from "./host.ts";
-import { roughlyNow } from "../../time/clock.ts";
+import { now, roughlyNow } from "../../time/clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
@@ -226,7 +226,8 @@ export class Consuming implements ConsumerOwner, Requester {
     queue.release(message);
   }
 
-  get(args: Arguments<"basic.get">): void {
+  /** @param asked when it was asked for, by `now` */
+  get(args: Arguments<"basic.get">, asked = now()): void {
     const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
     if (queue.arguments.type === "quorum" && queue.arguments.singleActiveConsumer) {
@@ -242,11 +243,11 @@ export class Consuming implements ConsumerOwner, Requester {
         `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
       );
     }
-    const taken = queue.get();
+    const taken = queue.get(asked);
     if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
     if (taken === "busy") {
       const settle = { work: () => queue.isDying };
-      return this.#session.finishFirst(this.#channel, settle, () => this.get(args));
+      return this.#session.finishFirst(this.#channel, settle, () => this.get(args, asked));
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;

@@ -1,12 +1,26 @@
-/** When a queue looks at its messages whose time is over. */
+/** When a queue looks at its messages whose time is over, and how they go. */
 
 import { clockShift, now } from "../../time/clock.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
-import type { Publication } from "../message/message.ts";
+import type { Message, Publication } from "../message/message.ts";
+import type { Slice } from "../../time/scheduler.ts";
 import type { QueueArguments } from "./arguments.ts";
+import type { ReadyMessages } from "./ready.ts";
 
 /** From the start to the first look, in milliseconds. */
 const AFTER_START_MS = 500;
+
+/** Messages that go at once when others are first; what is left goes in the queue's turns. */
+const MOST_AT_ONCE = 100;
+
+/** The queue, as its expiry sees it. */
+export interface ExpiryOwner {
+  /** Messages may be over: {@link Expiry.expire} should have its turn. */
+  due(): void;
+  /** Whether another one may die now. */
+  mayDie(): boolean;
+  die(message: Message): void;
+}
 
 /** When what is published now expires, by the machine's clock; 0 for never. */
 export function expiryOf({ expiration }: Publication, { messageTtl }: QueueArguments): number {
@@ -16,20 +30,20 @@ export function expiryOf({ expiration }: Publication, { messageTtl }: QueueArgum
 
 export class Expiry {
   readonly #deadlines: Deadlines;
-  readonly #first: () => number;
-  readonly #onDue: () => void;
+  readonly #ready: Pick<ReadyMessages, "firstExpiry" | "takeExpired" | "isSlow">;
+  readonly #owner: ExpiryOwner;
   #deadline: Deadline | undefined;
   /** A message with a time to live has been seen. Written by the queue. */
   isPossible = false;
 
-  /**
-   * @param first when the first message expires, Infinity for never
-   * @param onDue told when that may be now
-   */
-  constructor(deadlines: Deadlines, first: () => number, onDue: () => void) {
+  constructor(
+    deadlines: Deadlines,
+    ready: Pick<ReadyMessages, "firstExpiry" | "takeExpired" | "isSlow">,
+    owner: ExpiryOwner,
+  ) {
     this.#deadlines = deadlines;
-    this.#first = first;
-    this.#onDue = onDue;
+    this.#ready = ready;
+    this.#owner = owner;
   }
 
   /** There may be some of a former process. */
@@ -40,15 +54,41 @@ export class Expiry {
 
   /** Wakes up when the first message expires. */
   arm(): void {
-    const first = this.#first();
+    const first = this.#ready.firstExpiry();
     if (first === Infinity || (this.#deadline !== undefined && this.#deadline.at <= first)) return;
     this.end();
     this.#deadline = this.#deadlines.add(first, () => this.begin());
   }
 
-  /** Another message has become the first: it may live shorter than the timer knows. */
+  /**
+   * Another message may be the first: what is over goes before anybody counts the messages, as in
+   * RabbitMQ, and the timer knows of the next one.
+   */
   headChanged(): void {
-    if (this.isPossible) this.arm();
+    if (!this.isPossible) return;
+    let left = MOST_AT_ONCE;
+    this.expire({
+      get isOver(): boolean {
+        return --left === 0;
+      },
+    });
+    this.arm();
+  }
+
+  /** What is over at the head goes. @returns whether there may be more when the slice is over */
+  expire(slice: Slice): boolean {
+    while (this.#owner.mayDie()) {
+      const message = this.#ready.takeExpired(now());
+      if (message === undefined) return this.#ready.isSlow;
+      this.#owner.die(message);
+      if (slice.isOver) return true;
+    }
+    return false;
+  }
+
+  /** Whether the first message was over at a time. */
+  wasDue(time: number): boolean {
+    return this.isPossible && this.#ready.firstExpiry() <= time;
   }
 
   /** Looks in so many milliseconds, whatever expires when. */
@@ -60,7 +100,7 @@ export class Expiry {
   /** Looks at once. */
   begin(): void {
     this.end();
-    this.#onDue();
+    this.#owner.due();
   }
 
   end(): void {

@@ -87,11 +87,11 @@ export class Queue implements Work {
   }
 
   get #expiry(): Expiry {
-    return this.#madeExpiry ??= new Expiry(
-      this.#host.deadlines,
-      () => this.#ready.firstExpiry(),
-      () => this.#host.scheduler.start(this),
-    );
+    return this.#madeExpiry ??= new Expiry(this.#host.deadlines, this.#ready, {
+      due: () => this.#host.scheduler.start(this),
+      mayDie: () => this.#mayExpire && this.dying + this.keptLetters < MOST_DYING,
+      die: (message) => this.#die(message, "expired"),
+    });
   }
 
   #reread(): void {
@@ -147,7 +147,7 @@ export class Queue implements Work {
     if (this.consumers.size > 0) this.deliver(message);
     if (this.#ready.count > 0) this.#ready.keep(message);
     this.#dropOverflow();
-    if (message.expiresAt !== 0) this.#expiry.arm();
+    if (message.expiresAt !== 0) this.#expiry.headChanged();
     return true;
   }
 
@@ -206,16 +206,20 @@ export class Queue implements Work {
     if (this.#ready.count > 0 && !this.#host.scheduler.has(this)) this.deliver();
   }
 
-  /** Takes one message for basic.get; or those before it that are over are many: to be asked again. */
-  get(): Taken | "busy" | undefined {
+  /**
+   * Takes one message for basic.get; or many are over, before it or behind it: to be asked again.
+   * @param asked when it was asked for, by `now`: what was over by then is not among those left
+   */
+  get(asked: number): Taken | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {
       const message = this.#takeLive(undefined);
-      if (message === "busy") return message;
-      // The answer says how many are left: not those whose time is over.
-      if (this.#madeExpiry?.isPossible) this.#madeExpiry.begin();
-      if (message === undefined) return undefined;
+      if (message === undefined || message === "busy") return message;
+      if (this.#madeExpiry?.wasDue(asked) && this.#mayExpire) {
+        this.#ready.untake(message);
+        return "busy";
+      }
       const content = this.contentOf(message);
       if (content !== undefined) return { message: this.flow.deliver(message), content };
       this.setAside(message);
@@ -273,13 +277,11 @@ export class Queue implements Work {
     for (const message of messages) letGo(message, this.#host.memory);
     this.flow.returned += messages.length;
     if (this.deleted) return;
-    const live = this.arguments.type === "quorum"
-      ? messages.filter((message) => this.#countDelivery(message))
-      : messages;
-    this.#ready.putBack(live);
-    this.#madeExpiry?.arm();
+    const isClassic = this.arguments.type === "classic";
+    this.#ready.putBack(isClassic ? messages : messages.filter((one) => this.#countDelivery(one)));
     // A quorum queue looks at its limit once its consumers have had what they can take.
-    if (this.arguments.type === "classic") this.#dropOverflow();
+    if (isClassic) this.#dropOverflow();
+    this.#madeExpiry?.headChanged();
     this.deliver();
     this.#dropOverflow();
   }
@@ -317,6 +319,11 @@ export class Queue implements Work {
 
   // -- time --
 
+  /** Whether what is over can go, now or soon: dead letters that nobody writes stay in memory. */
+  get #mayExpire(): boolean {
+    return !this.#host.store.lastCommitFailed && this.keptLetters < MOST_DYING;
+  }
+
   /** The machine's clock was set. */
   clockSet(): void {
     if (this.#madeExpiry?.isPossible) this.#madeExpiry.begin();
@@ -325,16 +332,8 @@ export class Queue implements Work {
   /** What is over expires, piece by piece; then a queue that nobody uses goes. */
   work(slice: Slice): boolean {
     if (this.deleted) return false;
-    if (this.#rereading?.work()) return true;
-    // Dead letters that cannot be written would collect in memory.
+    if (this.#rereading?.work() || this.#madeExpiry?.expire(slice)) return true;
     const { lastCommitFailed } = this.#host.store;
-    while (!lastCommitFailed && this.dying + this.keptLetters < MOST_DYING) {
-      const message = this.#ready.takeExpired(now());
-      if (message === undefined && this.#ready.isSlow) return true;
-      if (message === undefined) break;
-      this.#die(message, "expired");
-      if (slice.isOver) return true;
-    }
     if (this.dying >= MOST_DYING || (this.#disuse?.isOver && this.dying > 0)) return true;
     if (lastCommitFailed || this.keptLetters > 0) this.#expiry.wait(KEPT_MS);
     else this.#madeExpiry?.arm();

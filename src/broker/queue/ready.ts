@@ -139,6 +139,13 @@ export class ReadyMessages {
     this.#laneOf(message).setAside(message);
   }
 
+  /** A message that was taken is not delivered: it is the first again. */
+  untake(message: Message): void {
+    this.#count++;
+    this.#bytes += message.bodyLength;
+    this.#laneOf(message).putBack([message]);
+  }
+
   get hasUnreadable(): boolean {
     return this.#lanes.some((lane) => lane?.hasUnreadable);
   }
