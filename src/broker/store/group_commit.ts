@@ -40,9 +40,9 @@ const RETRY_MS = 1_000;
 const LAZY_MS = 20;
 
 /**
- * Milliseconds until marks of delivered messages are written that no other commit took along, and
- * from then on until they are synced: a short task ends before that, and its end takes them along. A
- * broker that is killed knows them nevertheless, for the system has them.
+ * Milliseconds until it is written how far lanes were delivered, where no other commit took that
+ * along, and from then on until it is synced: a short task ends before that, and its end takes it
+ * along. A broker that is killed knows it by its marks (file/delivered_marks.ts).
  */
 const DELIVERED_MS = 200;
 const DELIVERED_SYNC_MS = 1_000;
@@ -248,6 +248,7 @@ export class GroupCommit {
 
   /** Those that wait for no commit. */
   #flushAll(): void {
+    this.#store.file.marks.write();
     for (const connection of this.#flushing) {
       if (connection.needsCommit) continue;
       this.#flushing.delete(connection);

@@ -87,7 +87,7 @@ export class Store {
     this.#messages = new MessageTable(database, onDamage, ["dead"]);
     this.dead = new DeadMessages(database, this.#onChange, onDamage, () => this.#noteReadable());
     this.seen = new SeenKeys(database, this.#onChange, onDamage);
-    this.#lanes = new LaneCounters(database);
+    this.#lanes = new LaneCounters(database, file.marks);
     this.#laneIds = new LaneIds(
       numberOf(database, "SELECT max(id) FROM lane"),
       this.#messages.discardedLanes(),
@@ -170,6 +170,7 @@ export class Store {
   dropLane(lane: LaneRecord, lastPosition: number, bytes: number): void {
     this.discard(lane, 1, lastPosition, bytes);
     this.dead.dropLane(lane.id);
+    this.file.marks.forget(lane.id);
     const tables = [this.#messages, this.#scratch.messages];
     this.#laneIds.drop(lane.id, tables.some((table) => table?.hasDiscardedOf(lane.id)));
   }
@@ -181,10 +182,7 @@ export class Store {
     this.#onChange();
   }
 
-  /**
-   * Writes how far a lane was delivered, with the next commit that has another reason: the flag
-   * "redelivered" after a crash is not worth an fsync. {@link Store.hasDelivered} asks for one.
-   */
+  /** Notes how far a lane was delivered: a mark, and a row that {@link hasDelivered} asks for. */
   delivered(lane: LaneRecord): void {
     this.#lanes.delivered(lane);
   }

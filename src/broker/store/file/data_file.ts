@@ -3,6 +3,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { Checkpoint } from "./checkpoint.ts";
 import { findDamage, InUse } from "./copied_data.ts";
+import { DeliveredMarks } from "./delivered_marks.ts";
 import { LogSync } from "./log_sync.ts";
 import {
   MOST_LOG_PAGES,
@@ -18,6 +19,7 @@ import { EXIT } from "../../../errors.ts";
 export const DATA_FILE = "broker.db";
 export const SCRATCH_FILE = "scratch.db";
 export const RESERVE_FILE = "reserve";
+const MARKS_FILE = "delivered";
 
 /** Files that take a part of the disk. */
 const OURS = [DATA_FILE, `${DATA_FILE}-wal`, SCRATCH_FILE, `${SCRATCH_FILE}-wal`, RESERVE_FILE];
@@ -45,6 +47,7 @@ export class DataFile {
   readonly checkpoint: Checkpoint;
   /** For those who copy it meanwhile. */
   readonly standstill: Standstill;
+  readonly marks: DeliveredMarks;
   readonly #folder: string | undefined;
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
@@ -82,6 +85,7 @@ export class DataFile {
       );
       // A former process may have been killed before its last commits were on disk.
       if (isLeft && !this.emptyLog("TRUNCATE")) this.log.syncNow();
+      this.marks = new DeliveredMarks(this.isOnDisk ? this.pathOf(MARKS_FILE) : undefined);
     } catch (error) {
       this.database.close();
       checkpoint?.close();
@@ -205,6 +209,7 @@ export class DataFile {
       // The mark stays: the next start finds the same file.
     }
     this.database.close();
+    this.marks.close();
     this.checkpoint.close();
     this.log.close();
     if (this.#inode !== undefined) openFiles.delete(this.#inode);

@@ -1,6 +1,7 @@
 /** The counters of lanes in the data file: how much is in them, and how far they were delivered. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { DeliveredMarks } from "../file/delivered_marks.ts";
 import type { LaneRecord, Message } from "../../message/message.ts";
 
 export interface StoredLane {
@@ -15,6 +16,7 @@ export interface StoredLane {
 
 export class LaneCounters {
   readonly #database: DatabaseSync;
+  readonly #marks: DeliveredMarks;
   readonly #upsert: StatementSync;
   readonly #changed = new Set<LaneRecord>();
   /** Those that were delivered further, which alone is not worth a commit. */
@@ -23,8 +25,9 @@ export class LaneCounters {
   #lastChanged: LaneRecord | undefined;
   #lastDelivered: LaneRecord | undefined;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, marks: DeliveredMarks) {
     this.#database = database;
+    this.#marks = marks;
     this.#upsert = database.prepare(
       "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
         "VALUES (?, ?, ?, ?, ?, ?)",
@@ -54,6 +57,7 @@ export class LaneCounters {
   }
 
   delivered(lane: LaneRecord): void {
+    this.#marks.note(lane);
     if (lane !== this.#lastDelivered) this.#delivered.add(this.#lastDelivered = lane);
   }
 
@@ -89,7 +93,7 @@ export class LaneCounters {
   /** @param lastPosition tells the highest position in use of a lane */
   stored(lastPosition: (id: number) => number): StoredLane[] {
     const rows = this.#database.prepare("SELECT * FROM lane").all();
-    return rows.map((row) => {
+    const lanes = rows.map((row) => {
       const id = row["id"] as number;
       return {
         id,
@@ -97,9 +101,11 @@ export class LaneCounters {
         priority: row["priority"] as number,
         depth: row["depth"] as number,
         bytes: row["bytes"] as number,
-        deliveredTo: row["delivered_to"] as number,
+        deliveredTo: Math.max(row["delivered_to"] as number, this.#marks.takeOver(id)),
         lastPosition: lastPosition(id),
       };
     });
+    this.#marks.restored(lanes);
+    return lanes;
   }
 }

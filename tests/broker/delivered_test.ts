@@ -1,0 +1,56 @@
+/** What a killed broker knows of the messages that it had delivered. */
+import { assertEquals } from "@std/assert";
+import { startBroker } from "../support/embedded.ts";
+import { openPeer } from "../support/protocol_peer.ts";
+
+const PERSISTENT = { deliveryMode: 2 };
+const COUNT = 12;
+const SEEN = 5;
+
+/** Takes all messages of a queue, and leaves them there. @returns whether each is redelivered */
+async function flags(port: number, queue: string): Promise<boolean[]> {
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("basic.consume", { queue });
+  const found: boolean[] = [];
+  for (let i = 0; i < COUNT; i++) {
+    const { args } = await channel.expectContent();
+    found.push(args["redelivered"] as boolean);
+  }
+  return found;
+}
+
+Deno.test("what was delivered before a kill comes again with the flag, and nothing else does", async () => {
+  await using broker = await startBroker();
+  {
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    await channel.call("confirm.select");
+    await channel.call("basic.qos", { prefetchCount: SEEN });
+    for (const queue of ["gone", "first", "last"]) {
+      await channel.call("queue.declare", { queue, durable: true });
+      for (let i = 0; i < COUNT; i++) {
+        await channel.publish({ routingKey: queue }, `${i}`, PERSISTENT);
+        await channel.expect("basic.ack");
+      }
+      // Each consumer has its own limit.
+      await channel.call("basic.consume", { queue });
+      for (let i = 0; i < SEEN; i++) await channel.expectContent();
+      if (queue !== "gone") continue;
+      await channel.send("queue.delete", { queue });
+      await channel.expect("basic.cancel");
+      await channel.expect("queue.delete-ok");
+    }
+    // Before a commit that would take along what the last one has delivered.
+    await broker.kill();
+  }
+  // Of what nobody touches between two kills, too.
+  for (let kills = 0; kills < 2; kills++) {
+    await broker.start();
+    await broker.kill();
+  }
+  await broker.start();
+  const seen = Array.from({ length: COUNT }, (_, i) => i < SEEN);
+  assertEquals(await flags(broker.port, "first"), seen);
+  assertEquals(await flags(broker.port, "last"), seen);
+});
