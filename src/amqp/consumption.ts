@@ -3,7 +3,13 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
-import { type BodyRoom, leftOutOf, limitBodies, shareBodies } from "./client/assembly.ts";
+import {
+  type BodyRoom,
+  type BodySink,
+  leftOutOf,
+  limitBodies,
+  shareBodies,
+} from "./client/assembly.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
@@ -17,6 +23,16 @@ export interface ConsumptionOptions {
   readonly prefetch: number;
   /** A larger body is left out, and its delivery says so; default: no limit. */
   readonly room?: BodyRoom | undefined;
+  /**
+   * Where a body goes that is left out, as it comes; default nowhere.
+   *
+   * @param task without its body
+   * @param lost aborts when no more of it comes
+   * @returns undefined: nowhere
+   */
+  readonly passOn?:
+    | ((task: Task, bytes: number, lost: AbortSignal) => PassedBody | undefined)
+    | undefined;
   /** Nobody takes the memory of a body: small ones may share it. Default false. */
   readonly sharesBodies?: boolean | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
@@ -26,6 +42,16 @@ export interface ConsumptionOptions {
    * when the consumer was stopped come before `stop` resolves: `stopped` tells them.
    */
   readonly onDelivery: (delivery: Delivery) => void;
+}
+
+/** A body that is passed on to somewhere else as it comes. */
+export interface PassedBody {
+  /** @returns what to wait for before there is room for more; never rejects */
+  write(part: Uint8Array): Promise<void> | undefined;
+  /** Resolves when it is there; rejects when it is not, or nobody knows. */
+  readonly done: Promise<void>;
+  /** It takes too long: `done` rejects. */
+  abandon(why: string): void;
 }
 
 /** The queue is none that gives single tasks, and stays so. */
@@ -44,15 +70,24 @@ export class Delivery implements OpenDelivery {
   readonly tag: number;
   /** Bytes of its body, which is too large and not here; 0: it is here. */
   readonly leftOut: number;
+  /** Where that has gone instead; undefined: nowhere. */
+  readonly passedOn: PassedBody | undefined;
   before: OpenDelivery | undefined;
   after: OpenDelivery | undefined;
   readonly #consumption: Consumption;
   #settled = false;
 
-  constructor(task: Task, tag: number, leftOut: number, consumption: Consumption) {
+  constructor(
+    task: Task,
+    tag: number,
+    leftOut: number,
+    passedOn: PassedBody | undefined,
+    consumption: Consumption,
+  ) {
     this.task = task;
     this.tag = tag;
     this.leftOut = leftOut;
+    this.passedOn = passedOn;
     this.#consumption = consumption;
   }
 
@@ -126,6 +161,8 @@ export class Consumption {
   #pulling = false;
   /** Changes between consuming and not, one after the other. */
   #changes: Promise<void> = Promise.resolve();
+  /** Of the message that comes just now. */
+  #passedOn: PassedBody | undefined;
   /** Came before consume-ok was seen; handed on by `flow`. */
   #early: Delivery[] | undefined = [];
 
@@ -159,7 +196,9 @@ export class Consumption {
           ),
         ),
     });
-    if (options.room !== undefined) limitBodies(channel, options.room);
+    if (options.room !== undefined) {
+      limitBodies(channel, options.room, (message) => consumption.#passOn(message, options));
+    }
     if (options.sharesBodies) shareBodies(channel);
     channel.deliver = (message) => consumption.#onMessage(message, options);
     await Promise.all([
@@ -277,10 +316,25 @@ export class Consumption {
     await this.transport.request("basic.cancel", this.channel.basicCancel(tag));
   }
 
+  /** A body begins that is left out. */
+  #passOn(message: AMQPMessage, { passOn }: ConsumptionOptions): BodySink | undefined {
+    const task = taskOf(message, this.#queue);
+    const passed = this.#passedOn = passOn?.(task, message.bodySize!, this.lost);
+    return passed && {
+      write: (part) => {
+        const room = passed.write(part);
+        if (room !== undefined) this.transport.readAfter(room);
+      },
+    };
+  }
+
   #onMessage(message: AMQPMessage, options: ConsumptionOptions): void {
+    const passedOn = this.#passedOn;
+    this.#passedOn = undefined;
     if (this.#isEnded) return;
     const task = taskOf(message, this.#queue);
-    const delivery = new Delivery(task, message.deliveryTag, leftOutOf(message), this);
+    const leftOut = leftOutOf(message);
+    const delivery = new Delivery(task, message.deliveryTag, leftOut, passedOn, this);
     this.acknowledgements.came(delivery);
     if (this.#early !== undefined) this.#early.push(delivery);
     else this.#hand(delivery, options.onDelivery);

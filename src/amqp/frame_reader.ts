@@ -28,6 +28,8 @@ export class FrameReader {
   #spoke = false;
   /** Resolves when reading goes on; undefined: it is not paused. */
   #pause: PromiseWithResolvers<void> | undefined;
+  /** The same, for who reads nothing before it has resolved. */
+  #room: Promise<unknown> | undefined;
 
   constructor(socket: Socket, endpoint: Endpoint, frameMax: number) {
     this.#socket = socket;
@@ -36,7 +38,7 @@ export class FrameReader {
   }
 
   get paused(): boolean {
-    return this.#pause !== undefined;
+    return this.#pause !== undefined || this.#room !== undefined;
   }
 
   /** Nothing more is read; what was read is cut into frames still. */
@@ -48,11 +50,19 @@ export class FrameReader {
     }
   }
 
+  /** Nothing more is read before that has resolved. @param room never rejects */
+  readAfter(room: Promise<unknown>): void {
+    this.#room = room;
+    room.then(() => {
+      if (this.#room === room) this.#room = undefined;
+    });
+  }
+
   /** Resolves when there is nothing more to read. Never rejects. */
   async run(connection: ReadingConnection): Promise<void> {
     const onFrame = (start: number, end: number) => connection.onFrame(start, end);
     for (;;) {
-      while (this.#pause !== undefined) await this.#pause.promise;
+      while (this.paused) await (this.#pause?.promise ?? this.#room);
       if (connection.isEnded) return;
       let n: number | null;
       try {

@@ -168,6 +168,11 @@ export class Transport extends AMQPBaseClient {
     this.#reader.paused = !reading;
   }
 
+  /** Leaves what comes to the operating system until that has resolved. @param room never rejects */
+  readAfter(room: Promise<unknown>): void {
+    this.#reader.readAfter(room);
+  }
+
   /** Resolves when there is room to send again, or the connection has ended. */
   drained(): Promise<void> {
     return this.#outbox.drained();

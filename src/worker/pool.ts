@@ -107,7 +107,8 @@ export class Pool {
     const taken = this.#take(delivery);
     if (taken === undefined) return;
     try {
-      await (this.#draining ? this.#giveBack(delivery) : this.#process(delivery));
+      const isBegun = !this.#draining || delivery.passedOn !== undefined;
+      await (isBegun ? this.#process(delivery) : this.#giveBack(delivery));
     } catch (error) {
       await this.#onFault(delivery, error);
     }
@@ -119,7 +120,7 @@ export class Pool {
     const taken = this.#take(delivery);
     if (taken === undefined) return;
     try {
-      await this.#giveBack(delivery);
+      await (delivery.passedOn === undefined ? this.#giveBack(delivery) : this.#refuse(delivery));
     } catch (error) {
       await this.#onFault(delivery, error);
     }
@@ -351,14 +352,13 @@ export class Pool {
 
   /** Its body does not fit into the memory of this host; another one may have room. */
   async #refuse(delivery: Delivery): Promise<void> {
-    const { log, settler } = this.#options;
-    log.error(
-      `a task of ${delivery.leftOut} bytes is too large for the memory of this host and goes back ` +
-        "to its queue",
-      { id: delivery.task.id },
-    );
-    await settler.pause(this.#drained.signal);
-    await this.#giveBack(delivery);
+    const { oversize, settler } = this.#options;
+    const signals = { ending: this.#drained.signal, over: this.#abort.signal };
+    const decision = await oversize.refuse(delivery, signals);
+    if (decision === undefined) return await this.#giveBack(delivery);
+    this.#count(decision);
+    this.#tasks.buried(delivery.task, decision);
+    await settler.moved(delivery, decision, this.#abort.signal);
   }
 
   /** A task that was not begun: it is nobody's fault. */

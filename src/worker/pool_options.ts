@@ -7,6 +7,7 @@ import type { RetryPolicy } from "../task/retry.ts";
 import type { Answers } from "./answers.ts";
 import type { Dedupe } from "./dedupe.ts";
 import type { FinishedTasks } from "./finished.ts";
+import type { Oversize } from "./oversize.ts";
 import type { Pace } from "./pace.ts";
 import type { Settler } from "./settle.ts";
 import type { Starts } from "./starts.ts";
@@ -22,6 +23,8 @@ export interface PoolOptions {
   readonly settler: Settler;
   readonly starts: Starts;
   readonly finished: FinishedTasks;
+  /** Takes tasks whose bodies are not here. */
+  readonly oversize: Pick<Oversize, "refuse">;
   readonly log: Logger;
   /** Time for one task in milliseconds; absent: no limit. */
   readonly timeoutMs?: number;

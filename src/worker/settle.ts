@@ -127,6 +127,12 @@ export class Settler {
     this.#end(delivery, acked);
   }
 
+  /** The task is in its dead queue; whoever waits for it is told. Never rejects. */
+  async moved(delivery: Delivery, decision: Bury, signal: AbortSignal): Promise<void> {
+    await this.#answer(delivery.task, decision, signal);
+    delivery.ack();
+  }
+
   /** Tells who waits how the task ended; undefined when nobody does, or has been told. */
   #answer(task: Task, decision: Ack | Bury, signal: AbortSignal): Promise<void> | undefined {
     const { answers } = this.#options;
@@ -164,7 +170,7 @@ export class Settler {
       }: ${error.message}`,
       { id: task.id },
     );
-    if (!(error instanceof QueueRefused)) await this.pause(signal);
+    if (!(error instanceof QueueRefused)) await this.#pause(signal);
     else await onRefused(error.exitCode, error.message);
     if (!toItsOwn) {
       await this.settle(delivery, giveBack(readHistory(task), { mostReturns }), signal, acked);
@@ -172,7 +178,7 @@ export class Settler {
   }
 
   /** Before a task goes back that would come again at once, again and again. Never rejects. */
-  async pause(signal: AbortSignal): Promise<void> {
+  async #pause(signal: AbortSignal): Promise<void> {
     await sleep(
       FIRST_PAUSE_MS * 2 ** Math.min(this.#stuck++, LONGEST_PAUSE_DOUBLINGS),
       signal,

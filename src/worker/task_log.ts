@@ -74,8 +74,9 @@ export class TaskLog {
   }
 
   /** A task that is dead without another run. */
-  buried(task: Task, { attempts, reason }: Bury): void {
-    this.#options.log.warn(`a task goes to the dead queue: ${reason}`, {
+  buried(task: Task, { attempts, failure, reason }: Bury): void {
+    const why = failure === undefined ? reason : `${reason} (${failure.reason})`;
+    this.#options.log.warn(`a task goes to the dead queue: ${why}`, {
       ...identity(task, attempts),
       outcome: "dead",
     });

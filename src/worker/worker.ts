@@ -17,6 +17,7 @@ import { Copier } from "./copier.ts";
 import { EarlyIntake } from "./intake.ts";
 import { connectTimeout, Limits } from "./limits.ts";
 import type { WorkerOptions, WorkerQueue } from "./options.ts";
+import { Oversize } from "./oversize.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
 import { Settler } from "./settle.ts";
@@ -36,6 +37,7 @@ export class Worker {
   readonly #finished: FinishedTasks;
   readonly #copier: Copier;
   readonly #answers: Answers | undefined;
+  readonly #oversize: Oversize;
   readonly #pool: Pool;
   readonly #consumers: readonly Consumer[];
   readonly #strict: StrictIntake | undefined;
@@ -62,6 +64,7 @@ export class Worker {
     if (options.reply !== false) {
       this.#answers = new Answers({ connector: this.#connector(), log });
     }
+    this.#oversize = this.#createOversize();
     this.#pool = this.#createPool();
     this.#waitingForReady = options.queues.length;
     this.#consumers = options.queues.map((queue, i) => this.#consumer(queue, i));
@@ -96,6 +99,7 @@ export class Worker {
       bulk: window !== undefined,
       policy: options.retries ?? DEFAULT_POLICY,
       finished: this.#finished,
+      oversize: this.#oversize,
       settler: this.#createSettler(),
       log,
       stopMs: options.stopMs ?? DEFAULT_STOP_MS,
@@ -129,6 +133,19 @@ export class Worker {
         if (this.#draining === undefined || this.#status !== undefined) return;
         this.giveUp(EXIT.temporary, "the broker went away before a finished task was acknowledged");
       },
+    });
+  }
+
+  #createOversize(): Oversize {
+    const { deadTtlMs, hostname, log, queueType = "quorum", retries } = this.#options;
+    return new Oversize({
+      connector: this.#connector(),
+      maxAttempts: (retries ?? DEFAULT_POLICY).maxAttempts,
+      queueType,
+      deadTtlMs,
+      host: hostname,
+      log,
+      onRefused: (status, reason) => this.giveUp(status, reason),
     });
   }
 
@@ -171,6 +188,7 @@ export class Worker {
       this.#limits.dispose();
     }
     await this.#draining;
+    this.#oversize.close();
     await Promise.all([this.#copier.close(), this.#answers?.close()]);
     return this.#status ?? this.#limitStatus ?? EXIT.ok;
   }
@@ -324,6 +342,7 @@ export class Worker {
       // What is not going to be run is better left on the queue.
       prefetch: early || startsWithOne ? 1 : Math.min(prefetch, maxTasks),
       room,
+      passOn: (task, bytes, lost) => this.#oversize.passOn(task, bytes, lost),
       sharesBodies: this.#options.freeBodies,
       priority: this.#options.consumerPriority,
       log,

@@ -79,6 +79,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
     },
     policy: { ...DEFAULT_POLICY, backoffMs: [60_000], jitter: 0 },
     settler,
+    oversize: { refuse: () => Promise.resolve(undefined) },
     starts: new Starts(copier, log),
     finished,
     log,

@@ -13,7 +13,7 @@ const TOO_LARGE_BYTES = 60_000_000;
 const END_MS = 60_000;
 
 hostTest(
-  "a worker takes large tasks as far as there is memory, and gives back what does not fit",
+  "a worker takes large tasks as far as there is memory; what does not fit is dead, as it came",
   async () => {
     await using broker = await startBroker();
     await using peer = await openPeer(broker.port);
@@ -27,7 +27,16 @@ hostTest(
     for (let n = 0; n < LARGE; n++) await publish(LARGE_BYTES);
     await using host = smallHost(HOST_BYTES)!;
     const url = `amqp://127.0.0.1:${broker.port}/`;
-    const options = ["--queue", "large", "--url", url, "--concurrency", "20"];
+    const options = [
+      "--queue",
+      "large",
+      "--url",
+      url,
+      "--concurrency",
+      "20",
+      "--max-attempts",
+      "1",
+    ];
     // What a command has not read stays in the worker.
     const [command, ...args] = host.command("worker", [...options, "--shell", "sleep 0.2; wc -c"]);
     await using worker = spawn(command, { args, killOnDispose: true });
@@ -40,10 +49,14 @@ hostTest(
     // Others pass it.
     await publish(LARGE_BYTES);
     await waitUntil("the next is done", () => count() === LARGE + 1, END_MS);
+    await worker.waitForLog(/goes to the dead queue: rejected \(a task of 60000000 bytes is too/);
     worker.kill();
     assertEquals((await worker.ended()).code, 0);
     const { messageCount } = await channel.call("queue.declare", { queue: "large", passive: true });
-    assertEquals([host.killed(), messageCount], [0, 1]);
+    assertEquals([host.killed(), messageCount], [0, 0]);
+    await channel.send("basic.get", { queue: "large.dead" });
+    const { body } = await channel.expectContent("basic.get-ok");
+    assertEquals(body.length, TOO_LARGE_BYTES);
     await peer.close();
   },
 );

@@ -21,6 +21,7 @@ interface Assembling {
   returned?: IncomingMessage;
   /** Ours. */
   bodyRoom?: BodyRoom;
+  passOn?: (message: AMQPMessage) => BodySink | undefined;
   sharesBodies?: boolean;
 }
 
@@ -29,6 +30,7 @@ type IncomingMessage = AMQPMessage & {
   bodyPos: number;
   receivedProperties?: Uint8Array;
   isLeftOut?: boolean;
+  sink?: BodySink | undefined;
 };
 
 /** Memory for bodies. */
@@ -39,9 +41,23 @@ export interface BodyRoom {
   note(bytes: number): void;
 }
 
-/** What comes on a channel has so much room. */
-export function limitBodies(channel: AMQPChannel, room: BodyRoom): void {
-  (channel as unknown as Assembling).bodyRoom = room;
+/** Takes a body that is left out, as it comes. */
+export interface BodySink {
+  /** @param part belongs to the read buffer */
+  write(part: Uint8Array): void;
+}
+
+/**
+ * What comes on a channel has so much room.
+ *
+ * @param passOn where a body goes that is left out; undefined: nowhere
+ */
+export function limitBodies(
+  channel: AMQPChannel,
+  room: BodyRoom,
+  passOn: (message: AMQPMessage) => BodySink | undefined,
+): void {
+  Object.assign(channel, { bodyRoom: room, passOn });
 }
 
 /** Small bodies that come on a channel share memory: nobody may take that of one. */
@@ -119,9 +135,14 @@ export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
     );
   }
   // How much room there is may have become known since it began.
-  const { single = Infinity } = (channel as unknown as Assembling).bodyRoom ?? {};
-  if (message.bodySize! > single && message.isLeftOut !== true) leaveOut(message);
-  if (message.isLeftOut !== true) message._rawBytes.set(part, message.bodyPos);
+  const { bodyRoom: { single = Infinity } = {}, passOn } = channel as unknown as Assembling;
+  if (message.bodySize! > single && message.isLeftOut !== true) {
+    leaveOut(message);
+    // What has come of it before is gone.
+    if (message.bodyPos === 0) message.sink = passOn?.(message);
+  }
+  if (message.isLeftOut === true) message.sink?.write(part);
+  else message._rawBytes.set(part, message.bodyPos);
   message.bodyPos = total;
   if (total === message.bodySize) channel.onMessageReady(message);
 }

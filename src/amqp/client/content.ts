@@ -122,6 +122,45 @@ export class ContentWriter {
    *   into one frame
    */
   publish(task: Publication, messageId: string): Uint8Array[] {
+    const { body } = task;
+    let end = this.#writeStart(task, messageId, body.length);
+    if (body.length === 0) return [this.#encoded(end)];
+    if (body.length <= this.#inlineMax) {
+      end = this.#writeFrameStart(end, Type.BODY, body.length);
+      this.#bytes.set(body, end);
+      end += body.length;
+      this.#bytes[end++] = FRAME_END;
+      return [this.#encoded(end)];
+    }
+    const start = this.#bytes.slice(0, end);
+    return [start, ...this.frames(body)];
+  }
+
+  /**
+   * The bytes before a body that follows in pieces, for {@link frames}. Good until the next call.
+   *
+   * @param bodySize bytes of all of it
+   * @throws {TaskError} as `publish` does
+   */
+  begin(task: Publication, messageId: string, bodySize: number): Uint8Array {
+    return this.#bytes.subarray(0, this.#writeStart(task, messageId, bodySize));
+  }
+
+  /** Body frames, in pieces to send in order; without a copy of the body. */
+  frames(body: Uint8Array): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    this.#method = undefined; // the frames of the body are written over it
+    const most = this.#frameMax - FRAME_OVERHEAD;
+    for (let position = 0; position < body.length; position += most) {
+      const part = body.subarray(position, position + most);
+      this.#writeFrameStart(0, Type.BODY, part.length);
+      pieces.push(this.#bytes.slice(0, FRAME_HEADER_BYTES), part, BODY_END);
+    }
+    return pieces;
+  }
+
+  /** Method and header. @returns where they end */
+  #writeStart(task: Publication, messageId: string, bodySize: number): number {
     const { timestamp, priority = 0 } = task.properties;
     if (Number.isNaN(timestamp?.getTime())) {
       throw new TaskError("the timestamp of a task must be a date, and is none", EXIT.badData);
@@ -132,10 +171,9 @@ export class ContentWriter {
         EXIT.badData,
       );
     }
-    let end: number;
     try {
-      end = this.#writeMethod(task.exchange, task.routingKey);
-      end = this.#writeHeader(end, task, messageId);
+      const end = this.#writeMethod(task.exchange, task.routingKey);
+      return this.#writeHeader(end, task, messageId, bodySize);
     } catch (error) {
       throw new TaskError(
         error instanceof RangeError
@@ -145,24 +183,6 @@ export class ContentWriter {
         { cause: error },
       );
     }
-    const { body } = task;
-    if (body.length === 0) return [this.#encoded(end)];
-    if (body.length <= this.#inlineMax) {
-      end = this.#writeFrameStart(end, Type.BODY, body.length);
-      this.#bytes.set(body, end);
-      end += body.length;
-      this.#bytes[end++] = FRAME_END;
-      return [this.#encoded(end)];
-    }
-    const pieces: Uint8Array[] = [this.#bytes.slice(0, end)];
-    this.#method = undefined; // the frames of the body are written over it
-    const most = this.#frameMax - FRAME_OVERHEAD;
-    for (let position = 0; position < body.length; position += most) {
-      const part = body.subarray(position, position + most);
-      this.#writeFrameStart(0, Type.BODY, part.length);
-      pieces.push(this.#bytes.slice(0, FRAME_HEADER_BYTES), part, BODY_END);
-    }
-    return pieces;
   }
 
   #encoded(end: number): Uint8Array {
@@ -187,12 +207,17 @@ export class ContentWriter {
     return end;
   }
 
-  #writeHeader(start: number, task: Publication, messageId: string): number {
+  #writeHeader(
+    start: number,
+    task: Publication,
+    messageId: string,
+    bodySize: number,
+  ): number {
     const view = this.#scratch;
     const payload = start + FRAME_HEADER_BYTES;
     view.setUint16(payload, ClassId.BASIC);
     view.setUint16(payload + 2, 0);
-    view.setBigUint64(payload + 4, BigInt(task.body.length));
+    view.setBigUint64(payload + 4, BigInt(bodySize));
     if (task.encoded !== undefined) {
       this.#bytes.set(task.encoded, payload + 12);
       return this.#endHeader(start, payload + 12 + task.encoded.length);

@@ -1,0 +1,141 @@
+/** Tasks whose bodies do not fit into the memory of a worker's host. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { BodyStream } from "../../src/amqp/body_stream.ts";
+import { ConnectionError } from "../../src/errors.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
+import { createLogger } from "../../src/observe/log.ts";
+import { DONE } from "../../src/task/handler.ts";
+import { readHistory } from "../../src/task/headers.ts";
+import { deadQueue } from "../../src/task/topology.ts";
+import { TaskRoom } from "../../src/worker/task_room.ts";
+import { Worker } from "../../src/worker/worker.ts";
+import { brokerTest, sharedNode, startNode } from "../support/broker.ts";
+import { within } from "../support/wait.ts";
+import { connectorFor, QueueBench } from "./bench.ts";
+
+const { url } = await sharedNode();
+/** Of several frames, the last of which is not full. */
+const LARGE = "0123456789".repeat(40_001);
+const NEVER = new AbortController().signal;
+
+interface Ended {
+  readonly status: number;
+  readonly done: string[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly log: string;
+}
+
+/** Runs a worker with room for bodies of 20 KB until its queue is empty. */
+async function runUntilEmpty(bench: QueueBench, maxAttempts: number): Promise<Ended> {
+  const done: string[] = [];
+  let log = "";
+  const worker = new Worker({
+    endpoints: parseUrls(url),
+    identity: { name: "test", version: "0" },
+    queues: [{
+      policy: { name: bench.name, type: "quorum", strict: false, create: true },
+      prefetch: 4,
+    }],
+    room: TaskRoom.of(20_000),
+    retries: { maxAttempts, backoffMs: [10], jitter: 0, maxCrashes: 3 },
+    hostname: "small",
+    exitWhenEmpty: true,
+    handler: ({ id }) => {
+      done.push(id);
+      return Promise.resolve(DONE);
+    },
+    log: createLogger({ name: "test", write: (line) => log += line }),
+  });
+  const status = await within("the worker to end", worker.run());
+  return { status, done, counts: worker.describe(), log };
+}
+
+for (const type of ["quorum", "classic"] as const) {
+  brokerTest(
+    `a task that is too large for a worker is dead in the end, with its body (${type} queue)`,
+    async () => {
+      const declaration = type === "quorum" ? { "x-queue-type": "quorum" } : {};
+      await using bench = await QueueBench.open(url, declaration);
+      const headers = { kept: "yes", number: 3_000_000_000n };
+      const large = { messageId: "large", priority: 3, type: "t", headers };
+      await bench.send(LARGE, large);
+      await bench.send(`${LARGE}!`);
+      await bench.send("small", { messageId: "small" });
+      const { status, done, counts, log } = await runUntilEmpty(bench, 1);
+      assertEquals([status, done, counts["dead"]], [0, ["small"], 2], log);
+      assert(
+        log.includes(`a task of ${LARGE.length} bytes is too large for the memory of this`),
+        log,
+      );
+      const dead = new Map(
+        [await bench.take(`${bench.name}.dead`), await bench.take(`${bench.name}.dead`)]
+          .map((found) => [found!.body, found!.properties]),
+      );
+      const { headers: found, ...properties } = dead.get(LARGE)!;
+      assertEquals([...dead.keys()].sort(), [LARGE, `${LARGE}!`]);
+      assertEquals([properties.messageId, properties.priority, properties.type], ["large", 3, "t"]);
+      assertEquals([found!["kept"], BigInt(found!["number"] as number)], ["yes", 3_000_000_000n]);
+      assertEquals(found!["task-dead-reason"], "rejected");
+      assertEquals(
+        found!["task-error"],
+        `a task of ${LARGE.length} bytes is too large for the memory of this host`,
+      );
+      assertEquals([found!["task-host"], found!["task-origin-queue"]], ["small", bench.name]);
+      assertEquals(await bench.ready(), 0);
+    },
+  );
+}
+
+brokerTest("returns to the queue by other workers count, too", async () => {
+  await using bench = await QueueBench.open(url);
+  await bench.send(LARGE, { messageId: "large" });
+  const channel = await bench.transport.openChannel();
+  for (let i = 0; i < 6; i++) {
+    const message = await channel.basicGet(bench.name, { noAck: false });
+    const { losses } = readHistory({ properties: message!.properties, redelivered: i > 0 });
+    assertEquals(losses, i);
+    await channel.basicNack(message!.deliveryTag, true);
+  }
+  // By itself it would give it back five times, which takes half a minute.
+  const { counts, log } = await runUntilEmpty(bench, 5);
+  assertEquals([counts["dead"], counts["returned"]], [1, 1], log);
+  assertEquals((await bench.take(`${bench.name}.dead`))!.body, LARGE);
+});
+
+brokerTest("half a body that is passed on is nowhere", async () => {
+  await using bench = await QueueBench.open(url);
+  const task = {
+    exchange: "",
+    routingKey: `${bench.name}.dead`,
+    body: new Uint8Array(),
+    properties: { messageId: "m", deliveryMode: 2 },
+  };
+  const halves = [1, 2].map((fill) => new Uint8Array(200_000).fill(fill));
+  const open = () => BodyStream.open(connectorFor(url), deadQueue(bench.name), NEVER);
+  const half = await open();
+  half.begin(task, 400_000);
+  await half.write(halves[0]!);
+  half.abandon("enough");
+  await assertRejects(() => half.finish(), ConnectionError, "enough");
+  const whole = await open();
+  whole.begin(task, 400_000);
+  for (const part of halves) await whole.write(part);
+  await whole.finish();
+  assertEquals(whole.isEnded, true);
+  const found = await bench.take(task.routingKey);
+  assertEquals([found!.body.length, found!.properties.messageId], [400_000, "m"]);
+  assertEquals(await bench.ready(task.routingKey), 0);
+});
+
+brokerTest("while a broker blocks publishers no body is passed on", async () => {
+  await using node = await startNode({ diskFreeLimit: Number.MAX_SAFE_INTEGER });
+  const giveUp = new AbortController();
+  const opening = BodyStream.open(connectorFor(node.url), deadQueue("any"), giveUp.signal);
+  const opened = opening.then(() => "open", () => "given up");
+  const transport = await connectorFor(node.url).connect();
+  // By then it would be open.
+  for (let look = 0; look < 5; look++) await (await transport.openChannel()).close();
+  giveUp.abort();
+  assertEquals(await opened, "given up");
+  await transport.shutdown();
+}, { only: "embedded", because: "another RabbitMQ takes seconds to start" });
