@@ -38,16 +38,11 @@ export function readSlots({ cron, second = "0", timezone }: CronLine, now: numbe
     throw new RecordError("second", "be one field of a cron line of five", `is ${shown(second)}`);
   }
   if (timezone !== undefined) checkTimezone(timezone);
-  let parsed: Cron;
-  try {
-    const pattern = isName ? cron.trim() : [second.trim(), ...fields].join(" ");
-    parsed = new Cron(pattern, { paused: true, ...(timezone === undefined ? {} : { timezone }) });
-  } catch (error) {
-    const why = (error as Error).message.replace(/^CronPattern: /, "")
-      // croner counts days and months from 0.
-      .replace(/^(Invalid value for (?:day|month): )(-?\d+)$/, (_, of, n) => of + (Number(n) + 1));
-    throw new RecordError("cron", "be a cron line", `is ${shown(cron)}: ${why}`);
+  if (!isName) {
+    parse("second", "be a field of seconds", second, `${second.trim()} * * * * *`);
   }
+  const pattern = isName ? cron.trim() : [second.trim(), ...fields].join(" ");
+  const parsed = parse("cron", "be a cron line", cron, pattern, timezone);
   const next = (after: number) => parsed.nextRun(new Date(after))?.getTime();
   const first = next(now);
   if (first === undefined || first - now > LATEST_YEARS * 366 * 86_400_000) {
@@ -66,6 +61,24 @@ export function readSlots({ cron, second = "0", timezone }: CronLine, now: numbe
       }
     },
   };
+}
+
+/** @throws {RecordError} of that field, which holds `given` */
+function parse(
+  field: string,
+  requirement: string,
+  given: string,
+  pattern: string,
+  timezone?: string,
+): Cron {
+  try {
+    return new Cron(pattern, { paused: true, ...(timezone === undefined ? {} : { timezone }) });
+  } catch (error) {
+    const why = (error as Error).message.replace(/^CronPattern: /, "")
+      // croner counts days and months from 0.
+      .replace(/^(Invalid value for (?:day|month): )(-?\d+)$/, (_, of, n) => of + (Number(n) + 1));
+    throw new RecordError(field, requirement, `is ${shown(given)}: ${why}`);
+  }
 }
 
 /** @throws {RecordError} */

@@ -161,6 +161,10 @@ brokerTest("a schedule that is none is refused in one sentence, and nothing is s
     ['{"cron": 5, "body": "a"}', /line 1: cron must be text, and is 5$/],
     ['{"cron": "* * * * *", "second": "1 2", "body": "a"}', /line 1: second must be one field/],
     [
+      '{"cron": "* * * * *", "second": 60, "body": "a"}',
+      /line 1: second must be a field .* "60": /,
+    ],
+    [
       '{"cron": "* * * * *", "timezone": "Europe/Nowhere", "body": "a"}',
       /line 1: timezone must be the name of a time zone such as Europe\/Berlin, and is "Europe\/N/,
     ],
