@@ -126,6 +126,7 @@ export class CommandHandler implements Disposable {
         signal: context.signal,
         killAfterMs: this.#options.killAfterMs ?? DEFAULT_KILL_AFTER_MS,
         leaveOrphans: this.#options.leaveOrphans ?? false,
+        launcher: files.launcher,
       });
       return status.stopped
         ? stoppedOutcome(context.signal, status, output)

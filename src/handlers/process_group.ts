@@ -3,6 +3,7 @@
  * too, and a Ctrl-C at the worker's terminal does not reach the task.
  */
 import { EXIT, reason } from "../errors.ts";
+import type { Launcher } from "./launcher.ts";
 import { signalStrays } from "./strays.ts";
 
 /** How long the pipes stay open after the leader has exited while a descendant holds them. */
@@ -37,6 +38,8 @@ export interface GroupOptions {
   readonly killAfterMs: number;
   /** Descendants that are left when the leader has exited are not killed. */
   readonly leaveOrphans?: boolean;
+  /** What makes it a leader, where there is one. */
+  readonly launcher?: Launcher | undefined;
 }
 
 /** How the leader ended. */
@@ -57,17 +60,27 @@ export class LaunchError extends Error {
   }
 }
 
+/**
+ * A program that makes a session and becomes another one. Without one there is Deno's `detached`,
+ * which forks a process with V8's whole memory: 1 to 2 ms of CPU time a task, and more as the worker
+ * grows. With one Deno uses posix_spawn(3).
+ */
+type Starter = Launcher | typeof SETSID;
+
+/** A child, and what started it. */
+interface Started {
+  readonly child: Deno.ChildProcess;
+  readonly starter: Starter | undefined;
+}
+
 /** All groups that one owner has started, so that it can end them at once. */
 export class ProcessGroups {
   readonly #leaders = new Set<number>();
-  /**
-   * Deno's `detached` forks a process with V8's whole memory, which costs 1 to 2 ms of CPU time a
-   * task and grows with the worker; without it Deno uses posix_spawn(3), and setsid(1) is a
-   * fraction of a millisecond.
-   */
-  readonly #launcher: string | undefined = Deno.build.os === "linux" && isFile(SETSID)
-    ? SETSID
-    : undefined;
+  readonly #setsid: readonly Starter[] = Deno.build.os === "linux" && isFile(SETSID)
+    ? [SETSID]
+    : [];
+  /** What could not be started: the disk of a launcher may forbid programs. */
+  #useless: Starter | undefined;
 
   /**
    * Starts a group and waits until its leader has exited and the pipes are closed.
@@ -76,27 +89,26 @@ export class ProcessGroups {
    * @throws {Error} this host has no process, memory or file left for it
    */
   async run(options: GroupOptions): Promise<GroupStatus> {
-    // What it cannot execute, the launcher says on stderr, and exits as a command may.
-    const launcher = typeof options.stderr === "function" ? this.#launcher : undefined;
-    const child = this.#start(options, launcher);
+    const status = await this.#run(options, this.#startersFor(options));
+    // Without a launcher the system says why, or it was for a moment.
+    return status ?? (await this.#run(options, []))!;
+  }
+
+  /** @returns undefined: the launcher could not execute the file */
+  async #run(
+    options: GroupOptions,
+    starters: readonly Starter[],
+  ): Promise<GroupStatus | undefined> {
+    const { child, starter } = this.#start(options, starters);
     this.#leaders.add(child.pid);
     const stop = new GroupStop(child.pid, options.killAfterMs, options.mark);
     options.signal.addEventListener("abort", stop.begin, { once: true });
     if (options.signal.aborted) stop.begin();
     const pipes: Pipe[] = [];
     if (typeof options.stdout === "function") pipes.push(new Pipe(child.stdout, options.stdout));
-    const complaint = new FirstBytes();
+    const complaint = new Complaint(starter, options.file);
     if (typeof options.stderr === "function") {
-      const sink = options.stderr;
-      pipes.push(
-        new Pipe(
-          child.stderr,
-          launcher === undefined ? sink : (chunk) => {
-            complaint.add(chunk);
-            return sink(chunk);
-          },
-        ),
-      );
+      pipes.push(new Pipe(child.stderr, complaint.heardBefore(options.stderr)));
     }
     const feeding = options.input.length > 0 ? feed(child.stdin, options.input) : undefined;
     try {
@@ -106,7 +118,8 @@ export class ProcessGroups {
       options.signal.removeEventListener("abort", stop.begin);
       feeding?.abort();
       await within(PIPE_GRACE_MS, Promise.all(pipes.map((pipe) => pipe.ended)));
-      const why = launcher && launcherFault(code, complaint.text, options.file);
+      if (complaint.hasNotRun) return undefined;
+      const why = complaint.of(code);
       if (why !== undefined) throw new LaunchError(why, code === EXIT.notFound);
       return { code, signal, stopped };
     } finally {
@@ -131,29 +144,42 @@ export class ProcessGroups {
     for (const pid of this.#leaders) signalGroup(pid, "SIGKILL");
   }
 
-  #start(options: GroupOptions, launcher: string | undefined): Deno.ChildProcess {
-    try {
-      return this.#spawn(options, launcher);
-    } catch (error) {
-      const launcherGone = launcher !== undefined && !isFile(launcher);
-      if (launcherGone) return this.#start(options, undefined);
-      throw launchErrorOf(error);
-    }
+  /** The cheapest first. */
+  #startersFor({ launcher, stderr }: GroupOptions): readonly Starter[] {
+    // What they cannot execute, they say on stderr.
+    if (typeof stderr !== "function") return [];
+    if (launcher !== undefined && launcher !== this.#useless) return [launcher, ...this.#setsid];
+    return this.#setsid;
   }
 
-  #spawn(options: GroupOptions, launcher: string | undefined): Deno.ChildProcess {
-    const args = launcher === undefined ? options.args : [options.file, ...options.args];
-    return new Deno.Command(launcher ?? options.file, {
-      args: [...args],
-      env: options.env,
-      clearEnv: !(options.inheritEnv ?? false),
-      detached: launcher === undefined && Deno.build.os !== "windows",
-      stdin: options.input.length > 0 ? "piped" : "null",
-      stdout: typeof options.stdout === "function" ? "piped" : options.stdout,
-      stderr: typeof options.stderr === "function" ? "piped" : options.stderr,
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    }).spawn();
+  #start(options: GroupOptions, starters: readonly Starter[]): Started {
+    for (const starter of [...starters, undefined]) {
+      try {
+        const child = spawn(options, starter);
+        // What fails where another way does not is not tried again.
+        if (starter !== starters[0]) this.#useless = starters[0];
+        return { child, starter };
+      } catch (error) {
+        if (starter === undefined) throw launchErrorOf(error);
+      }
+    }
+    throw new Error("the last way to start a command is without a starter");
   }
+}
+
+function spawn(options: GroupOptions, starter: Starter | undefined): Deno.ChildProcess {
+  const file = starter === SETSID ? SETSID : starter?.file;
+  const args = file === undefined ? options.args : [options.file, ...options.args];
+  return new Deno.Command(file ?? options.file, {
+    args: [...args],
+    env: options.env,
+    clearEnv: !(options.inheritEnv ?? false),
+    detached: file === undefined && Deno.build.os !== "windows",
+    stdin: options.input.length > 0 ? "piped" : "null",
+    stdout: typeof options.stdout === "function" ? "piped" : options.stdout,
+    stderr: typeof options.stderr === "function" ? "piped" : options.stderr,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  }).spawn();
 }
 
 /** Error numbers of a host that is short of something: EAGAIN, ENOMEM, ENFILE, EMFILE. */
@@ -174,7 +200,7 @@ function launchErrorOf(error: unknown): unknown {
  * execute FILE: Permission denied", of busybox "setsid: can't execute 'FILE': Permission denied", and
  * in the user's language.
  */
-function launcherFault(code: number, stderr: string, file: string): string | undefined {
+function setsidFault(code: number, stderr: string, file: string): string | undefined {
   if (code !== EXIT.notExecutable && code !== EXIT.notFound) return undefined;
   if (!stderr.startsWith("setsid: ") || !stderr.includes(file)) return undefined;
   const behind = stderr.slice(stderr.lastIndexOf(file) + file.length);
@@ -182,20 +208,44 @@ function launcherFault(code: number, stderr: string, file: string): string | und
   return why === undefined ? undefined : reason(why);
 }
 
-/** The beginning of a stream, as text; longer than any complaint of a launcher. */
-class FirstBytes {
-  #bytes = new Uint8Array();
-  #length = 0;
+/** Longer than any complaint of setsid(1), in bytes. */
+const COMPLAINT_BYTES = 5_000;
 
-  add(chunk: Uint8Array): void {
-    if (this.#length === 0) this.#bytes = new Uint8Array(5_000);
-    const part = chunk.subarray(0, this.#bytes.length - this.#length);
-    this.#bytes.set(part, this.#length);
-    this.#length += part.length;
+/** Listens to stderr for what a starter says when it could not execute the file. */
+class Complaint {
+  /** A launcher has said so. */
+  hasNotRun = false;
+  readonly #starter: Starter | undefined;
+  readonly #file: string;
+  /** The beginning of what came from setsid(1), or from the command behind it. */
+  #text = "";
+
+  constructor(starter: Starter | undefined, file: string) {
+    this.#starter = starter;
+    this.#file = file;
   }
 
-  get text(): string {
-    return new TextDecoder().decode(this.#bytes.subarray(0, this.#length));
+  heardBefore(sink: Sink): Sink {
+    const starter = this.#starter;
+    if (starter === undefined) return sink;
+    return (chunk) => {
+      if (starter === SETSID) this.#add(chunk);
+      else if (starter.isComplaint(chunk)) {
+        this.hasNotRun = true;
+        return Promise.resolve();
+      }
+      return sink(chunk);
+    };
+  }
+
+  #add(chunk: Uint8Array): void {
+    const room = COMPLAINT_BYTES - this.#text.length;
+    if (room > 0) this.#text += new TextDecoder().decode(chunk.subarray(0, room));
+  }
+
+  /** Why setsid(1) could not execute the file. @param code what it, or the command, exited with */
+  of(code: number): string | undefined {
+    return this.#starter === SETSID ? setsidFault(code, this.#text, this.#file) : undefined;
   }
 }
 

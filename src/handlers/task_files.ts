@@ -1,5 +1,6 @@
 /** The files of one run, in a directory that only this user can read. */
 import { EXIT, reason, ToolError } from "../errors.ts";
+import { Launcher } from "./launcher.ts";
 
 /** Snooze and progress files that nobody read are looked for once in so many runs. */
 const SWEEP_EVERY = 256;
@@ -49,9 +50,9 @@ export class TaskFiles implements Disposable {
   }
 
   #create(run: number, metadata: string): RunFiles {
-    const { path } = this.#directory!;
-    if (run % SWEEP_EVERY === 0) sweep(path);
-    return new RunFiles(path, run, metadata);
+    const directory = this.#directory!;
+    if (run % SWEEP_EVERY === 0) sweep(directory.path);
+    return new RunFiles(directory, run, metadata);
   }
 }
 
@@ -63,11 +64,14 @@ export class RunFiles implements Disposable {
   readonly snooze: string;
   /** Path where the command may write how far it is, line by line. */
   readonly progress: string;
+  /** Of all runs. */
+  readonly launcher: Launcher | undefined;
 
-  constructor(directory: string, run: number, metadata: string) {
-    this.meta = `${directory}/${run}.json`;
-    this.snooze = `${directory}/${run}.snooze`;
-    this.progress = `${directory}/${run}.progress`;
+  constructor({ path, launcher }: OwnDirectory, run: number, metadata: string) {
+    this.meta = `${path}/${run}.json`;
+    this.snooze = `${path}/${run}.snooze`;
+    this.progress = `${path}/${run}.progress`;
+    this.launcher = launcher;
     try {
       Deno.writeTextFileSync(this.meta, metadata, { mode: 0o600, createNew: true });
     } catch (error) {
@@ -107,6 +111,7 @@ const PREFIX = "worker-";
  */
 class OwnDirectory implements Disposable {
   readonly path: string;
+  readonly launcher: Launcher | undefined;
   /** Holds the lock; undefined where directories cannot be locked. */
   readonly #lock: Deno.FsFile | undefined;
 
@@ -124,6 +129,7 @@ class OwnDirectory implements Disposable {
       throw unwritable(parent, error);
     }
     if (this.#lock !== undefined) collect(parent, this.path);
+    this.launcher = Launcher.make(this.path);
   }
 
   [Symbol.dispose](): void {

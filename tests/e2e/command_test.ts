@@ -111,7 +111,7 @@ brokerTest(
     assertEquals(changed.code, 126, changed.stderr);
     await waitForReady(node.url, target.queue, 3);
 
-    // While somebody writes it; with setsid(1), and without.
+    // While somebody writes it; with a launcher, and without.
     await Deno.copyFile("/bin/true", job);
     for (const output of ["prefix", "inherit"]) {
       using _writer = await Deno.open(job, { append: true });

@@ -1,5 +1,7 @@
-import { assertEquals } from "@std/assert";
-import { ProcessGroups } from "../../src/handlers/process_group.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { Launcher } from "../../src/handlers/launcher.ts";
+import { type GroupOptions, LaunchError, ProcessGroups } from "../../src/handlers/process_group.ts";
+import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 
 Deno.test("a command that has ended before it is told to stop was not stopped", async () => {
@@ -31,3 +33,65 @@ Deno.test("a command that has ended before it is told to stop was not stopped", 
   stop.abort();
   assertEquals(await running, { code: 0, signal: null, stopped: false });
 });
+
+Deno.test({
+  name:
+    "a launcher, setsid(1) and Deno alone start the same, and say the same of what does not start",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using dir = await tempDir("launched-");
+    const tool = dir.file("tool");
+    await Deno.copyFile("/bin/echo", tool);
+    const ways: Partial<GroupOptions>[] = [
+      { launcher: Launcher.make(dir.path) },
+      {},
+      { stderr: "null" },
+      // It cannot be started itself, as on a disk that forbids programs.
+      { launcher: await unstartable(`${dir.path}/forbidden`) },
+    ];
+    for (const way of ways) {
+      const groups = new ProcessGroups();
+      const start = async (file: string, args: readonly string[]) => {
+        let said = "";
+        const keep = (chunk: Uint8Array) => {
+          said += new TextDecoder().decode(chunk);
+          return Promise.resolve();
+        };
+        const { code } = await groups.run({
+          file,
+          args,
+          env: { PATH: "/usr/bin:/bin" },
+          input: new Uint8Array(),
+          stdout: keep,
+          stderr: keep,
+          signal: new AbortController().signal,
+          killAfterMs: 1_000,
+          ...way,
+        });
+        return { code, said };
+      };
+      const session = await start("/bin/sh", ["-c", "ps -o pid=,sid= -p $$; exit 3"]);
+      const [pid, sid] = session.said.trim().split(/ +/);
+      assertEquals([session.code, pid], [3, sid]);
+      assertEquals(await start(tool, ["one", "two"]), { code: 0, said: "one two\n" });
+      {
+        using _writer = Deno.openSync(tool, { append: true });
+        const busy = await assertRejects(() => start(tool, []), LaunchError);
+        assertStringIncludes(busy.message, "text file busy");
+        assertEquals(busy.missing, false);
+      }
+      const gone = await assertRejects(() => start(`${dir.path}/none`, []), LaunchError);
+      assertEquals(gone.missing, true);
+      const tooMuch = await assertRejects(() => start(tool, ["x".repeat(200_000)]), LaunchError);
+      assertStringIncludes(tooMuch.message, "argument list too long");
+      assertEquals(await start(tool, ["still"]), { code: 0, said: "still\n" });
+    }
+  },
+});
+
+async function unstartable(folder: string): Promise<Launcher> {
+  await Deno.mkdir(folder);
+  const launcher = Launcher.make(folder)!;
+  await Deno.chmod(launcher.file, 0o600);
+  return launcher;
+}
