@@ -143,7 +143,7 @@ export async function run(host: Host): Promise<number> {
     started: patient ? performance.now() : started,
   });
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
-  await transport.shutdown();
+  await transport.leave();
   return EXIT.ok;
 }
 

@@ -252,6 +252,19 @@ export class Transport extends AMQPBaseClient {
     this.#end(new ConnectionError("the connection was closed by us"));
   }
 
+  /**
+   * Says goodbye and ends, without waiting for the answer: for a process that has nothing more to do.
+   * Never throws.
+   */
+  async leave(): Promise<void> {
+    // Of TLS nobody says when the last bytes are with the operating system.
+    if (this.endpoint.tls || this.#endError !== undefined) return await this.shutdown();
+    this.close().catch(() => {});
+    const sent = this.#outbox.flushed();
+    await deadline(sent, CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
+    this.#end(new ConnectionError("the connection was closed by us"));
+  }
+
   /** Ends it at once, without a word to the broker. */
   destroy(error: ConnectionError): void {
     this.#end(error);

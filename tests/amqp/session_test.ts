@@ -577,6 +577,20 @@ Deno.test("a goodbye that nobody answers does not hang", async () => {
   await connection.transport.shutdown();
 });
 
+Deno.test("who leaves says goodbye, and waits for no answer", async () => {
+  const heard = Promise.withResolvers<unknown>();
+  await using server = new ScriptedServer(async (peer) => {
+    await peer.acceptHandshake();
+    heard.resolve(await peer.channel(0).expect("connection.close"));
+    await peer.ended();
+  });
+  const connection = await open(server.url);
+  await within("the goodbye", connection.transport.leave());
+  assertEquals(connection.transport.isEnded, true);
+  await within("the broker to hear it", heard.promise);
+  await connection.transport.leave();
+});
+
 Deno.test("a channel that the broker refuses, or closes at once, is an error and not a wait", async () => {
   await using server = new ScriptedServer(async (peer) => {
     await peer.acceptHandshake({ channelMax: 1, frameMax: 131072, heartbeat: 0 });
