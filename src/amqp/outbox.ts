@@ -7,6 +7,8 @@ const BLOCK_BYTES = 64 * 1024;
 const COPY_LIMIT_BYTES = 16 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 const LOW_WATER_BYTES = 256 * 1024;
+/** Blocks that are kept, as many as may wait: a stream of tasks makes no new ones. */
+const MOST_SPARES = HIGH_WATER_BYTES / BLOCK_BYTES;
 /** A limit is kept to by so many pieces a second. */
 const SLICES_PER_SECOND = 20;
 
@@ -24,8 +26,8 @@ export class Outbox {
   #used = 0;
   /** The memory of sealed blocks, to tell them from pieces that belong to callers. */
   readonly #own = new WeakSet<ArrayBufferLike>();
-  /** A block that was sent, for the next one. */
-  #spare: Uint8Array<ArrayBuffer> | undefined;
+  /** Blocks that were sent, for the next ones. */
+  #spares: Uint8Array<ArrayBuffer>[] = [];
   /** Bytes that were added and are not with the operating system yet. */
   #pending = 0;
   #flushing: Promise<void> | undefined;
@@ -79,6 +81,7 @@ export class Outbox {
   /** Forgets everything queued and wakes who waits. */
   discard(): void {
     this.#queue = [];
+    this.#spares = [];
     this.#used = 0;
     this.#pending = 0;
     this.#wake();
@@ -88,8 +91,7 @@ export class Outbox {
     if (this.#used === 0) return;
     this.#own.add(this.#block.buffer);
     this.#queue.push(this.#block.subarray(0, this.#used));
-    this.#block = this.#spare ?? new Uint8Array(BLOCK_BYTES);
-    this.#spare = undefined;
+    this.#block = this.#spares.pop() ?? new Uint8Array(BLOCK_BYTES);
     this.#used = 0;
   }
 
@@ -103,8 +105,8 @@ export class Outbox {
         this.#queue = [];
         for (const bytes of batch) {
           await this.#write(bytes);
-          if (this.#own.has(bytes.buffer)) {
-            this.#spare = new Uint8Array(bytes.buffer as ArrayBuffer);
+          if (this.#own.has(bytes.buffer) && this.#spares.length < MOST_SPARES) {
+            this.#spares.push(new Uint8Array(bytes.buffer as ArrayBuffer));
           }
         }
       }

@@ -17,6 +17,7 @@ import { ContentWriter, type Publication } from "./client/content.ts";
 import { formatDuration } from "../task/duration.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
+import { Unsettled } from "./unsettled.ts";
 
 export type { Publication } from "./client/content.ts";
 
@@ -64,11 +65,9 @@ export class Publisher {
   readonly #channel: AMQPChannel;
   readonly #writer: ContentWriter;
   readonly #confirmTimeout: number;
-  /** By delivery tag, oldest first. */
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Unsettled<Pending>();
   /** Who waits for answers on this channel; told of its end. */
   readonly #holders = new Set<(error: ChannelEnd) => void>();
-  #nextTag = 1;
   /** Publications that wait until they may be sent: each for the one before it. */
   #waiting = 0;
   #lastWaiting: Promise<void> | undefined;
@@ -220,7 +219,7 @@ export class Publisher {
     // As the broker sends it back: half a surrogate pair cannot travel.
     const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
     const pieces = this.#writer.publish(task, messageId);
-    this.#pending.set(this.#nextTag++, {
+    this.#pending.add({
       messageId,
       exchange: task.exchange.toWellFormed(),
       routingKey: task.routingKey.toWellFormed(),
@@ -241,19 +240,18 @@ export class Publisher {
 
   #onConfirm(tag: number, multiple: boolean, nack: boolean): void {
     if (!multiple) {
-      const one = this.#pending.get(tag);
-      if (one !== undefined) this.#settle(tag, one, nack);
+      const one = this.#pending.take(tag);
+      if (one !== undefined) this.#settle(one, nack);
       return;
     }
-    for (const [each, pending] of this.#pending) {
-      // Tag 0 with multiple means all so far (section 1.8.3.13).
-      if (tag !== 0 && each > tag) break;
-      this.#settle(each, pending, nack);
+    // Tag 0 with multiple means all so far (section 1.8.3.13).
+    const last = tag === 0 ? this.#pending.last : tag;
+    for (let each; (each = this.#pending.takeOldest(last)) !== undefined;) {
+      this.#settle(each, nack);
     }
   }
 
-  #settle(tag: number, pending: Pending, nack: boolean): void {
-    this.#pending.delete(tag);
+  #settle(pending: Pending, nack: boolean): void {
     if (pending.returned !== undefined) {
       pending.waiter.onFailed(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
@@ -296,13 +294,13 @@ export class Publisher {
       return;
     }
     const now = performance.now();
-    for (const [tag, pending] of this.#pending) {
+    for (let pending; (pending = this.#pending.oldest) !== undefined;) {
       const left = pending.since + this.#confirmTimeout - now;
       if (left > 0) {
         this.#timer = after(left, () => this.#expire());
         return;
       }
-      this.#pending.delete(tag);
+      this.#pending.takeOldest(this.#pending.last);
       pending.waiter.onFailed(
         new TaskError(
           `the broker did not confirm the task within ${formatDuration(this.#confirmTimeout)}: ` +
