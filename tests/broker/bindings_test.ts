@@ -1,5 +1,5 @@
 /** Bindings that go with what they bind, however many: in memory, and in the data file. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Bindings } from "../../src/broker/routing/bindings.ts";
 import { DefinitionRoom } from "../../src/broker/queue/definition_room.ts";
@@ -13,6 +13,27 @@ function exchange(name: string): Exchange {
   const flags = { durable: true, autoDelete: false, internal: false };
   return new Exchange({ vhost: "/", name, type: "topic", ...flags, table: new Map() });
 }
+
+Deno.test("bindings are the same when all that they say is, whatever characters are in it", () => {
+  const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });
+  const bindings = new Bindings("/", store.changes, new DefinitionRoom(Infinity));
+  const source = exchange("source");
+  const ends = ["", "a", "ab", "a1 b", "1 1 a"].map(exchange);
+  const keys = ["", "b", "1", "1 b", "b\0", "\u20ac"];
+  const args = [[0, 0, 0, 0], [0, 0, 0, 1, 0x80], [0, 0, 0, 1, 0x20], [0, 0, 0, 1, 0xac]];
+  const add = () =>
+    ends.flatMap((destination) =>
+      keys.flatMap((routingKey) =>
+        args.map((bytes) => {
+          const rest = { arguments: new Map(), argumentBytes: new Uint8Array(bytes) };
+          return bindings.add({ source, destination, routingKey, ...rest });
+        })
+      )
+    );
+  assert(add().every((isNew) => isNew));
+  assert(add().every((isNew) => !isNew));
+  store.close();
+});
 
 Deno.test("very many bindings go with one change of the data file", () => {
   const store = new Store({ file: new DataFile(undefined), onFailure: () => {} });

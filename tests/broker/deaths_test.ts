@@ -65,6 +65,12 @@ Deno.test("a death names routing keys, but not thousands of them", () => {
   assertEquals(named(few), few);
   const many = Array.from({ length: 9_000 }, (_, n) => `${n}`.padStart(8, "0"));
   assertEquals(named(many), many.slice(0, 512));
+  // Bytes are what makes it long, not characters.
+  const wide = Array.from(
+    { length: 100 },
+    (_, n) => "\u{1f40c}".repeat(25) + `${n}`.padStart(28, "0"),
+  );
+  assertEquals(named(wide), wide.slice(0, 32));
 });
 
 Deno.test("a header is found among others, and so is a field of a table in an array", () => {

@@ -2,6 +2,7 @@
 
 import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
+import { bytesAsText } from "../wire/bytes.ts";
 import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
@@ -137,12 +138,9 @@ export function* search(
   return { found, looked, skipped };
 }
 
-/** Makes a character of each byte: texts are searched in a time that no content makes long. */
-const bytesAsText = new TextDecoder("latin1");
-
-/** Whether bytes hold others, behind a position. */
+/** Whether bytes hold others, behind a position: texts are searched in a time that no content makes long. */
 export function includes(bytes: Uint8Array, needle: Uint8Array, from: number): boolean {
-  return bytesAsText.decode(bytes.subarray(from)).includes(bytesAsText.decode(needle));
+  return bytesAsText(bytes.subarray(from)).includes(bytesAsText(needle));
 }
 
 /** Dead letters by reason and type, the largest group first. */

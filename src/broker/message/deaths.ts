@@ -4,6 +4,7 @@
  */
 
 import { ContentHeader } from "./content_header.ts";
+import { byteLengthOf } from "../wire/bytes.ts";
 import { type Field, integerOf, type Table, tableOf, textOf } from "../wire/fields.ts";
 
 /** Why a message died, as x-death names it. */
@@ -57,7 +58,7 @@ function deathsIn(headers: Table): Field[] {
 
 function newEntry({ queue, reason, exchange, routingKeys, expiration }: Death): Table {
   let left = MOST_KEY_BYTES;
-  const named = routingKeys.filter((key) => (left -= key.length) >= 0);
+  const named = routingKeys.filter((key) => (left -= byteLengthOf(key)) >= 0);
   const entry: Table = new Map([
     ["count", { type: "long", value: 1n }],
     ["reason", { type: "longstr", value: reason }],

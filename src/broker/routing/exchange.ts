@@ -1,6 +1,7 @@
 /** Exchanges: how each type finds the bindings that a message matches. */
 
 import { added, all, type Few, removed } from "./few.ts";
+import { bytesAsText } from "../wire/bytes.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { describeField, equalValues, type Field, type Table, textOf } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -8,6 +9,9 @@ import { TopicTrie } from "./topic.ts";
 
 const EXCHANGE_TYPES = ["direct", "fanout", "topic", "headers"] as const;
 type ExchangeType = (typeof EXCHANGE_TYPES)[number];
+
+/** Bytes of a table without fields. */
+const NO_TABLE_BYTES = 4;
 
 export interface Binding {
   readonly source: Exchange;
@@ -106,11 +110,12 @@ export function isExchange(destination: Queue | Exchange): destination is Exchan
   return destination instanceof Exchange;
 }
 
+/** By their lengths: any character may be in a name. */
 function keyOf({ destination, routingKey, argumentBytes }: Binding): string {
+  const { name } = destination;
   const kind = isExchange(destination) ? "e" : "q";
-  // Not joined by a character: any may be in a name.
-  const ends = JSON.stringify([kind, destination.name, routingKey]);
-  return ends + Array.from(argumentBytes, (byte) => String.fromCharCode(byte)).join("");
+  const ends = `${kind}${name.length} ${routingKey.length} ${name}${routingKey}`;
+  return argumentBytes.length <= NO_TABLE_BYTES ? ends : ends + bytesAsText(argumentBytes);
 }
 
 function createMatcher(type: ExchangeType): Matcher {

@@ -14,6 +14,7 @@ export class NotTextError extends MalformedError {}
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const strictDecoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 const encoder = new TextEncoder();
+const byteDecoder = new TextDecoder("latin1");
 
 /** Longest text done byte by byte; TextDecoder and TextEncoder only pay off beyond it. */
 const SHORT_TEXT = 48;
@@ -78,6 +79,16 @@ export function encodeText(text: string): Uint8Array {
     else for (let at = 0; at < part.length; at++) bytes[length++] = part.charCodeAt(at);
   }
   return bytes.subarray(0, length);
+}
+
+/** A character for each byte, to be compared or searched; other bytes give another text. */
+export function bytesAsText(bytes: Uint8Array): string {
+  return byteDecoder.decode(bytes);
+}
+
+/** How many bytes {@link encodeText} makes of a text. */
+export function byteLengthOf(text: string): number {
+  return encodeText(text).length;
 }
 
 function decodeBy(by: TextDecoder, bytes: Uint8Array, start: number, end: number): string {
