@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { Case } from "../contract/contract.ts";
 import { type EmbeddedBroker, startBroker } from "../support/embedded.ts";
 import { replayMessages, sendTask } from "../../src/broker/admin/actions.ts";
+import { compose } from "../../src/broker/admin/compose.ts";
 import { startHere } from "./harness.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -135,6 +136,29 @@ Deno.test("a dead message stays where it is when its queue would drop it as a du
     'queue "once" has had it, and drops duplicates: the message stays as it is',
   );
   assertEquals(dead.readyCount, 1);
+});
+
+Deno.test("the memory of a large message that its queue does not take is free at once", async () => {
+  await using broker = await startHere({});
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  const full = { "x-max-length": 0, "x-overflow": "reject-publish" };
+  const dying = { ...full, "x-overflow": "reject-publish-dlx", "x-dead-letter-exchange": "" };
+  for (const [queue, args] of Object.entries({ once: ARGUMENTS, full, dying })) {
+    await channel.call("queue.declare", { queue, arguments: args });
+  }
+  const vhost = broker.inside.vhosts.get("/")!;
+  /** Bytes that are left of it in memory, when it was published to one queue. */
+  const left = (name: string) => {
+    const headers = { "x-deduplication-header": "a" };
+    const publication = compose(name, new Uint8Array(100_000), { headers });
+    vhost.findQueue(name)!.publish(publication);
+    return publication.content.size;
+  };
+  assert(left("once") > 100_000);
+  assertEquals([left("once"), left("full")], [0, 0]);
+  // A dead letter has it.
+  assert(left("dying") > 100_000);
 });
 
 Deno.test("what was dropped by hand is remembered as well", async () => {

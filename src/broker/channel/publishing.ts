@@ -116,6 +116,8 @@ export class Publishing {
     const copies = header.hasCopies ? copiesOf(header.headers()) : NO_COPIES;
     const content = this.#forReceivers(received);
     const publication = publicationOf(content, header, expiration);
+    this.#arrived = content;
+    if (content !== received) received.giveUp();
     if (copies.length === 0) {
       return this.#routed(publication, target, this.#routeOf(publication, target, exchange));
     }
@@ -159,10 +161,6 @@ export class Publishing {
     const only = queues.length === 1 && !target.isReply ? queues[0]! : undefined;
     if (only !== undefined && !only.deleted) {
       const result = only.publish(publication) ? "accepted" : "refused";
-      // With "reject-publish-dlx" a dead letter has it.
-      if (result === "refused" && only.arguments.overflow === "reject-publish") {
-        publication.content.giveUp();
-      }
       this.#confirms?.add(result);
       if (only.isDying) this.#goOn(new Spread(publication, queues, 1));
       return;

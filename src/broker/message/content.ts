@@ -34,6 +34,8 @@ export class Content implements ContentLengths {
   /** How many are sending its bytes from where they are. */
   #borrowers = 0;
   #isGivenUp = false;
+  /** A message has it, or had it. */
+  #isHeld = false;
 
   /** @param bytes address, header and body behind one another; they must not change any more */
   constructor(bytes: Uint8Array, addressLength: number, headerLength: number) {
@@ -102,8 +104,9 @@ export class Content implements ContentLengths {
     this.#holders++;
   }
 
-  /** One more has it that will give it up. */
+  /** One more message has it that will give it up. */
   hold(): void {
+    this.#isHeld = true;
     if (this.#sharing !== undefined) this.#holders++;
   }
 
@@ -128,6 +131,14 @@ export class Content implements ContentLengths {
     if (this.#holders > 0) this.#holders--;
     this.#isGivenUp = this.#holders === 0;
     this.#free();
+  }
+
+  /**
+   * The only queue that it was published to has not taken it. If a dead letter has it, or others may
+   * take it, they give it up.
+   */
+  notTaken(): void {
+    if (!this.#isHeld && this.#sharing === undefined) this.giveUp();
   }
 
   #free(): void {

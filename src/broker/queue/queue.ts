@@ -133,11 +133,11 @@ export class Queue implements Work {
     // A quorum queue keeps a message whatever its delivery mode.
     const durable = this.durable && (publication.persistent || type === "quorum");
     const key = this.duplicates?.keyOf(publication);
-    if (key !== undefined && this.duplicates!.has(key, durable)) return true;
-    const { bodyLength } = publication.content;
-    if (overflow !== "drop-head" && this.#ready.isTooLong(this.arguments, 1, bodyLength)) {
-      if (overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
-      return false;
+    const isDuplicate = key !== undefined && this.duplicates!.has(key, durable);
+    if (isDuplicate || this.#ready.rejects(this.arguments, publication.content.bodyLength)) {
+      if (!isDuplicate && overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
+      publication.content.notTaken();
+      return isDuplicate;
     }
     const message = this.#ready
       .append(publication, expiryOf(publication, this.arguments), durable);

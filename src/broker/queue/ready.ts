@@ -58,9 +58,14 @@ export class ReadyMessages {
     return this.#bytes;
   }
 
-  /** Whether they are more than may be ready, with some more. */
-  isTooLong(args: QueueArguments, more = 0, moreBytes = 0): boolean {
-    return isTooLong(args, this.#count + more, this.#bytes + moreBytes);
+  /** Whether they are more than may be ready. */
+  isTooLong(args: QueueArguments): boolean {
+    return isTooLong(args, this.#count, this.#bytes);
+  }
+
+  /** Whether one more is not taken for them. @param bytes of its body */
+  rejects(args: QueueArguments, bytes: number): boolean {
+    return args.overflow !== "drop-head" && isTooLong(args, this.#count + 1, this.#bytes + bytes);
   }
 
   /** @param dead messages, which are not ready */
