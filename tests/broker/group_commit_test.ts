@@ -44,6 +44,21 @@ fileTest(
   },
 );
 
+fileTest(
+  "a transient message for which memory has no room changes nothing in the data file",
+  async (channel, _stored, log) => {
+    await channel.call("confirm.select");
+    const { written } = log;
+    const body = "x".repeat(20_000);
+    await channel.publish({ routingKey: "tasks" }, body);
+    await channel.expect("basic.ack");
+    assertEquals(log.written, written);
+    await channel.send("basic.get", { queue: "tasks", noAck: true });
+    const { body: bytes } = await channel.expectContent("basic.get-ok");
+    assertEquals(new TextDecoder().decode(bytes), body);
+  },
+);
+
 fileTest("what expires is deleted, though nothing else happens", async (channel, stored) => {
   await channel.call("confirm.select");
   const properties = { ...PERSISTENT, expiration: "100" };

@@ -323,8 +323,7 @@ export class Store {
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return this.#messages.dirty || this.changes.dirty || this.#lanes.dirty || this.dead.dirty ||
-      this.seen.dirty || (this.#scratch.messages?.dirty ?? false);
+    return this.#writer.dirty;
   }
 
   /** Bytes of messages that wait for the commit. */

@@ -105,6 +105,17 @@ export class StoreWriter {
     }
   }
 
+  /** Whether a commit would write anything. */
+  get dirty(): boolean {
+    return this.#isDataDirty || (this.#parts.scratch.messages?.dirty ?? false);
+  }
+
+  /** The same of the data file. */
+  get #isDataDirty(): boolean {
+    const { messages, changes, lanes, dead, seen } = this.#parts;
+    return messages.dirty || changes.dirty || lanes.dirty || dead.dirty || seen.dirty;
+  }
+
   /**
    * Writes all changes.
    * @returns whether they are written; if not, all of them are kept for the next try
@@ -115,12 +126,9 @@ export class StoreWriter {
       this.#failed(error);
       return false;
     }
-    const { file, messages, changes, lanes, dead, seen, refusals } = this.#parts;
+    const { messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
-    const pages = COMMIT_PAGES + messages.pendingPages + lanes.pendingRows / PAGE_LANES +
-      changes.pendingRows / PAGE_DEFINITIONS;
-    file.log.wrote(pages);
-    file.checkpoint.wrote(pages);
+    if (this.#isDataDirty) this.#countPages();
     messages.written();
     changes.written();
     lanes.written();
@@ -132,6 +140,14 @@ export class StoreWriter {
     // Last: whoever is told may change something again.
     this.#onWritten(written);
     return true;
+  }
+
+  #countPages(): void {
+    const { file, messages, changes, lanes } = this.#parts;
+    const pages = COMMIT_PAGES + messages.pendingPages + lanes.pendingRows / PAGE_LANES +
+      changes.pendingRows / PAGE_DEFINITIONS;
+    file.log.wrote(pages);
+    file.checkpoint.wrote(pages);
   }
 
   #failed(error: unknown): void {
@@ -171,6 +187,7 @@ export class StoreWriter {
     const { file, scratch } = this.#parts;
     try {
       scratch.write();
+      if (!this.#isDataDirty) return undefined;
       file.mark();
       this.#writeTransaction();
       return undefined;
