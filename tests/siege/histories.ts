@@ -100,6 +100,27 @@ const RETURNS: Attack = {
   },
 };
 
+const SMALL_RETURNS: Attack = {
+  name: "20 bytes that come back, to 300 new connections that do not read",
+  async run(siege) {
+    const publish = concat([
+      method(1, "basic.publish", { exchange: "amq.direct", mandatory: true }),
+      ...content(1, "x".repeat(20)),
+    ]);
+    const piece = concat(Array(10_000).fill(publish));
+    siege.begin();
+    while (!siege.isOver) {
+      const crowd = await Promise.all(
+        Array.from({ length: siege.size(300, 30) }, () => siege.attacker(false)),
+      );
+      for (const attacker of crowd) attacker.send(method(1, "channel.open"), piece);
+      // It does not get rid of all: they are not read, either.
+      await Promise.race([siege.over, pause(2_000)]);
+      for (const attacker of crowd) attacker.close();
+    }
+  },
+};
+
 const TRANSACTIONS: Attack = {
   name: "transactions of 800 publishes with 2,500 deaths to a queue without duplicates",
   async run(siege) {
@@ -142,5 +163,6 @@ const BINDINGS: Attack = {
 };
 
 export const HISTORIES: readonly Attack[] = [
-  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY, RETURNS, TRANSACTIONS, BINDINGS],
+  ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY],
+  ...[RETURNS, SMALL_RETURNS, TRANSACTIONS, BINDINGS],
 ];
