@@ -1,6 +1,7 @@
 /** The broker as a whole: what it is made of, its start and its end. */
 
 import { Alarms } from "./store/alarms.ts";
+import { Bell } from "./net/bell.ts";
 import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
@@ -78,7 +79,9 @@ export class Broker implements QueueHost<Queue> {
   readonly scheduler = new Scheduler(
     (error) => this.#logFault(error),
     () => this.store.isFull && !this.store.lastCommitFailed,
+    (run) => this.#bell.afterSockets(run),
   );
+  readonly #bell = new Bell();
   readonly #options: BrokerOptions;
   readonly #limits: Limits;
   readonly #pending: Budget;
@@ -368,6 +371,7 @@ export class Broker implements QueueHost<Queue> {
     await this.#groupCommit.stop();
     this.#strangers.end();
     this.deadlines.stop();
+    this.#bell.close();
     this.#alarms.stop();
     this.#nextLook.cancel();
     this.store.close();

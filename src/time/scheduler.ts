@@ -54,15 +54,10 @@ const LAST_ROUNDS = 16;
 /** Milliseconds until the next look whether there is room for changes: the commit waits for the disk. */
 const FULL_MS = 2;
 
-/**
- * After so many rounds the next one is armed behind an immediate: timers that are always due keep
- * Deno from its sockets. After each would cost a tenth of what twenty publishers get.
- */
-const LOOK_ROUNDS = 4;
-
 export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
   readonly #isFull: () => boolean;
+  readonly #afterSockets: (run: () => void) => void;
   /** What came when the newcomers' time was over, and what has had a slice; each in turn. */
   readonly #fresh = new Set<Work>();
   readonly #waiting = new Set<Work>();
@@ -76,16 +71,24 @@ export class Scheduler implements Slice {
   /** In which round somebody last came who was soon done. */
   #quickCameIn = -Infinity;
   #sliceEnd = 0;
-  #round: ReturnType<typeof setTimeout> | undefined;
+  /** A round is to come. */
+  #isArmed = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
   /**
    * @param onFault told what a work throws; it is not done any more
    * @param isFull whether there is no more room for what changes, before the next commit
+   * @param afterSockets runs something once sockets were looked at, for one at a time
    */
-  constructor(onFault: (error: unknown) => void, isFull: () => boolean) {
+  constructor(
+    onFault: (error: unknown) => void,
+    isFull: () => boolean,
+    afterSockets: (run: () => void) => void = (run) => setTimeout(run, 0),
+  ) {
     this.#onFault = onFault;
     this.#isFull = isFull;
+    this.#afterSockets = afterSockets;
   }
 
   get isOver(): boolean {
@@ -172,13 +175,18 @@ export class Scheduler implements Slice {
     }
   }
 
-  /** A timer, and no immediate: of those Deno runs many before it looks at a socket. */
+  /** Of timers that are due, and of immediates, Deno runs many before it looks at a socket. */
   #arm(ms = 0): void {
-    if (!this.#stopped) this.#round ??= setTimeout(() => this.#doRound(), ms);
+    if (this.#stopped || this.#isArmed) return;
+    this.#isArmed = true;
+    const begin = () => this.#afterSockets(() => this.#doRound());
+    if (ms === 0) begin();
+    else this.#timer = setTimeout(begin, ms);
   }
 
   #doRound(): void {
-    this.#round = undefined;
+    this.#isArmed = false;
+    if (this.#stopped) return;
     this.#rounds++;
     const wasFull = this.#isFull();
     const slice = Math.min(SLICE_MS, Math.max(LEAST_SLICE_MS, ROUND_MS / this.#fresh.size));
@@ -187,10 +195,7 @@ export class Scheduler implements Slice {
       const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
       this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
     }
-    if (this.#fresh.size + this.#waiting.size === 0) return;
-    const goOn = () => this.#arm(wasFull ? FULL_MS : 0);
-    if (this.#rounds % LOOK_ROUNDS === 0) setImmediate(goOn);
-    else goOn();
+    if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
   /** @param most milliseconds @param slice the same, of each @returns those that it took */
@@ -210,7 +215,7 @@ export class Scheduler implements Slice {
   /** Nothing is begun any more. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#round);
+    clearTimeout(this.#timer);
     this.#fresh.clear();
     this.#waiting.clear();
   }

@@ -1,5 +1,7 @@
 /** Turns of those who have work, as the scheduler gives them. */
 import { assert, assertEquals } from "@std/assert";
+import { Bell } from "../../src/broker/net/bell.ts";
+import { waitUntil } from "../support/wait.ts";
 import { Scheduler, type Slice, type Work } from "../../src/time/scheduler.ts";
 
 /** Work that is never done. */
@@ -23,6 +25,44 @@ Deno.test("who is soon done is done at once, even when a commit has no more room
   assertEquals(pieces, 1);
   assert(scheduler.start({ work: () => false }), "it has to wait");
   scheduler.stop();
+});
+
+Deno.test("sockets are looked at after each round, although more work is always due", async () => {
+  const bell = new Bell();
+  const scheduler = new Scheduler(fail, () => false, (run) => bell.afterSockets(run));
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using near = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  using far = await listener.accept();
+  let slices = 0;
+  let isCommitDue = false;
+  // As long as any timer takes, and those whom it tells have something to send.
+  const commit = () => {
+    isCommitDue = false;
+    const start = performance.now();
+    do {/* much */} while (performance.now() - start < 3);
+    setImmediate(() => {});
+  };
+  scheduler.start({
+    work(slice) {
+      slices++;
+      do {/* much */} while (!slice.isOver);
+      if (!isCommitDue) setImmediate(commit);
+      return isCommitDue = true;
+    },
+  });
+  await waitUntil("it to be busy", () => slices > 20);
+  let most = 0;
+  for (let n = 0; n < 10; n++) {
+    const before = slices;
+    const reading = far.read(new Uint8Array(1));
+    await near.write(new Uint8Array(1));
+    await reading;
+    most = Math.max(most, slices - before);
+  }
+  scheduler.stop();
+  bell.close();
+  // Of a few rounds; without the bell they are those of 60.
+  assert(most < 50, `${most} slices`);
 });
 
 Deno.test("who wants a little is before a crowd that had much to do and comes again", async () => {
