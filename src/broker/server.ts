@@ -264,7 +264,8 @@ export class Broker implements QueueHost<Queue> {
 
   #listen(): void {
     const { hosts, port, tls, log } = this.#options;
-    this.#listeners = new Listeners({ hosts, port, tls, log, deadlines: this.deadlines });
+    const { deadlines } = this;
+    this.#listeners = new Listeners({ hosts, port, tls, log, deadlines, bell: this.#bell });
     this.#listeners.acceptWith(
       loadServing(),
       (connection, serving) => this.#reception.admit(connection, serving),

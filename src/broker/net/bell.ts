@@ -15,15 +15,27 @@ export class Bell {
   #state: "absent" | "opening" | "open" | "closed" = "absent";
   #near: Deno.TcpConn | undefined;
   #far: Deno.TcpConn | undefined;
-  /** To be run when the byte that is on its way comes. */
-  #run: (() => void) | undefined;
+  /** To be run when the byte that is on its way comes, and when the one after it does. */
+  #waiting: (() => void)[] = [];
+  #next: (() => void)[] = [];
 
-  /** Runs something once sockets were looked at, or soon where that is not known. For one at a time. */
+  /** Runs something once sockets were looked at, or soon where that is not known. */
   afterSockets(run: () => void): void {
     if (this.#state === "absent") this.#open();
     // A timer behind what is due now is the next best, and more than a millisecond late.
     if (this.#state !== "open") return void setImmediate(() => setTimeout(run, 0));
-    this.#run = run;
+    this.#next.push(run);
+    if (this.#waiting.length === 0) this.#ring();
+  }
+
+  /** Resolves once sockets were looked at. */
+  heard(): Promise<void> {
+    return new Promise((resolve) => this.afterSockets(resolve));
+  }
+
+  #ring(): void {
+    this.#waiting = this.#next;
+    this.#next = [];
     this.#near!.write(BYTE).catch(() => this.close());
   }
 
@@ -51,6 +63,7 @@ export class Bell {
       }
       return true;
     } catch {
+      if (this.#near !== undefined) closeQuietly(this.#near);
       return false;
     }
   }
@@ -61,20 +74,22 @@ export class Bell {
     for (let reading = read(); await reading !== null;) {
       // Before the next byte is on its way: what is there already is read at once.
       reading = read();
-      this.#heard();
+      this.#answer();
     }
   }
 
-  #heard(): void {
-    const run = this.#run;
-    this.#run = undefined;
-    run?.();
+  #answer(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    if (this.#next.length > 0) this.#ring();
+    for (const run of waiting) run();
   }
 
   close(): void {
     this.#state = "closed";
     for (const end of [this.#near, this.#far]) if (end !== undefined) closeQuietly(end);
-    if (this.#run !== undefined) setTimeout(() => this.#heard(), 0);
+    for (const run of this.#waiting.splice(0)) setTimeout(run, 0);
+    for (const run of this.#next.splice(0)) setTimeout(run, 0);
   }
 }
 

@@ -4,6 +4,7 @@ import { isLocalhost, isLoopback, LOOPBACKS } from "../../amqp/loopback.ts";
 import { listenError } from "../../observe/listen_error.ts";
 import type { Logger } from "../../observe/log.ts";
 import type { Deadlines } from "../../time/deadlines.ts";
+import type { Bell } from "./bell.ts";
 import { acceptAll } from "./accepting.ts";
 import { ThrottledWarning } from "./throttled_warning.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
@@ -17,6 +18,7 @@ export interface ListenerOptions {
   /** Absent: without TLS. */
   tls: Certificate | undefined;
   deadlines: Deadlines;
+  bell: Bell;
   log: Logger;
 }
 
@@ -61,6 +63,7 @@ export class Listeners {
       acceptAll(listener, this.#options.deadlines, {
         onConnection: (connection) => this.#open(connection, onConnection),
         onShortage: (error) => this.#warn("cannot accept a connection", error),
+        bell: this.#options.bell,
       });
     }
   }
