@@ -84,8 +84,10 @@ export class Author {
       const how = random.pick(["ack", "ack", "requeue", "requeue", "reject"] as const);
       // RabbitMQ buries those of a queue with priorities by priority, and not as they were taken.
       const inOrder = how !== "reject" || !this.queues.some((table) => "x-max-priority" in table);
-      const multiple = this.#chance(30) && inOrder;
-      return { do: how, seat, tag: random.pick(deliveries).tag, multiple };
+      const many = this.#chance(30) && inOrder;
+      const { tag } = random.pick(deliveries);
+      const named = deliveries.filter((delivery) => delivery.tag <= tag);
+      return { do: how, seat, tag, multiple: many && (how === "ack" || haveOrder(named)) };
     }
     if (roll < 85) return this.#consume(seat, queue);
     if (roll < 88) {
@@ -98,7 +100,7 @@ export class Author {
       this.#leave((other) => other.consumer === consumer);
       return { do: "cancel", seat, consumer };
     }
-    if (roll < 91) return { do: "recover", seat };
+    if (roll < 91) return haveOrder(held(seat)) ? { do: "recover", seat } : undefined;
     if (roll < 97) {
       this.#leave((consumer) => consumer.seat === seat);
       return { do: this.#chance(50) ? "cut" : "close channel", seat };
@@ -143,4 +145,17 @@ export class Author {
     const stay = this.#consumers.filter((consumer) => !who(consumer));
     this.#consumers.splice(0, Infinity, ...stay);
   }
+}
+
+/**
+ * RabbitMQ takes back those of each consumer for themselves, and those of basic.get: among one
+ * queue's of several, a later one may come before an earlier one.
+ */
+function haveOrder(deliveries: readonly Delivery[]): boolean {
+  const takers = new Map<number, string>();
+  return deliveries.every(({ queue, consumer }) => {
+    const taker = takers.get(queue) ?? consumer;
+    takers.set(queue, taker);
+    return taker === consumer;
+  });
 }
