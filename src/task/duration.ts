@@ -1,22 +1,35 @@
 /**
- * Durations and times as people write them: "500ms", "5s", "25m", "1h", "7d", where a bare number is
- * seconds; and RFC 3339.
+ * Durations and times as people write them: "500ms", "5s", "25m", "1 h 30 min", "7d", where a bare
+ * number is seconds; and RFC 3339.
  */
 
 const UNIT_MS: Record<string, number> = {
   ms: 1,
-  "": 1000,
   s: 1000,
   m: 60_000,
+  min: 60_000,
   h: 3_600_000,
   d: 86_400_000,
 };
 
-/** The duration in milliseconds (a whole number), or undefined when the text is none. */
+const NUMBER = String.raw`\d{1,12}(?:\.\d{1,6})?`;
+const PART = `${NUMBER} ?(?:ms|s|m|min|h|d)`;
+const DURATION = new RegExp(`^(?:${NUMBER}|${PART}(?: ?${PART})*)$`);
+
+/**
+ * The duration in milliseconds (a whole number), or undefined when the text is none. What
+ * {@link formatDuration} writes is one.
+ */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)?$/.exec(text);
-  if (match === null) return undefined;
-  return Math.round(Number(match[1]) * UNIT_MS[match[2] ?? ""]!);
+  if (!DURATION.test(text)) return undefined;
+  let [ms, last] = [0, Infinity];
+  for (const [, number, unit = "s"] of text.matchAll(/([\d.]+) ?([a-z]+)?/g)) {
+    const unitMs = UNIT_MS[unit]!;
+    if (unitMs >= last) return undefined; // each once, the largest first
+    ms += Number(number) * unitMs;
+    last = unitMs;
+  }
+  return Math.round(ms);
 }
 
 /** Longest wait of a task, in milliseconds. Ten years: a workday more or less is no matter then. */

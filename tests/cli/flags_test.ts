@@ -109,6 +109,30 @@ Deno.test("the environment stands in for an absent option, unless it is empty", 
   assertEquals([both.values.name, both.given.has("name")], ["", true]);
 });
 
+Deno.test("an option that says nothing with the others is refused", async () => {
+  const flags = {
+    file: text({ group: "general", help: "a file", env: "A_FILE" }),
+    stdin: toggle({ group: "general", help: "no file", excludes: ["file"] }),
+    ttl: duration({ group: "general", default: "1d", help: "a time", needs: ["file"] }),
+    code: integer({ group: "general", min: 0, max: 9, help: "a code", needs: ["stdin", "ttl"] }),
+    once: toggle({ group: "general", help: "once", needs: ["stdin", "file"] }),
+  };
+  const parse = (args: string[], env: Record<string, string> = {}) =>
+    parseCommandLine(flags, args, (name) => env[name]);
+  const refused: [string[], string][] = [
+    [["--stdin", "--file=x"], "one of --stdin and --file can be had, and both were given"],
+    [["--ttl=1s"], "--ttl needs --file, and it is not given"],
+    [["--once"], "--once needs --stdin or --file, and none is given"],
+  ];
+  for (const [args, sentence] of refused) {
+    assertEquals((await assertRejects(() => parse(args), UsageError)).message, sentence);
+  }
+  await parse(["--ttl=1s", "--file=x", "--code=1", "--once"]);
+  // A variable is not for this one command alone.
+  const env = { A_FILE: "x" };
+  assertEquals((await parse(["--ttl=1s", "--stdin"], env)).values.file, "x");
+});
+
 Deno.test("any words after -- come through unchanged", async () => {
   const random = new Random(1);
   for (let i = 0; i < 2000; i++) {
@@ -192,7 +216,7 @@ Deno.test("a value out of bounds is refused in one sentence with the bounds and 
         `--count must be a whole number from 1 to 100, and is "${value}"`,
       ],
     ),
-    ...["0", "0.0001s", "61s", "5S", "5 s", "-5s", "1e3", "", "Infinity", "5sec"].map(
+    ...["0", "0.0001s", "61s", "5S", "5  s", "1 min 1 s", "-5s", "1e3", "", "Infinity", "5sec"].map(
       (value): [string[], string] => [
         [`--wait=${value}`],
         `--wait must be a time such as 500ms, 5s or 25m, from 1 ms to 1 min, and is "${value}"`,

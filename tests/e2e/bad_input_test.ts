@@ -79,6 +79,22 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
     { tool: "worker", args: ["--"], says: '"--" needs a command after it' },
     {
       tool: "worker",
+      args: ["--handler", "x.ts", "--cwd", "/"],
+      says: "--cwd is for a command or --shell, and none is given",
+    },
+    {
+      tool: "worker",
+      args: ["--limit-exit-code", "9"],
+      says: "--limit-exit-code needs --exit-when-empty, --idle-timeout, --max-tasks, " +
+        "--max-runtime or --max-memory, and none is given",
+    },
+    {
+      tool: "new_task",
+      args: ["--progress", "x"],
+      says: "--progress needs --wait, and it is not given",
+    },
+    {
+      tool: "worker",
       args: ["dead"],
       says: "worker dead needs ls, show, replay or purge, and was given none",
     },
@@ -107,7 +123,7 @@ Deno.test("a wrong command line is refused with 64 before anything is tried", as
       args: ["--priority", "-1"],
       says: '--priority needs a value (N); one that begins with "-" is written --priority=-1',
     },
-    ...["0", "1000h", "", "5 s"].map((value): Omit<Row, "code" | "url"> => ({
+    ...["0", "1000h", "", "5 x"].map((value): Omit<Row, "code" | "url"> => ({
       tool: "new_task",
       args: ["--timeout", value],
       says:

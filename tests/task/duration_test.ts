@@ -20,12 +20,18 @@ Deno.test("durations are read in every unit, bare numbers as seconds", () => {
     "25m": 1_500_000,
     "1h": 3_600_000,
     "7d": 604_800_000,
+    "1 s": 1_000,
+    "5min": 300_000,
+    "1 min 30 s": 90_000,
+    "1h30m": 5_400_000,
+    "1 d 2 h": 93_600_000,
   };
   for (const [text, ms] of Object.entries(expected)) assertEquals(parseDuration(text), ms, text);
 });
 
 Deno.test("what is no duration is undefined", () => {
-  const bad = ["", " ", "s", "-1", "+1", "1e3", "1 s", "5S", "1.", ".5", "1.5.2", "0x10", "1s\n"];
+  const bad = ["", " ", "s", "-1", "+1", "1e3", "1  s", "5S", "1.", ".5", "1.5.2", "0x10", "1s\n"];
+  bad.push(" 1s", "1 s ", "1h 30", "30 s 1 min", "1m 1min", "1 2s");
   for (const text of [...bad, "1s1s", "5sec", "Infinity", "NaN", "9".repeat(13), "\u0661"]) {
     assertEquals(parseDuration(text), undefined, JSON.stringify(text));
   }
@@ -39,6 +45,14 @@ Deno.test("a parsed duration is a whole, safe number of milliseconds", () => {
     }`;
     const ms = parseDuration(text)!;
     assertEquals(Number.isInteger(ms), true, text);
+  }
+});
+
+Deno.test("a duration that is shown is read as what it is", () => {
+  const random = new Random(7);
+  for (let i = 0; i < 2000; i++) {
+    const shown = formatDuration(random.below(10 ** random.below(12)));
+    assertEquals(formatDuration(parseDuration(shown)!), shown);
   }
 });
 
