@@ -11,15 +11,18 @@ export const PROGRAMS: readonly Program[] = [...NAMES, "workqueue"];
 /** The permission flags of a program: those of its task. */
 export function permissionsOf(name: Program): string[] {
   const task = config.tasks[name];
-  // The bundle in use; or what makes one, and says where; or the source.
-  const path = `$(cat .bundle/${name} 2>/dev/null || deno task -q bundle ${name} || ` +
-    `echo src/${name}.ts)`;
-  if (!task.startsWith("deno run --") || !task.endsWith(` ${path}`)) {
+  // The bundle in use; or what makes one, and says where; or the source. It runs where whoever
+  // started the task stands, as any program does.
+  const bundle = `.bundle/${name}$(cat .bundle/${name} 2>/dev/null)/program`;
+  const before = `F=$(pwd)/$(cat ${bundle} 2>/dev/null || deno task -q bundle ${name} || ` +
+    `echo src/${name}.ts) && cd "$INIT_CWD" && unset INIT_CWD && deno run `;
+  const after = ' "$F"';
+  if (!task.startsWith(`${before}--`) || !task.endsWith(after)) {
     throw new Error(
-      `the task "${name}" in deno.json must be deno run FLAGS ${path}, and is "${task}"`,
+      `the task "${name}" in deno.json must be ${before}FLAGS${after}, and is ${task}`,
     );
   }
-  return task.slice("deno run ".length, -path.length).trim().split(" ");
+  return task.slice(before.length, -after.length).split(" ");
 }
 
 /**

@@ -1,6 +1,8 @@
 /**
  * Bundles of the programs for `deno task`, below .bundle/ in the project's folder: a folder for each,
- * named by what it was made of, and a file for each program that says which one is in use.
+ * NAME-HASH by what it was made of, in which the file `program` says what to run; and a file for each
+ * program that says which one is in use, as -HASH. A task reads both: a folder that somebody has
+ * removed is none.
  *
  * A bundle appears whole, by one rename, and looks itself whether it is still what the source says
  * (guard.ts). Folders that are not in use any more go when no running program holds them.
@@ -37,8 +39,12 @@ const LOCK_MS = 200;
 
 /** Where the program that is in use is, from the project's folder; undefined: nowhere yet. */
 export async function inUse(name: Program): Promise<string | undefined> {
-  const path = await Deno.readTextFile(root + pointerOf(name)).catch(() => undefined);
-  return path?.trim();
+  try {
+    const which = await Deno.readTextFile(root + pointerOf(name));
+    return (await Deno.readTextFile(`${root}${pointerOf(name)}${which.trim()}/program`)).trim();
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -88,6 +94,7 @@ async function buildIn(shop: string, name: Program): Promise<string | undefined>
     const text = await Deno.readTextFile(parts[0]);
     await Deno.writeTextFile(parts[0], beginning(name, stamps, REST_MS) + text);
     for (const part of parts) await sync(part);
+    await sayWhere(made, folder, name);
     const after = await stampsOf(files, root);
     if (JSON.stringify(after) !== JSON.stringify(stamps)) return undefined;
     await Deno.rename(root + made, root + folder);
@@ -136,8 +143,16 @@ async function useSource(shop: string, name: Program): Promise<void> {
   const program = root + programIn(made, name);
   await Deno.writeTextFile(program, beginning(name, [[`${folder}/held`, -1, 0, 0]], RETRY_MS));
   await sync(program);
+  await sayWhere(made, folder, name);
   await Deno.rename(root + made, root + folder);
   await use(shop, name, folder);
+}
+
+/** @param made the folder, before it is renamed */
+async function sayWhere(made: string, folder: string, name: Program): Promise<void> {
+  const path = `${root}${made}/program`;
+  await Deno.writeTextFile(path, `${programIn(folder, name)}\n`);
+  await sync(path);
 }
 
 /** A power cut must not leave a program that is empty, and says that all is well. */
@@ -162,7 +177,7 @@ async function tryOut(name: Program, folder: string, signal: AbortSignal): Promi
 
 async function use(shop: string, name: Program, folder: string): Promise<void> {
   const next = `${root}${shop}/next`;
-  await Deno.writeTextFile(next, `${programIn(folder, name)}\n`);
+  await Deno.writeTextFile(next, `${folder.slice(pointerOf(name).length)}\n`);
   await sync(next);
   await Deno.rename(next, root + pointerOf(name));
   await removeOthers(name, folder);

@@ -28,6 +28,7 @@ export async function main(): Promise<never> {
   const how = import.meta.url.includes("/.bundle/") ? "bundle" : "source";
   console.log(how, word, asset.word, JSON.stringify(Deno.args));
   if (Deno.args[0] === "status") Deno.exit(Number(Deno.args[1]));
+  if (Deno.args[0] === "where") console.log(Deno.cwd());
   if (Deno.args[0] === "-") console.log(await new Response(Deno.stdin.readable).text());
   if (Deno.args[0] === "late") {
     console.log("waits");
@@ -151,6 +152,9 @@ Deno.test("a task runs the bundle of its program, as it would run the source, un
   assertEquals((await project.run(["new_task", "status", "65"])).code, 65);
   const piped = await project.run(["new_task", "-"], { stdin: "from a pipe" });
   assertEquals(piped.stdout, `bundle first asset ["-"]\nfrom a pipe\n`);
+  const cwd = project.path("src");
+  const where = await project.run(["new_task", "where"], { cwd, env: { INIT_CWD: undefined } });
+  assertEquals(where.stdout, `bundle first asset ["where"]\n${cwd}\n`, where.stderr);
 
   await using running = project.spawn(["new_task", "late"]);
   // `deno task` cannot be killed in such a way that its program ends, too.
@@ -196,7 +200,12 @@ Deno.test({
       assertMatch(text, RegExp(`^(bundle|source) first asset \\["${i + 1}"\\]\n$`));
     }
     assert(said.some((text) => text.startsWith("bundle")));
-    assertEquals(project.bundles().length, 1);
+    const [folder, ...others] = project.bundles() as [string];
+    assertEquals(others, []);
+
+    await Deno.remove(project.path(`.bundle/${folder}`), { recursive: true });
+    assertEquals((await project.run(["new_task"])).stdout, "bundle first asset []\n");
+    assertEquals(project.bundles(), [folder]);
   },
 });
 

@@ -9,6 +9,8 @@ import { rabbitmqMissing, startRabbitmq } from "./rabbitmq.ts";
 import { tempDir } from "./temp.ts";
 
 async function main(): Promise<number> {
+  // Where somebody started this is nowhere that a test starts a task.
+  Deno.env.delete("INIT_CWD");
   const args = Deno.args.filter((arg) => arg !== "--no-rabbitmq");
   await using runDir = await tempDir("test-run-");
   // The node itself lives outside the folder that is checked for leftovers.

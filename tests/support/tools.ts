@@ -35,7 +35,8 @@ export function toolCommand(name: ToolName, args: readonly string[] = []): [stri
 
 function pathOf(name: ToolName): string {
   if (toolsKind === "source") return `src/${name}.ts`;
-  return Deno.readTextFileSync(`${root}.bundle/${name}`).trim();
+  const which = Deno.readTextFileSync(`${root}.bundle/${name}`).trim();
+  return Deno.readTextFileSync(`${root}.bundle/${name}${which}/program`).trim();
 }
 
 function chooseKind(): ToolsKind {
