@@ -26,7 +26,11 @@ const FLAGS = {
     default: "broker-data",
     minBytes: 1,
   }),
-  transient: toggle({ group: "data", help: "keep everything in memory: nothing survives the end" }),
+  transient: toggle({
+    group: "data",
+    help: "keep everything in memory: nothing survives the end",
+    excludes: ["data", "disk-free-limit"],
+  }),
   port: integer({
     group: "connection",
     short: "p",
@@ -128,6 +132,7 @@ const FLAGS = {
     value: "FILE",
     minBytes: 1,
     help: "bearer token that --http requires, or several, a line each; needed with a HOST",
+    needs: ["http"],
   }),
   ...TOOL_FLAGS,
 };
@@ -153,9 +158,6 @@ export async function run(host: Host): Promise<number> {
       `the broker takes only options, and got ${JSON.stringify(words[0])}` +
         didYouMean(words[0]!, Object.keys(BROKER_COMMANDS), "broker "),
     );
-  }
-  if (values["token-file"] !== undefined && values.http === undefined) {
-    throw new UsageError("--token-file needs --http, and it is not given");
   }
   const broker = await Broker.start(await readOptions(values, host));
   const page = await openPage(broker, values, host);

@@ -32,6 +32,12 @@ import { ACK_MARGIN_MS, Worker } from "./worker/worker.ts";
 const DEFAULT_TIMEOUT_MS = parseDuration("25m")!;
 const ACK_TIMEOUT_MS = parseDuration("30m")!;
 
+/** Options that say nothing of other kinds of work. */
+const FOR_COMMANDS = [
+  ...["cwd", "pass-url", "output", "leave-orphans"],
+  ...["ack-on", "retry-on", "dead-on", "stop-on"],
+];
+
 /** What does the work, and how to end it. */
 interface Work {
   readonly handler: Handler;
@@ -165,6 +171,11 @@ async function chooseWork(
   if (values.shell?.trim() === "") {
     throw new UsageError("--shell must have a command line for the shell, and is blank");
   }
+  const isCommand = values.shell !== undefined || words.length > 0;
+  const forCommand = FOR_COMMANDS.find((name) => given.has(name));
+  if (!isCommand && forCommand !== undefined) {
+    throw new UsageError(`--${forCommand} is for a command or --shell, and none is given`);
+  }
   if (values.handler !== undefined) {
     const { functionHandler, loadHandler } = await import("./handlers/module.ts");
     const work = await loadHandler(values.handler);
@@ -176,7 +187,7 @@ async function chooseWork(
     throw new UsageError(`--${forPost} is for --post, which is not given`);
   }
   if (values.post !== undefined) return await postWork(values, values.post, host);
-  if (values.shell === undefined && words.length === 0) {
+  if (!isCommand) {
     return { handler: dotsHandler({ print: host.print }), kill() {} };
   }
   const { CommandHandler } = await import("./handlers/command.ts");

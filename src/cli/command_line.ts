@@ -1,7 +1,7 @@
 /** Reads a command line by its table of flags. */
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../errors.ts";
-import type { Flags, Values } from "./flags.ts";
+import { type Flags, oneOf, type Values } from "./flags.ts";
 
 /** The option that names files of options. */
 const CONFIG = "config";
@@ -64,12 +64,35 @@ export async function parseCommandLine<F extends Flags>(
     const inherited = flag.env === undefined || unambiguous.alone ? undefined : env(flag.env);
     values[name] = inherited ? flag.parse([inherited], flag.env!) : flag.fallback();
   }
+  for (const name of given) checkOthers(name, flags, values, given);
   return {
     values: values as Values<F>,
     words: unambiguous.words,
     given,
     separated: unambiguous.separated,
   };
+}
+
+/** @throws {UsageError} an option that was given says nothing with the others */
+function checkOthers(
+  name: string,
+  flags: Flags,
+  values: Readonly<Record<string, unknown>>,
+  given: ReadonlySet<string>,
+): void {
+  const { needs, excludes } = flags[name]!;
+  const contrary = excludes?.find((other) => given.has(other));
+  if (contrary !== undefined) {
+    throw new UsageError(`one of --${name} and --${contrary} can be had, and both were given`);
+  }
+  if (needs === undefined || needs.some((other) => isSet(values[other]))) return;
+  const options = needs.map((other) => `--${other}`);
+  const missing = options.length === 1 ? "it is not given" : "none is given";
+  throw new UsageError(`--${name} needs ${oneOf(options)}, and ${missing}`);
+}
+
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== false;
 }
 
 /** Deno puts U+FFFD where an argument is not UTF-8; the bytes themselves are gone. */

@@ -21,6 +21,10 @@ export interface Flag<T> {
   readonly shown?: string;
   /** The option may be given several times; `parse` sees each text. */
   readonly repeatable?: boolean;
+  /** It says nothing unless one of these options does. */
+  readonly needs?: readonly string[];
+  /** Options that say the contrary. */
+  readonly excludes?: readonly string[];
   /** When given, nothing else is looked at, neither on the command line nor in the environment. */
   readonly alone?: boolean;
   /** A switch behind which a word may stand that says of what. */
@@ -44,7 +48,7 @@ export type Flags = Record<string, Flag<any>>;
 /** The values of a set of flags, by flag name. */
 export type Values<F extends Flags> = { [K in keyof F]: F[K] extends Flag<infer T> ? T : never };
 
-interface Described {
+interface Described extends Pick<Flag<unknown>, "needs" | "excludes"> {
   group: Group;
   short?: string;
   help: string;
@@ -198,12 +202,14 @@ export function list<T>(
 
 /** A switch: present or not. */
 export function toggle(
-  spec: { group: Group; short?: string; help: string; alone?: boolean },
+  spec: Pick<Flag<boolean>, "group" | "short" | "help" | "alone" | "needs" | "excludes">,
 ): Flag<boolean> {
   return { ...spec, fallback: () => false, parse: () => true };
 }
 
-type Base = Pick<Flag<unknown>, "group" | "short" | "help" | "env"> & { readonly value: string };
+type Base =
+  & Pick<Flag<unknown>, "group" | "short" | "help" | "env" | "needs" | "excludes">
+  & { readonly value: string };
 
 function base(spec: Described): Base {
   return {
@@ -212,10 +218,13 @@ function base(spec: Described): Base {
     help: spec.help,
     value: spec.value ?? "TEXT",
     ...(spec.env === undefined ? {} : { env: spec.env }),
+    ...(spec.needs === undefined ? {} : { needs: spec.needs }),
+    ...(spec.excludes === undefined ? {} : { excludes: spec.excludes }),
   };
 }
 
-function oneOf(choices: readonly string[]): string {
+/** "a", "a or b", "a, b or c". */
+export function oneOf(choices: readonly string[]): string {
   return choices.length === 1
     ? choices[0]!
     : `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;

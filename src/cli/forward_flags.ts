@@ -119,7 +119,10 @@ export const FORWARD_FLAGS = {
   "idle-timeout": WORKER_FLAGS["idle-timeout"],
   "max-tasks": WORKER_FLAGS["max-tasks"],
   "max-runtime": WORKER_FLAGS["max-runtime"],
-  "limit-exit-code": WORKER_FLAGS["limit-exit-code"],
+  "limit-exit-code": {
+    ...WORKER_FLAGS["limit-exit-code"],
+    needs: ["exit-when-empty", "idle-timeout", "max-tasks", "max-runtime"],
+  },
   "connect-timeout": {
     ...WORKER_FLAGS["connect-timeout"],
     help: "end with 75 after so long without one of the brokers (default 30s when one of these " +

@@ -29,6 +29,7 @@ const QUEUES_FLAGS = {
     value: "FILE",
     minBytes: 1,
     help: "bearer token that the page requires, on the first line",
+    needs: ["api"],
   }),
   queue: { ...queueList, shown: `all that the page knows, or else ${DEFAULT_QUEUE}`, fallback },
   backoff: WORKER_FLAGS.backoff,
@@ -115,9 +116,6 @@ async function openView(
   const { api: url, "token-file": tokenFile } = values;
   const named = values.queue.map(({ name }) => name);
   if (url === undefined) {
-    if (tokenFile !== undefined) {
-      throw new UsageError("--token-file needs --api, and it is not given");
-    }
     const queues = named.length > 0 ? named : [DEFAULT_QUEUE];
     const names = queues.flatMap((name) => [
       name,

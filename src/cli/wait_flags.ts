@@ -8,7 +8,11 @@ export const WAIT_FLAGS = {
     help: "wait until the task has ended, print what its worker answers, and end with its exit " +
       "status; of many tasks, print a line of JSON for each; --timeout is the limit, if it is given",
   }),
-  progress: toggle({ group: "answer", help: "with --wait, show on stderr how far the task is" }),
+  progress: toggle({
+    group: "answer",
+    help: "with --wait, show on stderr how far the task is",
+    needs: ["wait"],
+  }),
 };
 
 /** For the help page. */
@@ -45,10 +49,7 @@ export function readWaitOptions(
   given: ReadonlySet<string>,
   others: { readonly isScheduled: boolean; readonly isBulk: boolean },
 ): WaitOptions | undefined {
-  if (!values.wait) {
-    if (values.progress) throw new UsageError("--progress needs --wait");
-    return undefined;
-  }
+  if (!values.wait) return undefined;
   if (others.isScheduled) {
     throw new UsageError("--wait is for tasks that are sent once, and a schedule was given");
   }

@@ -60,8 +60,8 @@ const rate: Flag<number | undefined> = {
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
-    const match = /^(\d{1,9}(?:\.\d{1,3})?)(?:\/(s|m|h))?$/.exec(given);
-    const seconds = { s: 1, m: 60, h: 3600 }[match?.[2] ?? "s"]!;
+    const match = /^(\d{1,9}(?:\.\d{1,3})?)(?:\/(s|m|min|h))?$/.exec(given);
+    const seconds = { s: 1, m: 60, min: 60, h: 3600 }[match?.[2] ?? "s"]!;
     const perSecond = Number(match?.[1] ?? 0) / seconds;
     if (perSecond * 3_600 >= LOWEST_RATE_PER_HOUR) return perSecond;
     throw new UsageError(
@@ -225,6 +225,7 @@ export const WORKER_FLAGS = {
     default: "1d",
     min: 1,
     help: "how long an id is kept there",
+    needs: ["dedupe-file"],
   }),
   "no-reply": toggle({
     group: "outcome",
@@ -253,6 +254,7 @@ export const WORKER_FLAGS = {
     max: 255,
     default: 0,
     help: "exit status when one of these four has ended it",
+    needs: ["exit-when-empty", "idle-timeout", "max-tasks", "max-runtime", "max-memory"],
   }),
   "connect-timeout": duration({
     group: "lifecycle",

@@ -33,6 +33,8 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
     [`--vhost ${"x".repeat(256)}`, 64, /--vhost must have 1 to 255 bytes, and has 256/],
     ["--data=", 64, /--data must have at least 1 byte, and has 0/],
     ["--user=", 64, /--user must have 1 to 255 bytes/],
+    ["--transient -d DIR", 64, /one of --transient and --data can be had, and both were given/],
+    ["--token-file DIR/file", 64, /--token-file needs --http, and it is not given/],
     ["--user ann", 64, /--user and --password-file need each other/],
     ["--password-file DIR/file", 64, /--user and --password-file need each other/],
     ["--user ann --password-file DIR/none", 66, /cannot read the password file "DIR\/none"/],
