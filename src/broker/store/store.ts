@@ -15,13 +15,12 @@ import { Definitions } from "./definitions/definitions.ts";
 import { type LaneRecord, type Message, Row } from "../message/message.ts";
 import { LaneCounters, type StoredLane } from "./messages/lane_counters.ts";
 import { LaneIds } from "./messages/lane_ids.ts";
-import { type Found, inOrder } from "./messages/message_reader.ts";
-import { LAST_POSITION } from "./file/message_row.ts";
 import { ENOUGH_ROWS, MessageTable } from "./messages/message_table.ts";
 import { type Author, Refusals } from "./refusals.ts";
 import { numberOf } from "./file/schema.ts";
 import { SeenKeys } from "./messages/seen_keys.ts";
 import { Scratch } from "./messages/scratch.ts";
+import { StoredMessages } from "./messages/stored_messages.ts";
 import { StoredUsers } from "./definitions/stored_users.ts";
 import { StoreWriter } from "./store_writer.ts";
 
@@ -60,7 +59,8 @@ export class Store {
   readonly file: DataFile;
   /** What queues without duplicates have had. */
   readonly seen: SeenKeys;
-  readonly #messages: MessageTable;
+  readonly #messages: StoredMessages;
+  readonly #durable: MessageTable;
   readonly #lanes: LaneCounters;
   readonly #laneIds: LaneIds;
   readonly #scratch: Scratch;
@@ -83,25 +83,26 @@ export class Store {
     });
     const refusals = new Refusals(options.onRefusal ?? (() => {}));
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
-    this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
-    this.#messages = new MessageTable(database, onDamage, ["dead"]);
+    const scratch = this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
+    const durable = this.#durable = new MessageTable(database, onDamage, ["dead"]);
+    this.#messages = new StoredMessages(durable, scratch, onDamage);
     this.dead = new DeadMessages(database, this.#onChange, onDamage, () => this.#noteReadable());
     this.seen = new SeenKeys(database, this.#onChange, onDamage);
     this.#lanes = new LaneCounters(database, file.marks);
     this.#laneIds = new LaneIds(
       numberOf(database, "SELECT max(id) FROM lane"),
-      this.#messages.discardedLanes(),
+      durable.discardedLanes(),
     );
     this.#writer = new StoreWriter(
       {
         file,
         refusals,
         changes: this.changes,
-        messages: this.#messages,
+        messages: durable,
         dead: this.dead,
         seen: this.seen,
         lanes: this.#lanes,
-        scratch: this.#scratch,
+        scratch,
       },
       options.onFailure,
       options.onWritten ?? (() => {}),
@@ -155,7 +156,7 @@ export class Store {
   }
 
   lanes(): StoredLane[] {
-    const lanes = this.#lanes.stored((id) => this.#messages.lastPosition(id));
+    const lanes = this.#lanes.stored((id) => this.#durable.lastPosition(id));
     for (const { id } of lanes) this.#laneIds.restore(id);
     this.#nextQueueId = Math.max(this.#nextQueueId, 1 + this.seen.findGone());
     return lanes;
@@ -171,8 +172,7 @@ export class Store {
     this.discard(lane, 1, lastPosition, bytes);
     this.dead.dropLane(lane.id);
     this.file.marks.forget(lane.id);
-    const tables = [this.#messages, this.#scratch.messages];
-    this.#laneIds.drop(lane.id, tables.some((table) => table?.hasDiscardedOf(lane.id)));
+    this.#laneIds.drop(lane.id, this.#messages.hasDiscardedOf(lane.id));
   }
 
   /** Writes changed counters of a lane with the next commit. */
@@ -199,14 +199,14 @@ export class Store {
   // -- changes of messages --
 
   insert(message: Message): void {
-    this.#tableOf(message).insert(message, this.changes.author);
+    this.#messages.tableOf(message).insert(message, this.changes.author);
     if (message.durable) this.#lanes.count(message, 1);
     this.#onChange();
   }
 
   remove(message: Message): void {
     if (message.row === Row.none || message.row === Row.skipped) return;
-    this.#tableOf(message).remove(message);
+    this.#messages.tableOf(message).remove(message);
     this.dead.remove(message);
     if (message.durable) this.#lanes.count(message, -1);
     this.#onChange();
@@ -215,7 +215,7 @@ export class Store {
   /** Writes a changed delivery count with the next commit. */
   update(message: Message): void {
     if (message.row === Row.none) return;
-    this.#tableOf(message).update(message);
+    this.#messages.tableOf(message).update(message);
     this.#onChange();
   }
 
@@ -228,95 +228,54 @@ export class Store {
     if (first > last) return;
     const isLong = last - first >= SHORT_ROWS || bytes >= SHORT_BYTES;
     const short = isLong || this.hasUnreadable(lane) || this.dead.has(lane.id) ? undefined : bytes;
-    this.#scratch.messages?.discard(lane, first, last, short);
-    if (lane.queueId !== 0) this.#messages.discard(lane, first, last, short);
+    this.#messages.discard(lane, first, last, short);
     this.#onChange();
     this.#onDiscard?.();
   }
 
-  #tableOf(message: Message): MessageTable {
-    return message.durable ? this.#messages : this.#scratch.open();
-  }
-
   // -- reading of messages --
 
-  /** The content that memory has given up of a message; undefined: it cannot be read, or is gone. */
+  /** {@link StoredMessages.load} */
   load(message: Message): Content | undefined {
-    try {
-      return message.hasRow ? this.#tableOf(message).load(message) : undefined;
-    } catch (error) {
-      this.#writer.noteDamage(error);
-      return undefined;
-    }
+    return this.#messages.load(message);
   }
 
-  /**
-   * The next messages of a lane behind a position, durable and transient ones in one order. None
-   * when they cannot be read.
-   * @returns undefined: looking for them takes long; to be asked again
-   */
+  /** {@link StoredMessages.read} */
   read(lane: LaneRecord, after: number, limit: number): Message[] | undefined {
-    try {
-      const { messages, upTo } = this.#read(lane, after, limit);
-      return messages.length === 0 && upTo < LAST_POSITION ? undefined : messages;
-    } catch (error) {
-      this.#writer.noteDamage(error);
-      return [];
-    }
-  }
-
-  #read(lane: LaneRecord, after: number, limit: number): Found {
-    const scratch = this.#scratch.used;
-    if (lane.id > 0) {
-      const durable = this.#messages.read(lane, after, limit, true);
-      if (scratch === undefined) return durable;
-      return inOrder(durable, scratch.read(lane, after, limit, false), limit);
-    }
-    return scratch?.read(lane, after, limit, false) ?? { messages: [], upTo: LAST_POSITION };
+    return this.#messages.read(lane, after, limit);
   }
 
   // -- what cannot be read --
 
-  /** Whether messages of a lane are left out because they cannot be read. */
+  /** {@link StoredMessages.hasUnreadable} */
   hasUnreadable({ id }: LaneRecord): boolean {
-    return this.#messages.hasUnreadable(id) || (this.#scratch.messages?.hasUnreadable(id) ?? false);
+    return this.#messages.hasUnreadable(id);
   }
 
   /** The bytes of a message cannot be read: it is left out until {@link readAgain} finds it. */
   setAside(message: Message): void {
-    this.#tableOf(message).addUnreadable(message);
+    this.#messages.tableOf(message).addUnreadable(message);
   }
 
-  /**
-   * Tries again to read what could not be read of a lane, piece by piece.
-   * @returns each time what can be read now
-   */
+  /** {@link StoredMessages.readAgain} */
   *readAgain(lane: LaneRecord): Generator<Message[]> {
     // The disk may give what the cache has wrong.
     this.file.forgetPages();
-    for (const table of [this.#messages, this.#scratch.messages]) {
-      const ranges = [...table?.unreadableOf(lane.id) ?? []];
-      while (ranges.length > 0) yield table!.readAgain(lane, ranges, table === this.#messages);
-    }
+    yield* this.#messages.readAgain(lane);
     this.#noteReadable();
   }
 
   /** Nobody wants the messages of a lane any more that cannot be read. */
   discardUnreadable(lane: LaneRecord): void {
-    for (const table of [this.#messages, this.#scratch.messages]) {
-      for (const { first, last } of table?.forgetUnreadable(lane.id) ?? []) {
-        // Later and by itself: that may fail too.
-        table!.discard(lane, first, last, undefined);
-        this.#onChange();
-        this.#onDiscard?.();
-      }
+    if (this.#messages.discardUnreadable(lane)) {
+      this.#onChange();
+      this.#onDiscard?.();
     }
     this.#noteReadable();
   }
 
   #noteReadable(): void {
-    const tables = [this.#messages, this.#scratch.messages, this.dead];
-    if (tables.every((table) => table?.isReadable !== false)) this.#writer.noteReadable();
+    if (this.#messages.isReadable && this.dead.isReadable) this.#writer.noteReadable();
   }
 
   // -- writing --
@@ -328,14 +287,13 @@ export class Store {
 
   /** Bytes of messages that wait for the commit. */
   get pendingBytes(): number {
-    return this.#messages.pendingBytes + (this.#scratch.messages?.pendingBytes ?? 0);
+    return this.#messages.pendingBytes;
   }
 
   /** Whether so much waits for the commit that it should not wait longer. */
   get isFull(): boolean {
     return this.changes.pendingRows >= ENOUGH_ROWS || this.#messages.isFull(this.file.patience) ||
-      this.#lanes.pendingRows >= ENOUGH_LANES || this.seen.isFull ||
-      (this.#scratch.messages?.isFull(1) ?? false);
+      this.#lanes.pendingRows >= ENOUGH_LANES || this.seen.isFull;
   }
 
   /**
@@ -386,8 +344,7 @@ export class Store {
 
   /** Whether rows of purged messages are left. */
   get hasDiscarded(): boolean {
-    return this.#messages.hasDiscarded || this.seen.hasGone ||
-      (this.#scratch.messages?.hasDiscarded ?? false);
+    return this.#messages.hasDiscarded || this.seen.hasGone;
   }
 
   /** Deletes some rows of purged messages. */
