@@ -111,7 +111,7 @@ export class Publishing {
     const target = this.#target!;
     const header = this.#header.scanOf(received);
     const exchange = this.#exchangeOf(target);
-    const expiration = expirationOf(header.text("expiration"));
+    const expiration = expirationOf(header.expiration);
     checkProperties(header, this.#session.user);
     const copies = header.hasCopies ? copiesOf(header.headers()) : NO_COPIES;
     const content = this.#forReceivers(received);
@@ -326,7 +326,7 @@ export class Publishing {
   /** As receivers see it: without BCC, and with an address for their replies. */
   #forReceivers(content: Content): Content {
     const header = this.#header;
-    const isAsking = header.text("replyTo") === REPLY_TO;
+    const isAsking = header.replyTo === REPLY_TO;
     if (!isAsking && !header.hasCopies) return content;
     const changes: HeaderChanges = header.hasCopies ? { drop: ["BCC"] } : {};
     if (isAsking) {

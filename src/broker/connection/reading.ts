@@ -175,13 +175,10 @@ export class Reading implements Work {
    * @returns whether it is held back
    */
   #holdBack(): boolean {
-    if (!this.#session.pending.isTight || this.#session.state !== "running") return false;
     const { type, channel, payloadStart, payloadEnd } = this.#source;
-    if (
-      type === FrameType.method || !this.#session.channels.find(channel)?.publishing.isReceiving
-    ) {
-      return false;
-    }
+    if (type === FrameType.method || !this.#session.pending.isTight) return false;
+    const isRunning = this.#session.state === "running";
+    if (!isRunning || !this.#session.channels.find(channel)?.publishing.isReceiving) return false;
     return this.#session.backpressure.isStarved = !this.#session.pending.askToGoOn(
       this.#session,
       payloadEnd - payloadStart,

@@ -107,19 +107,53 @@ export class ContentHeader {
   }
 
   has(name: BasicProperty): boolean {
-    return this.#ends[INDEX[name]]! > this.#starts[INDEX[name]]!;
+    return this.#has(INDEX[name]);
+  }
+
+  #has(index: number): boolean {
+    return this.#ends[index]! > this.#starts[index]!;
   }
 
   /** A short string property, or undefined when it is absent. */
   text(name: BasicProperty): string | undefined {
-    const start = this.#starts[INDEX[name]]!;
-    const end = this.#ends[INDEX[name]]!;
+    return this.#text(INDEX[name]);
+  }
+
+  #text(index: number): string | undefined {
+    const start = this.#starts[index]!;
+    const end = this.#ends[index]!;
     return end > start ? decodeText(this.#bytes, start + 1, end) : undefined;
   }
 
   /** `delivery-mode` or `priority`, or undefined when it is absent. */
   octet(name: "deliveryMode" | "priority"): number | undefined {
-    return this.has(name) ? this.#bytes[this.#starts[INDEX[name]]!] : undefined;
+    return this.#octet(INDEX[name]);
+  }
+
+  #octet(index: number): number | undefined {
+    return this.#has(index) ? this.#bytes[this.#starts[index]!] : undefined;
+  }
+
+  // Asked for in each publish: finding the place of a name would take longer than all the rest.
+
+  get deliveryMode(): number | undefined {
+    return this.#octet(INDEX.deliveryMode);
+  }
+
+  get priority(): number | undefined {
+    return this.#octet(INDEX.priority);
+  }
+
+  get expiration(): string | undefined {
+    return this.#text(INDEX.expiration);
+  }
+
+  get replyTo(): string | undefined {
+    return this.#text(INDEX.replyTo);
+  }
+
+  get userId(): string | undefined {
+    return this.#text(INDEX.userId);
   }
 
   /** Seconds since 1970, or undefined when it is absent. */

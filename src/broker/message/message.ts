@@ -33,8 +33,8 @@ export function publicationOf(
 ): Publication {
   return {
     content,
-    persistent: header.octet("deliveryMode") === 2,
-    priority: header.octet("priority") ?? 0,
+    persistent: header.deliveryMode === 2,
+    priority: header.priority ?? 0,
     expiration,
   };
 }

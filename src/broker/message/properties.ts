@@ -5,11 +5,11 @@ import { preconditionFailed } from "../wire/faults.ts";
 
 /** @param user who is logged in @throws {Fault} precondition-failed */
 export function checkProperties(header: ContentHeader, user: string): void {
-  const deliveryMode = header.octet("deliveryMode") ?? 1;
+  const deliveryMode = header.deliveryMode ?? 1;
   if (deliveryMode !== 1 && deliveryMode !== 2) {
     throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`);
   }
-  const userId = header.text("userId");
+  const userId = header.userId;
   if (userId !== undefined && userId !== user) {
     throw preconditionFailed(
       `user_id property set to '${userId}' but authenticated user was '${user}'`,

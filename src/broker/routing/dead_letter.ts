@@ -55,7 +55,7 @@ export function rewrite({ queue, reason }: DeadLetter, content: Content): Rewrit
     reason,
     exchange: address.exchange,
     routingKeys,
-    expiration: header.text("expiration"),
+    expiration: header.expiration,
   });
   const changed = header.rewrite({
     dropExpiration: true,
