@@ -223,7 +223,8 @@ async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<Br
   const options: BrokerOptions = {
     port: values.port,
     vhosts: values.vhost,
-    limits: readLimits(values, host),
+    limits: readLimits(values),
+    fit: (limits) => fitToMemory(limits, host),
     whenFull: values["when-full"],
     version: VERSION,
     log: host.log,
@@ -243,10 +244,8 @@ async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<Br
   return options;
 }
 
-/** What the values say, and no more than the memory of this host allows. */
-function readLimits(values: Values<typeof FLAGS>, host: Host): Limits {
-  const limits = {
-    ...DEFAULT_LIMITS,
+function readLimits(values: Values<typeof FLAGS>): Partial<Limits> {
+  return {
     connections: values["max-connections"],
     messageBytes: values["max-message-size"],
     pendingBytes: Math.max(
@@ -258,6 +257,10 @@ function readLimits(values: Values<typeof FLAGS>, host: Host): Limits {
     diskFreeBytes: values["disk-free-limit"],
     diskShareBytes: values["max-disk"] ?? Infinity,
   };
+}
+
+/** No more than the memory of this host allows. */
+function fitToMemory(limits: Limits, host: Host): Limits {
   const bytes = memoryLimit();
   if (bytes === undefined) return limits;
   const within = limitsWithin(limits, bytes);

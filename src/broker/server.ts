@@ -53,6 +53,8 @@ export interface BrokerOptions {
   /** Certificate chain and key in PEM: the listeners speak TLS. */
   tls?: Certificate;
   limits?: Partial<Limits>;
+  /** What this host has memory for of them; asked before anybody needs much. */
+  fit?: (limits: Limits) => Limits;
   /** What becomes of a publish while the disk is almost full; default block. */
   whenFull?: "block" | "reject";
   /** For connection.start. */
@@ -83,7 +85,9 @@ export class Broker implements QueueHost<Queue> {
   );
   readonly #bell = new Bell();
   readonly #options: BrokerOptions;
+  /** Once they are fit, no more than the memory of this host allows. */
   readonly #limits: Limits;
+  #isFit = false;
   readonly #pending: Budget;
   readonly #deliveryRoom: DeliveryRoom;
   readonly #outboxRoom: OutboxRoom;
@@ -156,7 +160,7 @@ export class Broker implements QueueHost<Queue> {
       scheduler: this.scheduler,
       schedule: () => this.#groupCommit.schedule(),
       store: this.store,
-      mostKept: this.#limits.keptLetters,
+      limits: this.#limits,
       onFault: (error) => this.#logFault(error),
     });
     this.#sweeper = new Sweeper(this.store);
@@ -289,7 +293,17 @@ export class Broker implements QueueHost<Queue> {
   /** What costs time, and is needed before somebody publishes. */
   #prepare(): Promise<void> {
     if (!this.#stopping) this.store.prepare();
+    this.#fitMemory();
     return this.#alarms.look();
+  }
+
+  #fitMemory(): void {
+    if (this.#isFit) return;
+    this.#isFit = true;
+    const limits = Object.assign(this.#limits, this.#options.fit?.(this.#limits));
+    this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
+    this.#pending.limitTo(limits.pendingBytes);
+    this.#outboxRoom.limitTo(limits.outboxBytes);
   }
 
   #lookAround(): void {

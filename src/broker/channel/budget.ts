@@ -49,10 +49,10 @@ const STEP_BYTES = 131_072;
 
 export class Budget {
   /** What one connection may take. */
-  readonly limit: number;
+  limit = 0;
   readonly #patienceMs: number;
-  readonly #shared: number;
-  readonly #reserve: number;
+  #shared = 0;
+  #reserve = 0;
   readonly #deadlines: Deadlines;
   readonly #unwritten: () => number;
   /** Bytes that all connections have together. */
@@ -75,13 +75,18 @@ export class Budget {
     deadlines: Deadlines,
     unwritten: () => number,
   ) {
-    this.limit = pendingBytes;
+    this.limitTo(pendingBytes);
     this.#patienceMs = patienceMs;
     this.#unwritten = unwritten;
-    // What others have, and what small ones have, comes on top of what the first one takes.
-    this.#shared = Math.min(Math.floor(pendingBytes / 3), SHARED_BYTES);
-    this.#reserve = Math.min(Math.floor(pendingBytes / 8), RESERVE_BYTES);
     this.#deadlines = deadlines;
+  }
+
+  /** @param bytes that one connection may take */
+  limitTo(bytes: number): void {
+    this.limit = bytes;
+    // What others have, and what small ones have, comes on top of what the first one takes.
+    this.#shared = Math.min(Math.floor(bytes / 3), SHARED_BYTES);
+    this.#reserve = Math.min(Math.floor(bytes / 8), RESERVE_BYTES);
   }
 
   /** Whether connections have to ask before they go on with content. */

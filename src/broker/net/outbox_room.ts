@@ -47,8 +47,8 @@ export class OutboxRoom implements Work {
   frames = 0;
   /** Bytes of large buffers that connections keep for later. Written by outboxes. */
   kept = 0;
-  readonly #most: number;
-  readonly #mostBodies: number;
+  readonly #hasFile: boolean;
+  #most: number;
   readonly #scheduler: Scheduler;
   readonly #deadlines: Deadlines;
   readonly #holders = new Set<Holder>();
@@ -62,8 +62,8 @@ export class OutboxRoom implements Work {
     folder: string | undefined,
     host: { readonly scheduler: Scheduler; readonly deadlines: Deadlines },
   ) {
+    this.#hasFile = folder !== undefined;
     this.#most = limits.outboxBytes;
-    this.#mostBodies = folder === undefined ? Infinity : limits.outboxBytes;
     const spillBytes = Math.min(limits.spillBytes, limits.diskShareBytes * SPILL_PART);
     this.spill = new SpillFile(folder, spillBytes);
     this.#scheduler = host.scheduler;
@@ -72,6 +72,15 @@ export class OutboxRoom implements Work {
 
   close(): void {
     this.spill.close();
+  }
+
+  /** @param bytes of large bodies, and the same of frames */
+  limitTo(bytes: number): void {
+    this.#most = bytes;
+  }
+
+  get #mostBodies(): number {
+    return this.#hasFile ? this.#most : Infinity;
   }
 
   get isTight(): boolean {

@@ -1,6 +1,6 @@
 /** How much memory queues, exchanges and bindings may take: each costs a client a few bytes. */
 
-import process from "node:process";
+import { nodeProcess } from "../../observe/node_process.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 
 /** Bytes for which nobody looks how long the heap may be: that takes some milliseconds. */
@@ -11,12 +11,17 @@ const HEAP_SHARE = 3;
 
 /** Shared by the virtual hosts, who write it. */
 export class DefinitionRoom {
-  readonly #most: number;
+  #most: number;
   #bytes = 0;
   #heapShare: number | undefined;
 
   /** @param most bytes, where the heap has room for more */
   constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** @param most as for the constructor */
+  limitTo(most: number): void {
     this.#most = most;
   }
 
@@ -59,5 +64,5 @@ export class DefinitionRoom {
 
 /** Bytes that all objects together may take: beyond that, the process ends. */
 function heapBytes(): number {
-  return process.getBuiltinModule("node:v8").getHeapStatistics().heap_size_limit;
+  return nodeProcess().getBuiltinModule("node:v8").getHeapStatistics().heap_size_limit;
 }

@@ -20,13 +20,19 @@ export interface KeyOwner {
 }
 
 export class KeyMemory {
-  readonly #limit: number;
+  #limit: number;
   readonly #owners = new Set<KeyOwner>();
   #bytes = 0;
 
   /** @param limit in bytes */
   constructor(limit: number) {
     this.#limit = limit;
+  }
+
+  /** @param limit as for the constructor */
+  limitTo(limit: number): void {
+    this.#limit = limit;
+    if (this.#bytes > limit) this.#makeRoom();
   }
 
   get bytes(): number {

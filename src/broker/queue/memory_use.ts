@@ -16,7 +16,7 @@ export function weightOf(message: Message): number {
 /** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
 export class MemoryUse {
   bytes = 0;
-  readonly limit: number;
+  limit: number;
   /** What queues without duplicates remember, which has a limit of its own. */
   readonly keys: KeyMemory;
   /** What queues take besides their messages, exchanges and bindings: a limit of its own, too. */
@@ -27,6 +27,13 @@ export class MemoryUse {
     this.limit = limit;
     this.keys = new KeyMemory(keys);
     this.definitions = new DefinitionRoom(definitions);
+  }
+
+  /** @param limit in bytes @param keys the same, of the keys @param definitions and of these */
+  limitTo(limit: number, keys: number, definitions: number): void {
+    this.limit = limit;
+    this.keys.limitTo(keys);
+    this.definitions.limitTo(definitions);
   }
 
   get isFull(): boolean {

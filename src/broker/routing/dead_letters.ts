@@ -8,6 +8,7 @@ import { cycleOf, type DeathReason } from "../message/deaths.ts";
 import { KeptLetters } from "./kept_letters.ts";
 import { LetterTime } from "./letter_time.ts";
 import type { LaneRecord, Message } from "../message/message.ts";
+import type { Limits } from "../net/limits.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { Store } from "../store/store.ts";
@@ -36,8 +37,7 @@ export interface DeadLetterHost {
   /** Asks for a turn of the event loop that calls {@link DeadLetters.work}. */
   schedule(): void;
   readonly store: Pick<Store, "dead" | "actFor">;
-  /** At-least-once letters without a queue to go to that memory holds, about. */
-  readonly mostKept: number;
+  readonly limits: Pick<Limits, "keptLetters">;
   /** A letter cannot be made. */
   onFault(error: unknown): void;
 }

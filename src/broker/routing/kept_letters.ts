@@ -11,6 +11,7 @@
 
 import type { DeathReason } from "../message/deaths.ts";
 import type { LaneRecord, Message } from "../message/message.ts";
+import type { Limits } from "../net/limits.ts";
 import type { DeadCount, DeadMessages, Place } from "../store/messages/dead_messages.ts";
 import { LAST_POSITION } from "../store/file/message_row.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -37,8 +38,7 @@ export interface KeptLettersHost {
   /** Asks for a turn of the event loop in which the letters are tried. */
   schedule(): void;
   readonly store: { readonly dead: DeadMessages };
-  /** Letters that memory holds, about. */
-  readonly mostKept: number;
+  readonly limits: Pick<Limits, "keptLetters">;
 }
 
 /** What is kept of a lane. */
@@ -135,7 +135,7 @@ export class KeptLetters {
   takeOver(queue: Queue, message: Message, reason: DeathReason): boolean {
     const backlog = this.#lanes.get(message.lane);
     if (backlog === undefined || !message.durable) return false;
-    const isFull = backlog.here >= FEWEST && this.#here.size >= this.#host.mostKept;
+    const isFull = backlog.here >= FEWEST && this.#here.size >= this.#host.limits.keptLetters;
     // Where those go that were not tried yet is not known: perhaps to the same queue.
     if (backlog.paged === 0 && backlog.untried.size === 0 && !isFull) return false;
     const dead = this.#host.store.dead;
@@ -310,7 +310,7 @@ export class KeptLetters {
   #readOf(lane: LaneRecord, backlog: Backlog): DeadLetter[] {
     const { queue } = backlog;
     if (queue.deleted) this.#forgetPaged(lane, backlog);
-    const room = Math.max(this.#host.mostKept - this.#here.size, FEWEST - backlog.here);
+    const room = Math.max(this.#host.limits.keptLetters - this.#here.size, FEWEST - backlog.here);
     if (backlog.paged === 0 || room <= 0) return [];
     const limit = Math.min(room, BATCH);
     const dead = this.#host.store.dead;

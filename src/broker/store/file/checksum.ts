@@ -1,4 +1,4 @@
-import process from "node:process";
+import { nodeProcess } from "../../../observe/node_process.ts";
 
 /** Where words are read from: a view of each message's own bytes would take longer than its sum. */
 const PIECE_BYTES = 4 * 1024;
@@ -31,7 +31,7 @@ let crc32: ((bytes: Uint8Array) => number) | undefined;
 
 /** Loads node:zlib when it is needed first: that takes as long as half the start of a broker. */
 function crcOf(bytes: Uint8Array): number {
-  crc32 ??= process.getBuiltinModule("node:zlib").crc32;
+  crc32 ??= nodeProcess().getBuiltinModule("node:zlib").crc32;
   return crc32(bytes);
 }
 
