@@ -228,7 +228,11 @@ export const ROUTES: readonly Route[] = [
         schema: { type: "string", minLength: 1, maxLength: 500 },
         description: "The text, as it is.",
       },
-      { name: "vhost", description: "With `queue`: only there.", schema: { type: "string" } },
+      {
+        name: "vhost",
+        description: "That of `queue`, which it needs.",
+        schema: { type: "string", default: "/" },
+      },
       { name: "queue", description: "Default: all queues.", schema: { type: "string" } },
       { name: "from", description: "The `next` of the page before.", schema: { type: "string" } },
     ],
@@ -281,6 +285,9 @@ function searchIn({ query }: Asked): Parameters<NonNullable<Source["search"]>>[0
   const [text, vhost, queue, from] = ["q", "vhost", "queue", "from"].map((name) => query.get(name));
   if (!text || text.length > 500) {
     throw new Problem(400, `q must have 1 to 500 characters, and has ${text?.length ?? 0}`);
+  }
+  if (vhost !== null && queue === null) {
+    throw new Problem(400, "vhost needs queue, and it is not given");
   }
   return {
     text,

@@ -314,6 +314,7 @@ Deno.test("the broker's API", async (t) => {
       ["DELETE", "/metrics", undefined, 405, /the method must be one of GET/],
       ["PUT", "/livez", {}, 405, /the method must be one of GET/],
       ["GET", "/api/v1/search", undefined, 400, /q must have 1 to 500 characters, and has 0/],
+      ["GET", "/api/v1/search?q=x&vhost=%2F", undefined, 400, /vhost needs queue/],
       ["POST", "/api/v1/queues/%2F/q/messages", { body: 7 }, 422, /body must be text/],
       [
         "POST",

@@ -40,7 +40,7 @@ function pretty(body: Uint8Array): string | undefined {
   const text = textOf(body);
   try {
     const value = JSON.parse(text);
-    const digits = (json: string) => json.match(/[-\d.eE+]{16,}/g)?.join() ?? "";
+    const digits = (json: string) => json.match(/[-\d.eE+]{16,}|\d[eE][-+]?\d{3}/g)?.join() ?? "";
     const shown = JSON.stringify(value, null, 2);
     return digits(shown) === digits(text) ? shown : text;
   } catch {
