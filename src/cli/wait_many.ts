@@ -247,9 +247,9 @@ function bodyField(body: Uint8Array, contentType: string | undefined): string {
   if (text === undefined) return `"body_base64":${JSON.stringify(encodeBase64(body))}`;
   if (contentType === "application/json") {
     try {
-      const value: unknown = JSON.parse(text);
-      // As it was written, so that no digit is lost.
-      return `"json":${/[\r\n]/.test(text) ? JSON.stringify(value) : text}`;
+      JSON.parse(text);
+      // As it was written, so that no digit is lost. Of a string line breaks are no part.
+      return `"json":${text.replace(/[\r\n]/g, " ")}`;
     } catch {
       // It was cut off, or is none.
     }

@@ -208,8 +208,11 @@ class RecordReader {
         : (error as Error).message;
       throw new RecordError("json", "be a value that JSON can hold", `is none: ${why}`);
     }
-    if (text !== undefined) return encoder.encode(text);
-    throw new RecordError("json", "be a value that JSON can hold", `is a ${typeof value}`);
+    if (text === undefined) {
+      throw new RecordError("json", "be a value that JSON can hold", `is a ${typeof value}`);
+    }
+    if (text.includes("null")) requireNumbers(value);
+    return encoder.encode(text);
   }
 
   #headers(): Record<string, Field> | undefined {
@@ -344,6 +347,14 @@ function fromBase64(path: string, value: unknown): Uint8Array {
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
+}
+
+/** @throws {RecordError} there is a number of which JSON would make null */
+function requireNumbers(json: unknown): void {
+  JSON.stringify(json, (_name, value: unknown) => {
+    if (typeof value !== "number" || Number.isFinite(value)) return value;
+    throw new RecordError("json", "be a value that JSON can hold", `has ${value}`);
+  });
 }
 
 function isWhole(value: unknown, most: number): value is number {

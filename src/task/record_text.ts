@@ -22,6 +22,11 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** Whether a JSON text may have numbers that JavaScript's are not: too large, too small, too long. */
+export function hasUnusualNumbers(text: string): boolean {
+  return /\d{16}|\d[eE][-+]?\d{3}/.test(text);
+}
+
 /** A part of a text, in UTF-16 code units. */
 interface Span {
   readonly start: number;

@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ContentWriter, readContentHeader } from "../../src/amqp/client/content.ts";
 import { AMQPView } from "../../src/amqp/client/view.ts";
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../../src/task/record.ts";
+import { hasUnusualNumbers } from "../../src/task/record_text.ts";
 import { schedule } from "../../src/task/schedule.ts";
 import { Random } from "../support/random.ts";
 
@@ -61,6 +62,7 @@ Deno.test("a body is text, bytes or JSON, and its content type follows", () => {
     ['{"json": {"a" : [1, "}"]} }', '{"a" : [1, "}"]}', "application/json"],
     // As it was written: no digit is lost, no half pair becomes another character.
     ['{"json":12345678901234567890.50}', "12345678901234567890.50", "application/json"],
+    ['{"json":[1e400]}', "[1e400]", "application/json"],
     ['{"json":"\\ud800"}', '"\\ud800"', "application/json"],
     ['{"json":{"__proto__":{"a":1}}}', '{"__proto__":{"a":1}}', "application/json"],
     ['{"json":{"a":1,"a":2}}', '{"a":1,"a":2}', "application/json"],
@@ -246,6 +248,15 @@ Deno.test("JSON that is very deep is a body like any other, and no header", () =
   }
 });
 
+Deno.test("JSON with numbers that JavaScript would change is known", () => {
+  for (const text of ["[1e400]", "1E+999", "[2,3e-400]", "1234567890123456"]) {
+    assert(hasUnusualNumbers(text), text);
+  }
+  for (const text of ["[1e22]", '{"a":"e100"}', "123456789012345", "null"]) {
+    assert(!hasUnusualNumbers(text), text);
+  }
+});
+
 Deno.test("whole numbers in headers keep all the digits that AMQP can hold", () => {
   const { headers } = parse(
     '{"body":"","headers":{"a":9223372036854775807,"b":-9223372036854775808,"c":[9007199254740993],' +
@@ -274,7 +285,11 @@ Deno.test("a program's record may hold bytes, dates and fields that are undefine
   const at = new Date(NOW + 5_000);
   const record = readRecord({ body, at, id: undefined, delay: undefined }, { now: NOW });
   assertEquals([record.body, record.dueAt], [body, NOW + 5_000]);
-  assertEquals(textOf(readRecord({ json: { a: [1] } }, { now: NOW })), '{"a":[1]}');
+  assertEquals(textOf(readRecord({ json: { a: [1, null] } }, { now: NOW })), '{"a":[1,null]}');
+  for (const json of [Infinity, { a: [null, -Infinity] }, [NaN]]) {
+    const { message } = assertThrows(() => readRecord({ json }, { now: NOW }), RecordError);
+    assertMatch(message, /^json must be a value that JSON can hold, and has (-?Infinity|NaN)$/);
+  }
   const none = assertThrows(() => readRecord({ body, at: new Date(NaN) }, { now: NOW }));
   assert((none as Error).message.endsWith("and is a date that is none"));
 });

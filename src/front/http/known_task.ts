@@ -2,6 +2,7 @@
 import type { Publisher } from "../../amqp/publisher.ts";
 import { encodeBase64 } from "../../observe/base64.ts";
 import type { TaskAnswer, TaskProgress } from "../../task/answer.ts";
+import { hasUnusualNumbers } from "../../task/record_text.ts";
 
 /**
  * - `sent`: confirmed, and nothing more will be heard of it here
@@ -150,8 +151,7 @@ function contentOf({ body, contentType, cut }: TaskAnswer): Facts {
     return { body_base64: encodeBase64(body), ...rest };
   }
   const isJson = /^application\/(?:[\w.+-]+\+)?json\b/i.test(contentType ?? "");
-  // A number with many digits would lose some.
-  if (!isJson || /\d{16}/.test(text)) return { body: text, ...rest };
+  if (!isJson || hasUnusualNumbers(text)) return { body: text, ...rest };
   try {
     return { json: JSON.parse(text), ...rest };
   } catch {
