@@ -1,4 +1,5 @@
 /** Rows of text in columns. */
+import { widthOf } from "./text_width.ts";
 
 /**
  * The rows as lines, their cells aligned: texts to the left, numbers to the right.
@@ -7,10 +8,11 @@
  * @param texts how many columns hold texts; the others hold numbers
  */
 export function inColumns(rows: readonly (readonly string[])[], texts: number): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => widthOf(row[column]!))));
   return rows.map((row) =>
-    row.map((cell, column) =>
-      column < texts ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-    ).join("  ") + "\n"
+    row.map((cell, column) => {
+      const room = " ".repeat(widths[column]! - widthOf(cell));
+      return column < texts ? cell + room : room + cell;
+    }).join("  ") + "\n"
   ).join("");
 }

@@ -1,6 +1,7 @@
 /** How queues look on a terminal: depth now, how fast it changes, and how it was. */
 import { roleOf } from "../task/topology.ts";
 import type { QueueRow } from "./queue_row.ts";
+import { widthOf } from "./text_width.ts";
 
 /** One look at a queue. */
 export interface Look {
@@ -169,17 +170,6 @@ function grouped(number: number): string {
   return number < 1e9
     ? number.toLocaleString("en-US", { maximumFractionDigits: 1 })
     : number.toExponential(2);
-}
-
-const MARK = /\p{M}|\u200d|\ufe0f/u;
-const WIDE =
-  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u;
-
-/** Columns that a terminal gives a text. */
-export function widthOf(text: string): number {
-  let width = 0;
-  for (const char of text) width += MARK.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
-  return width;
 }
 
 /** At most so many columns of it; a text that is cut ends with "..". */

@@ -71,11 +71,15 @@ export function linesOf(rows: readonly QueueRow[]): string {
       ready,
       consumers,
       unacked,
-      in: arriving,
-      out,
+      in: rounded(arriving),
+      out: rounded(out),
       oldest_at: oldestAt === undefined ? undefined : timeOf(oldestAt),
     })
   ).join("");
+}
+
+function rounded(rate: number | undefined): number | undefined {
+  return rate === undefined ? undefined : Math.round(rate * 1_000) / 1_000;
 }
 
 /** @returns undefined: it is no time */

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type QueueRow } from "../../src/cli/queue_row.ts";
+import { type QueueRow, tableOf } from "../../src/cli/queue_row.ts";
+import { widthOf } from "../../src/cli/text_width.ts";
 import {
   type Frame,
   type Look,
   rateOf,
   renderFrame,
   sparkline,
-  widthOf,
 } from "../../src/cli/queue_frame.ts";
 
 function looks(...depths: (number | undefined)[]): Look[] {
@@ -117,4 +117,11 @@ Deno.test("colors come only where they are wanted, and end where they begin", ()
     assert(codes.length > 0, line);
     assertEquals(codes.filter((_, i) => i % 2 === 1).every((code) => code === "0"), true);
   }
+});
+
+Deno.test("a table is aligned whatever its names are", () => {
+  const names = ["plain", "\u65e5\u672c\u8a9e", "\u{1f680}\u{1f680}", "e\u0301", "two lines\n", ""];
+  const lines = tableOf(names.map((name, ready) => ({ name, ready, consumers: 0 }))).trimEnd();
+  const [width, ...others] = lines.split("\n").map(widthOf);
+  assertEquals(others, names.map(() => width));
 });
