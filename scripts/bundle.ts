@@ -1,6 +1,6 @@
 /**
- * A program and what it imports as a few files of JavaScript: what it loads later is in files of its
- * own, and is not read before.
+ * A program and what it imports as a few files of JavaScript: what it loads first is in two, and what
+ * it loads later is in files of its own, and is not read before.
  */
 
 /** Files of a bundle; the first is the program. */
@@ -32,23 +32,126 @@ export async function bundle(
   folder: string,
   { root = ".", signal }: { readonly root?: string; readonly signal?: AbortSignal } = {},
 ): Promise<Bundle> {
+  await run(["--code-splitting", "--outdir", folder, `src/${name}.ts`], root, signal);
+  for (const part of await partsIn(folder)) {
+    const text = await Deno.readTextFile(`${folder}/${part}`);
+    const clean = text.replace(REQUIRE, LAZY_REQUIRE).replace(ORIGINS, "$1npm:");
+    await Deno.writeTextFile(`${folder}/${part}`, clean);
+  }
+  const program = `${name}.js`;
+  await joinFirst(folder, program, signal);
+  const parts = (await partsIn(folder)).filter((part) => part !== program);
+  return [`${folder}/${program}`, ...parts.map((part) => `${folder}/${part}`)];
+}
+
+/** Runs `deno bundle`. @throws Error with what it says */
+async function run(
+  args: readonly string[],
+  cwd: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--code-splitting", "--outdir", folder, `src/${name}.ts`],
-    cwd: root,
+    args: ["bundle", "--quiet", ...args],
+    cwd,
     env: { NO_COLOR: "1" },
     stdin: "null",
     ...(signal === undefined ? {} : { signal }),
   }).output();
-  if (!success) {
-    throw new Error(`${name} cannot be bundled: ${new TextDecoder().decode(stderr).trim()}`);
+  if (success) return;
+  const why = new TextDecoder().decode(stderr).trim();
+  throw new Error(`${args.at(-1)} cannot be bundled: ${why}`);
+}
+
+async function partsIn(folder: string): Promise<string[]> {
+  const entries = await Array.fromAsync(Deno.readDir(folder));
+  return entries.filter(({ name }) => name.endsWith(".js")).map(({ name }) => name).sort();
+}
+
+/** What esbuild writes of the names that one part has from another, and that it gives to others. */
+const IMPORT = /^import (?:\{([^}]*)\} from )?"\.\/([^"]+)";$/gm;
+const EXPORT = /^export \{([^}]*)\};$/m;
+const LATER = /\bimport\("(\.\/[^"]+)"\)/g;
+
+/** esbuild's label of a part that was joined; nobody finds it any more. */
+const LABEL = /^\/\/ \S+\.js\n/gm;
+
+/** The part that has all that a program loads first. */
+const CORE = "core.js";
+
+/**
+ * Joins the parts that a program loads first, some twenty: each would take a few tenths of a
+ * millisecond of the start. The program itself stays what it is: while it runs it loads others,
+ * which import from these parts, and would wait for its end.
+ */
+async function joinFirst(
+  folder: string,
+  program: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const texts = new Map<string, string>();
+  for (const part of await partsIn(folder)) {
+    texts.set(part, await Deno.readTextFile(`${folder}/${part}`));
   }
-  const program = `${folder}/${name}.js`;
-  const parts: string[] = [];
-  for await (const entry of Deno.readDir(folder)) {
-    const file = `${folder}/${entry.name}`;
-    const text = await Deno.readTextFile(file);
-    await Deno.writeTextFile(file, text.replace(REQUIRE, LAZY_REQUIRE).replace(ORIGINS, "$1npm:"));
-    if (file !== program) parts.push(file);
+  const first = importedFirst(program, texts);
+  if (first.length < 2) return;
+  // Several parts may give the same name to different things.
+  const marks = new Map(first.map((part, i) => [part, `_${i}_`]));
+  const core = first.map((part) => {
+    const names = namesIn(EXPORT.exec(texts.get(part)!)?.[1] ?? "");
+    const marked = names.map(([, name]) => `${name} as ${marks.get(part)}${name}`);
+    return `import "./${part}";\nexport { ${marked.join(", ")} } from "./${part}";\n`;
+  });
+  await Deno.writeTextFile(`${folder}/${CORE}`, core.join(""));
+  const later = first.flatMap((part) => [...texts.get(part)!.matchAll(LATER)]);
+  const externals = new Set(later.map(([, part]) => `--external=${part}`));
+  await run([...externals, "--outdir", "joined", CORE], folder, signal);
+  const joined = await Deno.readTextFile(`${folder}/joined/${CORE}`);
+  await Deno.remove(`${folder}/joined`, { recursive: true });
+  await Deno.writeTextFile(`${folder}/${CORE}`, joined.replace(LABEL, ""));
+  for (const [part, text] of texts) {
+    if (marks.has(part)) await Deno.remove(`${folder}/${part}`);
+    else await Deno.writeTextFile(`${folder}/${part}`, importingCore(text, marks));
   }
-  return [program, ...parts];
+}
+
+/**
+ * @param marks what stands before names of the parts that were joined
+ * @throws Error one of these is imported in another way than esbuild writes it
+ */
+function importingCore(text: string, marks: ReadonlyMap<string, string>): string {
+  const changed = text.replace(IMPORT, (whole, names: string | undefined, part: string) => {
+    const mark = marks.get(part);
+    if (mark === undefined) return whole;
+    if (names === undefined) return `import "./${CORE}";`;
+    const own = namesIn(names).map(([there, here]) => `  ${mark}${there} as ${here}`);
+    return `import {\n${own.join(",\n")}\n} from "./${CORE}";`;
+  });
+  for (const part of marks.keys()) {
+    if (changed.includes(`"./${part}"`)) throw new Error(`nobody knows how ${part} is imported`);
+  }
+  return changed;
+}
+
+/** Parts that are loaded before a program begins, without itself, each behind what it imports. */
+function importedFirst(program: string, texts: ReadonlyMap<string, string>): string[] {
+  const found = new Set<string>();
+  function visit(part: string): void {
+    for (const [, , name] of texts.get(part)!.matchAll(IMPORT)) {
+      if (name === program || visited.has(name!)) continue;
+      visited.add(name!);
+      visit(name!);
+      found.add(name!);
+    }
+  }
+  const visited = new Set<string>();
+  visit(program);
+  return [...found];
+}
+
+/** "a, b as c": what it is called on the left, and on the right. */
+function namesIn(list: string): [left: string, right: string][] {
+  return list.split(",").map((each) => each.trim()).filter((each) => each !== "").map((each) => {
+    const [left, right = left] = each.split(" as ") as [string, string?];
+    return [left, right];
+  });
 }

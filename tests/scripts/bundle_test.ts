@@ -1,7 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertNotEquals } from "@std/assert";
 import { bundle } from "../../scripts/bundle.ts";
 
 const STATIC_IMPORT = /^(?:import|export)\s(?:[^"';]*\sfrom\s*)?"([^"]+)";/gm;
+
+const NAMED_IMPORT = /^import \{([^}]*)\} from "\.\/([^"]+)";$/gm;
 
 /** What is loaded before the program begins: files of the bundle, and whatever else is imported. */
 async function loadedFirst(program: string): Promise<{ files: string[]; others: string[] }> {
@@ -17,23 +19,41 @@ async function loadedFirst(program: string): Promise<{ files: string[]; others: 
   return { files, others: [...others] };
 }
 
+/** What only a run with other arguments needs: a file, and what is in no other one. */
+const LATER = [
+  ["cli/bulk.ts", "function sendBulk"],
+  ["front/bulk.ts", "var Bulk = class"],
+  ["front/calls.ts", "var Calls = class"],
+  ["front/http/service.ts", "var HttpService = class"],
+  ["front/schedule_runner.ts", "var ScheduleRunner = class"],
+  ["task/record.ts", "function parseRecord"],
+  ["npm:cli-progress", "class SingleBar"],
+  ["npm:croner", "CronPattern"],
+] as const;
+
 Deno.test("a bundled program starts no code that it does not need, and names no folder of this host", async () => {
   const folder = await Deno.makeTempDir({ prefix: "bundle-" });
   try {
     const parts = await bundle("new_task", folder);
     const { files, others } = await loadedFirst(parts[0]);
     assertEquals(others, []);
-    const texts = await Promise.all(files.map((file) => Deno.readTextFile(file)));
-    const laters = [
-      ...["cli/bulk.ts", "front/bulk.ts", "front/calls.ts", "front/http/service.ts"],
-      ...["front/schedule_runner.ts", "task/record.ts", "cli-progress", "croner"],
-    ];
-    for (const later of laters) {
-      assertEquals(texts.filter((text) => text.includes(`// npm:${later}`)), [], later);
-      assertEquals(texts.filter((text) => text.includes(`// src/${later}`)), [], later);
+    // The program, and all that it imports.
+    assertEquals(files.length, 2);
+    const texts = new Map<string, string>();
+    for (const file of parts) texts.set(file, await Deno.readTextFile(file));
+    for (const [file, code] of LATER) {
+      const found = parts.filter((part) => texts.get(part)!.includes(code));
+      assertNotEquals(found, [], `${file} has no ${code}`);
+      assertEquals(found.filter((part) => files.includes(part)), [], file);
     }
-    for (const file of parts) {
-      assertEquals(/\S*\/npm\/registry\S*/.exec(await Deno.readTextFile(file)), null, file);
+    for (const [file, text] of texts) {
+      assertEquals(/\S*\/npm\/registry\S*/.exec(text), null, file);
+      // What a part has from another is there.
+      for (const [, names, from] of text.matchAll(NAMED_IMPORT)) {
+        const { default: _, ...given } = await import(`file://${folder}/${from}`);
+        const wanted = names!.split(",").map((name) => name.trim().split(" as ")[0]!);
+        assertEquals(wanted.filter((name) => !(name in given)), [], `${file} of ${from}`);
+      }
     }
   } finally {
     await Deno.remove(folder, { recursive: true });
