@@ -147,7 +147,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     ...limits,
     ...connections,
     endpoints: here,
-    handler: handler.handle,
+    handler,
     freeBodies: true,
     onReady: () => {
       host.print(" [*] Forwarding tasks. To exit press CTRL+C\n");

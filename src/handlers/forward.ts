@@ -17,7 +17,7 @@ import type { Transport } from "../amqp/transport.ts";
 import type { ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { type Metric, single } from "../observe/metrics.ts";
-import { DONE, type Handler, INTERRUPTED, type Outcome } from "../task/handler.ts";
+import { type DirectHandler, type DirectRun, DONE, INTERRUPTED } from "../task/handler.ts";
 import {
   forwardCount,
   forwardedHeaders,
@@ -64,7 +64,7 @@ export interface ForwardOptions {
   readonly log: Logger;
 }
 
-export class ForwardHandler {
+export class ForwardHandler implements DirectHandler {
   readonly #options: ForwardOptions;
   readonly #news: LinkNews;
   readonly #relay: Relay;
@@ -111,19 +111,19 @@ export class ForwardHandler {
     this.#relay.start();
   }
 
-  /** Never rejects. */
-  readonly handle: Handler = (task) => {
+  begin(task: Task, run: DirectRun): void {
     const hops = forwardCount(task.properties);
     const { maxHops } = this.#options;
     if (hops >= maxHops) {
-      return rejected(`a task may be forwarded ${maxHops} times (--max-hops), and this one was`);
+      const reason = `a task may be forwarded ${maxHops} times (--max-hops), and this one was`;
+      return run.end({ kind: "rejected", reason });
     }
-    // A copy would be without them.
-    if (task.receivedProperties === undefined) return rejected("its properties cannot be read");
-    return new Promise((resolve) => {
-      this.#relay.add(new Shipment(task, hops + 1, this.#shipping, resolve));
-    });
-  };
+    if (task.receivedProperties === undefined) {
+      // A copy would be without them.
+      return run.end({ kind: "rejected", reason: "its properties cannot be read" });
+    }
+    this.#relay.add(new Shipment(task, hops + 1, this.#shipping, run));
+  }
 
   /** Sends nothing more; what is on its way has until `overdue` aborts to be confirmed. */
   drain(overdue: AbortSignal): void {
@@ -230,7 +230,7 @@ class Shipment implements Parcel {
   readonly #task: Task;
   readonly #hops: number;
   readonly #shipping: Shipping;
-  readonly #settle: (outcome: Outcome) => void;
+  readonly #run: DirectRun;
   /** It says how long it waits or lives. */
   readonly #isTimed: boolean;
   readonly #since: number;
@@ -245,12 +245,12 @@ class Shipment implements Parcel {
     task: Task,
     hops: number,
     shipping: Shipping,
-    settle: (outcome: Outcome) => void,
+    run: DirectRun,
   ) {
     this.#task = task;
     this.#hops = hops;
     this.#shipping = shipping;
-    this.#settle = settle;
+    this.#run = run;
     const { expiration, headers } = task.properties;
     this.#isTimed = expiration !== undefined || headers !== undefined;
     this.#since = this.#isTimed ? performance.now() : 0;
@@ -274,7 +274,7 @@ class Shipment implements Parcel {
     const heldMs = this.#isTimed ? performance.now() - this.#since : 0;
     const left = this.#isTimed ? lifetimeLeft(task.properties, heldMs) : undefined;
     if (left !== undefined && left <= 0) {
-      this.#settle({ kind: "rejected", reason: "expired before it could be sent" });
+      this.#run.end({ kind: "rejected", reason: "expired before it could be sent" });
       return undefined;
     }
     this.#sent++;
@@ -293,15 +293,15 @@ class Shipment implements Parcel {
 
   onConfirmed(): void {
     this.#shipping.bytes += this.#task.body.length;
-    this.#settle(DONE);
+    this.#run.end(DONE);
   }
 
   onRefused(error: ToolError): void {
-    this.#settle({ kind: "rejected", reason: error.message });
+    this.#run.end({ kind: "rejected", reason: error.message });
   }
 
   onGivenBack(): void {
-    this.#settle(INTERRUPTED);
+    this.#run.end(INTERRUPTED);
   }
 
   get #queue(): QueuePolicy | undefined {
@@ -345,8 +345,4 @@ class Shipment implements Parcel {
     if (this.#id !== undefined) properties.messageId = this.#id;
     return { exchange, routingKey, body: task.body, properties, original: task };
   }
-}
-
-function rejected(reason: string): Promise<Outcome> {
-  return Promise.resolve({ kind: "rejected", reason });
 }

@@ -85,6 +85,16 @@ export type Progress =
 /** Does the work of one task. */
 export type Handler = (task: Task, context: TaskContext) => Promise<Outcome>;
 
+/** The same without a promise for each: of a short task these cost as much as all the rest. */
+export interface DirectHandler {
+  /** @param run is told the end, once; maybe before this returns. May throw before that */
+  begin(task: Task, run: DirectRun): void;
+}
+
+export interface DirectRun {
+  end(outcome: Outcome): void;
+}
+
 /** Longest pause that a handler may ask for, in milliseconds: a hundred years. */
 export const LONGEST_PAUSE_MS = 100 * 365 * 86_400_000;
 

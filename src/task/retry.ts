@@ -33,6 +33,7 @@ export const DEFAULT_POLICY: RetryPolicy = {
 };
 
 const ACK: Ack = { kind: "ack" };
+const FIRST_RUN: Admission = { kind: "run", attempt: 1 };
 
 /** How long a task waits while its crash is written down, in milliseconds. */
 const CRASH_PAUSE_MS = 1_000;
@@ -125,7 +126,7 @@ export function admit(
   if (starts === undefined && losses === Infinity) {
     return park(CRASH_PAUSE_MS, { attempts, crashes: vanished }, policy);
   }
-  return { kind: "run", attempt: attempts + 1 };
+  return attempts === 0 ? FIRST_RUN : { kind: "run", attempt: attempts + 1 };
 }
 
 /**

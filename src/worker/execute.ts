@@ -1,6 +1,8 @@
 /** Runs a handler so that every ending is a value, and within its time. */
 import { formatDuration } from "../task/duration.ts";
 import {
+  type DirectHandler,
+  type DirectRun,
   type Handler,
   INTERRUPTED,
   type Outcome,
@@ -14,6 +16,11 @@ import type { Runs, Stoppable } from "./runs.ts";
 
 /** What is particular to a run. */
 export interface RunOptions {
+  readonly task: Task;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** When it began, in performance.now(). */
+  readonly startedAt: number;
   /** Aborts when the run has become pointless; stops it as the worker's end does. */
   readonly lost?: AbortSignal | undefined;
   /** What it is part of. */
@@ -21,7 +28,7 @@ export interface RunOptions {
   /** Told how far it is. */
   readonly report?: ((progress: Progress) => void) | undefined;
   /** Told once how it ended: an exception becomes `failed`, or `interrupted` after an abort of ours. */
-  readonly onEnd: (outcome: Outcome) => void;
+  onEnd(outcome: Outcome): void;
 }
 
 /** What holds for every run of a worker. */
@@ -35,28 +42,18 @@ export interface RunRules {
   readonly onHung: (task: Task) => void;
 }
 
-/** @param attempt 1 for the first */
 export function execute(
-  handler: Handler,
-  task: Task,
-  attempt: number,
+  handler: Handler | DirectHandler,
   rules: RunRules,
   options: RunOptions,
 ): void {
-  new Run(task, attempt, rules, options).of(handler);
+  new Run(rules, options).begin(handler);
 }
 
 /** One run. Most handlers never look at their signal, so it is made when they do. */
-class Run implements TaskContext, Stoppable {
-  readonly attempt: number;
-  readonly maxAttempts: number;
-  readonly deadline: number | undefined;
-  readonly endsAt: number;
-  readonly report: RunOptions["report"];
-  readonly trace: TraceContext | undefined;
-  readonly #task: Task;
+class Run implements TaskContext, Stoppable, DirectRun {
   readonly #rules: RunRules;
-  readonly #lost: AbortSignal | undefined;
+  readonly #options: RunOptions;
   #controller: AbortController | undefined;
   /** Where it is among those that run; undefined once it has ended or was told to stop. */
   #place: Place<Stoppable> | undefined;
@@ -64,21 +61,37 @@ class Run implements TaskContext, Stoppable {
   #stopped: Error | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #onLost: (() => void) | undefined;
-  /** Undefined: it was told. */
-  #onEnd: RunOptions["onEnd"] | undefined;
+  #deadline: number | undefined;
+  #isTold = false;
 
-  constructor(task: Task, attempt: number, rules: RunRules, options: RunOptions) {
-    const { maxAttempts, runs: { limitMs } } = rules;
-    this.#task = task;
+  constructor(rules: RunRules, options: RunOptions) {
     this.#rules = rules;
-    this.#lost = options.lost;
-    this.report = options.report;
-    this.trace = options.trace;
-    this.#onEnd = options.onEnd;
-    this.attempt = attempt;
-    this.maxAttempts = maxAttempts;
-    this.deadline = limitMs === undefined ? undefined : Date.now() + limitMs;
-    this.endsAt = limitMs === undefined ? Infinity : performance.now() + limitMs;
+    this.#options = options;
+  }
+
+  get attempt(): number {
+    return this.#options.attempt;
+  }
+
+  get maxAttempts(): number {
+    return this.#rules.maxAttempts;
+  }
+
+  get report(): RunOptions["report"] {
+    return this.#options.report;
+  }
+
+  get trace(): TraceContext | undefined {
+    return this.#options.trace;
+  }
+
+  get endsAt(): number {
+    return this.#options.startedAt + (this.#rules.runs.limitMs ?? Infinity);
+  }
+
+  get deadline(): number | undefined {
+    if (this.#rules.runs.limitMs === undefined) return undefined;
+    return this.#deadline ??= Math.round(Date.now() + this.endsAt - performance.now());
   }
 
   get signal(): AbortSignal {
@@ -89,21 +102,33 @@ class Run implements TaskContext, Stoppable {
     return this.#controller.signal;
   }
 
-  /** Never rejects. */
-  async of(handler: Handler): Promise<void> {
+  begin(handler: Handler | DirectHandler): void {
     this.#place = this.#rules.runs.add(this);
-    if (this.#lost !== undefined) {
+    const { lost, task } = this.#options;
+    if (lost !== undefined) {
       this.#onLost = () => this.interrupt();
-      this.#lost.addEventListener("abort", this.#onLost);
-      if (this.#lost.aborted) this.interrupt();
+      lost.addEventListener("abort", this.#onLost);
+      if (lost.aborted) this.interrupt();
     }
+    if (typeof handler === "function") this.#await(handler);
+    else {
+      try {
+        handler.begin(task, this);
+      } catch (error) {
+        this.end(this.#outcomeOf(error));
+      }
+    }
+  }
+
+  /** Never rejects. */
+  async #await(handler: Handler): Promise<void> {
     let outcome: Outcome;
     try {
-      outcome = await handler(this.#task, this);
+      outcome = await handler(this.#options.task, this);
     } catch (error) {
       outcome = this.#outcomeOf(error);
     }
-    this.#end(outcome);
+    this.end(outcome);
   }
 
   interrupt(): void {
@@ -123,8 +148,8 @@ class Run implements TaskContext, Stoppable {
     this.#stopped = reason;
     this.#leave();
     this.#stopTimer = setTimeout(() => {
-      this.#rules.onHung(this.#task);
-      this.#end(this.#outcomeOf(reason));
+      this.#rules.onHung(this.#options.task);
+      this.end(this.#outcomeOf(reason));
     }, this.#rules.stopMs);
     this.#controller?.abort(reason);
   }
@@ -140,11 +165,14 @@ class Run implements TaskContext, Stoppable {
     return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
   }
 
-  #end(outcome: Outcome): void {
+  end(outcome: Outcome): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
     if (this.#stopTimer !== undefined) clearTimeout(this.#stopTimer);
     this.#leave();
-    if (this.#onLost !== undefined) this.#lost!.removeEventListener("abort", this.#onLost);
-    this.#onEnd?.(outcome);
-    this.#onEnd = undefined;
+    if (this.#onLost !== undefined) {
+      this.#options.lost!.removeEventListener("abort", this.#onLost);
+    }
+    this.#options.onEnd(outcome);
   }
 }

@@ -4,7 +4,7 @@ import type { QueuePolicy } from "../amqp/declare.ts";
 import type { ClientIdentity } from "../amqp/client_identity.ts";
 import type { Endpoint } from "../amqp/url.ts";
 import type { Logger } from "../observe/log.ts";
-import type { Handler } from "../task/handler.ts";
+import type { DirectHandler, Handler } from "../task/handler.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import type { QueueType } from "../task/topology.ts";
 import type { Dedupe } from "./dedupe.ts";
@@ -24,7 +24,7 @@ export interface WorkerOptions extends WorkerLimits {
   readonly identity: ClientIdentity;
   /** At least one. */
   readonly queues: readonly WorkerQueue[];
-  readonly handler: Handler;
+  readonly handler: Handler | DirectHandler;
   /** The handler keeps no task's body: its memory is given back when it is done; default false. */
   readonly freeBodies?: boolean;
   readonly log: Logger;

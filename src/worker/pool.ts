@@ -3,7 +3,6 @@
  * them in bounds: it starts anew with every connection, while a task whose connection was lost
  * still runs, and it does not count what was acknowledged early.
  */
-import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
@@ -11,10 +10,11 @@ import type { Outcome } from "../task/handler.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
 import { Chain, type Place } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
+import { Job, type Start } from "./job.ts";
 import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
 import { freeBody } from "./free_body.ts";
 import { Runs } from "./runs.ts";
-import { type EndedRun, fateOf, TaskLog } from "./task_log.ts";
+import { fateOf, TaskLog } from "./task_log.ts";
 import { Turns } from "./turns.ts";
 import { waitedMs } from "../task/waiting.ts";
 import { sleep } from "../time/sleep.ts";
@@ -22,29 +22,11 @@ import { sleep } from "../time/sleep.ts";
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
 
+/** Neither acknowledged before, nor traced. */
+const AS_IT_COMES = { early: false, traced: undefined };
+
 /** What the work gave is forgotten. */
 const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
-
-/** A start of a task, and what is known of those before. */
-interface Start {
-  readonly history: History;
-  /** 1 for the first. */
-  readonly attempt: number;
-  /** Starts that were written down, as `admit` takes them. */
-  readonly earlier: number | undefined;
-  /** Its starts are written down on the broker. */
-  readonly isCounted: boolean;
-}
-
-/** How a run ended. */
-interface RunEnd {
-  readonly outcome: Outcome;
-  /** In performance.now(). */
-  readonly startedAt: number;
-  /** Acknowledged before it began. */
-  readonly early: boolean;
-  readonly traced: Attempt | undefined;
-}
 
 export class Pool {
   readonly #options: PoolOptions;
@@ -99,20 +81,35 @@ export class Pool {
     return this.#recognised;
   }
 
-  /** Runs a task and settles it. Never rejects. */
-  async run(delivery: Delivery): Promise<void> {
+  /** Runs a task and settles it. @param onEnd told when that is over, maybe before this returns */
+  run(delivery: Delivery, onEnd: () => void = () => {}): void {
+    if (this.#mustWait(delivery)) this.#runInTurn(delivery, onEnd);
+    else this.#runNow(delivery, onEnd);
+  }
+
+  async #runInTurn(delivery: Delivery, onEnd: () => void): Promise<void> {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) {
       await this.#turns.wait(delivery);
     }
+    this.#runNow(delivery, onEnd);
+  }
+
+  #runNow(delivery: Delivery, onEnd: () => void): void {
     const taken = this.#take(delivery);
-    if (taken === undefined) return;
+    if (taken === undefined) return onEnd();
+    const done = (fault?: unknown) => {
+      if (fault !== undefined) return void this.#onFault(delivery, fault).then(() => done());
+      this.#letGo(delivery, taken);
+      onEnd();
+    };
+    const isBegun = !this.#draining || delivery.passedOn !== undefined;
+    let work: Promise<void> | undefined;
     try {
-      const isBegun = !this.#draining || delivery.passedOn !== undefined;
-      await (isBegun ? this.#process(delivery) : this.#giveBack(delivery));
+      work = isBegun ? this.#process(delivery, done) : this.#giveBack(delivery);
     } catch (error) {
-      await this.#onFault(delivery, error);
+      return done(error);
     }
-    this.#letGo(delivery, taken);
+    work?.then(() => done(), done);
   }
 
   /** A task that came and is not to be begun. Never rejects. */
@@ -184,7 +181,8 @@ export class Pool {
     return this.#taken.size >= this.#options.concurrency || this.#turns.isUnderWay(delivery);
   }
 
-  #process(delivery: Delivery): Promise<void> {
+  /** @returns undefined: `done` is told when it is settled, and maybe was already */
+  #process(delivery: Delivery, done: Job["done"]): Promise<void> | undefined {
     if (delivery.leftOut > 0) return this.#refuse(delivery);
     const { policy } = this.#options;
     const settling = this.#settleDone(delivery);
@@ -195,9 +193,8 @@ export class Pool {
     if (admission.kind !== "run") return this.#admit(delivery, history, false);
     const start = { history, attempt: admission.attempt, earlier: 0, isCounted: false };
     const { ackEarly, pace, tracing } = this.#options;
-    return pace === undefined && tracing === undefined && ackEarly !== true
-      ? this.#runAndSettle(delivery, start, false)
-      : this.#begin(delivery, start);
+    const isPlain = pace === undefined && tracing === undefined && ackEarly !== true;
+    return isPlain ? this.#start(delivery, start, AS_IT_COMES, done) : this.#begin(delivery, start);
   }
 
   /** Begins a task if it may be begun. @param suspect its starts are written down */
@@ -263,73 +260,73 @@ export class Pool {
     const early = this.#options.ackEarly === true;
     if (early && !settler.acknowledgeEarly(delivery)) return;
     const traced = this.#options.tracing?.attempt(task, start.attempt);
-    if (traced === undefined) {
-      await this.#runAndSettle(delivery, start, early);
-    } else {
-      try {
-        await traced.within(() => this.#runAndSettle(delivery, start, early, traced));
-      } finally {
-        traced.end();
-      }
+    const settled = () =>
+      new Promise<void>((resolve, reject) => {
+        const done = (fault?: unknown) => fault === undefined ? resolve() : reject(fault);
+        this.#start(delivery, start, { early, traced }, done);
+      });
+    if (traced === undefined) return await settled();
+    try {
+      await traced.within(settled);
+    } finally {
+      traced.end();
     }
   }
 
-  /** One promise for all of it: more of them would cost as much as a short task does. */
-  #runAndSettle(
+  /** Runs a task; `done` is told when it is settled. */
+  #start(
     delivery: Delivery,
     start: Start,
-    early: boolean,
-    traced?: Attempt,
-  ): Promise<void> {
+    { early, traced }: Pick<Job, "early" | "traced">,
+    done: Job["done"],
+  ): undefined {
     const { answers, handler, killOnDisconnect, starts } = this.#options;
+    const lost = killOnDisconnect ? delivery.lost : undefined;
+    const job = new Job(delivery, start, early, traced, lost, this.#onRunEnd, done);
     const { task } = delivery;
-    const { attempt, isCounted } = start;
-    // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
-    const onLost = () => void starts.takeBack(task);
-    if (isCounted) delivery.lost.addEventListener("abort", onLost);
+    if (start.isCounted) {
+      // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
+      job.onLost = () => void starts.takeBack(task);
+      delivery.lost.addEventListener("abort", job.onLost);
+    }
     this.#counts.started++;
     this.#options.onChange?.();
-    const startedAt = performance.now();
-    const execution = this.#executing.add({ task, attempt, startedAt });
-    const progress = answers?.progress(task, attempt);
-    return new Promise((resolve, reject) => {
-      execute(handler, task, attempt, this.#rules, {
-        lost: killOnDisconnect ? delivery.lost : undefined,
-        report: progress?.report,
-        trace: traced?.context,
-        onEnd: (outcome) => {
-          try {
-            progress?.end();
-            if (isCounted) delivery.lost.removeEventListener("abort", onLost);
-            this.#executing.delete(execution);
-            resolve(this.#settleRun(delivery, start, { outcome, startedAt, early, traced }));
-          } catch (error) {
-            reject(error);
-          }
-        },
-      });
-    });
+    job.place = this.#executing.add(job);
+    job.reporting = answers?.progress(task, start.attempt);
+    execute(handler, this.#rules, job);
   }
 
+  readonly #onRunEnd = (job: Job, outcome: Outcome): void => {
+    let settling: Promise<void> | undefined;
+    try {
+      job.reporting?.end();
+      if (job.onLost !== undefined) job.delivery.lost.removeEventListener("abort", job.onLost);
+      this.#executing.delete(job.place!);
+      settling = this.#settleRun(job, outcome);
+    } catch (error) {
+      return job.done(error);
+    }
+    if (settling === undefined) job.done();
+    else settling.then(() => job.done(), job.done);
+  };
+
   /** @returns undefined: nothing is to be waited for */
-  #settleRun(delivery: Delivery, start: Start, run: RunEnd): Promise<void> | undefined {
+  #settleRun(job: Job, outcome: Outcome): Promise<void> | undefined {
     const { dedupe, policy } = this.#options;
-    const { task } = delivery;
-    const { outcome, startedAt, early, traced } = run;
-    const ms = performance.now() - startedAt;
+    const { start, task, traced } = job;
     if (outcome.kind === "done") dedupe?.add(task);
     const decision = decide(outcome, start.history, policy, Math.random(), start.earlier);
     this.#count(decision);
     traced?.ran(outcome, fateOf(decision));
-    this.#ended({ task, attempt: start.attempt, outcome, decision, ms, waitedMs: undefined });
+    this.#tell(job, outcome, decision);
     if (outcome.kind === "unable") {
       return Promise.resolve(this.#options.onUnable?.(outcome.exitCode, outcome.reason))
-        .then(() => this.#carryOut(delivery, start, decision, early));
+        .then(() => this.#carryOut(job, decision));
     }
-    return this.#carryOut(delivery, start, decision, early);
+    return this.#carryOut(job, decision);
   }
 
-  #carryOut(delivery: Delivery, start: Start, decision: Decision, early: boolean) {
+  #carryOut({ delivery, early, start }: Job, decision: Decision): Promise<void> | undefined {
     const { settler, starts } = this.#options;
     const settling = settler.settle(delivery, decision, this.#abort.signal, early);
     if (settling === undefined && !start.isCounted) {
@@ -382,13 +379,13 @@ export class Pool {
   }
 
   /** Tells of a run. How long the task waited before is read only for those who listen. */
-  #ended(run: EndedRun): void {
+  #tell({ attempt, startedAt, task }: Job, outcome: Outcome, decision: Decision): void {
     const { onRun, summarize } = this.#options;
-    const isHeard = onRun !== undefined || summarize || run.outcome.kind !== "done";
-    if (!isHeard) return;
-    const told = { ...run, waitedMs: waitedMs(run.task, Date.now() - run.ms) };
-    onRun?.(told);
-    this.#tasks.ended(told);
+    if (onRun === undefined && !summarize && outcome.kind === "done") return;
+    const ms = performance.now() - startedAt;
+    const run = { task, attempt, outcome, decision, ms, waitedMs: waitedMs(task, Date.now() - ms) };
+    onRun?.(run);
+    this.#tasks.ended(run);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What a pool is made with, and what it tells of itself. */
 import type { MessageTracing } from "../amqp/message_tracing.ts";
 import type { Logger } from "../observe/log.ts";
-import type { Handler } from "../task/handler.ts";
+import type { DirectHandler, Handler } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import type { Answers } from "./answers.ts";
@@ -14,7 +14,7 @@ import type { Starts } from "./starts.ts";
 import type { EndedRun, Fate } from "./task_log.ts";
 
 export interface PoolOptions {
-  readonly handler: Handler;
+  readonly handler: Handler | DirectHandler;
   /** Nobody keeps a task's body: its memory is given back when the task is done. */
   readonly freeBodies?: boolean;
   /** Tasks that may run at the same time. */

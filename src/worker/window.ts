@@ -61,7 +61,8 @@ type WindowConsumer = Pick<Consumer, "hold" | "prefetch" | "reading" | "resume">
 export class Window {
   readonly #consumer: WindowConsumer;
   readonly #size: WindowSize;
-  readonly #run: (delivery: Delivery) => Promise<void>;
+  readonly #run: (delivery: Delivery, onEnd: () => void) => void;
+  readonly #onRoomKnown = () => this.#look();
   /** In hand. */
   #bytes = 0;
   /** What a task is expected to have. */
@@ -76,12 +77,12 @@ export class Window {
 
   /**
    * @param consumer has one task sent at first, or all
-   * @param run does the work, and never rejects
+   * @param run does the work, and tells its end
    */
   constructor(
     consumer: WindowConsumer,
     size: WindowSize,
-    run: (delivery: Delivery) => Promise<void>,
+    run: (delivery: Delivery, onEnd: () => void) => void,
   ) {
     this.#consumer = consumer;
     this.#size = size;
@@ -89,18 +90,19 @@ export class Window {
     this.#run = run;
   }
 
-  /** Never rejects. */
-  async take(delivery: Delivery): Promise<void> {
+  take(delivery: Delivery): void {
     const bytes = delivery.task.body.length + OVERHEAD_BYTES;
     this.#bytes += bytes;
     this.#expected = Math.max(bytes, this.#expected * FADING);
-    this.#size.room.note(this.#bytes, () => this.#look());
+    this.#size.room.note(this.#bytes, this.#onRoomKnown);
     this.#look();
     this.#adapt();
-    await this.#run(delivery);
-    this.#bytes -= bytes;
-    this.#look();
-    this.#learn(delivery.since);
+    const { since } = delivery;
+    this.#run(delivery, () => {
+      this.#bytes -= bytes;
+      this.#look();
+      this.#learn(since);
+    });
   }
 
   /** The connection is a new one. */

@@ -319,14 +319,19 @@ export class Worker {
     return new StrictIntake({
       consumers: this.#consumers,
       places: Math.min(strictPlaces, maxTasks),
-      run: (delivery) => this.#run(delivery),
+      run: this.#runThrough,
       giveBack: (delivery) => this.#pool.giveBack(delivery),
     });
   }
 
-  #run(delivery: Delivery): Promise<void> {
-    return this.#drain === undefined ? this.#pool.run(delivery) : this.#pool.giveBack(delivery);
-  }
+  readonly #run = (delivery: Delivery, onEnd: () => void): void => {
+    if (this.#drain === undefined) this.#pool.run(delivery, onEnd);
+    else this.#pool.giveBack(delivery).then(onEnd);
+  };
+
+  /** Resolves at its end. */
+  readonly #runThrough = (delivery: Delivery): Promise<void> =>
+    new Promise((resolve) => this.#run(delivery, resolve));
 
   /** @param index of the queue, in order */
   #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
@@ -334,7 +339,6 @@ export class Worker {
     const size = windowSize(this.#options, prefetch);
     const startsWithOne = size !== undefined && size.isPatient !== true;
     const early = this.#options.ackEarly === true;
-    const run = (delivery: Delivery) => this.#run(delivery);
     let connections = 0;
     const consumer: Consumer = new Consumer({
       connector: this.#connector(),
@@ -350,7 +354,7 @@ export class Worker {
         if (this.#strict !== undefined) this.#strict.take(index, delivery);
         else if (bulk !== undefined) bulk.take(delivery);
         else if (early) intake.take(delivery);
-        else run(delivery);
+        else this.#run(delivery, () => {});
       },
       onReady: () => {
         bulk?.connected();
@@ -366,8 +370,8 @@ export class Worker {
         this.#limits.consumptionChanged();
       },
     });
-    const intake = new EarlyIntake(consumer, prefetch, run, room);
-    const bulk = size && new Window(consumer, size, run);
+    const intake = new EarlyIntake(consumer, prefetch, this.#runThrough, room);
+    const bulk = size && new Window(consumer, size, this.#run);
     return consumer;
   }
 
