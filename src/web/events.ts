@@ -48,6 +48,8 @@ export class Events {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
+      // Proxies such as nginx would keep them until there are many.
+      "x-accel-buffering": "no",
     });
     this.#listeners.set(response, { address: request.socket.remoteAddress, missed: true });
     request.once("close", () => this.#leave(response));

@@ -1,4 +1,5 @@
 /** The page in a real browser, in front of a real broker. */
+import { createServer, request } from "node:http";
 import { assert, assertEquals } from "@std/assert";
 import type { Browser, Page } from "playwright-core";
 import type { MessageDetail } from "../../src/observe/board.ts";
@@ -118,6 +119,21 @@ Deno.test({
           await page.getByText("2 tasks removed.").waitFor(SHOWN);
           assertEquals(await bench.ready(), 0);
         });
+      });
+
+      await t.step("works below a path, behind a proxy", async () => {
+        const queue = uniqueName("proxied");
+        await paged.send(queue, { body: "there" });
+        await using proxy = await startProxy("/queues", paged.url);
+        const tab = await Tab.open(browser, proxy.url + hashOf(queue));
+        const { page } = tab;
+        await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+        await page.getByRole("button", { name: "Send a task" }).click();
+        await page.getByLabel("Body").fill("through the proxy");
+        await page.getByRole("button", { name: "Send", exact: true }).click();
+        await page.getByText(`Sent to ${queue} as`).waitFor(SHOWN);
+        assertEquals((await paged.queue(queue)).ready, 2);
+        await tab.close();
       });
 
       await t.step("replays a group, edits one, and two pages stay right", async () => {
@@ -313,6 +329,33 @@ const SCROLL = `(async () => {
   }
   return longest;
 })()`;
+
+/** A proxy that has what is at `target` below `path`, and passes Host on as it is. */
+async function startProxy(
+  path: string,
+  target: string,
+): Promise<AsyncDisposable & { url: string }> {
+  const server = createServer((asked, answer) => {
+    if (!asked.url!.startsWith(`${path}/`)) return void answer.writeHead(404).end();
+    const { method, headers } = asked;
+    const passed = request(target + asked.url!.slice(path.length), { method, headers });
+    passed.on("response", (got) => {
+      answer.writeHead(got.statusCode!, got.headers);
+      got.pipe(answer);
+    });
+    answer.on("close", () => passed.destroy());
+    passed.on("error", () => answer.destroy());
+    asked.pipe(passed);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as { port: number }).port}${path}/`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
 
 function hashOf(queue: string, tab = "waiting"): string {
   return `#/queue/%2F/${encodeURIComponent(queue)}/${tab}`;

@@ -1,7 +1,8 @@
 /** Asks the server of this page, and hears from it what changes. */
 import type { ChangeEvent } from "../../observe/board.ts";
 
-const API = "/api/v1";
+/** Below the page itself, wherever a proxy has put that. */
+const API = "api/v1";
 const TOKEN = "token";
 
 /** A refusal of the server, in a sentence for people. */

@@ -58,10 +58,10 @@ export function BrokerView() {
       <p class="muted">
         {overview.can.includes("metrics") && (
           <>
-            Numbers for Prometheus are at <a href="/metrics">/metrics</a>.{" "}
+            Numbers for Prometheus are at <a href="metrics">/metrics</a>.{" "}
           </>
         )}
-        The API is described at <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.
+        The API is described at <a href="api/v1/openapi.json">/api/v1/openapi.json</a>.
       </p>
     </>
   );
