@@ -28,13 +28,16 @@ export interface Slice {
   readonly isOver: boolean;
 }
 
-/** Milliseconds of one work in its turn, and of a newcomer among very many. */
+/** Milliseconds of one work in its turn, and among very many. */
 const SLICE_MS = 2;
-const LEAST_SLICE_MS = 0.25;
+const LEAST_SLICE_MS = 0.1;
+
+/** Milliseconds that all who wait share out, as far as slices do not get too short. */
+const SHARED_MS = 30;
 
 /**
- * So many are a crowd. In it, whose last turn took more than so many milliseconds does not count as a
- * newcomer when he comes again, but waits with the others who have much to do: hundreds who never have
+ * So many are a crowd. In it, who took more than so many milliseconds the last time does not count as
+ * a newcomer when he comes again, but waits with the others who have much to do: hundreds who never have
  * enough would all be before one who wants a little now and then.
  */
 const CROWD = 16;
@@ -64,8 +67,8 @@ export class Scheduler implements Slice {
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
   #rounds = 0;
-  /** Those whose last turn was long. */
-  readonly #wereLong = new WeakSet<Work>();
+  /** Milliseconds that a work has taken since it last came. */
+  readonly #taken = new WeakMap<Work, number>();
   /** In which round a work had to wait. */
   readonly #waitedIn = new WeakMap<Work, number>();
   /** In which round somebody last came who was soon done. */
@@ -101,7 +104,9 @@ export class Scheduler implements Slice {
    */
   start(work: Work): boolean {
     if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
-    if (this.#isCrowd && this.#wereLong.has(work)) this.#waiting.add(work);
+    const last = this.#taken.get(work) ?? 0;
+    this.#taken.set(work, 0);
+    if (last > LONG_MS && this.#isCrowd) this.#waiting.add(work);
     else if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
@@ -125,8 +130,7 @@ export class Scheduler implements Slice {
   /** Its turn is over. @returns the time, which is asked for once */
   #noteLength(work: Work, start: number): number {
     const end = performance.now();
-    if (end - start > LONG_MS) this.#wereLong.add(work);
-    else this.#wereLong.delete(work);
+    this.#taken.set(work, (this.#taken.get(work) ?? 0) + end - start);
     return end;
   }
 
@@ -189,17 +193,21 @@ export class Scheduler implements Slice {
     if (this.#stopped) return;
     this.#rounds++;
     const wasFull = this.#isFull();
-    const slice = Math.min(SLICE_MS, Math.max(LEAST_SLICE_MS, ROUND_MS / this.#fresh.size));
-    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS, slice);
+    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS, ROUND_MS);
     if (!this.#isFull()) {
       const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
-      this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS);
+      this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS, SHARED_MS);
     }
     if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
-  /** @param most milliseconds @param slice the same, of each @returns those that it took */
-  #takeTurns(works: Set<Work>, most: number, slice = SLICE_MS): number {
+  /**
+   * @param most milliseconds
+   * @param shared the same, which all of them share out, if they are many
+   * @returns those that it took
+   */
+  #takeTurns(works: Set<Work>, most: number, shared: number): number {
+    const slice = Math.min(SLICE_MS, Math.max(LEAST_SLICE_MS, shared / works.size));
     const start = performance.now();
     let time = start;
     for (const work of works) {

@@ -4,6 +4,16 @@ import { Bell } from "../../src/broker/net/bell.ts";
 import { waitUntil } from "../support/wait.ts";
 import { Scheduler, type Slice, type Work } from "../../src/time/scheduler.ts";
 
+/** Milliseconds of a turn, at most. */
+const SLICE_MS = 2;
+
+/** Milliseconds that a turn takes; less if the machine had something else to do meanwhile. */
+function timeOf(turn: () => void): number {
+  const start = performance.now();
+  turn();
+  return Math.min(performance.now() - start, SLICE_MS);
+}
+
 /** Work that is never done. */
 function endless(onPiece: () => void): Work {
   return {
@@ -67,14 +77,15 @@ Deno.test("sockets are looked at after each round, although more work is always 
 
 Deno.test("who wants a little is before a crowd that had much to do and comes again", async () => {
   const scheduler = new Scheduler(fail, () => false);
-  let turns = 0;
+  let used = 0;
   let done = Promise.withResolvers<void>();
   let left = 100;
   const crowd = Array.from({ length: left }, () => ({
     pieces: 0,
     work(slice: Slice): boolean {
-      turns++;
-      do {/* much */} while (!slice.isOver);
+      used += timeOf(() => {
+        do {/* much */} while (!slice.isOver);
+      });
       if (++this.pieces % 3 > 0) return true;
       if (--left === 0) done.resolve();
       return false;
@@ -82,7 +93,7 @@ Deno.test("who wants a little is before a crowd that had much to do and comes ag
   }));
   for (const work of crowd) scheduler.start(work);
   await done.promise;
-  turns = 0;
+  used = 0;
   for (const work of crowd) scheduler.start(work);
   done = Promise.withResolvers<void>();
   scheduler.start({
@@ -93,5 +104,30 @@ Deno.test("who wants a little is before a crowd that had much to do and comes ag
   });
   await done.promise;
   scheduler.stop();
-  assert(turns < crowd.length / 2, `${turns} turns of others`);
+  assert(used < crowd.length * SLICE_MS / 2, `after ${used} ms of others`);
+});
+
+Deno.test("the more have much to do, the shorter are their turns", async () => {
+  const scheduler = new Scheduler(fail, () => false);
+  const crowd = 300;
+  let used = 0;
+  const before: number[] = [];
+  const done = Promise.withResolvers<void>();
+  scheduler.add(endless(() => {
+    if (before.at(-1) !== used && before.push(used) === 4) done.resolve();
+  }));
+  for (let n = 1; n < crowd; n++) {
+    scheduler.add({
+      work(slice) {
+        used += timeOf(() => {
+          do {/* much */} while (!slice.isOver);
+        });
+        return true;
+      },
+    });
+  }
+  await done.promise;
+  scheduler.stop();
+  const most = Math.max(...before.slice(1).map((used, n) => used - before[n]!));
+  assert(most < crowd * SLICE_MS / 3, `${most} ms of others between two turns`);
 });

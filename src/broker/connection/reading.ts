@@ -39,7 +39,7 @@ export interface ReadingSession extends ChannelHost, Author {
 }
 
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
-const LIGHT_FRAMES = 96;
+const LIGHT_FRAMES = 48;
 
 /** A method that is being done piece by piece. */
 interface Unfinished {
