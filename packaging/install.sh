@@ -100,8 +100,10 @@ check() {
   [ -n "$wanted" ] || fail "SHA256SUMS does not name $1; nothing was installed"
   if command -v sha256sum >/dev/null 2>&1; then
     found=$(sha256sum "$work/$1")
-  else
+  elif command -v shasum >/dev/null 2>&1; then
     found=$(shasum -a 256 "$work/$1")
+  else
+    fail "sha256sum or shasum must be installed; nothing was installed"
   fi
   [ "${found%% *}" = "$wanted" ] ||
     fail "the SHA-256 sum of $1 must be $wanted, and is ${found%% *}; nothing was installed"

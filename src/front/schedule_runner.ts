@@ -26,8 +26,8 @@ export interface ScheduleRunnerOptions {
 const MISSED_MS = 10_000;
 /** A clock set back by more is a new clock. */
 const CLOCK_BACK_MS = 3 * 3_600_000;
-/** So that a clock that is set is noticed. */
-const LONGEST_SLEEP_MS = 30_000;
+/** So that a clock that is set, or a host that slept, is noticed before slots are missed by it. */
+const LONGEST_SLEEP_MS = MISSED_MS / 2;
 /** Slots of a schedule on their way; more are missed. */
 const MOST_UNDER_WAY = 100;
 const RETRY_MS = 1_000;
