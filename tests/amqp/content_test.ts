@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { ContentWriter, readContentHeader } from "../../src/amqp/client/content.ts";
+import { ContentWriter } from "../../src/amqp/client/content.ts";
+import { type ContentHeader, readContentHeader } from "../../src/amqp/client/content_header.ts";
 import { AMQPView } from "../../src/amqp/client/view.ts";
 import { ConnectionError, EXIT, TaskError } from "../../src/errors.ts";
 import type { Field, TaskProperties } from "../../src/task/task.ts";
@@ -49,10 +50,17 @@ function viewOf(payload: Uint8Array): AMQPView {
   return new AMQPView(payload.buffer as ArrayBuffer, payload.byteOffset, payload.length);
 }
 
+/** @param size bytes of the payload, if others follow it */
+function readHeader(payload: Uint8Array, size = payload.length): ContentHeader {
+  const bytes = payload as Uint8Array<ArrayBuffer>;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return readContentHeader({ bytes, view }, 0, size);
+}
+
 /** Properties as a consumer of ours sees what a publisher of ours sent. */
 function roundTrip(properties: TaskProperties): TaskProperties {
   const [, header] = frames(new ContentWriter(1, 131072).publish(task("q", "", properties), "id"));
-  return readContentHeader(viewOf(header!.payload)).properties;
+  return readHeader(header!.payload).properties;
 }
 
 /** Tells bytes apart without printing them all when they differ. */
@@ -101,7 +109,7 @@ Deno.test("whole numbers beyond 32 bits and fractions arrive without loss", () =
 
 Deno.test("a received timestamp that no date can hold is left out, one to send is refused", () => {
   for (const timestamp of [1.7e15, 2 ** 63 - 1024, -(2 ** 63)]) {
-    const { properties } = readContentHeader(viewOf(encodeHeader(5, { timestamp, type: "t" })));
+    const { properties } = readHeader(encodeHeader(5, { timestamp, type: "t" }));
     assertEquals(properties, { type: "t" });
   }
   const error = assertThrows(() => roundTrip({ timestamp: new Date(NaN) }), TaskError);
@@ -171,14 +179,14 @@ Deno.test("random headers arrive as a peer of other make reads them", () => {
       new ContentWriter(9, 131072).publish(task("q", "", { headers }), "x"),
     );
     assertEquals(decodeHeader(header!.payload).properties.headers, headers);
-    assertEquals(readContentHeader(viewOf(header!.payload)).properties.headers, headers);
+    assertEquals(readHeader(header!.payload).properties.headers, headers);
   }
 });
 
 Deno.test("a header named __proto__ is a header", () => {
   const hostile = Object.fromEntries([["__proto__", Object.fromEntries([["__proto__", 1]])]]);
   const headers = { ...hostile, after: true };
-  const { properties } = readContentHeader(viewOf(encodeHeader(5, { headers })));
+  const { properties } = readHeader(encodeHeader(5, { headers }));
   assertEquals(properties.headers, headers);
   assertEquals(Object.getPrototypeOf(properties.headers), Object.prototype);
 });
@@ -187,7 +195,7 @@ Deno.test("what the package's reader gives does not change with the read buffer"
   const payload = encodeHeader(5, {
     headers: { bytes: Uint8Array.of(1, 2, 3), in: [new Typed("x", Uint8Array.of(4))] },
   });
-  const { properties } = readContentHeader(viewOf(payload));
+  const { properties } = readHeader(payload);
   payload.fill(0);
   assertEquals(properties.headers, { bytes: Uint8Array.of(1, 2, 3), in: [Uint8Array.of(4)] });
 });
@@ -203,7 +211,7 @@ Deno.test("an unknown field type costs the headers, not the task's other propert
   const odd = { a: 1, odd: new Typed("Z", null), b: "x" };
   for (const value of [odd, { nested: odd }, { list: [new Typed("?", null)] }]) {
     const payload = encodeHeader(7, { ...known, headers: value });
-    const { bodySize, properties } = readContentHeader(viewOf(payload));
+    const { bodySize, properties } = readHeader(payload);
     assertEquals([bodySize, properties.messageId, properties.priority, properties.type], [
       7,
       "kept",
@@ -228,7 +236,7 @@ Deno.test("a header frame cut anywhere, or with any byte changed, reads or is a 
     const surroundings = new Uint8Array(payload.length + 600).fill(marker);
     surroundings.set(payload);
     try {
-      const header = readContentHeader(new AMQPView(surroundings.buffer, 0, payload.length));
+      const header = readHeader(surroundings, payload.length);
       const seen = Deno.inspect(header.properties, {
         depth: 20,
         iterableLimit: 1000,
@@ -260,13 +268,13 @@ Deno.test("a header frame cut anywhere, or with any byte changed, reads or is a 
 Deno.test("an announced body beyond RabbitMQ's hard limit is refused before memory is set aside", () => {
   for (const size of [2 ** 29 + 1, Number.MAX_SAFE_INTEGER]) {
     const error = assertThrows(
-      () => readContentHeader(viewOf(encodeHeader(size))),
+      () => readHeader(encodeHeader(size)),
       ConnectionError,
       "a body must be at most 536870912 bytes",
     );
     assertEquals(error.exitCode, EXIT.protocol);
   }
-  assertThrows(() => readContentHeader(viewOf(encodeHeader(-1))), ConnectionError);
+  assertThrows(() => readHeader(encodeHeader(-1)), ConnectionError);
 });
 
 Deno.test("no frame is larger than was agreed, and the body arrives whole, for every size and limit", () => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { ContentWriter, readContentHeader } from "../../src/amqp/client/content.ts";
-import { AMQPView } from "../../src/amqp/client/view.ts";
+import { ContentWriter } from "../../src/amqp/client/content.ts";
+import { readContentHeader } from "../../src/amqp/client/content_header.ts";
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../../src/task/record.ts";
 import { hasUnusualNumbers } from "../../src/task/record_text.ts";
 import { schedule } from "../../src/task/schedule.ts";
@@ -316,7 +316,9 @@ Deno.test("whatever a stranger's record is, it is a task that can be sent, or on
     const pieces = new ContentWriter(1, 131_072)
       .publish({ exchange: "", routingKey: queue, body, properties }, properties.messageId ?? "m");
     const [, , header] = framesOf(pieces.flatMap((piece) => [...piece]));
-    const back = readContentHeader(new AMQPView(new Uint8Array(header!).buffer)).properties;
+    const bytes = new Uint8Array(header!);
+    const frames = { bytes, view: new DataView(bytes.buffer) };
+    const back = readContentHeader(frames, 0, bytes.length).properties;
     // Empty text and priority 0 are absent on the wire.
     const whole = Object.entries(properties).filter(([, value]) => value !== "" && value !== 0);
     assertEquals(back, { messageId: "m", ...Object.fromEntries(whole) }, record);

@@ -7,9 +7,9 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import { readContentHeader } from "./content.ts";
-import { protocolError } from "../frame_buffer.ts";
-import type { AMQPView } from "./view.ts";
+import { readContentHeader } from "./content_header.ts";
+import { readDelivery } from "./plain_content.ts";
+import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
 
 /**
  * What the package keeps on a channel between a method and the end of its content; it leaves these
@@ -78,13 +78,26 @@ export function receivedProperties(message: AMQPMessage): Uint8Array | undefined
 /** Small copies share a buffer: one for each would cost more than the message that it belongs to. */
 const SLAB_BYTES = 8_192;
 const SMALL_BYTES = 512;
+const MOST_SINGLY = 128;
 let slab = new Uint8Array();
 let used = 0;
 
-function copyOf(bytes: Uint8Array): Uint8Array {
-  const copy = sharedRoom(bytes.length);
-  copy.set(bytes);
+function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = sharedRoom(end - start);
+  copyTo(copy, 0, bytes, start, end);
   return copy;
+}
+
+/** Calls of `set` cost more than some bytes. */
+function copyTo(
+  target: Uint8Array,
+  at: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (end - start > MOST_SINGLY) return target.set(bytes.subarray(start, end), at);
+  while (start < end) target[at++] = bytes[start++]!;
 }
 
 function sharedRoom(length: number): Uint8Array {
@@ -96,21 +109,48 @@ function sharedRoom(length: number): Uint8Array {
   return slab.subarray(used, used += length);
 }
 
-/** @throws {ConnectionError | RangeError} not a content header, or out of turn */
-export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
+/**
+ * A delivery begins.
+ *
+ * @param start of the arguments of basic.deliver
+ * @throws {RangeError} they are too short
+ */
+export function takeDelivery(
+  channel: AMQPChannel,
+  frames: FrameBuffer,
+  start: number,
+  end: number,
+): void {
+  (channel as unknown as Assembling).delivery = readDelivery(
+    channel,
+    frames,
+    start,
+    end,
+  ) as IncomingMessage;
+}
+
+/**
+ * @param start of its payload
+ * @throws {ConnectionError | RangeError} not a content header, or out of turn
+ */
+export function takeHeader(
+  channel: AMQPChannel,
+  frames: FrameBuffer,
+  start: number,
+  end: number,
+): void {
   const message = current(channel);
   if (message === undefined || message._rawBytes) {
     throw protocolError("a content header must follow its method, and came alone");
   }
-  const header = readContentHeader(view);
+  const { bytes } = frames;
+  const header = readContentHeader(frames, start, end);
   message.bodySize = header.bodySize;
   message.properties = header.properties;
   const offset = header.propertiesOffset;
   if (offset !== undefined && message.deliveryTag !== undefined) {
     // A copy: the read buffer is overwritten by the next read.
-    message.receivedProperties = copyOf(
-      new Uint8Array(view.buffer, view.byteOffset + offset, view.byteLength - offset),
-    );
+    message.receivedProperties = copyOf(bytes, start + offset, end);
   }
   const { sharesBodies } = channel as unknown as Assembling;
   message._rawBytes = sharesBodies ? sharedRoom(header.bodySize) : new Uint8Array(header.bodySize);
@@ -120,29 +160,34 @@ export function takeHeader(channel: AMQPChannel, view: AMQPView): void {
 }
 
 /**
- * @param part belongs to the read buffer
+ * @param bytes the read buffer; the part is in it from `start` to `end`
  * @throws {ConnectionError} nobody announced it, or not so much of it
  */
-export function takeBody(channel: AMQPChannel, part: Uint8Array): void {
+export function takeBody(
+  channel: AMQPChannel,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
   const message = current(channel);
   if (!message?._rawBytes) {
     throw protocolError("a body frame must follow its content header, and came alone");
   }
-  const total = message.bodyPos + part.length;
+  const total = message.bodyPos + end - start;
   if (total > message.bodySize!) {
     throw protocolError(
       `a body of ${message.bodySize} bytes was announced, and at least ${total} arrived`,
     );
   }
   // How much room there is may have become known since it began.
-  const { bodyRoom: { single = Infinity } = {}, passOn } = channel as unknown as Assembling;
-  if (message.bodySize! > single && message.isLeftOut !== true) {
+  const { bodyRoom, passOn } = channel as unknown as Assembling;
+  if (bodyRoom !== undefined && message.bodySize! > bodyRoom.single && message.isLeftOut !== true) {
     leaveOut(message);
     // What has come of it before is gone.
     if (message.bodyPos === 0) message.sink = passOn?.(message);
   }
-  if (message.isLeftOut === true) message.sink?.write(part);
-  else message._rawBytes.set(part, message.bodyPos);
+  if (message.isLeftOut === true) message.sink?.write(bytes.subarray(start, end));
+  else copyTo(message._rawBytes, message.bodyPos, bytes, start, end);
   message.bodyPos = total;
   if (total === message.bodySize) channel.onMessageReady(message);
 }

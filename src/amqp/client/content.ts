@@ -10,17 +10,12 @@ import { AMQPView } from "./view.ts";
 import { EXIT, TaskError } from "../../errors.ts";
 import type { Field, TaskProperties } from "../../task/task.ts";
 import { type Original, writeCopy } from "./received_properties.ts";
-import { protocolError } from "../frame_buffer.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../protocol.ts";
 
-/** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
-const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** Bodies up to this size, and no larger than a frame, are sent in one piece with their header. */
 const INLINE_BODY_BYTES = 4096;
 /** Pieces up to this size may be overwritten by the next task: who sends them copies them. */
 const SHARED_PIECE_BYTES = 8192;
-/** Behind class, weight and body size (section 4.2.6.1). */
-const PROPERTIES_OFFSET = 12;
 /** Room for basic.publish with the longest names. */
 const METHOD_FRAME_BYTES = 600;
 const BODY_END = new Uint8Array([FRAME_END]);
@@ -41,57 +36,6 @@ export interface Publication {
    * once it was sent. Not for those that are traced: a trace would have to get into them.
    */
   readonly encoded?: Uint8Array | undefined;
-}
-
-export interface ContentHeader {
-  readonly bodySize: number;
-  readonly properties: TaskProperties;
-  /** Where they begin in the frame's payload; undefined where not all could be read. */
-  readonly propertiesOffset: number | undefined;
-}
-
-/**
- * Reads the payload of a content header frame.
- *
- * Headers that cannot be read (a field type that nobody specified) become empty ones, and if that
- * does not help, all properties do: one odd task must not end the connection of every worker it is
- * delivered to in turn.
- *
- * @throws {ConnectionError} the announced body is too large
- * @throws {RangeError} the frame is too short
- */
-export function readContentHeader(view: AMQPView): ContentHeader {
-  const bodySize = Number(view.getBigUint64(4));
-  if (bodySize > MAX_BODY_BYTES) {
-    throw protocolError(`a body must be at most ${MAX_BODY_BYTES} bytes, and one has ${bodySize}`);
-  }
-  for (const attempt of [view, withoutHeaders]) {
-    try {
-      const readable = typeof attempt === "function" ? attempt(view) : attempt;
-      const [properties] = readable.getProperties(PROPERTIES_OFFSET);
-      // One that no date can hold (microseconds for seconds, say) means nothing to anybody.
-      if (Number.isNaN(properties.timestamp?.getTime())) delete properties.timestamp;
-      const whole = attempt === view;
-      return { bodySize, properties, propertiesOffset: whole ? PROPERTIES_OFFSET : undefined };
-    } catch {
-      // The next attempt asks for less.
-    }
-  }
-  return { bodySize, properties: {}, propertiesOffset: undefined };
-}
-
-/** The same content header with an empty headers table. */
-function withoutHeaders(view: AMQPView): AMQPView {
-  const flags = view.getUint16(PROPERTIES_OFFSET);
-  let table = PROPERTIES_OFFSET + 2;
-  if ((flags & 0x8000) !== 0) table += view.getShortString(table)[1]; // content-type
-  if ((flags & 0x4000) !== 0) table += view.getShortString(table)[1]; // content-encoding
-  const rest = table + 4 + view.getUint32(table);
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const shorter = new Uint8Array(table + 4 + bytes.length - rest);
-  shorter.set(bytes.subarray(0, table));
-  shorter.set(bytes.subarray(rest), table + 4);
-  return new AMQPView(shorter.buffer);
 }
 
 /** Encodes basic.publish with its content for one channel. */

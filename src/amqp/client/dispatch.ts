@@ -13,7 +13,7 @@ import {
   ConnectionMethod,
   Type,
 } from "@cloudamqp/amqp-client/amqp-frame";
-import { requireWhole, takeBody, takeHeader } from "./assembly.ts";
+import { requireWhole, takeBody, takeDelivery, takeHeader } from "./assembly.ts";
 import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
 import { FRAME_HEADER_BYTES } from "../protocol.ts";
 import { comesFromBroker } from "./methods.ts";
@@ -52,14 +52,12 @@ export function dispatch(
       return dispatchMethod(receiver, frames, start, end);
     case Type.HEADER: {
       const channel = receiver.channel(view.getUint16(start + 1));
-      if (channel !== undefined) takeHeader(channel, payload(frames, start, end, 0));
+      if (channel !== undefined) takeHeader(channel, frames, start + FRAME_HEADER_BYTES, end - 1);
       return;
     }
     case Type.BODY: {
       const channel = receiver.channel(view.getUint16(start + 1));
-      if (channel !== undefined) {
-        takeBody(channel, bytes.subarray(start + FRAME_HEADER_BYTES, end - 1));
-      }
+      if (channel !== undefined) takeBody(channel, bytes, start + FRAME_HEADER_BYTES, end - 1);
       return;
     }
     case Type.HEARTBEAT:
@@ -84,6 +82,9 @@ function dispatchMethod(
   const channelId = view.getUint16(start + 1);
   const channel = receiver.channel(channelId);
   if (channel !== undefined) requireWhole(channel);
+  if (classId === ClassId.BASIC && methodId === BasicMethod.DELIVER && channel !== undefined) {
+    return takeDelivery(channel, frames, start + FRAME_HEADER_BYTES + METHOD_IDS_BYTES, end - 1);
+  }
   if (isForPackage(receiver, classId, methodId, channel)) {
     return receiver.leaveToPackage(new AMQPView(bytes.buffer, start, end - start));
   }

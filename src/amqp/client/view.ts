@@ -24,12 +24,40 @@ const LONGEST_SHORT_STRING = 255;
 const SHORT_LENGTH = 64;
 
 function readString(view: AMQPView, start: number, length: number): string {
-  if (start + length > view.byteLength) {
-    throw new RangeError(`a string of ${length} bytes goes beyond the end of its frame`);
-  }
+  if (start + length > view.byteLength) throw beyondEnd(length);
   if (length === 0) return "";
   const bytes = new Uint8Array(view.buffer, view.byteOffset + start, length);
-  return length > SHORT_LENGTH ? decoder.decode(bytes) : readName(bytes);
+  return length > SHORT_LENGTH ? decoder.decode(bytes) : readName(bytes, 0, length);
+}
+
+function beyondEnd(length: number): RangeError {
+  return new RangeError(`a string of ${length} bytes goes beyond the end of its frame`);
+}
+
+/**
+ * A short string that most messages have in common: of their queue, their type.
+ *
+ * @param at its length
+ * @param end of the frame
+ * @throws {RangeError} it is not whole
+ */
+export function nameAt(bytes: Uint8Array, at: number, end: number): string {
+  const length = lengthAt(bytes, at, end);
+  if (length === 0) return "";
+  if (length > SHORT_LENGTH) return decoder.decode(bytes.subarray(at + 1, at + 1 + length));
+  return readName(bytes, at + 1, length);
+}
+
+/** A short string of this message alone. */
+export function textAt(bytes: Uint8Array, at: number, end: number): string {
+  const length = lengthAt(bytes, at, end);
+  return length === 0 ? "" : decoder.decode(bytes.subarray(at + 1, at + 1 + length));
+}
+
+function lengthAt(bytes: Uint8Array, at: number, end: number): number {
+  const length = at < end ? bytes[at]! : 0;
+  if (at + 1 + length > end) throw beyondEnd(length);
+  return length;
 }
 
 /**
@@ -39,20 +67,21 @@ function readString(view: AMQPView, start: number, length: number): string {
 const names: ({ readonly bytes: Uint8Array; readonly text: string } | undefined)[] = [];
 const NAMES_KEPT = 256;
 
-function readName(bytes: Uint8Array): string {
-  let hash = bytes.length;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash, 31) + bytes[i]! | 0;
+function readName(bytes: Uint8Array, start: number, length: number): string {
+  let hash = length;
+  for (let i = 0; i < length; i++) hash = Math.imul(hash, 31) + bytes[start + i]! | 0;
   const place = (hash ^ hash >>> 8) & (NAMES_KEPT - 1);
   const known = names[place];
-  if (known !== undefined && isEqual(known.bytes, bytes)) return known.text;
-  const text = decoder.decode(bytes);
-  names[place] = { bytes: bytes.slice(), text };
+  if (known !== undefined && isAt(bytes, start, length, known.bytes)) return known.text;
+  const name = bytes.slice(start, start + length);
+  const text = decoder.decode(name);
+  names[place] = { bytes: name, text };
   return text;
 }
 
-function isEqual(one: Uint8Array, other: Uint8Array): boolean {
-  if (one.length !== other.length) return false;
-  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
+function isAt(bytes: Uint8Array, start: number, length: number, name: Uint8Array): boolean {
+  if (length !== name.length) return false;
+  for (let i = 0; i < length; i++) if (bytes[start + i] !== name[i]) return false;
   return true;
 }
 
