@@ -226,8 +226,8 @@ export class Consuming implements ConsumerOwner, Requester {
     queue.release(message);
   }
 
-  /** @param asked when it was asked for, by `now` */
-  get(args: Arguments<"basic.get">, asked = now()): void {
+  /** @param asked when it was asked for, by `now`; default now */
+  get(args: Arguments<"basic.get">, asked?: number): void {
     const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
     if (queue.arguments.type === "quorum" && queue.arguments.singleActiveConsumer) {
@@ -247,7 +247,8 @@ export class Consuming implements ConsumerOwner, Requester {
     if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
     if (taken === "busy") {
       const settle = { work: () => queue.isDying };
-      return this.#session.finishFirst(this.#channel, settle, () => this.get(args, asked));
+      const since = asked ?? now();
+      return this.#session.finishFirst(this.#channel, settle, () => this.get(args, since));
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;

@@ -1,6 +1,6 @@
 /** When a queue looks at its messages whose time is over, and how they go. */
 
-import { clockShift, now } from "../../time/clock.ts";
+import { clockShift, now, roughlyNow } from "../../time/clock.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import type { Message, Publication } from "../message/message.ts";
 import type { Slice } from "../../time/scheduler.ts";
@@ -12,6 +12,9 @@ const AFTER_START_MS = 500;
 
 /** Messages that go at once when others are first; what is left goes in the queue's turns. */
 const MOST_AT_ONCE = 100;
+
+/** Milliseconds: for what expires later than that nobody reads the clock, which takes its time. */
+const SOON_MS = 1_000;
 
 /** The queue, as its expiry sees it. */
 export interface ExpiryOwner {
@@ -54,7 +57,10 @@ export class Expiry {
 
   /** Wakes up when the first message expires. */
   arm(): void {
-    const first = this.#ready.firstExpiry();
+    this.#wakeAt(this.#ready.firstExpiry());
+  }
+
+  #wakeAt(first: number): void {
     if (first === Infinity || (this.#deadline !== undefined && this.#deadline.at <= first)) return;
     this.end();
     this.#deadline = this.#deadlines.add(first, () => this.begin());
@@ -66,6 +72,8 @@ export class Expiry {
    */
   headChanged(): void {
     if (!this.isPossible) return;
+    const first = this.#ready.firstExpiry();
+    if (first === Infinity || first > roughlyNow() + SOON_MS) return this.#wakeAt(first);
     let left = MOST_AT_ONCE;
     this.expire({
       get isOver(): boolean {
@@ -86,9 +94,11 @@ export class Expiry {
     return false;
   }
 
-  /** Whether the first message was over at a time. */
-  wasDue(time: number): boolean {
-    return this.isPossible && this.#ready.firstExpiry() <= time;
+  /** Whether the first message was over at a time. @param time default now */
+  wasDue(time?: number): boolean {
+    if (!this.isPossible) return false;
+    const first = this.#ready.firstExpiry();
+    return first !== Infinity && first <= (time ?? now());
   }
 
   /** Looks in so many milliseconds, whatever expires when. */

@@ -210,7 +210,7 @@ export class Queue implements Work {
    * Takes one message for basic.get; or many are over, before it or behind it: to be asked again.
    * @param asked when it was asked for, by `now`: what was over by then is not among those left
    */
-  get(asked: number): Taken | "busy" | undefined {
+  get(asked?: number): Taken | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {
