@@ -25,11 +25,13 @@ export function isStale(
   restMs: number,
   stamps: readonly Stamp[],
 ): boolean {
+  // Each ".." in a path costs as much as looking at the file.
+  const project = folder.split(/[/\\]/).slice(0, -2).join("/");
   let stale = false;
   let newest = 0;
   for (const [path, size, mtime, ctime] of stamps) {
     try {
-      const now = Deno.statSync(`${folder}/../../${path}`);
+      const now = Deno.statSync(`${project}/${path}`);
       const changed = now.ctime?.getTime() ?? 0;
       if (changed === ctime && now.mtime?.getTime() === mtime && now.size === size) continue;
       newest = Math.max(newest, changed);
