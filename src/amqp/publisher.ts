@@ -53,7 +53,7 @@ interface Pending {
   readonly routingKey: string;
   /** Bytes of its body. */
   readonly size: number;
-  /** performance.now() from which the broker could have read it. */
+  /** Whole milliseconds of performance.now() from which the broker could have read it. */
   since: number;
   readonly waiter: Waiter;
   /** The broker's words, once it has returned the task. */
@@ -221,10 +221,10 @@ export class Publisher {
     const pieces = this.#writer.publish(task, messageId);
     this.#pending.add({
       messageId,
-      exchange: task.exchange.toWellFormed(),
-      routingKey: task.routingKey.toWellFormed(),
+      exchange: task.exchange,
+      routingKey: task.routingKey,
       size: task.body.length,
-      since: performance.now(),
+      since: Math.floor(performance.now()), // a fraction would be an object of its own
       waiter,
     });
     for (const piece of pieces) this.#transport.enqueue(piece);
@@ -272,7 +272,9 @@ export class Publisher {
     let found: Pending | undefined;
     for (const pending of this.#pending.values()) {
       if (pending.returned !== undefined) continue;
-      if (pending.exchange !== exchange || pending.routingKey !== routingKey) continue;
+      // As the broker sends them back: half a surrogate pair cannot travel.
+      if (pending.exchange.toWellFormed() !== exchange) continue;
+      if (pending.routingKey.toWellFormed() !== routingKey) continue;
       found ??= pending;
       if (pending.messageId !== messageId) continue;
       found = pending;
@@ -317,7 +319,7 @@ export class Publisher {
    */
   #startAnew(): void {
     if (this.#pending.size === 0) return;
-    const now = performance.now();
+    const now = Math.floor(performance.now());
     for (const pending of this.#pending.values()) pending.since = now;
     this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
   }
@@ -359,7 +361,9 @@ function refusedOf(lost: readonly Pending[], error: ChannelEnd): Pending | undef
   if (!(error instanceof ChannelError) || error.exitCode === EXIT.temporary) return undefined;
   if (lost.length === 1) return lost[0];
   const exchange = /no exchange '(.*)' in vhost/s.exec(error.replyText)?.[1];
-  if (exchange !== undefined) return lost.find((pending) => pending.exchange === exchange);
+  if (exchange !== undefined) {
+    return lost.find((pending) => pending.exchange.toWellFormed() === exchange);
+  }
   const size = /message size (\d+) .*larger than/i.exec(error.replyText)?.[1];
   return lost.find((pending) => String(pending.size) === size);
 }

@@ -46,6 +46,8 @@ export class ContentWriter {
   /** Method and header frame, and the body when it fits; overwritten by every task. */
   readonly #scratch: AMQPView;
   readonly #bytes: Uint8Array;
+  /** The part of it that was encoded last: a stream of tasks mostly has one size. */
+  #part: Uint8Array;
   /** The method frame at the beginning of the scratch: a stream of tasks mostly has one address. */
   #method: { exchange: string; routingKey: string; end: number } | undefined;
 
@@ -55,7 +57,7 @@ export class ContentWriter {
     this.#frameMax = frameMax;
     this.#inlineMax = Math.min(INLINE_BODY_BYTES, frameMax - FRAME_OVERHEAD);
     this.#scratch = new AMQPView(new ArrayBuffer(METHOD_FRAME_BYTES + 2 * frameMax));
-    this.#bytes = new Uint8Array(this.#scratch.buffer);
+    this.#bytes = this.#part = new Uint8Array(this.#scratch.buffer);
   }
 
   /**
@@ -130,7 +132,9 @@ export class ContentWriter {
   }
 
   #encoded(end: number): Uint8Array {
-    return end <= SHARED_PIECE_BYTES ? this.#bytes.subarray(0, end) : this.#bytes.slice(0, end);
+    if (end > SHARED_PIECE_BYTES) return this.#bytes.slice(0, end);
+    if (this.#part.length !== end) this.#part = this.#bytes.subarray(0, end);
+    return this.#part;
   }
 
   #writeMethod(exchange: string, routingKey: string): number {
@@ -161,7 +165,8 @@ export class ContentWriter {
     const payload = start + FRAME_HEADER_BYTES;
     view.setUint16(payload, ClassId.BASIC);
     view.setUint16(payload + 2, 0);
-    view.setBigUint64(payload + 4, BigInt(bodySize));
+    view.setUint32(payload + 4, Math.floor(bodySize / 2 ** 32));
+    view.setUint32(payload + 8, bodySize);
     if (task.encoded !== undefined) {
       this.#bytes.set(task.encoded, payload + 12);
       return this.#endHeader(start, payload + 12 + task.encoded.length);
