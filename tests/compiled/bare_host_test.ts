@@ -91,9 +91,9 @@ async function page(host: BareHost): Promise<void> {
   await finish(host.start("new_task", ["First", "message."]));
   const at = "http://127.0.0.1:15672";
   const html = await host.get(`${at}/`);
-  const parts = Array.from(html.matchAll(/(?:src|href)="(\/[^"]+)"/g), ([, path]) => path!);
-  assert(parts.includes("/page.js"), html);
-  for (const path of parts) assert((await host.get(at + path)).length > 0, path);
+  const parts = Array.from(html.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => path!);
+  assert(parts.includes("page.js"), html);
+  for (const path of parts) assert((await host.get(`${at}/${path}`)).length > 0, path);
   const queue = JSON.parse(await host.get(`${at}/api/v1/queues/%2F/task_queue`));
   assertEquals([queue.ready, queue.durable], [1, true]);
   assertMatch(await host.get(`${at}/metrics`), /^\w+.*queue="task_queue".* 1$/m);
