@@ -127,6 +127,31 @@ function dropTransient(store: Store, lane: Lane): number[] {
   return numbers;
 }
 
+Deno.test("a message that waits holds no memory but its own and that of a few beside it", async () => {
+  await using dir = await tempDir();
+  const store = open(dir.path);
+  const lane = new Lane(store, new MemoryUse(Infinity), 1, 0);
+  const sizes = [...Array(100).keys()].map((n) => n % 10 === 0 ? 3_000 : 10 + n);
+  for (const [n, size] of sizes.entries()) {
+    // As many are received, one behind another.
+    const received = new Uint8Array(64 * 1024);
+    const content = publication(`${n} `.padEnd(size, "x")).content;
+    received.set(content.bytes, 500);
+    const bytes = received.subarray(500, 500 + content.size);
+    const arrived = new Content(bytes, content.addressLength, content.headerLength);
+    const message = lane
+      .append({ content: arrived, persistent: true, priority: 0, expiration: undefined }, 0, true);
+    lane.keep(message);
+    received.fill(0);
+  }
+  for (const [n, size] of sizes.entries()) {
+    const message = lane.shift();
+    assertEquals(textOf(store, message), `${n} `.padEnd(size, "x"));
+    assertLess(message.content!.bytes.buffer.byteLength, 4 * 1024 + 1);
+  }
+  store.close();
+});
+
 Deno.test("rows that cannot be deleted keep no others from being deleted", async () => {
   await using dir = await tempDir();
   open(dir.path).close();

@@ -4,6 +4,8 @@
  * stored and sent as a whole.
  */
 
+import type { Blocks } from "./content_memory.ts";
+
 /**
  * Bytes from which on a stored content stays in the store until it is sent, and its memory is given
  * back at once, not when garbage is collected.
@@ -95,6 +97,13 @@ export class Content implements ContentLengths {
   /** Takes the bytes out of an array that they share with those of messages that may go sooner. */
   detach(): void {
     if (!this.isDetached) this.#bytes = this.#bytes.slice();
+  }
+
+  /** The same, but from now on they share one with those of messages that go about when it goes. */
+  moveTo(blocks: Blocks): void {
+    const bytes = blocks.take(this.size);
+    bytes.set(this.#bytes);
+    this.#bytes = bytes;
   }
 
   /** Prepares it for several messages. Whoever does that gives it up when all of them are made. */

@@ -1,22 +1,35 @@
 /**
- * Bytes for received messages. Small ones share an array, a block: an ArrayBuffer of its own costs
- * more than a microsecond and more memory than the message. A block lives as long as one of its
- * messages.
+ * Bytes for messages. Small ones share an array, a block: an ArrayBuffer of its own costs more than a
+ * microsecond, garbage to be collected, and more memory than the message. A block lives as long as one
+ * of its messages, so those are together that go together.
  */
 
 const BLOCK_BYTES = 64 * 1024;
 const SHARED_UP_TO = 4 * 1024;
 
-let block = new Uint8Array(0);
-let used = 0;
+/** Bytes for messages that go in the order of their coming. */
+export class Blocks {
+  readonly #blockBytes: number;
+  #block = new Uint8Array(0);
+  #used = 0;
 
-export function takeBytes(length: number): Uint8Array {
-  if (length > SHARED_UP_TO) return new Uint8Array(length);
-  if (used + length > block.length) {
-    block = new Uint8Array(BLOCK_BYTES);
-    used = 0;
+  /** @param blockBytes of a block: more than a message takes that is put there */
+  constructor(blockBytes: number) {
+    this.#blockBytes = blockBytes;
   }
-  const bytes = block.subarray(used, used + length);
-  used += length;
-  return bytes;
+
+  take(length: number): Uint8Array {
+    if (this.#used + length > this.#block.length) {
+      this.#block = new Uint8Array(this.#blockBytes);
+      this.#used = 0;
+    }
+    return this.#block.subarray(this.#used, this.#used += length);
+  }
+}
+
+const received = new Blocks(BLOCK_BYTES);
+
+/** Bytes for a message that is received: most are gone soon. */
+export function takeBytes(length: number): Uint8Array {
+  return length > SHARED_UP_TO ? new Uint8Array(length) : received.take(length);
 }

@@ -5,6 +5,7 @@
 
 import { clockShift } from "../../time/clock.ts";
 import { LARGE_BYTES } from "../message/content.ts";
+import { Blocks } from "../message/content_memory.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
@@ -24,6 +25,14 @@ const BATCH_MESSAGES = 512;
 const BATCH_BYTES = 2 * 1024 * 1024;
 /** The bytes when memory is full: each of many queues may have such a batch. */
 const SCANT_BATCH_BYTES = 4 * 1024;
+
+/**
+ * Messages of a lane that wait in memory share arrays of so many bytes: those that are small, where
+ * there are some.
+ */
+const BLOCK_BYTES = 4 * 1024;
+const BLOCK_SHARE = BLOCK_BYTES / 4;
+const SOME_MESSAGES = 8;
 
 /** Who is told of what the store has done to messages of a lane. */
 export interface LaneOwner {
@@ -52,6 +61,8 @@ export class Lane implements LaneRecord {
   #window: (Message | undefined)[] = [];
   #head = 0;
   #windowBytes = 0;
+  /** Where the bytes of those are that wait; undefined: nowhere yet. */
+  #blocks: Blocks | undefined;
   /** Messages that came back. All lie before the window. */
   readonly #returned = new Returned();
   /** Messages that wait in the store, all behind the window. */
@@ -160,7 +171,11 @@ export class Lane implements LaneRecord {
 
   /** The message just appended will wait. */
   keep(message: Message): void {
-    if (this.#window[this.#window.length - 1] === message) message.content?.detach();
+    const { content, size } = message;
+    if (content === null || this.#window[this.#window.length - 1] !== message) return;
+    const isAlone = size > BLOCK_SHARE || this.#window.length - this.#head < SOME_MESSAGES;
+    if (isAlone || content.sharing !== undefined) content.detach();
+    else content.moveTo(this.#blocks ??= new Blocks(BLOCK_BYTES));
   }
 
   /** The next message, or undefined when there is none or the store cannot be read now. */
@@ -179,6 +194,7 @@ export class Lane implements LaneRecord {
     this.#memory.remove(message);
     if (this.#head === this.#window.length) {
       this.#window.length = this.#head = 0;
+      this.#blocks = undefined;
     } else if (this.#head > WINDOW_MESSAGES) {
       this.#window = this.#window.slice(this.#head);
       this.#head = 0;
