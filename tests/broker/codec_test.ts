@@ -516,8 +516,11 @@ function headerWith(table: Uint8Array): Uint8Array {
   return Uint8Array.of(...header, ...table);
 }
 
+/** One for all, as a channel has: nothing of those before may be left. */
+const scanned = new ContentHeader();
+
 function scan(bytes: Uint8Array): ContentHeader {
-  return new ContentHeader().scan(bytes, 0, bytes.length);
+  return scanned.scan(bytes, 0, bytes.length);
 }
 
 function isReadable(read: () => unknown): boolean {

@@ -38,16 +38,25 @@ const LAYOUTS = Uint8Array.from(BASIC_PROPERTIES, (name) => {
   return name === "deliveryMode" || name === "priority" ? Layout.octet : Layout.shortString;
 });
 
+/** Flags are the lower half of 32 bits, the one of the first property above all others. */
+const FLAGS_ABOVE = 16;
 const FLAGS_AT = 12;
 const PROPERTIES_AT = 14;
+
+function flagOf(index: number): number {
+  return 0x8000 >> index;
+}
 
 /** Where the properties lie in a header payload. One object is used again for every publish. */
 export class ContentHeader {
   /** The bytes last scanned. Only valid until the next {@link scan}. */
   #bytes: Uint8Array = new Uint8Array();
+  #start = 0;
+  #end = 0;
+  /** Which properties there are, and where these lie. */
+  #flags = 0;
   readonly #starts = new Int32Array(BASIC_PROPERTIES.length);
   readonly #ends = new Int32Array(BASIC_PROPERTIES.length);
-  #start = 0;
 
   bodySize = 0;
   /** Whether the headers name further routing keys (CC, BCC). */
@@ -61,14 +70,18 @@ export class ContentHeader {
     if (end - start < PROPERTIES_AT) throw new MalformedError("a content header is too short");
     this.#bytes = bytes;
     this.#start = start;
+    this.#end = end;
     this.bodySize = readLong(bytes, start + 4) * 0x1_0000_0000 + readLong(bytes, start + 8);
     this.hasCopies = false;
     const flags = bytes[start + FLAGS_AT]! * 256 + bytes[start + FLAGS_AT + 1]!;
     if ((flags & 3) !== 0) throw new MalformedError("a content header has unknown properties");
+    this.#flags = flags;
     let position = start + PROPERTIES_AT;
-    for (let index = 0; index < BASIC_PROPERTIES.length; index++) {
+    for (let left = flags; left !== 0;) {
+      const index = Math.clz32(left) - FLAGS_ABOVE;
+      left &= ~flagOf(index);
       this.#starts[index] = position;
-      if ((flags & (0x8000 >> index)) !== 0) position = this.#skip(index, position, end);
+      position = this.#skip(index, position, end);
       this.#ends[index] = position;
     }
     if (position !== end) throw new MalformedError("a content header does not end where it says");
@@ -111,7 +124,7 @@ export class ContentHeader {
   }
 
   #has(index: number): boolean {
-    return this.#ends[index]! > this.#starts[index]!;
+    return (this.#flags & flagOf(index)) !== 0;
   }
 
   /** A short string property, or undefined when it is absent. */
@@ -120,9 +133,8 @@ export class ContentHeader {
   }
 
   #text(index: number): string | undefined {
-    const start = this.#starts[index]!;
-    const end = this.#ends[index]!;
-    return end > start ? decodeText(this.#bytes, start + 1, end) : undefined;
+    if (!this.#has(index)) return undefined;
+    return decodeText(this.#bytes, this.#starts[index]! + 1, this.#ends[index]!);
   }
 
   /** `delivery-mode` or `priority`, or undefined when it is absent. */
@@ -182,7 +194,7 @@ export class ContentHeader {
     for (let index = 0; index < BASIC_PROPERTIES.length; index++) {
       const before = writer.length;
       this.#rewriteProperty(writer, index, changes);
-      if (writer.length > before) flags |= 0x8000 >> index;
+      if (writer.length > before) flags |= flagOf(index);
     }
     writer.bytes[FLAGS_AT] = flags >> 8;
     writer.bytes[FLAGS_AT + 1] = flags & 255;
@@ -195,7 +207,7 @@ export class ContentHeader {
    * nothing to leave out.
    */
   shortened(name: string, bytes: number): Uint8Array {
-    const payload = this.#bytes.subarray(this.#start, this.#ends.at(-1)!);
+    const payload = this.#bytes.subarray(this.#start, this.#end);
     const array = this.#arrayNamed(name);
     if (array === undefined || bytes <= 0) return payload;
     const [start, end] = array;
@@ -223,6 +235,7 @@ export class ContentHeader {
 
   /** Where a header's value lies, its type included. */
   #fieldNamed(name: string): [start: number, end: number] | undefined {
+    if (!this.has("headers")) return undefined;
     const bytes = this.#bytes;
     const wanted = shortString(name);
     const end = this.#ends[INDEX.headers]!;
@@ -267,15 +280,16 @@ export class ContentHeader {
     if (name === "headers" && (changes.drop || changes.set)) {
       return this.#rewriteHeaders(writer, changes.drop ?? [], changes.set ?? new Map());
     }
-    writer.append(this.#bytes.subarray(this.#starts[index], this.#ends[index]));
+    if (this.#has(index)) {
+      writer.append(this.#bytes.subarray(this.#starts[index], this.#ends[index]));
+    }
   }
 
   #rewriteHeaders(writer: ByteWriter, drop: string[], set: Table): void {
     const lengthAt = writer.length;
     writer.long(0);
-    let position = this.#starts[INDEX.headers]! + 4;
-    const end = this.#ends[INDEX.headers]!;
-    while (position < end) {
+    const end = this.has("headers") ? this.#ends[INDEX.headers]! : 0;
+    for (let position = this.#starts[INDEX.headers]! + 4; position < end;) {
       const nameEnd = position + 1 + this.#bytes[position]!;
       const name = decodeText(this.#bytes, position + 1, nameEnd);
       const fieldEnd = skipField(this.#bytes, nameEnd, end, 1);

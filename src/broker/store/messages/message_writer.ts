@@ -16,7 +16,7 @@ import { type Message, Row } from "../../message/message.ts";
  * Bytes from which on a message has a statement for itself, and one that keeps no copy of it: others
  * keep their last values.
  */
-const ALONE_BYTES = 64 * 1024;
+const ALONE_BYTES = 16 * 1024;
 const UNKEPT_BYTES = 256 * 1024;
 
 /** In the row of a message whose content is shared. */

@@ -3,7 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 
 /** Rows of a statement, the most first: what is left of many is soon written, too. */
-const SIZES = [32, 8, 1];
+const SIZES = [64, 16, 4, 1];
 
 export type Value = number | Uint8Array;
 
