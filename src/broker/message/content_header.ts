@@ -16,14 +16,8 @@ import {
   shortString,
 } from "../wire/bytes.ts";
 import type { Content } from "./content.ts";
-import {
-  type Field,
-  MAX_DEPTH,
-  readField,
-  readTable,
-  type Table,
-  writeField,
-} from "../wire/fields.ts";
+import { checked, lengthEnd, skipField } from "./field_ends.ts";
+import { type Field, readField, readTable, type Table, writeField } from "../wire/fields.ts";
 
 const INDEX = Object.fromEntries(BASIC_PROPERTIES.map((name, index) => [name, index])) as Record<
   BasicProperty,
@@ -324,69 +318,6 @@ const TABLE = "F".charCodeAt(0);
 function isAt(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array): boolean {
   if (end - start !== wanted.length) return false;
   return wanted.every((byte, index) => bytes[start + index] === byte);
-}
-
-function checked(position: number, end: number): number {
-  if (position > end) throw new MalformedError("a property is longer than its frame");
-  return position;
-}
-
-/** The end of something that begins with its length in four bytes. */
-function lengthEnd(bytes: Uint8Array, position: number, end: number): number {
-  return checked(checked(position + 4, end) + readLong(bytes, position), end);
-}
-
-/** Checks one field value and returns the position after it. */
-function skipField(bytes: Uint8Array, position: number, end: number, depth: number): number {
-  checked(position + 1, end);
-  switch (String.fromCharCode(bytes[position++]!)) {
-    case "V":
-      return position;
-    case "t":
-    case "b":
-    case "B":
-      return checked(position + 1, end);
-    case "s":
-    case "u":
-      return checked(position + 2, end);
-    case "I":
-    case "i":
-    case "f":
-      return checked(position + 4, end);
-    case "D":
-      return checked(position + 5, end);
-    case "l":
-    case "L":
-    case "d":
-    case "T":
-      return checked(position + 8, end);
-    case "S":
-    case "x":
-      return lengthEnd(bytes, position, end);
-    case "F":
-      return skipNested(bytes, position, end, depth, true);
-    case "A":
-      return skipNested(bytes, position, end, depth, false);
-    default:
-      throw new MalformedError(`unknown field type ${bytes[position - 1]}`);
-  }
-}
-
-function skipNested(
-  bytes: Uint8Array,
-  position: number,
-  end: number,
-  depth: number,
-  named: boolean,
-): number {
-  if (depth > MAX_DEPTH) throw new MalformedError(`tables nest deeper than ${MAX_DEPTH}`);
-  const nestedEnd = lengthEnd(bytes, position, end);
-  position += 4;
-  while (position < nestedEnd) {
-    if (named) position = checked(position + 1 + bytes[position]!, nestedEnd);
-    position = skipField(bytes, position, nestedEnd, depth + 1);
-  }
-  return nestedEnd;
 }
 
 const C = 67;
