@@ -34,7 +34,7 @@ const ACK_TIMEOUT_MS = parseDuration("30m")!;
 
 /** Options that say nothing of other kinds of work. */
 const FOR_COMMANDS = [
-  ...["cwd", "pass-url", "output", "leave-orphans"],
+  ...["cwd", "pass-url", "output", "leave-orphans", "snooze"],
   ...["ack-on", "retry-on", "dead-on", "stop-on"],
 ];
 
