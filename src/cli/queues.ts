@@ -55,8 +55,7 @@ that "broker --http" serves, it says more: all queues when none is named, how ma
 how many come and go a second, and since when the oldest waits. The page of our broker on this machine
 is found; --api names another one, also that of "worker page". AMQP itself cannot list queues.`,
   examples: [
-    ["One of them, once:", "worker queues -q thumbnails"],
-    ["As they change:", "worker queues --watch"],
+    ["One of them, as it changes:", "worker queues -q thumbnails --watch"],
     ["For a program:", "worker queues --json | jq 'select(.ready > 1000) | .queue'"],
     ["Of another machine:", "worker queues --api http://node1:9180 --token-file FILE"],
   ],
