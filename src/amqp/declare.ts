@@ -3,6 +3,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import { type QueueSpec, type QueueType, workQueue } from "../task/topology.ts";
+import { OUR_BROKER } from "./handshake.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the broker says of a queue. */
@@ -99,10 +100,11 @@ function declarePassively(
   );
 }
 
-/** What our own broker calls itself: other brokers know no paused queues. */
-const OUR_BROKER = "workqueue broker";
-
-/** Whether consumers of a queue get nothing for now. @throws {ChannelError} missing (404) */
+/**
+ * Whether consumers of a queue get nothing for now; other brokers know no such queues.
+ *
+ * @throws {ChannelError} missing (404)
+ */
 export async function isPaused(transport: Transport, name: string): Promise<boolean> {
   if (transport.server.product !== OUR_BROKER) return false;
   try {

@@ -26,6 +26,7 @@ import {
 import { FrameReader } from "./frame_reader.ts";
 import {
   Handshake,
+  OUR_BROKER,
   readClose,
   type ServerProperties,
   type Tune,
@@ -253,12 +254,14 @@ export class Transport extends AMQPBaseClient {
   }
 
   /**
-   * Says goodbye and ends, without waiting for the answer: for a process that has nothing more to do.
-   * Never throws.
+   * Says goodbye and ends, without waiting for the answer of a broker that does not mind: for a process
+   * that has nothing more to do. Never throws.
    */
   async leave(): Promise<void> {
-    // Of TLS nobody says when the last bytes are with the operating system.
-    if (this.endpoint.tls || this.#endError !== undefined) return await this.shutdown();
+    // Of TLS nobody says when the last bytes are with the operating system. RabbitMQ ends the channels
+    // first, and warns of a client that is gone before.
+    if (this.endpoint.tls || this.server.product !== OUR_BROKER) return await this.shutdown();
+    if (this.#endError !== undefined) return;
     this.close().catch(() => {});
     const sent = this.#outbox.flushed();
     await deadline(sent, CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});

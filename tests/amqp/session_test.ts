@@ -1,5 +1,6 @@
 /** An open connection to a server that does odd, wrong or hostile things. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { OUR_BROKER } from "../../src/amqp/handshake.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import {
@@ -577,10 +578,10 @@ Deno.test("a goodbye that nobody answers does not hang", async () => {
   await connection.transport.shutdown();
 });
 
-Deno.test("who leaves says goodbye, and waits for no answer", async () => {
+Deno.test("who leaves says goodbye, and waits for no answer of our broker", async () => {
   const heard = Promise.withResolvers<unknown>();
   await using server = new ScriptedServer(async (peer) => {
-    await peer.acceptHandshake();
+    await peer.acceptHandshake(undefined, { product: OUR_BROKER });
     heard.resolve(await peer.channel(0).expect("connection.close"));
     await peer.ended();
   });
@@ -588,6 +589,21 @@ Deno.test("who leaves says goodbye, and waits for no answer", async () => {
   await within("the goodbye", connection.transport.leave());
   assertEquals(connection.transport.isEnded, true);
   await within("the broker to hear it", heard.promise);
+  await connection.transport.leave();
+});
+
+Deno.test("who leaves RabbitMQ waits for its answer: it warns of those who do not", async () => {
+  let hasAnswered = false;
+  await using server = new ScriptedServer(async (peer) => {
+    await peer.acceptHandshake(undefined, { product: "RabbitMQ" });
+    await peer.channel(0).expect("connection.close");
+    hasAnswered = true;
+    await peer.channel(0).send("connection.close-ok");
+    await peer.ended();
+  });
+  const connection = await open(server.url);
+  await within("the goodbye", connection.transport.leave());
+  assertEquals(hasAnswered, true);
   await connection.transport.leave();
 });
 
