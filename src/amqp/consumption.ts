@@ -16,6 +16,7 @@ import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import { taskOf } from "./received_task.ts";
 import { ANSWER_MS, Settlements } from "./settlements.ts";
 import type { Transport } from "./transport.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 export interface ConsumptionOptions {
   readonly queue: QueuePolicy;
@@ -66,7 +67,7 @@ export class PullRefused extends ToolError {
 export class Delivery implements OpenDelivery {
   readonly task: Task;
   /** When it came, in performance.now(). */
-  readonly since: number = performance.now();
+  readonly since: number = turnTime();
   readonly tag: number;
   /** Bytes of its body, which is too large and not here; 0: it is here. */
   readonly leftOut: number;

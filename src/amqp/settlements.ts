@@ -7,6 +7,7 @@
  * of which 117 were lost.) Settlements are not answered over AMQP, so only time tells.
  */
 import { pause } from "../time/timer.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 /** Settlements that may be unanswered without any being held back. */
 const SENT_ON_AT_ONCE = 32;
@@ -21,7 +22,7 @@ export class Settlements {
 
   /** The broker was told about a delivery. */
   note(): void {
-    this.#times[this.#next] = performance.now();
+    this.#times[this.#next] = turnTime();
     this.#next = (this.#next + 1) % SENT_ON_AT_ONCE;
   }
 

@@ -7,6 +7,7 @@ import { idBytes } from "../amqp/client/received_properties.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 const KEPT_MS = 3_600_000;
 const MOST = 10_000;
@@ -51,10 +52,10 @@ export class FinishedTasks {
   readonly #now: () => number;
 
   /**
-   * @param now the time in milliseconds; default performance.now
+   * @param now the time in milliseconds; default {@linkcode turnTime}
    * @param mostAcked acknowledgements that may be under way
    */
-  constructor(now: () => number = () => performance.now(), mostAcked = MOST_ACKED) {
+  constructor(now: () => number = turnTime, mostAcked = MOST_ACKED) {
     this.#now = now;
     this.#mostAcked = mostAcked;
   }

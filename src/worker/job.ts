@@ -8,6 +8,7 @@ import type { TraceContext } from "../task/trace_context.ts";
 import type { Place } from "./chain.ts";
 import type { RunOptions } from "./execute.ts";
 import type { Execution } from "./pool_options.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 /** A start of a task, and what is known of those before. */
 export interface Start {
@@ -33,7 +34,7 @@ export class Job implements RunOptions, Execution {
   /** Acknowledged before it began. */
   readonly early: boolean;
   readonly traced: Attempt | undefined;
-  readonly startedAt: number = performance.now();
+  readonly startedAt: number = turnTime();
   /** Aborts when it has become pointless. */
   readonly lost: AbortSignal | undefined;
   /** Told when it is settled, or why it could not be. */

@@ -89,7 +89,9 @@ export class Limits {
   changed(): void {
     if (this.#ended || this.#held) return;
     if (this.#overdue) this.#watchBroker();
-    const { exitWhenEmpty, idleTimeoutMs, maxTasks, activity } = this.#options;
+    const { exitWhenEmpty, idleTimeoutMs, maxMemoryBytes, maxTasks, activity } = this.#options;
+    const isEndless = !exitWhenEmpty && (idleTimeoutMs ?? maxMemoryBytes ?? maxTasks) === undefined;
+    if (isEndless) return;
     const { running, started } = activity();
     if (maxTasks !== undefined && started >= maxTasks) return this.#end("--max-tasks");
     if (this.#tooBig()) return this.#end("--max-memory");

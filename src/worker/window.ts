@@ -13,6 +13,7 @@
 import type { TaskRoom } from "./task_room.ts";
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 /** What may be here. */
 export interface WindowSize {
@@ -157,7 +158,7 @@ export class Window {
   /** @param since when the task came, in performance.now() */
   #learn(since: number): void {
     if (this.#size.isPatient) return;
-    const now = performance.now();
+    const now = turnTime();
     if (now - since > LONG_MS && since > this.#changedAt) {
       this.#most = Math.max(1, Math.floor(this.#consumer.prefetch / 2));
       this.#changedAt = now;

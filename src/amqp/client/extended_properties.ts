@@ -27,8 +27,9 @@ const FLAG = {
 const KNOWN = Object.values(FLAG).reduce((all, flag) => all | flag, 0);
 const PERSISTENT = 2;
 
-/** Overwritten by every copy. */
+/** Overwritten by every copy, and what the last one took of it: most are as long as the one before. */
 let scratch = new Uint8Array(1_024);
+let last = scratch;
 
 /** For tables; the largest frame has no more room. */
 let tables: AMQPView | undefined;
@@ -99,5 +100,6 @@ export function extendProperties(
   const all = flags | missing | FLAG.headers | FLAG.deliveryMode;
   target[0] = all >> 8;
   target[1] = all & 0xff;
-  return target.subarray(0, at);
+  if (last.buffer !== target.buffer || last.length !== at) last = target.subarray(0, at);
+  return last;
 }
