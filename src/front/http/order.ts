@@ -54,9 +54,6 @@ const HEADER_FIELDS: Readonly<Record<string, string>> = {
   "task-headers": "headers",
 };
 
-/** Headers of HTTP itself that say what the task is. */
-const ONCE: ReadonlySet<string> = new Set(["content-type", "content-encoding"]);
-
 const BODY_FIELDS: readonly string[] = ["body", "body_base64", "json"];
 
 /** What a request says before its body. */
@@ -138,10 +135,12 @@ function readHeaderFields({ rawHeaders }: IncomingMessage, given: Map<string, un
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase();
     const isKey = name === "idempotency-key";
-    if (!isKey && !name.startsWith("task-") && !ONCE.has(name)) continue;
+    // node:http would take the first of several.
+    const isType = name === "content-type";
+    if (!isKey && !isType && !name.startsWith("task-")) continue;
     if (seen.has(name)) throw twice(rawHeaders[i]!, "its headers");
     seen.add(name);
-    if (ONCE.has(name)) continue;
+    if (isType) continue;
     const value = textOf(name, rawHeaders[i + 1]!);
     if (!isKey && !Object.hasOwn(HEADER_FIELDS, name)) {
       throw new Problem(
