@@ -3,25 +3,42 @@
  * wait for that: as long as there always is one, Deno looks at sockets each 61st time only. A byte
  * that goes to the kernel and comes back is not there before: the process has a connection to itself.
  *
- * States: absent, until somebody waits > opening > open > closed, or opening > closed.
+ * States: absent, until somebody waits > opening > open > closed. Where the connection cannot be had,
+ * or is lost, it is absent again, and nobody tries for a while.
  */
 
 import { LOOPBACKS } from "../../amqp/loopback.ts";
+import { after, type Timer } from "../../time/timer.ts";
 import { closeQuietly } from "./socket.ts";
 
 const BYTE = new Uint8Array(1);
 
+/** Milliseconds between two looks whether bytes come at all: a new firewall may keep them. */
+const LOOK_MS = 500;
+
+/** Milliseconds until the next try, where there is no connection. */
+const PAUSE_MS = 1_000;
+
+/** The ends of the connection. */
+interface Ends {
+  readonly near: Deno.TcpConn;
+  readonly far: Deno.TcpConn;
+}
+
 export class Bell {
   #state: "absent" | "opening" | "open" | "closed" = "absent";
-  #near: Deno.TcpConn | undefined;
-  #far: Deno.TcpConn | undefined;
+  /** performance.now() from which it may be opened. */
+  #from = 0;
+  /** While it is open. */
+  #ends: Ends | undefined;
   /** To be run when the byte that is on its way comes, and when the one after it does. */
   #waiting: (() => void)[] = [];
   #next: (() => void)[] = [];
+  #look: Timer | undefined;
 
   /** Runs something once sockets were looked at, or soon where that is not known. */
   afterSockets(run: () => void): void {
-    if (this.#state === "absent") this.#open();
+    if (this.#state === "absent" && performance.now() >= this.#from) this.#open();
     // A timer behind what is due now is the next best, and more than a millisecond late.
     if (this.#state !== "open") return void setImmediate(() => setTimeout(run, 0));
     this.#next.push(run);
@@ -33,42 +50,22 @@ export class Bell {
     return new Promise((resolve) => this.afterSockets(resolve));
   }
 
-  #ring(): void {
-    this.#waiting = this.#next;
-    this.#next = [];
-    this.#near!.write(BYTE).catch(() => this.close());
+  close(): void {
+    this.#lose(this.#ends);
+    this.#state = "closed";
   }
 
   async #open(): Promise<void> {
     this.#state = "opening";
-    for (const hostname of LOOPBACKS) if (await this.#connect(hostname)) break;
-    if (this.#far === undefined || this.#state !== "opening") return this.close();
+    const ends = await connectToItself();
+    if (this.#state !== "opening") return closeBoth(ends);
     this.#state = "open";
-    await this.#listen(this.#far);
-    this.close();
+    this.#ends = ends;
+    if (ends !== undefined) await this.#listen(ends.far);
+    this.#lose(ends);
   }
 
-  /** @returns whether it is connected: there is such a loopback, and a file descriptor left */
-  async #connect(hostname: string): Promise<boolean> {
-    try {
-      using listener = Deno.listen({ hostname, port: 0 });
-      const near = await Deno.connect({ hostname, port: listener.addr.port });
-      this.#near = near;
-      near.setNoDelay();
-      while (this.#far === undefined) {
-        const far = await listener.accept();
-        // Somebody else may have been quicker.
-        if (portOf(far.remoteAddr) === portOf(near.localAddr)) this.#far = far;
-        else closeQuietly(far);
-      }
-      return true;
-    } catch {
-      if (this.#near !== undefined) closeQuietly(this.#near);
-      return false;
-    }
-  }
-
-  /** Until it is closed. */
+  /** Until it is lost. */
   async #listen(far: Deno.TcpConn): Promise<void> {
     const read = () => far.read(new Uint8Array(1)).catch(() => null);
     for (let reading = read(); await reading !== null;) {
@@ -85,14 +82,61 @@ export class Bell {
     for (const run of waiting) run();
   }
 
-  close(): void {
-    this.#state = "closed";
-    for (const end of [this.#near, this.#far]) if (end !== undefined) closeQuietly(end);
-    for (const run of this.#waiting.splice(0)) setTimeout(run, 0);
-    for (const run of this.#next.splice(0)) setTimeout(run, 0);
+  #ring(): void {
+    this.#waiting = this.#next;
+    this.#next = [];
+    this.#look ??= this.#lookAgain(undefined);
+    const ends = this.#ends!;
+    ends.near.write(BYTE).catch(() => this.#lose(ends));
+  }
+
+  /** @param last who waited at the last look: this process itself may have stood still before */
+  #lookAgain(last: (() => void)[] | undefined): Timer {
+    return after(LOOK_MS, () => {
+      this.#look = undefined;
+      if (this.#waiting.length === 0) return;
+      if (this.#waiting === last) this.#lose(this.#ends);
+      else this.#look = this.#lookAgain(this.#waiting);
+    });
+  }
+
+  /** There is no connection now: who waits goes on without. */
+  #lose(ends: Ends | undefined): void {
+    if (this.#state !== "open" || this.#ends !== ends) return;
+    this.#state = "absent";
+    this.#from = performance.now() + PAUSE_MS;
+    this.#ends = undefined;
+    this.#look?.cancel();
+    this.#look = undefined;
+    closeBoth(ends);
+    for (const run of [...this.#waiting.splice(0), ...this.#next.splice(0)]) setTimeout(run, 0);
   }
 }
 
-function portOf(address: Deno.Addr): number {
-  return (address as Deno.NetAddr).port;
+/** @returns undefined: there is no loopback, or no file descriptor left */
+async function connectToItself(): Promise<Ends | undefined> {
+  for (const hostname of LOOPBACKS) {
+    let near: Deno.TcpConn | undefined;
+    try {
+      using listener = Deno.listen({ hostname, port: 0 });
+      near = await Deno.connect({ hostname, port: listener.addr.port });
+      near.setNoDelay();
+      for (;;) {
+        const far = await listener.accept();
+        if (isSame(far.remoteAddr, near.localAddr)) return { near, far };
+        far.close(); // somebody else was quicker
+      }
+    } catch {
+      near?.close();
+    }
+  }
+  return undefined;
+}
+
+function closeBoth(ends: Ends | undefined): void {
+  if (ends !== undefined) { for (const end of [ends.near, ends.far]) closeQuietly(end); }
+}
+
+function isSame(one: Deno.Addr, other: Deno.Addr): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
