@@ -245,6 +245,10 @@ Deno.test({
           });
         }
         await transport.shutdown();
+        // Nor do they become commands of whoever copies one.
+        await inTab(browser, paged, hashOf("; none"), async (page) => {
+          await page.getByText("new_task --queue '; none' Hello...").waitFor(SHOWN);
+        });
       });
 
       await t.step("on a phone, in the dark, and by the keyboard", async () => {

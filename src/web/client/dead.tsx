@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Group, GroupPage, MessagePage, Selection } from "../../observe/board.ts";
 import { get, queuePath } from "./api.ts";
+import { queueOption } from "./command.ts";
 import { count, plural } from "./format.ts";
 import { deadIn, type Family, live, useLive } from "./live.ts";
 import { MessageList } from "./messages.tsx";
@@ -67,7 +68,7 @@ export function DeadLetters({ family, brief }: { family: Family; brief?: boolean
       <section class="card">
         <Empty
           title={`${plural(dead.ready, "task")} ${dead.ready === 1 ? "is" : "are"} dead`}
-          command={`worker dead ls --queue ${family.name}`}
+          command={`worker dead ls ${queueOption(family.name)}`}
         />
       </section>
     );

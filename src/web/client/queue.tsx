@@ -4,6 +4,7 @@ import type { ActionResult, QueueDetail } from "../../observe/board.ts";
 import { saidOf } from "./action_result.ts";
 import { ask, queuePath } from "./api.ts";
 import { Charts } from "./chart.tsx";
+import { queueOption } from "./command.ts";
 import { Consumers } from "./consumers.tsx";
 import { DeadLetters } from "./dead.tsx";
 import { Delayed } from "./delayed.tsx";
@@ -44,7 +45,7 @@ export function QueueView({ vhost, name, tab }: Props) {
         <div class="view-head">
           <h1 tabIndex={-1}>{name}</h1>
         </div>
-        <Empty title="There is no such queue" command={`new_task --queue ${name} Hello...`}>
+        <Empty title="There is no such queue" command={`new_task ${queueOption(name)} Hello...`}>
           It is made by the first task that is sent to it, or by the first worker.
         </Empty>
       </>

@@ -1,6 +1,7 @@
 /** What consumers have and have not settled: of one queue, and of all. */
 import type { MessagePage } from "../../observe/board.ts";
 import { get } from "./api.ts";
+import { queueOption } from "./command.ts";
 import { MessageList } from "./messages.tsx";
 import { Empty, ListCard, useAsked } from "./ui.tsx";
 
@@ -18,7 +19,7 @@ export function Running(
       {value?.messages.length === 0 && (
         <Empty
           title="Nothing runs now"
-          command={`worker${place ? ` --queue ${place.name}` : ""} -- ./handle.sh`}
+          command={`worker${place ? ` ${queueOption(place.name)}` : ""} -- ./handle.sh`}
         >
           No consumer has a task that it has not settled.
         </Empty>

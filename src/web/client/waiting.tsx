@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import type { MessagePage } from "../../observe/board.ts";
 import { queuePath } from "./api.ts";
+import { queueOption } from "./command.ts";
 import { count, plural } from "./format.ts";
 import { live } from "./live.ts";
 import { MessageList } from "./messages.tsx";
@@ -76,7 +77,7 @@ function List({ vhost, name, ready }: Props) {
       </div>
       {error && <p class="none error-text">{error.message}</p>}
       {pages.length > 0 && messages.length === 0 && (
-        <Empty title="Nothing waits here" command={`new_task --queue ${name} Hello...`} />
+        <Empty title="Nothing waits here" command={`new_task ${queueOption(name)} Hello...`} />
       )}
       {messages.length > 0 && (
         <MessageList
