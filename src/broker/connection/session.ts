@@ -147,6 +147,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
       this.#host.log.debug("connection ended", { ...who, reason: why });
       this.#end();
       this.outbox.close();
+      this.#login.source.close();
     }
   }
 

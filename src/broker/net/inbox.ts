@@ -91,6 +91,15 @@ export class FrameSource {
     this.#start = 0;
   }
 
+  /**
+   * The connection is over, and nothing is read any more. The memory of very many large buffers would
+   * be there until garbage is collected.
+   */
+  close(): void {
+    this.discard();
+    if (this.bytes.length > SMALL_BUFFER) (this.bytes.buffer as ArrayBuffer).transfer(0);
+  }
+
   /** The first eight bytes of a connection, or undefined while they are not all there. */
   protocolHeader(): Uint8Array | undefined {
     if (this.#end - this.#start < 8) return undefined;

@@ -377,7 +377,10 @@ export class Outbox implements Holder {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const part of [...this.#parts, this.#body]) if (part instanceof LargeBody) part.drop();
+    for (const part of [...this.#parts, this.#body, this.frames, this.#spare]) {
+      if (part instanceof LargeBody) part.drop();
+      else if (part !== undefined && part.bytes.length > IDLE_BYTES) part.free();
+    }
     this.#parts = [];
     this.#partBytes =
       this.#bodyLeft =

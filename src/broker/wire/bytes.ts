@@ -255,6 +255,14 @@ export class ByteWriter {
     this.#view = new DataView(grown.buffer);
   }
 
+  /** It is empty, and its memory is free. */
+  free(): void {
+    (this.bytes.buffer as ArrayBuffer).transfer(0);
+    this.bytes = new Uint8Array(0);
+    this.#view = new DataView(this.bytes.buffer);
+    this.length = 0;
+  }
+
   octet(value: number): void {
     this.reserve(1);
     this.bytes[this.length++] = value;
