@@ -23,19 +23,14 @@ export class TaskFiles implements Disposable {
    * @throws {ToolError} when the temporary directory cannot be written
    */
   create(run: number, metadata: string): RunFiles {
-    this.#directory ??= new OwnDirectory(this.#parent);
+    // Somebody may have tidied the temporary directory while the worker was idle.
+    if (this.#directory?.isThere === false) this[Symbol.dispose]();
+    const directory = this.#directory ??= new OwnDirectory(this.#parent);
     try {
-      return this.#create(run, metadata);
+      if (run % SWEEP_EVERY === 0) sweep(directory.path);
+      return new RunFiles(directory, run, metadata);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw unwritable(this.#directory.path, error);
-    }
-    // Somebody tidied the temporary directory while the worker was idle.
-    this[Symbol.dispose]();
-    this.#directory = new OwnDirectory(this.#parent);
-    try {
-      return this.#create(run, metadata);
-    } catch (error) {
-      throw unwritable(this.#directory.path, error);
+      throw unwritable(directory.path, error);
     }
   }
 
@@ -47,12 +42,6 @@ export class TaskFiles implements Disposable {
   [Symbol.dispose](): void {
     this.#directory?.[Symbol.dispose]();
     this.#directory = undefined;
-  }
-
-  #create(run: number, metadata: string): RunFiles {
-    const directory = this.#directory!;
-    if (run % SWEEP_EVERY === 0) sweep(directory.path);
-    return new RunFiles(directory, run, metadata);
   }
 }
 
@@ -114,6 +103,7 @@ class OwnDirectory implements Disposable {
   readonly launcher: Launcher | undefined;
   /** Holds the lock; undefined where directories cannot be locked. */
   readonly #lock: Deno.FsFile | undefined;
+  readonly #identity: string | undefined;
 
   /** @throws {ToolError} */
   constructor(parent: string) {
@@ -122,18 +112,24 @@ class OwnDirectory implements Disposable {
         this.path = Deno.makeTempDirSync({ dir: parent, prefix: PREFIX });
         this.#lock = lock(this.path);
         // Somebody who collects what is left behind was faster than the lock.
-        if (this.#lock === undefined || exists(this.path)) break;
+        if (this.#lock === undefined || identityOf(this.path) !== undefined) break;
         this.#lock.close();
       }
     } catch (error) {
       throw unwritable(parent, error);
     }
     if (this.#lock !== undefined) collect(parent, this.path);
+    this.#identity = identityOf(this.path);
     this.launcher = Launcher.make(this.path);
   }
 
+  /** Where it was removed, anybody can make another one of its name, with another launcher in it. */
+  get isThere(): boolean {
+    return this.#identity !== undefined && this.#identity === identityOf(this.path);
+  }
+
   [Symbol.dispose](): void {
-    remove(this.path, true);
+    if (this.isThere) remove(this.path, true);
     this.#lock?.close();
   }
 }
@@ -201,10 +197,12 @@ function remove(path: string, recursive = false): void {
   }
 }
 
-function exists(path: string): boolean {
+/** Which directory a path leads to, and whose it is; undefined: none. */
+function identityOf(path: string): string | undefined {
   try {
-    return Deno.statSync(path).isDirectory;
+    const { dev, ino, uid } = Deno.lstatSync(path);
+    return `${dev} ${ino} ${uid}`;
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -5,6 +5,7 @@ import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { run } from "../support/process.ts";
+import { dirname } from "node:path";
 import { taskWith } from "../support/task.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -291,8 +292,25 @@ Deno.test("TASK_META_FILE holds everything about the task, only for this user, a
 Deno.test("a temporary directory that somebody removed is made again", async () => {
   using bench = sh('dirname "$TASK_META_FILE"');
   await bench.run();
-  Deno.removeSync(bench.text("stdout").trim(), { recursive: true });
+  const [directory] = bench.text("stdout").split("\n");
+  Deno.removeSync(directory!, { recursive: true });
   assertEquals(await bench.run(), DONE);
+});
+
+Deno.test("another directory in the place of the removed one is not the worker's", async () => {
+  const parent = makeDirectory();
+  {
+    using bench = sh('echo "$TASK_META_FILE"', { temporary: parent });
+    await bench.run();
+    const directory = dirname(bench.text("stdout").trim());
+    Deno.removeSync(directory, { recursive: true });
+    Deno.mkdirSync(directory);
+    Deno.writeTextFileSync(`${directory}/launcher`, "#!/bin/sh\necho foreign\n", { mode: 0o755 });
+    assertEquals(await bench.run({ id: "t-2" }), DONE);
+    const meta = bench.text("stdout", "t-2").trim();
+    assert(meta.startsWith(parent) && dirname(meta) !== directory, meta);
+  }
+  Deno.removeSync(parent, { recursive: true });
 });
 
 Deno.test("the directory of a worker that was killed goes with the next one, that of a live one stays", () => {
