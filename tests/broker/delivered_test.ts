@@ -1,7 +1,9 @@
 /** What a killed broker knows of the messages that it had delivered. */
 import { assertEquals } from "@std/assert";
+import { DeliveredMarks } from "../../src/broker/store/file/delivered_marks.ts";
 import { startBroker } from "../support/embedded.ts";
 import { openPeer } from "../support/protocol_peer.ts";
+import { tempDir } from "../support/temp.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const COUNT = 12;
@@ -53,4 +55,18 @@ Deno.test("what was delivered before a kill comes again with the flag, and nothi
   const seen = Array.from({ length: COUNT }, (_, i) => i < SEEN);
   assertEquals(await flags(broker.port, "first"), seen);
   assertEquals(await flags(broker.port, "last"), seen);
+});
+
+Deno.test("a lane that goes before its mark is written has none", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("delivered");
+  const marks = new DeliveredMarks(path);
+  const [gone, stays] = [{ id: 1, deliveredTo: 7 }, { id: 2, deliveredTo: 8 }];
+  marks.note(stays);
+  marks.note(gone);
+  marks.forget(gone);
+  marks.write();
+  marks.close();
+  const left = new DeliveredMarks(path);
+  assertEquals([left.takeOver(gone.id), left.takeOver(stays.id)], [0, 8]);
 });

@@ -171,7 +171,7 @@ export class Store {
   dropLane(lane: LaneRecord, lastPosition: number, bytes: number): void {
     this.discard(lane, 1, lastPosition, bytes);
     this.dead.dropLane(lane.id);
-    this.file.marks.forget(lane.id);
+    this.file.marks.forget(lane);
     this.#laneIds.drop(lane.id, this.#messages.hasDiscardedOf(lane.id));
   }
 

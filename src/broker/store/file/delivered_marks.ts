@@ -63,11 +63,12 @@ export class DeliveredMarks {
     if (lane !== this.#last && this.#path !== undefined) this.#pending.add(this.#last = lane);
   }
 
-  /** Nothing of a lane was delivered, or it is gone. */
-  forget(id: number): void {
-    const slot = this.#slots.get(id);
+  /** A lane is gone. */
+  forget(lane: MarkedLane): void {
+    this.#pending.delete(lane);
+    const slot = this.#slots.get(lane.id);
     if (slot === undefined) return;
-    this.#slots.delete(id);
+    this.#slots.delete(lane.id);
     this.#free.push(slot);
     this.#put(slot, 0, 0);
   }
