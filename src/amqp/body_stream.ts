@@ -92,7 +92,7 @@ export class BodyStream {
   write(part: Uint8Array): Promise<void> | undefined {
     for (const piece of this.#writer.frames(part.slice())) this.#transport.enqueue(piece);
     this.#left -= part.length;
-    if (this.#left === 0) {
+    if (this.#left === 0 && !this.isEnded) {
       const late = () => this.abandon("the broker did not confirm the task in time");
       this.#timer = after(CONFIRM_MS, late);
     }

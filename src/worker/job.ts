@@ -8,7 +8,6 @@ import type { TraceContext } from "../task/trace_context.ts";
 import type { Place } from "./chain.ts";
 import type { RunOptions } from "./execute.ts";
 import type { Execution } from "./pool_options.ts";
-import { turnTime } from "../time/turn_time.ts";
 
 /** A start of a task, and what is known of those before. */
 export interface Start {
@@ -34,7 +33,7 @@ export class Job implements RunOptions, Execution {
   /** Acknowledged before it began. */
   readonly early: boolean;
   readonly traced: Attempt | undefined;
-  readonly startedAt: number = turnTime();
+  readonly startedAt: number;
   /** Aborts when it has become pointless. */
   readonly lost: AbortSignal | undefined;
   /** Told when it is settled, or why it could not be. */
@@ -50,6 +49,7 @@ export class Job implements RunOptions, Execution {
     start: Start,
     early: boolean,
     traced: Attempt | undefined,
+    startedAt: number,
     lost: AbortSignal | undefined,
     onEnd: (job: Job, outcome: Outcome) => void,
     done: (fault?: unknown) => void,
@@ -58,6 +58,7 @@ export class Job implements RunOptions, Execution {
     this.start = start;
     this.early = early;
     this.traced = traced;
+    this.startedAt = startedAt;
     this.lost = lost;
     this.#onEnd = onEnd;
     this.done = done;

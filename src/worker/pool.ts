@@ -18,6 +18,7 @@ import { fateOf, TaskLog } from "./task_log.ts";
 import { Turns } from "./turns.ts";
 import { waitedMs } from "../task/waiting.ts";
 import { sleep } from "../time/sleep.ts";
+import { turnTime } from "../time/turn_time.ts";
 
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
@@ -282,7 +283,9 @@ export class Pool {
   ): undefined {
     const { answers, handler, killOnDisconnect, starts } = this.#options;
     const lost = killOnDisconnect ? delivery.lost : undefined;
-    const job = new Job(delivery, start, early, traced, lost, this.#onRunEnd, done);
+    // A handler may take long before it gives its promise: then it is late for the next one.
+    const now = typeof handler === "function" ? performance.now() : turnTime();
+    const job = new Job(delivery, start, early, traced, now, lost, this.#onRunEnd, done);
     const { task } = delivery;
     if (start.isCounted) {
       // Whoever lives has not crashed, and the next worker may have the task before this one ends it.

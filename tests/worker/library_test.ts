@@ -43,6 +43,30 @@ brokerTest("publishTasks() and runWorker() share tasks inside one program", asyn
   assertEquals(await bench.ready(), 0);
 });
 
+brokerTest(
+  "the time of a task begins with it, whatever was done before in the same turn",
+  async () => {
+    await using bench = await QueueBench.open(url);
+    const queue = bench.name;
+    const timeoutMs = 60_000;
+    const missing: boolean[] = [];
+    await publishTasks({ url, queue }, Array.from({ length: 4 }, () => ({ body: "" })));
+    await runWorker({
+      url,
+      queue,
+      maxTasks: 4,
+      concurrency: 4,
+      timeoutMs,
+      handler: (_task, { deadline }) => {
+        const start = Date.now();
+        missing.push(start + timeoutMs - deadline! > 10);
+        do {/* much */} while (Date.now() < start + 20);
+      },
+    });
+    assertEquals(missing, [false, false, false, false]);
+  },
+);
+
 brokerTest("publishTasks() lets a task wait for its time", async () => {
   await using bench = await QueueBench.open(url);
   const queue = bench.name;
