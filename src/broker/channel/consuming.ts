@@ -6,7 +6,7 @@
  */
 
 import type { ChannelHost } from "./host.ts";
-import { now, roughlyNow } from "../../time/clock.ts";
+import { roughlyNow } from "../../time/clock.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
@@ -27,7 +27,11 @@ import { randomName } from "../wire/names.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Queue } from "../queue/queue.ts";
 import { REPLY_TO, type Requester } from "./reply_to.ts";
+import type { Slice } from "../../time/scheduler.ts";
 import { type Delivery, Unacked, wakeQueues } from "./unacked.ts";
+
+/** Others may put more of them there all the time. */
+const MOST_AWAITED = 2_000;
 
 export class Consuming implements ConsumerOwner, Requester {
   readonly #session: ChannelHost;
@@ -226,8 +230,8 @@ export class Consuming implements ConsumerOwner, Requester {
     queue.release(message);
   }
 
-  /** @param asked when it was asked for, by `now`; default now */
-  get(args: Arguments<"basic.get">, asked?: number): void {
+  /** @param most that are over and go before the answer, which says how many are left */
+  get(args: Arguments<"basic.get">, most = MOST_AWAITED): void {
     const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
     if (queue.arguments.type === "quorum" && queue.arguments.singleActiveConsumer) {
@@ -243,12 +247,16 @@ export class Consuming implements ConsumerOwner, Requester {
         `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
       );
     }
-    const taken = queue.get(asked);
+    const taken = queue.get(most > 0);
     if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
     if (taken === "busy") {
-      const settle = { work: () => queue.isDying };
-      const since = asked ?? now();
-      return this.#session.finishFirst(this.#channel, settle, () => this.get(args, since));
+      const work = (slice: Slice): boolean => {
+        if (queue.isDying) return true;
+        const gone = queue.expireMany(slice);
+        most -= gone;
+        return gone > 0 && most > 0;
+      };
+      return this.#session.finishFirst(this.#channel, { work }, () => this.get(args, most));
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;

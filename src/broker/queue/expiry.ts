@@ -16,12 +16,19 @@ const MOST_AT_ONCE = 100;
 /** Milliseconds: for what expires later than that nobody reads the clock, which takes its time. */
 const SOON_MS = 1_000;
 
+type Perishable = Pick<
+  ReadyMessages,
+  "firstExpiry" | "takeExpired" | "isSlow" | "take" | "untake"
+>;
+
 /** The queue, as its expiry sees it. */
 export interface ExpiryOwner {
   /** Messages may be over: {@link Expiry.expire} should have its turn. */
   due(): void;
-  /** Whether another one may die now. */
-  mayDie(): boolean;
+  /** Whether nothing may die: dead letters that cannot be written would collect in memory. */
+  isStuck(): boolean;
+  /** Whether nothing may die until letters of those before have left. */
+  isCrowded(): boolean;
   die(message: Message): void;
 }
 
@@ -33,15 +40,17 @@ export function expiryOf({ expiration }: Publication, { messageTtl }: QueueArgum
 
 export class Expiry {
   readonly #deadlines: Deadlines;
-  readonly #ready: Pick<ReadyMessages, "firstExpiry" | "takeExpired" | "isSlow">;
+  readonly #ready: Perishable;
   readonly #owner: ExpiryOwner;
   #deadline: Deadline | undefined;
+  /** How many expired so far. */
+  #gone = 0;
   /** A message with a time to live has been seen. Written by the queue. */
   isPossible = false;
 
   constructor(
     deadlines: Deadlines,
-    ready: Pick<ReadyMessages, "firstExpiry" | "takeExpired" | "isSlow">,
+    ready: Perishable,
     owner: ExpiryOwner,
   ) {
     this.#deadlines = deadlines;
@@ -85,20 +94,31 @@ export class Expiry {
 
   /** What is over at the head goes. @returns whether there may be more when the slice is over */
   expire(slice: Slice): boolean {
-    while (this.#owner.mayDie()) {
+    while (!this.#owner.isStuck() && !this.#owner.isCrowded()) {
       const message = this.#ready.takeExpired(now());
       if (message === undefined) return this.#ready.isSlow;
       this.#owner.die(message);
+      this.#gone++;
       if (slice.isOver) return true;
     }
     return false;
   }
 
-  /** Whether the first message was over at a time. @param time default now */
-  wasDue(time?: number): boolean {
-    if (!this.isPossible) return false;
-    const first = this.#ready.firstExpiry();
-    return first !== Infinity && first <= (time ?? now());
+  /** What is over before the next message goes, and what is behind it. @returns how many */
+  expireMany(slice: Slice): number {
+    const before = this.#gone;
+    const next = this.expire(slice) ? undefined : this.#ready.take();
+    if (next !== undefined) {
+      this.expire(slice);
+      this.#ready.untake(next);
+    }
+    return this.#gone - before;
+  }
+
+  /** Whether the first message is over, and can go, now or soon. */
+  get isDue(): boolean {
+    const first = this.isPossible ? this.#ready.firstExpiry() : Infinity;
+    return first !== Infinity && first <= now() && !this.#owner.isStuck();
   }
 
   /** Looks in so many milliseconds, whatever expires when. */

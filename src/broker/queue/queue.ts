@@ -89,7 +89,8 @@ export class Queue implements Work {
   get #expiry(): Expiry {
     return this.#madeExpiry ??= new Expiry(this.#host.deadlines, this.#ready, {
       due: () => this.#host.scheduler.start(this),
-      mayDie: () => this.#mayExpire && this.dying + this.keptLetters < MOST_DYING,
+      isStuck: () => this.#host.store.lastCommitFailed || this.keptLetters >= MOST_DYING,
+      isCrowded: () => this.dying + this.keptLetters >= MOST_DYING,
       die: (message) => this.#die(message, "expired"),
     });
   }
@@ -207,16 +208,16 @@ export class Queue implements Work {
   }
 
   /**
-   * Takes one message for basic.get; or many are over, before it or behind it: to be asked again.
-   * @param asked when it was asked for, by `now`: what was over by then is not among those left
+   * Takes one message for basic.get; or many are over: to be asked again after {@link expireMany}.
+   * @param counts whether none of those left may be over
    */
-  get(asked?: number): Taken | "busy" | undefined {
+  get(counts: boolean): Taken | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === undefined || message === "busy") return message;
-      if (this.#madeExpiry?.wasDue(asked) && this.#mayExpire) {
+      if (counts && this.#madeExpiry?.isDue) {
         this.#ready.untake(message);
         return "busy";
       }
@@ -224,6 +225,11 @@ export class Queue implements Work {
       if (content !== undefined) return { message: this.flow.deliver(message), content };
       this.setAside(message);
     }
+  }
+
+  /** {@link Expiry.expireMany} */
+  expireMany(slice: Slice): number {
+    return this.#madeExpiry?.expireMany(slice) ?? 0;
   }
 
   /** Whether so many dead letters wait that no more should die. */
@@ -318,11 +324,6 @@ export class Queue implements Work {
   }
 
   // -- time --
-
-  /** Whether what is over can go, now or soon: dead letters that nobody writes stay in memory. */
-  get #mayExpire(): boolean {
-    return !this.#host.store.lastCommitFailed && this.keptLetters < MOST_DYING;
-  }
 
   /** The machine's clock was set. */
   clockSet(): void {
