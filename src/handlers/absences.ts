@@ -23,24 +23,22 @@ export class Absences {
   /** Whether it is still known that the name is not in the directory. */
   has(directory: string, name: string): boolean {
     const known = this.#known.get(`${directory}/${name}`);
-    return known !== undefined && known === this.identityOf(directory);
+    return known !== undefined && known === this.#identityOf(directory);
   }
 
-  /**
-   * Remembers that a name was not found.
-   *
-   * @param identity the directory's, taken before it was looked for
-   */
-  add(directory: string, name: string, identity: string | undefined): void {
+  /** Remembers that a name was not found. */
+  add(directory: string, name: string): void {
     const path = `${directory}/${name}`;
     this.#known.delete(path);
+    // It may have come since: what counts is what follows.
+    const identity = this.#identityOf(directory);
     if (identity === undefined || isThere(path)) return;
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.set(path, identity);
   }
 
   /** What changes when a name comes to a directory; undefined while that could go unnoticed. */
-  identityOf(directory: string): string | undefined {
+  #identityOf(directory: string): string | undefined {
     try {
       const { dev, ino, mtime, ctime } = Deno.statSync(directory);
       if (this.#now() - Math.max(+mtime!, +ctime!) <= RACY_MS) return undefined;

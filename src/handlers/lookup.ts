@@ -32,7 +32,7 @@ export class Lookup {
    */
   find(name: string): string {
     const cwd = this.#options.cwd ?? ownDirectory();
-    if (!isDirectory(cwd)) {
+    if (cwd === this.#options.cwd && !isDirectory(cwd)) {
       throw new InputError(`the command needs a directory to run in, and "${cwd}" is none`);
     }
     return this.#find(name, cwd, 0);
@@ -59,14 +59,13 @@ export class Lookup {
     for (const directory of this.#options.path.split(":")) {
       const folder = join(cwd, directory);
       if (this.#absences.has(folder, name)) continue;
-      const before = this.#absences.identityOf(folder);
       const file = join(folder, name);
       const fault = this.#faultOf(file, cwd, depth);
       if (fault === undefined) return file;
       // It is the one that is meant; another of its name would be a surprise.
       if (fault instanceof FormatError) throw fault;
       // What cannot be executed hides no later one, and explains most when there is no later one.
-      if (fault instanceof AbsentError) this.#absences.add(folder, name, before);
+      if (fault instanceof AbsentError) this.#absences.add(folder, name);
       else first ??= fault;
     }
     throw first ?? new ToolError(

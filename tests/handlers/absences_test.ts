@@ -8,7 +8,7 @@ const LATER = () => Date.now() + 60_000;
 Deno.test("a name that was missing is known to be, until one comes to its directory", async () => {
   await using dir = await tempDir();
   const absences = new Absences(LATER);
-  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  absences.add(dir.path, "tool");
   assertEquals(absences.has(dir.path, "tool"), true);
   assertEquals(absences.has(dir.path, "other"), false);
   await Deno.writeTextFile(dir.file("tool"), "");
@@ -18,15 +18,24 @@ Deno.test("a name that was missing is known to be, until one comes to its direct
 Deno.test("nothing is remembered of a directory that may change unnoticed", async () => {
   await using dir = await tempDir();
   const absences = new Absences();
-  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  absences.add(dir.path, "tool");
   assertEquals(absences.has(dir.path, "tool"), false, "it has just been made");
-  assertEquals(new Absences(LATER).identityOf(dir.file("missing")), undefined);
+  absences.add(dir.file("missing"), "tool");
+  assertEquals(absences.has(dir.file("missing"), "tool"), false);
+});
+
+Deno.test("a name that came after it was looked for is not known to be missing", async () => {
+  await using dir = await tempDir();
+  const absences = new Absences(LATER);
+  await Deno.writeTextFile(dir.file("tool"), "");
+  absences.add(dir.path, "tool");
+  assertEquals(absences.has(dir.path, "tool"), false);
 });
 
 Deno.test("what a link leads to may come at any time", async () => {
   await using dir = await tempDir();
   const absences = new Absences(LATER);
   await Deno.symlink(dir.file("elsewhere"), dir.file("tool"));
-  absences.add(dir.path, "tool", absences.identityOf(dir.path));
+  absences.add(dir.path, "tool");
   assertEquals(absences.has(dir.path, "tool"), false);
 });
