@@ -164,7 +164,7 @@ Deno.test("a folder is for one broker, in one process too", async () => {
 Deno.test("a checksum tells apart what differs in a byte, a length or an order", () => {
   const random = new Random(1);
   // Long ones have another sum.
-  for (const length of [...Array(100).keys(), 4_095, 4_096, 5_001].slice(1)) {
+  for (const length of [...Array(100).keys(), 2_047, 2_048, 5_001].slice(1)) {
     const bytes = Uint8Array.from({ length }, () => random.below(256));
     // Wherever it lies in its buffer.
     const shifted = new Uint8Array(length + 3);

@@ -100,8 +100,8 @@ export class Content implements ContentLengths {
   }
 
   /** The same, but from now on they share one with those of messages that go about when it goes. */
-  moveTo(blocks: Blocks): void {
-    const bytes = blocks.take(this.size);
+  moveTo(blocks: Blocks, blockBytes: number): void {
+    const bytes = blocks.take(this.size, blockBytes);
     bytes.set(this.#bytes);
     this.#bytes = bytes;
   }

@@ -9,27 +9,22 @@ const SHARED_UP_TO = 4 * 1024;
 
 /** Bytes for messages that go in the order of their coming. */
 export class Blocks {
-  readonly #blockBytes: number;
   #block = new Uint8Array(0);
   #used = 0;
 
-  /** @param blockBytes of a block: more than a message takes that is put there */
-  constructor(blockBytes: number) {
-    this.#blockBytes = blockBytes;
-  }
-
-  take(length: number): Uint8Array {
+  /** @param blockBytes of the next block, if there is no room in the last one */
+  take(length: number, blockBytes: number): Uint8Array {
     if (this.#used + length > this.#block.length) {
-      this.#block = new Uint8Array(this.#blockBytes);
+      this.#block = new Uint8Array(blockBytes);
       this.#used = 0;
     }
     return this.#block.subarray(this.#used, this.#used += length);
   }
 }
 
-const received = new Blocks(BLOCK_BYTES);
+const received = new Blocks();
 
 /** Bytes for a message that is received: most are gone soon. */
 export function takeBytes(length: number): Uint8Array {
-  return length > SHARED_UP_TO ? new Uint8Array(length) : received.take(length);
+  return length > SHARED_UP_TO ? new Uint8Array(length) : received.take(length, BLOCK_BYTES);
 }

@@ -27,12 +27,13 @@ const BATCH_BYTES = 2 * 1024 * 1024;
 const SCANT_BATCH_BYTES = 4 * 1024;
 
 /**
- * Messages of a lane that wait in memory share arrays of so many bytes: those that are small, where
- * there are some.
+ * Small messages of a lane that wait in memory share arrays, blocks, while they are some: a block
+ * lives as long as one of its messages, so of few each has its own.
  */
-const BLOCK_BYTES = 4 * 1024;
+const BLOCK_BYTES = 8 * 1024;
 const BLOCK_SHARE = BLOCK_BYTES / 4;
-const SOME_MESSAGES = 8;
+const SOME_MESSAGES = 16;
+const FEW_MESSAGES = 8;
 
 /** Who is told of what the store has done to messages of a lane. */
 export interface LaneOwner {
@@ -61,7 +62,7 @@ export class Lane implements LaneRecord {
   #window: (Message | undefined)[] = [];
   #head = 0;
   #windowBytes = 0;
-  /** Where the bytes of those are that wait; undefined: nowhere yet. */
+  /** Undefined: no message of the window is in a block. */
   #blocks: Blocks | undefined;
   /** Messages that came back. All lie before the window. */
   readonly #returned = new Returned();
@@ -175,7 +176,16 @@ export class Lane implements LaneRecord {
     if (content === null || this.#window[this.#window.length - 1] !== message) return;
     const isAlone = size > BLOCK_SHARE || this.#window.length - this.#head < SOME_MESSAGES;
     if (isAlone || content.sharing !== undefined) content.detach();
-    else content.moveTo(this.#blocks ??= new Blocks(BLOCK_BYTES));
+    else content.moveTo(this.#blocks ??= new Blocks(), BLOCK_BYTES);
+  }
+
+  /** One less waits in memory. */
+  #leaveBlocks(): void {
+    if (this.#blocks === undefined || this.#window.length - this.#head > FEW_MESSAGES) return;
+    this.#blocks = undefined;
+    for (let index = this.#head; index < this.#window.length; index++) {
+      this.#window[index]!.content?.detach();
+    }
   }
 
   /** The next message, or undefined when there is none or the store cannot be read now. */
@@ -192,9 +202,9 @@ export class Lane implements LaneRecord {
     this.#window[this.#head++] = undefined;
     this.#windowBytes -= weightOf(message);
     this.#memory.remove(message);
+    this.#leaveBlocks();
     if (this.#head === this.#window.length) {
       this.#window.length = this.#head = 0;
-      this.#blocks = undefined;
     } else if (this.#head > WINDOW_MESSAGES) {
       this.#window = this.#window.slice(this.#head);
       this.#head = 0;
@@ -304,6 +314,7 @@ export class Lane implements LaneRecord {
       this.#window.splice(index, 1);
       this.#windowBytes -= weightOf(message);
       this.#memory.remove(message);
+      this.#leaveBlocks();
       return true;
     }
     if (this.#returned.delete(message)) return true;
@@ -329,6 +340,7 @@ export class Lane implements LaneRecord {
     }
     this.#store.discardUnreadable(this);
     this.#window = [];
+    this.#blocks = undefined;
     this.#returned.clear();
     this.#head = this.#windowBytes = 0;
     this.#paged.clear();
