@@ -6,6 +6,7 @@ import { parseUrls } from "../../src/amqp/url.ts";
 import { createLogger } from "../../src/observe/log.ts";
 import { DONE } from "../../src/task/handler.ts";
 import { readHistory } from "../../src/task/headers.ts";
+import type { TaskProperties } from "../../src/task/task.ts";
 import { deadQueue } from "../../src/task/topology.ts";
 import { TaskRoom } from "../../src/worker/task_room.ts";
 import { Worker } from "../../src/worker/worker.ts";
@@ -16,6 +17,7 @@ import { connectorFor, QueueBench } from "./bench.ts";
 const { url } = await sharedNode();
 /** Of several frames, the last of which is not full. */
 const LARGE = "0123456789".repeat(40_001);
+const LIMITED = { "x-delivery-limit": 1 };
 const NEVER = new AbortController().signal;
 
 interface Ended {
@@ -34,7 +36,7 @@ async function runUntilEmpty(bench: QueueBench, maxAttempts: number): Promise<En
     identity: { name: "test", version: "0" },
     queues: [{
       policy: { name: bench.name, type: "quorum", strict: false, create: true },
-      prefetch: 4,
+      prefetch: 8,
     }],
     room: TaskRoom.of(20_000),
     retries: { maxAttempts, backoffMs: [10], jitter: 0, maxCrashes: 3 },
@@ -54,25 +56,26 @@ for (const type of ["quorum", "classic"] as const) {
   brokerTest(
     `a task that is too large for a worker is dead in the end, with its body (${type} queue)`,
     async () => {
-      const declaration = type === "quorum" ? { "x-queue-type": "quorum" } : {};
+      // A second return would be the last.
+      const declaration = { "x-queue-type": type, ...(type === "quorum" ? LIMITED : {}) };
       await using bench = await QueueBench.open(url, declaration);
       const headers = { kept: "yes", number: 3_000_000_000n };
       const large = { messageId: "large", priority: 3, type: "t", headers };
       await bench.send(LARGE, large);
-      await bench.send(`${LARGE}!`);
+      const bodies = [LARGE, ...["a", "b", "c"].map((end) => LARGE + end)];
+      for (const body of bodies.slice(1)) await bench.send(body);
       await bench.send("small", { messageId: "small" });
       const { status, done, counts, log } = await runUntilEmpty(bench, 1);
-      assertEquals([status, done, counts["dead"]], [0, ["small"], 2], log);
-      assert(
-        log.includes(`a task of ${LARGE.length} bytes is too large for the memory of this`),
-        log,
-      );
-      const dead = new Map(
-        [await bench.take(`${bench.name}.dead`), await bench.take(`${bench.name}.dead`)]
-          .map((found) => [found!.body, found!.properties]),
-      );
+      assertEquals([status, done], [0, ["small"]], log);
+      assertEquals([counts["dead"], counts["returned"]], [bodies.length, bodies.length], log);
+      assert(log.includes(`a task of ${LARGE.length} bytes is too large for the memory of`), log);
+      const dead = new Map<string, TaskProperties>();
+      for (const _ of bodies) {
+        const { body, properties } = (await bench.take(`${bench.name}.dead`))!;
+        dead.set(body, properties);
+      }
+      assertEquals([...dead.keys()].sort(), bodies);
       const { headers: found, ...properties } = dead.get(LARGE)!;
-      assertEquals([...dead.keys()].sort(), [LARGE, `${LARGE}!`]);
       assertEquals([properties.messageId, properties.priority, properties.type], ["large", 3, "t"]);
       assertEquals([found!["kept"], BigInt(found!["number"] as number)], ["yes", 3_000_000_000n]);
       assertEquals(found!["task-dead-reason"], "rejected");
