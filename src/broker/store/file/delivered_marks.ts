@@ -45,7 +45,7 @@ export class DeliveredMarks {
     return this.#left.get(lane) ?? 0;
   }
 
-  /** All lanes are restored that there are: what is left of others means nothing. */
+  /** What is left of others than these means nothing, or is in the data file. */
   restored(lanes: readonly MarkedLane[]): void {
     if (this.#left.size === 0) return;
     this.#left = new Map();
@@ -54,7 +54,7 @@ export class DeliveredMarks {
     } catch {
       return; // they mean too much then, and never too little
     }
-    for (const lane of lanes) if (lane.deliveredTo > 0) this.note(lane);
+    for (const lane of lanes) this.note(lane);
     this.#write(Infinity);
   }
 

@@ -93,19 +93,25 @@ export class LaneCounters {
   /** @param lastPosition tells the highest position in use of a lane */
   stored(lastPosition: (id: number) => number): StoredLane[] {
     const rows = this.#database.prepare("SELECT * FROM lane").all();
-    const lanes = rows.map((row) => {
+    const lanes: StoredLane[] = [];
+    // Those that the data file does not know to be delivered so far.
+    const marked: StoredLane[] = [];
+    for (const row of rows) {
       const id = row["id"] as number;
-      return {
+      const written = row["delivered_to"] as number;
+      const lane = {
         id,
         queue: row["queue"] as number,
         priority: row["priority"] as number,
         depth: row["depth"] as number,
         bytes: row["bytes"] as number,
-        deliveredTo: Math.max(row["delivered_to"] as number, this.#marks.takeOver(id)),
+        deliveredTo: Math.max(written, this.#marks.takeOver(id)),
         lastPosition: lastPosition(id),
       };
-    });
-    this.#marks.restored(lanes);
+      lanes.push(lane);
+      if (lane.deliveredTo > written) marked.push(lane);
+    }
+    this.#marks.restored(marked);
     return lanes;
   }
 }
