@@ -155,6 +155,9 @@ export class Consumption {
   });
   /** Of the consumer that the broker sends to; undefined: it sends nothing. */
   #tag: string | undefined;
+  /** Most tasks that are sent before they are settled, and what that is to become. */
+  #limit: number;
+  #wanted: number;
   /** No task shall come for now. */
   #held = false;
   #draining = false;
@@ -171,6 +174,7 @@ export class Consumption {
     this.transport = transport;
     this.channel = channel;
     this.#queue = options.queue.name;
+    this.#limit = this.#wanted = options.prefetch;
     if (options.priority !== undefined) this.#args = { "x-priority": options.priority };
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
   }
@@ -264,13 +268,20 @@ export class Consumption {
     await this.#change();
   }
 
-  /** Has at most so many tasks sent before they are settled. Never rejects. */
+  /**
+   * Has at most so many tasks sent before they are settled. Never rejects.
+   *
+   * One change makes one consumer, whatever is wanted meanwhile: what is on its way to a consumer that
+   * ends, RabbitMQ gives to the next one behind other tasks.
+   */
   async limit(prefetch: number): Promise<void> {
+    this.#wanted = prefetch;
     this.#changes = this.#changes.then(async () => {
-      if (this.#isEnded || this.#draining) return;
+      if (this.#isEnded || this.#draining || this.#limit === this.#wanted) return;
       // The limit of a consumer is the one that held when it began.
       if (this.#tag !== undefined) await this.#stopConsuming(this.#tag);
-      await this.transport.request("basic.qos", this.channel.basicQos(prefetch));
+      this.#limit = this.#wanted;
+      await this.transport.request("basic.qos", this.channel.basicQos(this.#limit));
       await this.#changeNow();
     }).catch(() => {}); // as below
     await this.#changes;

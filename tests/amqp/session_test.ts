@@ -16,7 +16,7 @@ import { type Arguments, encodeHeader, encodeMethod, FRAME } from "../support/me
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
-import { within } from "../support/wait.ts";
+import { Mailbox, within } from "../support/wait.ts";
 import { Typed } from "../support/wire.ts";
 import { endpointOf, IDENTITY, open, policy, task, TestConsumer, toolError } from "./harness.ts";
 
@@ -576,6 +576,29 @@ Deno.test("a goodbye that nobody answers does not hang", async () => {
   await within("the goodbye", connection.transport.shutdown());
   assertEquals(connection.transport.isEnded, true);
   await connection.transport.shutdown();
+});
+
+Deno.test("limits that change while one is changed make one consumer", async () => {
+  const changes = new Mailbox<unknown[]>("change of the limit");
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptConsumer(peer);
+    for (const next of ["d", "e"]) {
+      const { consumerTag } = await channel.expect("basic.cancel");
+      await channel.send("basic.cancel-ok", { consumerTag });
+      const { prefetchCount } = await channel.expect("basic.qos");
+      await channel.send("basic.qos-ok");
+      await channel.expect("basic.consume");
+      await channel.send("basic.consume-ok", { consumerTag: next });
+      changes.put([consumerTag, prefetchCount]);
+    }
+    await letGo(peer, channel);
+  });
+  await using consumer = new TestConsumer(server.url, policy("q"));
+  await consumer.ready.next();
+  for (const prefetch of [20, 40, 30, 30]) consumer.consumer.prefetch = prefetch;
+  assertEquals(await changes.next(), ["c", 30]);
+  consumer.consumer.prefetch = 5;
+  assertEquals(await changes.next(), ["d", 5]);
 });
 
 Deno.test("who leaves says goodbye, and waits for no answer of our broker", async () => {
