@@ -22,7 +22,7 @@ Deno.test("every command line that is shown is one that the tool takes", async (
     }
   }
   assertEquals(wrong, []);
-  assert(checked > 120, `only ${checked} were found`);
+  assert(checked > 100, `only ${checked} were found`); // a search that finds little checks little
 });
 
 /** Texts with commands in them, and where they stand. */
