@@ -146,7 +146,6 @@ class Handshake {
     const user = await this.#logIn();
     const { channelMax, frameMax, heartbeat } = await this.#tune();
     const vhost = await this.#open(user);
-    this.#source.trust();
     return {
       connection: this.#connection,
       source: this.#source,

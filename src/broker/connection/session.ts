@@ -109,6 +109,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.replyTo = host.replyTo;
     this.#host = host;
     this.#login = login;
+    login.source.trust(host.outboxRoom.buffers);
     this.outbox = new Outbox(login.connection, host.outboxRoom, () => this.#drained());
     this.backpressure = new Backpressure(this.outbox);
     this.#heartbeat = new Heartbeat(this, login.heartbeat);

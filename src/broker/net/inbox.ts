@@ -1,5 +1,6 @@
 /** What a connection has sent, as frames. */
 
+import type { LargeBuffers } from "./large_buffers.ts";
 import type { Socket } from "./socket.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../wire/frames.ts";
 
@@ -32,8 +33,8 @@ export class FrameSource {
   #idleReads = 0;
   /** Bytes that were read. Written here only. */
   received = 0;
-  /** Bytes up to which the buffer grows by itself. */
-  #most = STRANGERS_BUFFER;
+  /** Where a buffer that is not small is counted; strangers have none. */
+  #large: LargeBuffers | undefined;
 
   type = 0;
   channel = 0;
@@ -45,8 +46,22 @@ export class FrameSource {
   }
 
   /** The connection has logged in: from now on the buffer may grow. */
-  trust(): void {
-    this.#most = LARGE_BUFFER;
+  trust(large: LargeBuffers): void {
+    this.#large = large;
+    this.#count(this.bytes.length);
+  }
+
+  /** Bytes up to which the buffer grows by itself. */
+  get #most(): number {
+    if (this.#large === undefined) return STRANGERS_BUFFER;
+    return this.#large.haveRoom ? LARGE_BUFFER : SMALL_BUFFER;
+  }
+
+  /** Counts what is beyond a small buffer. @param sign -1: it is given up */
+  #count(capacity: number, sign = 1): void {
+    if (this.#large !== undefined) {
+      this.#large.bytes += sign * Math.max(0, capacity - SMALL_BUFFER);
+    }
   }
 
   /** Reads more. @returns false at the end of the stream */
@@ -84,6 +99,8 @@ export class FrameSource {
   }
 
   #move(capacity: number): void {
+    this.#count(this.bytes.length, -1);
+    this.#count(capacity);
     const moved = new Uint8Array(capacity);
     moved.set(this.bytes.subarray(this.#start, this.#end));
     this.bytes = moved;
@@ -97,6 +114,8 @@ export class FrameSource {
    */
   close(): void {
     this.discard();
+    this.#count(this.bytes.length, -1);
+    this.#large = undefined;
     if (this.bytes.length > SMALL_BUFFER) (this.bytes.buffer as ArrayBuffer).transfer(0);
   }
 

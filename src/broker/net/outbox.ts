@@ -19,8 +19,8 @@ const MOST_BYTES = HIGH_WATER;
 /** A buffer that grew beyond this is not kept. */
 const KEEP_BYTES = 2 * HIGH_WATER;
 
-/** A buffer that a connection keeps while nothing is sent on it. */
-const IDLE_BYTES = 64 * 1024;
+/** A buffer that every connection may keep, of which there may be very many. */
+const SMALL_BYTES = 16 * 1024;
 
 /** Bytes beyond which a body is not copied as a whole; and where memory for frames is short. */
 const LARGE_BODY = 256 * 1024;
@@ -328,7 +328,7 @@ export class Outbox implements Holder {
     this.#body = body;
     let piece = new FrameWriter();
     for (this.#bodyLeft = body.length; this.#bodyLeft > 0 && !this.#closed;) {
-      if (this.#room.isTight && piece.bytes.length > 2 * IDLE_BYTES) piece = new FrameWriter();
+      if (this.#room.isTight && piece.bytes.length > LARGE_BODY / 2) piece = new FrameWriter();
       piece.length = 0;
       this.#bodyLeft -= body.next(piece);
       await this.#write(piece);
@@ -337,8 +337,9 @@ export class Outbox implements Holder {
   }
 
   #keep(writer: FrameWriter): void {
-    const beyond = writer.bytes.length - IDLE_BYTES;
-    const isKept = writer.bytes.length <= KEEP_BYTES && (beyond <= 0 || this.#room.canKeep);
+    const beyond = writer.bytes.length - SMALL_BYTES;
+    const isKept = writer.bytes.length <= KEEP_BYTES &&
+      (beyond <= 0 || this.#room.buffers.haveRoom);
     if (isKept) {
       writer.length = 0;
       this.#spare = writer;
@@ -349,9 +350,9 @@ export class Outbox implements Holder {
   /** Counts what is beyond the buffers that every connection has. */
   #countKept(): void {
     const { frames } = this;
-    const kept = this.#closed ? 0 : Math.max(0, frames.bytes.length - IDLE_BYTES) +
-      Math.max(0, (this.#spare?.bytes.length ?? 0) - IDLE_BYTES);
-    this.#room.kept += kept - this.#kept;
+    const kept = this.#closed ? 0 : Math.max(0, frames.bytes.length - SMALL_BYTES) +
+      Math.max(0, (this.#spare?.bytes.length ?? 0) - SMALL_BYTES);
+    this.#room.buffers.bytes += kept - this.#kept;
     this.#kept = kept;
   }
 
@@ -379,7 +380,7 @@ export class Outbox implements Holder {
     this.#closed = true;
     for (const part of [...this.#parts, this.#body, this.frames, this.#spare]) {
       if (part instanceof LargeBody) part.drop();
-      else if (part !== undefined && part.bytes.length > IDLE_BYTES) part.free();
+      else if (part !== undefined && part.bytes.length > SMALL_BYTES) part.free();
     }
     this.#parts = [];
     this.#partBytes =

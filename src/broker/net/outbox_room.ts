@@ -10,6 +10,7 @@
 
 import type { Deadlines } from "../../time/deadlines.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
+import { LargeBuffers } from "./large_buffers.ts";
 import type { Limits } from "./limits.ts";
 import { SpillFile } from "./spill_file.ts";
 
@@ -45,8 +46,7 @@ export class OutboxRoom implements Work {
   /** Bytes of large bodies in memory, and of frames. Written by outboxes and their bodies. */
   bodies = 0;
   frames = 0;
-  /** Bytes of large buffers that connections keep for later. Written by outboxes. */
-  kept = 0;
+  readonly buffers: LargeBuffers;
   readonly #hasFile: boolean;
   #most: number;
   readonly #scheduler: Scheduler;
@@ -64,6 +64,7 @@ export class OutboxRoom implements Work {
   ) {
     this.#hasFile = folder !== undefined;
     this.#most = limits.outboxBytes;
+    this.buffers = new LargeBuffers(limits.outboxBytes);
     const spillBytes = Math.min(limits.spillBytes, limits.diskShareBytes * SPILL_PART);
     this.spill = new SpillFile(folder, spillBytes);
     this.#scheduler = host.scheduler;
@@ -74,9 +75,10 @@ export class OutboxRoom implements Work {
     this.spill.close();
   }
 
-  /** @param bytes of large bodies, and the same of frames */
+  /** @param bytes of large bodies, and the same of frames, and of large buffers */
   limitTo(bytes: number): void {
     this.#most = bytes;
+    this.buffers.limitTo(bytes);
   }
 
   get #mostBodies(): number {
@@ -98,11 +100,6 @@ export class OutboxRoom implements Work {
   /** Bytes of frames that a connection may have where there is no room for more. */
   get share(): number {
     return this.frames < 2 * this.#most ? SHARE : LEAST_SHARE;
-  }
-
-  /** Whether connections may keep large buffers. */
-  get canKeep(): boolean {
-    return this.kept < this.#most;
   }
 
   get #isFree(): boolean {
