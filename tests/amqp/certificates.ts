@@ -4,7 +4,7 @@ import { run } from "../support/process.ts";
 export interface Certificates {
   /** PEM files. The authority that signed the two below. */
   readonly ca: string;
-  /** For the host names localhost and broker.test; not for any address. */
+  /** For the host names localhost, broker.test and those asked for; not for any address. */
   readonly server: { readonly cert: string; readonly key: string };
   /** A client's, with this common name. */
   readonly client: { readonly cert: string; readonly key: string };
@@ -18,7 +18,11 @@ export const CLIENT_NAME = "client-of-tests";
 
 const LIFE = ["-days", "2"];
 
-export async function makeCertificates(dir: string): Promise<Certificates> {
+/** @param names other names of hosts that the server's certificate is for */
+export async function makeCertificates(
+  dir: string,
+  names: readonly string[] = [],
+): Promise<Certificates> {
   async function openssl(...args: string[]): Promise<void> {
     const { code, stderr } = await run("openssl", { args, cwd: dir });
     if (code !== 0) throw new Error(`openssl ${args.join(" ")} failed: ${stderr}`);
@@ -45,7 +49,8 @@ export async function makeCertificates(dir: string): Promise<Certificates> {
   const server = await signed(
     "server",
     "localhost",
-    "subjectAltName=DNS:localhost,DNS:broker.test\nextendedKeyUsage=serverAuth\n",
+    `subjectAltName=${["localhost", "broker.test", ...names].map((name) => `DNS:${name}`)}\n` +
+      "extendedKeyUsage=serverAuth\n",
   );
   const client = await signed("client", CLIENT_NAME, "extendedKeyUsage=clientAuth\n");
   const stranger = await signed("stranger", "stranger", "extendedKeyUsage=clientAuth\n");

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { pages } from "../../scripts/manual/tools.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
 import { parseCommandLine } from "../../src/cli/command_line.ts";
 import { InputError } from "../../src/errors.ts";
 
@@ -23,6 +24,13 @@ Deno.test("every command line that is shown is one that the tool takes", async (
   }
   assertEquals(wrong, []);
   assert(checked > 100, `only ${checked} were found`); // a search that finds little checks little
+});
+
+Deno.test("every AMQP_URL that is shown is one", async () => {
+  const page = await Deno.readTextFile(`${root}docs/connections.md`);
+  const urls = [...page.matchAll(/^AMQP_URL=(.*)$/gm)].map(([, url]) => url!);
+  assert(urls.length > 0);
+  for (const url of urls) parseUrls(url, "AMQP_URL");
 });
 
 /** Texts with commands in them, and where they stand. */
