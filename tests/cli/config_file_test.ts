@@ -135,7 +135,7 @@ Deno.test("subcommands take options from a file, a password without a warning", 
 
 Deno.test("the file that docs/command_line.md shows is one", async () => {
   const page = await Deno.readTextFile(new URL("../../docs/command_line.md", import.meta.url));
-  const example = /```\w*\n(# \/etc\/worker\/[^`]*)```/.exec(page)![1]!;
+  const example = /```[^\n]*\n(# \/etc\/worker\/[^`]*)```/.exec(page)![1]!;
   await using dir = await tempDir();
   await Deno.writeTextFile(dir.file("c"), example);
   const args = ["--config", dir.file("c")];
