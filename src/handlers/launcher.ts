@@ -61,11 +61,16 @@ const PT_LOAD = 1;
 const PT_GNU_STACK = 0x6474e551;
 const EXECUTE = 1, WRITE = 2, READ = 4;
 
+/** What is nowhere. */
+const NO_COMMAND = "/dev/null/none";
+
 /** A launcher in a file. */
 export class Launcher {
   readonly file: string;
   /** All that it writes to stderr when it has not become the command; nobody else can know it. */
   readonly #complaint: Uint8Array;
+  #trial: Promise<void> | undefined;
+  #works: boolean | undefined;
 
   private constructor(file: string, complaint: Uint8Array) {
     this.file = file;
@@ -91,6 +96,34 @@ export class Launcher {
       return undefined;
     }
     return new Launcher(file, complaint);
+  }
+
+  /** Whether it runs here; undefined: it was not tried out. */
+  get works(): boolean | undefined {
+    return this.#works;
+  }
+
+  /**
+   * Has it complain once: a disk may forbid programs, and what an emulator of another machine cannot
+   * start ends there like a command that failed.
+   */
+  tryOut(): Promise<void> {
+    return this.#trial ??= this.#complain();
+  }
+
+  async #complain(): Promise<void> {
+    try {
+      const { stderr } = await new Deno.Command(this.file, {
+        args: [NO_COMMAND],
+        clearEnv: true,
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).output();
+      this.#works = this.isComplaint(stderr);
+    } catch {
+      this.#works = false;
+    }
   }
 
   /** Whether that is what the launcher says, and the command has not run. @param stderr a chunk */

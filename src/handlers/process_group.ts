@@ -89,6 +89,7 @@ export class ProcessGroups {
    * @throws {Error} this host has no process, memory or file left for it
    */
   async run(options: GroupOptions): Promise<GroupStatus> {
+    if (options.launcher?.works === undefined) await options.launcher?.tryOut();
     const status = await this.#run(options, this.#startersFor(options));
     // Without a launcher the system says why, or it was for a moment.
     return status ?? (await this.#run(options, []))!;
@@ -148,7 +149,7 @@ export class ProcessGroups {
   #startersFor({ launcher, stderr }: GroupOptions): readonly Starter[] {
     // What they cannot execute, they say on stderr.
     if (typeof stderr !== "function") return [];
-    if (launcher !== undefined && launcher !== this.#useless) return [launcher, ...this.#setsid];
+    if (launcher?.works && launcher !== this.#useless) return [launcher, ...this.#setsid];
     return this.#setsid;
   }
 

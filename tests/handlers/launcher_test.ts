@@ -58,3 +58,20 @@ Deno.test({
     assertEquals(Launcher.make(`${dir.path}/none`), undefined);
   },
 });
+
+Deno.test({
+  name: "a launcher that does not run here is found out, though it ends like a command",
+  ignore: Deno.build.os !== "linux",
+  fn: async () => {
+    await using dir = await tempDir("launcher-");
+    const launcher = Launcher.make(dir.path)!;
+    assertEquals(launcher.works, undefined);
+    await launcher.tryOut();
+    assertEquals(launcher.works, true);
+    await using other = await tempDir("launcher-");
+    const useless = Launcher.make(other.path)!;
+    await Deno.writeTextFile(useless.file, "#!/bin/sh\nexit 127\n");
+    await useless.tryOut();
+    assertEquals(useless.works, false);
+  },
+});
