@@ -43,8 +43,9 @@ export const help: HelpPage = {
   about:
     `Takes tasks from queues and publishes each to another broker, persistent and mandatory, and
 acknowledges it here when that broker has confirmed it. Body, properties and headers, id and
-priority stay as they are, and so does the order of a queue. While the other broker cannot be reached
-or blocks, tasks stay here; it tries for ever, and then sends what was not confirmed again, first.`,
+priority stay as they are, and so does the order of a queue, but for what comes again. While the
+other broker cannot be reached or blocks, tasks stay here; it tries for ever, and then sends what was
+not confirmed again, first.`,
   examples: [
     [
       "From a device to a cluster, whenever the link is up:",
@@ -85,13 +86,15 @@ or blocks, tasks stay here; it tries for ever, and then sends what was not confi
 
   What can never be sent goes to NAME.dead here, with the reason, and the others pass it: a body or
   headers that the other broker refuses, a task that it returns as unroutable, one that expired in
-  hand, and one that was forwarded --max-hops times before.`,
+  hand, one that was forwarded --max-hops times before, and, after some returns to its queue, one
+  that is too large for the memory of this host.`,
     ],
     [
-      "Twice",
+      "Twice, and late",
       `  A task that was unconfirmed when a connection or this program ended may be there twice, with
   the same id; "sent" above 1 or "redelivered" tell the later copies. The last line and the metrics
-  count them.`,
+  count them. Of a quorum queue of RabbitMQ here some may come late when sizes vary much: it gives
+  back what is on its way while the number of tasks in hand changes.`,
     ],
     [
       "Moving a queue",

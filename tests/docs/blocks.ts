@@ -73,18 +73,23 @@ const root = new URL("../../", import.meta.url).pathname;
 
 /** Pages and their blocks, README.md first. */
 export async function readPages(): Promise<Map<string, readonly Block[]>> {
-  const pages = ["README.md"];
-  for await (const { name } of Deno.readDir(`${root}docs`)) {
-    if (name.endsWith(".md")) pages.push(`docs/${name}`);
-  }
   const found = new Map<string, readonly Block[]>();
-  for (const page of pages.sort()) {
+  for (const page of await pagePaths()) {
     found.set(page, findBlocks(await Deno.readTextFile(root + page)));
   }
   return found;
 }
 
-function findBlocks(markdown: string): Block[] {
+/** From the project's folder, README.md first. */
+export async function pagePaths(): Promise<string[]> {
+  const pages = ["README.md"];
+  for await (const { name } of Deno.readDir(`${root}docs`)) {
+    if (name.endsWith(".md")) pages.push(`docs/${name}`);
+  }
+  return pages.sort();
+}
+
+export function findBlocks(markdown: string): Block[] {
   const blocks: Block[] = [];
   for (const match of markdown.matchAll(/^```([^\n`]*)\n(.*?)\n```$/gms)) {
     blocks.push({

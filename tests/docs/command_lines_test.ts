@@ -7,6 +7,7 @@ import { pages } from "../../scripts/manual/tools.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { parseCommandLine } from "../../src/cli/command_line.ts";
 import { InputError } from "../../src/errors.ts";
+import { findBlocks, pagePaths } from "./blocks.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const byName = new Map(pages.map((page) => [page.name, page]));
@@ -38,15 +39,9 @@ async function shownTexts(): Promise<[place: string, text: string][]> {
   const texts = pages.flatMap(({ name, examples }) =>
     examples.map(([, command]): [string, string] => [`help of ${name}`, command])
   );
-  const paths = ["README.md", "CONTRIBUTING.md"];
-  for await (const { name } of Deno.readDir(`${root}docs`)) {
-    if (name.endsWith(".md")) paths.push(`docs/${name}`);
-  }
-  for (const path of paths) {
+  for (const path of ["CONTRIBUTING.md", ...await pagePaths()]) {
     const page = await Deno.readTextFile(root + path);
-    for (const [, info, block] of page.matchAll(/^```([^\n`]*)\n(.*?)\n```$/gms)) {
-      if (/^(?:sh\b|$)/.test(info!)) texts.push([path, block!]);
-    }
+    for (const { tags, text } of findBlocks(page)) if (tags[0] === "sh") texts.push([path, text]);
     // Those with values, and nothing left out.
     for (const [, span] of page.replace(/^```.*?^```$/gms, "").matchAll(/`([^`]+)`/g)) {
       if (/ -/.test(span!) && !/\.\.\.|[[|<]|^\w+(?: -[-\w]+)+$/.test(span!)) {
