@@ -103,7 +103,7 @@ class OwnDirectory implements Disposable {
   readonly launcher: Launcher | undefined;
   /** Holds the lock; undefined where directories cannot be locked. */
   readonly #lock: Deno.FsFile | undefined;
-  readonly #identity: string | undefined;
+  readonly #identity: string;
 
   /** @throws {ToolError} */
   constructor(parent: string) {
@@ -111,21 +111,28 @@ class OwnDirectory implements Disposable {
       for (;;) {
         this.path = Deno.makeTempDirSync({ dir: parent, prefix: PREFIX });
         this.#lock = lock(this.path);
+        const identity = identityOf(this.path);
+        if (identity !== undefined) {
+          this.#identity = identity;
+          break;
+        }
         // Somebody who collects what is left behind was faster than the lock.
-        if (this.#lock === undefined || identityOf(this.path) !== undefined) break;
-        this.#lock.close();
+        this.#lock?.close();
       }
     } catch (error) {
       throw unwritable(parent, error);
     }
     if (this.#lock !== undefined) collect(parent, this.path);
-    this.#identity = identityOf(this.path);
     this.launcher = Launcher.make(this.path);
   }
 
   /** Where it was removed, anybody can make another one of its name, with another launcher in it. */
   get isThere(): boolean {
-    return this.#identity !== undefined && this.#identity === identityOf(this.path);
+    try {
+      return this.#identity === identityOf(this.path);
+    } catch {
+      return false;
+    }
   }
 
   [Symbol.dispose](): void {
@@ -197,12 +204,13 @@ function remove(path: string, recursive = false): void {
   }
 }
 
-/** Which directory a path leads to, and whose it is; undefined: none. */
+/** Which directory a path leads to, and whose it is; undefined: none. @throws {Error} nobody knows */
 function identityOf(path: string): string | undefined {
   try {
     const { dev, ino, uid } = Deno.lstatSync(path);
     return `${dev} ${ino} ${uid}`;
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
   }
 }

@@ -333,6 +333,20 @@ Deno.test("the directory of a worker that was killed goes with the next one, tha
   Deno.removeSync(parent, { recursive: true });
 });
 
+Deno.test("workers that begin at the same time leave each other their directories", async () => {
+  const parent = makeDirectory();
+  const module = import.meta.resolve("../../src/handlers/task_files.ts");
+  const program = `
+    import { TaskFiles } from ${JSON.stringify(module)};
+    for (let i = 0; i < 200; i++) {
+      using files = new TaskFiles(${JSON.stringify(parent)});
+      using _run = files.create(1, "{}");
+    }`;
+  const workers = [1, 2, 3].map(() => run(Deno.execPath(), { args: ["eval", program] }));
+  for (const { code, stderr } of await Promise.all(workers)) assertEquals(code, 0, stderr);
+  Deno.removeSync(parent);
+});
+
 Deno.test({
   name: `a full TMPDIR is named, and costs the task nothing${
     mountMissing === undefined ? "" : ` (${mountMissing})`
