@@ -70,3 +70,22 @@ Deno.test("a lane that goes before its mark is written has none", async () => {
   const left = new DeliveredMarks(path);
   assertEquals([left.takeOver(gone.id), left.takeOver(stays.id)], [0, 8]);
 });
+
+Deno.test("lanes that have no slot keep no others from theirs", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("delivered");
+  const marks = new DeliveredMarks(path);
+  const lanes = Array.from({ length: 4_097 }, (_, n) => ({ id: n + 1, deliveredTo: 1 }));
+  for (const lane of lanes) {
+    marks.note(lane);
+    marks.write();
+  }
+  const [first, last] = [lanes[0]!, lanes.at(-1)!];
+  first.deliveredTo = last.deliveredTo = 2;
+  marks.note(last);
+  marks.note(first);
+  marks.write();
+  marks.close();
+  const left = new DeliveredMarks(path);
+  assertEquals([left.takeOver(first.id), left.takeOver(last.id)], [2, 0]);
+});

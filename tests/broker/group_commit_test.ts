@@ -3,7 +3,10 @@ import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/server.ts";
 import type { StoredLane } from "../../src/broker/store/messages/lane_counters.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
+import { DeliveredMarks } from "../../src/broker/store/file/delivered_marks.ts";
 import { Store } from "../../src/broker/store/store.ts";
+import { Lane } from "../../src/broker/queue/lane.ts";
+import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { GroupCommit } from "../../src/broker/store/group_commit.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -99,6 +102,26 @@ Deno.test("a commit that a timer makes in the middle of a turn leaves out nothin
   await waitUntil("the commit", () => !store.dirty);
   assertEquals(letters, 0);
   groupCommit.stop();
+  store.close();
+});
+
+Deno.test("what was delivered after the commit is marked before those who wait for it send", async () => {
+  await using dir = await tempDir();
+  const store = new Store({ file: new DataFile(dir.path), onFailure: () => {} });
+  const groupCommit = new GroupCommit(store, { run: () => {} });
+  const lane = new Lane(store, new MemoryUse(Infinity), 1, 0);
+  const sent = Promise.withResolvers<number>();
+  groupCommit.flush({
+    needsCommit: true,
+    flush() {},
+    committed() {
+      lane.deliveredTo = 7;
+      store.delivered(lane);
+      return () => sent.resolve(new DeliveredMarks(`${dir.path}/delivered`).takeOver(lane.id));
+    },
+  });
+  assertEquals(await sent.promise, 7);
+  await groupCommit.stop();
   store.close();
 });
 

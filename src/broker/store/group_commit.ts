@@ -214,14 +214,20 @@ export class GroupCommit {
     const waiting = this.#unsynced;
     this.#unsynced = [];
     const done = this.#store.sync();
-    if (done === undefined) return waiting.forEach((tell) => tell(true));
+    if (done === undefined) return this.#tell(waiting, true);
     const syncing = done.then((isSafe) => {
       this.#syncing.delete(syncing);
-      for (const tell of waiting) tell(isSafe);
+      this.#tell(waiting, isSafe);
       if (this.#isHeld || this.#store.needsCheckpoint) this.#checkpoint();
       else this.#goOn();
     });
     this.#syncing.add(syncing);
+  }
+
+  /** Whoever is told may send what this turn has delivered. */
+  #tell(waiting: readonly ((isSafe: boolean) => void)[], isSafe: boolean): void {
+    this.#store.file.marks.write();
+    for (const tell of waiting) tell(isSafe);
   }
 
   #goOn(): void {

@@ -84,8 +84,7 @@ export class DeliveredMarks {
     for (const { id, deliveredTo } of this.#pending) {
       if (++count > most) break;
       const slot = this.#slots.get(id) ?? this.#takeSlot(id);
-      if (slot === undefined) break;
-      this.#put(slot, id, deliveredTo);
+      if (slot !== undefined) this.#put(slot, id, deliveredTo);
     }
     this.#pending.clear();
   }
