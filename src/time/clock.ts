@@ -1,3 +1,5 @@
+import { turnTime } from "./turn_time.ts";
+
 /**
  * Milliseconds since the epoch by a clock that nobody sets: as the machine's was when the process
  * began, and what has passed since. Deadlines, heartbeats and times to live follow it, so that a
@@ -10,23 +12,9 @@ export function now(): number {
   return Math.floor(performance.timeOrigin + performance.now());
 }
 
-/** The time of what runs now, or 0. */
-let current = 0;
-
-/**
- * {@link now}, read once for all that runs until the event loop gets to go on, which is some
- * milliseconds at most: reading the clock costs as much as a tenth of a delivery.
- */
+/** {@link now}, read once for much that happens at once: {@link turnTime}. */
 export function roughlyNow(): number {
-  if (current === 0) {
-    current = now();
-    Promise.resolve().then(forget);
-  }
-  return current;
-}
-
-function forget(): void {
-  current = 0;
+  return Math.floor(performance.timeOrigin + turnTime());
 }
 
 /** Milliseconds by which the machine's clock may differ before that counts as set. */
