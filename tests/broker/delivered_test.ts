@@ -89,3 +89,16 @@ Deno.test("lanes that have no slot keep no others from theirs", async () => {
   const left = new DeliveredMarks(path);
   assertEquals([left.takeOver(first.id), left.takeOver(last.id)], [2, 0]);
 });
+
+Deno.test("a mark that no lane can have is none: the file is never synced", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("delivered");
+  const marks = new DeliveredMarks(path);
+  const [torn, whole] = [{ id: 1, deliveredTo: 2 ** 40 }, { id: 2, deliveredTo: 2 ** 30 }];
+  marks.note(torn);
+  marks.note(whole);
+  marks.write();
+  marks.close();
+  const left = new DeliveredMarks(path);
+  assertEquals([left.takeOver(torn.id), left.takeOver(whole.id)], [0, 2 ** 30]);
+});

@@ -7,12 +7,16 @@
  * A mark is a slot of the file: lane and position, little-endian. A lane without a slot has lane 0.
  */
 
+import { LAST_POSITION } from "./message_row.ts";
 import { createPrivately } from "./schema.ts";
 
 const SLOT_BYTES = 16;
 /** Lanes with a slot, and slots that are written in one turn; the marks of more wait for a commit. */
 const MOST_SLOTS = 4_096;
 const MOST_AT_ONCE = 64;
+
+/** A power cut may leave anything in the file: what came behind it would be in rows of other lanes. */
+const MOST_POSITION = LAST_POSITION / 2;
 
 /** A lane, as far as it is marked. */
 export interface MarkedLane {
@@ -127,7 +131,8 @@ function readMarks(path: string): Map<number, number> {
     const view = new DataView(buffer, 0, byteLength);
     for (let at = 0; at + SLOT_BYTES <= view.byteLength; at += SLOT_BYTES) {
       const lane = Number(view.getBigInt64(at, true));
-      if (lane !== 0) marks.set(lane, Number(view.getBigInt64(at + 8, true)));
+      const position = Number(view.getBigInt64(at + 8, true));
+      if (lane !== 0 && position <= MOST_POSITION) marks.set(lane, position);
     }
   } catch {
     // Nothing was delivered yet.
