@@ -7,6 +7,7 @@
 import type { TaskProperties } from "../../task/task.ts";
 import { protocolError } from "../frame_buffer.ts";
 import { bodySizeOf, type ReadBuffer, readPlainProperties } from "./plain_content.ts";
+import { FLAG } from "./property_flags.ts";
 import { AMQPView } from "./view.ts";
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
@@ -66,8 +67,8 @@ export function readContentHeader(
 function withoutHeaders(view: AMQPView): AMQPView {
   const flags = view.getUint16(PROPERTIES_OFFSET);
   let table = PROPERTIES_OFFSET + 2;
-  if ((flags & 0x8000) !== 0) table += view.getShortString(table)[1]; // content-type
-  if ((flags & 0x4000) !== 0) table += view.getShortString(table)[1]; // content-encoding
+  if ((flags & FLAG.contentType) !== 0) table += view.getShortString(table)[1];
+  if ((flags & FLAG.contentEncoding) !== 0) table += view.getShortString(table)[1];
   const rest = table + 4 + view.getUint32(table);
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
   const shorter = new Uint8Array(table + 4 + bytes.length - rest);

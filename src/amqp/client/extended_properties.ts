@@ -5,26 +5,13 @@
  * Works around @cloudamqp/amqp-client 4.1.1, which writes properties from decoded values alone.
  */
 import type { TaskProperties } from "../../task/task.ts";
+import { ALL_FLAGS, FLAG } from "./property_flags.ts";
 import { AMQPView } from "./view.ts";
 
 const FLAGS_BYTES = 2;
 const TABLE_SIZE_BYTES = 4;
-/** Where properties are in the flags (section 4.2.6.1). */
-const FLAG = {
-  contentType: 0x8000,
-  contentEncoding: 0x4000,
-  headers: 0x2000,
-  deliveryMode: 0x1000,
-  priority: 0x0800,
-  correlationId: 0x0400,
-  replyTo: 0x0200,
-  messageId: 0x0080,
-  timestamp: 0x0040,
-  type: 0x0020,
-  appId: 0x0008,
-} as const;
 /** With any other a copy is not merely an extension. */
-const KNOWN = Object.values(FLAG).reduce((all, flag) => all | flag, 0);
+const KNOWN = ALL_FLAGS & ~(FLAG.expiration | FLAG.userId);
 const PERSISTENT = 2;
 
 /** Overwritten by every copy, and what the last one took of it: most are as long as the one before. */

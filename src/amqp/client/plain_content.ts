@@ -8,6 +8,7 @@ import { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { TaskProperties } from "../../task/task.ts";
 import type { FrameBuffer } from "../frame_buffer.ts";
+import { ALL_FLAGS, FLAG } from "./property_flags.ts";
 import { nameAt, textAt } from "./view.ts";
 
 /** Where frames are read. */
@@ -17,24 +18,8 @@ export type ReadBuffer = Pick<FrameBuffer, "bytes" | "view">;
 const PROPERTIES_OFFSET = 12;
 const FLAGS_BYTES = 2;
 
-/** Where properties are in the flags (section 4.2.6.1). */
-const FLAG = {
-  contentType: 0x8000,
-  contentEncoding: 0x4000,
-  headers: 0x2000,
-  deliveryMode: 0x1000,
-  priority: 0x0800,
-  correlationId: 0x0400,
-  replyTo: 0x0200,
-  expiration: 0x0100,
-  messageId: 0x0080,
-  timestamp: 0x0040,
-  type: 0x0020,
-  userId: 0x0010,
-  appId: 0x0008,
-} as const;
 /** These, and what nobody knows, are left to the package. */
-const OTHERS = FLAG.headers | FLAG.timestamp | 0x0007;
+const OTHERS = FLAG.headers | FLAG.timestamp | 0xffff & ~ALL_FLAGS;
 
 /** @param start of the arguments of basic.deliver @throws {RangeError} they are too short */
 export function readDelivery(
