@@ -20,6 +20,8 @@ const MARK_LETTERS = 10;
 export class Starts {
   readonly #copier: Pick<Copier, "count" | "note" | "takeBack" | "remove">;
   readonly #log: Logger;
+  /** Of the task that came last. */
+  #mark: Promise<string> = Promise.resolve("");
   /** Writing down has failed; told once. */
   #failed = false;
 
@@ -59,7 +61,7 @@ export class Starts {
     act: (queue: ReturnType<typeof startsQueue>) => Promise<T>,
   ): Promise<T | undefined | "unknown"> {
     try {
-      const queue = startsQueue(task.queue, await markOf(task));
+      const queue = startsQueue(task.queue, await this.#markOf(task));
       return await deadline(act(queue), PATIENCE_MS, () => new Error("the broker does not answer"));
     } catch (error) {
       if (!(error instanceof ToolError) || error.exitCode === EXIT.temporary) return "unknown";
@@ -72,6 +74,12 @@ export class Starts {
       this.#failed = true;
       return undefined;
     }
+  }
+
+  /** Digests are not made in the order in which they are asked for, and tasks begin in theirs. */
+  #markOf(task: Task): Promise<string> {
+    const [before, mark] = [this.#mark, markOf(task)];
+    return this.#mark = before.then(() => mark);
   }
 }
 
