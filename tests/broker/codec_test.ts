@@ -186,8 +186,8 @@ property(
     assertEquals(header.text("contentType"), properties.contentType);
     assertEquals(header.text("userId"), properties.userId);
     assertEquals(header.text("clusterId"), properties.clusterId);
-    assertEquals(header.octet("deliveryMode"), properties.deliveryMode);
-    assertEquals(header.octet("priority"), properties.priority);
+    assertEquals(header.deliveryMode, properties.deliveryMode);
+    assertEquals(header.priority, properties.priority);
     assertEquals(header.rewrite({}), bytes);
 
     const counted = deliveredHeader(bytes, 7);

@@ -7,7 +7,7 @@
 import type { TaskProperties } from "../../task/task.ts";
 import { protocolError } from "../frame_buffer.ts";
 import { bodySizeOf, type ReadBuffer, readPlainProperties } from "./plain_content.ts";
-import { FLAG } from "./property_flags.ts";
+import { FLAG } from "../property_flags.ts";
 import { AMQPView } from "./view.ts";
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */

@@ -5,7 +5,7 @@
  * Works around @cloudamqp/amqp-client 4.1.1, which writes properties from decoded values alone.
  */
 import type { TaskProperties } from "../../task/task.ts";
-import { ALL_FLAGS, FLAG } from "./property_flags.ts";
+import { ALL_FLAGS, FLAG } from "../property_flags.ts";
 import { AMQPView } from "./view.ts";
 
 const FLAGS_BYTES = 2;

@@ -8,7 +8,7 @@ import { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { TaskProperties } from "../../task/task.ts";
 import type { FrameBuffer } from "../frame_buffer.ts";
-import { ALL_FLAGS, FLAG } from "./property_flags.ts";
+import { ALL_FLAGS, FLAG } from "../property_flags.ts";
 import { nameAt, textAt } from "./view.ts";
 
 /** Where frames are read. */

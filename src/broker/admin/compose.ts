@@ -7,21 +7,22 @@ import type { Publication } from "../message/message.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type Field, type Table, writeTable } from "../wire/fields.ts";
 import { BASIC_CLASS } from "../wire/methods.ts";
+import { FLAG } from "../../amqp/property_flags.ts";
 import { unedited } from "../../task/edition.ts";
 import { HEADER, replayProperties } from "../../task/headers.ts";
 import type { Field as TaskField, TaskProperties } from "../../task/task.ts";
 import { plain } from "./messages.ts";
 
-const SHORT_STRINGS = {
-  contentType: 0x8000,
-  contentEncoding: 0x4000,
-  correlationId: 0x0400,
-  replyTo: 0x0200,
-  expiration: 0x0100,
-  messageId: 0x0080,
-  type: 0x0020,
-  appId: 0x0008,
-} as const;
+const SHORT_STRINGS = [
+  "contentType",
+  "contentEncoding",
+  "correlationId",
+  "replyTo",
+  "expiration",
+  "messageId",
+  "type",
+  "appId",
+] as const;
 
 /**
  * A persistent message through the default exchange.
@@ -48,14 +49,14 @@ function headerOf(bodySize: number, properties: TaskProperties, old: Table): Uin
   writer.short(0);
   writer.longlong(bodySize);
   const { headers, priority, timestamp } = properties;
-  let flags = 0x1000; // delivery-mode
-  if (headers !== undefined) flags |= 0x2000;
-  if (priority !== undefined) flags |= 0x0800;
-  if (timestamp !== undefined) flags |= 0x0040;
-  for (const [name, bit] of Object.entries(SHORT_STRINGS)) {
-    if (properties[name as keyof typeof SHORT_STRINGS] !== undefined) flags |= bit;
+  let flags: number = FLAG.deliveryMode;
+  if (headers !== undefined) flags |= FLAG.headers;
+  if (priority !== undefined) flags |= FLAG.priority;
+  if (timestamp !== undefined) flags |= FLAG.timestamp;
+  for (const name of SHORT_STRINGS) {
+    if (properties[name] !== undefined) flags |= FLAG[name];
   }
-  const text = (name: keyof typeof SHORT_STRINGS) => {
+  const text = (name: typeof SHORT_STRINGS[number]) => {
     const value = properties[name];
     if (value !== undefined) writer.shortstr(value);
   };
@@ -102,7 +103,7 @@ export function revive(
     content: Content.join(addressOf("", queue), written, body),
     persistent: true,
     expiration: undefined,
-    priority: header.octet("priority") ?? 0,
+    priority: header.priority ?? 0,
   };
 }
 

@@ -88,7 +88,7 @@ export function describeMessage(message: Message, content: Content | undefined):
       error: errorOf(headers),
       diedAt: textOf(headers.get(HEADER.diedAt))?.slice(0, 40),
     }),
-    priority: header.octet("priority") ?? message.lane.priority,
+    priority: header.priority ?? message.lane.priority,
     preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
   };
 }
@@ -108,7 +108,7 @@ export function describeWhole(
     if (value !== undefined) properties[amqpName(name)] = value;
   }
   for (const name of OCTETS) {
-    const value = header.octet(name);
+    const value = header[name];
     if (value !== undefined) properties[amqpName(name)] = value;
   }
   const timestamp = header.timestamp();

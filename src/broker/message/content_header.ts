@@ -131,11 +131,6 @@ export class ContentHeader {
     return decodeText(this.#bytes, this.#starts[index]! + 1, this.#ends[index]!);
   }
 
-  /** `delivery-mode` or `priority`, or undefined when it is absent. */
-  octet(name: "deliveryMode" | "priority"): number | undefined {
-    return this.#octet(INDEX[name]);
-  }
-
   #octet(index: number): number | undefined {
     return this.#has(index) ? this.#bytes[this.#starts[index]!] : undefined;
   }
