@@ -18,9 +18,10 @@ export const redisMissing = ["redis-server", "redis-benchmark"].every(installed)
  */
 export async function redisRate(folder: string, count: number): Promise<number> {
   const port = freePorts(1)[0]!;
-  await Deno.mkdir(`${folder}/redis`, { recursive: true });
+  // What another round has left would be loaded first, while nobody is served.
+  const dir = await Deno.makeTempDir({ dir: folder, prefix: "redis" });
   await using _server = spawn("redis-server", {
-    args: ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", `${folder}/redis`, "--save", ""]
+    args: ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", dir, "--save", ""]
       .concat(["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]),
     killOnDispose: true,
   });
