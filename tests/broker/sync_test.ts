@@ -6,6 +6,8 @@ import { openPeer } from "../support/protocol_peer.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
 import type { ChannelHost } from "../../src/broker/channel/host.ts";
+import type { Session } from "../../src/broker/connection/session.ts";
+import { FrameWriter } from "../../src/broker/wire/frames.ts";
 import { PROMISE_NAMES, type PromiseName } from "../../src/broker/wire/methods.ts";
 import { brokerCommand, portOf, startProcess } from "./harness.ts";
 
@@ -308,7 +310,7 @@ Deno.test({
 });
 
 Deno.test("what promises something durable cannot be sent without waiting for the commit", () => {
-  function neverRun(host: ChannelHost): void {
+  function neverRun(host: ChannelHost, session: Session): void {
     // @ts-expect-error a promise
     host.send(1, "queue.bind-ok", {});
     // @ts-expect-error a promise
@@ -317,6 +319,14 @@ Deno.test("what promises something durable cannot be sent without waiting for th
     host.answerAfterCommit(1, "queue.bind-ok", {});
     // @ts-expect-error messages alone are written past the connection
     host.outbox.frames.method(1, "queue.bind-ok", {});
+    // @ts-expect-error a promise by its name
+    host.outbox.frames.addressed(1, "queue.bind-ok", () => {}, new Uint8Array(), undefined);
+    // @ts-expect-error a promise by its ids
+    host.outbox.frames.addressed(1, 50 * 0x10000 + 21, () => {}, new Uint8Array(), undefined);
+    // @ts-expect-error not even the connection itself, past its writing
+    session.outbox.frames.promise(1, "queue.bind-ok", {});
+    // @ts-expect-error nor as another method
+    new FrameWriter().method(1, "queue.bind-ok", {});
   }
   assertEquals(typeof neverRun, "function");
 });

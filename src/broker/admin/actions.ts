@@ -1,14 +1,19 @@
-/** What is done with the messages of a queue. Each is done as a piece: it is here or there. */
+/**
+ * What is done with a queue and its messages. What happens to a message is a piece: it is here or
+ * there.
+ */
 
 import { Fault } from "../wire/faults.ts";
 import type { Message, Publication } from "../message/message.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
+import type { DefinitionChanges } from "../store/definitions/definition_changes.ts";
 import { compose, revive, tableOf } from "./compose.ts";
 import { groupOf, readyOf, requirePlace } from "./lookup.ts";
 import { open, type Opened } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
+import { Unsafe } from "./unsafe.ts";
 import type { ActionResult, Selection, Sent } from "../../observe/board.ts";
 import { editedProperties } from "../../task/edition.ts";
 import { HEADER } from "../../task/headers.ts";
@@ -71,11 +76,34 @@ function* each(
 }
 
 /** Removes them for good. */
-export function dropMessages(queue: Queue, selection: Selection): Pieces<ActionResult> {
-  return each(queue, selection, (message) => {
-    queue.remove(message);
-    return undefined;
-  });
+export function* dropMessages(queue: Queue, selection: Selection): Pieces<Unsafe<ActionResult>> {
+  if ("all" in selection) return purge(queue);
+  return new Unsafe(
+    yield* each(queue, selection, (message) => {
+      queue.remove(message);
+      return undefined;
+    }),
+  );
+}
+
+/** Removes all that are ready. */
+export function purge(queue: Queue): Unsafe<ActionResult> {
+  return new Unsafe({ done: queue.purge(), gone: 0, failed: 0 });
+}
+
+/** Has consumers get nothing, or something again. */
+export function setPaused(
+  queue: Queue,
+  paused: boolean,
+  changes: Pick<DefinitionChanges, "setPaused">,
+): Unsafe<{ changed: boolean }> {
+  const changed = queue.flow.paused !== paused;
+  if (changed) {
+    queue.flow.paused = paused;
+    if (queue.durable) changes.setPaused(queue.identity, paused);
+    if (!paused) queue.wake();
+  }
+  return new Unsafe({ changed });
 }
 
 /** Puts dead messages back on the queues that they came from, as if they had never been tried. */
@@ -83,7 +111,7 @@ export function* replayMessages(
   vhost: VirtualHost,
   queue: Queue,
   selection: Selection,
-): Pieces<ActionResult> {
+): Pieces<Unsafe<ActionResult>> {
   const targets = new Set<string>();
   const result = yield* each(queue, selection, (message) => {
     const content = queue.contentOf(message);
@@ -100,7 +128,7 @@ export function* replayMessages(
     if (targets.size < MOST_TARGETS) targets.add(name);
     return undefined;
   });
-  return { ...result, to: [...targets] };
+  return new Unsafe({ ...result, to: [...targets] });
 }
 
 function originOf(queue: Queue, headers: ReturnType<typeof open>["headers"]): string | undefined {
@@ -116,7 +144,7 @@ export function sendTask(
   queueName: string,
   record: TaskRecord,
   instead?: { readonly queue: Queue; readonly key: string },
-): Sent {
+): Unsafe<Sent> {
   const replaced = instead?.queue.messages.find(requirePlace(instead.key));
   if (instead !== undefined && replaced === undefined) {
     throw new Refusal("conflict", "the message is not there any more: somebody was quicker");
@@ -150,7 +178,7 @@ export function sendTask(
     throw new Refusal("conflict", `queue ${JSON.stringify(target.name)} is full and takes no more`);
   }
   if (replaced !== undefined) instead!.queue.remove(replaced);
-  return { id, queue: queueName };
+  return new Unsafe({ id, queue: queueName });
 }
 
 /** @throws {Refusal} it cannot be read */

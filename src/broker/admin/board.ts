@@ -1,6 +1,6 @@
 /** The broker as those see it who look after it: all that it tells, and what can be done with it. */
 
-import { dropMessages, replayMessages, sendTask } from "./actions.ts";
+import { dropMessages, purge, replayMessages, sendTask, setPaused } from "./actions.ts";
 import { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
 import {
@@ -25,6 +25,7 @@ import {
 import { Refusal } from "./refusal.ts";
 import { Sampler } from "./sampler.ts";
 import { inSlices, type Pieces } from "./slices.ts";
+import type { Unsafe } from "./unsafe.ts";
 import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 import type { Place } from "../queue/ready.ts";
@@ -50,10 +51,6 @@ import type {
   Sent,
 } from "../../observe/board.ts";
 import type { TaskRecord } from "../../task/record.ts";
-import { deadline } from "../../time/deadline.ts";
-
-/** Milliseconds after which somebody is told that the disk does not take what he has asked for. */
-const COMMIT_MS = 10_000;
 
 /** Of tasks that run, how many are looked through for a text. */
 const MOST_RUNNING_SEARCHED = 10_000;
@@ -248,42 +245,27 @@ export class Board implements Disposable {
     const edition = instead === undefined
       ? undefined
       : { queue: this.#queue(address), key: instead };
-    const sent = sendTask(vhost, record.queue ?? address.name, record, edition);
-    await this.#committed();
-    return sent;
+    return await this.#safe(sendTask(vhost, record.queue ?? address.name, record, edition));
   }
 
   async replay(address: QueueRef, selection: Selection): Promise<ActionResult> {
     this.#refuseWhileBlocked();
     const queue = this.#queue(address);
-    const result = await this.#run(replayMessages(this.#vhost(queue.vhost), queue, selection));
-    await this.#committed();
-    return result;
+    const vhost = this.#vhost(queue.vhost);
+    return await this.#safe(await this.#run(replayMessages(vhost, queue, selection)));
   }
 
   async drop(address: QueueRef, selection: Selection): Promise<ActionResult> {
-    if ("all" in selection) return await this.purge(address);
-    const result = await this.#run(dropMessages(this.#queue(address), selection));
-    await this.#committed();
-    return result;
+    return await this.#safe(await this.#run(dropMessages(this.#queue(address), selection)));
   }
 
   async purge(address: QueueRef): Promise<ActionResult> {
-    const done = this.#queue(address).purge();
-    await this.#committed();
-    return { done, gone: 0, failed: 0 };
+    return await this.#safe(purge(this.#queue(address)));
   }
 
   async setPaused(address: QueueRef, paused: boolean): Promise<{ changed: boolean }> {
-    const queue = this.#queue(address);
-    const changed = queue.flow.paused !== paused;
-    if (changed) {
-      queue.flow.paused = paused;
-      if (queue.durable) this.#inside.store.changes.setPaused(queue.identity, paused);
-      if (!paused) queue.wake();
-    }
-    await this.#committed();
-    return { changed };
+    const { changes } = this.#inside.store;
+    return await this.#safe(setPaused(this.#queue(address), paused, changes));
   }
 
   closeConnection(id: number): void {
@@ -318,11 +300,8 @@ export class Board implements Disposable {
     return inSlices(this.#inside.scheduler, pieces);
   }
 
-  /** What was changed so far is on disk. */
-  async #committed(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#inside.groupCommit.whenSafe(resolve);
-    await deadline(promise, COMMIT_MS, () => new Refusal("unavailable", NOT_ON_DISK));
+  #safe<T>(done: Unsafe<T>): Promise<T> {
+    return done.whenSafe(this.#inside.groupCommit);
   }
 }
 
@@ -340,8 +319,6 @@ const ABILITIES: Overview["can"] = [
   "close",
   "metrics",
 ];
-
-const NOT_ON_DISK = "it is done, and lost if the broker ends now: the disk cannot be written";
 
 function requireContent(queue: Queue, message: Message): Content {
   const content = queue.contentOf(message);

@@ -22,7 +22,7 @@ import {
 } from "../wire/faults.ts";
 import { FRAME_OVERHEAD } from "../wire/frames.ts";
 import type { Message } from "../message/message.ts";
-import { type Arguments, idsOf, type PlainName } from "../wire/methods.ts";
+import type { Arguments, PlainName } from "../wire/methods.ts";
 import { randomName } from "../wire/names.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -260,10 +260,9 @@ export class Consuming implements ConsumerOwner, Requester {
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;
-    const { classId, methodId } = idsOf("basic.get-ok");
     this.#session.outbox.frames.addressed(
       this.#channel,
-      classId * 0x10000 + methodId,
+      "basic.get-ok",
       (writer) => {
         writer.longlong(tag);
         writer.octet(message.redelivered ? 1 : 0);

@@ -11,7 +11,6 @@ import type { Exchange } from "../routing/exchange.ts";
 import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
 import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
-import { idsOf } from "../wire/methods.ts";
 import type { Queue } from "../queue/queue.ts";
 import { checkProperties, expirationOf } from "../message/properties.ts";
 import { REPLY_TO } from "./reply_to.ts";
@@ -310,14 +309,8 @@ export class Publishing {
 
   #return(content: Content): void {
     const { outbox, frameMax } = this.#session;
-    const { classId, methodId } = idsOf("basic.return");
-    outbox.frames.addressed(
-      this.#channel,
-      classId * 0x10000 + methodId,
-      writeNoRoute,
-      content.address,
-      undefined,
-    );
+    outbox.frames
+      .addressed(this.#channel, "basic.return", writeNoRoute, content.address, undefined);
     outbox.content(this.#channel, content, frameMax);
     outbox.answered();
     this.#session.touch();

@@ -7,8 +7,10 @@
 
 import type { Outbox } from "../net/outbox.ts";
 
+type AnswerRoom = Pick<Outbox, "askForAnswerRoom" | "isClosed">;
+
 export class Backpressure {
-  readonly #outbox: Outbox;
+  readonly #outbox: AnswerRoom;
   /** An alarm is on, and the client publishes. */
   #blocked = false;
   /** Memory is short, and content is what comes next. */
@@ -18,7 +20,7 @@ export class Backpressure {
   #resume: (() => void) | undefined;
 
   /** @param outbox that it has no room for answers is the third reason: the client does not read */
-  constructor(outbox: Outbox) {
+  constructor(outbox: AnswerRoom) {
     this.#outbox = outbox;
   }
 

@@ -3,10 +3,16 @@
 import { now } from "../../time/clock.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import type { Outbox } from "../net/outbox.ts";
+import type { FrameWriter } from "../wire/frames.ts";
+
+/** Where heartbeats are written, and what tells whether the client reads. */
+export type HeartbeatOutbox =
+  & Pick<Outbox, "isStalled" | "lastWrite" | "trim">
+  & { readonly frames: Pick<FrameWriter, "heartbeat"> };
 
 /** A connection, as its heartbeat sees it. */
 export interface HeartbeatSession {
-  readonly outbox: Outbox;
+  readonly outbox: HeartbeatOutbox;
   readonly deadlines: Deadlines;
   /** It is held back: nobody reads what it sends. */
   readonly isWaiting: boolean;

@@ -1,6 +1,7 @@
 /**
  * One connection after its handshake: what its channels share, what it answers, and how it ends. A
- * fault of its client becomes a channel.close or connection.close here.
+ * fault of its client becomes a channel.close or connection.close here. What it reads and writes
+ * has a class each.
  */
 
 import type { Alarms } from "../store/alarms.ts";
@@ -13,14 +14,7 @@ import { Fault } from "../wire/faults.ts";
 import type { Client, Login } from "./handshake.ts";
 import { Heartbeat, type HeartbeatSession } from "./heartbeat.ts";
 import type { Limits } from "../net/limits.ts";
-import {
-  type Arguments,
-  type Method,
-  type MethodName,
-  type PlainName,
-  type PromiseName,
-} from "../wire/methods.ts";
-import { Outbox } from "../net/outbox.ts";
+import type { Arguments, Method, PlainName, PromiseName } from "../wire/methods.ts";
 import type { OutboxRoom } from "../net/outbox_room.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
@@ -28,6 +22,7 @@ import { isConnectionLoss } from "../net/socket.ts";
 import { Reading, type ReadingSession } from "./reading.ts";
 import type { Scheduler, Work } from "../../time/scheduler.ts";
 import { isLater, type State } from "./state.ts";
+import { type SharedOutbox, Writing, type WritingSession } from "./writing.ts";
 import { Channels } from "./channels.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
@@ -54,11 +49,11 @@ export interface SessionHost {
   readonly log: Logger;
 }
 
-export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
+export class Session implements ChannelHost, HeartbeatSession, ReadingSession, WritingSession {
   readonly id: number;
   readonly user: string;
   readonly vhost: VirtualHost;
-  readonly outbox: Outbox;
+  readonly outbox: SharedOutbox;
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
@@ -70,16 +65,13 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   readonly qosForChannel: boolean;
   /** {@link Taker.taken} */
   taken = 0;
-  /** An answer in the outbox is only true with the next commit. */
-  needsCommit = false;
-  /** Commits that answers in the outbox depend on, and that are not on disk yet. */
-  #unsynced = 0;
 
   readonly #host: SessionHost;
   /** When it began, in milliseconds since the epoch. */
   readonly since = Date.now();
   readonly #login: Login;
   readonly #reading: Reading;
+  readonly #writing: Writing;
   readonly channels: Channels;
   /** Written by {@link #enter}. */
   #state: State = "running";
@@ -91,8 +83,6 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   #isPublisher = false;
   /** It hears what becomes of each of its publishes. */
   #isTold = true;
-  /** Bytes of answers that were written although much waited already. */
-  #lateReplies = 0;
 
   constructor(id: number, login: Login, host: SessionHost) {
     this.id = id;
@@ -110,7 +100,8 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     this.#host = host;
     this.#login = login;
     login.source.trust(host.outboxRoom.buffers);
-    this.outbox = new Outbox(login.connection, host.outboxRoom, () => this.#drained());
+    this.#writing = new Writing(this, login.connection, host.outboxRoom);
+    this.outbox = this.#writing.outbox;
     this.backpressure = new Backpressure(this.outbox);
     this.#heartbeat = new Heartbeat(this, login.heartbeat);
     this.channels = new Channels(this, login.channelMax);
@@ -147,7 +138,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     } finally {
       this.#host.log.debug("connection ended", { ...who, reason: why });
       this.#end();
-      this.outbox.close();
+      this.#writing.close();
       this.#login.source.close();
     }
   }
@@ -187,7 +178,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
 
   /** What it asked for cannot be stored: no answer that says so may leave. */
   unstored(reason: string): void {
-    this.outbox.takeBack();
+    this.#writing.takeBack();
     this.refuse(new Fault("internal-error", reason));
   }
 
@@ -251,7 +242,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   #finish(): void {
     this.#end();
     this.groupCommit.endTurn();
-    this.outbox.idle().then(() => this.outbox.close());
+    this.#writing.finish();
   }
 
   abandon(reason: string): void {
@@ -262,7 +253,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
 
   #cut(): void {
     this.#end();
-    this.outbox.close();
+    this.#writing.close();
   }
 
   #end(): void {
@@ -274,7 +265,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
   // -- writing --
 
   send<N extends PlainName>(channel: number, name: N, args: Arguments<N>): void {
-    this.#write(channel, name, args);
+    this.#writing.send(channel, name, args);
   }
 
   answerAfterCommit<N extends PromiseName>(
@@ -283,57 +274,22 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession {
     args: Arguments<N>,
     promised: Promised,
   ): void {
-    if (!this.#isSaved(promised)) this.needsCommit = true;
-    this.#write(channel, name, args);
-  }
-
-  #isSaved(promised: Promised): boolean {
-    if (promised === "everything") return false;
-    return promised === "nothing" || this.vhost.isSaved(promised);
-  }
-
-  #write<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
-    this.outbox.frames.method(channel, name, args);
-    this.touch();
+    this.#writing.answerAfterCommit(channel, name, args, promised);
   }
 
   touch(): void {
-    this.groupCommit.flush(this);
+    this.#writing.touch();
   }
 
   flush(): void {
-    if (!this.needsCommit && this.#unsynced === 0) this.outbox.flush();
-  }
-
-  committed(): (isSafe: boolean) => void {
-    this.needsCommit = false;
-    this.#unsynced++;
-    const { end } = this.outbox;
-    return (isSafe) => {
-      this.#unsynced--;
-      if (isSafe) this.outbox.flushTo(end);
-      else this.#lose();
-      this.flush();
-    };
-  }
-
-  /** Answers that wait for the disk are never true. */
-  #lose(): void {
-    if (this.state !== "running") return;
-    this.unstored("the disk has failed");
-    this.needsCommit = false;
+    this.#writing.flush();
   }
 
   hasRoomForReply(bytes: number): boolean {
-    if (this.outbox.hasReplyRoom()) return true;
-    if (!this.replyTo.takeRoom(bytes)) return false;
-    this.#lateReplies += bytes;
-    return true;
+    return this.#writing.hasRoomForReply(bytes);
   }
 
-  #drained(): void {
-    this.replyTo.giveRoom(this.#lateReplies);
-    this.#lateReplies = 0;
+  drained(): void {
     this.channels.wake();
     this.backpressure.check();
   }

@@ -7,7 +7,10 @@ import {
   BASIC_CLASS,
   BASIC_DELIVER,
   encodeMethod,
+  idsOf,
   type MethodName,
+  type PlainName,
+  type PromiseName,
 } from "./methods.ts";
 
 export { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../../amqp/protocol.ts";
@@ -19,7 +22,16 @@ export class FrameWriter extends ByteWriter {
     super(4096);
   }
 
-  method<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
+  method<N extends PlainName>(channel: number, name: N, args: Arguments<N>): void {
+    this.#method(channel, name, args);
+  }
+
+  /** A method that promises something durable: it must not leave before that is on disk. */
+  promise<N extends PromiseName>(channel: number, name: N, args: Arguments<N>): void {
+    this.#method(channel, name, args);
+  }
+
+  #method<N extends MethodName>(channel: number, name: N, args: Arguments<N>): void {
     const start = this.#begin(FrameType.method, channel);
     encodeMethod(this, name, args);
     this.#end(start);
@@ -54,13 +66,15 @@ export class FrameWriter extends ByteWriter {
   /** A method whose last fields are exchange and routing key, or go before a count behind them. */
   addressed(
     channel: number,
-    classAndMethod: number,
+    name: "basic.return" | "basic.get-ok",
     writeStart: (writer: ByteWriter) => void,
     address: Uint8Array,
     messageCount: number | undefined,
   ): void {
     const start = this.#begin(FrameType.method, channel);
-    this.long(classAndMethod);
+    const { classId, methodId } = idsOf(name);
+    this.short(classId);
+    this.short(methodId);
     writeStart(this);
     this.append(address);
     if (messageCount !== undefined) this.long(messageCount);
