@@ -3,7 +3,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelError, EXIT } from "../errors.ts";
 import type { Field } from "../task/task.ts";
 import { type QueueSpec, type QueueType, workQueue } from "../task/topology.ts";
-import { OUR_BROKER } from "./handshake.ts";
+import { OUR_BROKER } from "./protocol.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the broker says of a queue. */

@@ -65,9 +65,6 @@ export class Handshake {
   }
 }
 
-/** The product that our own broker says it is. */
-export const OUR_BROKER = "workqueue broker";
-
 /** What the broker says of itself in connection.start. */
 export interface ServerProperties {
   readonly product: string;

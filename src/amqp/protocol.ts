@@ -1,4 +1,4 @@
-/** What AMQP 0-9-1 itself lays down, for both sides of a connection. */
+/** What both sides of a connection know: what AMQP 0-9-1 lays down, and who our own broker is. */
 
 /** What a client says first: "AMQP" 0 0 9 1 (section 4.2.2). */
 export const PROTOCOL_HEADER: Uint8Array = new Uint8Array([65, 77, 81, 80, 0, 0, 9, 1]);
@@ -29,5 +29,11 @@ export const FRAME_END = 206;
 /** Everything of a frame that is not payload. */
 export const FRAME_OVERHEAD = FRAME_HEADER_BYTES + 1;
 
+/** Class and method id at the start of a method's payload. */
+export const METHOD_IDS_BYTES = 4;
+
 /** The least frame_max that a peer may ask for (section 1.2, frame-min-size). */
 export const FRAME_MIN_BYTES = 4096;
+
+/** The product that our own broker says it is. */
+export const OUR_BROKER = "workqueue broker";

@@ -15,6 +15,7 @@ import {
 } from "../errors.ts";
 import { ContentWriter, type Publication } from "./client/content.ts";
 import { formatDuration } from "../task/duration.ts";
+import { DIRECT_REPLY_TO } from "../task/topology.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Transport } from "./transport.ts";
 import { Unsettled } from "./unsettled.ts";
@@ -32,9 +33,6 @@ export interface PublisherOptions {
    */
   readonly onAnswer?: ((message: AMQPMessage) => void) | undefined;
 }
-
-/** The name by which a channel asks for answers to itself. */
-export const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 /** Why nothing can be published on a channel any more. */
 type ChannelEnd = ChannelError | ConnectionError;

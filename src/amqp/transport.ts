@@ -26,7 +26,6 @@ import {
 import { FrameReader } from "./frame_reader.ts";
 import {
   Handshake,
-  OUR_BROKER,
   readClose,
   type ServerProperties,
   type Tune,
@@ -35,7 +34,7 @@ import {
 import { type Heartbeat, keepAlive } from "./heartbeat.ts";
 import type { MessageTracing } from "./message_tracing.ts";
 import { Outbox } from "./outbox.ts";
-import { PROTOCOL_HEADER } from "./protocol.ts";
+import { OUR_BROKER, PROTOCOL_HEADER } from "./protocol.ts";
 import { type Attempt, reach } from "./reach.ts";
 import { Requests } from "./requests.ts";
 import { type Endpoint, redact, withPassword } from "./url.ts";

@@ -5,10 +5,11 @@
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { Connector } from "../amqp/connection.ts";
 import type { QueuePolicy } from "../amqp/declare.ts";
-import { DIRECT_REPLY_TO, type Publisher } from "../amqp/publisher.ts";
+import type { Publisher } from "../amqp/publisher.ts";
 import { ConnectionError, EXIT, reason, TaskError, type ToolError, UsageError } from "../errors.ts";
 import { ANSWER_HEADER, readAnswer, type TaskAnswer, type TaskProgress } from "../task/answer.ts";
 import { formatDuration } from "../task/duration.ts";
+import { DIRECT_REPLY_TO } from "../task/topology.ts";
 import { after, type Timer } from "../time/timer.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { Sender } from "./sender.ts";

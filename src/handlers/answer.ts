@@ -2,6 +2,7 @@
 import { concat } from "@std/bytes/concat";
 import { reason } from "../errors.ts";
 import { type Answer, MAX_ANSWER_BYTES } from "../task/handler.ts";
+import { clip } from "../task/headers.ts";
 
 /** Keeps the beginning of a stream, as much as an answer holds. */
 export class AnswerHead {
@@ -37,7 +38,7 @@ export function answerOf(value: unknown): Answer {
     throw new TypeError(`it is a ${typeof value}`);
   } catch (error) {
     const why = `what the function returned cannot be sent: ${reason(error)}`;
-    return { body: new Uint8Array(), cut: true, error: why.slice(0, 1_024).toWellFormed() };
+    return { body: new Uint8Array(), cut: true, error: clip(why) };
   }
 }
 

@@ -6,7 +6,7 @@
  */
 import { EXIT, ToolError } from "../errors.ts";
 import type { Answer } from "./handler.ts";
-import { type DeadReason, HEADER } from "./headers.ts";
+import { clip, type DeadReason, HEADER } from "./headers.ts";
 import type { Field, Task, TaskProperties } from "./task.ts";
 
 /** Headers of answers, beside those of dead letters that have the same names there. */
@@ -107,7 +107,7 @@ export function deadMessage(
     };
   },
 ): AnswerMessage {
-  const error = failure?.reason.slice(0, MAX_ERROR_LENGTH).toWellFormed();
+  const error = failure && clip(failure.reason);
   const sentence = deadSentence({ reason, ...(error === undefined ? {} : { error }) });
   return messageFor(task, "dead", new TextEncoder().encode(sentence), {
     contentType: "text/plain",
@@ -124,15 +124,15 @@ export function deadMessage(
 /** The same without its body, which the broker refuses. */
 export function withoutBody({ properties }: AnswerMessage, why: string): AnswerMessage {
   const { contentType: _of, ...rest } = properties;
-  const error = `the answer cannot be sent: ${why}`.slice(0, MAX_ERROR_LENGTH).toWellFormed();
+  const error = clip(`the answer cannot be sent: ${why}`);
   const headers = { ...rest.headers, [ANSWER_HEADER.cut]: true, [HEADER.error]: error };
   return { body: NOTHING, properties: { ...rest, headers } };
 }
 
 /** How far a task is. */
 export function progressMessage(task: Task, progress: TaskProgress): AnswerMessage {
-  const text = progress.text?.slice(0, MAX_ERROR_LENGTH).toWellFormed();
-  const body = JSON.stringify({ ...progress, ...given("text", text) });
+  const { text } = progress;
+  const body = JSON.stringify({ ...progress, ...(text === undefined ? {} : { text: clip(text) }) });
   return messageFor(task, "progress", new TextEncoder().encode(body), {
     contentType: "application/json",
   });
@@ -175,8 +175,6 @@ export function wantsProgress({ properties }: Pick<Task, "properties">): boolean
 }
 
 const NOTHING = new Uint8Array();
-/** Longest text that is said of a failure, in UTF-16 code units. */
-const MAX_ERROR_LENGTH = 1_024;
 
 function messageFor(
   task: Task,

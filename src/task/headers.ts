@@ -80,8 +80,8 @@ export const DEDUPLICATION_HEADER = "x-deduplication-header";
 const DEDUPLICATION_HEADERS: readonly string[] = [DEDUPLICATION_HEADER, "x-cache-ttl"];
 
 /**
- * Headers by which brokers steer dead-lettering and drop duplicates. Carried along in a copy they would make RabbitMQ
- * see a cycle and drop the task silently, or count deliveries of another message.
+ * Headers by which brokers steer dead-lettering and drop duplicates. Carried along in a copy they
+ * would make RabbitMQ see a cycle and drop the task silently, or count deliveries of another message.
  */
 const STEERING: ReadonlySet<string> = new Set([
   "x-death",
@@ -102,7 +102,7 @@ const OBITUARY: readonly string[] = [
   HEADER.diedAt,
 ];
 
-/** Longest text of {@linkcode HEADER.error}, in UTF-16 code units. */
+/** Longest text that is said of a failure, in UTF-16 code units. */
 const MAX_ERROR_LENGTH = 1_024;
 
 /** Reads what the headers say. Values that make no sense count as absent: headers are foreign. */
@@ -333,6 +333,7 @@ export function toInteger(value: Field): number | undefined {
     : undefined;
 }
 
-function clip(text: string): string {
+/** A text about a failure, as long as it may be. */
+export function clip(text: string): string {
   return text.slice(0, MAX_ERROR_LENGTH).toWellFormed();
 }

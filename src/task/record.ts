@@ -19,7 +19,7 @@ import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts
 import { readHeaders } from "./record_headers.ts";
 import { decode, parseJson, WrittenRecord } from "./record_text.ts";
 import type { Field, TaskProperties } from "./task.ts";
-import { MAX_QUEUE_NAME_BYTES } from "./topology.ts";
+import { DIRECT_REPLY_TO, MAX_QUEUE_NAME_BYTES } from "./topology.ts";
 
 /** A record as a program writes it. All fields are optional but one of the three bodies. */
 export interface RecordInput {
@@ -103,8 +103,6 @@ const FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 const MAX_SHORT_STRING_BYTES = 255;
-/** RabbitMQ's name for the channel that asks; whoever is not asking is refused by the broker. */
-const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 const NOTHING: ReadonlyMap<string, unknown> = new Map();
 const encoder = new TextEncoder();
@@ -259,6 +257,7 @@ class RecordReader {
     if (name === "queue" && /[\r\n]/.test(text)) {
       throw new RecordError(name, "be without a line break", `is ${shown(text)}`);
     }
+    // Whoever is not asking is refused by the broker.
     if (name === "reply_to" && text === DIRECT_REPLY_TO) {
       throw new RecordError(name, "name a queue", `is ${shown(text)}, which is nobody's here`);
     }

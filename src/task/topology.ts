@@ -98,6 +98,9 @@ export function deadQueue(queue: string, type: QueueType = "quorum", ttlMs?: num
   };
 }
 
+/** The name by which a channel asks for answers to itself; no queue has it. */
+export const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
+
 /** What the name of a queue tells it to be. */
 export interface QueueRole {
   readonly kind: "work" | "delay" | "dead" | "start";

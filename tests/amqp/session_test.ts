@@ -1,6 +1,6 @@
 /** An open connection to a server that does odd, wrong or hostile things. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { OUR_BROKER } from "../../src/amqp/handshake.ts";
+import { OUR_BROKER } from "../../src/amqp/protocol.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import {

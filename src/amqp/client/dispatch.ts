@@ -15,12 +15,9 @@ import {
 } from "@cloudamqp/amqp-client/amqp-frame";
 import { requireWhole, takeBody, takeDelivery, takeHeader } from "./assembly.ts";
 import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
-import { FRAME_HEADER_BYTES } from "../protocol.ts";
+import { FRAME_HEADER_BYTES, METHOD_IDS_BYTES } from "../protocol.ts";
 import { comesFromBroker } from "./methods.ts";
 import { AMQPView } from "./view.ts";
-
-/** Class and method id at the start of a method's payload. */
-const METHOD_IDS_BYTES = 4;
 
 /** A connection, as its frames see it. Views belong to the read buffer. */
 export interface FrameReceiver {

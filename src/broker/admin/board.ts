@@ -32,6 +32,7 @@ import type { Place } from "../queue/ready.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import { Fault } from "../wire/faults.ts";
+import { OUR_BROKER } from "../../amqp/protocol.ts";
 import type {
   ActionResult,
   ConnectionInfo,
@@ -95,7 +96,7 @@ export class Board implements Disposable {
     const { reason: alarm, free, used } = alarms;
     return {
       now: Date.now(),
-      product: "workqueue broker",
+      product: OUR_BROKER,
       version,
       instance: this.instance,
       uptimeMs: this.#sampler.uptimeMs,

@@ -26,7 +26,8 @@ import type { Arguments, PlainName } from "../wire/methods.ts";
 import { randomName } from "../wire/names.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Queue } from "../queue/queue.ts";
-import { REPLY_TO, type Requester } from "./reply_to.ts";
+import type { Requester } from "./reply_to.ts";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import type { Slice } from "../../time/scheduler.ts";
 import { type Delivery, Unacked, wakeQueues } from "./unacked.ts";
 
@@ -100,7 +101,7 @@ export class Consuming implements ConsumerOwner, Requester {
 
   consume(args: Arguments<"basic.consume">): void {
     const { noAck, exclusive, noWait } = args;
-    if (args.queue === REPLY_TO) return this.#consumeReplies(args);
+    if (args.queue === DIRECT_REPLY_TO) return this.#consumeReplies(args);
     const queue = this.#declarations.queue(args.queue);
     const tag = this.#newTag(args.consumerTag);
     const shared = queue.consumers.size > 0 || queue.arguments.singleActiveConsumer;

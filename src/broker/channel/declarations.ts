@@ -12,7 +12,7 @@ import { randomName, withoutLineBreaks } from "../wire/names.ts";
 import type { Queue } from "../queue/queue.ts";
 import { refuseServerName } from "../queue/arguments.ts";
 import type { Work } from "../../time/scheduler.ts";
-import { REPLY_TO } from "./reply_to.ts";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import type { BindingRequest } from "../routing/virtual_host.ts";
 
 /** Milliseconds that the end of a queue waits for the next one of its dead letters to be sent. */
@@ -102,7 +102,7 @@ export class Declarations {
 
   declareQueue(args: Arguments<"queue.declare">): void {
     const { passive, noWait } = args;
-    if (args.queue.startsWith(REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
+    if (args.queue.startsWith(DIRECT_REPLY_TO)) return this.#declareReplyQueue(args.queue, noWait);
     const queue = passive ? this.#passiveQueue(args) : this.#createQueue(args);
     this.#lastQueue = queue.name;
     // A consumer of a paused queue is not active, and those are not counted (AMQP 0-9-1
@@ -145,7 +145,7 @@ export class Declarations {
   }
 
   #declareReplyQueue(queue: string, noWait: boolean): void {
-    if (queue !== REPLY_TO && this.#session.replyTo.find(queue) === undefined) {
+    if (queue !== DIRECT_REPLY_TO && this.#session.replyTo.find(queue) === undefined) {
       throw notFound(`queue '${queue}' in vhost '${this.#session.vhost.name}'`);
     }
     this.#lastQueue = queue;

@@ -13,7 +13,7 @@ import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
 import { checkProperties, expirationOf } from "../message/properties.ts";
-import { REPLY_TO } from "./reply_to.ts";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
 import { Spread } from "./spread.ts";
@@ -319,7 +319,7 @@ export class Publishing {
   /** As receivers see it: without BCC, and with an address for their replies. */
   #forReceivers(content: Content): Content {
     const header = this.#header;
-    const isAsking = header.replyTo === REPLY_TO;
+    const isAsking = header.replyTo === DIRECT_REPLY_TO;
     if (!isAsking && !header.hasCopies) return content;
     const changes: HeaderChanges = header.hasCopies ? { drop: ["BCC"] } : {};
     if (isAsking) {

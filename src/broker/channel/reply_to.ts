@@ -2,8 +2,7 @@
 
 import type { Content } from "../message/content.ts";
 import { randomBase64 } from "../wire/names.ts";
-
-export const REPLY_TO = "amq.rabbitmq.reply-to";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 
 /** A channel that consumes from the pseudo-queue. */
 export interface Requester {
@@ -25,7 +24,7 @@ export class ReplyTo {
 
   /** @returns the routing key under which answers reach the requester */
   add(requester: Requester): string {
-    const name = `${REPLY_TO}.${randomBase64()}.${randomBase64()}`;
+    const name = `${DIRECT_REPLY_TO}.${randomBase64()}.${randomBase64()}`;
     this.#requesters.set(name, requester);
     return name;
   }

@@ -3,7 +3,7 @@
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { Fault } from "../wire/faults.ts";
 import type { Queue } from "../queue/queue.ts";
-import { REPLY_TO } from "./reply_to.ts";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 
 /** Kept from one publish to the next: they are mostly equal. */
 export interface Target {
@@ -47,6 +47,6 @@ export function parseTarget(method: Uint8Array): Target {
   if (reader.position !== reader.end) throw new MalformedError("basic.publish is too long");
   if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
   const mandatory = (bits & 1) !== 0;
-  const isReply = exchange === "" && routingKey.startsWith(REPLY_TO);
+  const isReply = exchange === "" && routingKey.startsWith(DIRECT_REPLY_TO);
   return { method, address, exchange, routingKey, mandatory, isReply, route: [], routeVersion: -1 };
 }

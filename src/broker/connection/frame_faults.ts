@@ -3,7 +3,7 @@
 import { MalformedError } from "../wire/bytes.ts";
 import { Fault } from "../wire/faults.ts";
 import { FrameError, type FrameSource } from "../net/inbox.ts";
-import { METHOD_IDS_BYTES } from "../wire/methods.ts";
+import { METHOD_IDS_BYTES } from "../../amqp/protocol.ts";
 import { LONGEST_TEXT } from "./reply_codes.ts";
 import type { Logger } from "../../observe/log.ts";
 

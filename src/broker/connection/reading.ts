@@ -3,6 +3,7 @@
  * and which method is being done, as error replies name it.
  */
 
+import { METHOD_IDS_BYTES } from "../../amqp/protocol.ts";
 import { ByteReader, MalformedError, NotTextError } from "../wire/bytes.ts";
 import type { ChannelHost } from "../channel/host.ts";
 import type { Channels } from "./channels.ts";
@@ -15,7 +16,6 @@ import {
   decodeArguments,
   idsOf,
   type Method,
-  METHOD_IDS_BYTES,
   readMethodName,
 } from "../wire/methods.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";

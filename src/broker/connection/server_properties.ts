@@ -1,5 +1,6 @@
 /** What the broker says of itself in connection.start. */
 
+import { OUR_BROKER } from "../../amqp/protocol.ts";
 import type { Field, Table } from "../wire/fields.ts";
 
 /** Where the broker's page is, for programs of this machine, which need no token there. */
@@ -23,7 +24,7 @@ export function serverProperties(version: string, page: PageAddress | undefined)
     "direct_reply_to",
   ];
   const texts: [string, string][] = [
-    ["product", "workqueue broker"],
+    ["product", OUR_BROKER],
     ["version", version],
     ["platform", `Deno ${Deno.version.deno}`],
     ["information", "An embedded AMQP 0-9-1 broker for one machine"],

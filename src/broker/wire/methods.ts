@@ -251,9 +251,6 @@ export type Arguments<N extends MethodName> = ArgumentsOf<(typeof METHODS)[N]["f
 /** A decoded method: a union over all names, so that a switch on `name` types `args`. */
 export type Method = { [N in MethodName]: { name: N; args: Arguments<N> } }[MethodName];
 
-/** Class and method id at the start of a method's payload. */
-export const METHOD_IDS_BYTES = 4;
-
 export const BASIC_CLASS = 60;
 export const BASIC_PUBLISH = 40;
 export const BASIC_DELIVER = 60;

@@ -1,10 +1,10 @@
 /** Takes orders: sends their tasks, each id once, and remembers them. */
 import type { QueuePolicy } from "../../amqp/declare.ts";
-import { DIRECT_REPLY_TO } from "../../amqp/publisher.ts";
 import { EXIT, ToolError } from "../../errors.ts";
 import { Problem } from "../../observe/problem.ts";
 import { ANSWER_HEADER } from "../../task/answer.ts";
 import type { TaskRecord } from "../../task/record.ts";
+import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import { type Outgoing, outgoingOf } from "../outgoing.ts";
 import type { Sender } from "../sender.ts";
 import { KnownTask } from "./known_task.ts";
