@@ -25,7 +25,7 @@ import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { namedQueues, oneQueue } from "./cli/queue_names.ts";
 import { readScheduleInput, SCHEDULE_FLAGS } from "./cli/schedule_flags.ts";
-import { readBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
+import { readTaskBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./cli/task_flags.ts";
 import { readWaitOptions, WAIT_FLAGS, type WaitOptions } from "./cli/wait_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
@@ -127,7 +127,7 @@ export async function run(host: Host): Promise<number> {
     return await sendMany(host, connector, order, wait);
   }
   const started = performance.now();
-  const { body, shown } = await readInTime(readBody(options.path, words), options, values.timeout);
+  const { body, shown } = await readInTime(readTaskBody(options.path, words), options, values.timeout);
   if (wait !== undefined) {
     const { waitForAnswer } = await import("./cli/wait.ts");
     const { messageId: id } = options.properties;

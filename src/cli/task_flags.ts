@@ -184,7 +184,7 @@ export interface TaskBody {
 }
 
 /** @throws {InputError} */
-export async function readBody(
+export async function readTaskBody(
   path: string | undefined,
   words: readonly string[],
 ): Promise<TaskBody> {

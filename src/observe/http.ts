@@ -18,7 +18,7 @@ export type { IncomingMessage, ServerResponse };
  * Answers one request; called when its headers are there. Must not throw. Whoever reads a body for
  * which `Expect: 100-continue` asks calls `writeContinue` before.
  */
-export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Where to listen. */
 export interface ListenAddress {
@@ -72,7 +72,7 @@ const PAGE_LIMITS: HttpLimits = {
  */
 export async function serveHttp(
   { hostname, port }: ListenAddress,
-  answer: Answer,
+  respond: Respond,
   limits: HttpLimits,
 ): Promise<HttpServer> {
   const { createServer } = await import("node:http");
@@ -86,14 +86,14 @@ export async function serveHttp(
     requireHostHeader: false,
   });
   const connections = new Connections(server, limits.connections);
-  const answerNamed: Answer = (request, response) => {
+  const respondToNamed: Respond = (request, response) => {
     if (request.headers.host !== undefined || request.httpVersionMinor === 0) {
-      return answer(request, response);
+      return respond(request, response);
     }
     refuse(response, new Problem(400, "a request must have a Host header, and has none"));
   };
-  server.on("request", answerNamed);
-  server.on("checkContinue", answerNamed);
+  server.on("request", respondToNamed);
+  server.on("checkContinue", respondToNamed);
   server.on("checkExpectation", (_request, response: ServerResponse) => {
     refuse(response, new Problem(417, "Expect must be 100-continue, and is something else"));
   });

@@ -26,7 +26,7 @@ import type { TaskRecord } from "../task/record.ts";
 import { schedule } from "../task/schedule.ts";
 import type { TaskProperties } from "../task/task.ts";
 import { deadQueue, delayQueue, type QueueType, roleOf, workQueue } from "../task/topology.ts";
-import { DeadLetters } from "./dead_letters.ts";
+import { DeadTasks } from "./dead_tasks.ts";
 import type { Management, Nodes } from "./management.ts";
 import type { Source } from "./source.ts";
 
@@ -48,7 +48,7 @@ const MISSING_MS = 20_000;
 
 export class AmqpSource implements Source, AsyncDisposable {
   readonly #options: AmqpSourceOptions;
-  readonly #dead: DeadLetters;
+  readonly #dead: DeadTasks;
   readonly #listeners = new Set<() => void>();
   /** When a queue was found to be missing. */
   readonly #missing = new Map<string, number>();
@@ -61,7 +61,7 @@ export class AmqpSource implements Source, AsyncDisposable {
 
   constructor(options: AmqpSourceOptions) {
     this.#options = options;
-    this.#dead = new DeadLetters(() => this.#transport(), options.queueType);
+    this.#dead = new DeadTasks(() => this.#transport(), options.queueType);
     const { management } = options;
     if (management === undefined) return;
     this.connections = () => management.connections();
@@ -192,7 +192,7 @@ export class AmqpSource implements Source, AsyncDisposable {
     return { ...queue, consumerList: await management.consumers(vhost, name) };
   }
 
-  // -- dead letters --
+  // -- dead tasks --
 
   messages({ name }: QueueRef, list: ListRequest): Promise<MessagePage> {
     return this.#told(() => this.#dead.list(name, list));

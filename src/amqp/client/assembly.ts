@@ -75,11 +75,11 @@ export function receivedProperties(message: AMQPMessage): Uint8Array | undefined
   return (message as IncomingMessage).receivedProperties;
 }
 
-/** Small copies share a buffer: one for each would cost more than the message that it belongs to. */
-const SLAB_BYTES = 8_192;
+/** Small copies share a block: a buffer for each would cost more than the message that it belongs to. */
+const BLOCK_BYTES = 8_192;
 const SMALL_BYTES = 512;
 const MOST_SINGLY = 128;
-let slab = new Uint8Array();
+let block = new Uint8Array();
 let used = 0;
 
 function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
@@ -102,11 +102,11 @@ function copyTo(
 
 function sharedRoom(length: number): Uint8Array {
   if (length > SMALL_BYTES) return new Uint8Array(length);
-  if (used + length > slab.length) {
-    slab = new Uint8Array(SLAB_BYTES);
+  if (used + length > block.length) {
+    block = new Uint8Array(BLOCK_BYTES);
     used = 0;
   }
-  return slab.subarray(used, used += length);
+  return block.subarray(used, used += length);
 }
 
 /**

@@ -11,10 +11,10 @@ import { type Table, tableOf, textOf } from "../wire/fields.ts";
 import { FrameError, FrameSource } from "../net/inbox.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
 import {
+  DISTRUST_BYTES,
   HANDSHAKE_BYTES,
   HANDSHAKE_FRAME_MAX,
   HANDSHAKE_HEARTBEATS,
-  HELD_BYTES,
   type Limits,
 } from "../net/limits.ts";
 import {
@@ -287,7 +287,7 @@ class Handshake {
     try {
       for (;;) {
         this.#source.discard();
-        if (this.#source.received - before > HELD_BYTES) return void await waited;
+        if (this.#source.received - before > DISTRUST_BYTES) return void await waited;
         const reading = this.#source.fill();
         reading.catch(() => {}); // the socket may be closed under it
         const isPresent = await Promise.race([waited, reading]);

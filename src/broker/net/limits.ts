@@ -106,4 +106,4 @@ export const HANDSHAKE_BYTES = 65_536;
 export const HANDSHAKE_HEARTBEATS = 100;
 
 /** Bytes of a stranger who is to hear of his end later that are read, to see whether he leaves. */
-export const HELD_BYTES = 16_384;
+export const DISTRUST_BYTES = 16_384;

@@ -6,7 +6,7 @@ import type { Store } from "../store/store.ts";
 import type { MemoryUse } from "./memory_use.ts";
 
 /** A message that basic.get took. */
-export interface Taken {
+export interface Fetched {
   readonly message: Message;
   readonly content: Content;
 }

@@ -25,7 +25,7 @@ export function firstOf({ returned, window, head, last }: LaneView): number {
 }
 
 /** Up to `limit` messages behind a position, in order. */
-export function after(view: LaneView, position: number, limit: number): Message[] {
+export function messagesBehind(view: LaneView, position: number, limit: number): Message[] {
   const { returned, window, last, next } = view;
   const found: Message[] = [];
   for (let index = returned.length - 1; index >= 0 && found.length < limit; index--) {
@@ -46,7 +46,7 @@ export function after(view: LaneView, position: number, limit: number): Message[
 }
 
 /** Up to `limit` messages before a position, the last one first. */
-export function before(view: LaneView, position: number, limit: number): Message[] {
+export function messagesBefore(view: LaneView, position: number, limit: number): Message[] {
   const { returned, window, head, last, next } = view;
   const found: Message[] = [];
   let end = Math.min(position, next) - 1;

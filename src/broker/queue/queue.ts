@@ -11,7 +11,7 @@ import { Disuse } from "./disuse.ts";
 import { Duplicates } from "./duplicates.ts";
 import { Expiry, expiryOf } from "./expiry.ts";
 import { Flow } from "./flow.ts";
-import { letGo, release, type Taken } from "./held.ts";
+import { type Fetched, letGo, release } from "./held.ts";
 import type { QueueHost } from "./host.ts";
 import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
@@ -211,7 +211,7 @@ export class Queue implements Work {
    * Takes one message for basic.get; or many are over: to be asked again after {@link expireMany}.
    * @param counts whether none of those left may be over
    */
-  get(counts: boolean): Taken | "busy" | undefined {
+  get(counts: boolean): Fetched | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {

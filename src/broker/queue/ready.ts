@@ -6,7 +6,7 @@ import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
 import { isTooLong, type QueueArguments } from "./arguments.ts";
 import { Lane } from "./lane.ts";
-import { after, before } from "./looking.ts";
+import { messagesBefore, messagesBehind } from "./looking.ts";
 import type { MemoryUse } from "./memory_use.ts";
 
 /** Where a ready message stands: its lane, and its place there. */
@@ -207,7 +207,7 @@ export class ReadyMessages {
     for (const lane of this.lanes) {
       if (place !== undefined && lane.priority > place.priority) continue;
       const from = lane.priority === place?.priority ? place.position : 0;
-      found.push(...after(lane.view, from, limit - found.length));
+      found.push(...messagesBehind(lane.view, from, limit - found.length));
       if (found.length >= limit) break;
     }
     return found;
@@ -219,7 +219,7 @@ export class ReadyMessages {
     for (const lane of this.lanes.toReversed()) {
       if (place !== undefined && lane.priority < place.priority) continue;
       const to = lane.priority === place?.priority ? place.position : Infinity;
-      found.push(...before(lane.view, to, limit - found.length));
+      found.push(...messagesBefore(lane.view, to, limit - found.length));
       if (found.length >= limit) break;
     }
     return found;
@@ -228,7 +228,7 @@ export class ReadyMessages {
   /** The message at a place, if it is ready. */
   find({ priority, position }: Place): Message | undefined {
     const lane = this.#lanes[priority];
-    const [message] = lane === undefined ? [] : after(lane.view, position - 1, 1);
+    const [message] = lane === undefined ? [] : messagesBehind(lane.view, position - 1, 1);
     return message?.position === position ? message : undefined;
   }
 

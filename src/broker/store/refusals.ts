@@ -31,7 +31,7 @@ export interface Request {
 }
 
 /** Runs one statement; a refusal is noted. @returns whether it was done */
-export type Attempt = (request: Request, run: () => void) => boolean;
+export type RunOne = (request: Request, run: () => void) => boolean;
 
 /** SQLite's words for data that it does not take, whatever state the disk is in. */
 const REFUSALS = /constraint failed|datatype mismatch|too big|out of range|cannot be bound/;

@@ -15,7 +15,7 @@ import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./file/reserve.ts";
 import { describeStorageError, isDamage, isDiskFull } from "./file/schema.ts";
 import type { Scratch } from "./messages/scratch.ts";
-import { bytesOf } from "./definitions/stored_text.ts";
+import { storedBytes } from "./definitions/stored_text.ts";
 import { rollback, runTransaction } from "./file/transaction.ts";
 
 /** Milliseconds between two tries to get the reserve back. */
@@ -249,7 +249,7 @@ export class StoreWriter {
   setSecret(user: string, secret: string): void {
     const { file } = this.#parts;
     file.mark();
-    file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(bytesOf(user), secret);
+    file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(storedBytes(user), secret);
     file.log.syncNow();
   }
 

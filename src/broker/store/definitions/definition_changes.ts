@@ -3,8 +3,8 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
 import type { LogSync } from "../file/log_sync.ts";
-import type { Attempt, Author } from "../refusals.ts";
-import { bytesOf } from "./stored_text.ts";
+import type { RunOne, Author } from "../refusals.ts";
+import { storedBytes } from "./stored_text.ts";
 
 type Value = string | number | Uint8Array;
 
@@ -100,7 +100,7 @@ export class DefinitionChanges {
    * The same, but for those that are refused.
    * @param attempt runs a statement
    */
-  writeSingly(attempt: Attempt): void {
+  writeSingly(attempt: RunOne): void {
     this.#changes = this.#changes.filter((change) => {
       const { vhost, subject, author } = change;
       return attempt(
@@ -127,8 +127,8 @@ export class DefinitionChanges {
       { exchange: name },
       "INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)",
       [
-        bytesOf(vhost),
-        bytesOf(name),
+        storedBytes(vhost),
+        storedBytes(name),
         type,
         Number(autoDelete),
         Number(internal),
@@ -142,7 +142,7 @@ export class DefinitionChanges {
       vhost,
       { exchange: name },
       "DELETE FROM exchange WHERE vhost = ? AND name = ?",
-      [bytesOf(vhost), bytesOf(name)],
+      [storedBytes(vhost), storedBytes(name)],
     );
   }
 
@@ -152,7 +152,7 @@ export class DefinitionChanges {
       vhost,
       { queue: name },
       "INSERT INTO queue VALUES (?, ?, ?, ?, ?)",
-      [id, bytesOf(vhost), bytesOf(name), Number(autoDelete), queue.arguments],
+      [id, storedBytes(vhost), storedBytes(name), Number(autoDelete), queue.arguments],
     );
   }
 
@@ -204,7 +204,7 @@ export class DefinitionChanges {
       vhost,
       { exchange: source },
       "DELETE FROM binding WHERE vhost = ? AND source = ?",
-      [bytesOf(vhost), bytesOf(source)],
+      [storedBytes(vhost), storedBytes(source)],
     );
   }
 
@@ -214,7 +214,7 @@ export class DefinitionChanges {
       vhost,
       { source, kind, destination },
       "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?",
-      [bytesOf(vhost), bytesOf(source), kind, bytesOf(destination)],
+      [storedBytes(vhost), storedBytes(source), kind, storedBytes(destination)],
     );
   }
 }
@@ -235,11 +235,11 @@ function keyOf(vhost: string, subject: Subject): string {
 function bindingKey(binding: StoredBinding): Value[] {
   const { vhost, source, kind, destination, routingKey } = binding;
   return [
-    bytesOf(vhost),
-    bytesOf(source),
+    storedBytes(vhost),
+    storedBytes(source),
     kind,
-    bytesOf(destination),
-    bytesOf(routingKey),
+    storedBytes(destination),
+    storedBytes(routingKey),
     binding.arguments,
   ];
 }

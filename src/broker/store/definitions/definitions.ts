@@ -5,7 +5,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { everyRow } from "../file/schema.ts";
-import { textOf } from "./stored_text.ts";
+import { storedText } from "./stored_text.ts";
 
 export interface StoredExchange {
   vhost: string;
@@ -43,8 +43,8 @@ export class Definitions {
   *exchanges(): Generator<StoredExchange> {
     for (const row of everyRow(this.#database, "exchange")) {
       yield {
-        vhost: textOf(row["vhost"]),
-        name: textOf(row["name"]),
+        vhost: storedText(row["vhost"]),
+        name: storedText(row["name"]),
         type: row["type"] as string,
         autoDelete: row["auto_delete"] === 1,
         internal: row["internal"] === 1,
@@ -57,8 +57,8 @@ export class Definitions {
     for (const row of everyRow(this.#database, "queue NOT INDEXED ORDER BY id")) {
       yield {
         id: row["id"] as number,
-        vhost: textOf(row["vhost"]),
-        name: textOf(row["name"]),
+        vhost: storedText(row["vhost"]),
+        name: storedText(row["name"]),
         autoDelete: row["auto_delete"] === 1,
         arguments: row["arguments"] as Uint8Array,
       };
@@ -74,11 +74,11 @@ export class Definitions {
   *bindings(): Generator<StoredBinding> {
     for (const row of everyRow(this.#database, "binding")) {
       yield {
-        vhost: textOf(row["vhost"]),
-        source: textOf(row["source"]),
+        vhost: storedText(row["vhost"]),
+        source: storedText(row["source"]),
         kind: row["kind"] as "queue" | "exchange",
-        destination: textOf(row["destination"]),
-        routingKey: textOf(row["routing_key"]),
+        destination: storedText(row["destination"]),
+        routingKey: storedText(row["routing_key"]),
         arguments: row["arguments"] as Uint8Array,
       };
     }

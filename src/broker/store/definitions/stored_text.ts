@@ -2,12 +2,10 @@
 
 import { decodeText } from "../../wire/bytes.ts";
 
-export function bytesOf(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
+export { encodeText as storedBytes } from "../../wire/bytes.ts";
 
 /** @param bytes a column as SQLite gives it */
-export function textOf(bytes: unknown): string {
+export function storedText(bytes: unknown): string {
   const { length } = bytes as Uint8Array;
   return decodeText(bytes as Uint8Array, 0, length);
 }

@@ -1,7 +1,7 @@
 /** Reads the users of the data file. Writes nothing. */
 
 import type { DatabaseSync } from "node:sqlite";
-import { bytesOf } from "./stored_text.ts";
+import { storedBytes } from "./stored_text.ts";
 
 export class StoredUsers {
   readonly #database: DatabaseSync;
@@ -17,7 +17,7 @@ export class StoredUsers {
 
   /** The hash of a user's password, as `connection/secret.ts` writes it; undefined: no such user. */
   secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(bytesOf(user));
+    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(storedBytes(user));
     return row?.["secret"] as string | undefined;
   }
 }

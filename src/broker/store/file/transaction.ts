@@ -1,13 +1,13 @@
 /** One transaction of a database, without those statements that are refused for their data. */
 
 import type { DatabaseSync } from "node:sqlite";
-import { type Attempt, isRefusal, type Refusals, type Request } from "../refusals.ts";
+import { type RunOne, isRefusal, type Refusals, type Request } from "../refusals.ts";
 
 export interface Statements {
   /** Runs the statements. */
   all(): void;
   /** The same, one by one, when one of them was refused. */
-  singly(attempt: Attempt): void;
+  singly(attempt: RunOne): void;
   /** Runs the last ones. */
   last?(): void;
 }
@@ -17,7 +17,7 @@ export function runTransaction(
   refusals: Refusals,
   statements: Statements,
 ): void {
-  const attempt: Attempt = (request, run) => attemptOne(database, refusals, request, run);
+  const attempt: RunOne = (request, run) => attemptOne(database, refusals, request, run);
   try {
     database.exec("BEGIN IMMEDIATE");
     try {

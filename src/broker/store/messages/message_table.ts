@@ -10,7 +10,7 @@ import { isWanted, MessageChanges } from "./message_changes.ts";
 import { type Found, MessageReader } from "./message_reader.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
 import { MessageWriter } from "./message_writer.ts";
-import type { Attempt, Author } from "../refusals.ts";
+import type { RunOne, Author } from "../refusals.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
@@ -127,7 +127,7 @@ export class MessageTable {
    * @param attempt runs a statement
    * @param onCounted told of the messages that are left out, and of those that stay
    */
-  writeSingly(attempt: Attempt, onCounted: (message: Message, change: 1 | -1) => void): void {
+  writeSingly(attempt: RunOne, onCounted: (message: Message, change: 1 | -1) => void): void {
     this.#writer.writeSingly(this.#changes, attempt, onCounted);
   }
 

@@ -7,7 +7,7 @@ import { isWanted, type MessageChanges } from "./message_changes.ts";
 import type { Range } from "./discards.ts";
 import { LargeInsert } from "./large_insert.ts";
 import { idNumber, idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
-import type { Attempt } from "../refusals.ts";
+import type { RunOne } from "../refusals.ts";
 import { RowInserts, type Value } from "./row_inserts.ts";
 import { SHARED_FROM, SharedContents } from "./shared_contents.ts";
 import { type Message, Row } from "../../message/message.ts";
@@ -67,7 +67,7 @@ export class MessageWriter {
    */
   writeSingly(
     changes: MessageChanges,
-    attempt: Attempt,
+    attempt: RunOne,
     onCounted: (message: Message, change: 1 | -1) => void,
   ): void {
     const { inserts, authors } = changes;

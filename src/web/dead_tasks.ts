@@ -1,6 +1,6 @@
 /**
- * Dead letters of a broker that AMQP alone tells of: they are looked at by taking them and giving
- * them back, one look after the other.
+ * Dead tasks of a broker that AMQP alone tells of: they are looked at by taking them and giving them
+ * back, one look after the other.
  */
 import type { Transport } from "../amqp/transport.ts";
 import { encodeBase64 } from "../observe/base64.ts";
@@ -25,7 +25,7 @@ import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
 /** Tasks that are looked at. */
 const MOST_LOOKED = 5_000;
 
-export class DeadLetters {
+export class DeadTasks {
   readonly #connect: () => Promise<Transport>;
   readonly #queueType: QueueType;
   /** The look that is under way. */
