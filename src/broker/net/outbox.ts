@@ -1,7 +1,7 @@
 /**
- * What waits to be sent on a connection. Frames of a turn are written behind one another and leave
- * in one piece; while a piece is on its way the next one collects. Nothing leaves before it is
- * cleared by {@link Outbox.flush}: an answer may only be true once it is on disk.
+ * Sends what is written for a connection. Frames of a turn are written behind one another and leave
+ * in one piece; while a piece is on its way the next one collects. Nothing leaves before
+ * {@link Outbox.flush} has it: an answer may only be true once it is on disk.
  */
 
 import { now } from "../../time/clock.ts";
@@ -9,18 +9,10 @@ import { FrameWriter } from "../wire/frames.ts";
 import { LargeBody, type Lender } from "./large_body.ts";
 import { type Holder, LEAST_SHARE, type OutboxRoom } from "./outbox_room.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
+import { Unsent } from "./unsent.ts";
 
 /** Bytes that may wait before consumers of the connection are held back. */
 const HIGH_WATER = 1024 * 1024;
-
-/** Bytes up to which a buffer grows: twice as many would mostly be empty. */
-const MOST_BYTES = HIGH_WATER;
-
-/** A buffer that grew beyond this is not kept. */
-const KEEP_BYTES = 2 * HIGH_WATER;
-
-/** A buffer that every connection may keep, of which there may be very many. */
-const SMALL_BYTES = 16 * 1024;
 
 /** Bytes beyond which a body is not copied as a whole; and where memory for frames is short. */
 const LARGE_BODY = 256 * 1024;
@@ -34,27 +26,14 @@ export class Outbox implements Holder {
   readonly #connection: Socket;
   readonly #room: OutboxRoom;
   readonly #onDrained: () => void;
-  /** Where frames are written. Replaced whenever it is sent: nobody may keep it. */
-  frames = new FrameWriter();
-  /** One that was sent, for the next ones. */
-  #spare: FrameWriter | undefined;
-  /** What was written before {@link frames}, in order. */
-  #parts: (FrameWriter | LargeBody)[] = [];
-  /** Bytes of the parts, and those of bodies among them. */
-  #partBytes = 0;
-  #bodyBytes = 0;
-  /** The body that is being sent, and is no part any more; and the bytes of it that wait. */
+  readonly #unsent = new Unsent();
+  /** The body that is being sent, and the bytes of it that wait. */
   #body: LargeBody | undefined;
   #bodyLeft = 0;
   /** Bytes of frames that are counted in the room. */
   #counted = 0;
   /** The same of large buffers. */
   #kept = 0;
-  /** How many parts, and how many bytes of the frames behind them, may be sent. */
-  #clearedParts = 0;
-  #clearedBytes = 0;
-  /** Bytes that were taken to be sent, ever. */
-  #taken = 0;
   #isSending = false;
   /** Somebody waits for room. */
   #holdsBack = false;
@@ -77,8 +56,13 @@ export class Outbox implements Holder {
     this.#onDrained = onDrained;
   }
 
+  /** Where frames are written. It is another one whenever something leaves: nobody may keep it. */
+  get frames(): FrameWriter {
+    return this.#unsent.frames;
+  }
+
   get #waiting(): number {
-    return this.#partBytes + this.#bodyLeft + this.frames.length + this.#sending;
+    return this.#unsent.length + this.#bodyLeft + this.#sending;
   }
 
   get isClosed(): boolean {
@@ -110,7 +94,8 @@ export class Outbox implements Holder {
   }
 
   #count(): void {
-    const frames = this.#closed ? 0 : this.#waiting - this.#bodyBytes - this.#bodyLeft;
+    const bodies = this.#unsent.bodyBytes + this.#bodyLeft;
+    const frames = this.#closed ? 0 : this.#waiting - bodies;
     this.#room.frames += frames - this.#counted;
     this.#counted = frames;
   }
@@ -172,39 +157,15 @@ export class Outbox implements Holder {
     if (header !== undefined) this.frames.header(channel, header, 0, header.length);
     else this.frames.header(channel, bytes, addressLength, headerEnd);
     if (bytes.length - headerEnd <= this.#large) {
-      this.#makeRoom(bytes.length - headerEnd);
+      this.#unsent.makeRoom(bytes.length - headerEnd);
       return void this.frames.body(channel, bytes, headerEnd, bytes.length, frameMax);
     }
     if (this.#closed) return;
     const body = new LargeBody(content, channel, frameMax, this.#room);
-    this.#endPart();
-    this.#parts.push(body);
-    this.#partBytes += body.length;
-    this.#bodyBytes += body.length;
+    this.#unsent.addBody(body);
     this.#room.hold(this);
     // Others had taken all before: it was not asked for room.
     if (this.#room.isFullWithout(bytes.length)) { while (body.isLent && body.spillPiece()); }
-  }
-
-  /** For a body. */
-  #makeRoom(bytes: number): void {
-    const { frames } = this;
-    const needed = frames.length + bytes;
-    if (needed > frames.bytes.length && needed > MOST_BYTES) this.#endPart();
-  }
-
-  /** What is written next goes into another buffer. */
-  #endPart(): void {
-    this.#parts.push(this.frames);
-    this.#partBytes += this.frames.length;
-    this.frames = this.#takeSpare();
-    this.#clearedBytes = 0;
-  }
-
-  #takeSpare(): FrameWriter {
-    const spare = this.#spare ?? new FrameWriter();
-    this.#spare = undefined;
-    return spare;
   }
 
   get holdsBodies(): boolean {
@@ -213,9 +174,7 @@ export class Outbox implements Holder {
 
   /** The last one: it is sent last. */
   get #lentBody(): LargeBody | undefined {
-    const part = this.#parts.findLast((part) => part instanceof LargeBody && part.isLent);
-    if (part !== undefined) return part as LargeBody;
-    return this.#body?.isLent ? this.#body : undefined;
+    return this.#unsent.lentBody ?? (this.#body?.isLent ? this.#body : undefined);
   }
 
   spillPiece(): boolean {
@@ -228,8 +187,7 @@ export class Outbox implements Holder {
 
   /** Sends what was written so far. What is written later waits for the next call. */
   flush(): void {
-    this.#clearedParts = this.#parts.length;
-    this.#clearedBytes = this.frames.length;
+    this.#unsent.clear();
     this.#start();
   }
 
@@ -240,49 +198,29 @@ export class Outbox implements Holder {
 
   /** How much was written so far, for {@link flushTo}. */
   get end(): number {
-    return this.#taken + this.#partBytes + this.frames.length;
+    return this.#unsent.end;
   }
 
   /** Sends what was written before an {@link end}, except what it is mixed with. */
   flushTo(end: number): void {
-    let left = end - this.#taken;
-    let parts = 0;
-    for (const part of this.#parts) {
-      const { length } = part;
-      if (length > left) break;
-      left -= length;
-      parts++;
-    }
-    // Less may be there than was: it was taken back.
-    if (parts === this.#parts.length) {
-      const bytes = Math.min(left, this.frames.length);
-      this.#clearedBytes = Math.max(this.#clearedBytes, bytes);
-    }
-    this.#clearedParts = Math.max(this.#clearedParts, parts);
+    this.#unsent.clearTo(end);
     this.#start();
   }
 
   /** Forgets what was written since then. */
   takeBack(): void {
-    const parts = this.#parts.splice(this.#clearedParts);
-    for (const part of parts) {
-      this.#partBytes -= part.length;
-      if (!(part instanceof LargeBody)) continue;
-      this.#bodyBytes -= part.length;
-      part.drop();
-    }
-    // What is left of the frames was written behind these parts.
-    this.frames.length = parts.length > 0 ? 0 : this.#clearedBytes;
+    this.#unsent.takeBack();
   }
 
   async #send(): Promise<void> {
     this.#isSending = true;
     while (!this.#closed) {
-      const part = this.#nextPart();
+      const part = this.#unsent.take();
       if (part === undefined) break;
       if (part instanceof FrameWriter) {
         await this.#write(part);
-        this.#keep(part);
+        this.#unsent.keep(part, this.#room.buffers.haveRoom);
+        this.#countKept();
       } else await this.#writeBody(part);
       this.#count();
       if (this.#holdsBack && this.#waiting < HIGH_WATER) {
@@ -292,26 +230,6 @@ export class Outbox implements Holder {
     }
     this.#isSending = false;
     this.#idle();
-  }
-
-  #nextPart(): FrameWriter | LargeBody | undefined {
-    if (this.#clearedParts > 0) {
-      this.#clearedParts--;
-      const part = this.#parts.shift()!;
-      this.#partBytes -= part.length;
-      if (part instanceof LargeBody) this.#bodyBytes -= part.length;
-      this.#taken += part.length;
-      return part;
-    }
-    if (this.#clearedBytes === 0) return undefined;
-    const part = this.frames;
-    this.frames = this.#takeSpare();
-    // What is not cleared stays behind.
-    this.frames.append(part.bytes.subarray(this.#clearedBytes, part.length));
-    part.length = this.#clearedBytes;
-    this.#taken += this.#clearedBytes;
-    this.#clearedBytes = 0;
-    return part;
   }
 
   async #write(writer: FrameWriter): Promise<void> {
@@ -336,22 +254,9 @@ export class Outbox implements Holder {
     this.#body = undefined;
   }
 
-  #keep(writer: FrameWriter): void {
-    const beyond = writer.bytes.length - SMALL_BYTES;
-    const isKept = writer.bytes.length <= KEEP_BYTES &&
-      (beyond <= 0 || this.#room.buffers.haveRoom);
-    if (isKept) {
-      writer.length = 0;
-      this.#spare = writer;
-    }
-    this.#countKept();
-  }
-
   /** Counts what is beyond the buffers that every connection has. */
   #countKept(): void {
-    const { frames } = this;
-    const kept = this.#closed ? 0 : Math.max(0, frames.bytes.length - SMALL_BYTES) +
-      Math.max(0, (this.#spare?.bytes.length ?? 0) - SMALL_BYTES);
+    const kept = this.#closed ? 0 : this.#unsent.largeBytes;
     this.#room.buffers.bytes += kept - this.#kept;
     this.#kept = kept;
   }
@@ -359,8 +264,7 @@ export class Outbox implements Holder {
   /** Gives up the buffers that grew, when nothing has been sent for a while. */
   trim(): void {
     if (!this.isEmpty) return;
-    this.frames = new FrameWriter();
-    this.#spare = undefined;
+    this.#unsent.trim();
     this.#countKept();
   }
 
@@ -378,16 +282,9 @@ export class Outbox implements Holder {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const part of [...this.#parts, this.#body, this.frames, this.#spare]) {
-      if (part instanceof LargeBody) part.drop();
-      else if (part !== undefined && part.bytes.length > SMALL_BYTES) part.free();
-    }
-    this.#parts = [];
-    this.#partBytes =
-      this.#bodyLeft =
-      this.#clearedParts =
-      this.#clearedBytes =
-        0;
+    this.#body?.drop();
+    this.#unsent.drop();
+    this.#bodyLeft = 0;
     this.#count();
     this.#countKept();
     this.#room.leave(this);
