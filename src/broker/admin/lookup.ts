@@ -2,7 +2,7 @@
 
 import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
-import { bytesAsText } from "../wire/bytes.ts";
+import { bytesAsText } from "../wire/text.ts";
 import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";

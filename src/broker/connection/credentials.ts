@@ -1,6 +1,7 @@
 /** The responses of the SASL mechanisms PLAIN and AMQPLAIN: a user and a password. */
 
-import { ByteReader, decodeText, MalformedError } from "../wire/bytes.ts";
+import { ByteReader, MalformedError } from "../wire/bytes.ts";
+import { decodeText } from "../wire/text.ts";
 import { readTable, type Table, textOf } from "../wire/fields.ts";
 
 /** What a client says who it is. */

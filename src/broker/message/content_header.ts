@@ -7,14 +7,8 @@
  */
 
 import { BASIC_PROPERTIES, type BasicProperty } from "../../amqp/protocol.ts";
-import {
-  ByteReader,
-  ByteWriter,
-  decodeText,
-  MalformedError,
-  readLong,
-  shortString,
-} from "../wire/bytes.ts";
+import { ByteReader, ByteWriter, MalformedError, readLong, shortString } from "../wire/bytes.ts";
+import { decodeText } from "../wire/text.ts";
 import type { Content } from "./content.ts";
 import { checked, lengthEnd, skipField } from "./field_ends.ts";
 import { type Field, readField, readTable, type Table, writeField } from "../wire/fields.ts";

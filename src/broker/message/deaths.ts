@@ -4,7 +4,7 @@
  */
 
 import { ContentHeader } from "./content_header.ts";
-import { byteLengthOf } from "../wire/bytes.ts";
+import { byteLengthOf } from "../wire/text.ts";
 import { type Field, integerOf, type Table, tableOf, textOf } from "../wire/fields.ts";
 
 /** Why a message died, as x-death names it. */

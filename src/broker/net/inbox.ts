@@ -2,6 +2,7 @@
 
 import type { LargeBuffers } from "./large_buffers.ts";
 import type { Socket } from "./socket.ts";
+import { readLong } from "../wire/bytes.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "../wire/frames.ts";
 
 /** For those who say little, of whom there may be many. */
@@ -137,8 +138,7 @@ export class FrameSource {
     const { bytes } = this;
     const start = this.#start;
     if (this.#end - start < FRAME_HEADER_BYTES) return false;
-    const size = ((bytes[start + 3]! << 24) | (bytes[start + 4]! << 16) |
-      (bytes[start + 5]! << 8) | bytes[start + 6]!) >>> 0;
+    const size = readLong(bytes, start + 3);
     this.type = bytes[start]!;
     this.channel = bytes[start + 1]! * 256 + bytes[start + 2]!;
     if (size > frameMax) {

@@ -1,7 +1,7 @@
 /** Exchanges: how each type finds the bindings that a message matches. */
 
 import { added, all, type Few, removed } from "./few.ts";
-import { bytesAsText } from "../wire/bytes.ts";
+import { bytesAsText } from "../wire/text.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { describeField, equalValues, type Field, type Table, textOf } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";

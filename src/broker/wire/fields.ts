@@ -6,7 +6,8 @@
  * written back with fields that we never touched.
  */
 
-import { type ByteReader, ByteWriter, encodeText, MalformedError } from "./bytes.ts";
+import { type ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
+import { encodeText } from "./text.ts";
 
 /** Deepest nesting of tables and arrays that is read. */
 export const MAX_DEPTH = 64;
