@@ -58,6 +58,11 @@ export class Gate {
     throw new Problem(403, `the pages of ${origin.slice(0, 100)} may not ask here${hint}`);
   }
 
+  /** Whether the pages of any other site may. */
+  get welcomesOthers(): boolean {
+    return (this.#options.origins ?? []).length > 0;
+  }
+
   /** Whether the pages of another site may ask, and see the answer. */
   isWelcome(origin: string): boolean {
     const { origins = [] } = this.#options;

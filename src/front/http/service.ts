@@ -24,6 +24,7 @@ import { formatDuration } from "../../task/duration.ts";
 import { deadline } from "../../time/deadline.ts";
 import { Sender } from "../sender.ts";
 import { BrokerWatch } from "./broker_watch.ts";
+import { corsHeaders, preflightHeaders } from "./cors.ts";
 import { Intake, problemOf, unavailable } from "./intake.ts";
 import type { KnownTask } from "./known_task.ts";
 import { Ledger } from "./ledger.ts";
@@ -163,7 +164,7 @@ export class HttpService implements AsyncDisposable {
       reply = this.#refusal(error);
     }
     this.#numbers.answered(reply.status);
-    const headers = { ...reply.headers, ...this.#corsHeaders(request) };
+    const headers = { ...reply.headers, ...corsHeaders(this.#gate, request) };
     sendReply(request, response, { ...reply, headers }, this.#draining.signal.aborted);
   }
 
@@ -206,7 +207,8 @@ export class HttpService implements AsyncDisposable {
     const allow = Object.keys(methods).flatMap((m) => m === "GET" ? [m, "HEAD"] : [m]);
     const allowed = [...allow, "OPTIONS"].join(", ");
     if (method === "OPTIONS") {
-      return { status: 204, headers: { allow: allowed, ...this.#preflight(request, allowed) } };
+      const headers = { allow: allowed, ...preflightHeaders(this.#gate, request, allowed) };
+      return { status: 204, headers };
     }
     if (!OPEN.has(name)) this.#gate.requireToken(request);
     const respond = methods[method === "HEAD" ? "GET" : method];
@@ -345,31 +347,6 @@ export class HttpService implements AsyncDisposable {
     clearTimeout(timer);
     client.off("close", end);
     this.#draining.signal.removeEventListener("abort", end);
-  }
-
-  /** What the pages of other sites may see. */
-  #corsHeaders({ headers: { origin } }: IncomingMessage): Record<string, string> {
-    if (this.#options.origins.length === 0) return {};
-    if (origin === undefined || !this.#gate.isWelcome(origin)) return { vary: "Origin" };
-    return {
-      vary: "Origin",
-      "access-control-allow-origin": origin,
-      "access-control-expose-headers": "Location, Retry-After, Preference-Applied",
-    };
-  }
-
-  #preflight({ headers }: IncomingMessage, methods: string): Record<string, string> {
-    const { origin } = headers;
-    if (origin === undefined || !this.#gate.isWelcome(origin)) return {};
-    const asked = headers["access-control-request-headers"] ?? "";
-    return {
-      "access-control-allow-methods": methods,
-      "access-control-max-age": "600",
-      ...(/^[\w!#$%&'*+.^`|~, -]+$/.test(asked) ? { "access-control-allow-headers": asked } : {}),
-      ...(headers["access-control-request-private-network"] === "true"
-        ? { "access-control-allow-private-network": "true" }
-        : {}),
-    };
   }
 }
 

@@ -64,53 +64,7 @@ function Chart(
 
   useEffect(() => {
     const element = place.current!;
-    const axis = {
-      stroke: () => colorOf(element, "--muted"),
-      grid: { stroke: () => colorOf(element, "--line"), width: 1 },
-      ticks: { show: false },
-      font: "12px system-ui, sans-serif",
-    };
-    chart.current = new uPlot(
-      {
-        width: element.clientWidth,
-        height: HEIGHT,
-        legend: { show: false },
-        cursor: { show: false },
-        padding: [8, 26, 0, 0],
-        scales: {
-          x: {
-            range: (
-              _,
-              first,
-              last,
-            ) => [Math.max(Math.min(first, last - LEAST_SPAN), last - SPAN), last],
-          },
-          y: { range: (_, __, most) => [0, Math.max(4, most * 1.15)] },
-        },
-        axes: [
-          {
-            ...axis,
-            size: 30,
-            space: 60,
-            incrs: [15, 30, 60],
-            values: (_, ticks) => ticks.map(timeOf),
-          },
-          { ...axis, size: 56, values: (_, ticks) => ticks.map(tickOf) },
-        ],
-        series: [
-          {},
-          ...lines.map(({ label, color, filled }): uPlot.Series => ({
-            label,
-            stroke: () => colorOf(element, color),
-            width: 2,
-            points: { show: false },
-            ...(filled ? { fill: () => colorOf(element, `${color}-soft`) } : {}),
-          })),
-        ],
-      },
-      data,
-      element,
-    );
+    chart.current = new uPlot(optionsOf(element, lines), data, element);
     const resize = new ResizeObserver(() => {
       chart.current?.setSize({ width: element.clientWidth, height: HEIGHT });
     });
@@ -151,6 +105,51 @@ function Chart(
       />
     </figure>
   );
+}
+
+function optionsOf(element: HTMLElement, lines: readonly Line[]): uPlot.Options {
+  const axis = {
+    stroke: () => colorOf(element, "--muted"),
+    grid: { stroke: () => colorOf(element, "--line"), width: 1 },
+    ticks: { show: false },
+    font: "12px system-ui, sans-serif",
+  };
+  return {
+    width: element.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    padding: [8, 26, 0, 0],
+    scales: {
+      x: {
+        range: (_, first, last) => [
+          Math.max(Math.min(first, last - LEAST_SPAN), last - SPAN),
+          last,
+        ],
+      },
+      y: { range: (_, __, most) => [0, Math.max(4, most * 1.15)] },
+    },
+    axes: [
+      {
+        ...axis,
+        size: 30,
+        space: 60,
+        incrs: [15, 30, 60],
+        values: (_, ticks) => ticks.map(timeOf),
+      },
+      { ...axis, size: 56, values: (_, ticks) => ticks.map(tickOf) },
+    ],
+    series: [
+      {},
+      ...lines.map(({ label, color, filled }): uPlot.Series => ({
+        label,
+        stroke: () => colorOf(element, color),
+        width: 2,
+        points: { show: false },
+        ...(filled ? { fill: () => colorOf(element, `${color}-soft`) } : {}),
+      })),
+    ],
+  };
 }
 
 function timeOf(seconds: number): string {

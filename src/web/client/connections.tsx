@@ -66,28 +66,11 @@ export function ConnectionsView() {
               </thead>
               <tbody>
                 {list.slice(0, 1_000).map((connection) => (
-                  <tr key={connection.id}>
-                    <th scope="row">
-                      {connection.client || "unknown"}{" "}
-                      {connection.blocked && <Badge tone="paused">blocked</Badge>}
-                    </th>
-                    <td>{connection.address}</td>
-                    <td>{connection.user}</td>
-                    <td class="number">{duration(connection.sinceMs)}</td>
-                    <td class="number">{count(connection.channels)}</td>
-                    <td class="number">{countOf(connection.consumers)}</td>
-                    <td class="number">{countOf(connection.unacked)}</td>
-                    <td class="number">
-                      <button
-                        type="button"
-                        class="danger"
-                        aria-label={`Close the connection from ${connection.address}`}
-                        onClick={() => close(connection)}
-                      >
-                        Close&#x2026;
-                      </button>
-                    </td>
-                  </tr>
+                  <Row
+                    key={connection.id}
+                    connection={connection}
+                    onClose={() => close(connection)}
+                  />
                 ))}
               </tbody>
             </table>
@@ -95,6 +78,33 @@ export function ConnectionsView() {
         )}
       </ListCard>
     </>
+  );
+}
+
+function Row({ connection, onClose }: { connection: ConnectionInfo; onClose: () => void }) {
+  const { client, blocked, address, user, sinceMs, channels, consumers, unacked } = connection;
+  return (
+    <tr>
+      <th scope="row">
+        {client || "unknown"} {blocked && <Badge tone="paused">blocked</Badge>}
+      </th>
+      <td>{address}</td>
+      <td>{user}</td>
+      <td class="number">{duration(sinceMs)}</td>
+      <td class="number">{count(channels)}</td>
+      <td class="number">{countOf(consumers)}</td>
+      <td class="number">{countOf(unacked)}</td>
+      <td class="number">
+        <button
+          type="button"
+          class="danger"
+          aria-label={`Close the connection from ${address}`}
+          onClick={onClose}
+        >
+          Close&#x2026;
+        </button>
+      </td>
+    </tr>
   );
 }
 

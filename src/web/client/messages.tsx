@@ -60,38 +60,14 @@ export function MessageList({ messages, place, selected, onSelect, onDone }: Lis
             {messages.map((message) => {
               const at = place ?? placeOf(message as Found);
               return (
-                <tr key={`${at.vhost} ${at.name} ${message.key}`}>
-                  {selected && (
-                    <td class="check">
-                      <input
-                        type="checkbox"
-                        aria-label={`Select ${message.id ?? message.key}`}
-                        checked={selected.has(message.key)}
-                        onChange={() => toggle(message.key)}
-                      />
-                    </td>
-                  )}
-                  <th scope="row">
-                    <button
-                      type="button"
-                      class="link"
-                      onClick={() => setOpen({ place: at, key: message.key })}
-                    >
-                      <span class="preview">{message.preview || "(empty)"}</span>
-                      <span class="id">{message.id ?? "without an id"}</span>
-                    </button>
-                  </th>
-                  {showsQueue && (
-                    <td data-label="Queue">
-                      <a href={hrefOf({ view: "queue", ...at, tab: "waiting" })}>{at.name}</a>
-                    </td>
-                  )}
-                  <td data-label="Type">{message.type ?? <span class="muted">&#x2013;</span>}</td>
-                  <td data-label="Notes">
-                    <Notes message={message} />
-                  </td>
-                  <td class="number" data-label="Size">{bytes(message.size)}</td>
-                </tr>
+                <Row
+                  key={`${at.vhost} ${at.name} ${message.key}`}
+                  message={message}
+                  queue={showsQueue ? at : undefined}
+                  isSelected={selected?.has(message.key)}
+                  onSelect={() => toggle(message.key)}
+                  onOpen={() => setOpen({ place: at, key: message.key })}
+                />
               );
             })}
           </tbody>
@@ -109,6 +85,49 @@ export function MessageList({ messages, place, selected, onSelect, onDone }: Lis
         />
       )}
     </>
+  );
+}
+
+interface RowProps {
+  readonly message: MessageInfo;
+  /** Where it is; absent: that is said elsewhere. */
+  readonly queue: Place | undefined;
+  /** Absent: it cannot be. */
+  readonly isSelected: boolean | undefined;
+  readonly onSelect: () => void;
+  readonly onOpen: () => void;
+}
+
+function Row({ message, queue, isSelected, onSelect, onOpen }: RowProps) {
+  return (
+    <tr>
+      {isSelected !== undefined && (
+        <td class="check">
+          <input
+            type="checkbox"
+            aria-label={`Select ${message.id ?? message.key}`}
+            checked={isSelected}
+            onChange={onSelect}
+          />
+        </td>
+      )}
+      <th scope="row">
+        <button type="button" class="link" onClick={onOpen}>
+          <span class="preview">{message.preview || "(empty)"}</span>
+          <span class="id">{message.id ?? "without an id"}</span>
+        </button>
+      </th>
+      {queue && (
+        <td data-label="Queue">
+          <a href={hrefOf({ view: "queue", ...queue, tab: "waiting" })}>{queue.name}</a>
+        </td>
+      )}
+      <td data-label="Type">{message.type ?? <span class="muted">&#x2013;</span>}</td>
+      <td data-label="Notes">
+        <Notes message={message} />
+      </td>
+      <td class="number" data-label="Size">{bytes(message.size)}</td>
+    </tr>
   );
 }
 

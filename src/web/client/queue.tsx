@@ -33,11 +33,6 @@ export function QueueView({ vhost, name, tab }: Props) {
     (answer: QueueDetail) => answer.history,
     () => live.queue(vhost, name),
   );
-  const tabsNav = useRef<HTMLElement>(null);
-  useEffect(() => {
-    const current = tabsNav.current?.querySelector<HTMLElement>("[aria-current]");
-    if (current) tabsNav.current!.scrollLeft = current.offsetLeft - 60;
-  }, [tab, family !== undefined]);
   if (overview === undefined) return null;
   if (family === undefined) {
     return (
@@ -52,7 +47,7 @@ export function QueueView({ vhost, name, tab }: Props) {
     );
   }
   const { can } = overview;
-  const tabs: [id: string, label: string, count: number | undefined][] = [
+  const tabs: Tab[] = [
     ["waiting", "Waiting", work?.ready],
     ...(can.includes("running") ? [["running", "Running", work?.unacked] as never] : []),
     ["delayed", "Delayed", delayedIn(family)],
@@ -83,49 +78,76 @@ export function QueueView({ vhost, name, tab }: Props) {
           Paused: consumers get nothing, and tasks that come wait here.
         </p>
       )}
-      <dl class="stats">
-        <Stat label="Waiting" value={count(work?.ready ?? 0)} />
-        {work?.unacked !== undefined && <Stat label="Running" value={count(work.unacked)} />}
-        <Stat label="Delayed" value={count(delayedIn(family))} />
-        <Stat
-          label="Dead"
-          value={count(deadIn(family))}
-          tone={deadIn(family) > 0 ? "alert" : undefined}
-        />
-        {work?.rates && (
-          <>
-            <Stat label="In" value={rate(work.rates.in)} unit="/s" />
-            <Stat label="Out" value={rate(work.rates.out)} unit="/s" />
-          </>
-        )}
-        {can.includes("browse") && (
-          <Stat
-            label="Oldest waits"
-            value={work?.oldestAt === undefined ? "\u2013" : age(live.now() - work.oldestAt)}
-            title="At least, and since the broker started"
-          />
-        )}
-        {work?.bytes !== undefined && <Stat label="Size" value={bytes(work.bytes)} />}
-      </dl>
+      <Numbers family={family} tellsAge={can.includes("browse")} />
       {work && <Charts history={history} tellsRates={work.rates !== undefined} />}
-      <nav class="tabs" ref={tabsNav} aria-label="Parts of the queue">
-        {tabs.map(([id, label, number]) => (
-          <a
-            key={id}
-            href={hrefOf({ view: "queue", vhost, name, tab: id })}
-            aria-current={id === shown ? "page" : undefined}
-            class={id === "dead" && (number ?? 0) > 0 ? "alert" : ""}
-          >
-            {label} {number !== undefined && <span class="count">{count(number)}</span>}
-          </a>
-        ))}
-      </nav>
+      <Tabs vhost={vhost} name={name} tabs={tabs} shown={shown} />
       {shown === "waiting" && work && <Waiting vhost={vhost} name={name} ready={work.ready} />}
       {shown === "running" && <Running path={`${path}/running`} place={{ vhost, name }} />}
       {shown === "delayed" && <Delayed family={family} />}
       {shown === "dead" && <DeadLetters family={family} />}
       {shown === "consumers" && <Consumers path={path} />}
     </>
+  );
+}
+
+function Numbers({ family, tellsAge }: { family: Family; tellsAge: boolean }) {
+  const { work } = family;
+  return (
+    <dl class="stats">
+      <Stat label="Waiting" value={count(work?.ready ?? 0)} />
+      {work?.unacked !== undefined && <Stat label="Running" value={count(work.unacked)} />}
+      <Stat label="Delayed" value={count(delayedIn(family))} />
+      <Stat
+        label="Dead"
+        value={count(deadIn(family))}
+        tone={deadIn(family) > 0 ? "alert" : undefined}
+      />
+      {work?.rates && (
+        <>
+          <Stat label="In" value={rate(work.rates.in)} unit="/s" />
+          <Stat label="Out" value={rate(work.rates.out)} unit="/s" />
+        </>
+      )}
+      {tellsAge && (
+        <Stat
+          label="Oldest waits"
+          value={work?.oldestAt === undefined ? "\u2013" : age(live.now() - work.oldestAt)}
+          title="At least, and since the broker started"
+        />
+      )}
+      {work?.bytes !== undefined && <Stat label="Size" value={bytes(work.bytes)} />}
+    </dl>
+  );
+}
+
+type Tab = [id: string, label: string, count: number | undefined];
+
+interface TabsProps {
+  readonly vhost: string;
+  readonly name: string;
+  readonly tabs: readonly Tab[];
+  readonly shown: string;
+}
+
+function Tabs({ vhost, name, tabs, shown }: TabsProps) {
+  const tabsNav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const current = tabsNav.current?.querySelector<HTMLElement>("[aria-current]");
+    if (current) tabsNav.current!.scrollLeft = current.offsetLeft - 60;
+  }, [shown]);
+  return (
+    <nav class="tabs" ref={tabsNav} aria-label="Parts of the queue">
+      {tabs.map(([id, label, number]) => (
+        <a
+          key={id}
+          href={hrefOf({ view: "queue", vhost, name, tab: id })}
+          aria-current={id === shown ? "page" : undefined}
+          class={id === "dead" && (number ?? 0) > 0 ? "alert" : ""}
+        >
+          {label} {number !== undefined && <span class="count">{count(number)}</span>}
+        </a>
+      ))}
+    </nav>
   );
 }
 

@@ -13,6 +13,12 @@ import { Badge, Empty, Sparkline, Stat } from "./ui.tsx";
 /** Rows that are shown at once; more on demand. */
 const PAGE = 200;
 
+/** How the list is sorted: anew each time that somebody asks for it. */
+interface Sort {
+  readonly column: Column;
+  readonly version: number;
+}
+
 type Column = "name" | "ready" | "unacked" | "delayed" | "dead" | "in" | "out" | "consumers";
 
 const VALUE: Readonly<Record<Exclude<Column, "name">, (family: Family) => number>> = {
@@ -39,10 +45,7 @@ const HEADS: readonly [Column, string, string][] = [
 export function QueuesView() {
   const { families, overview } = useLive();
   const [filter, setFilter] = useState("");
-  const [sort, setSort] = useState<{ column: Column; version: number }>({
-    column: "name",
-    version: 0,
-  });
+  const [sort, setSort] = useState<Sort>({ column: "name", version: 0 });
   const [shown, setShown] = useState(PAGE);
   const told = toldBy(overview);
   const order = useOrder(families, sort);
@@ -70,13 +73,7 @@ export function QueuesView() {
         : (
           <section class="card" aria-label="Queues">
             <div class="toolbar">
-              <input
-                type="search"
-                placeholder="Filter queues"
-                aria-label="Filter queues by name"
-                value={filter}
-                onInput={({ currentTarget }) => setFilter(currentTarget.value)}
-              />
+              <Filter value={filter} onInput={setFilter} />
               <span class="muted">
                 {rows.length === order.length
                   ? plural(order.length, "queue")
@@ -85,36 +82,11 @@ export function QueuesView() {
             </div>
             <div class="scroll">
               <table class="queues">
-                <thead>
-                  <tr>
-                    {HEADS.filter(([column]) => told.has(column)).map(([column, label, title]) => (
-                      <th
-                        key={column}
-                        scope="col"
-                        class={column === "name" ? "" : "number"}
-                        aria-sort={sort.column === column
-                          ? column === "name" ? "ascending" : "descending"
-                          : undefined}
-                      >
-                        <button
-                          type="button"
-                          class="sort"
-                          title={title || undefined}
-                          onClick={() =>
-                            setSort(({ version }) => ({ column, version: version + 1 }))}
-                        >
-                          {label}
-                        </button>
-                      </th>
-                    ))}
-                    {told.has("past") && (
-                      <>
-                        <th scope="col" class="wide-only number">Oldest</th>
-                        <th scope="col" class="wide-only">5 minutes</th>
-                      </>
-                    )}
-                  </tr>
-                </thead>
+                <Heads
+                  told={told}
+                  sorted={sort.column}
+                  onSort={(column) => setSort(({ version }) => ({ column, version: version + 1 }))}
+                />
                 <tbody>
                   {rows.slice(0, shown).map((family) => (
                     <Row
@@ -144,6 +116,57 @@ export function QueuesView() {
   );
 }
 
+function Filter({ value, onInput }: { value: string; onInput: (text: string) => void }) {
+  return (
+    <input
+      type="search"
+      placeholder="Filter queues"
+      aria-label="Filter queues by name"
+      value={value}
+      onInput={({ currentTarget }) => onInput(currentTarget.value)}
+    />
+  );
+}
+
+interface HeadsProps {
+  readonly told: ReadonlySet<string>;
+  readonly sorted: Column;
+  readonly onSort: (column: Column) => void;
+}
+
+function Heads({ told, sorted, onSort }: HeadsProps) {
+  const orderOf = (column: Column) => column === "name" ? "ascending" : "descending";
+  return (
+    <thead>
+      <tr>
+        {HEADS.filter(([column]) => told.has(column)).map(([column, label, title]) => (
+          <th
+            key={column}
+            scope="col"
+            class={column === "name" ? "" : "number"}
+            aria-sort={sorted === column ? orderOf(column) : undefined}
+          >
+            <button
+              type="button"
+              class="sort"
+              title={title || undefined}
+              onClick={() => onSort(column)}
+            >
+              {label}
+            </button>
+          </th>
+        ))}
+        {told.has("past") && (
+          <>
+            <th scope="col" class="wide-only number">Oldest</th>
+            <th scope="col" class="wide-only">5 minutes</th>
+          </>
+        )}
+      </tr>
+    </thead>
+  );
+}
+
 /** The columns that this broker has something for. */
 function toldBy(overview: Overview | undefined): ReadonlySet<string> {
   return new Set([
@@ -168,7 +191,7 @@ function waitingIn(families: ReadonlyMap<string, Family>): number {
  */
 function useOrder(
   families: ReadonlyMap<string, Family>,
-  { column, version }: { column: Column; version: number },
+  { column, version }: Sort,
 ): Family[] {
   const order = useRef<string[]>([]);
   useMemo(() => {
