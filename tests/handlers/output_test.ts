@@ -6,14 +6,9 @@ import {
   SharedWriter,
   Tail,
 } from "../../src/handlers/output.ts";
+import { randomNumbers } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
-
-/** Numbers from 0 to 1 that are the same in every run (Lehmer, modulus 2^31 - 1). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => (state = state * 48_271 % 2_147_483_647) / 2_147_483_647;
-}
 
 function behind(prefix: string): (line: Uint8Array) => Uint8Array {
   return (line) => new TextEncoder().encode(`${prefix}${new TextDecoder().decode(line)}\n`);

@@ -51,6 +51,12 @@ export class Random {
   }
 }
 
+/** Numbers from 0 to 1 alone. */
+export function randomNumbers(seed: number): () => number {
+  const random = new Random(seed);
+  return () => random.next();
+}
+
 const AWKWARD = [
   ..."-=-= ab.,:/\\\"'%&*#\t\n\r\0\x07\x1b\x7f\x9b",
   "--",

@@ -5,15 +5,10 @@ import { parkedProperties } from "../../src/task/headers.ts";
 import { admit, decide, DEFAULT_POLICY, type RetryPolicy } from "../../src/task/retry.ts";
 import { delayTiers } from "../../src/task/topology.ts";
 import type { TaskProperties } from "../../src/task/task.ts";
+import { randomNumbers } from "../support/random.ts";
 
 const FRESH: History = { attempts: 0, crashes: 0, losses: 0, replays: 0 };
 const FAILED: Outcome = { kind: "failed", reason: "exit 1", exitCode: 1 };
-
-/** Numbers from 0 to 1 that are the same in every run (Lehmer, modulus 2^31 - 1). */
-function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => (state = state * 48_271 % 2_147_483_647) / 2_147_483_647;
-}
 
 Deno.test("decide() acknowledges a task that is done", () => {
   assertEquals(decide({ kind: "done" }, FRESH, DEFAULT_POLICY, 0.5), { kind: "ack" });
