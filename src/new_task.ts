@@ -127,7 +127,11 @@ export async function run(host: Host): Promise<number> {
     return await sendMany(host, connector, order, wait);
   }
   const started = performance.now();
-  const { body, shown } = await readInTime(readTaskBody(options.path, words), options, values.timeout);
+  const { body, shown } = await readInTime(
+    readTaskBody(options.path, words),
+    options,
+    values.timeout,
+  );
   if (wait !== undefined) {
     const { waitForAnswer } = await import("./cli/wait.ts");
     const { messageId: id } = options.properties;

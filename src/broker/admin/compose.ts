@@ -8,21 +8,14 @@ import { ByteWriter } from "../wire/bytes.ts";
 import { type Field, type Table, writeTable } from "../wire/fields.ts";
 import { BASIC_CLASS } from "../wire/methods.ts";
 import { FLAG } from "../../amqp/property_flags.ts";
+import { BASIC_PROPERTIES } from "../../amqp/protocol.ts";
 import { unedited } from "../../task/edition.ts";
 import { HEADER, replayProperties } from "../../task/headers.ts";
 import type { Field as TaskField, TaskProperties } from "../../task/task.ts";
 import { plain } from "./messages.ts";
 
-const SHORT_STRINGS = [
-  "contentType",
-  "contentEncoding",
-  "correlationId",
-  "replyTo",
-  "expiration",
-  "messageId",
-  "type",
-  "appId",
-] as const;
+/** delivery-mode. */
+const PERSISTENT = 2;
 
 /**
  * A persistent message through the default exchange.
@@ -48,36 +41,51 @@ function headerOf(bodySize: number, properties: TaskProperties, old: Table): Uin
   writer.short(BASIC_CLASS);
   writer.short(0);
   writer.longlong(bodySize);
-  const { headers, priority, timestamp } = properties;
-  let flags: number = FLAG.deliveryMode;
-  if (headers !== undefined) flags |= FLAG.headers;
-  if (priority !== undefined) flags |= FLAG.priority;
-  if (timestamp !== undefined) flags |= FLAG.timestamp;
-  for (const name of SHORT_STRINGS) {
-    if (properties[name] !== undefined) flags |= FLAG[name];
+  const flagsAt = writer.length;
+  writer.short(0);
+  let flags = 0;
+  for (const name of SENT) {
+    const before = writer.length;
+    writeProperty(writer, name, properties, old);
+    if (writer.length > before) flags |= FLAG[name];
   }
-  const text = (name: typeof SHORT_STRINGS[number]) => {
-    const value = properties[name];
-    if (value !== undefined) writer.shortstr(value);
-  };
-  writer.short(flags);
-  text("contentType");
-  text("contentEncoding");
-  if (headers !== undefined) {
-    const table = tableOf(headers);
-    for (const name of unedited(headers, plain(old))) table.set(name, old.get(name)!);
-    writeTable(writer, table);
-  }
-  writer.octet(2);
-  if (priority !== undefined) writer.octet(priority);
-  text("correlationId");
-  text("replyTo");
-  text("expiration");
-  text("messageId");
-  if (timestamp !== undefined) writer.longlong(Math.floor(timestamp.getTime() / 1_000));
-  text("type");
-  text("appId");
+  writer.bytes[flagsAt] = flags >> 8;
+  writer.bytes[flagsAt + 1] = flags & 255;
   return writer.copy();
+}
+
+/** Not those by which a user or a cluster would say who it is. */
+const SENT = BASIC_PROPERTIES.filter((name) => name !== "userId" && name !== "clusterId");
+
+/** Writes nothing if there is none. */
+function writeProperty(
+  writer: ByteWriter,
+  name: typeof SENT[number],
+  properties: TaskProperties,
+  old: Table,
+): void {
+  switch (name) {
+    case "deliveryMode":
+      return writer.octet(PERSISTENT);
+    case "priority":
+      return properties.priority === undefined ? undefined : writer.octet(properties.priority);
+    case "timestamp": {
+      const { timestamp } = properties;
+      if (timestamp !== undefined) writer.longlong(Math.floor(timestamp.getTime() / 1_000));
+      return;
+    }
+    case "headers": {
+      const { headers } = properties;
+      if (headers === undefined) return;
+      const table = tableOf(headers);
+      for (const same of unedited(headers, plain(old))) table.set(same, old.get(same)!);
+      return writeTable(writer, table);
+    }
+    default: {
+      const text = properties[name];
+      if (text !== undefined) writer.shortstr(text);
+    }
+  }
 }
 
 /** A dead message as one that was never tried, on its way to a queue. */

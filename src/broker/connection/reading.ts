@@ -12,12 +12,7 @@ import { Fault } from "../wire/faults.ts";
 import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
 import type { FrameSource } from "../net/inbox.ts";
 import { FrameType } from "../wire/frames.ts";
-import {
-  decodeArguments,
-  idsOf,
-  type Method,
-  readMethodName,
-} from "../wire/methods.ts";
+import { decodeArguments, idsOf, type Method, readMethodName } from "../wire/methods.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { State } from "./state.ts";
 import type { Author } from "../store/refusals.ts";

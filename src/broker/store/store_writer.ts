@@ -249,7 +249,10 @@ export class StoreWriter {
   setSecret(user: string, secret: string): void {
     const { file } = this.#parts;
     file.mark();
-    file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(storedBytes(user), secret);
+    file.database.prepare("INSERT OR REPLACE INTO user VALUES (?, ?)").run(
+      storedBytes(user),
+      secret,
+    );
     file.log.syncNow();
   }
 

@@ -3,7 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { StoredBinding, StoredExchange, StoredQueue } from "./definitions.ts";
 import type { LogSync } from "../file/log_sync.ts";
-import type { RunOne, Author } from "../refusals.ts";
+import type { Author, RunOne } from "../refusals.ts";
 import { storedBytes } from "./stored_text.ts";
 
 type Value = string | number | Uint8Array;

@@ -17,7 +17,9 @@ export class StoredUsers {
 
   /** The hash of a user's password, as `connection/secret.ts` writes it; undefined: no such user. */
   secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(storedBytes(user));
+    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(
+      storedBytes(user),
+    );
     return row?.["secret"] as string | undefined;
   }
 }

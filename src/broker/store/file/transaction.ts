@@ -1,7 +1,7 @@
 /** One transaction of a database, without those statements that are refused for their data. */
 
 import type { DatabaseSync } from "node:sqlite";
-import { type RunOne, isRefusal, type Refusals, type Request } from "../refusals.ts";
+import { isRefusal, type Refusals, type Request, type RunOne } from "../refusals.ts";
 
 export interface Statements {
   /** Runs the statements. */

@@ -10,7 +10,7 @@ import { isWanted, MessageChanges } from "./message_changes.ts";
 import { type Found, MessageReader } from "./message_reader.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
 import { MessageWriter } from "./message_writer.ts";
-import type { RunOne, Author } from "../refusals.ts";
+import type { Author, RunOne } from "../refusals.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
