@@ -17,10 +17,9 @@ import { FrameWriter } from "../../src/broker/wire/frames.ts";
 import {
   decodeArguments,
   encodeMethod,
-  METHOD_NAMES,
-  type MethodName,
   readMethodName,
-} from "../../src/broker/wire/methods.ts";
+} from "../../src/broker/wire/method_codec.ts";
+import { METHOD_NAMES, type MethodName } from "../../src/broker/wire/methods.ts";
 import { decodeMethod, encodeFrame, encodeHeader, type Properties } from "../support/methods.ts";
 import { Random } from "../support/random.ts";
 

@@ -1,6 +1,5 @@
 /** From the protocol header to connection.open (AMQP 0-9-1 section 2.2.4). */
 
-import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { isLoopback } from "../../amqp/loopback.ts";
 import { FRAME_MIN_BYTES, PROTOCOL_HEADER } from "../../amqp/protocol.ts";
 import { now } from "../../time/clock.ts";
@@ -8,25 +7,13 @@ import type { Deadlines } from "../../time/deadlines.ts";
 import { readCredentials } from "./credentials.ts";
 import { CrowdedError } from "./login_line.ts";
 import { type Table, tableOf, textOf } from "../wire/fields.ts";
-import { FrameError, FrameSource } from "../net/inbox.ts";
-import { FrameType, FrameWriter } from "../wire/frames.ts";
-import {
-  DISTRUST_BYTES,
-  HANDSHAKE_BYTES,
-  HANDSHAKE_FRAME_MAX,
-  HANDSHAKE_HEARTBEATS,
-  type Limits,
-} from "../net/limits.ts";
-import {
-  type Arguments,
-  decodeArguments,
-  type PlainName,
-  readMethodName,
-} from "../wire/methods.ts";
+import type { FrameSource } from "../net/inbox.ts";
+import type { Limits } from "../net/limits.ts";
+import type { Arguments } from "../wire/methods.ts";
 import { closeQuietly, type Socket } from "../net/socket.ts";
-import { shorten } from "./reply_codes.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
 import { type PageAddress, serverProperties } from "./server_properties.ts";
+import { isUnexpected, Refused, Stranger } from "./stranger.ts";
 import type { LoginAttempt, Users } from "./users.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 
@@ -81,12 +68,6 @@ export interface HandshakeHost {
   readonly strangers: StrangersLog;
 }
 
-/** The handshake ended without a login; the peer was told what it is to know. */
-class Refused extends Error {}
-
-/** The peer does not speak the protocol. */
-class Unexpected extends Error {}
-
 /**
  * Leads a new connection through the handshake.
  * @returns the login, or undefined when the connection was refused and can be closed
@@ -95,39 +76,30 @@ export async function shakeHands(
   connection: Socket,
   host: HandshakeHost,
 ): Promise<Login | undefined> {
+  const stranger = new Stranger(connection, host.deadlines);
   const deadline = host.deadlines.after(host.limits.handshakeMs, () => {
-    const peer = peerOf(connection);
+    const { peer } = stranger;
     host.strangers.warn("connection closed: the handshake took too long", { peer });
     closeQuietly(connection);
   });
   try {
-    return await new Handshake(connection, host).run();
+    return await new Handshake(stranger, host).run();
   } finally {
     host.deadlines.cancel(deadline);
   }
 }
 
-/** What the peer sent is not the protocol, or not at this point of it. */
-function isUnexpected(error: unknown): boolean {
-  return error instanceof Unexpected || error instanceof MalformedError ||
-    error instanceof FrameError;
-}
-
 class Handshake {
-  readonly #connection: Socket;
+  readonly #stranger: Stranger;
   readonly #host: HandshakeHost;
-  readonly #source: FrameSource;
-  /** That came so far. */
-  #heartbeats = 0;
   /** When nobody waits for the outcome any more, in milliseconds since the epoch. */
   readonly #until: number;
   #capabilities: Table = new Map();
   #client: Client = {};
 
-  constructor(connection: Socket, host: HandshakeHost) {
-    this.#connection = connection;
+  constructor(stranger: Stranger, host: HandshakeHost) {
+    this.#stranger = stranger;
     this.#host = host;
-    this.#source = new FrameSource(connection);
     this.#until = now() + host.limits.handshakeMs;
   }
 
@@ -135,7 +107,7 @@ class Handshake {
     try {
       return await this.#steps();
     } catch (error) {
-      if (isUnexpected(error)) await this.#hold(this.#host.limits.silenceMs);
+      if (isUnexpected(error)) await this.#stranger.hold(this.#host.limits.silenceMs);
       else if (!(error instanceof Refused)) throw error;
       return undefined;
     }
@@ -146,10 +118,11 @@ class Handshake {
     const user = await this.#logIn();
     const { channelMax, frameMax, heartbeat } = await this.#tune();
     const vhost = await this.#open(user);
+    const { connection, source, peer } = this.#stranger;
     return {
-      connection: this.#connection,
-      source: this.#source,
-      peer: peerOf(this.#connection),
+      connection,
+      source,
+      peer,
       client: this.#client,
       user,
       vhost,
@@ -168,35 +141,39 @@ class Handshake {
   }
 
   async #protocolHeader(): Promise<void> {
-    let header: Uint8Array | undefined;
-    while ((header = this.#source.protocolHeader()) === undefined) await this.#fill();
+    const header = await this.#stranger.protocolHeader();
     const isAmqp = header.subarray(0, 4).every((byte, index) => byte === PROTOCOL_HEADER[index]);
     if (isAmqp && SPOKEN.includes(header.subarray(4).join(","))) return;
-    await this.#write(PROTOCOL_HEADER);
+    await this.#stranger.write(PROTOCOL_HEADER);
     throw new Refused();
   }
 
   async #logIn(): Promise<string> {
     const { version, page } = this.#host;
-    const isNear = isLoopback(hostOf(this.#connection));
-    await this.#send("connection.start", {
+    const { address, peer } = this.#stranger;
+    const isNear = isLoopback(address);
+    await this.#stranger.send("connection.start", {
       versionMajor: 0,
       versionMinor: 9,
       serverProperties: serverProperties(version, isNear ? page : undefined),
       mechanisms: "PLAIN AMQPLAIN",
       locales: "en_US",
     });
-    const { clientProperties, mechanism, response } = await this.#expect("connection.start-ok");
+    const { clientProperties, mechanism, response } = await this.#stranger
+      .expect("connection.start-ok");
     this.#capabilities = tableOf(clientProperties.get("capabilities")) ?? new Map();
     this.#client = clientOf(clientProperties);
     if (mechanism !== "PLAIN" && mechanism !== "AMQPLAIN") {
-      return await this.#refuse(503, "COMMAND_INVALID", "unknown authentication mechanism");
+      return await this.#stranger.refuse(
+        503,
+        "COMMAND_INVALID",
+        "unknown authentication mechanism",
+      );
     }
     const { user, password } = readCredentials(mechanism, response);
-    const address = hostOf(this.#connection);
     const isWanted = () => now() < this.#until;
     const since = now();
-    const about = { user: user.slice(0, LONGEST_NAME), peer: peerOf(this.#connection) };
+    const about = { user: user.slice(0, LONGEST_NAME), peer };
     try {
       if (await this.#check({ user, password, address, isWanted })) return user;
     } catch (error) {
@@ -230,8 +207,8 @@ class Handshake {
 
   async #tune(): Promise<Arguments<"connection.tune-ok">> {
     const { channels, frameMax, heartbeat } = this.#host.limits;
-    await this.#send("connection.tune", { channelMax: channels, frameMax, heartbeat });
-    const chosen = await this.#expect("connection.tune-ok");
+    await this.#stranger.send("connection.tune", { channelMax: channels, frameMax, heartbeat });
+    const chosen = await this.#stranger.expect("connection.tune-ok");
     await this.#checkLimit("channel_max", chosen.channelMax, 1, channels);
     await this.#checkLimit("frame_max", chosen.frameMax, FRAME_MIN_BYTES, frameMax);
     return chosen;
@@ -244,15 +221,15 @@ class Handshake {
       ? `negotiated ${name} = ${value}${value === 0 ? " (no limit)" : ""} is higher than the ` +
         `maximum allowed value (${most})`
       : `negotiated ${name} = ${value} is lower than the minimum allowed value (${least})`;
-    await this.#refuse(530, "NOT_ALLOWED", reason, 31);
+    await this.#stranger.refuse(530, "NOT_ALLOWED", reason, 31);
   }
 
   async #open(user: string): Promise<VirtualHost> {
-    const { vhost: name } = await this.#expect("connection.open");
+    const { vhost: name } = await this.#stranger.expect("connection.open");
     const vhost = this.#host.vhosts.get(name);
     if (vhost !== undefined) return vhost;
     this.#host.strangers.warn("login refused: no such vhost", { vhost: name, user });
-    return await this.#refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
+    return await this.#stranger.refuse(530, "NOT_ALLOWED", `vhost ${name} not found`, 40);
   }
 
   /**
@@ -267,89 +244,12 @@ class Handshake {
     // one time: they would come back together.
     const left = this.#until - now() - distrustMs;
     const longer = this.#host.users.isCrowded ? left * (1 + Math.random()) / 2 : 0;
-    const held = await this.#hold(Math.max(least, longer));
+    const held = await this.#stranger.hold(Math.max(least, longer));
     if (held && this.#can("authentication_failure_close")) {
-      await this.#sendClose(403, "ACCESS_REFUSED", reason, 0);
+      await this.#stranger.sendClose(403, "ACCESS_REFUSED", reason, 0);
       await held.reading;
     }
     throw new Refused(reason);
-  }
-
-  /**
-   * Lets a peer wait that is not trusted. What it sends meanwhile is not looked at, and if it is much
-   * not even read.
-   * @returns the read that is under way, or undefined when the peer has left
-   */
-  async #hold(ms: number): Promise<{ reading: Promise<boolean> } | undefined> {
-    const { promise: waited, resolve } = Promise.withResolvers<void>();
-    const over = this.#host.deadlines.after(ms, resolve);
-    const before = this.#source.received;
-    try {
-      for (;;) {
-        this.#source.discard();
-        if (this.#source.received - before > DISTRUST_BYTES) return void await waited;
-        const reading = this.#source.fill();
-        reading.catch(() => {}); // the socket may be closed under it
-        const isPresent = await Promise.race([waited, reading]);
-        if (isPresent === undefined) return { reading };
-        if (!isPresent) return undefined;
-      }
-    } finally {
-      this.#host.deadlines.cancel(over);
-    }
-  }
-
-  /** Says why, and leaves the client some time to read it. */
-  async #refuse(replyCode: number, name: string, reason: string, methodId = 0): Promise<never> {
-    await this.#sendClose(replyCode, name, reason, methodId);
-    await this.#expect("connection.close-ok").catch(() => undefined);
-    throw new Refused(reason);
-  }
-
-  async #sendClose(
-    replyCode: number,
-    name: string,
-    reason: string,
-    methodId: number,
-  ): Promise<void> {
-    const replyText = shorten(`${name} - ${reason}`);
-    const classId = methodId === 0 ? 0 : 10;
-    await this.#send("connection.close", { replyCode, replyText, classId, methodId });
-  }
-
-  async #send<N extends PlainName>(name: N, args: Arguments<N>): Promise<void> {
-    const frames = new FrameWriter();
-    frames.method(0, name, args);
-    await this.#write(frames.copy());
-  }
-
-  async #write(bytes: Uint8Array): Promise<void> {
-    for (let sent = 0; sent < bytes.length;) {
-      sent += await this.#connection.write(bytes.subarray(sent));
-    }
-  }
-
-  async #fill(): Promise<void> {
-    if (!await this.#source.fill()) throw new Refused();
-    if (this.#source.received > HANDSHAKE_BYTES) throw new Unexpected();
-  }
-
-  /** Reads frames up to the next method, which must be this one. */
-  async #expect<N extends PlainName>(name: N): Promise<Arguments<N>> {
-    for (;;) {
-      while (!this.#source.next(HANDSHAKE_FRAME_MAX)) await this.#fill();
-      const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
-      if (type === FrameType.heartbeat && this.#heartbeats++ < HANDSHAKE_HEARTBEATS) continue;
-      if (type !== FrameType.method || channel !== 0) throw new Unexpected();
-      const reader = new ByteReader(bytes, payloadStart, payloadEnd);
-      const received = readMethodName(reader);
-      if (received === name) return decodeArguments(name, reader).args as Arguments<N>;
-      if (received === "connection.close") {
-        await this.#send("connection.close-ok", {});
-        throw new Refused();
-      }
-      throw new Unexpected();
-    }
   }
 }
 
@@ -361,15 +261,4 @@ function clientOf(properties: Table): Client {
     ...(version === undefined ? {} : { version }),
     ...(name === undefined ? {} : { name }),
   };
-}
-
-/** The address of a peer for logs. */
-function peerOf(connection: Socket): string {
-  const address = connection.remoteAddr;
-  return address.transport === "tcp" ? `${address.hostname}:${address.port}` : address.transport;
-}
-
-function hostOf(connection: Socket): string {
-  const address = connection.remoteAddr;
-  return address.transport === "tcp" ? address.hostname : "";
 }

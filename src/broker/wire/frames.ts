@@ -2,11 +2,11 @@
 
 import { FRAME_END, FRAME_OVERHEAD } from "../../amqp/protocol.ts";
 import { ByteWriter } from "./bytes.ts";
+import { encodeMethod } from "./method_codec.ts";
 import {
   type Arguments,
   BASIC_CLASS,
   BASIC_DELIVER,
-  encodeMethod,
   idsOf,
   type MethodName,
   type PlainName,

@@ -1,12 +1,12 @@
 /**
  * The methods of AMQP 0-9-1 with RabbitMQ's extensions, as rows of data: class, method, fields in
- * their order on the wire. Decoding and encoding follow from the rows.
+ * their order on the wire. Decoding and encoding follow from the rows (`method_codec.ts`).
  */
 
-import { type ByteReader, type ByteWriter, MalformedError } from "./bytes.ts";
-import { readTable, type Table, writeTable } from "./fields.ts";
+import type { Table } from "./fields.ts";
 
-interface FieldTypes {
+/** What the types of fields are in JavaScript. */
+export interface FieldTypes {
   bit: boolean;
   octet: number;
   short: number;
@@ -19,12 +19,14 @@ interface FieldTypes {
   table: Table;
 }
 
-type Fields = Record<string, keyof FieldTypes>;
+/** The fields of a method, in their order on the wire. */
+export type Fields = Record<string, keyof FieldTypes>;
 
 /** The arguments of a method, by field name. */
 type ArgumentsOf<F extends Fields> = { [K in keyof F]: FieldTypes[F[K]] };
 
-interface Row<F extends Fields = Fields, D extends boolean = boolean> {
+/** A method. */
+export interface Row<F extends Fields = Fields, D extends boolean = boolean> {
   readonly classId: number;
   readonly methodId: number;
   readonly fields: F;
@@ -45,7 +47,8 @@ function promise<const F extends Fields>(
   return { classId, methodId, fields, durable: true };
 }
 
-const METHODS = {
+/** By name. */
+export const METHODS = {
   "connection.start": row(10, 10, {
     versionMajor: "octet",
     versionMinor: "octet",
@@ -236,6 +239,7 @@ const METHODS = {
   "tx.rollback-ok": row(90, 31, {}),
 } as const;
 
+/** What a method is called: its class and its name there, as in the specification. */
 export type MethodName = keyof typeof METHODS;
 
 /** Methods that promise something durable: sent only by what waits for the commit. */
@@ -251,6 +255,7 @@ export type Arguments<N extends MethodName> = ArgumentsOf<(typeof METHODS)[N]["f
 /** A decoded method: a union over all names, so that a switch on `name` types `args`. */
 export type Method = { [N in MethodName]: { name: N; args: Arguments<N> } }[MethodName];
 
+/** Of what is looked for without decoding it. */
 export const BASIC_CLASS = 60;
 export const BASIC_PUBLISH = 40;
 export const BASIC_DELIVER = 60;
@@ -258,124 +263,11 @@ export const BASIC_DELIVER = 60;
 /** All methods there are. */
 export const METHOD_NAMES = Object.keys(METHODS) as readonly MethodName[];
 
+/** Those that promise something durable. */
 export const PROMISE_NAMES = METHOD_NAMES
   .filter((name): name is PromiseName => METHODS[name].durable);
-
-const NAMES = new Map<number, MethodName>();
-for (const name of METHOD_NAMES) {
-  const { classId, methodId } = METHODS[name];
-  NAMES.set(classId * 0x10000 + methodId, name);
-}
 
 /** The class and method ids of a method, as connection.close and channel.close name it. */
 export function idsOf(name: MethodName): { classId: number; methodId: number } {
   return METHODS[name];
-}
-
-/**
- * Reads the ids at the start of a method frame's payload.
- * @returns undefined when no method has them
- */
-export function readMethodName(reader: ByteReader): MethodName | undefined {
-  return NAMES.get(reader.short() * 0x10000 + reader.short());
-}
-
-/**
- * Decodes what follows the ids in a method frame's payload.
- * @throws {MalformedError} when the arguments do not parse
- */
-export function decodeArguments(name: MethodName, reader: ByteReader): Method {
-  const args: Record<string, unknown> = {};
-  let bits = 0;
-  let bitsUsed = 8;
-  const fields: Fields = METHODS[name].fields;
-  for (const field in fields) {
-    const type = fields[field]!;
-    if (type !== "bit") {
-      bitsUsed = 8;
-      args[field] = readArgument(reader, type);
-      continue;
-    }
-    if (bitsUsed === 8) {
-      bits = reader.octet();
-      bitsUsed = 0;
-    }
-    args[field] = (bits & (1 << bitsUsed++)) !== 0;
-  }
-  if (reader.position !== reader.end) {
-    throw new MalformedError(`${reader.end - reader.position} bytes left after ${name}`);
-  }
-  return { name, args } as Method;
-}
-
-function readArgument(reader: ByteReader, type: keyof FieldTypes): unknown {
-  switch (type) {
-    case "octet":
-      return reader.octet();
-    case "short":
-      return reader.short();
-    case "long":
-      return reader.long();
-    case "longlong":
-      return reader.longlong();
-    case "shortstr":
-      return reader.shortstr();
-    case "longstr":
-      return reader.longstr();
-    case "bytes":
-      return reader.bytes(reader.long());
-    case "table":
-      return readTable(reader);
-    case "bit":
-      throw new TypeError("bits are read by the octet");
-  }
-}
-
-/** Writes a method frame's payload, ids included. */
-export function encodeMethod<N extends MethodName>(
-  writer: ByteWriter,
-  name: N,
-  args: Arguments<N>,
-): void {
-  const { classId, methodId, fields } = METHODS[name] as Row;
-  writer.short(classId);
-  writer.short(methodId);
-  let bits = 0;
-  let bitsUsed = 0;
-  for (const field in fields) {
-    const value = (args as Record<string, unknown>)[field];
-    if (fields[field] === "bit") {
-      if (value) bits |= 1 << bitsUsed;
-      bitsUsed++;
-      continue;
-    }
-    if (bitsUsed > 0) writer.octet(bits);
-    bits = bitsUsed = 0;
-    writeArgument(writer, fields[field]!, value);
-  }
-  if (bitsUsed > 0) writer.octet(bits);
-}
-
-function writeArgument(writer: ByteWriter, type: keyof FieldTypes, value: unknown): void {
-  switch (type) {
-    case "octet":
-      return writer.octet(value as number);
-    case "short":
-      return writer.short(value as number);
-    case "long":
-      return writer.long(value as number);
-    case "longlong":
-      return writer.longlong(value as number);
-    case "shortstr":
-      return writer.shortstr(value as string);
-    case "longstr":
-      return writer.longstr(value as string);
-    case "bytes":
-      writer.long((value as Uint8Array).length);
-      return writer.append(value as Uint8Array);
-    case "table":
-      return writeTable(writer, value as Table);
-    case "bit":
-      throw new TypeError("bits are written by the octet");
-  }
 }
