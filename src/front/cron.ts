@@ -1,6 +1,7 @@
 /** What a slot of a schedule is; croner decides, daylight saving included. */
 import { Cron } from "croner";
 import { RecordError, shown } from "../task/record_error.ts";
+import { WallClock } from "./wall_clock.ts";
 
 /** Times to come are looked for in the next years. */
 const LATEST_YEARS = 10;
@@ -43,7 +44,14 @@ export function readSlots({ cron, second = "0", timezone }: CronLine, now: numbe
   }
   const pattern = isName ? cron.trim() : [second.trim(), ...fields].join(" ");
   const parsed = parse("cron", "be a cron line", cron, pattern, timezone);
-  const next = (after: number) => parsed.nextRun(new Date(after))?.getTime();
+  const isOnceADay = [second, ...fields.slice(0, 2)].every((field) => /^\s*\d+\s*$/.test(field));
+  const leaps = isOnceADay
+    ? new Leaps(parse("cron", "", cron, pattern, "UTC"), timezone)
+    : undefined;
+  const next = (after: number) => {
+    const found = parsed.nextRun(new Date(after))?.getTime();
+    return leaps?.between(after, found) ?? found;
+  };
   const first = next(now);
   if (first === undefined || first - now > LATEST_YEARS * 366 * 86_400_000) {
     throw new RecordError("cron", "come within ten years", `is ${shown(cron)}, which does not`);
@@ -61,6 +69,34 @@ export function readSlots({ cron, second = "0", timezone }: CronLine, now: numbe
       }
     },
   };
+}
+
+/**
+ * The slots of a line for one time a day that are a leap of the clocks from one day to the next, as
+ * in Nuuk, where 23:00 is 00:00 once a year. Those within a day croner finds.
+ */
+class Leaps {
+  readonly #line: Cron;
+  readonly #clock: WallClock;
+
+  /** @param line as it is in UTC, where no time is left out */
+  constructor(line: Cron, timezone: string | undefined) {
+    this.#line = line;
+    this.#clock = new WallClock(timezone);
+  }
+
+  /** The first one after a time and before another one, which is the next that croner knows. */
+  between(after: number, next: number | undefined): number | undefined {
+    if (next === undefined) return undefined;
+    const end = this.#clock.at(next);
+    let shown = this.#line.nextRun(new Date(this.#clock.at(after)))?.getTime();
+    while (shown !== undefined && shown < end) {
+      const leap = this.#clock.leapOver(shown);
+      if (leap !== undefined && leap > after && leap < next) return leap;
+      shown = this.#line.nextRun(new Date(shown))?.getTime();
+    }
+    return undefined;
+  }
 }
 
 /** @throws {RecordError} of that field, which holds `given` */

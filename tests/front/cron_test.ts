@@ -4,8 +4,8 @@ import { readSchedule } from "../../src/front/schedule.ts";
 
 const time = (text: string) => Date.parse(`2026-${text}Z`);
 
-function times(cron: string, from: string, count: number): string[] {
-  const slots = readSlots({ cron, timezone: "Europe/Berlin" }, time(from));
+function times(cron: string, from: string, count: number, timezone = "Europe/Berlin"): string[] {
+  const slots = readSlots({ cron, timezone }, time(from));
   const found: string[] = [];
   for (let at = time(from); found.length < count;) {
     at = slots.next(at)!;
@@ -29,6 +29,26 @@ Deno.test("where the clock changes the slots are those that the help tells", () 
     "10-25T01:30",
   ]);
   assertEquals(times("30 * * * *", autumn, 3), ["10-24T23:30", "10-25T00:30", "10-25T01:30"]);
+});
+
+Deno.test("a time that the clock jumps over is the moment of the change, also into the next day", () => {
+  // 23:00 is 00:00 on March 28, at 01:00 UTC of the 29th; 00:00 is 23:00 on October 24.
+  const spring = (cron: string) => times(cron, "03-27T12:00", 3, "America/Nuuk");
+  assertEquals(spring("30 23 * * *"), ["03-28T01:30", "03-29T01:00", "03-30T00:30"]);
+  assertEquals(spring("0 23 * * *"), ["03-28T01:00", "03-29T01:00", "03-30T00:00"]);
+  assertEquals(spring("0 0 * * *"), ["03-28T02:00", "03-29T01:00", "03-30T01:00"]);
+  assertEquals(spring("59 22 * * *"), ["03-28T00:59", "03-29T00:59", "03-29T23:59"]);
+  assertEquals(spring("30 23 * * 6").slice(0, 2), ["03-29T01:00", "04-05T00:30"]);
+  assertEquals(spring("30 23 28 3 *").slice(0, 1), ["03-29T01:00"]);
+  assertEquals(spring("30 23 * * 0").slice(0, 1), ["03-30T00:30"]);
+  assertEquals(spring("0,30 23 * * *"), ["03-28T01:00", "03-28T01:30", "03-30T00:00"]);
+  const autumn = times("30 23 * * *", "10-24T12:00", 3, "America/Nuuk");
+  assertEquals(autumn, ["10-25T00:30", "10-26T01:30", "10-27T01:30"]);
+  const slots = readSlots({ cron: "30 23 * * *", timezone: "America/Nuuk" }, time("03-01T00:00"));
+  assertEquals(slots.last(time("03-20T00:00"), time("03-29T20:00")), time("03-29T01:00"));
+  // Within the day, at midnight: 00:00 is 01:00 on April 24, at 22:00 UTC of the 23rd.
+  const cairo = times("30 0 * * *", "04-22T12:00", 3, "Africa/Cairo");
+  assertEquals(cairo, ["04-22T22:30", "04-23T22:00", "04-24T21:30"]);
 });
 
 Deno.test("with a day and a weekday it is time on either", () => {
