@@ -22,6 +22,7 @@ export interface TlsFiles {
 /** The beginning of an answer; read it, or its connection stays taken. */
 export interface HttpAnswer {
   readonly status: number;
+  /** By its name in lower case; all values of one that came more than once, with commas between. */
   header(name: string): string | null;
   /** The first bytes of the body; closes the connection when there are more. */
   read(limit: number): Promise<{ readonly bytes: Uint8Array; readonly cut: boolean }>;
@@ -151,15 +152,18 @@ class UnixClient implements HttpClient {
     answer.on("error", () => {});
     return {
       status: answer.statusCode!,
-      header: (name) => {
-        const value = answer.headers[name];
-        return value === undefined ? null : String(value);
-      },
+      header: (name) => valueOf(answer.rawHeaders, name),
       read: (limit) => readUpTo(answer, limit),
     };
   }
 
   [Symbol.dispose](): void {}
+}
+
+/** @param raw names and values in turn; node's own record of them drops some that came twice */
+function valueOf(raw: readonly string[], name: string): string | null {
+  const values = raw.filter((_, i) => i % 2 === 1 && raw[i - 1]!.toLowerCase() === name);
+  return values.length === 0 ? null : values.join(", ");
 }
 
 /** The first bytes of a body; closes the connection when there are more. */

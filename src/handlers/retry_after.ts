@@ -1,9 +1,15 @@
 /** When an HTTP server wants to be asked again (RFC 9110 section 10.2.3). */
 import { LONGEST_PAUSE_MS } from "../task/handler.ts";
 
+/** Between the values of several headers; a date has a comma of its own, before its day. */
+const COMMA = /,(?!\s*\d{2}[ -]\w{3}[ -])/;
+
 /**
- * The pause that a `Retry-After` header asks for, in milliseconds, or undefined when it is none.
+ * The pause that a `Retry-After` header asks for, in milliseconds, or undefined when it is none. Of
+ * several, as an application and a proxy in front of it may send them, it is the longest: whoever
+ * asks for less is not harmed by it.
  *
+ * @param value of the header, or all of them with commas between
  * @param date the answer's `Date` header: a time of the server's is compared with its own clock
  * @param now milliseconds since 1970, where there is no such header
  */
@@ -12,13 +18,17 @@ export function parseRetryAfter(
   date: string | null,
   now: number,
 ): number | undefined {
-  if (value === null) return undefined;
-  const text = value.trim();
-  if (/^\d+$/.test(text)) return Math.min(Number(text) * 1_000, LONGEST_PAUSE_MS);
-  const time = parseHttpDate(text);
-  if (time === undefined) return undefined;
   const from = date === null ? now : parseHttpDate(date.trim()) ?? now;
-  return Math.min(Math.max(time - from, 0), LONGEST_PAUSE_MS);
+  const pauses = (value ?? "").split(COMMA)
+    .map((text) => parsePause(text.trim(), from))
+    .filter((pause) => pause !== undefined);
+  return pauses.length === 0 ? undefined : Math.min(Math.max(...pauses), LONGEST_PAUSE_MS);
+}
+
+function parsePause(text: string, from: number): number | undefined {
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const time = parseHttpDate(text);
+  return time === undefined ? undefined : Math.max(time - from, 0);
 }
 
 /** The three forms that RFC 9110 section 5.6.7 has everybody read. */

@@ -59,7 +59,7 @@ const SOON = "Sat, 01 Jan 2028 00:00:30 GMT";
 const DATE = "Sat, 01 Jan 2028 00:00:00 GMT";
 
 Deno.test("the status of the answer is the outcome", async () => {
-  const rows: [number, Record<string, string>, string, Outcome][] = [
+  const rows: [number, Record<string, string | string[]>, string, Outcome][] = [
     [200, {}, "an answer", { kind: "done" }],
     [201, {}, "", { kind: "done" }],
     [204, { "retry-after": "5" }, "", { kind: "done" }],
@@ -77,7 +77,7 @@ Deno.test("the status of the answer is the outcome", async () => {
     }],
     ...[408, 409, 425, 429, 500, 502, 503, 599].map((
       status,
-    ): [number, Record<string, string>, string, Outcome] => [
+    ): [number, Record<string, string | string[]>, string, Outcome] => [
       status,
       {},
       "later",
@@ -90,6 +90,8 @@ Deno.test("the status of the answer is the outcome", async () => {
       delayMs: 7_000,
     }],
     [429, { "retry-after": "7" }, "", { kind: "snoozed", delayMs: 7_000 }],
+    // As the application and a proxy in front of it may send it.
+    [429, { "retry-after": ["5", "7"] }, "", { kind: "snoozed", delayMs: 7_000 }],
     // A server's time is compared with its own clock, and ours is in another year.
     [503, { "retry-after": SOON, date: DATE }, "", { kind: "snoozed", delayMs: 30_000 }],
     // At once would be again and again: it counts as no attempt.

@@ -21,12 +21,22 @@ Deno.test("Retry-After is seconds or a date, of any form that HTTP has", () => {
     ["Sun, 06 Xyz 1994 08:49:37 GMT", undefined],
     ["Sun, 06 Nov 1994 28:49:37 GMT", undefined],
     ["Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_PAUSE_MS],
+    // Several: the longest.
+    ["120, 120", 120_000],
+    ["5,120", 120_000],
+    ["120, soon", 120_000],
+    ["soon, later", undefined],
+    [",", undefined],
+    ["Sun, 06 Nov 1994 08:49:37 GMT, 5", 37_000],
+    ["50, Sun, 06 Nov 1994 08:49:37 GMT", 50_000],
+    ["Sun Nov  6 08:49:37 1994, Sun, 06 Nov 1994 08:49:39 GMT", 39_000],
   ];
   for (const [value, expected] of rows) {
     assertEquals(parseRetryAfter(value, null, now), expected, String(value));
   }
   const then = Date.UTC(2031, 10, 6, 8, 49, 0);
   assertEquals(parseRetryAfter("Thursday, 06-Nov-31 08:49:37 GMT", null, then), 37_000);
+  assertEquals(parseRetryAfter("1, Thursday, 06-Nov-31 08:49:37 GMT", null, then), 37_000);
 });
 
 Deno.test("a date is compared with the clock of who sent it, where that is told", () => {
