@@ -2,13 +2,12 @@
 import { inspectQueue, isMissing } from "../amqp/declare.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { EXIT, TaskError, UsageError } from "../errors.ts";
-import { escapeControls } from "../observe/log.ts";
-import { HEADER } from "../task/headers.ts";
 import { deadQueue } from "../task/topology.ts";
-import { amqpName, type Task } from "../task/task.ts";
+import type { Task } from "../task/task.ts";
 import { DeadQueue, type Selection } from "../worker/dead.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
+import { detailLine, summaryLine, summaryOf, textOf } from "./dead_view.ts";
 import { type Flag, integer, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
@@ -54,6 +53,10 @@ const DEAD_FLAGS = {
     help: "tasks that were replayed so often stay dead",
   }),
   "dry-run": toggle({ group: "task", help: "only say what would be done" }),
+  json: toggle({
+    group: "task",
+    help: "print JSON for programs, an object a line for each task; what is not known is not there",
+  }),
   ...GENERAL_FLAGS,
 };
 type DeadValues = Values<typeof DEAD_FLAGS>;
@@ -79,7 +82,7 @@ export const help: HelpPage = {
     ["Remove one:", "worker dead purge -q thumbnails img-42"],
   ],
   flags: DEAD_FLAGS,
-  essential: ["url", "queue", "max", "match", "max-replays", "dry-run", "help"],
+  essential: ["url", "queue", "max", "match", "max-replays", "dry-run", "json", "help"],
   actions: {
     ls: "list them, a line each",
     show: "show them with their bodies",
@@ -105,6 +108,9 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   if (action === "ls" && ids.length > 0) {
     throw new UsageError(`worker dead ls takes no words, and was given ${ids.length}`);
   }
+  if (values.json && action !== "ls" && action !== "show") {
+    throw new UsageError(`--json is for worker dead ls and show, and was given to ${action}`);
+  }
   const unreadable = ids.find(isGarbled);
   if (unreadable !== undefined) throw new UsageError(`${garbled("an id")}: use --match`);
   return await connected(values, host, async (transport) => {
@@ -118,10 +124,12 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     const seen = ({ id }: Task) => missing.delete(id);
     switch (action) {
       case "show":
-        await show(host, dead, selection, seen);
+        await show(host, dead, selection, values, seen);
         break;
       case "ls":
-        await dead.list(selection, (task) => host.print(`${summary(task)}\n`));
+        await dead.list(selection, (task) => {
+          return host.print(values.json ? summaryLine(task) : `${summaryOf(task)}\n`);
+        });
         break;
       case "replay":
         await replay(host, dead, selection, values, seen);
@@ -166,13 +174,14 @@ async function show(
   host: Host,
   dead: DeadQueue,
   selection: Selection,
+  { json }: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {
   let shown = 0;
   await dead.list(selection, async (task) => {
     seen(task);
-    if (shown++ > 0) await host.print("----\n");
-    await showTask(host, task);
+    if (json) return await host.print(detailLine(task));
+    await host.print(`${shown++ > 0 ? "----\n" : ""}${textOf(task)}`);
   });
 }
 
@@ -193,8 +202,8 @@ async function replay(
       seen(task);
       return host.print(
         fate === "kept"
-          ? `kept, replayed ${values["max-replays"]} times already: ${summary(task)}\n`
-          : `${verb} ${summary(task)}\n`,
+          ? `kept, replayed ${values["max-replays"]} times already: ${summaryOf(task)}\n`
+          : `${verb} ${summaryOf(task)}\n`,
       );
     },
   });
@@ -213,7 +222,7 @@ async function purge(
     selection,
     (task) => {
       seen(task);
-      return host.print(`${verb} ${summary(task)}\n`);
+      return host.print(`${verb} ${summaryOf(task)}\n`);
     },
     values["dry-run"],
   );
@@ -231,24 +240,4 @@ async function connected(
   } finally {
     await transport.shutdown();
   }
-}
-
-function summary({ id, body, properties }: Task): string {
-  const headers = properties.headers ?? {};
-  const facts = [HEADER.deadReason, HEADER.error, HEADER.attempt, HEADER.diedAt, HEADER.replays]
-    .filter((name) => headers[name] !== undefined)
-    .map((name) => `${name.replace("task-", "")}=${JSON.stringify(String(headers[name]))}`);
-  return escapeControls([id || "(no id)", ...facts, `bytes=${body.length}`].join(" "));
-}
-
-function showTask(host: Host, task: Task): Promise<void> | undefined {
-  const { headers = {}, ...properties } = task.properties;
-  const own = Object.entries(properties).map(([name, value]) => [amqpName(name), value] as const);
-  for (const [name, value] of [...own, ...Object.entries(headers)]) {
-    const text = typeof value === "string" ? value : Deno.inspect(value);
-    host.print(`${escapeControls(name)}: ${text.split("\n").map(escapeControls).join("\n    ")}\n`);
-  }
-  return host.print(
-    `\n${new TextDecoder().decode(task.body).split("\n").map(escapeControls).join("\n")}\n`,
-  );
 }

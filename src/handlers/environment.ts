@@ -1,8 +1,8 @@
 /** What a command is told about its task: `TASK_*` variables and a file of JSON. */
-import { encodeBase64 } from "../observe/base64.ts";
+import { plainField } from "../amqp/plain_field.ts";
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
-import { amqpName, type Field, type Task } from "../task/task.ts";
+import { amqpName, type Task } from "../task/task.ts";
 import { readTraceContext, type TraceContext } from "../task/trace_context.ts";
 
 /** Version of the JSON in `TASK_META_FILE`; changes when a field changes its meaning or goes. */
@@ -99,26 +99,12 @@ export function taskMetadata(task: Task, context: TaskContext): string {
       deadline: context.deadline === undefined ? null : new Date(context.deadline),
     },
     properties: Object.fromEntries(
-      Object.entries(properties).map(([name, value]) => [amqpName(name), plain(value)]),
+      Object.entries(properties).map(([name, value]) => [amqpName(name), plainField(value)]),
     ),
-    headers: plain(headers),
+    headers: plainField(headers),
   });
 }
 
 function value(text: string | undefined): string {
   return text === undefined || text.includes("\0") ? "" : text.slice(0, MAX_VALUE_LENGTH);
-}
-
-/** A table value as JSON has it: big integers as text, bytes as `{"base64": ...}`. */
-export function plain(field: Field): unknown {
-  if (typeof field === "bigint") {
-    return Number.isSafeInteger(Number(field)) ? Number(field) : String(field);
-  }
-  if (field instanceof Date) return Number.isNaN(field.getTime()) ? null : field.toISOString();
-  if (field instanceof Uint8Array) return { base64: encodeBase64(field) };
-  if (Array.isArray(field)) return field.map(plain);
-  if (typeof field === "object" && field !== null) {
-    return Object.fromEntries(Object.entries(field).map(([name, inner]) => [name, plain(inner)]));
-  }
-  return field ?? null;
 }

@@ -1,9 +1,9 @@
 /** What a web application is told about its task: `Task-*` headers, and those of HTTP. */
+import { plainField } from "../amqp/plain_field.ts";
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import { isHttpTraced, readTraceContext } from "../task/trace_context.ts";
-import { plain } from "./environment.ts";
 
 /** Longest JSON of a task's headers; web servers take 8 or 16 KiB of headers in all. */
 const MAX_TASK_HEADERS_BYTES = 4_096;
@@ -53,7 +53,7 @@ export function headerValue(text: string): string {
 
 /** The headers of the task as one header of ASCII, or how long it would have been. */
 function headersAsJson(headers: NonNullable<Task["properties"]["headers"]>) {
-  const json = JSON.stringify(plain(headers)).replace(
+  const json = JSON.stringify(plainField(headers)).replace(
     /[^\x20-\x7e]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );

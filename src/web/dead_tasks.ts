@@ -2,6 +2,7 @@
  * Dead tasks of a broker that AMQP alone tells of: they are looked at by taking them and giving them
  * back, one look after the other.
  */
+import { plainField } from "../amqp/plain_field.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { encodeBase64 } from "../observe/base64.ts";
 import {
@@ -72,7 +73,7 @@ export class DeadTasks {
   async edited(name: string, key: string, given: TaskProperties): Promise<TaskProperties> {
     const { headers: old = {}, appId } = (await this.#find(name, key)).properties;
     const { headers = {}, ...properties } = editedProperties(given);
-    const kept = unedited(headers, plain(old) as Record<string, unknown>);
+    const kept = unedited(headers, plainField(old) as Record<string, unknown>);
     return {
       ...properties,
       ...(appId === undefined ? {} : { appId }),
@@ -95,7 +96,7 @@ export class DeadTasks {
         ),
         ...(timestamp === undefined ? {} : { timestamp: timestamp.toISOString() }),
       },
-      headers: plain(headers) as Record<string, unknown>,
+      headers: plainField(headers) as Record<string, unknown>,
       bodyBase64: encodeBase64(shown),
       bodyCut: shown.length < task.body.length,
     };
@@ -195,14 +196,4 @@ function describe(task: Task): MessageInfo {
     ...Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== undefined)),
     preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
   };
-}
-
-/** What JSON has no word for becomes text. */
-function plain(value: unknown): unknown {
-  if (typeof value === "bigint") return `${value}`;
-  if (value instanceof Uint8Array) return { base64: encodeBase64(value) };
-  if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
-  if (typeof value !== "object" || value === null) return value ?? null;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, plain(inner)]));
 }

@@ -42,11 +42,15 @@ export class QueueBench implements AsyncDisposable {
     return bench;
   }
 
-  async send(body: string, properties: TaskProperties = {}, queue = this.name): Promise<void> {
+  async send(
+    body: string | Uint8Array,
+    properties: TaskProperties = {},
+    queue = this.name,
+  ): Promise<void> {
     await this.#publisher.publish({
       exchange: "",
       routingKey: queue,
-      body: new TextEncoder().encode(body),
+      body: typeof body === "string" ? new TextEncoder().encode(body) : body,
       properties: { deliveryMode: 2, ...properties },
     });
   }
@@ -70,6 +74,11 @@ export class QueueBench implements AsyncDisposable {
 
   async ready(queue = this.name): Promise<number> {
     return (await inspectQueue(this.transport, queue)).messageCount;
+  }
+
+  /** Waits until so many tasks are ready: RabbitMQ's quorum queues count with a delay. */
+  async holds(count: number, queue = this.name): Promise<void> {
+    await waitUntil(`${count} on ${queue}`, async () => await this.ready(queue) === count);
   }
 
   async consumers(): Promise<number> {

@@ -53,6 +53,43 @@ brokerTest("dead tasks without an id, or with odd ones, are shown by id or by ma
   await assertRejects(() => show("other"), Error, "exited with 69");
 });
 
+brokerTest("dead tasks are lines of JSON for programs", async () => {
+  await using bench = await QueueBench.open(url);
+  const queue = deadQueue(bench.name);
+  await declareQueue(bench.transport, queue);
+  const headers = {
+    "task-dead-reason": "rejected",
+    "task-error": "no\x1b[2Jpicture",
+    "task-exit-code": 65,
+    "task-attempt": 2,
+    big: 2n ** 60n,
+  };
+  await bench.send("text\u0085", { messageId: "a", type: "t", priority: 3, headers }, queue.name);
+  await bench.send(Uint8Array.of(0xff, 0), {}, queue.name);
+  const lines = async (action: string) => {
+    await waitUntil("both to be back", async () => await bench.ready(queue.name) === 2);
+    const text = await bench.dead(action, "--json");
+    assertEquals(/[^\n\x20-\x7e]/.test(text), false, text);
+    return text.trimEnd().split("\n").map((line) => JSON.parse(line))
+      .sort((one, other) => other.bytes - one.bytes);
+  };
+  const facts = {
+    ...{ id: "a", type: "t", reason: "rejected", error: "no\x1b[2Jpicture", exit_code: 65 },
+    ...{ attempt: 2, bytes: 6 },
+  };
+  const [first, second] = await lines("ls");
+  assertEquals([first, second], [facts, { id: second.id, bytes: 2 }]);
+  const [text, bytes] = await lines("show");
+  delete text.headers["x-delivery-count"]; // RabbitMQ has given it back
+  delete bytes.headers["x-delivery-count"];
+  assertEquals(text, {
+    ...{ ...facts, priority: 3, delivery_mode: text.delivery_mode, body: "text\u0085" },
+    headers: { ...headers, big: String(2n ** 60n) },
+  });
+  assertEquals([bytes.body_base64, bytes.headers, bytes.body], ["/wA=", {}, undefined]);
+  await assertRejects(() => bench.dead("purge", "--json"), Error, "--json is for worker dead ls");
+});
+
 brokerTest("dead tasks are replayed and removed by exactly their ids", async () => {
   await using bench = await QueueBench.open(url);
   const queue = await fill(bench, ["order-1", "order-10", "x", "y", undefined]);
