@@ -6,6 +6,7 @@
  *   deno task bench throughput --count 20000 --rounds 1  smaller
  *   deno task bench slow-disk --before ../other          another checkout in turn with this one
  *   deno task bench forward --count 200000               worker forward, to our broker and to RabbitMQ
+ *   deno task bench binaries                             size and start of what dist/ has; no broker
  *   deno task bench --report                             all peers; writes docs/benchmarks.md (35 minutes)
  *   deno task bench --report --short                     the same in at most 12 minutes
  *   deno task bench --report --tiny --out FOLDER         whether it works
@@ -16,6 +17,7 @@ import { goMissing } from "../tests/support/foreign.ts";
 import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
 import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
+import { benchBinaries, binariesMissing } from "./bench/binaries.ts";
 import { benchBroker } from "./bench/broker.ts";
 import { benchForward } from "./bench/forward.ts";
 import { ownBrokerMissing } from "./brokers.ts";
@@ -33,6 +35,7 @@ const SECTIONS = [
   "broker",
   "forward",
   "slow-disk",
+  "binaries",
 ] as const;
 type Section = typeof SECTIONS[number];
 const USAGE = `Usage: deno task bench [--count N] [--rounds N] [--before FOLDER] [${
@@ -49,6 +52,11 @@ async function main(): Promise<void> {
   if (report !== undefined) {
     const { writeReport } = await import("./bench/report/main.ts");
     return await writeReport(report.size, report.out, say);
+  }
+  if (sections.every((section) => section === "binaries")) {
+    const missing = binariesMissing();
+    if (missing) throw new Error(missing);
+    return await benchBinaries(rounds ?? 15, say);
   }
   const missing = rabbitmqMissing ?? goMissing;
   if (missing !== undefined) throw new Error(`compares with RabbitMQ and amqp091-go: ${missing}`);
@@ -75,6 +83,11 @@ async function main(): Promise<void> {
       const missing = await ownBrokerMissing();
       if (missing) say(`left out: ${missing}`);
       else await benchSlowDisk(goPeer, folder.path, { ...bulk, before }, say);
+    },
+    binaries: async () => {
+      const missing = binariesMissing();
+      if (missing) say(`left out: ${missing}`);
+      else await benchBinaries(rounds ?? 15, say);
     },
   };
   const version = await node.rabbitmqctl("version");
