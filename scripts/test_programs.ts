@@ -18,6 +18,7 @@ const OLDEST = "2.4.0";
 const ALL = [
   "tests/contract",
   "tests/e2e",
+  "tests/nodes",
   "tests/worker",
   "tests/broker",
   "tests/amqp/broker_test.ts",

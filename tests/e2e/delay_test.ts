@@ -65,7 +65,7 @@ brokerTest("a queue that does not give tasks back is no delay queue", async () =
     refused.stderr,
     /^new_task: the queue ".*\.delay\.1000" must be durable, have x-message-ttl=1000, .*\n$/,
   );
-  assertEquals((await look(node.url, `${target.queue}.delay.1000`)).ready, 0);
+  await waitForReady(node.url, `${target.queue}.delay.1000`, 0);
 });
 
 brokerTest(

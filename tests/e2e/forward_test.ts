@@ -112,7 +112,7 @@ brokerTest("a queue is moved with everything about its tasks, in order", async (
   assertEquals(waiting.properties.expiration, undefined);
   const spun = await takeOne(here.url, `${queue}.dead`);
   assertMatch(String(spun.properties.headers?.["task-error"]), /may be forwarded 5 times/);
-  assertEquals((await look(here.url, queue)).ready, 0);
+  await waitForReady(here.url, queue, 0);
 });
 
 brokerTest("what cannot be routed there is dead here, and the others pass it", async () => {

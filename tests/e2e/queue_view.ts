@@ -29,6 +29,14 @@ export async function look(
   });
 }
 
+/** Waits until nothing is ready and nobody consumes; quorum queues count with a delay. */
+export async function waitForNothing(url: string, queue: string): Promise<void> {
+  await waitUntil(`nothing on ${queue}`, async () => {
+    const { ready, consumers } = await look(url, queue);
+    return ready === 0 && consumers === 0;
+  });
+}
+
 /** Waits for a number of ready tasks; quorum queues count with a delay. */
 export async function waitForReady(url: string, queue: string, ready: number): Promise<void> {
   await waitUntil(`${ready} tasks ready`, async () => (await look(url, queue)).ready === ready);

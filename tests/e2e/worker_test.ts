@@ -5,7 +5,15 @@ import { Proxy } from "../support/proxy.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { bytesOf, look, onChannel, takeAll, takeOne, waitForReady } from "./queue_view.ts";
+import {
+  bytesOf,
+  look,
+  onChannel,
+  takeAll,
+  takeOne,
+  waitForNothing,
+  waitForReady,
+} from "./queue_view.ts";
 import {
   done,
   finishInShell,
@@ -56,7 +64,7 @@ brokerTest("an idle worker ends with 0 at the first signal", async () => {
     const { code, stdout, stderr } = await worker.ended();
     assertEquals({ code, stderr }, { code: 0, stderr: "" });
     assertEquals(stdout, " [*] Waiting for messages. To exit press CTRL+C\n");
-    assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+    await waitForNothing(target.url, target.queue);
   });
 });
 
@@ -187,7 +195,7 @@ brokerTest("an orderly end loses no acknowledgement, however many come at once",
   await waitUntil("all tasks to run", () => received(worker).length === count);
   await stop(worker);
   assertEquals(done(worker), count);
-  assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+  await waitForNothing(target.url, target.queue);
 });
 
 brokerTest("bodies of any bytes and size are done, and shown without harm", async () => {
@@ -207,7 +215,7 @@ brokerTest("bodies of any bytes and size are done, and shown without harm", asyn
     "3 bytes that are not UTF-8: ff fe 00",
     `5000000 bytes: ${"a".repeat(4096)}...`,
   ]);
-  assertEquals(await look(target.url, target.queue), { ready: 0, consumers: 0 });
+  await waitForNothing(target.url, target.queue);
 });
 
 brokerTest("a worker makes a deleted queue anew and goes on", async () => {

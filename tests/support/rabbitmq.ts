@@ -118,6 +118,15 @@ export class RabbitmqClient {
     return await runTool(CTL, ["-q", "-n", this.address.nodeName, ...args], this.address.env);
   }
 
+  /** Raises the alarm that blocks publishers, or clears it; connections hear of it next. */
+  async setMemoryAlarm(raised: boolean): Promise<void> {
+    const watermark = raised ? "{absolute, 1}" : "0.9";
+    await this.eval(`vm_memory_monitor:set_vm_memory_high_watermark(${watermark}).`);
+    await waitUntil("the memory alarm to change", async () => {
+      return (await this.eval("rabbit_alarm:get_alarms().")).includes("memory") === raised;
+    });
+  }
+
   /** Evaluates an Erlang expression (with its final period) in the node. */
   async eval(expression: string): Promise<string> {
     const { nodeName, env } = this.address;
@@ -309,11 +318,12 @@ export class RabbitmqCluster implements AsyncDisposable {
   /** The node that leads a quorum queue. */
   async leaderOf(queue: string): Promise<RabbitmqNode> {
     const running = this.nodes.find((node) => node.running)!;
-    const rows = await running.rabbitmqctl("list_queues", "name", "leader", "--no-table-headers");
-    const leader = rows.split("\n").map((row) => row.split("\t")).find(([name]) => name === queue)
-      ?.[1]?.trim();
-    const node = this.nodes.find((node) => node.nodeName === leader);
-    if (!node) throw new Error(`No node of the cluster leads ${queue}:\n${rows}`);
+    const said = await running.eval(
+      `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"${queue}">>)),
+      rabbit_amqqueue:info(Q, [leader]).`,
+    );
+    const node = this.nodes.find(({ nodeName }) => said.includes(nodeName));
+    if (!node) throw new Error(`No node of the cluster leads ${queue}: ${said}`);
     return node;
   }
 

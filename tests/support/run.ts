@@ -21,7 +21,7 @@ async function main(): Promise<number> {
     args: ["test", "-A", "--no-prompt", "--no-check", "--parallel", ...args],
     env: {
       // Tests wait more than they compute.
-      DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 2),
+      DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(2 * navigator.hardwareConcurrency + 2),
       TEST_RUN_DIR: runDir.path,
       ...(node ? { TEST_RABBITMQ: JSON.stringify(node.shareable) } : {}),
     },

@@ -112,8 +112,8 @@ brokerTest(
     await using bench = await QueueBench.open(url);
     await bench.send("x", { messageId: "t" });
     assertEquals(await failOnce(bench, false), 1);
-    assertEquals(await bench.ready(), 0);
-    assertEquals(await bench.ready(`${bench.name}.delay.60000`), 1);
+    await bench.holds(0);
+    await bench.holds(1, `${bench.name}.delay.60000`);
   },
 );
 
@@ -123,8 +123,8 @@ brokerTest(
     await using bench = await QueueBench.open(url);
     await bench.send("x", { messageId: "t" });
     assertEquals(await failOnce(bench, true), 2);
-    assertEquals(await bench.ready(), 0);
-    assertEquals(await bench.ready(`${bench.name}.delay.60000`), 2);
+    await bench.holds(0);
+    await bench.holds(2, `${bench.name}.delay.60000`);
   },
 );
 
@@ -152,8 +152,8 @@ brokerTest(
       assertEquals((await victim.destroy()).signal, "SIGKILL");
       await using heir = bench.worker(...args);
       assertEquals((await heir.ended()).code, 0);
-      assertEquals(await bench.ready(`${bench.name}.${suffix}`), 2);
-      assertEquals(await bench.ready(), 0);
+      await bench.holds(2, `${bench.name}.${suffix}`);
+      await bench.holds(0);
     }
   },
 );
@@ -176,7 +176,7 @@ brokerTest("a task that ends after its connection was cut is not run again here"
   worker.kill();
   assertEquals((await worker.ended()).code, 0);
   assertEquals(worker.stderr.filter((line) => line.includes("begun")).length, 1);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
   await Deno.remove(directory, { recursive: true });
 });
 
@@ -202,7 +202,7 @@ brokerTest(
     worker.kill();
     assertEquals((await worker.ended()).code, 0);
     assertEquals(worker.stderr.filter((line) => line.includes("begun")).length, 1);
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -223,7 +223,7 @@ brokerTest("so it is with --ack early: at most once", async () => {
   await worker.waitForLog(/not run again id=t/);
   const { code, stderr } = await worker.ended();
   assertEquals([code, stderr.split("done id=t").length], [0, 2], stderr);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest(
@@ -245,7 +245,7 @@ brokerTest(
     assertEquals(code, 0, stderr);
     // The first one's acknowledgement may have been lost.
     assert(stderr.split("done id=nightly").length > 2, stderr);
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -280,7 +280,7 @@ brokerTest("SIGTSTP takes no more tasks and stays, SIGCONT takes them again", as
   await bench.send("x");
   worker.kill("SIGUSR2");
   await worker.waitForLog(/status running=0 started=0 done=0/);
-  assertEquals(await bench.ready(), 1);
+  await bench.holds(1);
   worker.kill("SIGCONT");
   await worker.waitForLog(/takes tasks again/);
   await worker.waitForLog(/done .*attempt=1/);
@@ -307,7 +307,7 @@ brokerTest("SIGCONT takes tasks again on a connection made meanwhile", async () 
   assertEquals(await bench.consumers(), 0);
   worker.kill("SIGCONT");
   assertEquals((await worker.ended()).code, 0);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest("while it is quiet no limit ends a worker, and then they count again", async () => {
@@ -405,7 +405,7 @@ brokerTest("--ack early leaves nothing to the broker while a task runs", async (
   await using worker = bench.worker("--ack", "early", "--", "sh", "-c", whileItLives);
   await worker.waitForLog(/begun/);
   await worker.destroy();
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest(

@@ -40,7 +40,7 @@ brokerTest("publishTasks() and runWorker() share tasks inside one program", asyn
   assertEquals(seen, ["a 1", "bytes 1", "again 1", "again 2"]);
   const dead = await bench.take(`${queue}.dead`);
   assertEquals(dead?.properties.headers?.["task-error"], "no text");
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest(
@@ -103,7 +103,7 @@ brokerTest("runWorker() finishes its task and returns when its signal aborts", a
     },
   });
   assertEquals(finished, true);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest("runWorker() fails when its function does not stop in time", async () => {
@@ -212,7 +212,7 @@ brokerTest("the library's examples run as they are written", async () => {
     });
     assertEquals(code, 0, stderr);
   }
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 Deno.test("names that AMQP cannot hold are refused before a broker is asked", async () => {

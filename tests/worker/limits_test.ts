@@ -28,7 +28,7 @@ brokerTest("--max-tasks, --idle-timeout and --max-runtime end the worker with 0"
   assertEquals(idle.stderr.filter((line) => /done id=/.test(line)).length, 1);
   await using timed = bench.worker("--max-runtime", "3s", "--", "true");
   assertEquals((await timed.ended()).code, 0);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest(
@@ -43,14 +43,14 @@ brokerTest(
     await asked.waitForLog(/begun/);
     asked.kill("SIGTERM");
     assertEquals((await asked.ended()).code, 0);
-    assertEquals(await bench.ready(), 1);
+    await bench.holds(1);
     await using patient = bench.worker(...args);
     await patient.waitForLog(/no more tasks; waiting for 1 running/);
     await patient.waitForLog(/begun/);
     await Deno.writeTextFile(dir.file("go"), "");
     const { code, stderr } = await patient.ended();
     assertEquals([code, /done id=a/.test(stderr)], [0, true], stderr);
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -96,12 +96,12 @@ brokerTest(
     const { code, stderr } = await worker.ended();
     assertEquals(code, 75, stderr);
     assertEquals(stderr.split("\n").filter((line) => / done id=/.test(line)).length, 2, stderr);
-    assertEquals(await bench.ready(), 1);
+    await bench.holds(1);
     await using told = bench.worker(
       ...["--max-memory", "1M", "--limit-exit-code", "9", "--", "true"],
     );
     assertEquals((await told.ended()).code, 9);
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -302,7 +302,7 @@ brokerTest(
     assertEquals((await worker.ended()).code, 0);
     const runs = worker.stderr.filter((line) => line === "[second] run");
     assertEquals(runs.length, 1, worker.stderr.join("\n"));
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 

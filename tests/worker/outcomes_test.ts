@@ -48,7 +48,7 @@ brokerTest(
       "task-stderr-tail": "attempt 4 of 4\n",
     });
     assertEquals(properties.timestamp, new Date(1e9));
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -72,7 +72,7 @@ brokerTest("tasks that fail at the same time need no channel each", async () => 
   );
   assertEquals((await worker.ended()).code, 0);
   assertEquals(worker.stderr.filter((line) => line.includes("cannot be moved")), []);
-  assertEquals(await bench.ready(`${bench.name}.dead`), ids.length);
+  await bench.holds(ids.length, `${bench.name}.dead`);
 });
 
 brokerTest("a task whose headers leave no room for ours is dead without them", async () => {
@@ -84,7 +84,7 @@ brokerTest("a task whose headers leave no room for ours is dead without them", a
   assertEquals([body, properties.messageId], ["full", "t"]);
   assertEquals(properties.headers?.["task-dead-reason"], "rejected");
   assertMatch(String(properties.headers?.["task-error"]), /must fit into one frame/);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest(
@@ -128,7 +128,7 @@ brokerTest(
     await using working = bench.worker("--max-tasks", "1", "--", "cat");
     assertEquals((await working.ended()).code, 0);
     assertMatch(working.stderr.join("\n"), /\[a\] one/);
-    assertEquals(await bench.ready(), 0);
+    await bench.holds(0);
   },
 );
 
@@ -208,7 +208,7 @@ brokerTest("a command that is missing at the start ends the worker before any ta
     stderr,
     /^worker: the command "no-such-command-x" must be an executable file in PATH/,
   );
-  assertEquals(await bench.ready(), 1);
+  await bench.holds(1);
 });
 
 brokerTest("exit status 255 puts the task back and ends the worker with 75", async () => {
@@ -284,7 +284,7 @@ brokerTest("--dedupe-file skips what has succeeded on this host, over restarts",
     assertEquals((await worker.ended()).code, 0);
     assertEquals(worker.stderr.some((line) => line.includes("[same] x")), round === 1);
   }
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
   for (const suffix of ["", "-wal", "-shm"]) await Deno.remove(file + suffix).catch(() => {});
 });
 
@@ -326,7 +326,7 @@ brokerTest("a dedupe file that fails is told, and no task is run again for it", 
   const lines = worker.stderr.join("\n");
   assertMatch(lines, /error: the dedupe file ".*done.db" fails: no such table: done id=t/);
   assertEquals(lines.match(/\[t\] x/g)?.length, 1);
-  assertEquals(await bench.ready(), 0);
+  await bench.holds(0);
 });
 
 brokerTest("a module's exceptions are failed attempts, RejectTask is the end", async () => {

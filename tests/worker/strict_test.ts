@@ -137,7 +137,7 @@ brokerTest("--strict takes queues without parts, more than there are places", as
   const queues = ["--strict", "--queue", `${high.name},${low.name}`];
   await using worker = high.worker(...queues, "--exit-when-empty");
   assertEquals((await worker.ended()).code, 0);
-  assertEquals(await low.ready(), 0);
+  await low.holds(0);
   await using parts = high.worker("--strict", "--queue", `${high.name}=2,${low.name}`);
   const { code, stderr } = await parts.ended();
   assertEquals(code, 64);

@@ -180,7 +180,7 @@ brokerTest("a delay queue that would lose tasks or keep them ends the worker wit
       assertEquals(stderr.match(/failed \(exit 1\)/g)?.length, 1, "it ran more than once");
       await waitUntil("the task to be back", async () => await bench.ready() === 1);
     }
-    assertEquals(await bench.ready(name), 0);
+    await bench.holds(0, name);
     const { properties } = (await bench.take())!;
     assertEquals([properties.messageId, properties.headers?.["task-dead-reason"]], [
       "t",
@@ -251,8 +251,10 @@ brokerTest(
       "delivery-limit": 50,
     };
     const pattern = `^${bench.name.replaceAll(".", "\\.")}$`;
-    const args = [bench.name, pattern, JSON.stringify(policy), "--apply-to", "queues"];
-    await node.rabbitmqctl("set_policy", ...args);
+    const [name, regexp, rules] = [bench.name, pattern, JSON.stringify(policy)]
+      .map((text) => `<<${JSON.stringify(text)}>>`);
+    const put = `${name}, ${regexp}, ${rules}, 0, <<"queues">>, <<"tests">>`;
+    assertEquals(await node.eval(`rabbit_policy:parse_set(<<"/">>, ${put}).`), "ok");
     await bench.send("", { messageId: "good" });
     await bench.send("", { messageId: "bad" });
     await using worker = bench.worker(
@@ -269,8 +271,8 @@ brokerTest(
     );
     assertEquals((await worker.ended()).code, 0);
     assertEquals((await bench.arrival(`${bench.name}.dead`)).properties.messageId, "bad");
-    assertEquals(await bench.ready(), 0);
-    await node.rabbitmqctl("clear_policy", bench.name);
+    await bench.holds(0);
+    await node.eval(`rabbit_policy:delete(<<"/">>, ${name}, <<"tests">>).`);
   },
   { only: "rabbitmq", because: "our broker has no policies" },
 );

@@ -4,8 +4,8 @@ import { brokerTest, type OwnNode, startNode } from "../support/broker.ts";
 import { RabbitmqNode } from "../support/rabbitmq.ts";
 import { uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { look, onChannel, takeAll, waitForReady } from "./queue_view.ts";
-import { done, finish, received, send, start, stop } from "./tools.ts";
+import { look, onChannel, takeAll, waitForReady } from "../e2e/queue_view.ts";
+import { done, finish, received, send, start, stop } from "../e2e/tools.ts";
 
 brokerTest("a broker that refuses, blocks and dies costs no confirmed task", async (t) => {
   await using node = await startNode({ maxMessageSize: 100_000 });
@@ -27,7 +27,7 @@ brokerTest("a broker that refuses, blocks and dies costs no confirmed task", asy
   });
 
   await alarmStep(t, "a memory alarm ends new_task at its --timeout", node, async (node) => {
-    await node.rabbitmqctl("set_vm_memory_high_watermark", "0.00000001");
+    await node.setMemoryAlarm(true);
     const blocked = await finish("new_task", ["--timeout", "1s", "blocked"], target);
     assertEquals([blocked.code, blocked.stdout], [75, ""]);
     assertMatch(
@@ -41,7 +41,7 @@ brokerTest("a broker that refuses, blocks and dies costs no confirmed task", asy
     await using worker = start("worker", [], target);
     await worker.waitForLine(/Waiting/);
     assert(sender.running, "new_task did not wait for the end of the alarm");
-    await node.rabbitmqctl("set_vm_memory_high_watermark", "0.4");
+    await node.setMemoryAlarm(false);
     assertEquals((await sender.ended()).stdout, " [x] Sent patient\n");
     await worker.waitForLine(/Received patient/);
     await stop(worker);

@@ -7,7 +7,7 @@ import { rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
 import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { QueueBench } from "../worker/bench.ts";
-import { at } from "./paged.ts";
+import { at } from "../web/paged.ts";
 
 /** Starts the page. @returns where it is served */
 async function startPage(url: string, ...args: string[]): Promise<TestProcess & { url: string }> {

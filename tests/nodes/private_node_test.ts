@@ -8,8 +8,16 @@ import { Proxy } from "../support/proxy.ts";
 import { type RabbitmqNode, rabbitmqTest, startRabbitmq } from "../support/rabbitmq.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil, within } from "../support/wait.ts";
-import { type Certificates, CLIENT_NAME, makeCertificates } from "./certificates.ts";
-import { endpointOf, IDENTITY, open, policy, task, TestConsumer, toolError } from "./harness.ts";
+import { type Certificates, CLIENT_NAME, makeCertificates } from "../amqp/certificates.ts";
+import {
+  endpointOf,
+  IDENTITY,
+  open,
+  policy,
+  task,
+  TestConsumer,
+  toolError,
+} from "../amqp/harness.ts";
 
 /** Milliseconds for what includes a start of the broker. */
 const NODE_MS = 90_000;
@@ -29,8 +37,11 @@ rabbitmqTest("a node of one's own", async (t) => {
     plugins: ["rabbitmq_auth_mechanism_ssl"],
     tls: { ...certificates.server, ca: certificates.ca, verifyPeer: true },
   });
-  await node.rabbitmqctl("add_user", CLIENT_NAME, "unused password");
-  await node.rabbitmqctl("set_permissions", CLIENT_NAME, ".*", ".*", ".*");
+  await node.eval(
+    `rabbit_auth_backend_internal:add_user(<<"${CLIENT_NAME}">>, <<"unused">>, <<"tests">>),
+    rabbit_auth_backend_internal:set_permissions(
+      <<"${CLIENT_NAME}">>, <<"/">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).`,
+  );
   await t.step(
     "TLS: trust, names and client certificates are checked as told",
     () => tls(node, certificates),
@@ -191,7 +202,7 @@ async function alarm(node: RabbitmqNode): Promise<void> {
   await ensureWorkQueue(control.transport, policy("alarm"));
   const before = await Publisher.open(first.transport, { confirmTimeout: 500 });
   await before.publish(task("alarm"));
-  await node.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1");
+  await node.setMemoryAlarm(true);
   // RabbitMQ says so to a connection when it publishes: that task is on the way, its fate unknown.
   const unknown = toolError(before.publish(task("alarm")));
   await waitUntil("the connection to be blocked", () => first.transport.blocked !== undefined);
@@ -206,7 +217,7 @@ async function alarm(node: RabbitmqNode): Promise<void> {
   const late = [after.publish(task("alarm", "late 1")), after.publish(task("alarm", "late 2"))];
   await waitUntil("the new connection to be blocked", () => second.transport.blocked !== undefined);
   late.push(after.publish(task("alarm", "late 3")));
-  await node.rabbitmqctl("set_vm_memory_high_watermark", "0.9");
+  await node.setMemoryAlarm(false);
   await within("the held tasks", Promise.all(late), NODE_MS);
   assertEquals(second.transport.blocked, undefined);
 }

@@ -9,7 +9,7 @@ import { EXIT, ToolError } from "../../src/errors.ts";
 import { finish } from "../e2e/tools.ts";
 import { rabbitmqTest, startCluster } from "../support/rabbitmq.ts";
 import { waitUntil } from "../support/wait.ts";
-import { IDENTITY, policy, task, TestConsumer, TestLog, toolError } from "./harness.ts";
+import { IDENTITY, policy, task, TestConsumer, TestLog, toolError } from "../amqp/harness.ts";
 
 /** Milliseconds for what includes the election of a leader on a slow machine. */
 const ELECTION_MS = 90_000;
