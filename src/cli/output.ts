@@ -9,6 +9,12 @@ const ENOUGH_BYTES = 64 * 1024;
 /** Text that may wait at all where writers do not pause, in bytes: lines of one turn are many. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
+/**
+ * Milliseconds between the beginnings of two writes: lines in a row leave together. Each write is the
+ * work of another thread, which takes as much time as a line itself.
+ */
+const TOGETHER_MS = 5;
+
 /** A stream of text to a file, pipe or terminal, written in order. */
 export class Output {
   readonly #target: Target;
@@ -18,6 +24,10 @@ export class Output {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
+  /** performance.now() of the beginning of the last write. */
+  #lastWrite = -Infinity;
+  /** Ends the wait for company. */
+  #hurry: (() => void) | undefined;
   #failed = false;
 
   /** @param onFailure told once when the target cannot be written any more */
@@ -52,7 +62,9 @@ export class Output {
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
     this.#writing ??= this.#writeAll();
-    return this.stalled ? this.#writing : undefined;
+    if (!this.stalled) return undefined;
+    this.#hurry?.();
+    return this.#writing;
   }
 
   /**
@@ -62,6 +74,7 @@ export class Output {
    */
   async flushed(ms?: number): Promise<void> {
     if (this.#failed || this.#writing === undefined) return;
+    this.#hurry?.();
     if (ms === undefined) return await this.#writing;
     const late = Promise.withResolvers<void>();
     const timer = after(ms, () => {
@@ -75,6 +88,7 @@ export class Output {
   async #writeAll(): Promise<void> {
     try {
       while (this.#waiting.length > 0) {
+        await this.#waitForCompany();
         const bytes = joined(this.#waiting, this.#waitingBytes);
         this.#waiting = [];
         this.#waitingBytes = 0;
@@ -88,6 +102,19 @@ export class Output {
     } finally {
       this.#writing = undefined;
     }
+  }
+
+  async #waitForCompany(): Promise<void> {
+    const ms = this.#lastWrite + TOGETHER_MS - performance.now();
+    if (ms > 0 && !this.stalled) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#hurry = resolve;
+      const timer = after(ms, resolve);
+      await promise;
+      timer.cancel();
+      this.#hurry = undefined;
+    }
+    this.#lastWrite = performance.now();
   }
 
   #fail(): void {

@@ -79,6 +79,8 @@ export class CommandHandler implements Disposable {
   readonly #lookup: Lookup;
   /** Number of the latest run. */
   #run = 0;
+  /** Runs that are under way. */
+  #running = 0;
 
   /**
    * @throws {ToolError} with exit status 127 or 126 when the command cannot be run here, 66 when
@@ -106,9 +108,12 @@ export class CommandHandler implements Disposable {
     if (context.signal.aborted) return INTERRUPTED;
     const run = ++this.#run;
     const output = this.#openOutput(run, task, context);
+    this.#running++;
     try {
       // It may have changed since the last task, and what is found first in PATH, too.
-      const file = this.#findProgram();
+      const file = this.#running > 1
+        ? this.#lookup.findAmongMany(this.#argv[0]!)
+        : this.#findProgram();
       const args = this.#argumentsFor(task, context);
       if (args === undefined) return optionLike(task.id);
       using files = this.#files.create(run, taskMetadata(task, context));
@@ -135,6 +140,7 @@ export class CommandHandler implements Disposable {
       // Nothing of the task's own doing throws: what does is this host's.
       return unable(error instanceof LaunchError ? this.#launchFault(error) : error);
     } finally {
+      this.#running--;
       await output.close();
     }
   };
@@ -159,11 +165,10 @@ export class CommandHandler implements Disposable {
 
   #outcome(file: string, status: GroupStatus, output: RunOutput, files: RunFiles): Outcome {
     const { code, signal } = status;
-    const failure = failureOf(status, output);
-    const fault = this.#lookup.faultOf(file);
+    const fault = this.#faultBehind(file, status);
     // Changed since it was looked at, it may have been run as a script of whatever is in it.
     if (fault instanceof FormatError) return unable(fault);
-    if (signal !== null) return { kind: "failed", ...failure };
+    if (signal !== null) return { kind: "failed", ...failureOf(status, output) };
     switch (verdictOf(code, this.#rules)) {
       case "ack": {
         const done = { kind: "done", exitCode: code } as const;
@@ -174,10 +179,10 @@ export class CommandHandler implements Disposable {
       case "retry": {
         return fault !== undefined && MAYBE_UNABLE.has(code)
           ? unable(fault)
-          : { kind: "failed", ...failure };
+          : { kind: "failed", ...failureOf(status, output) };
       }
       case "dead":
-        return { kind: "rejected", ...failure };
+        return { kind: "rejected", ...failureOf(status, output) };
       case "snooze":
         return { kind: "snoozed", delayMs: this.#snoozeMs(files.takeSnooze()) };
       case "stop":
@@ -187,10 +192,17 @@ export class CommandHandler implements Disposable {
         );
       case "unable": {
         // A command with --output inherit says it elsewhere.
+        const failure = failureOf(status, output);
         const why = failure.stderrTail.trimEnd().split("\n").at(-1) || failure.reason;
         return unable(new ToolError(`the shell cannot run the command: ${why}`, code), code);
       }
     }
+  }
+
+  /** Why a file that was run cannot be executed any more; undefined: it can, or that says nothing. */
+  #faultBehind(file: string, { code, isDirect }: GroupStatus): ToolError | undefined {
+    const isSure = isDirect && !MAYBE_UNABLE.has(code) && this.#lookup.isProgram(file);
+    return isSure ? undefined : this.#lookup.faultOf(file);
   }
 
   #environment(task: Task, context: TaskContext, files: RunFiles): Record<string, string> {

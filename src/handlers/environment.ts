@@ -85,8 +85,12 @@ function traceEnvironment(trace: TraceContext | undefined): Record<string, strin
 
 /** The content of `TASK_META_FILE`. Header names are data here, never names of variables. */
 export function taskMetadata(task: Task, context: TaskContext): string {
-  const { headers = {}, ...properties } = task.properties;
+  const { headers = {}, ...others } = task.properties;
   const route = originalRoute(task);
+  const properties: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(others)) {
+    properties[amqpName(name)] = plainField(value);
+  }
   return JSON.stringify({
     schema: META_SCHEMA,
     delivery: {
@@ -98,9 +102,7 @@ export function taskMetadata(task: Task, context: TaskContext): string {
       max_attempts: context.maxAttempts ?? null,
       deadline: context.deadline === undefined ? null : new Date(context.deadline),
     },
-    properties: Object.fromEntries(
-      Object.entries(properties).map(([name, value]) => [amqpName(name), plainField(value)]),
-    ),
+    properties,
     headers: plainField(headers),
   });
 }

@@ -52,6 +52,8 @@ interface Known {
 
 /** What else a file needs to run. */
 interface Needs {
+  /** The kernel loads it itself: nothing of it is read later by somebody else. */
+  readonly isProgram?: boolean;
   /** Another file: of a script its interpreter, of a program its loader. */
   readonly file?: string;
   /** How to name it in an error. */
@@ -90,6 +92,11 @@ export class Executables {
       if (!(error instanceof ToolError)) throw error;
       return dependentFault(file, "interpreter", needs.program, error);
     }
+  }
+
+  /** Whether a file was a program of the system's own format when it was looked at last. */
+  isProgram(file: string): boolean {
+    return this.#known.get(file)?.needs.isProgram === true;
   }
 
   /** @throws {ToolError} */
@@ -220,7 +227,7 @@ function programNeeds(file: string, program: Deno.FsFile, size: number): Needs {
   const count = view.getUint16(layout.phnum, true);
   const table = bytesAt(program, word(view, layout.phoff), count * layout.entry);
   if (count === 0 || table.length < count * layout.entry) throw cutOff(file);
-  let needs: Needs = {};
+  let needs: Needs = { isProgram: true };
   for (let at = 0; at < table.length; at += layout.entry) {
     const entry = new DataView(table.buffer, at, layout.entry);
     const type = entry.getUint32(0, true);
@@ -228,7 +235,7 @@ function programNeeds(file: string, program: Deno.FsFile, size: number): Needs {
     if ((type === PT_LOAD || type === PT_INTERP) && offset + length > size) throw cutOff(file);
     if (type === PT_INTERP && length <= MAX_PATH_BYTES) {
       const path = new TextDecoder().decode(bytesAt(program, offset, length));
-      needs = { file: path.replace(/\0.*$/s, ""), role: "loader" };
+      needs = { isProgram: true, file: path.replace(/\0.*$/s, ""), role: "loader" };
     }
   }
   return needs;

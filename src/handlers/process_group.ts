@@ -49,6 +49,8 @@ export interface GroupStatus {
   readonly signal: Deno.Signal | null;
   /** It ended after `signal` was aborted. */
   readonly stopped: boolean;
+  /** The system has executed the file itself: nobody else has read it as a script. */
+  readonly isDirect: boolean;
 }
 
 /** The system does not execute the file; nothing of it has run. */
@@ -122,7 +124,7 @@ export class ProcessGroups {
       if (complaint.hasNotRun) return undefined;
       const why = complaint.of(code);
       if (why !== undefined) throw new LaunchError(why, code === EXIT.notFound);
-      return { code, signal, stopped };
+      return { code, signal, stopped, isDirect: starter !== undefined && starter !== SETSID };
     } finally {
       options.signal.removeEventListener("abort", stop.begin);
       stop.end();
@@ -317,10 +319,15 @@ class GroupStop {
  */
 function signalGroup(pid: number, signal: Deno.Signal, reaped = false): void {
   if (Deno.build.os === "windows") return reaped ? undefined : killTree(pid);
+  // Mostly nobody is left, and where an error comes from takes longer to find out than all else here.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
     Deno.kill(-pid, signal);
   } catch {
     if (!reaped) signalLeader(pid, signal);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

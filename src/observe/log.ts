@@ -60,16 +60,20 @@ export function createLogger(options: LoggerOptions): Logger {
 }
 
 function renderText(name: string, time: Date, level: Level, message: string, fields: Fields) {
-  const extra = Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => {
-      const text = clean(String(value));
-      const quoted = text === "" || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
-      return ` ${key}=${escapeControls(quoted)}`;
-    })
-    .join("");
+  let extra = "";
+  for (const key of Object.keys(fields)) {
+    const value = fields[key];
+    if (value !== undefined) extra += ` ${key}=${typeof value === "string" ? word(value) : value}`;
+  }
   const severity = level === "info" ? "" : `${level}: `;
   return `${time.toISOString()} ${name}: ${severity}${escapeControls(clean(message))}${extra}\n`;
+}
+
+/** A value of a text line: in quotes where it would not be one word. */
+function word(value: string): string {
+  const text = clean(value);
+  const quoted = text === "" || /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+  return escapeControls(quoted);
 }
 
 /** An entry as one line of JSON, newline included. */

@@ -17,9 +17,17 @@ export type { Field } from "@cloudamqp/amqp-client/amqp-properties";
 /** The properties of AMQP 0-9-1's basic class; `expiration` is in milliseconds, as a string. */
 export type TaskProperties = AMQPProperties;
 
+/** Of properties, by what the client's package calls them: a dozen. */
+const amqpNames = new Map<string, string>();
+
 /** What AMQP calls a property that the client's package calls "contentType": "content_type". */
 export function amqpName(property: string): string {
-  return property.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  let name = amqpNames.get(property);
+  if (name === undefined) {
+    name = property.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    amqpNames.set(property, name);
+  }
+  return name;
 }
 
 /** A task as a worker sees it. */

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { Output } from "../../src/cli/output.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -49,4 +49,26 @@ Deno.test("what cannot be written is reported once, and nobody waits for it", as
   await output.flushed(1);
   assertEquals(errors.length, 1);
   assertEquals(output.stalled, false);
+});
+
+Deno.test("lines in a row leave together, and at once when somebody waits for them", async () => {
+  const writes: string[] = [];
+  const target = {
+    write: (bytes: Uint8Array) => {
+      writes.push(new TextDecoder().decode(bytes));
+      return Promise.resolve(bytes.length);
+    },
+  };
+  const output = new Output(target, (error) => {
+    throw error;
+  });
+  const lines = Array.from({ length: 100 }, (_, i) => `${i}\n`);
+  for (const line of lines) {
+    output.write(line);
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+  }
+  await output.flushed();
+  assertEquals(writes[0], "0\n");
+  assertEquals(writes.join(""), lines.join(""));
+  assertLess(writes.length, 20);
 });

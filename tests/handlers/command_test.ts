@@ -525,6 +525,26 @@ Deno.test("a program that becomes none between two tasks fails no task and is no
   Deno.removeSync(directory, { recursive: true });
 });
 
+Deno.test("a program that becomes none while others run fails no task and is no success", async () => {
+  const directory = makeDirectory();
+  const tool = `${directory}/tool`;
+  for (const [bytes, code] of [[undefined, 127], [new Uint8Array(), 126]] as const) {
+    Deno.copyFileSync("/bin/true", tool);
+    const env = { PATH: `${directory}:${ENV.PATH}` };
+    using bench = new Bench({ argv: ["tool"], env, output: { kind: "null" } });
+    assertEquals(await bench.run(), DONE);
+    // The file was found for this one just now. It may be gone before the system has loaded it.
+    const first = bench.run();
+    Deno.removeSync(tool);
+    if (bytes !== undefined) Deno.writeFileSync(tool, bytes, { mode: 0o755 });
+    const second = await bench.run();
+    assert(second.kind === "unable", JSON.stringify(second));
+    assertEquals(second.exitCode, code, second.reason);
+    await first;
+  }
+  Deno.removeSync(directory, { recursive: true });
+});
+
 Deno.test("a program that is emptied while a task begins is no success", async () => {
   const directory = makeDirectory();
   const tool = `${directory}/tool`;

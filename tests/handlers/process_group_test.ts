@@ -31,7 +31,7 @@ Deno.test("a command that has ended before it is told to stop was not stopped", 
   });
   await new Promise((resolve) => setTimeout(resolve)); // this process learns of it, too
   stop.abort();
-  assertEquals(await running, { code: 0, signal: null, stopped: false });
+  assertEquals(await running, { code: 0, signal: null, stopped: false, isDirect: false });
 });
 
 Deno.test({
