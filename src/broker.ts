@@ -15,6 +15,7 @@ import { tell } from "./cli/tell.ts";
 import { inWords, openServiceManager } from "./cli/service.ts";
 import { onSignals } from "./cli/signals.ts";
 import { EXIT, UsageError } from "./errors.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "./task/short_string.ts";
 
 const FLAGS = {
   data: text({
@@ -56,7 +57,7 @@ const FLAGS = {
     value: "NAME",
     help: "user to add, or whose password to change, with --password-file; then there is no guest",
     minBytes: 1,
-    maxBytes: 255,
+    maxBytes: SHORT_STRING_BYTES,
   }),
   "password-file": text({
     group: "connection",
@@ -302,8 +303,8 @@ async function renewCertificate(
 
 /** @throws {UsageError} when it is empty, or longer than a name of AMQP */
 function filled(text: string, source: string): string {
-  const { length } = new TextEncoder().encode(text);
-  if (length >= 1 && length <= 255) return text;
+  const length = utf8Length(text);
+  if (length >= 1 && length <= SHORT_STRING_BYTES) return text;
   throw new UsageError(`${source} must have 1 to 255 bytes, and has ${length}`);
 }
 

@@ -49,6 +49,7 @@ import { LivingTasks, type Tasks } from "./front/tasks.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { DEFAULT_POLICY, type RetryPolicy } from "./task/retry.ts";
 import { schedule } from "./task/schedule.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "./task/short_string.ts";
 import type { TaskProperties } from "./task/task.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault, type QueueSpec } from "./task/topology.ts";
 import { ConnectionError, EXIT, reason, ToolError, UsageError } from "./errors.ts";
@@ -71,9 +72,6 @@ export type { RetryPolicy } from "./task/retry.ts";
 export type { Progress, TaskContext } from "./task/handler.ts";
 export type { Task, TaskProperties } from "./task/task.ts";
 export type { TraceContext } from "./task/trace_context.ts";
-
-/** AMQP's short strings. */
-const MAX_NAME_BYTES = 255;
 
 /** Where a queue is. */
 export interface QueueAddress {
@@ -168,7 +166,7 @@ function publicationOf({ body, id, notBefore, ...task }: NewTask, queue: string)
   const properties = {
     timestamp: new Date(),
     ...task.properties,
-    messageId: requireName("id", messageId, MAX_NAME_BYTES),
+    messageId: requireName("id", messageId, SHORT_STRING_BYTES),
     deliveryMode: 2,
   };
   const publication = {
@@ -279,7 +277,7 @@ function requireQueueName(name = "task_queue"): string {
 
 /** @throws {UsageError} */
 function requireName(what: string, name: string, maxBytes: number): string {
-  const bytes = new TextEncoder().encode(name).length;
+  const bytes = utf8Length(name);
   if (bytes >= 1 && bytes <= maxBytes) return name;
   throw new UsageError(`${what} must have 1 to ${maxBytes} bytes, and has ${bytes}`);
 }

@@ -7,6 +7,7 @@
  * not the vhost with the empty name.
  */
 import { ConnectionError, EXIT, reason, UsageError } from "../errors.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import type { PasswordFile } from "./password_file.ts";
 
 /** One broker address and everything needed to log in there. Holds a secret: print with `redact`. */
@@ -57,7 +58,6 @@ export interface EndpointOverrides {
 export const DEFAULT_URL = "amqp://guest:guest@localhost:5672/";
 const DEFAULT_HEARTBEAT_S = 30;
 const DEFAULT_CONNECTION_TIMEOUT_MS = 10_000;
-const MAX_NAME_BYTES = 255;
 /** `worker dead replay` takes and publishes while one look at a queue ends and another begins. */
 const LEAST_CHANNELS = 4;
 
@@ -136,8 +136,8 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
     return decoded;
   }
   function bounded(value: string, what: string): string {
-    if (new TextEncoder().encode(value).length > MAX_NAME_BYTES) {
-      refuse(`must have a ${what} of at most ${MAX_NAME_BYTES} bytes`);
+    if (utf8Length(value) > SHORT_STRING_BYTES) {
+      refuse(`must have a ${what} of at most ${SHORT_STRING_BYTES} bytes`);
     }
     return value;
   }

@@ -12,7 +12,7 @@ import {
 import { UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import type { Host } from "./main.ts";
-import { queueArguments, tableOf } from "./queue_arguments.ts";
+import { argumentTable, queueArguments } from "./queue_arguments.ts";
 import { queue } from "./queue_names.ts";
 
 /** A text with its origin, for errors that are found later than the command line is read. */
@@ -159,7 +159,7 @@ export function urlForCommands(endpoints: readonly Endpoint[]): string {
 /** How the work queue is treated. @throws {UsageError} */
 export function readQueuePolicy(values: Values<typeof QUEUE_FLAGS>): QueuePolicy {
   const type = values["queue-type"] ?? "quorum";
-  const args = tableOf(values["queue-arg"], type);
+  const args = argumentTable(values["queue-arg"], type);
   return {
     name: values.queue,
     type,

@@ -4,10 +4,10 @@ import type { Transport } from "../amqp/transport.ts";
 import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { deadQueue } from "../task/topology.ts";
 import type { Task } from "../task/task.ts";
-import { DeadQueue, type Selection } from "../worker/dead.ts";
+import { DeadQueue, type DeadSelection } from "../worker/dead.ts";
 import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
-import { detailLine, summaryLine, summaryOf, textOf } from "./dead_view.ts";
+import { detailLine, detailOf, summaryLine, summaryOf } from "./dead_view.ts";
 import { type Flag, integer, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
@@ -173,7 +173,7 @@ function requireNone(missing: ReadonlySet<string>, action: string, { match }: De
 async function show(
   host: Host,
   dead: DeadQueue,
-  selection: Selection,
+  selection: DeadSelection,
   { json }: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {
@@ -181,14 +181,14 @@ async function show(
   await dead.list(selection, async (task) => {
     seen(task);
     if (json) return await host.print(detailLine(task));
-    await host.print(`${shown++ > 0 ? "----\n" : ""}${textOf(task)}`);
+    await host.print(`${shown++ > 0 ? "----\n" : ""}${detailOf(task)}`);
   });
 }
 
 async function replay(
   host: Host,
   dead: DeadQueue,
-  selection: Selection,
+  selection: DeadSelection,
   values: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {
@@ -213,7 +213,7 @@ async function replay(
 async function purge(
   host: Host,
   dead: DeadQueue,
-  selection: Selection,
+  selection: DeadSelection,
   values: DeadValues,
   seen: (task: Task) => void,
 ): Promise<void> {

@@ -16,7 +16,7 @@ export function summaryOf({ id, body, properties: { headers = {} } }: Task): str
 }
 
 /** All that is known of it, with its body. */
-export function textOf({ properties: { headers = {}, ...properties }, body }: Task): string {
+export function detailOf({ properties: { headers = {}, ...properties }, body }: Task): string {
   const own = Object.entries(properties).map(([name, value]) => [amqpName(name), value] as const);
   const lines = [...own, ...Object.entries(headers)].map(([name, value]) => {
     const text = typeof value === "string" ? value : Deno.inspect(value);

@@ -4,6 +4,7 @@
  */
 import { UsageError } from "../errors.ts";
 import { formatDuration, parseDuration } from "../task/duration.ts";
+import { utf8Length } from "../task/short_string.ts";
 import type { Group } from "./groups.ts";
 
 /** One option of a binary. `T` is the type of its value after parsing. */
@@ -74,7 +75,7 @@ export function text(
     fallback: () => spec.default,
     parse: (texts, source) => {
       const given = texts.at(-1)!;
-      const bytes = new TextEncoder().encode(given).length;
+      const bytes = utf8Length(given);
       const { minBytes = 0, maxBytes = Infinity } = spec;
       if (bytes >= minBytes && bytes <= maxBytes) return given;
       const bounds = maxBytes === Infinity

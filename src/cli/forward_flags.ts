@@ -5,6 +5,7 @@ import type { QueuePolicy } from "../amqp/declare.ts";
 import { isLocalhost, isLoopback } from "../amqp/loopback.ts";
 import { UsageError } from "../errors.ts";
 import type { Destination } from "../handlers/forward.ts";
+import { SHORT_STRING_BYTES } from "../task/short_string.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy, type Sourced } from "./broker_flags.ts";
 import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
@@ -86,14 +87,14 @@ export const FORWARD_FLAGS = {
   "to-queue-arg": queueArguments,
   "to-exchange": text({
     group: "target",
-    maxBytes: 255,
+    maxBytes: SHORT_STRING_BYTES,
     minBytes: 1,
     value: "NAME",
     help: "exchange there instead of a queue; it must be there",
   }),
   "to-routing-key": text({
     group: "target",
-    maxBytes: 255,
+    maxBytes: SHORT_STRING_BYTES,
     value: "KEY",
     help: "routing key for --to-exchange (default: the one that each task was sent with)",
   }),

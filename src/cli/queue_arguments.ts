@@ -1,5 +1,6 @@
 /** --queue-arg: what a queue that does not exist yet is created with. */
 import { UsageError } from "../errors.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import type { Field } from "../task/task.ts";
 import { list } from "./flags.ts";
 
@@ -17,10 +18,9 @@ export const queueArguments = list<readonly [string, Field]>({
     const match = /^([^=]+?)(?::(int|bool|string))?=(.*)$/s.exec(given);
     const [, key, type, text] = match as [string, string, string?, string?] | null ?? [];
     // No broker has an argument with a colon: what stands behind it is a type, misspelt.
-    const value =
-      key === undefined || /^x-.*:/s.test(key) || new TextEncoder().encode(key).length > 255
-        ? undefined
-        : valueOf(text!, type);
+    const value = key === undefined || /^x-.*:/s.test(key) || utf8Length(key) > SHORT_STRING_BYTES
+      ? undefined
+      : valueOf(text!, type);
     if (key === "x-queue-type") {
       throw new UsageError(`${source} must not be x-queue-type, which is given by --queue-type`);
     }
@@ -45,7 +45,7 @@ function valueOf(text: string, type: string | undefined): Field | undefined {
  * @param type of the queue, when it has to be created
  * @throws {UsageError} given twice, or not for that type
  */
-export function tableOf(
+export function argumentTable(
   pairs: readonly (readonly [string, Field])[],
   type: string,
 ): Readonly<Record<string, Field>> {

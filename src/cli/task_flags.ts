@@ -2,6 +2,7 @@
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { LONGEST_DELAY_MS, parseExpiration, parseTime } from "../task/duration.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import type { TaskProperties } from "../task/task.ts";
 import { BULK_FLAGS, type BulkInput, readBulkInput } from "./bulk_flags.ts";
 import { garbled, isGarbled } from "./command_line.ts";
@@ -11,7 +12,7 @@ import { readInput } from "./input.ts";
 /** RabbitMQ's hard limit for a message; brokers are usually set lower and say so. */
 export const MAX_BODY_BYTES = 512 * 1024 * 1024;
 /** AMQP's short strings. */
-const SHORT = { maxBytes: 255 };
+const SHORT = { maxBytes: SHORT_STRING_BYTES };
 /** Leaves room for "-" and the number of any record. */
 const MAX_BULK_ID_BYTES = SHORT.maxBytes - `-${Number.MAX_SAFE_INTEGER}`.length;
 
@@ -169,7 +170,7 @@ export function readTaskOptions(
 
 /** @throws {UsageError} */
 function checkBulkId(id: string, kind: string): void {
-  const bytes = new TextEncoder().encode(id).length;
+  const bytes = utf8Length(id);
   if (bytes <= MAX_BULK_ID_BYTES) return;
   throw new UsageError(
     `--id must have at most ${MAX_BULK_ID_BYTES} bytes with --${kind}, which adds a number, and ` +
@@ -203,7 +204,7 @@ function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]
 function parseHeader(given: string, source: string): [string, string] {
   const equals = given.indexOf("=");
   const key = given.slice(0, equals);
-  if (equals > 0 && new TextEncoder().encode(key).length <= 255) {
+  if (equals > 0 && utf8Length(key) <= SHORT_STRING_BYTES) {
     return [key, given.slice(equals + 1)];
   }
   throw new UsageError(

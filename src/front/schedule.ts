@@ -1,6 +1,7 @@
 /** One schedule: a record with the times at which it is sent. */
 import { parseRecord, readRecord, RecordError, type TaskRecord } from "../task/record.ts";
 import { shown } from "../task/record_error.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import { type CronLine, readSlots, type Slots } from "./cron.ts";
 import type { Defaults } from "./outgoing.ts";
 
@@ -13,7 +14,7 @@ export interface Schedule {
 
 const FIELDS = ["cron", "second", "timezone"] as const;
 /** Leaves room for a slot behind it. */
-const MAX_ID_BYTES = 255 - "-2027-01-31T08:00:00.000Z".length;
+const MAX_ID_BYTES = SHORT_STRING_BYTES - "-2027-01-31T08:00:00.000Z".length;
 
 /**
  * Reads a line of a schedule file, or what options and words say.
@@ -37,7 +38,7 @@ export async function readSchedule(
     throw new RecordError("at", "be absent from a schedule", "is there");
   }
   const { messageId } = record.properties;
-  const bytes = new TextEncoder().encode(messageId ?? "").length;
+  const bytes = utf8Length(messageId ?? "");
   if (bytes > MAX_ID_BYTES) {
     throw new RecordError("id", `have at most ${MAX_ID_BYTES} bytes in a schedule`, `has ${bytes}`);
   }

@@ -329,7 +329,7 @@ function refusal(status: number, sentence: string): Page {
  *
  * @throws {Problem} 400: what is no UTF-8 would come to stand for something else
  */
-export function placeOf(url: string): { path: string; query: URLSearchParams } {
+export function pathAndQuery(url: string): { path: string; query: URLSearchParams } {
   const [bare] = url.replace(/^https?:\/\/[^/?#]*/i, "").split("#", 1) as [string];
   const mark = bare.indexOf("?");
   if (mark === -1) return { path: bare, query: new URLSearchParams() };

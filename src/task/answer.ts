@@ -7,6 +7,7 @@
 import { EXIT, ToolError } from "../errors.ts";
 import type { Answer } from "./handler.ts";
 import { clip, type DeadReason, HEADER } from "./headers.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "./short_string.ts";
 import type { Field, Task, TaskProperties } from "./task.ts";
 
 /** Headers of answers, beside those of dead letters that have the same names there. */
@@ -218,7 +219,7 @@ function readProgress(body: Uint8Array): TaskProgress {
 
 /** Into one of AMQP's short strings. */
 function fits(text: string | undefined): text is string {
-  return text !== undefined && new TextEncoder().encode(text).length <= 255;
+  return text !== undefined && utf8Length(text) <= SHORT_STRING_BYTES;
 }
 
 function isStatus(value: Field): value is number {

@@ -18,6 +18,7 @@ import { COPY_HEADERS } from "./headers.ts";
 import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
 import { readHeaders } from "./record_headers.ts";
 import { decode, parseJson, WrittenRecord } from "./record_text.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "./short_string.ts";
 import type { Field, TaskProperties } from "./task.ts";
 import { DIRECT_REPLY_TO, MAX_QUEUE_NAME_BYTES } from "./topology.ts";
 
@@ -101,8 +102,6 @@ const FIELDS: ReadonlySet<string> = new Set([
   "delay",
   "at",
 ]);
-
-const MAX_SHORT_STRING_BYTES = 255;
 
 const NOTHING: ReadonlyMap<string, unknown> = new Map();
 const encoder = new TextEncoder();
@@ -236,21 +235,21 @@ class RecordReader {
   }
 
   #queue(waits: boolean): string | undefined {
-    const most = waits ? MAX_QUEUE_NAME_BYTES : MAX_SHORT_STRING_BYTES;
+    const most = waits ? MAX_QUEUE_NAME_BYTES : SHORT_STRING_BYTES;
     return this.#shortString("queue", 1, most, waits ? " for a task that waits" : "");
   }
 
   #shortString(
     name: string,
     least = 0,
-    most = MAX_SHORT_STRING_BYTES,
+    most = SHORT_STRING_BYTES,
     where = "",
   ): string | undefined {
     const value = this.#fields[name];
     if (value === undefined) return undefined;
     const text = wellFormed(name, value);
     const isSurelyShort = text.length >= least && 3 * text.length <= most;
-    const bytes = isSurelyShort ? text.length : encoder.encode(text).length;
+    const bytes = isSurelyShort ? text.length : utf8Length(text);
     if (bytes < least || bytes > most) {
       throw new RecordError(name, `have ${least} to ${most} bytes${where}`, `has ${bytes}`);
     }

@@ -1,9 +1,9 @@
 /** The headers of a record as AMQP holds them. */
 import { RecordError, requireObject, shown, wellFormed } from "./record_error.ts";
 import { membersOf } from "./record_text.ts";
+import { SHORT_STRING_BYTES, utf8Length } from "./short_string.ts";
 import type { Field } from "./task.ts";
 
-const MAX_NAME_BYTES = 255;
 /** Of tables and lists in headers; brokers and clients read them by recursion. */
 const MAX_HEADER_DEPTH = 32;
 
@@ -23,8 +23,8 @@ function toTable(path: string, table: object, depth: number): Record<string, Fie
   // A field named __proto__ is a field like any other.
   return Object.fromEntries(
     Object.entries(table).filter(([, value]) => value !== undefined).map(([name, value]) => {
-      const bytes = name.isWellFormed() ? new TextEncoder().encode(name).length : 0;
-      if (bytes >= 1 && bytes <= MAX_NAME_BYTES) {
+      const bytes = name.isWellFormed() ? utf8Length(name) : 0;
+      if (bytes >= 1 && bytes <= SHORT_STRING_BYTES) {
         return [name, toField(`${path}.${name}`, value, depth)];
       }
       throw new RecordError(path, "have names of 1 to 255 bytes in UTF-8", `has ${shown(name)}`);

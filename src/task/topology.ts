@@ -3,6 +3,7 @@
  * its next attempt, `Q.dead` where it ends. All are reached through the default exchange: no
  * bindings, no policies, no plugins.
  */
+import { SHORT_STRING_BYTES, utf8Length } from "./short_string.ts";
 import type { Field } from "./task.ts";
 
 export type QueueType = "quorum" | "classic";
@@ -37,8 +38,8 @@ export const STANDARD_TIERS: readonly number[] = [
   86_400_000,
 ];
 
-/** Longest name of a work queue in UTF-8 bytes: AMQP allows 255, `.delay.2147483647` needs 17. */
-export const MAX_QUEUE_NAME_BYTES = 238;
+/** Longest name of a work queue in UTF-8 bytes: it needs room for what its delay queues add. */
+export const MAX_QUEUE_NAME_BYTES = SHORT_STRING_BYTES - ".delay.2147483647".length;
 
 /**
  * What is wrong with a queue's name, or undefined; to be read behind "must have a name" or "names".
@@ -47,7 +48,7 @@ export const MAX_QUEUE_NAME_BYTES = 238;
  * astray, and a queue of another name would stay.
  */
 export function queueNameFault(name: string, maxBytes: number): string | undefined {
-  const bytes = new TextEncoder().encode(name).length;
+  const bytes = utf8Length(name);
   if (bytes < 1 || bytes > maxBytes) return `of 1 to ${maxBytes} bytes, and one has ${bytes}`;
   if (/[\r\n]/.test(name)) return `without a line break, and one is ${JSON.stringify(name)}`;
   return undefined;

@@ -21,7 +21,7 @@ import { HEADER, originQueue } from "../task/headers.ts";
 import { editedProperties, unedited } from "../task/edition.ts";
 import { amqpName, type Task, type TaskProperties } from "../task/task.ts";
 import { type QueueType, roleOf } from "../task/topology.ts";
-import { DeadQueue, type Selection as DeadSelection } from "../worker/dead.ts";
+import { DeadQueue, type DeadSelection } from "../worker/dead.ts";
 
 /** Tasks that are looked at. */
 const MOST_LOOKED = 5_000;

@@ -6,7 +6,7 @@ import {
   type HttpServer,
   type IncomingMessage,
   type ListenAddress,
-  placeOf,
+  pathAndQuery,
   serveHttp,
   type ServerResponse,
 } from "../observe/http.ts";
@@ -131,7 +131,7 @@ export class PageService implements AsyncDisposable {
   ): Reply | undefined | Promise<Reply | undefined> {
     this.#gate.requireHonest(request);
     requireSameSite(request);
-    const { path, query } = placeOf(request.url!);
+    const { path, query } = pathAndQuery(request.url!);
     const requireGet = () => {
       if (request.method !== "GET" && request.method !== "HEAD") throw notAllowed("GET, HEAD");
     };

@@ -29,7 +29,7 @@ export interface DeadTask {
 }
 
 /** Which dead tasks are meant. */
-export interface Selection {
+export interface DeadSelection {
   /** At most so many are looked at. */
   readonly max: number;
   /** Matches the id, the error or the text of the body. */
@@ -40,7 +40,7 @@ export interface Selection {
   readonly only?: (task: Task) => boolean;
 }
 
-export interface ReplayOptions extends Selection {
+export interface ReplayOptions extends DeadSelection {
   /** Only say what would be done. */
   readonly dryRun: boolean;
   /** Tasks that were taken back so often stay dead. */
@@ -78,7 +78,10 @@ export class DeadQueue {
    * Calls `onTask` for each dead task selected; all stay. The oldest comes first unless somebody has
    * looked before: RabbitMQ's quorum queues mix up what they are given back.
    */
-  async list(selection: Selection, onTask: (task: Task) => Promise<void> | void): Promise<number> {
+  async list(
+    selection: DeadSelection,
+    onTask: (task: Task) => Promise<void> | void,
+  ): Promise<number> {
     return await this.#visit(selection, async ({ task }) => {
       await onTask(task);
       return false;
@@ -127,7 +130,7 @@ export class DeadQueue {
 
   /** Removes the tasks selected for good. @returns how many */
   async purge(
-    selection: Selection,
+    selection: DeadSelection,
     onTask: (task: Task) => Promise<void> | void,
     dryRun: boolean,
   ): Promise<number> {
@@ -145,7 +148,7 @@ export class DeadQueue {
    * @returns how many were visited
    */
   async #visit(
-    selection: Selection,
+    selection: DeadSelection,
     visit: (dead: DeadTask) => Promise<boolean>,
   ): Promise<number> {
     const present = await this.#count();
@@ -214,7 +217,7 @@ export class DeadQueue {
   }
 }
 
-function isSelected(task: Task, { ids, only, match }: Selection): boolean {
+function isSelected(task: Task, { ids, only, match }: DeadSelection): boolean {
   if (only !== undefined && !only(task)) return false;
   if (ids !== undefined && !ids.has(task.id)) return false;
   if (match === undefined) return true;

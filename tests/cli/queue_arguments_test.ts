@@ -1,6 +1,6 @@
 /** The arguments of a queue that has to be created. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { queueArguments, tableOf } from "../../src/cli/queue_arguments.ts";
+import { argumentTable, queueArguments } from "../../src/cli/queue_arguments.ts";
 import { UsageError } from "../../src/errors.ts";
 
 Deno.test("an argument has the type that is named, or else the one it looks like", () => {
@@ -49,13 +49,13 @@ Deno.test("an argument has the type that is named, or else the one it looks like
 
 Deno.test("a queue argument that is given twice, or is not for the type of the queue, is refused", () => {
   const pairs = [["x-max-priority", 5], ["b", "c"]] as const;
-  assertEquals(tableOf(pairs, "classic"), { "x-max-priority": 5, b: "c" });
-  assertThrows(() => tableOf(pairs, "quorum"), UsageError, "must be classic");
-  assertThrows(() => tableOf([pairs[1], pairs[1]], "classic"), UsageError, "gives one twice");
+  assertEquals(argumentTable(pairs, "classic"), { "x-max-priority": 5, b: "c" });
+  assertThrows(() => argumentTable(pairs, "quorum"), UsageError, "must be classic");
+  assertThrows(() => argumentTable([pairs[1], pairs[1]], "classic"), UsageError, "gives one twice");
 });
 
 Deno.test("duplicates are told by the one header that a worker leaves out of copies", () => {
-  assertThrows(() => tableOf([["x-deduplication-header", "order"]], "quorum"), UsageError);
-  const table = tableOf([["x-message-deduplication", true]], "quorum");
+  assertThrows(() => argumentTable([["x-deduplication-header", "order"]], "quorum"), UsageError);
+  const table = argumentTable([["x-message-deduplication", true]], "quorum");
   assertEquals(table, { "x-message-deduplication": true });
 });

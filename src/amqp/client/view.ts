@@ -15,11 +15,11 @@
  * subclass.
  */
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
+import { SHORT_STRING_BYTES } from "../../task/short_string.ts";
 
 const encoder = new TextEncoder();
 /** A byte order mark is part of the string, as in every other AMQP client. */
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const LONGEST_SHORT_STRING = 255;
 /** UTF-16 code units of a text that is written one by one; bytes of one that is looked up. */
 const SHORT_LENGTH = 64;
 
@@ -117,9 +117,9 @@ AMQPView.prototype.getShortString = function (byteOffset) {
 AMQPView.prototype.setShortString = function (byteOffset, text) {
   // Written first and measured after: a longer one is cut off by the error, never sent.
   const written = writeString(this, byteOffset + 1, text);
-  if (written > LONGEST_SHORT_STRING) {
+  if (written > SHORT_STRING_BYTES) {
     throw new TypeError(
-      `a short string must be at most ${LONGEST_SHORT_STRING} bytes, and has ${written}`,
+      `a short string must be at most ${SHORT_STRING_BYTES} bytes, and has ${written}`,
     );
   }
   this.setUint8(byteOffset, written);

@@ -1,5 +1,6 @@
 /** Reply codes and texts of connection.close and channel.close (AMQP 0-9-1 section 1.2). */
 
+import { SHORT_STRING_BYTES } from "../../task/short_string.ts";
 import type { Fault, FaultKind } from "../wire/faults.ts";
 
 interface Reply {
@@ -28,7 +29,7 @@ const REPLIES: Record<FaultKind, Reply> = {
 };
 
 /** Octets of a reply text: it is a short string. */
-export const LONGEST_TEXT = 255;
+export const LONGEST_TEXT = SHORT_STRING_BYTES;
 
 const ELLIPSIS = "...";
 

@@ -3,10 +3,8 @@
  * checked against the end of what was received; a short input throws {@link MalformedError}.
  */
 
+import { SHORT_STRING_BYTES } from "../../task/short_string.ts";
 import { decodeStrictly, decodeText, encodeInto, encodeText, SHORT_TEXT } from "./text.ts";
-
-/** Longest short string, in bytes. */
-const SHORT_STRING_BYTES = 255;
 
 /** Bytes from a peer that do not parse. The session answers 501 or 502 and closes. */
 export class MalformedError extends Error {

@@ -1,7 +1,8 @@
 /** Records and tasks as JSON Schema 2020-12, for the OpenAPI document. */
+import { SHORT_STRING_BYTES } from "../../task/short_string.ts";
 
 /** At most 255 bytes; JSON Schema counts characters. */
-const SHORT = { type: "string", maxLength: 255 };
+const SHORT = { type: "string", maxLength: SHORT_STRING_BYTES };
 const DURATION = { type: ["number", "string"], minimum: 0 };
 
 /** The grammar of records, as far as JSON Schema can say it. */

@@ -12,7 +12,7 @@ import {
   type HttpServer,
   type IncomingMessage,
   type ListenAddress,
-  placeOf,
+  pathAndQuery,
   serveHttp,
   type ServerResponse,
 } from "../../observe/http.ts";
@@ -194,7 +194,7 @@ export class HttpService implements AsyncDisposable {
 
   #reply(request: IncomingMessage, response: ServerResponse): Reply | Promise<Reply> {
     this.#gate.requireHonest(request);
-    const { path, query } = placeOf(request.url!);
+    const { path, query } = pathAndQuery(request.url!);
     const { method } = request as { method: string };
     if (method === "OPTIONS" && path === "*") return { status: 204 };
     const known = this.#find(path);
