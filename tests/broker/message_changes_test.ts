@@ -1,7 +1,11 @@
 /** What a commit would cost. */
-import { assertGreater, assertLess } from "@std/assert";
+import { assert, assertGreater, assertLess } from "@std/assert";
+import { Content } from "../../src/broker/message/content.ts";
 import { type LaneRecord, Message } from "../../src/broker/message/message.ts";
+import { openDatabase } from "../../src/broker/store/file/schema.ts";
 import { MessageChanges } from "../../src/broker/store/messages/message_changes.ts";
+import { MessageTable } from "../../src/broker/store/messages/message_table.ts";
+import { tempDir } from "../support/temp.ts";
 
 const LENGTHS = { size: 100, addressLength: 10, headerLength: 20 };
 
@@ -34,4 +38,43 @@ Deno.test("acknowledgements far from one another count as a page each, those of 
   // Fifty consumers, each with twenty deliveries, in turn.
   assertLess(scattered(each.map((n) => n % 50 * 20 + Math.floor(n / 50))), 50);
   assertGreater(scattered(each.map((n) => n * 30)), 999);
+});
+
+/** Bytes of a page in the log. */
+const FRAME_BYTES = 4096 + 24;
+
+/** Pages of any commit besides those of messages, at most. */
+const OTHER_PAGES = 8;
+
+Deno.test("the pages that a commit writes to the log are about as many as are counted", async () => {
+  await using dir = await tempDir();
+  for (const [size, count] of [[130, 500], [600, 500], [3_000, 300], [10_000, 300]] as const) {
+    const path = dir.file(`${size}.db`);
+    using database = openDatabase(path);
+    database.exec("PRAGMA wal_autocheckpoint = 0");
+    const table = new MessageTable(database, () => {});
+    const content = () => new Content(new Uint8Array(size), 10, 20);
+    const messages = Array.from(
+      { length: count },
+      (_, index) => new Message(lane, 1 + index, content(), 0, true),
+    );
+    const commit = () => {
+      const counted = table.pendingPages;
+      const before = Deno.statSync(`${path}-wal`).size;
+      database.exec("BEGIN");
+      table.write();
+      database.exec("COMMIT");
+      table.written();
+      return { counted, written: (Deno.statSync(`${path}-wal`).size - before) / FRAME_BYTES };
+    };
+    const near = ({ counted, written }: ReturnType<typeof commit>) =>
+      counted > 0.6 * written - OTHER_PAGES && counted < 1.5 * written + OTHER_PAGES;
+
+    for (const message of messages) table.insert(message, undefined);
+    const inserted = commit();
+    assert(near(inserted), `insert ${size}: ${JSON.stringify(inserted)}`);
+    for (const message of messages) table.remove(message);
+    const removed = commit();
+    assert(near(removed), `remove ${size}: ${JSON.stringify(removed)}`);
+  }
 });

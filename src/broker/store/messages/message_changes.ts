@@ -10,8 +10,9 @@ import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 
 /** Positions of a lane that lie in one page, about: the rows of small messages. */
 export const PAGE_ROWS = 25;
-/** Bytes of messages that a page holds. */
+/** Bytes of rows that a page holds, and those of a row besides its message. */
 const PAGE_CONTENT = 4_000;
+const ROW_BYTES = 16;
 
 /** Rows of one lane to delete. */
 class Removals {
@@ -52,11 +53,15 @@ export class MessageChanges {
   #isPostponed = false;
   #removed = 0;
   #insertedBytes = 0;
+  /** Bytes of messages to delete that lie in the pages of their rows. */
+  #removedBytes = 0;
   /** Lanes with inserts, and the last of them. */
   readonly #lanes = new Set<LaneRecord>();
   #lane: LaneRecord | undefined;
   /** Pages where something is removed or updated, apart from one another, about. */
   #apart = 0;
+  /** Pages that are only looked for, to be given up, about. */
+  #found = 0;
   #updated: Message | undefined;
 
   get isEmpty(): boolean {
@@ -75,16 +80,18 @@ export class MessageChanges {
   }
 
   /**
-   * Pages of the file that lie apart and change, about. They cost more than rows that lie together:
-   * each is looked for by itself, and written to the log as a whole.
+   * Pages of the file that lie apart and change, or are given up, about. They cost more than rows
+   * that lie together: each is looked for by itself.
    */
   get scattered(): number {
-    return this.#lanes.size + this.#apart;
+    return this.#lanes.size + this.#apart + this.#found;
   }
 
-  /** All pages that change, about. */
+  /** All pages that change and so are written to the log, about. */
   get pages(): number {
-    return this.scattered + this.rows / PAGE_ROWS + this.bytes / PAGE_CONTENT;
+    const rows = this.inserts.length + this.#removed;
+    const bytes = this.#insertedBytes + this.#removedBytes + ROW_BYTES * rows;
+    return this.#lanes.size + this.#apart + bytes / PAGE_CONTENT;
   }
 
   insert(message: Message, author: Author | undefined): void {
@@ -106,8 +113,9 @@ export class MessageChanges {
     }
     const { lane, position, size } = message;
     this.#removed++;
-    // They have to be found to be given up.
-    if (size > PAGE_CONTENT) this.#apart += size / PAGE_CONTENT;
+    // Pages that a message fills are given up as they are.
+    if (size > PAGE_CONTENT / 2) this.#found += size / PAGE_CONTENT;
+    else this.#removedBytes += size;
     let removals = this.removals.get(lane);
     if (removals === undefined) this.removals.set(lane, removals = new Removals());
     this.#apart += removals.add(position);
@@ -122,7 +130,8 @@ export class MessageChanges {
 
   /** Gives up a range that has few rows. @param bytes of their messages, at most */
   discardShort(range: Range, bytes: number): void {
-    this.#apart += 1 + bytes / PAGE_CONTENT;
+    this.#apart++;
+    this.#found += bytes / PAGE_CONTENT;
     this.#removed += range.last - range.first + 1;
     this.shortDiscards.push(range);
   }
@@ -196,7 +205,11 @@ export class MessageChanges {
     this.authors = [];
     this.#insertedBytes = 0;
     this.removals.clear();
-    this.#removed = this.#apart = 0;
+    this.#removed =
+      this.#removedBytes =
+      this.#apart =
+      this.#found =
+        0;
     this.#lanes.clear();
     this.#lane = this.#updated = undefined;
     this.updates.clear();
