@@ -46,8 +46,14 @@ export function get<T>(path: string): Promise<T> {
   return ask<T>("GET", path);
 }
 
+/** Which queue is meant: one itself, such as "mails.dead". */
+export interface QueueName {
+  readonly vhost: string;
+  readonly name: string;
+}
+
 /** The path of a queue. */
-export function queuePath({ vhost, name }: { vhost: string; name: string }): string {
+export function queuePath({ vhost, name }: QueueName): string {
   return `/queues/${segment(vhost)}/${segment(name)}`;
 }
 

@@ -1,4 +1,5 @@
 /** How the broker itself is: alarms, memory, disk. */
+import type { Overview } from "../../observe/board.ts";
 import { bytes, count, duration, milliseconds } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Stat } from "./ui.tsx";
@@ -6,7 +7,7 @@ import { Stat } from "./ui.tsx";
 export function BrokerView() {
   const { overview } = useLive();
   if (overview === undefined) return null;
-  const { product, version, uptimeMs, memory, disk, alarm, commits, connections } = overview;
+  const { product, version, uptimeMs, alarm, connections } = overview;
   return (
     <>
       <div class="view-head">
@@ -25,36 +26,8 @@ export function BrokerView() {
         {connections !== undefined && <Stat label="Connections" value={count(connections)} />}
         <Stat label="Queues" value={count(overview.queues)} />
       </dl>
-      {memory && (
-        <>
-          <h2>Memory</h2>
-          <dl class="stats">
-            <Stat label="Process" value={bytes(memory.resident)} />
-            {memory.messages !== undefined && (
-              <Stat label="Waiting tasks in memory" value={bytes(memory.messages)} />
-            )}
-            {memory.messagesLimit !== undefined && (
-              <Stat label="At most" value={bytes(memory.messagesLimit)} tone="quiet" />
-            )}
-          </dl>
-        </>
-      )}
-      {(disk || commits) && (
-        <>
-          <h2>Disk</h2>
-          <dl class="stats">
-            {disk && <Stat label="Free" value={bytes(disk.free)} />}
-            {commits && (
-              <>
-                <Stat label="Commits" value={count(commits.count)} />
-                <Stat label="A commit takes" value={milliseconds(commits.meanMs)} />
-                <Stat label="The last one" value={milliseconds(commits.lastMs)} />
-                <Stat label="The slowest" value={milliseconds(commits.slowestMs)} />
-              </>
-            )}
-          </dl>
-        </>
-      )}
+      {overview.memory && <Memory memory={overview.memory} />}
+      <Disk overview={overview} />
       <p class="muted">
         {overview.can.includes("metrics") && (
           <>
@@ -63,6 +36,42 @@ export function BrokerView() {
         )}
         The API is described at <a href="api/v1/openapi.json">/api/v1/openapi.json</a>.
       </p>
+    </>
+  );
+}
+
+function Memory({ memory }: { memory: NonNullable<Overview["memory"]> }) {
+  const { resident, messages, messagesLimit } = memory;
+  return (
+    <>
+      <h2>Memory</h2>
+      <dl class="stats">
+        <Stat label="Process" value={bytes(resident)} />
+        {messages !== undefined && <Stat label="Waiting tasks in memory" value={bytes(messages)} />}
+        {messagesLimit !== undefined && (
+          <Stat label="At most" value={bytes(messagesLimit)} tone="quiet" />
+        )}
+      </dl>
+    </>
+  );
+}
+
+function Disk({ overview: { disk, commits } }: { overview: Overview }) {
+  if (!disk && !commits) return null;
+  return (
+    <>
+      <h2>Disk</h2>
+      <dl class="stats">
+        {disk && <Stat label="Free" value={bytes(disk.free)} />}
+        {commits && (
+          <>
+            <Stat label="Commits" value={count(commits.count)} />
+            <Stat label="A commit takes" value={milliseconds(commits.meanMs)} />
+            <Stat label="The last one" value={milliseconds(commits.lastMs)} />
+            <Stat label="The slowest" value={milliseconds(commits.slowestMs)} />
+          </>
+        )}
+      </dl>
     </>
   );
 }

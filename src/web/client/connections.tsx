@@ -10,26 +10,6 @@ export function ConnectionsView() {
     [],
   );
   const list = value?.connections;
-  function close(connection: ConnectionInfo): void {
-    const { id, client, address, unacked } = connection;
-    desk.ask({
-      title: "Close this connection?",
-      text: `${client || "The client"} at ${address} is told so and may connect again. ${
-        unacked === undefined || unacked === 0
-          ? "What it has not settled goes back to the queues."
-          : `The ${plural(unacked, "task")} that it has not settled ${
-            unacked === 1 ? "goes" : "go"
-          } back to the queues.`
-      }`,
-      action: "Close 1 connection",
-      danger: true,
-      act: async () => {
-        await ask("DELETE", `/connections/${id}`);
-        setTimeout(again, 300);
-        return `The connection from ${address} was closed.`;
-      },
-    });
-  }
   return (
     <>
       <div class="view-head">
@@ -47,38 +27,64 @@ export function ConnectionsView() {
             command="worker -- ./handle.sh"
           />
         )}
-        {list && list.length > 0 && (
-          <div class="scroll">
-            <table class="plain">
-              <thead>
-                <tr>
-                  <th scope="col">Client</th>
-                  <th scope="col">Address</th>
-                  <th scope="col">User</th>
-                  <th scope="col" class="number">Since</th>
-                  <th scope="col" class="number">Channels</th>
-                  <th scope="col" class="number">Consumers</th>
-                  <th scope="col" class="number">Running</th>
-                  <th scope="col">
-                    <span class="unseen">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {list.slice(0, 1_000).map((connection) => (
-                  <Row
-                    key={connection.id}
-                    connection={connection}
-                    onClose={() => close(connection)}
-                  />
-                ))}
-              </tbody>
-            </table>
-          </div>
-        )}
+        {list && list.length > 0 && <Table connections={list} again={again} />}
       </ListCard>
     </>
   );
+}
+
+function Table(
+  { connections, again }: { connections: readonly ConnectionInfo[]; again: () => void },
+) {
+  return (
+    <div class="scroll">
+      <table class="plain">
+        <thead>
+          <tr>
+            <th scope="col">Client</th>
+            <th scope="col">Address</th>
+            <th scope="col">User</th>
+            <th scope="col" class="number">Since</th>
+            <th scope="col" class="number">Channels</th>
+            <th scope="col" class="number">Consumers</th>
+            <th scope="col" class="number">Running</th>
+            <th scope="col">
+              <span class="unseen">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {connections.slice(0, 1_000).map((connection) => (
+            <Row
+              key={connection.id}
+              connection={connection}
+              onClose={() => askToClose(connection, again)}
+            />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function askToClose({ id, client, address, unacked }: ConnectionInfo, again: () => void): void {
+  desk.ask({
+    title: "Close this connection?",
+    text: `${client || "The client"} at ${address} is told so and may connect again. ${
+      unacked === undefined || unacked === 0
+        ? "What it has not settled goes back to the queues."
+        : `The ${plural(unacked, "task")} that it has not settled ${
+          unacked === 1 ? "goes" : "go"
+        } back to the queues.`
+    }`,
+    action: "Close 1 connection",
+    danger: true,
+    act: async () => {
+      await ask("DELETE", `/connections/${id}`);
+      setTimeout(again, 300);
+      return `The connection from ${address} was closed.`;
+    },
+  });
 }
 
 function Row({ connection, onClose }: { connection: ConnectionInfo; onClose: () => void }) {

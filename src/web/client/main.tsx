@@ -29,7 +29,7 @@ const VIEWS: readonly [ViewName, string, Ability?][] = [
 
 function App() {
   const route = useRoute();
-  const { connection, overview, families } = useLive();
+  const { connection, overview } = useLive();
   const main = useRef<HTMLElement>(null);
   const isFirst = useRef(true);
   const address = hrefOf(route);
@@ -40,36 +40,12 @@ function App() {
   }, [route.view, route.view === "queue" ? route.name : ""]);
   useEffect(() => scrollTo(0, 0), [route.view]);
   const needsToken = connection.state === "lost" && connection.error.status === 401;
-  const dead = [...families.values()].reduce((sum, family) => sum + deadIn(family), 0);
-  const active = route.view === "queue" ? "queues" : route.view;
   return (
     <div class={connection.state === "lost" ? "app stale" : "app"}>
       <a class="skip" href="#main" onClick={(event) => skip(event, main.current)}>
         Skip to the content
       </a>
-      <header class="top">
-        <a class="brand" href="#/queues" aria-label="Work queues, all queues">
-          <Logo />
-          <span>Work queues</span>
-        </a>
-        <nav aria-label="Views">
-          {VIEWS.filter(([, , needs]) => needs === undefined || overview?.can.includes(needs)).map((
-            [view, label],
-          ) => (
-            <a
-              key={view}
-              href={hrefOf({ view })}
-              aria-current={view === active ? "page" : undefined}
-            >
-              {label}
-              {view === "dead" && dead > 0 && <span class="count alert">{count(dead)}</span>}
-            </a>
-          ))}
-        </nav>
-        <Search />
-        <Status />
-        <ThemeButton />
-      </header>
+      <Top route={route} />
       {connection.state === "lost" && !needsToken && (
         <p class="banner lost" role="alert">
           <strong>Not connected since {clock(connection.since)}.</strong>{" "}
@@ -93,6 +69,36 @@ function App() {
       </main>
       <DeskView />
     </div>
+  );
+}
+
+function Top({ route }: { route: Route }) {
+  const { overview, families } = useLive();
+  const dead = [...families.values()].reduce((sum, family) => sum + deadIn(family), 0);
+  const active = route.view === "queue" ? "queues" : route.view;
+  const views = VIEWS.filter(([, , needs]) => needs === undefined || overview?.can.includes(needs));
+  return (
+    <header class="top">
+      <a class="brand" href="#/queues" aria-label="Work queues, all queues">
+        <Logo />
+        <span>Work queues</span>
+      </a>
+      <nav aria-label="Views">
+        {views.map(([view, label]) => (
+          <a
+            key={view}
+            href={hrefOf({ view })}
+            aria-current={view === active ? "page" : undefined}
+          >
+            {label}
+            {view === "dead" && dead > 0 && <span class="count alert">{count(dead)}</span>}
+          </a>
+        ))}
+      </nav>
+      <Search />
+      <Status />
+      <ThemeButton />
+    </header>
   );
 }
 

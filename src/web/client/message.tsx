@@ -1,7 +1,7 @@
 /** All of one message, and what can be done with it. */
 import { useState } from "preact/hooks";
 import type { ActionResult, MessageDetail, Sent } from "../../observe/board.ts";
-import { ask, get, queuePath } from "./api.ts";
+import { ask, get, type QueueName, queuePath } from "./api.ts";
 import { type As, bodyAs, bytesOf, isText, waysOf } from "./body.ts";
 import { bytes, duration, moment } from "./format.ts";
 import { live } from "./live.ts";
@@ -11,7 +11,7 @@ import { askToSettle } from "./settle.ts";
 import { desk, Dialog, useAsked } from "./ui.tsx";
 
 interface Props {
-  readonly place: { readonly vhost: string; readonly name: string };
+  readonly place: QueueName;
   readonly message: string;
   readonly onClose: () => void;
   /** Something was done with it. */
@@ -55,13 +55,12 @@ function queueFor({ headers }: MessageDetail, name: string): string {
 function Shown(
   { value, place, onEdit, onDone }: {
     value: MessageDetail;
-    place: Props["place"];
+    place: QueueName;
     onEdit: () => void;
     onDone: () => void;
   },
 ) {
   const can = live.overview?.can ?? [];
-  const { running } = value;
   const path = queuePath(place);
   const selection = { keys: [value.key] };
   async function replay(): Promise<void> {
@@ -72,26 +71,11 @@ function Shown(
   }
   return (
     <>
-      <dl class="facts">
-        <Fact name="Queue" value={place.name} />
-        <Fact name="Type" value={value.type} />
-        <Fact name="Size" value={bytes(value.size)} />
-        <Fact name="Dead because" value={value.reason} />
-        <Fact name="Error" value={value.error} />
-        <Fact name="Died at" value={value.diedAt && moment(value.diedAt)} />
-        <Fact
-          name="Runs"
-          value={running &&
-            `for ${duration(running.sinceMs)}, by ${
-              running.client || "a client"
-            } at ${running.address}`}
-        />
-        <Fact name="Exchange" value={value.exchange || undefined} />
-      </dl>
+      <Facts value={value} queue={place.name} />
       <Body value={value} />
       <Table title="Properties" rows={value.properties} />
       <Table title="Headers" rows={value.headers} />
-      {!running && (
+      {!value.running && (
         <footer>
           {can.includes("replay") && (
             <button
@@ -118,6 +102,28 @@ function Shown(
         </footer>
       )}
     </>
+  );
+}
+
+function Facts({ value, queue }: { value: MessageDetail; queue: string }) {
+  const { running } = value;
+  return (
+    <dl class="facts">
+      <Fact name="Queue" value={queue} />
+      <Fact name="Type" value={value.type} />
+      <Fact name="Size" value={bytes(value.size)} />
+      <Fact name="Dead because" value={value.reason} />
+      <Fact name="Error" value={value.error} />
+      <Fact name="Died at" value={value.diedAt && moment(value.diedAt)} />
+      <Fact
+        name="Runs"
+        value={running &&
+          `for ${duration(running.sinceMs)}, by ${
+            running.client || "a client"
+          } at ${running.address}`}
+      />
+      <Fact name="Exchange" value={value.exchange || undefined} />
+    </dl>
   );
 }
 

@@ -1,21 +1,16 @@
 /** Lists of messages, which stay as they are until somebody asks for what is new. */
 import { useState } from "preact/hooks";
 import type { Found, MessageInfo } from "../../observe/board.ts";
+import type { QueueName } from "./api.ts";
 import { bytes, count, duration } from "./format.ts";
 import { MessageDialog } from "./message.tsx";
 import { hrefOf } from "./route.ts";
 import { Badge } from "./ui.tsx";
 
-export interface Place {
-  readonly vhost: string;
-  /** The queue itself, such as "mails.dead". */
-  readonly name: string;
-}
-
 interface ListProps {
   readonly messages: readonly (MessageInfo | Found)[];
   /** Where they are, unless each says so. */
-  readonly place?: Place;
+  readonly place?: QueueName;
   /** Keys of those that are selected; absent: none can be. */
   readonly selected?: ReadonlySet<string>;
   readonly onSelect?: (keys: ReadonlySet<string>) => void;
@@ -24,7 +19,7 @@ interface ListProps {
 }
 
 export function MessageList({ messages, place, selected, onSelect, onDone }: ListProps) {
-  const [open, setOpen] = useState<{ place: Place; key: string } | undefined>();
+  const [open, setOpen] = useState<{ place: QueueName; key: string } | undefined>();
   const showsQueue = place === undefined;
   const all = messages.map(({ key }) => key);
   const isAll = all.length > 0 && all.every((key) => selected?.has(key));
@@ -37,25 +32,12 @@ export function MessageList({ messages, place, selected, onSelect, onDone }: Lis
     <>
       <div class="scroll">
         <table class="messages">
-          <thead>
-            <tr>
-              {selected && (
-                <th scope="col" class="check">
-                  <input
-                    type="checkbox"
-                    aria-label="Select all that are shown"
-                    checked={isAll}
-                    onChange={() => onSelect!(new Set(isAll ? [] : all))}
-                  />
-                </th>
-              )}
-              <th scope="col">Task</th>
-              {showsQueue && <th scope="col">Queue</th>}
-              <th scope="col">Type</th>
-              <th scope="col">{messages.some(({ running }) => running) ? "Runs" : "Notes"}</th>
-              <th scope="col" class="number">Size</th>
-            </tr>
-          </thead>
+          <Heads
+            isAll={selected && isAll}
+            onAll={() => onSelect!(new Set(isAll ? [] : all))}
+            showsQueue={showsQueue}
+            showsRuns={messages.some(({ running }) => running)}
+          />
           <tbody>
             {messages.map((message) => {
               const at = place ?? placeOf(message as Found);
@@ -88,10 +70,42 @@ export function MessageList({ messages, place, selected, onSelect, onDone }: Lis
   );
 }
 
+interface HeadsProps {
+  /** Whether all are selected; absent: none can be. */
+  readonly isAll: boolean | undefined;
+  readonly onAll: () => void;
+  readonly showsQueue: boolean;
+  readonly showsRuns: boolean;
+}
+
+function Heads({ isAll, onAll, showsQueue, showsRuns }: HeadsProps) {
+  return (
+    <thead>
+      <tr>
+        {isAll !== undefined && (
+          <th scope="col" class="check">
+            <input
+              type="checkbox"
+              aria-label="Select all that are shown"
+              checked={isAll}
+              onChange={onAll}
+            />
+          </th>
+        )}
+        <th scope="col">Task</th>
+        {showsQueue && <th scope="col">Queue</th>}
+        <th scope="col">Type</th>
+        <th scope="col">{showsRuns ? "Runs" : "Notes"}</th>
+        <th scope="col" class="number">Size</th>
+      </tr>
+    </thead>
+  );
+}
+
 interface RowProps {
   readonly message: MessageInfo;
   /** Where it is; absent: that is said elsewhere. */
-  readonly queue: Place | undefined;
+  readonly queue: QueueName | undefined;
   /** Absent: it cannot be. */
   readonly isSelected: boolean | undefined;
   readonly onSelect: () => void;
@@ -131,7 +145,7 @@ function Row({ message, queue, isSelected, onSelect, onOpen }: RowProps) {
   );
 }
 
-function placeOf({ vhost, queue }: Found): Place {
+function placeOf({ vhost, queue }: Found): QueueName {
   return { vhost, name: queue };
 }
 

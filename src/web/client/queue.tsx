@@ -1,6 +1,6 @@
 /** One work queue: its numbers, its tasks, who works on it, and what can be done with it. */
 import { useEffect, useRef } from "preact/hooks";
-import type { ActionResult, QueueDetail } from "../../observe/board.ts";
+import type { Ability, ActionResult, QueueDetail } from "../../observe/board.ts";
 import { saidOf } from "./action_result.ts";
 import { ask, queuePath } from "./api.ts";
 import { Charts } from "./chart.tsx";
@@ -47,32 +47,11 @@ export function QueueView({ vhost, name, tab }: Props) {
     );
   }
   const { can } = overview;
-  const tabs: Tab[] = [
-    ["waiting", "Waiting", work?.ready],
-    ...(can.includes("running") ? [["running", "Running", work?.unacked] as never] : []),
-    ["delayed", "Delayed", delayedIn(family)],
-    ["dead", "Dead", deadIn(family)],
-    ...(can.includes("consumers") ? [["consumers", "Consumers", work?.consumers] as never] : []),
-  ];
+  const tabs = tabsOf(family, can);
   const shown = tabs.some(([id]) => id === tab) ? tab : "waiting";
   return (
     <>
-      <div class="view-head">
-        <div>
-          <p class="crumb">
-            <a href={hrefOf({ view: "queues" })}>Queues</a>
-          </p>
-          <h1 tabIndex={-1}>{name}</h1>
-          <p class="badges">
-            {work?.paused && <Badge tone="paused">paused</Badge>}
-            {work?.type && <Badge>{work.type}</Badge>}
-            {work?.durable === false && <Badge>not durable</Badge>}
-            {work?.exclusive && <Badge>exclusive</Badge>}
-            {vhost !== "/" && <Badge>{vhost}</Badge>}
-          </p>
-        </div>
-        <Actions family={family} />
-      </div>
+      <Head family={family} />
       {work?.paused && (
         <p class="banner paused" role="note">
           Paused: consumers get nothing, and tasks that come wait here.
@@ -87,6 +66,28 @@ export function QueueView({ vhost, name, tab }: Props) {
       {shown === "dead" && <DeadLetters family={family} />}
       {shown === "consumers" && <Consumers path={path} />}
     </>
+  );
+}
+
+function Head({ family }: { family: Family }) {
+  const { vhost, name, work } = family;
+  return (
+    <div class="view-head">
+      <div>
+        <p class="crumb">
+          <a href={hrefOf({ view: "queues" })}>Queues</a>
+        </p>
+        <h1 tabIndex={-1}>{name}</h1>
+        <p class="badges">
+          {work?.paused && <Badge tone="paused">paused</Badge>}
+          {work?.type && <Badge>{work.type}</Badge>}
+          {work?.durable === false && <Badge>not durable</Badge>}
+          {work?.exclusive && <Badge>exclusive</Badge>}
+          {vhost !== "/" && <Badge>{vhost}</Badge>}
+        </p>
+      </div>
+      <Actions family={family} />
+    </div>
   );
 }
 
@@ -121,6 +122,18 @@ function Numbers({ family, tellsAge }: { family: Family; tellsAge: boolean }) {
 }
 
 type Tab = [id: string, label: string, count: number | undefined];
+
+/** What this broker has something for. */
+function tabsOf(family: Family, can: readonly Ability[]): Tab[] {
+  const { work } = family;
+  return [
+    ["waiting", "Waiting", work?.ready],
+    ...(can.includes("running") ? [["running", "Running", work?.unacked] as Tab] : []),
+    ["delayed", "Delayed", delayedIn(family)],
+    ["dead", "Dead", deadIn(family)],
+    ...(can.includes("consumers") ? [["consumers", "Consumers", work?.consumers] as Tab] : []),
+  ];
+}
 
 interface TabsProps {
   readonly vhost: string;

@@ -4,6 +4,7 @@ import type { MessageDetail, Sent } from "../../observe/board.ts";
 import { ask, queuePath } from "./api.ts";
 import { bytesOf, isText, textOf } from "./body.ts";
 import { live } from "./live.ts";
+import { recordOf } from "./record.ts";
 import { desk, Dialog } from "./ui.tsx";
 
 export function SendButton({ vhost = "/", queue }: { vhost?: string; queue?: string }) {
@@ -45,9 +46,6 @@ interface FormProps {
   readonly send: (record: Record<string, unknown>, queue: string) => Promise<string>;
 }
 
-/** Properties that the form does not ask for, and an edited task keeps. */
-const KEPT = ["content_encoding", "correlation_id", "reply_to"];
-
 export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: FormProps) {
   const [busy, setBusy] = useState(false);
   const body = initial === undefined ? new Uint8Array() : bytesOf(initial.bodyBase64);
@@ -55,37 +53,11 @@ export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: Form
   async function submitted(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const field = (name: string) => String(form.get(name) ?? "").trim();
+    const written = (name: string) => String(form.get(name) ?? "");
     setBusy(true);
-    const done = await desk.attempt(() => send(recordOf(form, field), queue ?? field("queue")));
+    const record = { ...recordOf(written, initial), ...(queue === undefined ? {} : { queue }) };
+    const done = await desk.attempt(() => send(record, queue ?? written("queue").trim()));
     if (!done) setBusy(false);
-  }
-  function recordOf(form: FormData, field: (name: string) => string): Record<string, unknown> {
-    const { headers = {}, properties = {} } = initial ?? {};
-    const written = String(form.get("body") ?? "");
-    // A field for text changes the ends of lines: who has edited nothing has changed nothing.
-    const isKept = isBinary || (initial !== undefined && written === unixOf(textOf(body)));
-    const type = field("content_type");
-    const priority = field("priority");
-    const id = field("id");
-    return {
-      ...(isKept ? { body_base64: initial!.bodyBase64 } : { body: endedAs(textOf(body), written) }),
-      ...(field("type") === "" ? {} : { type: field("type") }),
-      ...(type !== "" || isBinary ? {} : { content_type: "text/plain" }),
-      ...(type === "" ? {} : { content_type: type }),
-      ...Object.fromEntries(
-        KEPT.filter((name) => name in properties).map((name) => [name, properties[name]]),
-      ),
-      // A dead one has outlived it.
-      ...(initial?.reason === undefined && "expiration" in properties
-        ? { expiration: properties["expiration"] }
-        : {}),
-      ...(id === "" ? {} : { id }),
-      ...(priority === "" ? {} : { priority: Number(priority) }),
-      ...(field("delay") === "" ? {} : { delay: field("delay") }),
-      ...(Object.keys(headers).length === 0 ? {} : { headers }),
-      ...(queue === undefined ? {} : { queue }),
-    };
   }
   const names = [...live.families.values()].filter((family) => family.vhost === vhost);
   return (
@@ -123,16 +95,6 @@ export function TaskForm({ vhost, queue, initial, submit, onCancel, send }: Form
       </footer>
     </form>
   );
-}
-
-/** As a field for text has it. */
-function unixOf(text: string): string {
-  return text.replace(/\r\n?/g, "\n");
-}
-
-/** An edited text with the ends of lines that the old one had. */
-function endedAs(old: string, text: string): string {
-  return /\r\n/.test(old) && !/[^\r]\n/.test(old) ? text.replaceAll("\n", "\r\n") : text;
 }
 
 function Field(

@@ -30,8 +30,10 @@ export function Waiting(props: Props) {
   );
 }
 
+type End = "oldest" | "newest";
+
 function List({ vhost, name, ready }: Props) {
-  const [end, setEnd] = useState<"oldest" | "newest">("oldest");
+  const [end, setEnd] = useState<End>("oldest");
   const path = queuePath({ vhost, name });
   const { pages, error, again, more } = usePages<MessagePage>(
     `${path}/messages?end=${end}&limit=${PAGE}`,
@@ -46,18 +48,7 @@ function List({ vhost, name, ready }: Props) {
   return (
     <section class="card" aria-label="Waiting tasks">
       <div class="toolbar">
-        <div class="segments" role="group" aria-label="Which tasks come first">
-          {(["oldest", "newest"] as const).map((which) => (
-            <button
-              key={which}
-              type="button"
-              aria-pressed={which === end}
-              onClick={() => setEnd(which)}
-            >
-              {which === "oldest" ? "Oldest first" : "Newest first"}
-            </button>
-          ))}
-        </div>
+        <Ends shown={end} onChoose={setEnd} />
         <button type="button" class="quiet" onClick={refresh}>Refresh</button>
         <span class="space" />
         {selected.size > 0 && (
@@ -89,5 +80,22 @@ function List({ vhost, name, ready }: Props) {
       )}
       {messages.length < ready && <More label="Show more" more={more} />}
     </section>
+  );
+}
+
+function Ends({ shown, onChoose }: { shown: End; onChoose: (end: End) => void }) {
+  return (
+    <div class="segments" role="group" aria-label="Which tasks come first">
+      {(["oldest", "newest"] as const).map((end) => (
+        <button
+          key={end}
+          type="button"
+          aria-pressed={end === shown}
+          onClick={() => onChoose(end)}
+        >
+          {end === "oldest" ? "Oldest first" : "Newest first"}
+        </button>
+      ))}
+    </div>
   );
 }
