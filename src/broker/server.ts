@@ -2,6 +2,7 @@
 
 import { Alarms } from "./store/alarms.ts";
 import { Bell } from "./net/bell.ts";
+import { ClientRoom } from "./channel/client_room.ts";
 import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
 import { DeliveryRoom } from "./channel/delivery_room.ts";
@@ -77,18 +78,24 @@ export class Broker implements QueueHost<Queue> {
   readonly memory: MemoryUse;
   /** Told to clients of this machine. */
   page: PageAddress | undefined;
-  readonly deadlines = new Deadlines((error) => this.#logFault(error));
-  readonly scheduler = new Scheduler(
-    (error) => this.#logFault(error),
-    () => this.store.isFull && !this.store.lastCommitFailed,
-    (run) => this.#bell.afterSockets(run),
-  );
   readonly #bell = new Bell();
+  readonly #afterSockets = (run: () => void): void => this.#bell.afterSockets(run);
+  readonly #logFault = (error: unknown): void => {
+    const text = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.#options.log.error("a fault in the broker", { error: text });
+  };
+  readonly deadlines = new Deadlines(this.#logFault, this.#afterSockets);
+  readonly scheduler = new Scheduler(
+    this.#logFault,
+    () => this.store.isFull && !this.store.lastCommitFailed,
+    this.#afterSockets,
+  );
   readonly #options: BrokerOptions;
   /** Once they are fit, no more than the memory of this host allows. */
   readonly #limits: Limits;
   #isFit = false;
   readonly #pending: Budget;
+  readonly #clientRoom: ClientRoom;
   readonly #deliveryRoom: DeliveryRoom;
   readonly #outboxRoom: OutboxRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
@@ -137,10 +144,10 @@ export class Broker implements QueueHost<Queue> {
     this.#options = options;
     const limits = this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
+    this.#clientRoom = new ClientRoom(limits.clientBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
-    const unwritten = () => this.store.pendingBytes;
-    this.#pending = new Budget(this.#limits, this.deadlines, unwritten);
+    this.#pending = new Budget(this.#limits, this.deadlines, () => this.store.pendingBytes);
     this.#reception = this.#createReception();
     this.store = new Store({
       file,
@@ -161,7 +168,7 @@ export class Broker implements QueueHost<Queue> {
       schedule: () => this.#groupCommit.schedule(),
       store: this.store,
       limits: this.#limits,
-      onFault: (error) => this.#logFault(error),
+      onFault: this.#logFault,
     });
     this.#sweeper = new Sweeper(this.store);
     this.#shrinker = new Shrinker(
@@ -199,7 +206,7 @@ export class Broker implements QueueHost<Queue> {
       handshakeHost: () => this.#handshakeHost(),
       sessionHost: () => this.#sessionHost(),
       prepare: () => this.#prepare(),
-      onFault: (error) => this.#logFault(error),
+      onFault: this.#logFault,
     });
   }
 
@@ -254,7 +261,7 @@ export class Broker implements QueueHost<Queue> {
       memory: this.memory,
       outboxRoom: this.#outboxRoom,
       letters: this.#deadLetters,
-      onFault: (error) => this.#logFault(error),
+      onFault: this.#logFault,
     };
   }
 
@@ -303,6 +310,7 @@ export class Broker implements QueueHost<Queue> {
     const limits = Object.assign(this.#limits, this.#options.fit?.(this.#limits));
     this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#pending.limitTo(limits.pendingBytes);
+    this.#clientRoom.limitTo(limits.clientBytes);
     this.#outboxRoom.limitTo(limits.outboxBytes);
   }
 
@@ -314,11 +322,6 @@ export class Broker implements QueueHost<Queue> {
     if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
-  }
-
-  #logFault(error: unknown): void {
-    const text = error instanceof Error ? error.stack ?? error.message : String(error);
-    this.#options.log.error("a fault in the broker", { error: text });
   }
 
   #handshakeHost(): HandshakeHost {
@@ -340,6 +343,7 @@ export class Broker implements QueueHost<Queue> {
       deadlines: this.deadlines,
       scheduler: this.scheduler,
       pending: this.#pending,
+      clientRoom: this.#clientRoom,
       deliveryRoom: this.#deliveryRoom,
       outboxRoom: this.#outboxRoom,
       replyTo: this.#replyTo,

@@ -20,11 +20,16 @@ const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 const LATE_MS = 500;
 const PATIENCE_MS = 100;
 
-/** Milliseconds that deadlines which are due take in one go. */
-const MOST_MS = 10;
+/**
+ * Deadlines, and milliseconds, of one go, when very many are due. What a deadline wakes by a promise
+ * goes on only behind the go, and takes longer than the deadline itself.
+ */
+const MOST_AT_ONCE = 64;
+const MOST_MS = 2;
 
 export class Deadlines {
   readonly #onFault: (error: unknown) => void;
+  readonly #afterOthers: (run: () => void) => void;
   /** A binary heap: the earliest deadline first. */
   #heap: Deadline[] = [];
   /** How many of them are canceled. */
@@ -32,13 +37,21 @@ export class Deadlines {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires, in milliseconds since the epoch; Infinity: there is none. */
   #wakesAt = Infinity;
-  /** The deadlines that are due wait for the sockets to be read. */
+  /** The deadlines that are due wait for the sockets to be read, or for others to have their turn. */
   #isLate = false;
+  #isGoingOn = false;
   #stopped = false;
 
-  /** @param onFault told of what a deadline throws; the others are kept */
-  constructor(onFault: (error: unknown) => void) {
+  /**
+   * @param onFault told of what a deadline throws; the others are kept
+   * @param afterOthers runs something once everybody else has had a turn
+   */
+  constructor(
+    onFault: (error: unknown) => void,
+    afterOthers: (run: () => void) => void = (run) => setTimeout(run, 0),
+  ) {
     this.#onFault = onFault;
+    this.#afterOthers = afterOthers;
   }
 
   /** @param ms milliseconds from now */
@@ -50,7 +63,7 @@ export class Deadlines {
   add(at: number, run: () => void): Deadline {
     const deadline: Deadline = { at, run, canceled: false };
     this.#push(deadline);
-    if (at < this.#wakesAt && !this.#isLate) this.#sleep();
+    if (at < this.#wakesAt && !this.#isLate && !this.#isGoingOn) this.#sleep();
     return deadline;
   }
 
@@ -94,9 +107,16 @@ export class Deadlines {
       this.#timer = setTimeout(() => this.#wake(), PATIENCE_MS);
       return;
     }
+    this.#runDue(time);
+  }
+
+  /** Those that are due, in pieces. */
+  #runDue(time: number): void {
     this.#wakesAt = Infinity;
     const start = performance.now();
+    let left = MOST_AT_ONCE;
     while (this.#heap[0] !== undefined && this.#heap[0].at <= time) {
+      if (left-- === 0 || performance.now() - start > MOST_MS) return this.#goOnLater();
       const deadline = this.#pop();
       if (deadline.canceled) this.#canceled = Math.max(0, this.#canceled - 1);
       else if (!this.#stopped) {
@@ -108,9 +128,16 @@ export class Deadlines {
           this.#onFault(error);
         }
       }
-      if (performance.now() - start > MOST_MS) break;
     }
     this.#sleep();
+  }
+
+  #goOnLater(): void {
+    this.#isGoingOn = true;
+    this.#afterOthers(() => {
+      this.#isGoingOn = false;
+      this.#runDue(now());
+    });
   }
 
   #push(deadline: Deadline): void {

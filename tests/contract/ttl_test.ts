@@ -49,6 +49,25 @@ for (const type of ["classic", "quorum"]) {
 }
 
 contract(
+  "basic.get counts none that is over, however many there are behind its message",
+  async (t) => {
+    const channel = await t.channel();
+    const dead = await graveyard(t, channel);
+    const queue = await t.queue(channel);
+    const waiting = await t.queue(channel, { "x-message-ttl": 50, ...deadLetterTo(dead) });
+    const over = { body: "", properties: { expiration: "1" } };
+    const messages = [{ body: "stays" }, ...Array(3_000).fill(over), { body: "stays, too" }];
+    await t.publish(channel, { routingKey: queue }, ...messages);
+    // By the time this one is dead all of those before it are over.
+    await t.fill(channel, waiting, "waits");
+    await channel.expectContent();
+    await channel.send("basic.get", { queue, noAck: true });
+    const { text, args } = await channel.expectContent("basic.get-ok");
+    assertEquals([text, args.messageCount], ["stays", 1]);
+  },
+);
+
+contract(
   "expiration alone expires a message, without a dead-letter exchange for good",
   async (t) => {
     const channel = await t.channel();

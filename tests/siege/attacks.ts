@@ -1,11 +1,13 @@
 /** Every attack of the siege. A new one: a file with one {@link Attack}, and its line here. */
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
+import { CROWDS } from "./crowds.ts";
 import { ENDINGS } from "./endings.ts";
 import { HISTORIES } from "./histories.ts";
 import { KEEPERS } from "./keepers.ts";
 import { LETTERS } from "./letters.ts";
 import { LOGINS } from "./logins.ts";
+import { MAZES } from "./mazes.ts";
 import { ROUTES } from "./routes.ts";
 import { STORMS } from "./storms.ts";
 import { TURNS } from "./turns.ts";
@@ -22,4 +24,6 @@ export const ATTACKS: readonly Attack[] = [
   ...ENDINGS,
   ...KEEPERS,
   ...HISTORIES,
+  ...CROWDS,
+  ...MAZES,
 ];

@@ -86,7 +86,7 @@ const ROLLBACKS: Attack = {
 };
 
 const TRANSACTIONS: Attack = {
-  name: "transactions of 50,000 publishes",
+  name: "transactions of 20,000 publishes",
   async run(siege) {
     const channel = await (await siege.peer()).open();
     await channel.call("queue.declare", { queue: "tx", durable: true });
@@ -95,7 +95,7 @@ const TRANSACTIONS: Attack = {
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
     const piece = publishes(5_000, { routingKey: "tx" }, { deliveryMode: 2 });
     while (!siege.isOver) {
-      for (let n = 0; n < 10; n++) await attacker.send(piece);
+      for (let n = 0; n < 4; n++) await attacker.send(piece);
       await attacker.send(method(1, "tx.commit"));
     }
   },

@@ -101,7 +101,7 @@ const ACKS_COMMITTED: Attack = {
 };
 
 const LARGEST_TRANSACTIONS: Attack = {
-  name: "transactions of 140,000 publishes",
+  name: "transactions of 39,000 publishes, of which no more may be",
   async run(siege) {
     const channel = await (await siege.peer()).open();
     await channel.call("queue.declare", {
@@ -112,9 +112,9 @@ const LARGEST_TRANSACTIONS: Attack = {
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
-    const piece = publishes(10_000, { routingKey: "t" }, PERSISTENT);
+    const piece = publishes(13_000, { routingKey: "t" }, PERSISTENT);
     while (!siege.isOver) {
-      for (let n = 0; n < siege.size(14, 3) && !siege.isOver; n++) await attacker.send(piece);
+      for (let n = 0; n < siege.size(3, 1) && !siege.isOver; n++) await attacker.send(piece);
       await attacker.send(method(1, "tx.commit"));
     }
   },

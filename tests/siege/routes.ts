@@ -139,15 +139,15 @@ const TRANSACTION: Attack = {
     await greedy.send(publishes(2_000, { exchange: "all" }), method(1, "tx.commit"));
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));
-    const piece = concat([publishes(40, { exchange: "all" }), method(1, "tx.commit")]);
+    const piece = concat([publishes(39, { exchange: "all" }), method(1, "tx.commit")]);
     while (!siege.isOver) await attacker.send(piece);
   },
 };
 
 const WIDE_TRANSACTION: Attack = {
-  name: "transactions to 10,000 durable queues",
+  name: "transactions to 8,000 durable queues",
   async run(siege) {
-    await fanOut(siege, siege.size(10_000, 2_000));
+    await fanOut(siege, siege.size(8_000, 2_000));
     siege.begin();
     const attacker = await siege.attacker();
     await attacker.send(method(1, "channel.open"), method(1, "tx.select"));

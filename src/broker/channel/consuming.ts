@@ -7,6 +7,7 @@
 
 import type { ChannelHost } from "./host.ts";
 import { roughlyNow } from "../../time/clock.ts";
+import { consumerBytes } from "./client_room.ts";
 import { Consumer, type ConsumerOwner } from "./consumer.ts";
 import { parseConsumerArguments } from "./consumer_arguments.ts";
 import type { Declarations } from "./declarations.ts";
@@ -31,9 +32,6 @@ import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import type { Slice } from "../../time/scheduler.ts";
 import { type Delivery, Unacked, wakeQueues } from "./unacked.ts";
 
-/** Others may put more of them there all the time. */
-const MOST_AWAITED = 2_000;
-
 export class Consuming implements ConsumerOwner, Requester {
   readonly #session: ChannelHost;
   readonly #channel: number;
@@ -55,6 +53,8 @@ export class Consuming implements ConsumerOwner, Requester {
   /** The consumer tag of direct replies, while the client consumes them. */
   #replyTag: string | undefined;
   #silent = false;
+  /** {@link #waitFor} */
+  #awaited: Queue | undefined;
 
   /** @param publishing is told under which name answers reach this channel */
   constructor(
@@ -112,6 +112,7 @@ export class Consuming implements ConsumerOwner, Requester {
       throw notImplemented(`${queue.title} does not support global qos`);
     }
     const { priority } = parseConsumerArguments(args.arguments, queue);
+    this.#session.clientShare.take(() => `consume from ${queue.title}`, consumerBytes(tag));
     const consumer = new Consumer(this, queue, tag, noAck, exclusive, priority, this.#prefetch);
     this.#consumers.set(tag, consumer);
     queue.addConsumer(consumer);
@@ -130,15 +131,20 @@ export class Consuming implements ConsumerOwner, Requester {
   /** Canceling a consumer that does not exist is fine. */
   cancel({ consumerTag, noWait }: Arguments<"basic.cancel">): void {
     const consumer = this.#consumers.get(consumerTag);
-    this.#consumers.delete(consumerTag);
+    if (consumer !== undefined) this.#forget(consumer);
     if (consumerTag === this.#replyTag) this.#dropReplies();
     this.#reply(noWait, "basic.cancel-ok", { consumerTag });
     consumer?.queue.removeConsumers([consumer]);
   }
 
+  #forget({ tag }: Consumer): void {
+    this.#consumers.delete(tag);
+    this.#session.clientShare.giveBack(consumerBytes(tag));
+  }
+
   cancelConsumer(consumer: Consumer): void {
     if (this.#consumers.get(consumer.tag) !== consumer) return;
-    this.#consumers.delete(consumer.tag);
+    this.#forget(consumer);
     if (!this.#session.cancelNotify || this.#silent) return;
     this.#send("basic.cancel", { consumerTag: consumer.tag, noWait: true });
   }
@@ -179,7 +185,10 @@ export class Consuming implements ConsumerOwner, Requester {
   /** The same of one delivery of a queue. */
   offerRoomOf(queue: Queue): void {
     if (this.#channelPrefetch > 0) this.#refused.add(queue);
-    else queue.wake();
+    else {
+      queue.wake();
+      this.#session.spread(queue.consumers.effort);
+    }
     if (this.#refused.size > 0) this.#wakeRefused(() => this.#askConnection() && !this.#isFull);
   }
 
@@ -231,8 +240,7 @@ export class Consuming implements ConsumerOwner, Requester {
     queue.release(message);
   }
 
-  /** @param most that are over and go before the answer, which says how many are left */
-  get(args: Arguments<"basic.get">, most = MOST_AWAITED): void {
+  get(args: Arguments<"basic.get">): void {
     const { queue: name, noAck } = args;
     const queue = this.#declarations.queue(name);
     if (queue.arguments.type === "quorum" && queue.arguments.singleActiveConsumer) {
@@ -248,16 +256,13 @@ export class Consuming implements ConsumerOwner, Requester {
         `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
       );
     }
-    const taken = queue.get(most > 0);
+    const taken = queue.get();
+    this.#waitFor(taken === "busy" ? queue : undefined);
     if (taken === undefined) return this.#send("basic.get-empty", { clusterId: "" });
     if (taken === "busy") {
-      const work = (slice: Slice): boolean => {
-        if (queue.isDying) return true;
-        const gone = queue.expireMany(slice);
-        most -= gone;
-        return gone > 0 && most > 0;
-      };
-      return this.#session.finishFirst(this.#channel, { work }, () => this.get(args, most));
+      // The answer says how many are left.
+      const work = (slice: Slice) => queue.isDying || queue.expireMany(slice) > 0;
+      return this.#session.finishFirst(this.#channel, { work }, () => this.get(args));
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;
@@ -275,6 +280,13 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#session.outbox.answered();
     if (noAck) queue.ack(message);
     else this.#track(tag, message, queue, undefined);
+  }
+
+  /** @param queue where a basic.get waits until what is over has gone; undefined: none does */
+  #waitFor(queue: Queue | undefined): void {
+    if (this.#awaited !== undefined) this.#awaited.flow.gets--;
+    if (queue !== undefined) queue.flow.gets++;
+    this.#awaited = queue;
   }
 
   // -- direct replies --
@@ -316,10 +328,11 @@ export class Consuming implements ConsumerOwner, Requester {
   /** The channel is over. What it has not settled stays in {@link unacked}. */
   end(): void {
     this.#silent = true;
+    this.#waitFor(undefined);
     this.#session.deliveryRoom.leave(this);
     this.#dropReplies();
     const byQueue = Map.groupBy(this.#consumers.values(), ({ queue }) => queue);
-    this.#consumers.clear();
+    for (const consumer of this.#consumers.values()) this.#forget(consumer);
     for (const [queue, consumers] of byQueue) queue.removeConsumers(consumers);
   }
 }

@@ -29,14 +29,22 @@ export class Declarations {
     this.#channel = channel;
   }
 
-  /** Answers once what was promised is on disk, unless the client does not want to wait. */
+  /**
+   * Answers once all is done and what was promised is on disk, unless the client does not want to
+   * wait. Its next frame waits until it is done.
+   */
   #reply<N extends PromiseName>(
     noWait: boolean,
     name: N,
     args: Arguments<N>,
     promised: Promised,
   ): void {
-    if (!noWait) this.#session.answerAfterCommit(this.#channel, name, args, promised);
+    const answer = () => {
+      if (!noWait) this.#session.answerAfterCommit(this.#channel, name, args, promised);
+    };
+    const { unused } = this.#session.vhost;
+    if (unused.isEmpty) answer();
+    else this.#session.finishFirst(this.#channel, unused, answer);
   }
 
   // -- exchanges --

@@ -1,6 +1,7 @@
 /** What a channel asks of its connection. */
 
 import type { Budget, Taker } from "./budget.ts";
+import type { ClientShare } from "./client_room.ts";
 import type { DeliveryRoom } from "./delivery_room.ts";
 import type { ReplyTo } from "./reply_to.ts";
 import type { Limits } from "../net/limits.ts";
@@ -34,6 +35,7 @@ export interface ChannelHost extends Taker {
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
+  readonly clientShare: ClientShare;
   readonly deliveryRoom: DeliveryRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;

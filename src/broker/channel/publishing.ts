@@ -16,7 +16,7 @@ import { checkProperties, expirationOf } from "../message/properties.ts";
 import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
-import { Spread } from "./spread.ts";
+import { isCrowded, Spread } from "./spread.ts";
 import { leadsTo, parseTarget, type Target } from "./target.ts";
 import { Way } from "../routing/way.ts";
 import type { ChannelHost } from "./host.ts";
@@ -28,17 +28,15 @@ export interface PendingPublish {
   queues: Queue[];
 }
 
-/**
- * Bytes of memory that a publish in a transaction takes besides its content, with its commit; and for
- * each further queue, which take longer: a transaction is a piece that nobody can interrupt. Longest
- * takes the first message for a durable queue, which changes a page of its own.
- */
+/** Bytes of memory that a publish in a transaction takes besides its content, and each copy of it. */
 const PENDING_OVERHEAD_BYTES = 1_000;
-const PENDING_COPY_BYTES = 3_000;
-const PENDING_QUEUE_BYTES = 10_000;
+const PENDING_COPY_BYTES = 400;
 
-/** Publishes that take as long as one whose headers are compared with those of very many bindings. */
-const LOOKING_AT_HEADERS = 100;
+/** The first message for a durable queue takes as long as others: it changes a page of its own. */
+const FIRST_OF_QUEUE = 4;
+
+/** What is looked at, to find a way, in the time of a publish, as a power of two. */
+const LOOKED_SHIFT = 2;
 
 const NO_COPIES: readonly string[] = [];
 
@@ -57,8 +55,9 @@ export class Publishing {
 
   /** What waits for the commit, in the order of its coming; undefined: no transactions. */
   #held: PendingPublish[] | undefined;
-  /** The durable queues that it leads to. */
+  /** The durable queues that it leads to, and what a commit has to do, in messages. */
   readonly #heldQueues = new Set<Queue>();
+  #heldMessages = 0;
   /** The routing key of answers to this channel, if it asks for any. Written by what the channel
    * consumes. */
   replyName: string | undefined;
@@ -149,7 +148,8 @@ export class Publishing {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
       this.#held.push({ publication, target, queues });
-      return this.#assembly.take(this.#weigh(queues));
+      this.#countHeld(queues);
+      return this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * queues.length);
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !target.isReply) {
@@ -161,7 +161,7 @@ export class Publishing {
     if (only !== undefined && !only.deleted) {
       const result = only.publish(publication) ? "accepted" : "refused";
       this.#confirms?.add(result);
-      if (only.isDying) this.#goOn(new Spread(publication, queues, 1));
+      if (isCrowded(only)) this.#goOn(new Spread(publication, queues, 1));
       return;
     }
     const spread = this.#publish(publication, target, queues);
@@ -171,12 +171,21 @@ export class Publishing {
     if (!spread.isDone || spread.isCrowded) this.#goOn(spread);
   }
 
-  /** Bytes of a publish that is held. */
-  #weigh(queues: Queue[]): number {
+  /**
+   * A transaction is a piece that nobody can interrupt.
+   * @throws {Fault} resource-error when it would hold the others up for too long
+   */
+  #countHeld(queues: Queue[]): void {
     const before = this.#heldQueues.size;
     for (const queue of queues) if (queue.durable) this.#heldQueues.add(queue);
-    return PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * Math.max(0, queues.length - 1) +
-      PENDING_QUEUE_BYTES * (this.#heldQueues.size - before);
+    const firsts = this.#heldQueues.size - before;
+    this.#heldMessages += Math.max(1, queues.length) + FIRST_OF_QUEUE * firsts;
+    const most = this.#session.limits.transaction;
+    if (this.#heldMessages <= most) return;
+    throw new Fault(
+      "resource-error",
+      `a transaction would put ${this.#heldMessages} messages into queues, it may put ${most}`,
+    );
   }
 
   /** The next frame waits until all queues have it, and their dead letters are not too many. */
@@ -232,6 +241,7 @@ export class Publishing {
     const held = this.#held!;
     this.#held = [];
     this.#heldQueues.clear();
+    this.#heldMessages = 0;
     this.#assembly.giveBack();
     return held;
   }
@@ -290,10 +300,10 @@ export class Publishing {
       return headersOf(publication);
     };
     const found = new Set<Queue>();
-    vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
+    const looked = vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
+    this.#session.spread(looked >> LOOKED_SHIFT);
     const route = [...found];
-    if (looksAtHeaders) this.#session.spread(LOOKING_AT_HEADERS);
-    else {
+    if (!looksAtHeaders) {
       target.route = route;
       target.routeVersion = vhost.version;
     }

@@ -160,6 +160,6 @@ export class Settling {
   /** The channel is over: what it holds goes back to the queues. */
   end(): void {
     this.#held = undefined;
-    requeueAll(this.#unacked.end());
+    this.#unacked.end();
   }
 }

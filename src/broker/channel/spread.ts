@@ -58,8 +58,16 @@ export class Spread implements Work {
     return !this.isDone || this.isCrowded;
   }
 
-  /** So many dead letters of a queue wait to be sent that no more should be caused. */
+  /** One of its queues {@link isCrowded}. */
   get isCrowded(): boolean {
-    return this.#queues.some((queue) => queue.isDying);
+    return this.#queues.some(isCrowded);
   }
+}
+
+/**
+ * Whether no more should be published to a queue for a while: too many of its dead letters wait to be
+ * sent, or somebody waits until what is over has gone, who would never be done else.
+ */
+export function isCrowded(queue: Queue): boolean {
+  return queue.flow.gets > 0 || queue.isDying;
 }

@@ -109,13 +109,13 @@ export class Unacked {
     consumer.unacked--;
   }
 
-  /** The channel is over. @returns what was not settled */
-  end(): Delivery[] {
+  /** The channel is over: what was not settled goes back to the queues, each queue's in one go. */
+  end(): void {
     this.#session.deadlines.cancel(this.#timeout);
-    const left = [...this.#byTag.values()];
+    const left = byQueue(this.#byTag.values());
+    this.#session.deliveryRoom.giveBack(this.#byTag.size);
     this.#byTag.clear();
-    this.#session.deliveryRoom.giveBack(left.length);
-    return left;
+    for (const [queue, messages] of left) queue.requeue(messages);
   }
 
   // -- the acknowledgement timeout --
@@ -161,9 +161,23 @@ export class Unacked {
 }
 
 /** Puts deliveries back into their queues, each queue's in one go. */
-export function requeueAll(deliveries: Delivery[]): void {
-  const byQueue = Map.groupBy(deliveries, ({ queue }) => queue);
-  for (const [queue, group] of byQueue) queue.requeue(group.map(({ message }) => message));
+export function requeueAll(deliveries: readonly Delivery[]): void {
+  for (const [queue, messages] of byQueue(deliveries)) queue.requeue(messages);
+}
+
+function byQueue(deliveries: Iterable<Delivery>): Map<Queue, Message[]> {
+  const all = new Map<Queue, Message[]>();
+  let last: Queue | undefined;
+  let group: Message[] = [];
+  for (const { queue, message } of deliveries) {
+    if (queue !== last) {
+      const known = all.get(last = queue);
+      if (known === undefined) all.set(queue, group = []);
+      else group = known;
+    }
+    group.push(message);
+  }
+  return all;
 }
 
 /** Lets the queues of settled deliveries go on delivering. */

@@ -1,6 +1,7 @@
 /** The channels of one connection, by number. */
 
 import { Channel } from "../channel/channel.ts";
+import { CHANNEL_BYTES } from "../channel/client_room.ts";
 import type { ChannelHost } from "../channel/host.ts";
 import { Fault } from "../wire/faults.ts";
 import type { Arguments, Method } from "../wire/methods.ts";
@@ -36,7 +37,7 @@ export class Channels {
     return this.#byNumber.size >= this.#most;
   }
 
-  /** @throws {Fault} not-allowed */
+  /** @throws {Fault} not-allowed when it has too many, or all have */
   open(number: number): void {
     if (this.isFull) {
       throw new Fault(
@@ -45,6 +46,7 @@ export class Channels {
           `channel_max (${this.#most})`,
       );
     }
+    this.#session.clientShare.take(() => `open channel ${number}`, CHANNEL_BYTES);
     this.#byNumber.set(number, new Channel(this.#session, number));
     this.#session.send(number, "channel.open-ok", { channelId: "" });
   }
@@ -55,7 +57,7 @@ export class Channels {
       case "channel.open":
         throw secondOpen();
       case "channel.close":
-        channel.end();
+        this.#end(channel);
         this.#byNumber.delete(number);
         return this.#session.send(number, "channel.close-ok", {});
       default:
@@ -72,9 +74,14 @@ export class Channels {
 
   /** Closes an open channel for what its client did. */
   close(number: number, channel: Channel, reason: Arguments<"channel.close">): void {
-    channel.end();
+    this.#end(channel);
     this.#byNumber.set(number, null);
     this.#session.send(number, "channel.close", reason);
+  }
+
+  #end(channel: Channel): void {
+    channel.end();
+    this.#session.clientShare.giveBack(CHANNEL_BYTES);
   }
 
   /** Consumers may be able to take messages again. */
@@ -86,7 +93,7 @@ export class Channels {
   end(): void {
     for (const channel of this.#byNumber.values()) channel?.silence();
     for (const channel of this.#byNumber.values()) channel?.giveBack();
-    for (const channel of this.#byNumber.values()) channel?.end();
+    for (const channel of this.all()) this.#end(channel);
     this.#byNumber.clear();
   }
 }

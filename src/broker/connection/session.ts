@@ -7,6 +7,7 @@
 import type { Alarms } from "../store/alarms.ts";
 import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "../channel/budget.ts";
+import type { ClientRoom, ClientShare } from "../channel/client_room.ts";
 import type { DeliveryRoom } from "../channel/delivery_room.ts";
 import type { ChannelHost, Promised } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
@@ -39,6 +40,7 @@ const LEAVE_MS = 1_000;
 export interface SessionHost {
   readonly limits: Limits;
   readonly pending: Budget;
+  readonly clientRoom: ClientRoom;
   readonly deliveryRoom: DeliveryRoom;
   readonly outboxRoom: OutboxRoom;
   readonly groupCommit: GroupCommit;
@@ -57,6 +59,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
   readonly frameMax: number;
   readonly limits: Limits;
   readonly pending: Budget;
+  readonly clientShare: ClientShare;
   readonly deliveryRoom: DeliveryRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
@@ -93,6 +96,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
     this.qosForChannel = login.qosForChannel;
     this.limits = host.limits;
     this.pending = host.pending;
+    this.clientShare = host.clientRoom.share();
     this.deliveryRoom = host.deliveryRoom;
     this.groupCommit = host.groupCommit;
     this.deadlines = host.deadlines;

@@ -16,6 +16,11 @@ export interface Limits {
   allUnacked: number;
   /** Bytes of contents and transactions that one connection has under way. */
   pendingBytes: number;
+  /**
+   * Messages that a transaction may put into queues. The first one for each durable queue counts as
+   * five.
+   */
+  transaction: number;
   /** Time in which a connection whose contents make others wait has to send more of them. */
   patienceMs: number;
   /** Time for the handshake, TLS included. */
@@ -32,6 +37,8 @@ export interface Limits {
   keyBytes: number;
   /** The same for queues, exchanges and bindings; and a third of the heap at most. */
   definitionBytes: number;
+  /** The same for channels and consumers of all connections; and a fifth of the heap at most. */
+  clientBytes: number;
   /** Bytes of large bodies, and the same of frames, that wait to be sent to all clients together. */
   outboxBytes: number;
   /** Bytes of a file for large bodies that are sent to clients who do not read. */
@@ -54,6 +61,7 @@ export const DEFAULT_LIMITS: Limits = {
   unacked: 200_000,
   allUnacked: 300_000,
   pendingBytes: 150_994_944,
+  transaction: 40_000,
   patienceMs: 10_000,
   handshakeMs: 10_000,
   distrustMs: 500,
@@ -62,6 +70,7 @@ export const DEFAULT_LIMITS: Limits = {
   memoryBytes: 48 * 1024 * 1024,
   keyBytes: 64 * 1024 * 1024,
   definitionBytes: 1024 * 1024 * 1024,
+  clientBytes: 1024 * 1024 * 1024,
   outboxBytes: 24 * 1024 * 1024,
   spillBytes: 512 * 1024 * 1024,
   keptLetters: 10_000,
@@ -91,6 +100,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
     keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
     definitionBytes: Math.min(limits.definitionBytes, Math.floor(room / 4)),
+    clientBytes: Math.min(limits.clientBytes, Math.floor(room / 4)),
     outboxBytes: Math.min(limits.outboxBytes, Math.floor(room / 8)),
     keptLetters: Math.min(limits.keptLetters, Math.floor(room / 8 / LETTER_BYTES)),
   };

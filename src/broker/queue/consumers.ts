@@ -3,6 +3,9 @@
 import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 
+/** A delivery takes as long as asking so many consumers for room, as a power of two. */
+const ASKED_SHIFT = 5;
+
 /** A consumer, as its queue sees it. */
 export interface QueueConsumer {
   readonly exclusive: boolean;
@@ -28,6 +31,8 @@ class Group {
   readonly #indexes = new Map<QueueConsumer, number>();
   /** Index of the member whose turn is next. */
   #next = 0;
+  /** How many the last {@link take} has asked. */
+  asked = 0;
 
   constructor(priority: number) {
     this.priority = priority;
@@ -71,12 +76,14 @@ class Group {
   take(): QueueConsumer | undefined {
     const members = this.#members;
     const { length } = members;
+    this.asked = length;
     for (let offset = 0; offset < length; offset++) {
       let index = this.#next + offset;
       if (index >= length) index -= length;
       const consumer = members[index];
       if (consumer === undefined || !consumer.askForRoom()) continue;
       this.#next = index + 1 === length ? 0 : index + 1;
+      this.asked = offset + 1;
       return consumer;
     }
     return undefined;
@@ -84,18 +91,22 @@ class Group {
 }
 
 /**
- * Highest priority first; within a priority everybody in turn. Adding and removing take the same
- * time however many there are.
+ * Highest priority first; within a priority everybody in turn. Adding and removing take about the
+ * same time however many there are, and however many priorities they have.
  */
 export class ConsumerList {
   readonly #single: SingleActive | undefined;
   /** The one that gets messages, if only one may. */
   #active: QueueConsumer | undefined;
+  /** By priority, highest first; those without consumers stay until they are half of it. */
   #groups: Group[] = [];
+  #emptyGroups = 0;
   /** In order of arrival. Made with the first one: there may be very many queues without any. */
   #all: Set<QueueConsumer> | undefined;
   /** How many are exclusive. */
   #exclusive = 0;
+  /** How many the last {@link next} has asked. */
+  #asked = 0;
 
   /** @param single only one consumer at a time gets messages, until it leaves */
   constructor(single: SingleActive | undefined) {
@@ -119,32 +130,71 @@ export class ConsumerList {
     this.#all.add(consumer);
     if (consumer.exclusive) this.#exclusive++;
     if (this.#single !== undefined) this.#active ??= consumer;
-    let group = this.#groups.find(({ priority }) => priority === consumer.priority);
-    if (group === undefined) {
-      group = new Group(consumer.priority);
-      this.#groups.push(group);
-      this.#groups.sort((one, other) => other.priority - one.priority);
-    }
-    group.add(consumer);
+    this.#groupFor(consumer.priority).add(consumer);
   }
 
-  remove(consumer: QueueConsumer): void {
-    if (this.#all?.delete(consumer) !== true) return;
-    if (consumer.exclusive) this.#exclusive--;
-    const index = this.#groups.findIndex(({ priority }) => priority === consumer.priority);
-    const group = this.#groups[index]!;
-    group.remove(consumer);
-    if (group.size === 0) this.#groups.splice(index, 1);
-    if (consumer !== this.#active) return;
-    const [first] = this.#all;
-    this.#active = this.#single === "by priority" ? this.#groups[0]?.first : first;
+  #groupFor(priority: number): Group {
+    const index = this.#indexOf(priority);
+    const found = this.#groups[index];
+    if (found?.priority === priority) {
+      if (found.size === 0) this.#emptyGroups--;
+      return found;
+    }
+    const group = new Group(priority);
+    this.#groups.splice(index, 0, group);
+    return group;
+  }
+
+  /** Where the group of a priority is, or would be. */
+  #indexOf(priority: number): number {
+    let low = 0;
+    let high = this.#groups.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#groups[middle]!.priority > priority) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** All at once: very many may leave together. Those that are not here are left out. */
+  remove(consumers: Iterable<QueueConsumer>): void {
+    for (const consumer of consumers) {
+      if (this.#all?.delete(consumer) !== true) continue;
+      if (consumer.exclusive) this.#exclusive--;
+      const group = this.#groups[this.#indexOf(consumer.priority)]!;
+      group.remove(consumer);
+      if (group.size === 0) this.#emptyGroups++;
+      if (this.#emptyGroups * 2 > this.#groups.length) this.#dropEmpty();
+      if (consumer === this.#active) this.#active = undefined;
+    }
+    if (this.#single !== undefined) this.#active ??= this.#successor();
+  }
+
+  #dropEmpty(): void {
+    this.#groups = this.#groups.filter(({ size }) => size > 0);
+    this.#emptyGroups = 0;
+  }
+
+  /** Who is the active one when the last one has left. */
+  #successor(): QueueConsumer | undefined {
+    if (this.#single === "by priority") return this.#groups.find(({ size }) => size > 0)?.first;
+    const [first] = this.#all ?? [];
+    return first;
+  }
+
+  /** How many deliveries take as long as the last {@link next}: very many may have been busy. */
+  get effort(): number {
+    return this.#asked >> ASKED_SHIFT;
   }
 
   /** The consumer that gets the next message, or undefined when none can take one. */
   next(): QueueConsumer | undefined {
+    this.#asked = 0;
     if (this.#single !== undefined) return this.#active?.askForRoom() ? this.#active : undefined;
     for (const group of this.#groups) {
       const consumer = group.take();
+      this.#asked += group.asked;
       if (consumer !== undefined) return consumer;
     }
     return undefined;

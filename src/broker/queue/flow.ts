@@ -17,6 +17,8 @@ export class Flow {
   rejected = 0;
   /** Nobody gets a message; publishers go on. */
   paused = false;
+  /** Those of basic.get that wait until what is over has gone. Written by channels. */
+  gets = 0;
 
   /** Counts a message that goes to a consumer. */
   deliver(message: Message): Message {

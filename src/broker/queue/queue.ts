@@ -188,6 +188,7 @@ export class Queue implements Work {
       }
       const consumer = this.consumers.next();
       if (consumer === undefined) return void (this.#allBusy = true);
+      count += this.consumers.effort;
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
       if (message === "busy") { // many may have died: while nothing can be written, few at a time
@@ -208,16 +209,16 @@ export class Queue implements Work {
   }
 
   /**
-   * Takes one message for basic.get; or many are over: to be asked again after {@link expireMany}.
-   * @param counts whether none of those left may be over
+   * Takes one message for basic.get; or some are over, of it or those behind it, which are counted
+   * next: to be asked again after {@link expireMany}.
    */
-  get(counts: boolean): Fetched | "busy" | undefined {
+  get(): Fetched | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === undefined || message === "busy") return message;
-      if (counts && this.#madeExpiry?.isDue) {
+      if (this.#madeExpiry?.isDue) {
         this.#ready.untake(message);
         return "busy";
       }
@@ -356,11 +357,9 @@ export class Queue implements Work {
   }
 
   /** All at once: what is ready is offered to the others only after that. */
-  removeConsumers(consumers: Iterable<QueueConsumer>): void {
-    for (const consumer of consumers) {
-      consumer.canceled = true;
-      this.consumers.remove(consumer);
-    }
+  removeConsumers(consumers: readonly QueueConsumer[]): void {
+    for (const consumer of consumers) consumer.canceled = true;
+    this.consumers.remove(consumers);
     this.#disuse?.interrupt();
     this.#allBusy = false;
     if (this.deleted) return;
@@ -390,9 +389,10 @@ export class Queue implements Work {
     this.#disuse?.end();
     this.duplicates?.drop();
     if (this.durable) this.#host.store.changes.removeQueue(this.identity, lanes);
-    for (const consumer of this.consumers.all()) {
+    const consumers = this.consumers.all();
+    this.consumers.remove(consumers);
+    for (const consumer of consumers) {
       consumer.canceled = true;
-      this.consumers.remove(consumer);
       consumer.queueGone();
     }
     return count;

@@ -181,15 +181,17 @@ export class ReadyMessages {
 
   /** Back to where they were. */
   putBack(messages: Message[]): void {
-    const byLane = Map.groupBy(messages, (message) => this.#laneOf(message));
-    for (const [lane, group] of byLane) {
-      lane.putBack(group);
-      this.#count += group.length;
-      for (const message of group) {
-        message.markRedelivered();
-        this.#bytes += message.bodyLength;
-      }
+    const lane = messages[0]?.lane;
+    let isOneLane = true;
+    for (const message of messages) {
+      message.markRedelivered();
+      this.#bytes += message.bodyLength;
+      isOneLane &&= message.lane === lane;
     }
+    this.#count += messages.length;
+    if (isOneLane && lane !== undefined) return this.#lanes[lane.priority]!.putBack(messages);
+    const byLane = Map.groupBy(messages, (message) => this.#laneOf(message));
+    for (const [lane, group] of byLane) lane.putBack(group);
   }
 
   // -- looking, without taking --

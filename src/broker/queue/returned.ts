@@ -29,8 +29,22 @@ export class Returned {
   add(messages: readonly Message[]): void {
     const all = this.#messages;
     if (messages.length === 1) return this.#addOne(messages[0]!);
+    if (this.#areBefore(messages)) {
+      for (let index = messages.length - 1; index >= 0; index--) all.push(messages[index]!);
+      return;
+    }
     for (const message of messages) all.push(message);
     all.sort((one, other) => other.position - one.position);
+  }
+
+  /** Whether messages are in order, and before all that are here: as those of a holder mostly are. */
+  #areBefore(messages: readonly Message[]): boolean {
+    let last = 0;
+    for (const { position } of messages) {
+      if (position < last) return false;
+      last = position;
+    }
+    return this.first === undefined || last < this.first.position;
   }
 
   #addOne(message: Message): void {

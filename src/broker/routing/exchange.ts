@@ -31,7 +31,8 @@ export interface Routable {
 interface Matcher {
   add(binding: Binding): void;
   remove(binding: Binding): void;
-  match(message: Routable, found: Set<Binding>): void;
+  /** @returns how much it has looked at besides what it has found */
+  match(message: Routable, found: Set<Binding>): number;
 }
 
 export interface ExchangeIdentity {
@@ -99,10 +100,12 @@ export class Exchange {
     this.#bindings = this.#matcher = undefined;
   }
 
-  match(message: Routable): Set<Binding> {
-    const found = new Set<Binding>();
-    this.#matcher?.match(message, found);
-    return found;
+  /**
+   * Adds the bindings that match to `found`, which is empty.
+   * @returns how much was looked at
+   */
+  match(message: Routable, found: Set<Binding>): number {
+    return (this.#matcher?.match(message, found) ?? 0) + found.size;
   }
 }
 
@@ -146,8 +149,9 @@ class DirectMatcher implements Matcher {
     else this.#byKey.set(routingKey, left);
   }
 
-  match({ routingKey }: Routable, found: Set<Binding>): void {
+  match({ routingKey }: Routable, found: Set<Binding>): number {
     for (const binding of all(this.#byKey.get(routingKey))) found.add(binding);
+    return 0;
   }
 }
 
@@ -162,8 +166,9 @@ class FanoutMatcher implements Matcher {
     this.#all.delete(binding);
   }
 
-  match(_message: Routable, found: Set<Binding>): void {
+  match(_message: Routable, found: Set<Binding>): number {
     for (const binding of this.#all) found.add(binding);
+    return 0;
   }
 }
 
@@ -178,8 +183,8 @@ class TopicMatcher implements Matcher {
     this.#trie.remove(binding.routingKey, binding);
   }
 
-  match({ routingKey }: Routable, found: Set<Binding>): void {
-    this.#trie.match(routingKey, found);
+  match({ routingKey }: Routable, found: Set<Binding>): number {
+    return this.#trie.match(routingKey, found);
   }
 }
 
@@ -194,12 +199,15 @@ class HeadersMatcher implements Matcher {
     this.#all.delete(binding);
   }
 
-  match(message: Routable, found: Set<Binding>): void {
-    if (this.#all.size === 0) return;
+  match(message: Routable, found: Set<Binding>): number {
+    if (this.#all.size === 0) return 0;
     const headers = message.headers();
+    let looked = 0;
     for (const binding of this.#all) {
+      looked += 1 + binding.arguments.size;
       if (matchesHeaders(binding.arguments, headers)) found.add(binding);
     }
+    return looked;
   }
 }
 

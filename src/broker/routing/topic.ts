@@ -9,6 +9,9 @@
 
 import { added, all, type Few, removed } from "./few.ts";
 
+/** Words behind a `#` that take as long as a node, as a power of two. */
+const WORDS_SHIFT = 2;
+
 /** Most nodes have one of these: an empty map or set takes as much memory as all the rest. */
 interface Node<T> {
   /** The words that lead here from the node above, joined by dots; many where nothing branches. */
@@ -63,22 +66,31 @@ export class TopicTrie<T> {
     removeFrom(this.#root, head, 0, tail && keyOf(tail), value);
   }
 
-  /** Adds the values of all patterns that match `key` to `found`. */
-  match(key: string, found: Set<T>): void {
-    matchFrom(this.#root, wordsOf(key), 0, found);
+  /**
+   * Adds the values of all patterns that match `key` to `found`.
+   * @returns how much was looked at: nodes, and what comes behind a `#`, the longer the more
+   */
+  match(key: string, found: Set<T>): number {
+    return matchFrom(this.#root, wordsOf(key), 0, found);
   }
 }
 
 /** @param index of the first word that does not lead to the node */
-function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<T>): void {
+function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<T>): number {
+  let looked = 1;
   for (const tail of node.tails?.values() ?? []) {
+    looked += 1 + (tail.length >> WORDS_SHIFT);
     if (matchesTail(tail, words, index)) addAll(found, tail.values);
   }
   const word = words[index];
-  if (word === undefined) return addAll(found, all(node.values));
-  if (node.children === undefined) return;
-  matchChild(node.children.get(word), words, index, found);
-  if (word !== "*") matchChild(node.children.get("*"), words, index, found);
+  if (word === undefined) {
+    addAll(found, all(node.values));
+    return looked;
+  }
+  if (node.children === undefined) return looked;
+  looked += matchChild(node.children.get(word), words, index, found);
+  if (word !== "*") looked += matchChild(node.children.get("*"), words, index, found);
+  return looked;
 }
 
 /** @param index of the word that has led to the node */
@@ -87,9 +99,9 @@ function matchChild<T>(
   words: string[],
   index: number,
   found: Set<T>,
-): void {
+): number {
   const end = node === undefined ? undefined : endOf(node.label, words, index);
-  if (end !== undefined) matchFrom(node!, words, end, found);
+  return end === undefined ? 0 : matchFrom(node!, words, end, found);
 }
 
 /** Where the words of a label end among others, the first of which fits; undefined: they differ. */

@@ -21,6 +21,7 @@ import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue } from "../queue/queue.ts";
 import type { QueueHost } from "../queue/host.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
+import { UnusedExchanges } from "./unused_exchanges.ts";
 import type { Subject } from "../store/definitions/definition_changes.ts";
 import type {
   StoredBinding,
@@ -53,6 +54,8 @@ export class VirtualHost {
   readonly #queues = new Map<string, Queue>();
   readonly #exclusive = new ExclusiveQueues();
   readonly #bindings: Bindings;
+  /** Auto-delete exchanges that are on their way out. */
+  readonly unused: UnusedExchanges;
   readonly #room: DefinitionRoom;
   /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
   version = 0;
@@ -62,6 +65,11 @@ export class VirtualHost {
     this.#host = host;
     this.#room = host.memory.definitions;
     this.#bindings = new Bindings(name, host.store.changes, this.#room);
+    this.unused = new UnusedExchanges(host.scheduler, (exchange) => {
+      host.sendDeadLetters();
+      this.#forsake(exchange);
+      return this.#bindings.removeTo(exchange);
+    });
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
 
@@ -338,29 +346,23 @@ export class VirtualHost {
 
   #unbindAll(destination: Queue | Exchange): void {
     this.version++;
-    this.#forsakeUnused(this.#bindings.removeTo(destination));
+    this.unused.add(this.#bindings.removeTo(destination));
   }
 
   #removeBinding(binding: Binding): void {
     this.version++;
     this.#bindings.remove(binding);
-    this.#forsakeUnused([binding.source]);
+    this.unused.add([binding.source]);
   }
 
-  /** Auto-delete exchanges go with their last binding; they may form a chain of any length. */
-  #forsakeUnused(sources: Iterable<Exchange>): void {
-    const left = [...sources];
-    for (const source of left) {
-      if (!source.identity.autoDelete || source.isUsed || source.deleted) continue;
-      this.#host.sendDeadLetters();
-      this.#forsake(source);
-      for (const next of this.#bindings.removeTo(source)) left.push(next);
-    }
-  }
-
-  /** Adds the queues to which an exchange leads a message to `found`. */
-  route(exchange: Exchange, message: Routable, found: Set<Queue>): void {
-    findRoute(exchange, message, { exchanges: this.#exchanges, queues: this.#queues }, found);
+  /** {@link findRoute} */
+  route(exchange: Exchange, message: Routable, found: Set<Queue>): number {
+    return findRoute(
+      exchange,
+      message,
+      { exchanges: this.#exchanges, queues: this.#queues },
+      found,
+    );
   }
 }
 

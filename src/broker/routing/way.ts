@@ -8,8 +8,8 @@ import type { VirtualHost } from "./virtual_host.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 
-/** Keys between two looks at the clock, each of which may lead to a thousand queues. */
-const PIECE = 8;
+/** What is looked at between two looks at the clock, about: each key may lead to a thousand queues. */
+const PIECE = 4_000;
 
 export class Way implements Work {
   /** The queues so far. */
@@ -46,10 +46,10 @@ export class Way implements Work {
 
   /** Goes on with the next piece. */
   step(): void {
-    const end = Math.min(this.#next + PIECE, this.#keys.length);
-    while (this.#next < end) {
+    for (let looked = 0; looked < PIECE && !this.isDone;) {
       const routingKey = this.#keys[this.#next++]!;
-      this.#vhost.route(this.#exchange, { routingKey, headers: this.#headers }, this.queues);
+      const message = { routingKey, headers: this.#headers };
+      looked += this.#vhost.route(this.#exchange, message, this.queues);
     }
   }
 

@@ -1,0 +1,176 @@
+/** Attacks by how many there are of what costs a client a few bytes: channels, consumers, queues. */
+import { setTimeout as pause } from "node:timers/promises";
+import { concat, method } from "../broker/strangers.ts";
+import { publishes } from "./preparing.ts";
+import type { Attack, Attacker, Siege } from "./siege.ts";
+
+const BIND_OK_BYTES = method(1, "queue.bind-ok").length;
+
+/** So many consumers of a queue on one channel, once they are there. */
+async function consumers(
+  siege: Siege,
+  queue: string,
+  count: number,
+  args: (n: number) => Record<string, unknown> = () => ({}),
+  qos: Record<string, unknown> = {},
+): Promise<Attacker> {
+  const attacker = await siege.attacker();
+  const consumes = Array.from({ length: count }, (_, n) => {
+    return method(1, "basic.consume", {
+      queue,
+      consumerTag: `${n}`,
+      noWait: true,
+      arguments: args(n),
+    });
+  });
+  await attacker.send(method(1, "channel.open"), method(1, "basic.qos", qos), ...consumes);
+  const channel = await (await siege.peer()).open();
+  for (;;) {
+    const { consumerCount } = await channel.call("queue.declare", { queue, passive: true });
+    if (consumerCount >= count || siege.isOver) return attacker;
+    await pause(50);
+  }
+}
+
+const CONSUMERS_WITHOUT_END: Attack = {
+  name: "consumers without end",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c" });
+    siege.begin();
+    while (!siege.isOver) {
+      const attacker = await siege.attacker();
+      for (let number = 1; number <= siege.size(20, 3) && !siege.isOver; number++) {
+        const consumes = Array.from({ length: siege.size(20_000, 2_000) }, (_, n) => {
+          const consumerTag = `${n}`.padEnd(200, "-");
+          return method(number, "basic.consume", { queue: "c", consumerTag, noWait: true });
+        });
+        await attacker.send(method(number, "channel.open"), ...consumes);
+      }
+    }
+  },
+};
+
+const CHANNELS_WITHOUT_END: Attack = {
+  name: "channels without end, on 300 connections",
+  async run(siege) {
+    siege.begin();
+    const opens = concat(
+      Array.from({ length: 2_047 }, (_, n) => {
+        return concat([
+          method(n + 1, "channel.open"),
+          method(n + 1, "confirm.select", { noWait: true }),
+        ]);
+      }),
+    );
+    for (let n = 0; n < siege.size(300, 10) && !siege.isOver; n++) {
+      const attacker = await siege.attacker();
+      await attacker.send(opens);
+    }
+    await siege.over;
+  },
+};
+
+const PRIORITIES: Attack = {
+  name: "20,000 consumers of as many priorities, whose connection ends",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c" });
+    siege.begin();
+    while (!siege.isOver) {
+      const attacker = await consumers(siege, "c", siege.size(20_000, 2_000), (n) => {
+        return { "x-priority": n };
+      });
+      attacker.close();
+    }
+  },
+};
+
+const SINGLE_ACTIVE: Attack = {
+  name: "20,000 consumers of a single active queue, whose connection ends",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const args = { "x-single-active-consumer": true, "x-queue-type": "quorum" };
+    await channel.call("queue.declare", { queue: "c", durable: true, arguments: args });
+    siege.begin();
+    while (!siege.isOver) {
+      const attacker = await consumers(siege, "c", siege.size(20_000, 2_000));
+      attacker.close();
+    }
+  },
+};
+
+const BUSY: Attack = {
+  name: "acknowledgements one by one, with 20,000 busy consumers",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c" });
+    const count = siege.size(20_000, 2_000);
+    const attacker = await consumers(siege, "c", count, undefined, { prefetchCount: 1 });
+    await attacker.send(publishes(count * 2, { routingKey: "c" }));
+    while (attacker.received < count * 40) await pause(20);
+    siege.begin();
+    for (let tag = 1; !siege.isOver; tag += 1_000) {
+      const acks = Array.from({ length: 1_000 }, (_, n) => {
+        return method(1, "basic.ack", { deliveryTag: tag + n });
+      });
+      await attacker.send(...acks, publishes(1_000, { routingKey: "c" }));
+      const enough = attacker.received + 20_000;
+      while (attacker.received < enough && !siege.isOver) await pause(5);
+    }
+  },
+};
+
+const EXCLUSIVE: Attack = {
+  name: "20,000 exclusive queues with bindings, whose connection ends",
+  async run(siege) {
+    siege.begin();
+    while (!siege.isOver) {
+      const attacker = await siege.attacker();
+      const count = siege.size(20_000, 2_000);
+      const declares = Array.from({ length: count }, (_, n) => {
+        const queue = `x${n}`;
+        return concat([
+          method(1, "queue.declare", { queue, exclusive: true, noWait: true }),
+          method(1, "queue.bind", { queue, exchange: "amq.topic", routingKey: `${n}.#` }),
+        ]);
+      });
+      await attacker.send(method(1, "channel.open"), ...declares);
+      while (attacker.received < count * BIND_OK_BYTES && !siege.isOver) await pause(20);
+      attacker.close();
+    }
+  },
+};
+
+const UNUSED: Attack = {
+  name: "15,000 durable queues that are unused for too long at one time",
+  async run(siege) {
+    const peer = await siege.peer();
+    const channel = await peer.open();
+    siege.begin();
+    while (!siege.isOver) {
+      const declares = Array.from({ length: siege.size(15_000, 1_500) }, (_, n) => {
+        const args = { "x-expires": siege.size(5_000, 500) };
+        return method(1, "queue.declare", {
+          queue: `x${n}`,
+          durable: true,
+          arguments: args,
+          noWait: true,
+        });
+      });
+      await peer.sendBytes(concat(declares));
+      await channel.call("basic.qos", {});
+      await pause(siege.size(6_000, 700));
+    }
+  },
+};
+
+export const CROWDS: readonly Attack[] = [
+  CONSUMERS_WITHOUT_END,
+  CHANNELS_WITHOUT_END,
+  PRIORITIES,
+  SINGLE_ACTIVE,
+  BUSY,
+  EXCLUSIVE,
+  UNUSED,
+];

@@ -1,0 +1,158 @@
+/** Attacks by what a publish has to look at, or an end to undo: exchanges and bindings, very many. */
+import { setTimeout as pause } from "node:timers/promises";
+import { concat, content, method } from "../broker/strangers.ts";
+import type { PeerChannel } from "../support/protocol_peer.ts";
+import type { Attack, Siege } from "./siege.ts";
+
+/** Sends what answers to nobody, and waits until it is done. */
+async function define(channel: PeerChannel, parts: readonly Uint8Array[]): Promise<void> {
+  await channel.peer.sendBytes(concat(parts));
+  await channel.call("basic.qos", {});
+}
+
+/** Publishes of one byte with other keys each time, none of which is known from before. */
+async function publishByKeys(siege: Siege, exchange: string, key: (n: number) => string) {
+  const attacker = await siege.attacker();
+  await attacker.send(method(1, "channel.open"));
+  for (let n = 0; !siege.isOver;) {
+    const piece = Array.from({ length: 50 }, () => {
+      const publish = method(1, "basic.publish", { exchange, routingKey: key(n++) });
+      return concat([publish, ...content(1, "x")]);
+    });
+    await attacker.send(...piece);
+  }
+}
+
+/** Exchanges e0, e1 and so on, each bound to the next one. */
+function chain(count: number, declaration: Record<string, unknown>): Uint8Array[] {
+  return Array.from({ length: count }, (_, n) => {
+    const exchange = `e${n}`;
+    return concat([
+      method(1, "exchange.declare", { exchange, type: "fanout", noWait: true, ...declaration }),
+      ...n === 0 ? [] : [
+        method(1, "exchange.bind", { source: `e${n - 1}`, destination: exchange, noWait: true }),
+      ],
+    ]);
+  });
+}
+
+const LONG_CHAIN: Attack = {
+  name: "a chain of 50,000 exchanges",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await define(channel, chain(siege.size(50_000, 2_000), {}));
+    siege.begin();
+    await publishByKeys(siege, "e0", (n) => `${n}`);
+  },
+};
+
+const FALLING_CHAIN: Attack = {
+  name: "a chain of 40,000 durable auto-delete exchanges falls",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const count = siege.size(40_000, 2_000);
+    siege.begin();
+    while (!siege.isOver) {
+      await define(channel, chain(count, { autoDelete: true, durable: true }));
+      await pause(500);
+      await channel.call("exchange.delete", { exchange: `e${count - 1}` });
+    }
+  },
+};
+
+const MANY_WAYS: Attack = {
+  name: "60,000 bindings between a fanout and a queue, and always other keys",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
+    const binds = Array.from({ length: siege.size(60_000, 3_000) }, (_, n) => {
+      return method(1, "queue.bind", {
+        queue: "q",
+        exchange: "amq.fanout",
+        routingKey: `${n}`,
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    await publishByKeys(siege, "amq.fanout", (n) => `${n}`);
+  },
+};
+
+const MANY_PATTERNS: Attack = {
+  name: "10,000 patterns of 60 words, and always other keys",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
+    const binds = Array.from({ length: siege.size(10_000, 500) }, (_, n) => {
+      const words = Array.from({ length: 60 }, (_, at) => (n >> (at % 14)) & 1 ? "#" : "a");
+      return method(1, "queue.bind", {
+        queue: "q",
+        exchange: "amq.topic",
+        routingKey: `#.${words.join(".")}.z${n}`,
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    const start = Array(120).fill("a").join(".");
+    await publishByKeys(siege, "amq.topic", (n) => `${start}.z${n}`);
+  },
+};
+
+const KEYS_TO_HEADERS: Attack = {
+  name: "4,000 further keys, to 30,000 bindings of a headers exchange",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
+    const binds = Array.from({ length: siege.size(30_000, 1_000) }, (_, n) => {
+      return method(1, "queue.bind", {
+        queue: "q",
+        exchange: "amq.headers",
+        arguments: { "x-match": "any", k: n },
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    const attacker = await siege.attacker();
+    const headers = { k: 7, CC: Array.from({ length: 4_000 }, (_, n) => `${n}`) };
+    const publish = concat([
+      method(1, "basic.publish", { exchange: "amq.headers" }),
+      ...content(1, "x", { headers }),
+    ]);
+    await attacker.send(method(1, "channel.open"));
+    while (!siege.isOver) await attacker.send(publish);
+  },
+};
+
+const EXCHANGE_DELETED: Attack = {
+  name: "an exchange with 80,000 durable bindings is deleted",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "q", durable: true });
+    await channel.call("exchange.declare", { exchange: "e", type: "topic", durable: true });
+    const binds = Array.from({ length: siege.size(80_000, 4_000) }, (_, n) => {
+      return method(1, "queue.bind", {
+        queue: "q",
+        exchange: "e",
+        routingKey: `${n}`,
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    await pause(500);
+    await channel.call("exchange.delete", { exchange: "e" });
+    await siege.over;
+  },
+};
+
+export const MAZES: readonly Attack[] = [
+  LONG_CHAIN,
+  MANY_WAYS,
+  MANY_PATTERNS,
+  FALLING_CHAIN,
+  KEYS_TO_HEADERS,
+  EXCHANGE_DELETED,
+];
