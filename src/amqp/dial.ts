@@ -1,7 +1,8 @@
 /** Opens the byte stream under an AMQP connection: TCP, or TLS with RabbitMQ's options. */
 import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
-import { type Attempt, isAddress } from "./reach.ts";
-import { type Endpoint, redact, type TlsTrust } from "./url.ts";
+import { type ConnectAttempt, isAddress } from "./reach.ts";
+import type { TlsTrust } from "./tls_trust.ts";
+import { type Endpoint, redact } from "./url.ts";
 import type { TLSSocket } from "node:tls";
 
 /** A connected byte stream. */
@@ -21,7 +22,7 @@ export interface Socket {
  * @throws {ConnectionError} unreachable (75), not trusted (75, fatal), without TLS (76, fatal)
  * @throws {InputError} a certificate file cannot be read (66)
  */
-export async function dial(endpoint: Endpoint, attempt: Attempt): Promise<Socket> {
+export async function dial(endpoint: Endpoint, attempt: ConnectAttempt): Promise<Socket> {
   if (!endpoint.tls) return await dialTcp(endpoint, attempt);
   const pem = await readPem(endpoint.trust);
   const { verify = true, serverName } = endpoint.trust;
@@ -52,7 +53,7 @@ export async function dial(endpoint: Endpoint, attempt: Attempt): Promise<Socket
   return conn;
 }
 
-async function dialTcp(endpoint: Endpoint, attempt: Attempt): Promise<Deno.TcpConn> {
+async function dialTcp(endpoint: Endpoint, attempt: ConnectAttempt): Promise<Deno.TcpConn> {
   const { host: hostname, signal } = attempt;
   const conn = await Deno.connect({ hostname, port: endpoint.port, signal })
     .catch((error) => refuse(endpoint, error));
@@ -72,7 +73,11 @@ function connectTls({ host, port }: Endpoint, { ca, cert, key }: Pem): Promise<D
 }
 
 /** TLS to one address of a name, which the certificate must be for. */
-async function startTls(endpoint: Endpoint, { ca }: Pem, attempt: Attempt): Promise<Deno.TlsConn> {
+async function startTls(
+  endpoint: Endpoint,
+  { ca }: Pem,
+  attempt: ConnectAttempt,
+): Promise<Deno.TlsConn> {
   return await Deno.startTls(await dialTcp(endpoint, attempt), {
     hostname: endpoint.host.replace(/\.$/, ""),
     ...(ca === undefined ? {} : { caCerts: [ca] }),
@@ -154,7 +159,7 @@ function readPemFile(path: string): string {
 async function dialWithNodeTls(
   endpoint: Endpoint,
   pem: Pem,
-  { host, signal }: Attempt,
+  { host, signal }: ConnectAttempt,
 ): Promise<Socket> {
   const [{ connect }, streams] = await Promise.all([import("node:tls"), import("node:stream")]);
   const { serverName, verify = true } = endpoint.trust;

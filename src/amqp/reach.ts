@@ -10,7 +10,7 @@ import { after, type Timer } from "../time/timer.ts";
 import { type Endpoint, redact } from "./url.ts";
 
 /** A try to connect, as it goes on. */
-export interface Attempt {
+export interface ConnectAttempt {
   /** Name or address to connect to. */
   readonly host: string;
   /** The address that has taken the connection. Written by whoever connects. */
@@ -19,11 +19,14 @@ export interface Attempt {
   readonly signal: AbortSignal;
 }
 
-type AttemptEnd<T> = { readonly won: T } | { readonly attempt: Attempt; readonly error: unknown };
+type AttemptEnd<T> = { readonly won: T } | {
+  readonly attempt: ConnectAttempt;
+  readonly error: unknown;
+};
 
 /** The attempt that came furthest of those that failed, and what was said there. */
 interface Failure {
-  readonly attempt: Attempt;
+  readonly attempt: ConnectAttempt;
   readonly error: ConnectionError;
 }
 
@@ -40,7 +43,7 @@ const FIRST_SHARE = 1 / 3;
  */
 export async function reach<T>(
   endpoint: Endpoint,
-  open: (attempt: Attempt) => Promise<T>,
+  open: (attempt: ConnectAttempt) => Promise<T>,
   discard: (late: T) => void,
 ): Promise<T> {
   const over = new AbortController();
@@ -69,7 +72,7 @@ function overdue(endpoint: Endpoint, failure: Failure | undefined): string {
 /** @param onFailure told of the failure that came furthest so far */
 async function tryAll<T>(
   endpoint: Endpoint,
-  open: (attempt: Attempt) => Promise<T>,
+  open: (attempt: ConnectAttempt) => Promise<T>,
   discard: (late: T) => void,
   signal: AbortSignal,
   onFailure: (furthest: Failure) => void,
@@ -78,7 +81,7 @@ async function tryAll<T>(
   let failure: Failure | undefined;
   let winner: T | undefined;
 
-  function begin(attempt: Attempt): void {
+  function begin(attempt: ConnectAttempt): void {
     const end: Promise<AttemptEnd<T>> = open(attempt).then((won) => ({ won }), (error) => {
       running.delete(end);
       return { attempt, error };
@@ -129,11 +132,11 @@ async function* attemptsAt(
   { host, connectionTimeout, tls, trust }: Endpoint,
   signal: AbortSignal,
   pending: () => boolean,
-): AsyncGenerator<[Attempt, number]> {
+): AsyncGenerator<[ConnectAttempt, number]> {
   const isLocal = isLocalhost(host);
   // Deno shows a client certificate only to a host that it looks up by itself.
   const byName = !isLocal || (tls && trust.certfile !== undefined);
-  const first: Attempt = { host, signal };
+  const first: ConnectAttempt = { host, signal };
   if (byName) {
     yield [first, connectionTimeout * FIRST_SHARE];
     // The system has tried every address until one took the connection.

@@ -35,7 +35,7 @@ import { type Heartbeat, keepAlive } from "./heartbeat.ts";
 import type { MessageTracing } from "./message_tracing.ts";
 import { Outbox } from "./outbox.ts";
 import { OUR_BROKER, PROTOCOL_HEADER } from "./protocol.ts";
-import { type Attempt, reach } from "./reach.ts";
+import { type ConnectAttempt, reach } from "./reach.ts";
 import { Requests } from "./requests.ts";
 import { type Endpoint, redact, withPassword } from "./url.ts";
 import type { AMQPView } from "./client/view.ts";
@@ -113,7 +113,7 @@ export class Transport extends AMQPBaseClient {
 
   static async #openAt(
     endpoint: Endpoint,
-    attempt: Attempt,
+    attempt: ConnectAttempt,
     identity: ClientIdentity,
   ): Promise<Transport> {
     const { signal } = attempt;

@@ -9,6 +9,8 @@
 import { ConnectionError, EXIT, reason, UsageError } from "../errors.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import type { PasswordFile } from "./password_file.ts";
+import type { TlsTrust } from "./tls_trust.ts";
+import { DEFAULT_CONNECTION_TIMEOUT_MS, readParameters, TLS_KEYS } from "./url_parameters.ts";
 
 /** One broker address and everything needed to log in there. Holds a secret: print with `redact`. */
 export interface Endpoint {
@@ -35,19 +37,6 @@ export interface Endpoint {
   readonly optionPrefix?: string;
 }
 
-/** Files and rules for TLS; every field may be absent. */
-export interface TlsTrust {
-  /** PEM file of the certificate authorities to trust instead of the built-in ones. */
-  readonly cacertfile?: string;
-  /** PEM files of the client's certificate and its key. */
-  readonly certfile?: string;
-  readonly keyfile?: string;
-  /** Name to expect in the broker's certificate instead of the host. */
-  readonly serverName?: string;
-  /** false: the broker's certificate is not checked at all. Default true. */
-  readonly verify?: boolean;
-}
-
 /** What the command line adds to or overrides in every URL. */
 export interface EndpointOverrides {
   readonly passwordFile?: PasswordFile | undefined;
@@ -57,9 +46,6 @@ export interface EndpointOverrides {
 
 export const DEFAULT_URL = "amqp://guest:guest@localhost:5672/";
 const DEFAULT_HEARTBEAT_S = 30;
-const DEFAULT_CONNECTION_TIMEOUT_MS = 10_000;
-/** `worker dead replay` takes and publishes while one look at a queue ends and another begins. */
-const LEAST_CHANNELS = 4;
 
 /**
  * Reads one URL or several separated by commas.
@@ -142,14 +128,14 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
     return value;
   }
 
-  const { tls, userinfo, address, path, rest } = splitUrl(text, refuse);
+  const { tls, userinfo, address, path, query } = splitUrl(text, refuse);
   const colon = userinfo?.indexOf(":") ?? -1;
   const { host, port } = parseAddress(address, tls ? 5671 : 5672) ??
     refuse("must have host[:port] with a port from 1 to 65535, an IPv6 address in brackets");
   if (path.includes("/")) refuse('must have "/" inside a vhost written as %2F');
-  const query = parseParameters(rest, source, decode);
-  if (query.name !== undefined) bounded(query.name, "name");
-  const [needsTls] = query.tlsKeys;
+  const parameters = readParameters(query, source, decode);
+  if (parameters.name !== undefined) bounded(parameters.name, "name");
+  const [needsTls] = parameters.tlsKeys;
   if (!tls && needsTls !== undefined) refuse(`must begin with amqps:// to have ${needsTls}`);
 
   return {
@@ -167,12 +153,12 @@ function parseUrl(text: string, source: string, overrides: EndpointOverrides): E
       : decode(userinfo.slice(colon + 1), "password"),
     ...(overrides.passwordFile === undefined ? {} : { passwordFile: overrides.passwordFile }),
     vhost: path === "" ? "/" : bounded(decode(path, "vhost"), "vhost"),
-    heartbeat: query.heartbeat ?? DEFAULT_HEARTBEAT_S,
-    connectionTimeout: query.connectionTimeout ?? DEFAULT_CONNECTION_TIMEOUT_MS,
-    channelMax: query.channelMax ?? 0,
-    auth: query.auth ?? "PLAIN",
-    ...(query.name === undefined ? {} : { name: query.name }),
-    trust: { ...query.trust, ...overrides.trust },
+    heartbeat: parameters.heartbeat ?? DEFAULT_HEARTBEAT_S,
+    connectionTimeout: parameters.connectionTimeout ?? DEFAULT_CONNECTION_TIMEOUT_MS,
+    channelMax: parameters.channelMax ?? 0,
+    auth: parameters.auth ?? "PLAIN",
+    ...(parameters.name === undefined ? {} : { name: parameters.name }),
+    trust: { ...parameters.trust, ...overrides.trust },
     ...(overrides.optionPrefix === undefined ? {} : { optionPrefix: overrides.optionPrefix }),
   };
 }
@@ -185,8 +171,8 @@ interface UrlParts {
   readonly address: string;
   /** Without its first slash. */
   readonly path: string;
-  /** Everything behind the address: path, parameters, fragment. */
-  readonly rest: string;
+  /** Without its "?". */
+  readonly query: string;
 }
 
 /**
@@ -205,6 +191,7 @@ function splitUrl(text: string, refuse: (requirement: string) => never): UrlPart
     : undefined;
   const address = authority.slice(userinfo === undefined ? 0 : userinfo.length + 1);
   const path = rest.split(/[?#]/, 1)[0]!.slice(1);
+  const query = /\?([^#]*)/.exec(rest)?.[1] ?? "";
   // Most likely a password with such a character in it, the rest of which would pass for a vhost,
   // a parameter or a fragment (which means nothing here).
   if (path.includes("@") || /#|[?&][^=&]*@/.test(rest)) {
@@ -213,120 +200,7 @@ function splitUrl(text: string, refuse: (requirement: string) => never): UrlPart
   if (/@.*,/.test(userinfo ?? "")) {
     refuse("must have amqp:// or amqps:// before every URL of a list, @ in a password as %40");
   }
-  return { tls: scheme === "amqps", userinfo, address, path, rest };
-}
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** Throws, saying what is required, with the value at fault. */
-type RefuseValue = (requirement: string, given: string) => never;
-
-interface Parameters {
-  heartbeat?: number;
-  connectionTimeout?: number;
-  channelMax?: number;
-  auth?: "PLAIN" | "EXTERNAL";
-  name?: string;
-  readonly trust: Writable<TlsTrust>;
-  /** The parameters that say something of TLS. */
-  readonly tlsKeys: string[];
-}
-
-const TLS_KEYS = ["cacertfile", "certfile", "keyfile", "server_name_indication", "verify"];
-
-function parseParameters(
-  rest: string,
-  source: string,
-  decode: (part: string, what: string) => string,
-): Parameters {
-  // The value at fault is shown and not the URL, of which the query is left out.
-  function refuse(requirement: string, given: string): never {
-    throw new UsageError(`${source} must have ${requirement}, and has ${JSON.stringify(given)}`);
-  }
-  const parameters: Parameters = { trust: {}, tlsKeys: [] };
-  const queryText = /\?([^#]*)/.exec(rest)?.[1] ?? "";
-  for (const pair of queryText.split("&")) {
-    if (pair === "") continue;
-    const equals = pair.indexOf("=");
-    const key = decode(equals === -1 ? pair : pair.slice(0, equals), "parameter");
-    const value = equals === -1 ? "" : decode(pair.slice(equals + 1), "parameter");
-    if (TLS_KEYS.includes(key)) {
-      parameters.tlsKeys.push(key);
-      setTrust(parameters.trust, key, value, refuse);
-    } else setParameter(parameters, key, value, refuse);
-  }
-  return parameters;
-}
-
-/** @param key one of {@linkcode TLS_KEYS} */
-function setTrust(
-  trust: Writable<TlsTrust>,
-  key: string,
-  value: string,
-  refuse: RefuseValue,
-): void {
-  switch (key) {
-    case "cacertfile":
-    case "certfile":
-    case "keyfile":
-      trust[key] = value;
-      break;
-    case "server_name_indication":
-      trust.serverName = value;
-      break;
-    case "verify":
-      if (value !== "verify_peer" && value !== "verify_none") {
-        refuse("verify as verify_peer or verify_none", value);
-      }
-      trust.verify = value === "verify_peer";
-  }
-}
-
-function setParameter(
-  parameters: Parameters,
-  key: string,
-  value: string,
-  refuse: RefuseValue,
-): void {
-  function number(max: number): number {
-    const given = Number(value);
-    if (/^\d+$/.test(value) && given <= max) return given;
-    return refuse(`${key} as a whole number from 0 to ${max}`, value);
-  }
-  switch (key) {
-    case "heartbeat":
-      parameters.heartbeat = number(65535);
-      break;
-    case "connection_timeout":
-      parameters.connectionTimeout = number(3_600_000) || DEFAULT_CONNECTION_TIMEOUT_MS;
-      break;
-    case "channel_max": {
-      const given = number(65535);
-      if (given > 0 && given < LEAST_CHANNELS) {
-        refuse(`${key} as 0 or a whole number from ${LEAST_CHANNELS} to 65535`, value);
-      }
-      parameters.channelMax = given;
-      break;
-    }
-    case "auth_mechanism": {
-      const mechanism = value.toUpperCase();
-      if (mechanism !== "PLAIN" && mechanism !== "EXTERNAL") {
-        refuse("auth_mechanism as plain or external", value);
-      }
-      parameters.auth = mechanism;
-      break;
-    }
-    case "name":
-      parameters.name = value;
-      break;
-    default:
-      refuse(
-        "parameters out of heartbeat, connection_timeout, channel_max, cacertfile, certfile, " +
-          "keyfile, verify, server_name_indication, auth_mechanism and name",
-        // Anything else may be the rest of a password with a "?" in it.
-        /^[a-z_]+$/.test(key) ? key : "another one",
-      );
-  }
+  return { tls: scheme === "amqps", userinfo, address, path, query };
 }
 
 function parseAddress(address: string, defaultPort: number) {

@@ -1,14 +1,8 @@
 /** The options by which a tool finds its broker and its queue, the same for all of them. */
 import type { QueuePolicy } from "../amqp/declare.ts";
 import { PasswordFile } from "../amqp/password_file.ts";
-import {
-  DEFAULT_URL,
-  type Endpoint,
-  formatUrl,
-  hasPassword,
-  parseUrls,
-  type TlsTrust,
-} from "../amqp/url.ts";
+import type { WritableTlsTrust } from "../amqp/tls_trust.ts";
+import { DEFAULT_URL, type Endpoint, formatUrl, hasPassword, parseUrls } from "../amqp/url.ts";
 import { UsageError } from "../errors.ts";
 import { choice, type Flag, text, toggle, type Values } from "./flags.ts";
 import type { Host } from "./main.ts";
@@ -120,7 +114,7 @@ export function readEndpoints(
         `${names.variable} or ${names.prefix}password-file`,
     );
   }
-  const trust: { -readonly [K in keyof TlsTrust]: TlsTrust[K] } = {};
+  const trust: WritableTlsTrust = {};
   if (values.cacert !== undefined) trust.cacertfile = values.cacert;
   if (values.cert !== undefined) trust.certfile = values.cert;
   if (values.key !== undefined) trust.keyfile = values.key;
@@ -145,7 +139,7 @@ export function readEndpoints(
 /** AMQP_URL for the commands of this worker, whatever directory they run in. */
 export function urlForCommands(endpoints: readonly Endpoint[]): string {
   return endpoints.map((endpoint) => {
-    const trust = { ...endpoint.trust } as { -readonly [K in keyof TlsTrust]: TlsTrust[K] };
+    const trust: WritableTlsTrust = { ...endpoint.trust };
     for (const file of ["cacertfile", "certfile", "keyfile"] as const) {
       const path = trust[file];
       if (path !== undefined && !/^(?:\/|[a-z]:)/i.test(path)) {

@@ -8,18 +8,9 @@ import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_l
 import { Publisher, type PublisherOptions } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
-import {
-  ConnectionError,
-  EXIT,
-  isOfAnother,
-  isPassing,
-  reason,
-  TaskError,
-  ToolError,
-} from "../errors.ts";
-import { formatDuration } from "../task/duration.ts";
+import { EXIT, isOfAnother, isPassing, TaskError, ToolError } from "../errors.ts";
 import type { Outgoing } from "./outgoing.ts";
-import { heed } from "./signal.ts";
+import { Sending } from "./sending.ts";
 import { TakenSizes } from "./taken_sizes.ts";
 
 export interface SenderOptions {
@@ -45,7 +36,7 @@ export class Sender {
   #bytes = 0;
   #closed: Promise<void> | undefined;
   /** Those under way, oldest first, and the timer for the first one's end. */
-  readonly #attempts = new Set<Attempt>();
+  readonly #sendings = new Set<Sending>();
   #timer: Timer | undefined;
   /** Those that wait until a connection takes tasks, and which one tells them. */
   readonly #waiting = new Set<() => void>();
@@ -103,14 +94,14 @@ export class Sender {
   ): Promise<void> {
     const { body } = task.publication;
     this.#admit(body.length);
-    const attempt = new Attempt(this.#options.timeoutMs, signal);
-    this.#attempts.add(attempt);
+    const sending = new Sending(this.#options.timeoutMs, signal);
+    this.#sendings.add(sending);
     this.#watch();
     try {
-      await this.#sendUntil(task, attempt, onPublish);
+      await this.#sendUntil(task, sending, onPublish);
     } finally {
-      attempt.end();
-      this.#attempts.delete(attempt);
+      sending.end();
+      this.#sendings.delete(sending);
       this.#tasks--;
       this.#bytes -= body.length;
       for (const wake of this.#wakes.splice(0)) wake();
@@ -124,7 +115,7 @@ export class Sender {
 
   /** What is on its way rejects: nobody waits for it any more. */
   abandon(): void {
-    for (const attempt of this.#attempts) attempt.abandon();
+    for (const sending of this.#sendings) sending.abandon();
   }
 
   /** Waits for what is on its way, and takes nothing more. */
@@ -155,14 +146,14 @@ export class Sender {
 
   async #sendUntil(
     task: Outgoing,
-    attempt: Attempt,
+    sending: Sending,
     onPublish: ((publisher: Publisher) => void) | undefined,
   ): Promise<void> {
     for (let failures = 0;; failures++) {
       let link: OpenLink | undefined;
       try {
-        link = await attempt.unlessOver(this.#link.open());
-        return await attempt.unlessOver(this.#publishOn(link, task, attempt, onPublish));
+        link = await sending.unlessOver(this.#link.open());
+        return await sending.unlessOver(this.#publishOn(link, task, sending, onPublish));
       } catch (error) {
         const queue = task.delayQueue?.name ?? task.queue.name;
         const returned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
@@ -171,9 +162,9 @@ export class Sender {
         const again = link === undefined || isPassing(error) ||
           (failures < PAUSES_MS.length && isOfAnother(error)) ||
           (returned && link.declared.delete(queue));
-        if (attempt.isOver || !again || !(error instanceof ToolError)) throw error;
-        attempt.trouble = error;
-        await attempt.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
+        if (sending.isOver || !again || !(error instanceof ToolError)) throw error;
+        sending.trouble = error;
+        await sending.unlessOver(pause(PAUSES_MS[failures] ?? PAUSES_MS.at(-1)!));
       }
     }
   }
@@ -181,21 +172,21 @@ export class Sender {
   async #publishOn(
     link: OpenLink,
     { publication, queue, delayQueue }: Outgoing,
-    attempt: Attempt,
+    sending: Sending,
     onPublish: ((publisher: Publisher) => void) | undefined,
   ): Promise<void> {
     const { transport, publisher } = link;
-    await this.#roomOn(transport, attempt);
-    if (attempt.isOver) return;
+    await this.#roomOn(transport, sending);
+    if (sending.isOver) return;
     await declareOnce(link, queue.name, () => ensureWorkQueue(transport, queue));
     if (delayQueue !== undefined) {
       await declareOnce(link, delayQueue.name, () => ensureQueue(transport, delayQueue));
     }
-    await this.#roomOn(transport, attempt);
+    await this.#roomOn(transport, sending);
     const publish = async (publisher: Publisher) => {
       try {
         // Whoever was told that it is over must not find it sent afterwards.
-        if (attempt.isOver) return false;
+        if (sending.isOver) return false;
         onPublish?.(publisher);
         await publisher.publish(publication);
         return true;
@@ -225,11 +216,11 @@ export class Sender {
    * Waits until a connection takes tasks, or has ended, or the time of the task is over. A broker may
    * block for days: whoever gives up leaves nothing behind.
    */
-  async #roomOn(transport: Transport, attempt: Attempt): Promise<void> {
-    while (isFull(transport) && !attempt.isOver) {
+  async #roomOn(transport: Transport, sending: Sending): Promise<void> {
+    while (isFull(transport) && !sending.isOver) {
       await new Promise<void>((resolve) => {
         this.#waiting.add(resolve);
-        attempt.whenOver(() => {
+        sending.whenOver(() => {
           this.#waiting.delete(resolve);
           resolve();
         });
@@ -252,84 +243,18 @@ export class Sender {
 
   /** One timer for all: a steady stream does not set one for each task. */
   #watch(): void {
-    const [oldest] = this.#attempts;
+    const [oldest] = this.#sendings;
     if (oldest === undefined || this.#timer !== undefined) return;
     this.#timer = after(oldest.endsAt - performance.now(), () => {
       this.#timer = undefined;
       const now = performance.now();
-      for (const attempt of this.#attempts) {
-        if (attempt.endsAt > now) break;
-        attempt.timeOut();
-        this.#attempts.delete(attempt);
+      for (const sending of this.#sendings) {
+        if (sending.endsAt > now) break;
+        sending.timeOut();
+        this.#sendings.delete(sending);
       }
       this.#watch();
     });
-  }
-}
-
-/** The time of one task, and what has gone wrong in it. */
-class Attempt {
-  /** What failed last; for the sentence when the time is over. */
-  trouble: ToolError | undefined;
-  /** As performance.now(). */
-  readonly endsAt: number;
-  readonly #ms: number;
-  readonly #signal: AbortSignal | undefined;
-  /** Why it is over. */
-  #failure: ConnectionError | undefined;
-  /** Tells it to what is awaited, which is one thing at a time. */
-  #interrupt: (failure: ConnectionError) => void = () => {};
-  #whenOver: () => void = () => {};
-  readonly #heedNoMore: () => void;
-
-  constructor(ms: number, signal: AbortSignal | undefined) {
-    this.#signal = signal;
-    this.#ms = ms;
-    this.endsAt = performance.now() + ms;
-    this.#heedNoMore = heed(signal, this.#onAbort);
-  }
-
-  get isOver(): boolean {
-    return this.#failure !== undefined;
-  }
-
-  unlessOver<T>(promise: Promise<T>): Promise<T> {
-    // Not a race: of that, something would stay with each attempt for as long as the task waits.
-    return new Promise((resolve, reject) => {
-      this.#interrupt = reject;
-      if (this.#failure !== undefined) reject(this.#failure);
-      promise.then(resolve, reject);
-    });
-  }
-
-  /** Calls back when the time is over; only the last one. */
-  whenOver(callback: () => void): void {
-    this.#whenOver = callback;
-  }
-
-  timeOut(): void {
-    this.#fail(`within ${formatDuration(this.#ms)}`);
-  }
-
-  abandon(): void {
-    this.#fail("before the end");
-  }
-
-  end(): void {
-    this.#heedNoMore();
-  }
-
-  readonly #onAbort = () => this.#fail(`until it was given up (${reason(this.#signal!.reason)})`);
-
-  #fail(when: string): void {
-    if (this.#failure !== undefined) return;
-    const why = this.trouble === undefined ? "" : `: ${this.trouble.message}`;
-    this.#failure = new ConnectionError(
-      `the task was not confirmed ${when}, and may be on the queue or not${why}`,
-      this.trouble?.exitCode,
-    );
-    this.#whenOver();
-    this.#interrupt(this.#failure);
   }
 }
 

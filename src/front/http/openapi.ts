@@ -214,6 +214,49 @@ function sendTasks(queues: readonly QueuePolicy[], maxBodyBytes: number): Json {
   };
 }
 
+const TEXT = { type: "string" };
+
+/** Of a task, besides those that are a field in the query and in a header each. */
+const OTHER_PARAMETERS: readonly Json[] = [
+  {
+    name: "Task-Headers",
+    in: "header",
+    description: "Headers of the task, as a JSON object.",
+    schema: TEXT,
+  },
+  { name: "headers", in: "query", description: "The same.", schema: TEXT },
+  {
+    name: "content_type",
+    in: "query",
+    description: "Instead of the request's Content-Type.",
+    schema: TEXT,
+  },
+  {
+    name: "content_encoding",
+    in: "query",
+    description: "Instead of the request's Content-Encoding.",
+    schema: TEXT,
+  },
+  {
+    name: "as",
+    in: "query",
+    description: "How to read the body, whatever its Content-Type.",
+    schema: { type: "string", enum: ["body", "record", "records"] },
+  },
+  {
+    name: "Idempotency-Key",
+    in: "header",
+    description: "The id. A task whose id is known here is not sent again.",
+    schema: TEXT,
+  },
+  {
+    name: "traceparent",
+    in: "header",
+    description: "Becomes a header of the task, as tracestate does.",
+    schema: TEXT,
+  },
+];
+
 /** Fields of a task, in the query or in a header each. */
 function parametersOf(queues: readonly QueuePolicy[]): Json[] {
   const { properties } = RECORD_SCHEMA;
@@ -222,59 +265,22 @@ function parametersOf(queues: readonly QueuePolicy[]): Json[] {
   const fields = ["id", "priority", "type", "correlation_id", "reply_to", "expiration", "delay"];
   const described: Record<string, { description: string }> = properties;
   const queue = { type: "string", enum: queues.map(({ name }) => name) };
-  const text = { type: "string" };
   return [
     { name: "queue", in: "query", schema: { ...queue, default: queues[0]!.name } },
-    { name: "Task-Queue", in: "header", description: "Percent-encoded.", schema: text },
+    { name: "Task-Queue", in: "header", description: "Percent-encoded.", schema: TEXT },
     ...[...fields, "at"].flatMap((field) => {
       const { description } = described[field]!;
       return [
-        { name: field, in: "query", description, schema: text },
+        { name: field, in: "query", description, schema: TEXT },
         {
           name: headerOf(field),
           in: "header",
           description: `${description} Percent-encoded.`,
-          schema: text,
+          schema: TEXT,
         },
       ];
     }),
-    {
-      name: "Task-Headers",
-      in: "header",
-      description: "Headers of the task, as a JSON object.",
-      schema: text,
-    },
-    { name: "headers", in: "query", description: "The same.", schema: text },
-    {
-      name: "content_type",
-      in: "query",
-      description: "Instead of the request's Content-Type.",
-      schema: text,
-    },
-    {
-      name: "content_encoding",
-      in: "query",
-      description: "Instead of the request's Content-Encoding.",
-      schema: text,
-    },
-    {
-      name: "as",
-      in: "query",
-      description: "How to read the body, whatever its Content-Type.",
-      schema: { type: "string", enum: ["body", "record", "records"] },
-    },
-    {
-      name: "Idempotency-Key",
-      in: "header",
-      description: "The id. A task whose id is known here is not sent again.",
-      schema: text,
-    },
-    {
-      name: "traceparent",
-      in: "header",
-      description: "Becomes a header of the task, as tracestate does.",
-      schema: text,
-    },
+    ...OTHER_PARAMETERS,
     { $ref: "#/components/parameters/prefer" },
   ];
 }
