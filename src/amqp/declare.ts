@@ -101,6 +101,24 @@ function declarePassively(
 }
 
 /**
+ * The value of an argument of a queue that is there; undefined: it has none, or the broker does not
+ * say which.
+ *
+ * @throws {ChannelError} missing (404), or its arguments may not be asked for
+ */
+export async function queueArgument(
+  transport: Transport,
+  queue: QueueSpec,
+  name: string,
+): Promise<Field> {
+  await inspectQueue(transport, queue.name);
+  for await (const { argument, value } of differences(transport, queue)) {
+    if (argument === name) return value;
+  }
+  return queue.arguments[name];
+}
+
+/**
  * Whether consumers of a queue get nothing for now; other brokers know no such queues.
  *
  * @throws {ChannelError} missing (404)
@@ -222,6 +240,8 @@ function describeEssentials({ essential = [], arguments: args }: QueueSpec): str
 interface Difference {
   /** Absent where the broker's words are not understood. */
   readonly argument?: string | undefined;
+  /** Of the queue; undefined: it has none, or one that is not understood. */
+  readonly value?: Field;
   /** There may be more, but no way to see them. */
   readonly isLast: boolean;
   readonly refusal: ChannelError;
@@ -247,10 +267,10 @@ async function* differences(
       const { argument, value, absent } = readDifference(refusal.replyText) ?? {};
       const unwritable = value === undefined && !absent;
       if (argument === undefined || unwritable || known.has(argument)) {
-        yield { argument, isLast: true, refusal };
+        yield { argument, value, isLast: true, refusal };
         return;
       }
-      yield { argument, isLast: false, refusal };
+      yield { argument, value, isLast: false, refusal };
       known.add(argument);
       if (argument === "durable") durable = value === true;
       else if (argument === "auto_delete") autoDelete = value === true;

@@ -3,7 +3,7 @@ import { Connector, type ConnectorOptions } from "../amqp/connection.ts";
 import { type Endpoint, redact } from "../amqp/url.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { type Destination, ForwardHandler } from "../handlers/forward.ts";
-import { DEFAULT_POLICY } from "../task/retry.ts";
+import { DEFAULT_POLICY, MOST_RETURNS } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
 import { TaskRoom } from "../worker/task_room.ts";
 import type { WindowSize } from "../worker/window.ts";
@@ -33,8 +33,6 @@ const MOST_BYTES = 16 * 1024 * 1024;
 const RATE_SECONDS = 5;
 /** How long without a link tasks are kept in hand before they go back, in milliseconds. */
 const PATIENCE_MS = 5 * 60_000;
-/** Below the number of returns by which brokers drop a task (RabbitMQ 4: 20). */
-const MOST_RETURNS = 10;
 
 export const help: HelpPage = {
   name: "worker forward",

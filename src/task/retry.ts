@@ -25,6 +25,9 @@ export interface RetryPolicy {
   readonly mostReturns?: number | undefined;
 }
 
+/** Half of the returns by which brokers drop a task of a queue without a limit (RabbitMQ 4: 20). */
+export const MOST_RETURNS = 10;
+
 export const DEFAULT_POLICY: RetryPolicy = {
   maxAttempts: 5,
   backoffMs: [1_000, 5_000, 15_000, 60_000, 300_000, 900_000, 3_600_000],

@@ -10,16 +10,17 @@ import type { Delivery, PassedBody } from "../amqp/consumption.ts";
 import { isLasting, reason, TaskError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { deadProperties, readHistory } from "../task/headers.ts";
-import type { Bury } from "../task/retry.ts";
+import { type Bury, MOST_RETURNS } from "../task/retry.ts";
 import type { Task } from "../task/task.ts";
 import { deadQueue, type QueueType } from "../task/topology.ts";
 import { sleep } from "../time/sleep.ts";
+import type { ReturnLimits } from "./return_limits.ts";
 
 /** How long one is kept before it goes back, doubled for each time; the longest, in milliseconds. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 256_000;
-/** Half of what brokers allow. */
-const MOST_RETURNS = 10;
+/** How long the broker may take to say how often a queue takes one back, in milliseconds. */
+const ANSWER_MS = 10_000;
 /** How long one that was given back may take to come again before the next one does, in milliseconds. */
 const AGAIN_MS = 10_000;
 /** Tasks whose returns are remembered. */
@@ -27,7 +28,8 @@ const MOST_REMEMBERED = 1_000;
 
 export interface OversizeOptions {
   readonly connector: Connector;
-  /** After so many returns one is dead, but for {@linkcode MOST_RETURNS}. */
+  readonly returnLimits: ReturnLimits;
+  /** After so many returns one is dead, but for {@linkcode MOST_RETURNS} and what its queue takes. */
   readonly maxAttempts: number;
   /** Type of dead queues that have to be created. */
   readonly queueType: QueueType;
@@ -67,7 +69,8 @@ export class Oversize {
   passOn(task: Task, bytes: number, lost: AbortSignal): PassedBody | undefined {
     const way = this.#way;
     if (way === undefined || way.stream.isEnded) return undefined;
-    if (way.queue !== task.queue || this.#returnsOf(task, bytes) < this.#most) return undefined;
+    if (way.queue !== task.queue) return undefined;
+    if (this.#returnsOf(task, bytes) < this.#mostOf(task)) return undefined;
     this.#way = undefined;
     way.onTaken();
     return this.#passOver(way.stream, task, bytes, lost);
@@ -102,14 +105,16 @@ export class Oversize {
     }
     const returns = this.#returnsOf(task, leftOut);
     const wake = AbortSignal.any([ending, delivery.lost]);
+    await this.#learnLimit(task.queue, wake);
+    const most = this.#mostOf(task);
     if (passedOn === undefined) {
       log.error(`${sentence(leftOut)} and goes back to its queue`, { id: task.id });
     }
     // Others have had their time; only what has failed just now takes more.
-    if (returns < this.#most || passedOn !== undefined) await sleep(pauseAfter(returns), wake);
+    if (returns < most || passedOn !== undefined) await sleep(pauseAfter(returns), wake);
     if (wake.aborted) return undefined;
     this.#remember(task, leftOut, returns + 1);
-    if (returns + 1 >= this.#most) await this.#prepare(task, wake);
+    if (returns + 1 >= most) await this.#prepare(task, wake);
     return undefined;
   }
 
@@ -194,6 +199,16 @@ export class Oversize {
       properties: deadProperties(task, obituary, Date.now()),
       original: task,
     }, bytes);
+  }
+
+  async #learnLimit(queue: string, signal: AbortSignal): Promise<void> {
+    const known = new AbortController();
+    this.#options.returnLimits.learn(queue).then(() => known.abort());
+    await sleep(ANSWER_MS, AbortSignal.any([signal, known.signal]));
+  }
+
+  #mostOf({ queue }: Task): number {
+    return Math.min(this.#most, this.#options.returnLimits.of(queue));
   }
 
   /** How often it has come and gone back, by what the broker says or we remember. */

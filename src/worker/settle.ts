@@ -25,6 +25,7 @@ import {
 } from "../task/topology.ts";
 import type { Answers } from "./answers.ts";
 import type { FinishedTasks } from "./finished.ts";
+import type { ReturnLimits } from "./return_limits.ts";
 import { type Copier, QueueRefused } from "./copier.ts";
 import { sleep } from "../time/sleep.ts";
 
@@ -41,6 +42,8 @@ type Moving = Exclude<Decision, { kind: "ack" }>;
 export interface SettlerOptions {
   readonly copier: Copier;
   readonly finished: FinishedTasks;
+  /** Default: queues take tasks back without a limit. */
+  readonly returnLimits?: ReturnLimits | undefined;
   /** Absent: who waits for a task hears nothing. */
   readonly answers?: Answers | undefined;
   /** Type of delay and dead queues that have to be created. */
@@ -90,8 +93,12 @@ export class Settler {
       const answering = this.#answer(delivery.task, decision, signal);
       if (answering !== undefined) return this.#endAfter(answering, delivery, acked);
       this.#end(delivery, acked);
-    } else if (delivery.leftOut > 0 || (decision.kind === "requeue" && !acked)) {
+    } else if (delivery.leftOut > 0) {
       // Of a body that is not here there can be no copy.
+      delivery.release();
+    } else if (decision.kind === "requeue" && !acked) {
+      const isReached = this.#options.returnLimits?.isReached(delivery.task);
+      if (isReached) return this.#move(delivery, { kind: "renew" }, signal, acked);
       delivery.release();
     } else return this.#move(delivery, decision, signal, acked);
     return undefined;

@@ -20,6 +20,7 @@ import type { WorkerOptions, WorkerQueue } from "./options.ts";
 import { Oversize } from "./oversize.ts";
 import { Pace } from "./pace.ts";
 import { Pool } from "./pool.ts";
+import { ReturnLimits } from "./return_limits.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict.ts";
@@ -36,6 +37,7 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #finished: FinishedTasks;
   readonly #copier: Copier;
+  readonly #returnLimits: ReturnLimits;
   readonly #answers: Answers | undefined;
   readonly #oversize: Oversize;
   readonly #pool: Pool;
@@ -61,6 +63,7 @@ export class Worker {
     const { log } = options;
     this.#finished = new FinishedTasks(undefined, options.window?.tasks);
     this.#copier = new Copier({ connector: this.#connector(), log });
+    this.#returnLimits = new ReturnLimits(this.#connector());
     if (options.reply !== false) {
       this.#answers = new Answers({ connector: this.#connector(), log });
     }
@@ -120,6 +123,7 @@ export class Worker {
     return new Settler({
       copier: this.#copier,
       finished: this.#finished,
+      returnLimits: this.#returnLimits,
       answers: this.#answers,
       queueType,
       ...(deadTtlMs === undefined ? {} : { deadTtlMs }),
@@ -140,6 +144,7 @@ export class Worker {
     const { deadTtlMs, hostname, log, queueType = "quorum", retries } = this.#options;
     return new Oversize({
       connector: this.#connector(),
+      returnLimits: this.#returnLimits,
       maxAttempts: (retries ?? DEFAULT_POLICY).maxAttempts,
       queueType,
       deadTtlMs,
@@ -358,6 +363,7 @@ export class Worker {
       },
       onReady: () => {
         bulk?.connected();
+        if (this.#options.retries?.mostReturns) this.#returnLimits.learn(policy.name);
         if (connections++ > 0) log.info("connected again", {}, { queue: policy.name });
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         if (this.#waitingForReady === 0) this.#strict?.look();

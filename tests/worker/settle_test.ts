@@ -8,6 +8,7 @@ import { readHistory } from "../../src/task/headers.ts";
 import { delayQueue } from "../../src/task/topology.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Copier } from "../../src/worker/copier.ts";
+import { ReturnLimits } from "../../src/worker/return_limits.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { TaskRoom } from "../../src/worker/task_room.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
@@ -28,6 +29,7 @@ function startSettling(
   queue: string,
   copier = new Copier({ connector: connectorFor(url), log }),
   room?: TaskRoom,
+  returnLimits?: ReturnLimits,
 ): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
@@ -44,6 +46,7 @@ function startSettling(
     settler: new Settler({
       copier,
       finished: new FinishedTasks(),
+      returnLimits,
       queueType: "quorum",
       host: "h",
       log,
@@ -106,6 +109,39 @@ brokerTest("a task whose body was left out is given back itself, never as a copy
     await settler.settle(delivery, decision, AbortSignal.abort());
   }
   assertEquals((await deliveries.next()).leftOut, 100);
+});
+
+brokerTest("a queue that drops what comes back too often gets a copy before it does", async () => {
+  const limits = new ReturnLimits(connectorFor(url));
+  for (const [limit, most] of [[3, 2], [undefined, Infinity]] as const) {
+    await using bench = await QueueBench.open(url, {
+      "x-queue-type": "quorum",
+      "x-dead-letter-exchange": "",
+      "x-dead-letter-routing-key": "nowhere",
+      ...(limit === undefined ? {} : { "x-delivery-limit": limit }),
+    });
+    await limits.learn(bench.name);
+    assertEquals(limits.of(bench.name), most);
+    await bench.send("x", { messageId: "t" });
+    await using settling = startSettling(bench.name, undefined, undefined, limits);
+    const { deliveries, settler } = settling;
+    const losses: number[] = [];
+    for (let round = 0; round < 5; round++) {
+      const delivery = await deliveries.next();
+      losses.push(readHistory(delivery.task).losses);
+      await settler.settle(delivery, { kind: "requeue" }, AbortSignal.abort());
+    }
+    assertEquals(losses, limit === undefined ? [0, 1, 2, 3, 4] : [0, 1, 2, 0, 1]);
+  }
+});
+
+brokerTest("a queue whose arguments may not be asked for, or has gone, has no limit", async () => {
+  await using bench = await QueueBench.open(url, { "x-queue-type": "classic" });
+  const limits = new ReturnLimits(connectorFor(url));
+  await limits.learn(bench.name);
+  await limits.learn("nobody-has-it");
+  assertEquals([limits.of(bench.name), limits.of("nobody-has-it")], [Infinity, Infinity]);
+  assertEquals(await bench.ready(), 0);
 });
 
 /** Stands for a broker that does not take a task, whatever is tried. */
