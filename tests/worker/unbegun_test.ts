@@ -1,15 +1,7 @@
 /** What was delivered to a worker and not begun costs the task nothing, however the worker ends. */
-import {
-  assertEquals,
-  assertGreaterOrEqual,
-  assertLessOrEqual,
-  assertStringIncludes,
-} from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
-import { portOf, startProcess } from "../broker/harness.ts";
-import { spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
-import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { QueueBench } from "./bench.ts";
 
@@ -108,64 +100,4 @@ brokerTest("tasks that somebody has only looked at are no crash loops", async ()
   await using worker = bench.worker("--max-tasks", "3", "--max-crashes", "1", "--", "true");
   const { code, stderr } = await worker.ended();
   assertEquals([code, stderr.match(/ done /g)?.length], [0, 3], stderr);
-});
-
-brokerTest("tasks that fail together come back apart", async () => {
-  await using dir = await tempDir("jitter-");
-  await using bench = await QueueBench.open(url);
-  const log = dir.file("log");
-  for (let i = 0; i < 20; i++) await bench.send("x", { messageId: `t${i}` });
-  const command = 'date +%s%3N >>"$LOG.$TASK_ATTEMPT"; exit 1';
-  await using worker = bench.workerIn(
-    { LOG: log },
-    ...["--concurrency", "20", "--backoff", "5s", "--max-attempts", "2"],
-    ...["--", "sh", "-c", command],
-  );
-  await waitUntil("all to be dead", async () => {
-    try {
-      return await bench.ready(`${bench.name}.dead`) === 20;
-    } catch {
-      return false; // not there yet
-    }
-  });
-  worker.kill();
-  await worker.ended();
-  const [first, second] = [1, 2].map((attempt) => begun(`${log}.${attempt}`).map(Number).sort());
-  const spread = second!.at(-1)! - second![0]!;
-  assertGreaterOrEqual(second![0]! - first![0]!, 5_000);
-  // 20 numbers from 0 to 1 are never all within 0.4 (once in 10^6); never beyond the fifth.
-  assertGreaterOrEqual(spread, 400);
-  assertLessOrEqual(second![0]! - first!.at(-1)!, 6_500);
-});
-
-Deno.test("while a broker blocks publishers nobody is buried for what cannot be counted", async () => {
-  await using dir = await tempDir("blocked-");
-  const data = ["--data", dir.file("data")];
-  let queue: string;
-  {
-    await using broker = startProcess(data);
-    const bench = await QueueBench.open(`amqp://127.0.0.1:${await portOf(broker)}/`);
-    queue = bench.name;
-    // The first one finds the connection open, the second one blocked.
-    for (const messageId of ["t", "u"]) await bench.send("x", { messageId });
-    for (let look = 0; look < 4; look++) {
-      const channel = await bench.transport.openChannel();
-      for (let i = 0; i < 2; i++) await channel.basicGet(queue, { noAck: false });
-      await channel.close();
-    }
-    await bench.transport.shutdown();
-    broker.kill("SIGTERM");
-    assertEquals((await broker.ended()).code, 0);
-  }
-  await using full = startProcess([...data, "--disk-free-limit", `${Number.MAX_SAFE_INTEGER}`]);
-  const [command, ...args] = toolCommand("worker", [
-    ...["--queue", queue, "--url", `amqp://127.0.0.1:${await portOf(full)}/`],
-    ...["--max-tasks", "2", "--", "true"],
-  ]);
-  await using worker = spawn(command, { args });
-  const { code, stderr } = await worker.ended();
-  assertEquals(code, 0, stderr);
-  for (const id of ["t", "u"]) assertStringIncludes(stderr, `done id=${id}`);
-  full.kill("SIGTERM");
-  assertEquals((await full.ended()).code, 0);
 });
