@@ -44,7 +44,14 @@ const FLAGS = {
     group: "connection",
     value: "ADDRESS",
     help: "address to listen on, instead of 127.0.0.1 and ::1; 0.0.0.0 and :: for all",
-    parseOne: (address, source) => filled(address, source).replace(/^\[(.*)\]$/, "$1"),
+    parseOne: (address, source) => {
+      if (/^(?:\[.*\]|[^:]*):\d+$/.test(address)) {
+        throw new UsageError(
+          `${source} must be an address alone, beside --port, and is ${JSON.stringify(address)}`,
+        );
+      }
+      return filled(address, source).replace(/^\[(.*)\]$/, "$1");
+    },
   }),
   vhost: list<string>({
     group: "connection",

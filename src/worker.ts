@@ -81,7 +81,7 @@ export async function run(host: Host): Promise<number> {
   const timeoutMs = values.timeout ?? (tutorial ? undefined : DEFAULT_TIMEOUT_MS);
   warnAboutAckTimeout(values, timeoutMs, endpoints[0]!, host);
   const work = await chooseWork(values, words, given, endpoints, host)
-    .catch((error) => suggestSubcommand(error, words[0]));
+    .catch((error) => suggestSubcommand(error, words[0], host.args[0]));
   const dedupe = values["dedupe-file"] === undefined
     ? undefined
     : await openDedupe(values["dedupe-file"], values["dedupe-ttl"], host.log);
@@ -213,11 +213,17 @@ async function chooseWork(
 }
 
 /** A subcommand that is misspelt looks like a command that does not exist. */
-async function suggestSubcommand(error: unknown, word: string | undefined): Promise<never> {
+async function suggestSubcommand(
+  error: unknown,
+  word: string | undefined,
+  firstArg: string | undefined,
+): Promise<never> {
   const missing = error instanceof ToolError && error.exitCode === EXIT.notFound;
   if (!missing || word === undefined) throw error;
   const { didYouMean } = await import("./cli/suggest.ts");
-  const hint = didYouMean(word, Object.keys(WORKER_COMMANDS), "worker ");
+  const names = Object.keys(WORKER_COMMANDS);
+  const hint = didYouMean(word, names, "worker ") ||
+    (word === firstArg ? `; subcommands are ${names.join(", ")}` : "");
   throw new ToolError(error.message + hint, error.exitCode, { cause: error });
 }
 

@@ -9,6 +9,8 @@ export function nearest(given: string, names: readonly string[]): string | undef
   const letters = (name: string) => [...name].sort().join("");
   const mixedUp = names.find((name) => letters(name) === letters(given));
   if (mixedUp !== undefined) return mixedUp;
+  const longer = names.find((name) => name.startsWith(`${given}-`));
+  if (longer !== undefined) return longer;
   const name = closestString(given, names);
   const near = levenshteinDistance(given, name) <= Math.max(1, Math.floor(name.length / 3));
   return near ? name : undefined;

@@ -112,7 +112,9 @@ export async function loadHandler(path: string, limitMs = 60_000): Promise<Handl
       () => new Error(`it must load within ${formatDuration(limitMs)}, and is still at it`),
     );
   } catch (error) {
-    const hint = Deno.build.standalone && /\.[mc]?tsx?$/.test(file)
+    const hint = !/\.(?:[mc]?[jt]s|[jt]sx)$/.test(file)
+      ? " (for another language: worker -- COMMAND)"
+      : Deno.build.standalone && /\.[mc]?tsx?$/.test(file)
       ? " (a compiled worker takes JavaScript only)"
       : "";
     throw new InputError(

@@ -168,10 +168,27 @@ class RecordReader {
     for (const name of Object.keys(this.#fields)) {
       const value = this.#fields[name];
       if (FIELDS.has(name) || value === undefined) continue;
-      if (!extra.includes(name)) throw unknownField(name, extra);
+      if (!extra.includes(name)) throw this.#unknownField(name, extra);
       (found ??= new Map()).set(name, value);
     }
     return found ?? NOTHING;
+  }
+
+  #unknownField(name: string, extra: readonly string[]): RecordError {
+    const known = [...FIELDS, ...extra];
+    const nearest = closestString(name, known);
+    const near = levenshteinDistance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3));
+    const hasBody = BODIES.some((field) => this.#fields[field] !== undefined);
+    const hint = near
+      ? `; did you mean ${nearest}?`
+      : hasBody
+      ? ""
+      : '; JSON that is itself the task goes into json: {"json": ...}';
+    return new RecordError(
+      "",
+      `have no other fields than ${known.join(", ")}`,
+      `has ${shown(name)}${hint}`,
+    );
   }
 
   #body(): { body: Uint8Array; contentType: string } {
@@ -319,18 +336,6 @@ class RecordReader {
       `is ${shown(value)}`,
     );
   }
-}
-
-function unknownField(name: string, extra: readonly string[]): RecordError {
-  const known = [...FIELDS, ...extra];
-  const nearest = closestString(name, known);
-  const near = levenshteinDistance(name, nearest) <= Math.max(1, Math.floor(nearest.length / 3));
-  const hint = near ? `; did you mean ${nearest}?` : "";
-  return new RecordError(
-    "",
-    `have no other fields than ${known.join(", ")}`,
-    `has ${shown(name)}${hint}`,
-  );
 }
 
 /** @throws {RecordError} */

@@ -29,6 +29,7 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
     ["--port -1", 64, /--port/],
     ["start", 64, /the broker takes only options, and got "start"/],
     ["--listen=", 64, /--listen must have 1 to 255 bytes, and has 0/],
+    ["--listen 0.0.0.0:5672", 64, /--listen must be an address alone, beside --port, and is "0\./],
     ["--vhost=", 64, /--vhost must have 1 to 255 bytes, and has 0/],
     [`--vhost ${"x".repeat(256)}`, 64, /--vhost must have 1 to 255 bytes, and has 256/],
     ["--data=", 64, /--data must have at least 1 byte, and has 0/],

@@ -100,6 +100,8 @@ Deno.test("what is misspelt is told what was meant", () => {
     ["convert", ""],
   ];
   for (const [given, hint] of expected) assertEquals(didYouMean(given, names), hint);
+  const options = ["pass-url", "password-file"];
+  assertEquals(didYouMean("password", options, "--"), "; did you mean --password-file?");
   assertEquals(didYouMean("x", []), "");
 });
 

@@ -21,6 +21,9 @@ Deno.test("a module that cannot be used is told in one sentence", async () => {
     const error = await assertRejects(() => loadHandler(file), InputError);
     assertEquals([sentence.test(error.message), error.exitCode], [true, 65], error.message);
   }
+  await Deno.writeTextFile(dir.file("work.py"), "def work(task):\n  return 1\n");
+  const other = await assertRejects(() => loadHandler(dir.file("work.py")), InputError);
+  assertEquals(other.message.endsWith(" (for another language: worker -- COMMAND)"), true);
 });
 
 Deno.test("a module that waits for ever, or for another file, is told without colours", async () => {

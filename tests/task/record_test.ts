@@ -180,6 +180,8 @@ Deno.test("a record that is none is told in one sentence: field, requirement, va
       'at must be a date, a time and a zone such as 2027-01-31T08:00:00Z, at most ten years from now, and is "2037-01-31T08:00Z"',
     ],
     ['{"body":"a","contentType":"b"}', 'has "contentType"; did you mean content_type?'],
+    ['{"to":"a"}', 'has "to"; JSON that is itself the task goes into json: {"json": ...}'],
+    ['{"json":{},"to":"a"}', 'has "to"'],
     ['{"body":"a","prioriti":1}', 'has "prioriti"; did you mean priority?'],
     ['{"body":"a","__proto__":{"id":"x"}}', 'has "__proto__"'],
     ['{"body":"a","constructor":1}', 'has "constructor"'],

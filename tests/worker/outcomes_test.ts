@@ -208,6 +208,11 @@ brokerTest("a command that is missing at the start ends the worker before any ta
     stderr,
     /^worker: the command "no-such-command-x" must be an executable file in PATH/,
   );
+  await using mistaken = bench.worker("no-such-subcommand");
+  assertMatch(
+    (await mistaken.ended()).stderr,
+    /^worker: the command "no-such-sub.*; subcommands are dead, forward, page, queues\n$/,
+  );
   await bench.holds(1);
 });
 
