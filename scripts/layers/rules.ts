@@ -42,7 +42,7 @@ export const INNER_FLOORS: ReadonlyMap<string, Floors> = new Map([
   ]],
   ["broker/store", [
     ["still"],
-    ["group_commit.ts", "sweeper.ts"],
+    ["group_commit.ts", "upkeep.ts"],
     ["store.ts"],
     ["store_writer.ts", "alarms.ts"],
     ["messages", "definitions"],

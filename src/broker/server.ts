@@ -26,18 +26,17 @@ import type { HandshakeHost } from "./connection/handshake.ts";
 import type { SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/file/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
-import { Shrinker } from "./store/file/shrinker.ts";
-import { Sweeper } from "./store/sweeper.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { DATA_FILE, DataFile } from "./store/file/data_file.ts";
 import { Store } from "./store/store.ts";
+import { Upkeep } from "./store/upkeep.ts";
 import type { Certificate } from "./net/tls.ts";
 import { GroupCommit } from "./store/group_commit.ts";
 import type { PageAddress } from "./connection/server_properties.ts";
 import { Users } from "./connection/users.ts";
 import { restore } from "./routing/restoring.ts";
 import { VirtualHost } from "./routing/virtual_host.ts";
-import { after, type Timer } from "../time/timer.ts";
+import { after } from "../time/timer.ts";
 import type { Logger } from "../observe/log.ts";
 
 export interface BrokerOptions {
@@ -68,9 +67,6 @@ const FIRST_LOOK_MS = 200;
 
 /** Milliseconds for the dead letters so far at the end; the rest stays stored. */
 const LAST_LETTERS_MS = 500;
-
-/** Milliseconds between two looks at the clock and the file, and for who wants to copy the data. */
-const CLOCK_MS = 1_000;
 
 /** A running broker. */
 export class Broker implements QueueHost<Queue> {
@@ -108,9 +104,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #strangers: StrangersLog;
   #listeners: Listeners | undefined;
   #stopping = false;
-  readonly #sweeper: Sweeper;
-  readonly #shrinker: Shrinker;
-  #nextLook: Timer;
+  readonly #upkeep: Upkeep;
 
   /**
    * Opens the data and starts to listen.
@@ -157,7 +151,7 @@ export class Broker implements QueueHost<Queue> {
         this.#pending.written();
       },
       onChange: () => this.#groupCommit.schedule(),
-      onDiscard: () => this.#sweeper.start(),
+      onDiscard: () => this.#upkeep.sweep(),
       onRefusal: (what, reason) =>
         options.log.error("cannot store what a client sent", { what, reason }),
       onUnsaved: (vhost, subject) => this.#vhosts.get(vhost)?.forget(subject),
@@ -170,12 +164,6 @@ export class Broker implements QueueHost<Queue> {
       limits: this.#limits,
       onFault: this.#logFault,
     });
-    this.#sweeper = new Sweeper(this.store);
-    this.#shrinker = new Shrinker(
-      this.store.file,
-      () => !this.store.isFailing && !this.store.isFull,
-      () => this.#groupCommit.schedule(),
-    );
     if (this.store.file.isCopy) {
       options.log.warn(
         "the data are a copy of a broker's that was running or had crashed; they were checked and are whole",
@@ -187,15 +175,19 @@ export class Broker implements QueueHost<Queue> {
       run: () => this.#deadLetters.isEmpty || this.scheduler.start(this.#deadLetters),
     });
     this.#alarms = this.#createAlarms();
+    this.#upkeep = new Upkeep(
+      this.store,
+      this.#alarms,
+      () => this.#groupCommit.schedule(),
+      () => this.#lookAtClock(),
+    );
     this.#strangers = new StrangersLog(options.log, this.deadlines);
     this.#users = new Users(this.store);
     for (const name of ["/", ...options.vhosts ?? []]) this.#vhost(name);
     restore(this.store, this.#deadLetters, (name) => this.#vhost(name));
-    this.#sweeper.start();
-    after(FIRST_LOOK_MS, () => this.#prepare());
     noticeClockSet();
-    // No interval: the first one of a process would cost the start more than the store (timer.ts).
-    this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
+    this.#upkeep.start();
+    after(FIRST_LOOK_MS, () => this.#prepare());
   }
 
   #createReception(): Reception {
@@ -314,11 +306,7 @@ export class Broker implements QueueHost<Queue> {
     this.#outboxRoom.limitTo(limits.outboxBytes);
   }
 
-  #lookAround(): void {
-    this.#nextLook = after(CLOCK_MS, () => this.#lookAround());
-    this.store.file.standstill.look();
-    this.#shrinker.look();
-    this.#alarms.noticeGone();
+  #lookAtClock(): void {
     if (!noticeClockSet()) return;
     this.#options.log.info("the machine's clock was set", { ms: clockShift() });
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
@@ -376,8 +364,7 @@ export class Broker implements QueueHost<Queue> {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
-    this.#sweeper.stop();
-    this.#shrinker.stop();
+    this.#upkeep.stop();
     this.#listeners?.close();
     this.#users.stop();
     const reason = new Fault(
@@ -392,7 +379,6 @@ export class Broker implements QueueHost<Queue> {
     this.deadlines.stop();
     this.#bell.close();
     this.#alarms.stop();
-    this.#nextLook.cancel();
     this.store.close();
     this.#outboxRoom.close();
   }

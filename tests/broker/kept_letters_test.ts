@@ -322,7 +322,7 @@ Deno.test("the letters go with their queue, from the table too", async () => {
     }
     await channel.call("queue.declare", queue);
     await t.publish(channel, { routingKey: "gone" }, { body: "live" });
-    await waitUntil("the sweeper", () => !(broker.inside.store as Store).hasDiscarded);
+    await waitUntil("the upkeep", () => !(broker.inside.store as Store).hasDiscarded);
     await peer.close();
   }
   const database = new DatabaseSync(`${dir.path}/broker.db`, { readOnly: true });
