@@ -4,6 +4,12 @@ import { ConnectionError, EXIT } from "../errors.ts";
 import { FRAME_END, FRAME_HEADER_BYTES, FRAME_OVERHEAD } from "./protocol.ts";
 
 /**
+ * Bytes of frames that are handed on in one go. What is made of them can leave before the rest is
+ * looked at, and the other side works on it meanwhile.
+ */
+const SLICE_BYTES = 32 * 1024;
+
+/**
  * Bytes read and not yet used. Frames are views on the one buffer: whoever keeps something of a
  * frame after `take` has returned must copy it.
  */
@@ -13,6 +19,8 @@ export class FrameBuffer {
   /** Largest payload accepted, in bytes; lowered by the owner after connection.tune. */
   maxPayload: number;
   #filled = 0;
+  /** Where the next frame begins; 0 before a read. */
+  #next = 0;
   /** Largest payload for which there is room at all. */
   readonly #largest: number;
 
@@ -31,19 +39,29 @@ export class FrameBuffer {
 
   /** What was read and not yet used, for error messages. */
   get unused(): Uint8Array {
-    return this.bytes.subarray(0, this.#filled);
+    return this.bytes.subarray(this.#next, this.#filled);
+  }
+
+  /** So many bytes were read into `room`. */
+  add(n: number): void {
+    this.#filled += n;
   }
 
   /**
-   * Adds `n` bytes read into `room`, hands every complete frame to `onFrame`, then moves the rest
-   * to the front.
+   * Hands a slice of the complete frames to `onFrame`; behind the last one it moves the rest to the
+   * front.
    *
+   * @returns whether there may be more, which have to be taken before the next read
    * @throws {ConnectionError} what arrived is not a frame
    */
-  take(n: number, onFrame: (start: number, end: number) => void): void {
-    this.#filled += n;
-    let position = 0;
+  take(onFrame: (start: number, end: number) => void): boolean {
+    let position = this.#next;
+    const enough = position + SLICE_BYTES;
     while (this.#filled - position >= FRAME_HEADER_BYTES) {
+      if (position >= enough) {
+        this.#next = position;
+        return true;
+      }
       const size = this.view.getUint32(position + 3);
       // RabbitMQ adds x-death to the headers of a task whatever was agreed. Refused, the task would
       // end the connection of every worker in turn.
@@ -65,6 +83,8 @@ export class FrameBuffer {
       this.bytes.copyWithin(0, position, this.#filled);
       this.#filled -= position;
     }
+    this.#next = 0;
+    return false;
   }
 }
 

@@ -75,7 +75,8 @@ export class FrameReader {
       connection.heard();
       try {
         if (!this.#spoke) this.#requireFrames(n);
-        this.frames.take(n, onFrame);
+        this.frames.add(n);
+        while (this.frames.take(onFrame)) await undefined;
       } catch (error) {
         return connection.onFault(
           error instanceof ConnectionError

@@ -1,5 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { FrameBuffer } from "../../src/amqp/frame_buffer.ts";
+import { FrameReader } from "../../src/amqp/frame_reader.ts";
+import { parseUrls } from "../../src/amqp/url.ts";
 import { FRAME_HEADER_BYTES } from "../../src/amqp/protocol.ts";
 import { ConnectionError, EXIT } from "../../src/errors.ts";
 import { encodeFrame } from "../support/methods.ts";
@@ -15,7 +17,8 @@ function cut(bytes: Uint8Array, pieceSize: () => number): Uint8Array[] {
     const n = Math.min(pieceSize(), buffer.room.length, bytes.length - at);
     buffer.room.set(bytes.subarray(at, at + n));
     at += n;
-    buffer.take(n, (start, end) => frames.push(buffer.bytes.slice(start, end)));
+    buffer.add(n);
+    while (buffer.take((start, end) => frames.push(buffer.bytes.slice(start, end))));
   }
   assertEquals(buffer.unused.length, 0, "bytes left over");
   return frames;
@@ -88,4 +91,34 @@ Deno.test("a frame with a wrong end byte is refused", () => {
   frame[frame.length - 1] = 0;
   const error = assertThrows(() => cut(frame, () => 99), ConnectionError, "ended with 0");
   assertEquals(error.exitCode, EXIT.protocol);
+});
+
+Deno.test("what comes in one read is handed on in slices, and others run between two", async () => {
+  const frame = encodeFrame(1, 1, new Uint8Array(1_000));
+  const count = 120;
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [socket, peer] = await Promise.all([
+    Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }),
+    listener.accept(),
+  ]);
+  const bytes = joined(new Array(count).fill(frame));
+  for (let sent = 0; sent < bytes.length;) sent += await peer.write(bytes.subarray(sent));
+  peer.close();
+  const [endpoint] = parseUrls("amqp://localhost");
+  let came = 0;
+  let cameFirst = 0;
+  await new FrameReader(socket, endpoint!, 131_072).run({
+    isEnded: false,
+    heard: () => {},
+    onFrame: () => {
+      if (came++ === 0) queueMicrotask(() => cameFirst = came);
+    },
+    onEnd: () => {},
+    onFault: (error) => {
+      throw error;
+    },
+  });
+  socket.close();
+  assertEquals(came, count);
+  assert(cameFirst * frame.length < 40_000, `${cameFirst} came in one go`);
 });
