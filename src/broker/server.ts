@@ -194,6 +194,7 @@ export class Broker implements QueueHost<Queue> {
     return new Reception({
       most: this.#limits.connections,
       deadlines: this.deadlines,
+      bell: this.#bell,
       log: this.#options.log,
       handshakeHost: () => this.#handshakeHost(),
       sessionHost: () => this.#sessionHost(),
@@ -312,7 +313,7 @@ export class Broker implements QueueHost<Queue> {
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
   }
 
-  #handshakeHost(): HandshakeHost {
+  #handshakeHost(): Omit<HandshakeHost, "turns"> {
     return {
       limits: this.#limits,
       users: this.#users,

@@ -11,6 +11,7 @@ import type { FrameSource } from "../net/inbox.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Arguments } from "../wire/methods.ts";
 import { closeQuietly, type Socket } from "../net/socket.ts";
+import type { Turns } from "../net/turns.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
 import { type PageAddress, serverProperties } from "./server_properties.ts";
 import { isUnexpected, Refused, Stranger } from "./stranger.ts";
@@ -66,6 +67,7 @@ export interface HandshakeHost {
   readonly version: string;
   readonly page: PageAddress | undefined;
   readonly strangers: StrangersLog;
+  readonly turns: Turns;
 }
 
 /**
@@ -76,7 +78,7 @@ export async function shakeHands(
   connection: Socket,
   host: HandshakeHost,
 ): Promise<Login | undefined> {
-  const stranger = new Stranger(connection, host.deadlines);
+  const stranger = new Stranger(connection, host.deadlines, host.turns);
   const deadline = host.deadlines.after(host.limits.handshakeMs, () => {
     const { peer } = stranger;
     host.strangers.warn("connection closed: the handshake took too long", { peer });

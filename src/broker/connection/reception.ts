@@ -6,6 +6,8 @@ import type { HandshakeHost } from "./handshake.ts";
 import type { Serving } from "./serving.ts";
 import type { Session, SessionHost } from "./session.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "../net/socket.ts";
+import type { Bell } from "../net/bell.ts";
+import { Turns } from "../net/turns.ts";
 import { ThrottledWarning } from "../net/throttled_warning.ts";
 import type { Logger } from "../../observe/log.ts";
 
@@ -16,9 +18,10 @@ export interface ReceptionHost {
   /** Connections at a time. */
   readonly most: number;
   readonly deadlines: Deadlines;
+  readonly bell: Bell;
   readonly log: Logger;
   /** What handshakes need to know. */
-  handshakeHost(): HandshakeHost;
+  handshakeHost(): Omit<HandshakeHost, "turns">;
   /** What sessions share. */
   sessionHost(): SessionHost;
   /** Somebody is there: does what costs time and is needed before he publishes. */
@@ -31,6 +34,7 @@ export class Reception {
   readonly #host: ReceptionHost;
   /** Sockets, those in their handshake included. */
   readonly #connections = new Set<Socket>();
+  readonly #turns: Turns;
   readonly #crowd = new ThrottledWarning();
   #nextSessionId = 1;
   #isClosed = false;
@@ -38,6 +42,7 @@ export class Reception {
 
   constructor(host: ReceptionHost) {
     this.#host = host;
+    this.#turns = new Turns(host.bell);
   }
 
   /** Serves a connection until its end, or refuses it. */
@@ -51,9 +56,11 @@ export class Reception {
   async #serve(connection: Socket, { shakeHands, Session }: Serving): Promise<void> {
     this.#connections.add(connection);
     try {
-      const login = await shakeHands(connection, this.#host.handshakeHost());
+      const handshakeHost = { ...this.#host.handshakeHost(), turns: this.#turns };
+      const login = await shakeHands(connection, handshakeHost);
+      if (login === undefined) return;
       await this.#host.prepare();
-      if (login === undefined || this.#isClosed) return;
+      if (this.#isClosed) return;
       const session = new Session(this.#nextSessionId++, login, this.#host.sessionHost());
       this.sessions.add(session);
       try {

@@ -9,6 +9,7 @@ import {
   HANDSHAKE_HEARTBEATS,
 } from "../net/limits.ts";
 import type { Socket } from "../net/socket.ts";
+import type { Turns } from "../net/turns.ts";
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
 import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
@@ -31,13 +32,15 @@ export class Stranger {
   readonly connection: Socket;
   readonly source: FrameSource;
   readonly #deadlines: Deadlines;
+  readonly #turns: Turns;
   /** That came so far. */
   #heartbeats = 0;
 
-  constructor(connection: Socket, deadlines: Deadlines) {
+  constructor(connection: Socket, deadlines: Deadlines, turns: Turns) {
     this.connection = connection;
     this.source = new FrameSource(connection);
     this.#deadlines = deadlines;
+    this.#turns = turns;
   }
 
   /** Where it comes from, for logs. */
@@ -116,7 +119,9 @@ export class Stranger {
   }
 
   async #fill(): Promise<void> {
-    if (!await this.source.fill()) throw new Refused();
+    const isPresent = await this.source.fill();
+    await this.#turns.next();
+    if (!isPresent) throw new Refused();
     if (this.source.received > HANDSHAKE_BYTES) throw new Unexpected();
   }
 

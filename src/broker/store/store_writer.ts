@@ -45,6 +45,8 @@ export class StoreWriter {
   readonly #onWritten: (bytes: number) => void;
   readonly #reserve: Reserve;
   #reserveTimer: ReturnType<typeof setTimeout> | undefined;
+  /** performance.now() from which what {@link prepare} could not do is tried again. */
+  #nextPreparation = 0;
   #isFailing = false;
   #lastCommitFailed = false;
   /** Set while there is what cannot be read: nothing more is entrusted to the file. */
@@ -94,11 +96,14 @@ export class StoreWriter {
    * Later there may be no file descriptor left for the scratch file.
    */
   prepare(): void {
+    const time = performance.now();
+    if (time < this.#nextPreparation) return;
     const { file, scratch } = this.#parts;
+    this.#nextPreparation = time + RESERVE_RETRY_MS;
     try {
       scratch.open();
       file.mark();
-      this.#reserve.take(file.reusableBytes);
+      if (this.#reserve.take(() => file.reusableBytes)) this.#nextPreparation = Infinity;
     } catch {
       // The first change tries again.
       rollback(file.database);
@@ -271,7 +276,7 @@ export class StoreWriter {
    */
   #restoreReserve(): boolean {
     const { file } = this.#parts;
-    return file.emptyLog("TRUNCATE") && this.#reserve.take(file.reusableBytes);
+    return file.emptyLog("TRUNCATE") && this.#reserve.take(() => file.reusableBytes);
   }
 
   #report(reason: string | undefined): void {

@@ -31,13 +31,13 @@ export class Reserve {
   }
 
   /**
-   * @param reusable bytes of the data file
+   * @param reusable tells how many bytes of the data file are
    * @returns whether it is held
    */
-  take(reusable: number): boolean {
+  take(reusable: () => number): boolean {
     if (this.#path === undefined || this.#state === "held") return true;
     const bytes = fill(this.#path);
-    if (bytes < LEAST_BYTES || bytes + reusable < ENOUGH_BYTES) {
+    if (bytes < LEAST_BYTES || bytes + reusable() < ENOUGH_BYTES) {
       this.#remove();
       return false;
     }
