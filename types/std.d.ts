@@ -85,6 +85,18 @@ declare module "@std/assert" {
   export function unreachable(msg?: string): never;
 }
 
+declare module "@std/data-structures/binary-heap" {
+  export class BinaryHeap<T> {
+    /** @param compare below 0: the first one comes before the second */
+    constructor(compare: (one: T, other: T) => number);
+    readonly length: number;
+    peek(): T | undefined;
+    pop(): T | undefined;
+    push(...values: T[]): number;
+    toArray(): T[];
+  }
+}
+
 declare module "@std/text/closest-string" {
   export function closestString(givenWord: string, possibleWords: readonly string[]): string;
 }

@@ -3,6 +3,7 @@
  * wait for. What there is one of, such as the retry of a commit, has a timer of its own.
  */
 
+import { BinaryHeap } from "@std/data-structures/binary-heap";
 import { now } from "./clock.ts";
 
 /** A thing to do at a time. Canceled by {@link Deadlines.cancel}. */
@@ -30,8 +31,8 @@ const MOST_MS = 2;
 export class Deadlines {
   readonly #onFault: (error: unknown) => void;
   readonly #afterOthers: (run: () => void) => void;
-  /** A binary heap: the earliest deadline first. */
-  #heap: Deadline[] = [];
+  /** The earliest deadline first. */
+  #heap = newHeap();
   /** How many of them are canceled. */
   #canceled = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -62,7 +63,7 @@ export class Deadlines {
   /** @param at milliseconds since the epoch, by `now`; a time in the past is due at once */
   add(at: number, run: () => void): Deadline {
     const deadline: Deadline = { at, run, canceled: false };
-    this.#push(deadline);
+    this.#heap.push(deadline);
     if (at < this.#wakesAt && !this.#isLate && !this.#isGoingOn) this.#sleep();
     return deadline;
   }
@@ -75,22 +76,22 @@ export class Deadlines {
   }
 
   #compact(): void {
-    const live = this.#heap.filter((deadline) => !deadline.canceled);
-    this.#heap = [];
+    const all = this.#heap.toArray();
+    this.#heap = newHeap();
     this.#canceled = 0;
-    for (const deadline of live) this.#push(deadline);
+    for (const deadline of all) if (!deadline.canceled) this.#heap.push(deadline);
   }
 
   /** Runs nothing any more. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    this.#heap = [];
+    this.#heap = newHeap();
   }
 
   #sleep(): void {
     clearTimeout(this.#timer);
-    const next = this.#heap[0];
+    const next = this.#heap.peek();
     this.#wakesAt = next === undefined ? Infinity : Math.max(next.at, now());
     if (next === undefined || this.#stopped) return;
     const delay = Math.min(Math.max(next.at - now(), 0), LONGEST_SLEEP_MS);
@@ -115,9 +116,11 @@ export class Deadlines {
     this.#wakesAt = Infinity;
     const start = performance.now();
     let left = MOST_AT_ONCE;
-    while (this.#heap[0] !== undefined && this.#heap[0].at <= time) {
+    for (;;) {
+      const deadline = this.#heap.peek();
+      if (deadline === undefined || deadline.at > time) break;
       if (left-- === 0 || performance.now() - start > MOST_MS) return this.#goOnLater();
-      const deadline = this.#pop();
+      this.#heap.pop();
       if (deadline.canceled) this.#canceled = Math.max(0, this.#canceled - 1);
       else if (!this.#stopped) {
         // Running it now means that canceling it later must not count it as still in the heap.
@@ -139,34 +142,8 @@ export class Deadlines {
       this.#runDue(now());
     });
   }
+}
 
-  #push(deadline: Deadline): void {
-    const heap = this.#heap;
-    let index = heap.push(deadline) - 1;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (heap[parent]!.at <= deadline.at) break;
-      heap[index] = heap[parent]!;
-      index = parent;
-    }
-    heap[index] = deadline;
-  }
-
-  #pop(): Deadline {
-    const heap = this.#heap;
-    const first = heap[0]!;
-    const last = heap.pop()!;
-    if (heap.length === 0) return first;
-    let index = 0;
-    for (;;) {
-      let child = index * 2 + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++;
-      if (heap[child]!.at >= last.at) break;
-      heap[index] = heap[child]!;
-      index = child;
-    }
-    heap[index] = last;
-    return first;
-  }
+function newHeap(): BinaryHeap<Deadline> {
+  return new BinaryHeap((one, other) => one.at - other.at);
 }
