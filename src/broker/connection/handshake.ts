@@ -11,7 +11,7 @@ import type { FrameSource } from "../net/inbox.ts";
 import type { Limits } from "../net/limits.ts";
 import type { Arguments } from "../wire/methods.ts";
 import { closeQuietly, type Socket } from "../net/socket.ts";
-import type { Turns } from "../net/turns.ts";
+import type { StrangersTurns } from "../net/strangers_turns.ts";
 import type { StrangersLog } from "../net/strangers_log.ts";
 import { type PageAddress, serverProperties } from "./server_properties.ts";
 import { isUnexpected, Refused, Stranger } from "./stranger.ts";
@@ -67,7 +67,7 @@ export interface HandshakeHost {
   readonly version: string;
   readonly page: PageAddress | undefined;
   readonly strangers: StrangersLog;
-  readonly turns: Turns;
+  readonly turns: StrangersTurns;
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Serving } from "./serving.ts";
 import type { Session, SessionHost } from "./session.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "../net/socket.ts";
 import type { Bell } from "../net/bell.ts";
-import { Turns } from "../net/turns.ts";
+import { StrangersTurns } from "../net/strangers_turns.ts";
 import { ThrottledWarning } from "../net/throttled_warning.ts";
 import type { Logger } from "../../observe/log.ts";
 
@@ -34,7 +34,7 @@ export class Reception {
   readonly #host: ReceptionHost;
   /** Sockets, those in their handshake included. */
   readonly #connections = new Set<Socket>();
-  readonly #turns: Turns;
+  readonly #turns: StrangersTurns;
   readonly #crowd = new ThrottledWarning();
   #nextSessionId = 1;
   #isClosed = false;
@@ -42,7 +42,7 @@ export class Reception {
 
   constructor(host: ReceptionHost) {
     this.#host = host;
-    this.#turns = new Turns(host.bell);
+    this.#turns = new StrangersTurns(host.bell);
   }
 
   /** Serves a connection until its end, or refuses it. */

@@ -9,7 +9,7 @@ import {
   HANDSHAKE_HEARTBEATS,
 } from "../net/limits.ts";
 import type { Socket } from "../net/socket.ts";
-import type { Turns } from "../net/turns.ts";
+import type { StrangersTurns } from "../net/strangers_turns.ts";
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { FrameType, FrameWriter } from "../wire/frames.ts";
 import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
@@ -32,11 +32,11 @@ export class Stranger {
   readonly connection: Socket;
   readonly source: FrameSource;
   readonly #deadlines: Deadlines;
-  readonly #turns: Turns;
+  readonly #turns: StrangersTurns;
   /** That came so far. */
   #heartbeats = 0;
 
-  constructor(connection: Socket, deadlines: Deadlines, turns: Turns) {
+  constructor(connection: Socket, deadlines: Deadlines, turns: StrangersTurns) {
     this.connection = connection;
     this.source = new FrameSource(connection);
     this.#deadlines = deadlines;

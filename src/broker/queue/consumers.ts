@@ -1,5 +1,6 @@
 /** Consumers of a queue, and the rule by which the next one is chosen. */
 
+import { firstIndex } from "./first_index.ts";
 import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
 
@@ -147,14 +148,8 @@ export class ConsumerList {
 
   /** Where the group of a priority is, or would be. */
   #indexOf(priority: number): number {
-    let low = 0;
-    let high = this.#groups.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#groups[middle]!.priority > priority) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    const groups = this.#groups;
+    return firstIndex(0, groups.length, (index) => groups[index]!.priority <= priority);
   }
 
   /** All at once: very many may leave together. Those that are not here are left out. */

@@ -1,5 +1,6 @@
 /** Looks at the ready messages of a lane without taking them. */
 
+import { firstIndex } from "./first_index.ts";
 import type { Message } from "../message/message.ts";
 
 /** A lane as it is at this moment; it must not be kept. */
@@ -74,12 +75,5 @@ function indexBehind(
   { window, head }: Pick<LaneView, "window" | "head">,
   position: number,
 ): number {
-  let low = head;
-  let high = window.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (window[middle]!.position > position) high = middle;
-    else low = middle + 1;
-  }
-  return low;
+  return firstIndex(head, window.length, (index) => window[index]!.position > position);
 }

@@ -1,5 +1,6 @@
 /** Messages of a lane that came back, in the order of their positions. */
 
+import { firstIndex } from "./first_index.ts";
 import type { Message } from "../message/message.ts";
 
 export class Returned {
@@ -49,14 +50,8 @@ export class Returned {
 
   #addOne(message: Message): void {
     const all = this.#messages;
-    let low = 0;
-    let high = all.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (all[middle]!.position > message.position) low = middle + 1;
-      else high = middle;
-    }
-    all.splice(low, 0, message);
+    const { position } = message;
+    all.splice(firstIndex(0, all.length, (index) => all[index]!.position <= position), 0, message);
   }
 
   /** @returns whether it was here */

@@ -8,7 +8,7 @@ import type { Bell } from "./bell.ts";
 /** How many go on at a time. */
 const MOST_AT_ONCE = 32;
 
-export class Turns {
+export class StrangersTurns {
   readonly #bell: Pick<Bell, "afterSockets">;
   /** Who has gone on in this turn of the event loop, or since sockets were looked at. */
   #gone = 0;

@@ -1,7 +1,7 @@
 /** Turns of strangers, who may all say something at once. */
 import { assert, assertEquals } from "@std/assert";
 import { Bell } from "../../src/broker/net/bell.ts";
-import { Turns } from "../../src/broker/net/turns.ts";
+import { StrangersTurns } from "../../src/broker/net/strangers_turns.ts";
 
 const LOCAL = "127.0.0.1";
 const MANY = 500;
@@ -12,7 +12,7 @@ Deno.test("of very many at once a few go on, then sockets are looked at, and all
   using far = await listener.accept();
   const bell = new Bell();
   await bell.heard();
-  const turns = new Turns(bell);
+  const turns = new StrangersTurns(bell);
   const order: number[] = [];
   const all = Array.from({ length: MANY }, async (_, n) => {
     await turns.next();
@@ -29,7 +29,7 @@ Deno.test("of very many at once a few go on, then sockets are looked at, and all
 
 Deno.test("who comes among few has his turn at once, again and again", async () => {
   const bell = new Bell();
-  const turns = new Turns(bell);
+  const turns = new StrangersTurns(bell);
   for (let n = 0; n < MANY; n++) {
     assertEquals(turns.next(), undefined);
     await new Promise((resolve) => setImmediate(resolve));
