@@ -16,7 +16,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { goMissing } from "../tests/support/foreign.ts";
 import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
-import { buildGoPeer, ourPeer } from "./bench/contestants.ts";
+import { buildGoPeer, buildNiceGoPeer, ourPeer } from "./bench/contestants.ts";
 import { benchBinaries, binariesMissing } from "./bench/binaries.ts";
 import { benchBroker } from "./bench/broker.ts";
 import { benchForward } from "./bench/forward.ts";
@@ -82,7 +82,10 @@ async function main(): Promise<void> {
     "slow-disk": async () => {
       const missing = await ownBrokerMissing();
       if (missing) say(`left out: ${missing}`);
-      else await benchSlowDisk(goPeer, folder.path, { ...bulk, before }, say);
+      else {
+        const peer = await buildNiceGoPeer(folder.path);
+        await benchSlowDisk(peer, folder.path, { ...bulk, before }, say);
+      }
     },
     binaries: async () => {
       const missing = binariesMissing();

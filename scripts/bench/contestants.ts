@@ -51,6 +51,11 @@ export async function buildGoPeer(folder: string): Promise<BulkPeer> {
   return bulkPeer("amqp091-go", [await buildGoPeerProgram(folder)]);
 }
 
+/** The same, which others go before where there are not enough processors. */
+export async function buildNiceGoPeer(folder: string): Promise<BulkPeer> {
+  return bulkPeer("amqp091-go", ["nice", "-n", "10", await buildGoPeerProgram(folder)]);
+}
+
 /** The same, for its path. */
 export function buildGoPeerProgram(folder: string): Promise<string> {
   return buildGo(`${folder}/peer`, "build", `${root}scripts/bench/go/peer.go`);
