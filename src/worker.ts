@@ -155,6 +155,25 @@ async function chooseWork(
   endpoints: readonly Endpoint[],
   host: Host,
 ): Promise<Work> {
+  checkWork(values, words, given);
+  if (values.handler !== undefined) return await moduleWork(values.handler, host);
+  const forPost = [...given].find((name) => name.startsWith("post-"));
+  if (values.post === undefined && forPost !== undefined) {
+    throw new UsageError(`--${forPost} is for --post, which is not given`);
+  }
+  if (values.post !== undefined) return await postWork(values, values.post, host);
+  if (values.shell === undefined && words.length === 0) {
+    return { handler: dotsHandler({ print: host.print }), kill() {} };
+  }
+  return await commandWork(values, words, endpoints, host);
+}
+
+/** @throws {UsageError} it is not one kind of work */
+function checkWork(
+  values: WorkerValues,
+  words: readonly string[],
+  given: ReadonlySet<string>,
+): void {
   if (words.some(isGarbled)) throw new UsageError(garbled("the command"));
   if (/^amqps?:/.test(words[0] ?? "")) {
     throw new UsageError(
@@ -176,20 +195,22 @@ async function chooseWork(
   if (!isCommand && forCommand !== undefined) {
     throw new UsageError(`--${forCommand} is for a command or --shell, and none is given`);
   }
-  if (values.handler !== undefined) {
-    const { functionHandler, loadHandler } = await import("./handlers/module.ts");
-    const work = await loadHandler(values.handler);
-    const log = (message: string, id: string) => host.log.info(message, { id });
-    return { handler: functionHandler(work, { log }), keepsBodies: true, kill() {} };
-  }
-  const forPost = [...given].find((name) => name.startsWith("post-"));
-  if (values.post === undefined && forPost !== undefined) {
-    throw new UsageError(`--${forPost} is for --post, which is not given`);
-  }
-  if (values.post !== undefined) return await postWork(values, values.post, host);
-  if (!isCommand) {
-    return { handler: dotsHandler({ print: host.print }), kill() {} };
-  }
+}
+
+/** @throws {ToolError} */
+async function moduleWork(module: string, host: Host): Promise<Work> {
+  const { functionHandler, loadHandler } = await import("./handlers/module.ts");
+  const work = await loadHandler(module);
+  const log = (message: string, id: string) => host.log.info(message, { id });
+  return { handler: functionHandler(work, { log }), keepsBodies: true, kill() {} };
+}
+
+async function commandWork(
+  values: WorkerValues,
+  words: readonly string[],
+  endpoints: readonly Endpoint[],
+  host: Host,
+): Promise<Work> {
   const { CommandHandler } = await import("./handlers/command.ts");
   (await import("./handlers/environment.ts")).dropOwnVariables();
   const command = new CommandHandler({
