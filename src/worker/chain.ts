@@ -3,46 +3,46 @@
  * rehashes itself again and again while values come and go: that took a fifth of a short task's run.
  */
 
-/** A place in a chain; whoever added the value keeps it, to take the value out. */
-export interface Place<T> {
+/** A value in a chain; whoever added it keeps this, to take it out. */
+export interface Member<T> {
   readonly value: T;
   /** Neighbours; the chain's own. Undefined: there is none. */
-  before: Place<T> | undefined;
-  after: Place<T> | undefined;
+  before: Member<T> | undefined;
+  after: Member<T> | undefined;
 }
 
 export class Chain<T> {
-  #first: Place<T> | undefined;
-  #last: Place<T> | undefined;
+  #first: Member<T> | undefined;
+  #last: Member<T> | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  add(value: T): Place<T> {
-    const place: Place<T> = { value, before: this.#last, after: undefined };
-    if (this.#last === undefined) this.#first = place;
-    else this.#last.after = place;
-    this.#last = place;
+  add(value: T): Member<T> {
+    const member: Member<T> = { value, before: this.#last, after: undefined };
+    if (this.#last === undefined) this.#first = member;
+    else this.#last.after = member;
+    this.#last = member;
     this.#size++;
-    return place;
+    return member;
   }
 
-  /** Takes out what is still in; once for every place. */
-  delete(place: Place<T>): void {
-    if (place.before === undefined) this.#first = place.after;
-    else place.before.after = place.after;
-    if (place.after === undefined) this.#last = place.before;
-    else place.after.before = place.before;
+  /** Takes out what is still in; once for every member. */
+  delete(member: Member<T>): void {
+    if (member.before === undefined) this.#first = member.after;
+    else member.before.after = member.after;
+    if (member.after === undefined) this.#last = member.before;
+    else member.after.before = member.before;
     this.#size--;
   }
 
   /** All that are in now, oldest first. */
   values(): T[] {
     const values: T[] = [];
-    for (let place = this.#first; place !== undefined; place = place.after) {
-      values.push(place.value);
+    for (let member = this.#first; member !== undefined; member = member.after) {
+      values.push(member.value);
     }
     return values;
   }

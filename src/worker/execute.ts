@@ -11,7 +11,7 @@ import {
 } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import type { TraceContext } from "../task/trace_context.ts";
-import type { Place } from "./chain.ts";
+import type { Member } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
 
 /** What is particular to a run. */
@@ -56,7 +56,7 @@ class Run implements TaskContext, Stoppable, DirectRun {
   readonly #options: RunOptions;
   #controller: AbortController | undefined;
   /** Where it is among those that run; undefined once it has ended or was told to stop. */
-  #place: Place<Stoppable> | undefined;
+  #member: Member<Stoppable> | undefined;
   /** Why it was told to stop. */
   #stopped: Error | undefined;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
@@ -103,7 +103,7 @@ class Run implements TaskContext, Stoppable, DirectRun {
   }
 
   begin(handler: Handler | DirectHandler): void {
-    this.#place = this.#rules.runs.add(this);
+    this.#member = this.#rules.runs.add(this);
     const { lost, task } = this.#options;
     if (lost !== undefined) {
       this.#onLost = () => this.interrupt();
@@ -155,8 +155,8 @@ class Run implements TaskContext, Stoppable, DirectRun {
   }
 
   #leave(): void {
-    if (this.#place !== undefined) this.#rules.runs.delete(this.#place);
-    this.#place = undefined;
+    if (this.#member !== undefined) this.#rules.runs.delete(this.#member);
+    this.#member = undefined;
   }
 
   #outcomeOf(error: unknown): Outcome {

@@ -5,7 +5,7 @@ import type { Outcome, Progress } from "../task/handler.ts";
 import type { History } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import type { TraceContext } from "../task/trace_context.ts";
-import type { Place } from "./chain.ts";
+import type { Member } from "./chain.ts";
 import type { RunOptions } from "./execute.ts";
 import type { Execution } from "./pool_options.ts";
 
@@ -40,7 +40,7 @@ export class Job implements RunOptions, Execution {
   readonly done: (fault?: unknown) => void;
   readonly #onEnd: (job: Job, outcome: Outcome) => void;
   /** Among those that run; the pool's own, as are the next ones. */
-  place: Place<Execution> | undefined;
+  member: Member<Execution> | undefined;
   reporting: Reporting | undefined;
   onLost: (() => void) | undefined;
 

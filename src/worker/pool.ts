@@ -8,7 +8,7 @@ import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
 import type { Outcome } from "../task/handler.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
-import { Chain, type Place } from "./chain.ts";
+import { Chain, type Member } from "./chain.ts";
 import { execute, type RunRules } from "./execute.ts";
 import { Job, type Start } from "./job.ts";
 import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
@@ -126,7 +126,7 @@ export class Pool {
   }
 
   /** Counts a delivery as taken until it is settled; undefined: it is lost already. */
-  #take(delivery: Delivery): Place<Delivery> | undefined {
+  #take(delivery: Delivery): Member<Delivery> | undefined {
     if (delivery.live) return this.#taken.add(delivery);
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     return undefined;
@@ -138,7 +138,7 @@ export class Pool {
     await this.#giveBack(delivery).catch(() => {});
   }
 
-  #letGo(delivery: Delivery, taken: Place<Delivery>): void {
+  #letGo(delivery: Delivery, taken: Member<Delivery>): void {
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     this.#taken.delete(taken);
     this.#turns.ended(delivery);
@@ -294,7 +294,7 @@ export class Pool {
     }
     this.#counts.started++;
     this.#options.onChange?.();
-    job.place = this.#executing.add(job);
+    job.member = this.#executing.add(job);
     job.reporting = answers?.progress(task, start.attempt);
     execute(handler, this.#rules, job);
   }
@@ -304,7 +304,7 @@ export class Pool {
     try {
       job.reporting?.end();
       if (job.onLost !== undefined) job.delivery.lost.removeEventListener("abort", job.onLost);
-      this.#executing.delete(job.place!);
+      this.#executing.delete(job.member!);
       settling = this.#settleRun(job, outcome);
     } catch (error) {
       return job.done(error);

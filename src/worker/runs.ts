@@ -3,7 +3,7 @@
  * one list and one timer: a listener and a timer for each would cost as much as a short task does.
  */
 
-import { Chain, type Place } from "./chain.ts";
+import { Chain, type Member } from "./chain.ts";
 
 /** What can be stopped. */
 export interface Stoppable {
@@ -27,13 +27,13 @@ export class Runs {
   }
 
   /** @returns what to call {@linkcode delete} with, once, when it has ended or been told to stop */
-  add(run: Stoppable): Place<Stoppable> {
+  add(run: Stoppable): Member<Stoppable> {
     if (this.limitMs !== undefined) this.#timer ??= setTimeout(this.#look, this.limitMs);
     return this.#running.add(run);
   }
 
-  delete(place: Place<Stoppable>): void {
-    this.#running.delete(place);
+  delete(member: Member<Stoppable>): void {
+    this.#running.delete(member);
   }
 
   interrupt(): void {

@@ -72,11 +72,15 @@ const MOST_KNOWN_BYTES = 64 * 1024 * 1024;
 type Methods = Readonly<
   Record<
     string,
-    (request: IncomingMessage, response: ServerResponse, at: Place) => Reply | Promise<Reply>
+    (
+      request: IncomingMessage,
+      response: ServerResponse,
+      at: RequestTarget,
+    ) => Reply | Promise<Reply>
   >
 >;
 
-interface Place {
+interface RequestTarget {
   /** Behind the path, decoded. */
   readonly rest: string;
   readonly query: URLSearchParams;
