@@ -1,7 +1,7 @@
 /** Properties of the codec: what goes in comes out, and nothing but a refusal comes of damage. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AMQPView } from "@cloudamqp/amqp-client/amqp-view";
-import { ByteReader, ByteWriter, MalformedError } from "../../src/broker/wire/bytes.ts";
+import { ByteReader, ByteWriter, copyBytes, MalformedError } from "../../src/broker/wire/bytes.ts";
 import { ContentHeader } from "../../src/broker/message/content_header.ts";
 import { deliveredHeader } from "../../src/broker/message/deaths.ts";
 import {
@@ -535,3 +535,18 @@ function isReadable(read: () => unknown): boolean {
 function readOrRefuse(read: () => unknown): void {
   isReadable(read);
 }
+
+Deno.test("bytes are copied as they are, wherever they lie and however many", () => {
+  const from = crypto.getRandomValues(new Uint8Array(20_000));
+  for (const room of [700, 20_000]) {
+    for (let length = 0; length < 300; length++) {
+      const to = new Uint8Array(room);
+      const start = length % 13;
+      const at = 1 + length % 7;
+      copyBytes(from, start, start + length, to, at);
+      const copied = new Uint8Array(room);
+      copied.set(from.subarray(start, start + length), at);
+      assertEquals(to, copied);
+    }
+  }
+});

@@ -7,7 +7,7 @@
 
 import type { ChannelHost } from "./host.ts";
 import { Content } from "../message/content.ts";
-import { takeBytes } from "../message/content_memory.ts";
+import { Blocks, received } from "../message/content_memory.ts";
 import { copyBytes, MalformedError, readLong } from "../wire/bytes.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { FrameType } from "../wire/frames.ts";
@@ -29,8 +29,9 @@ const STEP_BYTES = 1024 * 1024;
 export class Assembly {
   readonly #session: ChannelHost;
   #stage: "method" | "header" | "body" = "method";
-  /** Address, header payload, body. */
-  #bytes: Uint8Array = new Uint8Array();
+  /** Address, header payload, body: in an array, from where on. */
+  #array: Uint8Array = new Uint8Array();
+  #start = 0;
   /** Bytes of it that are there, and that there will be. */
   #length = 0;
   #total = 0;
@@ -100,12 +101,18 @@ export class Assembly {
     const size = Math.min(this.#total, before + TRUSTED_BYTES);
     this.take(size);
     this.#room = size;
-    this.#bytes = takeBytes(size);
-    copyBytes(address, 0, address.length, this.#bytes, 0);
-    copyBytes(bytes, start, end, this.#bytes, address.length);
+    this.#lieIn(size);
+    copyBytes(address, 0, address.length, this.#array, this.#start);
+    copyBytes(bytes, start, end, this.#array, this.#start + address.length);
     this.#length = before;
     this.#stage = "body";
     return this.#complete();
+  }
+
+  #lieIn(size: number): void {
+    const isSmall = Blocks.hasRoomFor(size);
+    this.#start = isSmall ? received.take(size) : 0;
+    this.#array = isSmall ? received.array : new Uint8Array(size);
   }
 
   #checkSize(bodySize: number): void {
@@ -124,7 +131,9 @@ export class Assembly {
   }
 
   #content(): Content {
-    return new Content(this.#bytes, this.#addressLength, this.#headerLength);
+    // Of a large one that is not complete nothing is wanted but its memory.
+    const size = Blocks.hasRoomFor(this.#total) ? this.#total : this.#array.length;
+    return new Content(this.#array, this.#addressLength, this.#headerLength, this.#start, size);
   }
 
   /** @returns the content, if it is complete */
@@ -134,7 +143,7 @@ export class Assembly {
       throw unexpected("expected content body, got non content body frame instead");
     }
     if (length > this.#room) this.#makeRoom(length);
-    copyBytes(bytes, start, end, this.#bytes, this.#length);
+    copyBytes(bytes, start, end, this.#array, this.#start + this.#length);
     this.#length = length;
     return this.#complete();
   }
@@ -146,13 +155,13 @@ export class Assembly {
     const room = Math.min(this.#total, Math.max(length, wanted));
     this.take(room - this.#room);
     this.#room = room;
-    if (room <= this.#bytes.length) return;
+    if (room <= this.#array.length) return;
     // Unlike a transferred one, a new buffer takes no memory yet.
     const bytes = new Uint8Array(isLarge ? this.#total : room);
-    bytes.set(this.#bytes.subarray(0, this.#length));
+    bytes.set(this.#array.subarray(0, this.#length));
     // The old one is free at once. It has no other content in it.
-    (this.#bytes.buffer as ArrayBuffer).transfer(0);
-    this.#bytes = bytes;
+    (this.#array.buffer as ArrayBuffer).transfer(0);
+    this.#array = bytes;
   }
 
   /** Counts bytes of memory that are taken until {@link giveBack}. */

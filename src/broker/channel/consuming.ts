@@ -211,9 +211,10 @@ export class Consuming implements ConsumerOwner, Requester {
     const { queue } = consumer;
     const { outbox } = this.#session;
     const tag = ++this.#deliveryTag;
-    const { bytes, addressLength } = content;
+    const { array, start, addressLength } = content;
+    const { redelivered } = message;
     outbox.frames
-      .deliver(this.#channel, consumer.tagBytes, tag, message.redelivered, bytes, addressLength);
+      .deliver(this.#channel, consumer.tagBytes, tag, redelivered, array, start, addressLength);
     this.#writeContent(queue, message, content, false);
     if (consumer.noAck) queue.ack(message);
     else this.#track(tag, message, queue, consumer);
@@ -308,11 +309,11 @@ export class Consuming implements ConsumerOwner, Requester {
 
   deliverReply(content: Content): boolean {
     const { outbox, frameMax } = this.#session;
-    const { size, bytes, addressLength } = content;
+    const { size, array, start, addressLength } = content;
     if (!this.#session.hasRoomForReply(size)) return false;
     const consumerTag = shortString(this.#replyTag!);
     const tag = ++this.#deliveryTag;
-    outbox.frames.deliver(this.#channel, consumerTag, tag, false, bytes, addressLength);
+    outbox.frames.deliver(this.#channel, consumerTag, tag, false, array, start, addressLength);
     outbox.content(this.#channel, content, frameMax);
     this.#session.touch();
     return true;

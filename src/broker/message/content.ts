@@ -1,7 +1,8 @@
 /**
  * The content of a message: address (exchange and routing key as two short strings, as basic.publish
- * and basic.deliver carry them), content header payload, body. One array, so that it is copied,
- * stored and sent as a whole.
+ * and basic.deliver carry them), content header payload, body. They lie behind one another, so that
+ * it is copied, stored and sent as a whole. Small ones lie in an array with others, and have no view
+ * of their own, which takes about as long to be made as the copy.
  */
 
 import type { Blocks } from "./content_memory.ts";
@@ -11,6 +12,8 @@ import type { Blocks } from "./content_memory.ts";
  * back at once, not when garbage is collected.
  */
 export const LARGE_BYTES = 16 * 1024;
+
+const NOTHING = new Uint8Array(0);
 
 /** What is known of a content without its bytes. */
 export interface ContentLengths {
@@ -29,7 +32,9 @@ export interface Sharing {
 export class Content implements ContentLengths {
   readonly addressLength: number;
   readonly headerLength: number;
-  #bytes: Uint8Array;
+  #array: Uint8Array;
+  #start: number;
+  #size: number;
   #sharing: Sharing | undefined = undefined;
   /** Of a shared one: how many will give it up, messages and those who make more of them. */
   #holders = 0;
@@ -39,9 +44,20 @@ export class Content implements ContentLengths {
   /** A message has it, or had it. */
   #isHeld = false;
 
-  /** @param bytes address, header and body behind one another; they must not change any more */
-  constructor(bytes: Uint8Array, addressLength: number, headerLength: number) {
-    this.#bytes = bytes;
+  /**
+   * @param array with address, header and body behind one another, which must not change any more
+   * @param start where in the array they are @param size and how many bytes
+   */
+  constructor(
+    array: Uint8Array,
+    addressLength: number,
+    headerLength: number,
+    start = 0,
+    size = array.length,
+  ) {
+    this.#array = array;
+    this.#start = start;
+    this.#size = size;
     this.addressLength = addressLength;
     this.headerLength = headerLength;
   }
@@ -55,12 +71,27 @@ export class Content implements ContentLengths {
     return new Content(bytes, address.length, header.length);
   }
 
-  get bytes(): Uint8Array {
-    return this.#bytes;
+  /** Where its bytes are, from {@link start} on. */
+  get array(): Uint8Array {
+    return this.#array;
+  }
+
+  get start(): number {
+    return this.#start;
   }
 
   get size(): number {
-    return this.#bytes.length;
+    return this.#size;
+  }
+
+  /** Its bytes alone: a view, which is made each time. */
+  get bytes(): Uint8Array {
+    return this.#part(0, this.#size);
+  }
+
+  #part(from: number, to: number): Uint8Array {
+    if (to - from === this.#array.length) return this.#array;
+    return this.#array.subarray(this.#start + from, this.#start + to);
   }
 
   /** Where the header ends and the body begins. */
@@ -69,19 +100,19 @@ export class Content implements ContentLengths {
   }
 
   get bodyLength(): number {
-    return this.#bytes.length - this.headerEnd;
+    return this.#size - this.headerEnd;
   }
 
   get address(): Uint8Array {
-    return this.#bytes.subarray(0, this.addressLength);
+    return this.#part(0, this.addressLength);
   }
 
   get header(): Uint8Array {
-    return this.#bytes.subarray(this.addressLength, this.headerEnd);
+    return this.#part(this.addressLength, this.headerEnd);
   }
 
   get body(): Uint8Array {
-    return this.#bytes.subarray(this.headerEnd);
+    return this.#part(this.headerEnd, this.#size);
   }
 
   /** The same with another header. */
@@ -91,19 +122,24 @@ export class Content implements ContentLengths {
 
   /** Whether its bytes have an array for themselves. */
   get isDetached(): boolean {
-    return this.#bytes.length === this.#bytes.buffer.byteLength;
+    return this.#size === this.#array.buffer.byteLength;
   }
 
   /** Takes the bytes out of an array that they share with those of messages that may go sooner. */
   detach(): void {
-    if (!this.isDetached) this.#bytes = this.#bytes.slice();
+    if (!this.isDetached) this.#lieIn(this.#array.slice(this.#start, this.#start + this.#size), 0);
+  }
+
+  #lieIn(array: Uint8Array, start: number): void {
+    this.#array = array;
+    this.#start = start;
   }
 
   /** The same, but from now on they share one with those of messages that go about when it goes. */
-  moveTo(blocks: Blocks, blockBytes: number): void {
-    const bytes = blocks.take(this.size, blockBytes);
-    bytes.set(this.#bytes);
-    this.#bytes = bytes;
+  moveTo(blocks: Blocks): void {
+    const to = blocks.take(this.#size);
+    blocks.array.set(this.bytes, to);
+    this.#lieIn(blocks.array, to);
   }
 
   /** Prepares it for several messages. Whoever does that gives it up when all of them are made. */
@@ -153,7 +189,9 @@ export class Content implements ContentLengths {
   #free(): void {
     if (!this.#isGivenUp || this.#borrowers > 0) return;
     if (this.size < LARGE_BYTES || !this.isDetached) return;
-    (this.#bytes.buffer as ArrayBuffer).transfer(0);
+    (this.#array.buffer as ArrayBuffer).transfer(0);
+    this.#lieIn(NOTHING, 0);
+    this.#size = 0;
   }
 
   /** Undefined: one message has it. */

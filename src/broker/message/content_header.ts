@@ -77,8 +77,8 @@ export class ContentHeader {
   }
 
   /** The same with the header of a content. */
-  scanOf({ bytes, addressLength, headerEnd }: Content): this {
-    return this.scan(bytes, addressLength, headerEnd);
+  scanOf({ array, start, addressLength, headerEnd }: Content): this {
+    return this.scan(array, start + addressLength, start + headerEnd);
   }
 
   #skip(index: number, position: number, end: number): number {

@@ -9,22 +9,36 @@ const SHARED_UP_TO = 4 * 1024;
 
 /** Bytes for messages that go in the order of their coming. */
 export class Blocks {
-  #block = new Uint8Array(0);
+  readonly #blockBytes: number;
+  #array = new Uint8Array(0);
   #used = 0;
 
-  /** @param blockBytes of the next block, if there is no room in the last one */
-  take(length: number, blockBytes: number): Uint8Array {
-    if (this.#used + length > this.#block.length) {
-      this.#block = new Uint8Array(blockBytes);
+  /** @param blockBytes of a block */
+  constructor(blockBytes: number) {
+    this.#blockBytes = blockBytes;
+  }
+
+  /** The array in which {@link take} has found room last. */
+  get array(): Uint8Array {
+    return this.#array;
+  }
+
+  /** @returns where in {@link array} there are so many bytes; at most as many as a block has */
+  take(length: number): number {
+    if (this.#used + length > this.#array.length) {
+      this.#array = new Uint8Array(this.#blockBytes);
       this.#used = 0;
     }
-    return this.#block.subarray(this.#used, this.#used += length);
+    const start = this.#used;
+    this.#used += length;
+    return start;
+  }
+
+  /** Whether a message of so many bytes has room beside others. */
+  static hasRoomFor(length: number): boolean {
+    return length <= SHARED_UP_TO;
   }
 }
 
-const received = new Blocks();
-
-/** Bytes for a message that is received: most are gone soon. */
-export function takeBytes(length: number): Uint8Array {
-  return length > SHARED_UP_TO ? new Uint8Array(length) : received.take(length, BLOCK_BYTES);
-}
+/** For what is received, of whom ever: most are gone soon. */
+export const received = new Blocks(BLOCK_BYTES);

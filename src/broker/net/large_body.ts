@@ -12,10 +12,16 @@ const PIECE_BYTES = 256 * 1024;
 
 /** A content, whose bytes must not change while they are sent. */
 export interface Lender {
-  /** Something, the header from `addressLength` on, and the body from `headerEnd` on. */
-  readonly bytes: Uint8Array;
+  /**
+   * In it, from `start` on: something, the header behind `addressLength` bytes, and the body behind
+   * `headerEnd`, to the end of `size`.
+   */
+  readonly array: Uint8Array;
+  readonly start: number;
+  readonly size: number;
   readonly addressLength: number;
   readonly headerEnd: number;
+  readonly body: Uint8Array;
   /** @returns whether nobody else has borrowed them */
   lend(): boolean;
   /** They are not needed any more. @returns whether nobody else has borrowed them */
@@ -42,8 +48,8 @@ export class LargeBody {
     this.#channel = channel;
     this.#frameMax = frameMax;
     this.#room = room;
-    this.#size = lender.bytes.length;
-    this.#bytes = lender.bytes.subarray(lender.headerEnd);
+    this.#size = lender.size;
+    this.#bytes = lender.body;
     this.length = this.#bytes.length;
     if (lender.lend()) room.bodies += this.#size;
   }

@@ -153,19 +153,20 @@ export class Outbox implements Holder {
    * @param header instead of its own
    */
   content(channel: number, content: Lender, frameMax: number, header?: Uint8Array): void {
-    const { bytes, addressLength, headerEnd } = content;
+    const { array, start, size, addressLength, headerEnd } = content;
     if (header !== undefined) this.frames.header(channel, header, 0, header.length);
-    else this.frames.header(channel, bytes, addressLength, headerEnd);
-    if (bytes.length - headerEnd <= this.#large) {
-      this.#unsent.makeRoom(bytes.length - headerEnd);
-      return void this.frames.body(channel, bytes, headerEnd, bytes.length, frameMax);
+    else this.frames.header(channel, array, start + addressLength, start + headerEnd);
+    if (size - headerEnd <= this.#large) {
+      this.#unsent.makeRoom(size - headerEnd);
+      const end = start + size;
+      return void this.frames.body(channel, array, start + headerEnd, end, frameMax, end);
     }
     if (this.#closed) return;
     const body = new LargeBody(content, channel, frameMax, this.#room);
     this.#unsent.addBody(body);
     this.#room.hold(this);
     // Others had taken all before: it was not asked for room.
-    if (this.#room.isFullWithout(bytes.length)) { while (body.isLent && body.spillPiece()); }
+    if (this.#room.isFullWithout(size)) { while (body.isLent && body.spillPiece()); }
   }
 
   get holdsBodies(): boolean {

@@ -176,7 +176,7 @@ export class Lane implements LaneRecord {
     if (content === null || this.#window[this.#window.length - 1] !== message) return;
     const isAlone = size > BLOCK_SHARE || this.#window.length - this.#head < SOME_MESSAGES;
     if (isAlone || content.sharing !== undefined) content.detach();
-    else content.moveTo(this.#blocks ??= new Blocks(), BLOCK_BYTES);
+    else content.moveTo(this.#blocks ??= new Blocks(BLOCK_BYTES));
   }
 
   /** One less waits in memory. */

@@ -14,8 +14,19 @@ export class MalformedError extends Error {
 /** Bytes that should be text and are not UTF-8. */
 export class NotTextError extends MalformedError {}
 
-/** Bytes up to which copying them one by one takes less time than a view of them, which is garbage. */
-const FEW_BYTES = 192;
+/** Bytes up to which copying them takes less time than a view of them, which is garbage, too. */
+const FEW_BYTES = 256;
+
+const WORD_BYTES = 8;
+
+/** Arrays that are worth a view: those of connections that say little are not. */
+const LARGE_ARRAY = 8 * 1024;
+
+/** From where and to where words were copied last: a view takes longer than the copy. */
+let source: Uint8Array | undefined;
+let target: Uint8Array | undefined;
+let sourceWords: DataView;
+let targetWords: DataView;
 
 /** Copies bytes from `start` to `end` into another array. */
 export function copyBytes(
@@ -25,8 +36,36 @@ export function copyBytes(
   to: Uint8Array,
   at: number,
 ): void {
-  if (end - start > FEW_BYTES) return to.set(from.subarray(start, end), at);
+  const length = end - start;
+  if (length > FEW_BYTES) return to.set(from.subarray(start, end), at);
+  if (length >= WORD_BYTES && from.length >= LARGE_ARRAY && to.length >= LARGE_ARRAY) {
+    return copyWords(from, start, end, to, at);
+  }
   for (let index = start; index < end; index++) to[at++] = from[index]!;
+}
+
+/** In a fourth of the time. The last word may have bytes of the one before. */
+function copyWords(
+  from: Uint8Array,
+  start: number,
+  end: number,
+  to: Uint8Array,
+  at: number,
+): void {
+  if (from !== source) sourceWords = viewOf(source = from);
+  if (to !== target) targetWords = viewOf(target = to);
+  const words = sourceWords;
+  const copied = targetWords;
+  const last = end - WORD_BYTES;
+  const shift = at - start;
+  for (let index = start; index < last; index += WORD_BYTES) {
+    copied.setBigInt64(index + shift, words.getBigInt64(index));
+  }
+  copied.setBigInt64(last + shift, words.getBigInt64(last));
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Four bytes, where a {@link ByteReader} would cost more than the reading. */

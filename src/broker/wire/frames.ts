@@ -43,24 +43,25 @@ export class FrameWriter extends ByteWriter {
 
   /**
    * basic.deliver, without building an object for it.
-   * @param consumerTag as a short string @param content begins with its address
+   * @param consumerTag as a short string @param array has the address of the content at `start`
    */
   deliver(
     channel: number,
     consumerTag: Uint8Array,
     deliveryTag: number,
     redelivered: boolean,
-    content: Uint8Array,
+    array: Uint8Array,
+    start: number,
     addressLength: number,
   ): void {
-    const start = this.#begin(FrameType.method, channel);
+    const begin = this.#begin(FrameType.method, channel);
     this.short(BASIC_CLASS);
     this.short(BASIC_DELIVER);
     this.appendPart(consumerTag, 0, consumerTag.length);
     this.longlong(deliveryTag);
     this.octet(redelivered ? 1 : 0);
-    this.appendPart(content, 0, addressLength);
-    this.#end(start);
+    this.appendPart(array, start, start + addressLength);
+    this.#end(begin);
   }
 
   /** A method whose last fields are exchange and routing key, or go before a count behind them. */
@@ -89,6 +90,7 @@ export class FrameWriter extends ByteWriter {
   /**
    * Body frames of an array from an offset until one ends at or behind `enough`.
    * @param frameMax the negotiated limit
+   * @param last where the body ends
    * @returns where it ends
    */
   body(
@@ -97,13 +99,14 @@ export class FrameWriter extends ByteWriter {
     offset: number,
     enough: number,
     frameMax: number,
+    last = bytes.length,
   ): number {
     const limit = frameMax - FRAME_OVERHEAD;
     for (; offset < enough; offset += limit) {
-      const end = Math.min(offset + limit, bytes.length);
+      const end = Math.min(offset + limit, last);
       this.#frame(FrameType.body, channel, bytes, offset, end);
     }
-    return Math.min(offset, bytes.length);
+    return Math.min(offset, last);
   }
 
   #frame(type: number, channel: number, bytes: Uint8Array, from: number, to: number): void {

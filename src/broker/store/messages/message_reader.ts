@@ -193,8 +193,9 @@ export class MessageReader {
       const addressLength = layout % LAYOUT_HEADER;
       const headerLength = Math.floor(layout / LAYOUT_HEADER);
       const content = size < LARGE_BYTES
-        ? new Content(row.contents!.subarray(offset, offset += size), addressLength, headerLength)
+        ? new Content(row.contents!, addressLength, headerLength, offset, size)
         : { size, addressLength, headerLength };
+      if (size < LARGE_BYTES) offset += size;
       const message = new Message(lane, position, content, expiries[index]!, durable);
       message.restore(deliveries[index]!);
       return message;
