@@ -83,7 +83,7 @@ export class Broker implements QueueHost<Queue> {
   readonly deadlines = new Deadlines(this.#logFault, this.#afterSockets);
   readonly scheduler = new Scheduler(
     this.#logFault,
-    () => this.store.isFull && !this.store.lastCommitFailed,
+    () => this.#groupCommit.isCrowded || (this.store.isFull && !this.store.lastCommitFailed),
     this.#afterSockets,
   );
   readonly #options: BrokerOptions;

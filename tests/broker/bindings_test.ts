@@ -56,6 +56,34 @@ Deno.test("very many bindings go with one change of the data file", () => {
   store.close();
 });
 
+Deno.test("a queue that very many exchanges lead to leaves no binding in the data file, and those of others", () => {
+  const database = new DataFile(undefined);
+  const store = new Store({ file: database, onFailure: () => {} });
+  const bindings = new Bindings("/", store.changes, new DefinitionRoom(Infinity));
+  const [gone, kept] = [exchange("gone"), exchange("kept")];
+  const rest = { routingKey: "key", arguments: new Map(), argumentBytes: new Uint8Array() };
+  const count = 2_000;
+  for (let i = 0; i < count; i++) {
+    for (const destination of [gone, kept]) {
+      bindings.add({ source: exchange(`e${i}`), destination, ...rest });
+    }
+  }
+  store.commit();
+  assertEquals(bindings.removeTo(gone).size, count);
+  assertEquals(store.changes.pendingRows, 1);
+  assertEquals(
+    store.changes.isSaved("/", { source: "e7", kind: "exchange", destination: "gone" }),
+    false,
+  );
+  store.commit();
+  const rows = database.database.prepare("SELECT destination FROM binding").all();
+  const names = new Set(
+    rows.map(({ destination }) => new TextDecoder().decode(destination as Uint8Array)),
+  );
+  assertEquals([rows.length, [...names]], [count, ["kept"]]);
+  store.close();
+});
+
 Deno.test("bindings go with their exchange, or with what they lead to, and others stay", async () => {
   await using broker = await startBroker();
   const bindings = () => {

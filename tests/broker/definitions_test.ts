@@ -98,6 +98,32 @@ Deno.test("bindings give room back that go with their queue or exchange, and so 
   assertEquals((await fill(broker.port, exclusive)).count, count);
 });
 
+Deno.test("the exclusive queues of a connection are gone when it hears of its end, however many", async () => {
+  await using broker = await startHere({});
+  await using other = await openPeer(broker.port);
+  const channel = await other.open();
+  const count = 500;
+  for (const isCut of [false, true]) {
+    const peer = await openPeer(broker.port);
+    const own = await peer.open();
+    for (let n = 0; n < count; n++) {
+      await own.send("queue.declare", { queue: `x${n}`, exclusive: true, noWait: true });
+    }
+    await own.call("queue.declare", { queue: "x0", exclusive: true });
+    const left = () => [...broker.inside.vhosts.get("/")!.queues].length;
+    assertEquals(left(), count);
+    if (isCut) {
+      await peer[Symbol.asyncDispose]();
+      await waitUntil("all to be gone", () => left() === 0);
+    } else {
+      await peer.close();
+      assertEquals(left(), 0);
+    }
+    await channel.call("queue.declare", { queue: `x${count - 1}`, autoDelete: true });
+    await channel.call("queue.delete", { queue: `x${count - 1}` });
+  }
+});
+
 Deno.test("more than there is room for is there after a start, and can be deleted", async () => {
   await using folder = await tempDir();
   const [, add] = KINDS[0]!;

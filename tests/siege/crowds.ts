@@ -1,6 +1,6 @@
 /** Attacks by how many there are of what costs a client a few bytes: channels, consumers, queues. */
 import { setTimeout as pause } from "node:timers/promises";
-import { concat, method } from "../broker/strangers.ts";
+import { concat, content, method } from "../broker/strangers.ts";
 import { publishes } from "./preparing.ts";
 import type { Attack, Attacker, Siege } from "./siege.ts";
 
@@ -165,6 +165,64 @@ const UNUSED: Attack = {
   },
 };
 
+/** A message of some kilobytes for each lane of many queues. */
+function firsts(name: string, queues: number, priorities: number, durable: boolean): Attack {
+  return {
+    name,
+    async run(siege) {
+      const channel = await (await siege.peer()).open();
+      const count = siege.size(queues, Math.ceil(queues / 10));
+      const args = priorities > 1 ? { "x-max-priority": priorities - 1 } : {};
+      const declares = Array.from({ length: count }, (_, n) => {
+        return method(1, "queue.declare", {
+          queue: `l${n}`,
+          durable,
+          noWait: true,
+          arguments: args,
+        });
+      });
+      await channel.peer.sendBytes(concat(declares));
+      await channel.call("basic.qos", {});
+      siege.begin();
+      const attacker = await siege.attacker();
+      await attacker.send(method(1, "channel.open"));
+      const body = "x".repeat(15_000);
+      for (let n = 0; n < count && !siege.isOver; n++) {
+        for (let priority = 0; priority < priorities && !siege.isOver; priority++) {
+          await attacker.send(
+            method(1, "basic.publish", { routingKey: `l${n}` }),
+            ...content(1, body, { priority, ...(durable ? { deliveryMode: 2 } : {}) }),
+          );
+        }
+      }
+      await siege.over;
+    },
+  };
+}
+
+const LOGGED_IN: Attack = {
+  name: "6,000 connections with a consumer each",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c", arguments: { "x-max-length": 100 } });
+    siege.begin();
+    const consume = concat([
+      method(1, "channel.open"),
+      method(1, "basic.consume", { queue: "c", consumerTag: "c", noAck: true }),
+    ]);
+    for (let n = 0; n < siege.size(6_000, 300) && !siege.isOver; n++) {
+      await (await siege.attacker()).send(consume);
+    }
+    const piece = publishes(1_000, { routingKey: "c" });
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    while (!siege.isOver) {
+      await attacker.send(piece);
+      await pause(5);
+    }
+  },
+};
+
 export const CROWDS: readonly Attack[] = [
   CONSUMERS_WITHOUT_END,
   CHANNELS_WITHOUT_END,
@@ -173,4 +231,8 @@ export const CROWDS: readonly Attack[] = [
   BUSY,
   EXCLUSIVE,
   UNUSED,
+  firsts("15 KB for each of 20,000 queues", 20_000, 1, false),
+  firsts("15 KB for each of 20,000 durable queues", 20_000, 1, true),
+  firsts("15 KB for each priority of 100 queues", 100, 256, false),
+  LOGGED_IN,
 ];

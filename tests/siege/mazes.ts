@@ -46,6 +46,18 @@ const LONG_CHAIN: Attack = {
   },
 };
 
+const CHAIN_BY_MANY: Attack = {
+  name: "a chain of 30,000 exchanges, by twelve connections",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await define(channel, chain(siege.size(30_000, 2_000), {}));
+    siege.begin();
+    await Promise.all(
+      Array.from({ length: 12 }, (_, one) => publishByKeys(siege, "e0", (n) => `${one}.${n}`)),
+    );
+  },
+};
+
 const FALLING_CHAIN: Attack = {
   name: "a chain of 40,000 durable auto-delete exchanges falls",
   async run(siege) {
@@ -126,6 +138,27 @@ const KEYS_TO_HEADERS: Attack = {
   },
 };
 
+const MANY_SOURCES: Attack = {
+  name: "a queue that 40,000 durable exchanges lead to is deleted",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const count = siege.size(40_000, 2_000);
+    const binds = Array.from({ length: count }, (_, n) => {
+      const exchange = `e${n}`;
+      return concat([
+        method(1, "exchange.declare", { exchange, type: "fanout", durable: true, noWait: true }),
+        method(1, "queue.bind", { queue: "q", exchange, noWait: true }),
+      ]);
+    });
+    await channel.call("queue.declare", { queue: "q", durable: true });
+    await define(channel, binds);
+    siege.begin();
+    await pause(500);
+    await channel.call("queue.delete", { queue: "q" });
+    await siege.over;
+  },
+};
+
 const EXCHANGE_DELETED: Attack = {
   name: "an exchange with 80,000 durable bindings is deleted",
   async run(siege) {
@@ -150,9 +183,11 @@ const EXCHANGE_DELETED: Attack = {
 
 export const MAZES: readonly Attack[] = [
   LONG_CHAIN,
+  CHAIN_BY_MANY,
   MANY_WAYS,
   MANY_PATTERNS,
   FALLING_CHAIN,
   KEYS_TO_HEADERS,
   EXCHANGE_DELETED,
+  MANY_SOURCES,
 ];

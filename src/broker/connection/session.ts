@@ -217,14 +217,18 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
 
   // -- ending --
 
-  /** The only place that changes the state. @returns whether it is a later one */
-  #enter(state: State): boolean {
+  /**
+   * The only place that changes the state.
+   * @param then when the queues are gone that only this connection had
+   * @returns whether it is a later one
+   */
+  #enter(state: State, then = () => {}): boolean {
     if (!isLater(state, this.state)) return false;
     this.#state = state;
     this.channels.end();
-    this.vhost.deleteQueuesOf(this.id);
     this.deadlines.cancel(this.#closeDeadline);
     this.backpressure.lift();
+    this.vhost.deleteQueuesOf(this.id, then);
     return true;
   }
 
@@ -237,9 +241,11 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
 
   /** The client ends the connection. */
   #leave(): void {
-    if (!this.#enter("leaving")) return;
-    this.send(0, "connection.close-ok", {});
-    this.#closeDeadline = this.deadlines.after(LEAVE_MS, () => this.#cut());
+    this.#enter("leaving", () => {
+      if (this.state !== "leaving") return;
+      this.send(0, "connection.close-ok", {});
+      this.#closeDeadline = this.deadlines.after(LEAVE_MS, () => this.#cut());
+    });
   }
 
   /** Both sides have agreed to end: what is written still goes out. */

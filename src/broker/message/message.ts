@@ -66,8 +66,8 @@ export interface LaneRecord {
  * - the store: where its row is ({@link willBeStored}, {@link stored}, {@link removed},
  *   {@link skipped}, {@link refused}, {@link kept}, {@link restore}), and with that the content, when
  *   memory can give it up;
- * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, and that nobody needs the
- *   content in memory any more ({@link release}).
+ * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, {@link thin}, and that nobody
+ *   needs the content in memory any more ({@link release}).
  */
 export class Message implements ContentLengths {
   readonly lane: LaneRecord;
@@ -89,6 +89,8 @@ export class Message implements ContentLengths {
   #released = false;
   /** Counted among those that are delivered and only in memory. */
   held = false;
+  /** It waits in memory without its bytes. Written by its lane. */
+  thin = false;
 
   /** @param content its content, or the lengths of one that stays in the store until it is sent */
   constructor(

@@ -27,6 +27,12 @@ const BATCH_BYTES = 2 * 1024 * 1024;
 const SCANT_BATCH_BYTES = 4 * 1024;
 
 /**
+ * The next message of a lane stands in memory even when that is full; its bytes, if they are more, do
+ * not: there may be very many lanes.
+ */
+const THIN_BYTES = 1024;
+
+/**
  * Small messages of a lane that wait in memory share arrays, blocks, while they are some: a block
  * lives as long as one of its messages, so of few each has its own.
  */
@@ -136,7 +142,9 @@ export class Lane implements LaneRecord {
     const message = new Message(this, this.#next++, publication.content, expiresAt, durable);
     // The store first: it may refuse.
     const hasRoom = this.#hasRoom();
-    if (!hasRoom || durable || message.size >= LARGE_BYTES) this.#store.insert(message);
+    const isStored = !hasRoom || durable || message.size >= LARGE_BYTES ||
+      this.#mustBeThin(message);
+    if (isStored) this.#store.insert(message);
     if (hasRoom) this.#enter(message);
     else this.#paged.add(message);
     return message;
@@ -166,8 +174,13 @@ export class Lane implements LaneRecord {
   #enter(message: Message): void {
     this.#last = message.position;
     this.#window.push(message);
-    this.#windowBytes += weightOf(message);
-    this.#memory.add(message);
+    message.thin = this.#mustBeThin(message);
+    if (message.thin) message.release();
+    this.#count(message, 1);
+  }
+
+  #mustBeThin({ size }: Message): boolean {
+    return size > THIN_BYTES && this.#memory.isFull;
   }
 
   /** The message just appended will wait. */
@@ -177,6 +190,14 @@ export class Lane implements LaneRecord {
     const isAlone = size > BLOCK_SHARE || this.#window.length - this.#head < SOME_MESSAGES;
     if (isAlone || content.sharing !== undefined) content.detach();
     else content.moveTo(this.#blocks ??= new Blocks(BLOCK_BYTES));
+  }
+
+  /** Counts a message that comes into the window, or leaves it. */
+  #count(message: Message, sign: 1 | -1): void {
+    this.#windowBytes += sign * weightOf(message);
+    if (sign > 0) return this.#memory.add(message);
+    this.#memory.remove(message);
+    message.thin = false;
   }
 
   /** One less waits in memory. */
@@ -200,8 +221,7 @@ export class Lane implements LaneRecord {
     if (this.#returned.length > 0) return this.#returned.shift()!;
     const message = this.#window[this.#head]!;
     this.#window[this.#head++] = undefined;
-    this.#windowBytes -= weightOf(message);
-    this.#memory.remove(message);
+    this.#count(message, -1);
     this.#leaveBlocks();
     if (this.#head === this.#window.length) {
       this.#window.length = this.#head = 0;
@@ -312,8 +332,7 @@ export class Lane implements LaneRecord {
     const index = this.#window.indexOf(message, this.#head);
     if (index >= 0) {
       this.#window.splice(index, 1);
-      this.#windowBytes -= weightOf(message);
-      this.#memory.remove(message);
+      this.#count(message, -1);
       this.#leaveBlocks();
       return true;
     }
@@ -329,7 +348,7 @@ export class Lane implements LaneRecord {
     const { bytes } = this;
     for (const message of this.#returned.all) this.#store.remove(message);
     for (let index = this.#head; index < this.#window.length; index++) {
-      this.#memory.remove(this.#window[index]!);
+      this.#count(this.#window[index]!, -1);
       this.#store.remove(this.#window[index]!);
     }
     if (this.#paged.count > 0) {

@@ -1,6 +1,6 @@
 /** What messages take in memory. */
 
-import { LARGE_BYTES } from "../message/content.ts";
+import { LARGE_BYTES, type Sharing } from "../message/content.ts";
 import { DefinitionRoom } from "./definition_room.ts";
 import { KeyMemory } from "./key_memory.ts";
 import type { Message } from "../message/message.ts";
@@ -8,9 +8,11 @@ import type { Message } from "../message/message.ts";
 /** Bytes that a message in memory takes besides its own, about. */
 export const OVERHEAD_BYTES = 800;
 
-/** Bytes of memory that a message takes, about. Large ones stay in the store. */
+/** Bytes of memory that a message takes, about. Those of large and thin ones stay in the store. */
 export function weightOf(message: Message): number {
-  return message.size < LARGE_BYTES ? OVERHEAD_BYTES + message.size : OVERHEAD_BYTES;
+  return message.size < LARGE_BYTES && !message.thin
+    ? OVERHEAD_BYTES + message.size
+    : OVERHEAD_BYTES;
 }
 
 /** What the messages of all queues take in memory. Shared by the queues and lanes, who write it. */
@@ -41,14 +43,19 @@ export class MemoryUse {
   }
 
   add(message: Message): void {
-    const { sharing } = message;
+    const sharing = sharingOf(message);
     const isCounted = sharing !== undefined && sharing.messages++ > 0;
     this.bytes += isCounted ? OVERHEAD_BYTES : weightOf(message);
   }
 
   remove(message: Message): void {
-    const { sharing } = message;
+    const sharing = sharingOf(message);
     const isCounted = sharing !== undefined && --sharing.messages > 0;
     this.bytes -= isCounted ? OVERHEAD_BYTES : weightOf(message);
   }
+}
+
+/** What it shares, as long as it has its bytes in memory. */
+function sharingOf({ thin, sharing }: Message): Sharing | undefined {
+  return thin ? undefined : sharing;
 }

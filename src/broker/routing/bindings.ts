@@ -75,16 +75,16 @@ export class Bindings {
   /** Removes those that lead to a queue or an exchange. @returns where they came from */
   removeTo(destination: Queue | Exchange): Set<Exchange> {
     const sources = new Set<Exchange>();
+    const durable = new Set<string>();
     for (const binding of this.to(destination)) {
       const { source } = binding;
       source.remove(binding);
       this.#room.giveBack(bindingBytes(binding));
-      if (!sources.has(source) && isDurable(binding)) {
-        this.#changes.removeBindingsBetween(this.#vhost, source.name, endOf(destination));
-      }
+      if (isDurable(binding)) durable.add(source.name);
       sources.add(source);
     }
     this.#byDestination.delete(destination);
+    if (durable.size > 0) this.#changes.removeBindingsTo(this.#vhost, durable, endOf(destination));
     return sources;
   }
 

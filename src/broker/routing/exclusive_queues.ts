@@ -3,6 +3,10 @@
 import { type Exchange, isExchange } from "./exchange.ts";
 import type { Queue } from "../queue/queue.ts";
 import { Fault } from "../wire/faults.ts";
+import type { Scheduler, Slice } from "../../time/scheduler.ts";
+
+/** Queues that go in one go. */
+const PIECE = 64;
 
 export class ExclusiveQueues {
   readonly #byConnection = new Map<number, Set<Queue>>();
@@ -23,8 +27,34 @@ export class ExclusiveQueues {
     if (others?.delete(queue) && others.size === 0) this.#byConnection.delete(ownerId!);
   }
 
-  of(connectionId: number): Queue[] {
-    return [...this.#byConnection.get(connectionId) ?? []];
+  /**
+   * Drops those of a connection that is over, of very many some at a time.
+   * @param drop ends with {@link remove}
+   * @param then when all are gone
+   */
+  end(
+    connectionId: number,
+    drop: (queue: Queue) => void,
+    scheduler: Pick<Scheduler, "add">,
+    then: () => void,
+  ): void {
+    const queues = this.#byConnection.get(connectionId) ?? new Set();
+    const step = () => {
+      let left = PIECE;
+      for (const queue of queues) {
+        if (left-- === 0) return true;
+        drop(queue);
+      }
+      return false;
+    };
+    if (!step()) return then();
+    scheduler.add({
+      work(slice: Slice): boolean {
+        while (step()) if (slice.isOver) return true;
+        then();
+        return false;
+      },
+    });
   }
 }
 

@@ -235,9 +235,10 @@ export class VirtualHost {
     return this.#queues.get(name);
   }
 
-  /** The connection is over, and with it its exclusive queues. */
-  deleteQueuesOf(connectionId: number): void {
-    for (const queue of this.#exclusive.of(connectionId)) this.deleteQueue(queue);
+  /** The connection is over, and with it its exclusive queues. @param then when they are gone */
+  deleteQueuesOf(connectionId: number, then: () => void): void {
+    const drop = (queue: Queue) => this.deleteQueue(queue);
+    this.#exclusive.end(connectionId, drop, this.#host.scheduler, then);
   }
 
   /** @throws {Fault} not-found, or resource-locked when it belongs to another connection */

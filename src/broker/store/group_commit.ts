@@ -47,6 +47,9 @@ const LAZY_MS = 20;
 const DELIVERED_MS = 200;
 const DELIVERED_SYNC_MS = 1_000;
 
+/** Connections with something to send that are as much as a turn should leave behind. */
+const MOST_TOUCHED = 256;
+
 export class GroupCommit {
   readonly #store: Store;
   readonly #beforeCommit: BeforeCommit;
@@ -58,6 +61,8 @@ export class GroupCommit {
   /** To be told when the next commit is on disk. */
   #askers: (() => void)[] = [];
   #flushing = new Set<Flushing>();
+  /** How many have come to them since what waits for nothing was sent. */
+  #touched = 0;
   /** Told whether a commit is on disk that is written, and waits for the next sync. */
   #unsynced: ((isSafe: boolean) => void)[] = [];
   /** The syncs that are under way. */
@@ -105,8 +110,14 @@ export class GroupCommit {
 
   /** Sends the frames of a connection after the commit. */
   flush(connection: Flushing): void {
-    this.#flushing.add(connection);
+    const { size } = this.#flushing;
+    this.#touched += this.#flushing.add(connection).size - size;
     this.schedule();
+  }
+
+  /** Whether so many connections have something to send that this should be done first. */
+  get isCrowded(): boolean {
+    return this.#touched >= MOST_TOUCHED;
   }
 
   /** Sends what waits for nothing, and commits if anybody waits for it. */
@@ -255,6 +266,7 @@ export class GroupCommit {
   /** Those that wait for no commit. */
   #flushAll(): void {
     this.#store.file.marks.write();
+    this.#touched = 0;
     for (const connection of this.#flushing) {
       if (connection.needsCommit) continue;
       this.#flushing.delete(connection);

@@ -17,6 +17,9 @@ export type Subject =
 /** What a binding leads to. */
 export type End = Pick<StoredBinding, "kind" | "destination">;
 
+/** Exchanges whose bindings are deleted one exchange after the other. */
+const FEW_SOURCES = 1_000;
+
 /** A statement that waits for the commit, and whom and what it is about. */
 interface Change {
   sql: string;
@@ -208,14 +211,29 @@ export class DefinitionChanges {
     );
   }
 
-  /** All between an exchange and what they lead to. */
-  removeBindingsBetween(vhost: string, source: string, { kind, destination }: End): void {
-    this.#change(
-      vhost,
-      { source, kind, destination },
-      "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?",
-      [storedBytes(vhost), storedBytes(source), kind, storedBytes(destination)],
-    );
+  /** All that lead to something. @param sources exchanges, one at least */
+  removeBindingsTo(vhost: string, sources: ReadonlySet<string>, end: End): void {
+    const { kind, destination } = end;
+    const [first] = sources;
+    const subject = { source: first!, ...end };
+    if (sources.size > FEW_SOURCES) {
+      for (const source of sources) this.#willChange(vhost, { source, ...end });
+      // There is no index for that: it looks at every binding, which takes as long as some of those.
+      return this.#change(
+        vhost,
+        subject,
+        "DELETE FROM binding WHERE vhost = ? AND kind = ? AND destination = ?",
+        [storedBytes(vhost), kind, storedBytes(destination)],
+      );
+    }
+    for (const source of sources) {
+      this.#change(
+        vhost,
+        { source, ...end },
+        "DELETE FROM binding WHERE vhost = ? AND source = ? AND kind = ? AND destination = ?",
+        [storedBytes(vhost), storedBytes(source), kind, storedBytes(destination)],
+      );
+    }
   }
 }
 
