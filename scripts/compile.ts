@@ -19,7 +19,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { COMMIT_DIGITS } from "../src/cli/version.ts";
 import { bundle } from "./bundle.ts";
 import { prepareOfflineDenort } from "./offline_denort.ts";
-import { NAMES, permissionsOf, type Program } from "./tasks.ts";
+import { binaryFlagsOf, NAMES, type Program } from "./tasks.ts";
 
 /** All of them in one. */
 const SINGLE = "workqueue";
@@ -129,9 +129,6 @@ async function findCompiler(offline: boolean): Promise<Compiler> {
   return { deno: Deno.env.get("COMPILE_DENO") || Deno.execPath(), ...(denort ? { denort } : {}) };
 }
 
-/** With it `deno run` reads a module when it is imported; `deno compile` would leave that module out. */
-const LAZY = "--unstable-lazy-dynamic-imports";
-
 /** Puts the commit where src/cli/version.ts has a mark for it. */
 async function writeCommit(files: readonly string[]): Promise<void> {
   const commit = JSON.stringify(await findCommit());
@@ -181,7 +178,7 @@ async function compile(
 ): Promise<void> {
   const result = await run(deno, [
     "compile",
-    ...permissionsOf(name).filter((flag) => flag !== LAZY),
+    ...binaryFlagsOf(name),
     // `deno check` has done it; checking the bundle would fetch types for node.
     "--no-check",
     // Otherwise the program leaves a cache file with a name anyone can guess in the temp folder.

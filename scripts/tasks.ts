@@ -25,6 +25,22 @@ export function permissionsOf(name: Program): string[] {
   return task.slice(before.length, -after.length).split(" ");
 }
 
+/** With it `deno run` reads a module when it is imported; `deno compile` would leave that module out. */
+const LAZY_IMPORTS = "--unstable-lazy-dynamic-imports";
+
+/**
+ * With it V8 compiles a whole module at once, and what it has compiled is in Deno's code cache, where
+ * functions are missing that were compiled when they were called. Without a cache it takes longer.
+ */
+const EAGER = "--no-lazy,";
+
+/** The same flags, as far as they are good for a binary, which has no code cache. */
+export function binaryFlagsOf(name: Program): string[] {
+  return permissionsOf(name)
+    .filter((flag) => flag !== LAZY_IMPORTS)
+    .map((flag) => flag.startsWith("--v8-flags=") ? flag.replace(EAGER, "") : flag);
+}
+
 /**
  * The command line that runs a program as its task does.
  *

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { permissionsOf } from "../../scripts/tasks.ts";
+import { binaryFlagsOf, permissionsOf, PROGRAMS } from "../../scripts/tasks.ts";
 import { type Output, run } from "../support/process.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
@@ -40,4 +40,14 @@ Deno.test("permissionsOf() gives a binary its task's permissions: no prompt, no 
     assertStringIncludes(flags.join(" "), "--no-prompt");
     assertEquals(flags.filter((flag) => flag === "-A" || flag === "--allow-all"), []);
   }
+});
+
+Deno.test("a binary, which has no code cache, is not compiled as a whole at each start", () => {
+  for (const name of PROGRAMS) {
+    const flags = binaryFlagsOf(name);
+    assertEquals(flags.filter((flag) => /lazy/.test(flag)), []);
+    const others = permissionsOf(name).filter((flag) => !/lazy/.test(flag));
+    assertEquals(flags.filter((flag) => others.includes(flag)), others);
+  }
+  assertEquals(binaryFlagsOf("worker").includes("--v8-flags=--max-semi-space-size=2"), true);
 });
