@@ -24,6 +24,7 @@ import type { LineOrigin } from "./handlers/output.ts";
 import { renderJson } from "./observe/log.ts";
 import type { Handler } from "./task/handler.ts";
 import { formatDuration, parseDuration } from "./task/duration.ts";
+import { optional } from "./task/optional.ts";
 import { openDedupe } from "./worker/dedupe.ts";
 import type { WorkerOptions } from "./worker/options.ts";
 import { ACK_MARGIN_MS, Worker } from "./worker/worker.ts";
@@ -292,8 +293,4 @@ function warnAboutAckTimeout(
       "acknowledgement, to run it again: " +
       ackTimeoutRemedy(queue[0]!.name, vhost, longestMs + ACK_MARGIN_MS),
   );
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
 }

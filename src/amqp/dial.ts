@@ -1,7 +1,7 @@
 /** Opens the byte stream under an AMQP connection: TCP, or TLS with RabbitMQ's options. */
-import { ConnectionError, EXIT, InputError, reason } from "../errors.ts";
+import { ConnectionError, EXIT, reason } from "../errors.ts";
 import { type ConnectAttempt, isAddress } from "./reach.ts";
-import type { TlsTrust } from "./tls_trust.ts";
+import { type Pem, readPem } from "./tls_trust.ts";
 import { type Endpoint, redact } from "./url.ts";
 import type { TLSSocket } from "node:tls";
 
@@ -82,74 +82,6 @@ async function startTls(
     hostname: endpoint.host.replace(/\.$/, ""),
     ...(ca === undefined ? {} : { caCerts: [ca] }),
   });
-}
-
-interface Pem {
-  ca?: string;
-  cert?: string;
-  key?: string;
-}
-
-async function readPem(trust: TlsTrust): Promise<Pem> {
-  if ((trust.certfile === undefined) !== (trust.keyfile === undefined)) {
-    throw new InputError(
-      "a client certificate needs both a certificate file and a key file, and one is missing",
-      EXIT.badData,
-    );
-  }
-  return {
-    ...(trust.cacertfile === undefined ? {} : { ca: readPemFile(trust.cacertfile) }),
-    ...(trust.certfile === undefined ? {} : await readPair(trust.certfile, trust.keyfile!)),
-  };
-}
-
-/**
- * Deno.connectTls answers a key of another certificate with a panic or with words for nobody. The
- * public keys are compared because Deno 2.4 has no checkPrivateKey.
- */
-async function readPair(
-  certfile: string,
-  keyfile: string,
-): Promise<{ cert: string; key: string }> {
-  const [cert, key] = [readPemFile(certfile), readPemFile(keyfile)];
-  const { createPrivateKey, createPublicKey, X509Certificate } = await import("node:crypto");
-  let pair: boolean;
-  try {
-    const [certified, own] = [
-      new X509Certificate(cert).publicKey,
-      createPublicKey(createPrivateKey(key)),
-    ].map((publicKey) => publicKey.export({ type: "spki", format: "pem" }));
-    pair = certified === own;
-  } catch (error) {
-    throw new InputError(
-      `the files ${JSON.stringify(certfile)} and ${
-        JSON.stringify(keyfile)
-      } must be a certificate ` +
-        `and its key without a passphrase, and cannot be read: ${reason(error)}`,
-      EXIT.badData,
-      { cause: error },
-    );
-  }
-  if (pair) return { cert, key };
-  throw new InputError(
-    `the file ${JSON.stringify(keyfile)} must be the key of the certificate in the file ` +
-      `${JSON.stringify(certfile)}, and is of another`,
-    EXIT.badData,
-  );
-}
-
-function readPemFile(path: string): string {
-  let content: string;
-  try {
-    content = Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new InputError(`cannot read the file ${JSON.stringify(path)}: ${reason(error)}`);
-  }
-  if (content.includes("-----BEGIN ")) return content;
-  throw new InputError(
-    `the file ${JSON.stringify(path)} must be PEM, and has no "-----BEGIN" line`,
-    EXIT.badData,
-  );
 }
 
 /**

@@ -3,6 +3,7 @@ import { Connector, type ConnectorOptions } from "../amqp/connection.ts";
 import { type Endpoint, redact } from "../amqp/url.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { type Destination, ForwardHandler } from "../handlers/forward.ts";
+import { optional } from "../task/optional.ts";
 import { DEFAULT_POLICY, MOST_RETURNS } from "../task/retry.ts";
 import { connectTimeout } from "../worker/limits.ts";
 import { TaskRoom } from "../worker/task_room.ts";
@@ -259,8 +260,4 @@ function windowOf(values: ForwardValues): WindowSize {
     tasks: Math.max(1, Math.min(MOST_TASKS, Math.ceil(rate * RATE_SECONDS))),
     room: TaskRoom.of(Math.min(MOST_BYTES, Math.max(65_536, bytesRate * RATE_SECONDS))),
   };
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
 }

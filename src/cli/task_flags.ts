@@ -2,6 +2,7 @@
 import { EXIT, InputError, UsageError } from "../errors.ts";
 import { escapeControls } from "../observe/log.ts";
 import { LONGEST_DELAY_MS, parseExpiration, parseTime } from "../task/duration.ts";
+import { optional } from "../task/optional.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import type { TaskProperties } from "../task/task.ts";
 import { BULK_FLAGS, type BulkInput, readBulkInput } from "./bulk_flags.ts";
@@ -195,10 +196,6 @@ export async function readTaskBody(
   }
   const body = await readInput(path, MAX_BODY_BYTES);
   return { body, shown: `${body.length} bytes` };
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
 }
 
 function parseHeader(given: string, source: string): [string, string] {

@@ -8,6 +8,7 @@
  */
 import { concat } from "@std/bytes/concat";
 import type { IncomingMessage, request as HttpRequest } from "node:http";
+import { readPemFile } from "../amqp/tls_trust.ts";
 import { EXIT, InputError, reason, UsageError } from "../errors.ts";
 import type { PostTarget } from "./post_target.ts";
 
@@ -187,8 +188,10 @@ function clientOptions({ ca, cert, key }: TlsFiles): Deno.CreateHttpClientOption
   return {
     http2: false,
     poolIdleTimeout: KEEP_IDLE_MS,
-    ...(ca === undefined ? {} : { caCerts: [readPem(ca)] }),
-    ...(cert === undefined || key === undefined ? {} : { cert: readPem(cert), key: readPem(key) }),
+    ...(ca === undefined ? {} : { caCerts: [readPemFile(ca)] }),
+    ...(cert === undefined || key === undefined
+      ? {}
+      : { cert: readPemFile(cert), key: readPemFile(key) }),
   };
 }
 
@@ -202,18 +205,6 @@ function createClient(options: Deno.CreateHttpClientOptions): Deno.HttpClient {
       EXIT.badData,
     );
   }
-}
-
-/** @throws {InputError} */
-function readPem(path: string): string {
-  let text: string;
-  try {
-    text = Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new InputError(`cannot read the file ${JSON.stringify(path)}: ${reason(error)}`);
-  }
-  if (text.includes("-----BEGIN ")) return text;
-  throw new InputError(`the file ${JSON.stringify(path)} must be PEM, and is not`, EXIT.badData);
 }
 
 /** A client looks at the environment when it is made. */

@@ -7,6 +7,7 @@
 import { EXIT, ToolError } from "../errors.ts";
 import type { Answer } from "./handler.ts";
 import { clip, type DeadReason, HEADER } from "./headers.ts";
+import { optional } from "./optional.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "./short_string.ts";
 import type { Field, Task, TaskProperties } from "./task.ts";
 
@@ -87,10 +88,10 @@ export function doneMessage(task: Task, answer: Answer | undefined): AnswerMessa
   return messageFor(task, "done", body, {
     ...(fits(contentType) ? { contentType } : {}),
     headers: {
-      ...given(ANSWER_HEADER.cut, cut || undefined),
-      ...given(ANSWER_HEADER.skipped, skipped || undefined),
-      ...given(HEADER.exitCode, exitCode),
-      ...given(HEADER.error, error),
+      ...optional(ANSWER_HEADER.cut, cut || undefined),
+      ...optional(ANSWER_HEADER.skipped, skipped || undefined),
+      ...optional(HEADER.exitCode, exitCode),
+      ...optional(HEADER.error, error),
     },
   });
 }
@@ -115,9 +116,9 @@ export function deadMessage(
     headers: {
       [HEADER.deadReason]: reason,
       [HEADER.attempt]: attempts,
-      ...given(HEADER.error, error),
-      ...given(HEADER.exitCode, failure?.exitCode),
-      ...given(HEADER.stderrTail, failure?.stderrTail || undefined),
+      ...optional(HEADER.error, error),
+      ...optional(HEADER.exitCode, failure?.exitCode),
+      ...optional(HEADER.stderrTail, failure?.stderrTail || undefined),
     },
   });
 }
@@ -155,12 +156,12 @@ export function readAnswer(
       outcome: kind === "dead" ? "dead" : "done",
       body,
       cut: headers[ANSWER_HEADER.cut] === true,
-      ...given("contentType", contentType),
-      ...given("exitCode", isStatus(exitCode) ? exitCode : undefined),
-      ...given("reason", textOf(headers[HEADER.deadReason])),
-      ...given("error", textOf(headers[HEADER.error])),
-      ...given("stderrTail", textOf(headers[HEADER.stderrTail])),
-      ...given("skipped", headers[ANSWER_HEADER.skipped] === true ? true : undefined),
+      ...optional("contentType", contentType),
+      ...optional("exitCode", isStatus(exitCode) ? exitCode : undefined),
+      ...optional("reason", textOf(headers[HEADER.deadReason])),
+      ...optional("error", textOf(headers[HEADER.error])),
+      ...optional("stderrTail", textOf(headers[HEADER.stderrTail])),
+      ...optional("skipped", headers[ANSWER_HEADER.skipped] === true ? true : undefined),
     },
   };
 }
@@ -210,10 +211,10 @@ function readProgress(body: Uint8Array): TaskProgress {
   if (typeof value !== "object" || value === null) return {};
   const { attempt, done, total, text } = value as Record<string, unknown>;
   return {
-    ...given("attempt", typeof attempt === "number" ? attempt : undefined),
-    ...given("done", typeof done === "number" ? done : undefined),
-    ...given("total", typeof total === "number" ? total : undefined),
-    ...given("text", typeof text === "string" ? text : undefined),
+    ...optional("attempt", typeof attempt === "number" ? attempt : undefined),
+    ...optional("done", typeof done === "number" ? done : undefined),
+    ...optional("total", typeof total === "number" ? total : undefined),
+    ...optional("text", typeof text === "string" ? text : undefined),
   };
 }
 
@@ -228,8 +229,4 @@ function isStatus(value: Field): value is number {
 
 function textOf(value: Field): string | undefined {
   return typeof value === "string" ? value : undefined;
-}
-
-function given<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
 }

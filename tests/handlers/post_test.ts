@@ -523,7 +523,12 @@ Deno.test("what cannot be posted to is told at the start, in one sentence", asyn
       /^cannot read the file ".*none": no such/i,
       66,
     ],
-    ["https://h/", { tls: { ca: dir.file("empty") } }, /must be PEM, and is not$/, 65],
+    [
+      "https://h/",
+      { tls: { ca: dir.file("empty") } },
+      /must be PEM, and has no "-----BEGIN" line$/,
+      65,
+    ],
     [http, { tokenFile: dir.file("none") }, /^cannot read the token file ".*none": no such/i, 66],
     [http, { tokenFile: dir.file("empty") }, /^the token file ".*" must hold one line/, 65],
     [

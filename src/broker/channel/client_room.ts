@@ -41,9 +41,9 @@ export class ClientRoom {
   }
 
   /** @throws {Fault} not-allowed, as RabbitMQ answers where it has such a limit */
-  take(doing: () => string, held: number, bytes: number): void {
+  take(doing: () => string, own: number, bytes: number): void {
     const wanted = this.#bytes + bytes;
-    if (wanted > this.#share.limit(wanted) && held + bytes > FEW_BYTES) {
+    if (wanted > this.#share.limit(wanted) && own + bytes > FEW_BYTES) {
       const limit = Math.round(this.#share.limit(Infinity) / 1024);
       throw notAllowed(
         `cannot ${doing()}: the limit of ${limit} kB of memory for channels and consumers is reached`,

@@ -42,9 +42,9 @@ export class DeliveryRoom implements Work {
     return this.#taken <= this.#most * (1 - FREE_PART);
   }
 
-  /** @param held how many the channel that asks has. If there is no room it is woken later */
-  isFullFor(channel: Waiting, held: number): boolean {
-    if (this.#taken < this.#most || held < FEW) return false;
+  /** @param own how many the channel that asks has. If there is no room it is woken later */
+  isFullFor(channel: Waiting, own: number): boolean {
+    if (this.#taken < this.#most || own < FEW) return false;
     this.#waiting.add(channel);
     return true;
   }
