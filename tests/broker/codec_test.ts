@@ -550,3 +550,25 @@ Deno.test("bytes are copied as they are, wherever they lie and however many", ()
     }
   }
 });
+
+Deno.test("a delivery in one piece is what its frames are one by one", () => {
+  const channel = 0x1234;
+  const tag = 5 * 2 ** 32 + 0xfedcba98;
+  const consumerTag = Uint8Array.of(3, 97, 98, 99);
+  const array = crypto.getRandomValues(new Uint8Array(20_000));
+  for (const bodyLength of [0, 1, 100, 300, 5_000]) {
+    const addressLength = 12;
+    const headerEnd = addressLength + 40;
+    const content = { array, start: 777, size: headerEnd + bodyLength, addressLength, headerEnd };
+    const whole = new FrameWriter();
+    const single = new FrameWriter();
+    for (const redelivered of [false, true]) {
+      whole.delivery(channel, consumerTag, tag, redelivered, content);
+      single.deliver(channel, consumerTag, tag, redelivered, array, 777, addressLength);
+      single.header(channel, array, 777 + addressLength, 777 + headerEnd);
+      const end = 777 + content.size;
+      single.body(channel, array, 777 + headerEnd, end, 131_072, end);
+    }
+    assertEquals(whole.copy(), single.copy());
+  }
+});

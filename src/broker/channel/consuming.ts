@@ -209,28 +209,35 @@ export class Consuming implements ConsumerOwner, Requester {
 
   deliver(consumer: Consumer, message: Message, content: Content): void {
     const { queue } = consumer;
-    const { outbox } = this.#session;
+    const { outbox, frameMax } = this.#session;
     const tag = ++this.#deliveryTag;
-    const { array, start, addressLength } = content;
+    const header = this.#headerOf(queue, message, content, false);
     const { redelivered } = message;
-    outbox.frames
-      .deliver(this.#channel, consumer.tagBytes, tag, redelivered, array, start, addressLength);
-    this.#writeContent(queue, message, content, false);
+    outbox.delivery(this.#channel, consumer.tagBytes, tag, redelivered, content, frameMax, header);
+    this.#written(message, content);
     if (consumer.noAck) queue.ack(message);
     else this.#track(tag, message, queue, consumer);
   }
 
-  #writeContent(queue: Queue, message: Message, content: Content, always: boolean): void {
+  /** @returns the header of a delivery, if it is not that of the content */
+  #headerOf(
+    queue: Queue,
+    message: Message,
+    content: Content,
+    always: boolean,
+  ): Uint8Array | undefined {
     const { deliveries } = message;
-    const { outbox, frameMax } = this.#session;
     let header: Uint8Array | undefined;
     const isCounted = queue.arguments.type === "quorum" && (always || deliveries > 0);
     if (isCounted) header = deliveredHeader(content.header, deliveries);
-    const most = frameMax - FRAME_OVERHEAD;
+    const most = this.#session.frameMax - FRAME_OVERHEAD;
     if ((header?.length ?? content.headerLength) > most) {
       header = fitHeader(header ?? content.header, most);
     }
-    outbox.content(this.#channel, content, frameMax, header);
+    return header;
+  }
+
+  #written(message: Message, content: Content): void {
     // It was read for this delivery.
     if (message.content !== content) content.giveUp();
     this.#session.touch();
@@ -267,7 +274,8 @@ export class Consuming implements ConsumerOwner, Requester {
     }
     const { message, content } = taken;
     const tag = ++this.#deliveryTag;
-    this.#session.outbox.frames.addressed(
+    const { outbox, frameMax } = this.#session;
+    outbox.frames.addressed(
       this.#channel,
       "basic.get-ok",
       (writer) => {
@@ -277,8 +285,10 @@ export class Consuming implements ConsumerOwner, Requester {
       content.address,
       queue.readyCount,
     );
-    this.#writeContent(queue, message, content, true);
-    this.#session.outbox.answered();
+    const header = this.#headerOf(queue, message, content, true);
+    outbox.content(this.#channel, content, frameMax, header);
+    outbox.answered();
+    this.#written(message, content);
     if (noAck) queue.ack(message);
     else this.#track(tag, message, queue, undefined);
   }
@@ -309,12 +319,11 @@ export class Consuming implements ConsumerOwner, Requester {
 
   deliverReply(content: Content): boolean {
     const { outbox, frameMax } = this.#session;
-    const { size, array, start, addressLength } = content;
+    const { size } = content;
     if (!this.#session.hasRoomForReply(size)) return false;
     const consumerTag = shortString(this.#replyTag!);
     const tag = ++this.#deliveryTag;
-    outbox.frames.deliver(this.#channel, consumerTag, tag, false, array, start, addressLength);
-    outbox.content(this.#channel, content, frameMax);
+    outbox.delivery(this.#channel, consumerTag, tag, false, content, frameMax);
     this.#session.touch();
     return true;
   }

@@ -17,8 +17,8 @@ import type { Work } from "../../time/scheduler.ts";
 
 /** Where a channel writes messages. Other methods it gives to the connection. */
 export type MessageOutbox =
-  & Pick<Outbox, "askForRoom" | "hasAnswerRoom" | "content" | "answered">
-  & { readonly frames: Pick<FrameWriter, "deliver" | "addressed"> };
+  & Pick<Outbox, "askForRoom" | "hasAnswerRoom" | "delivery" | "content" | "answered">
+  & { readonly frames: Pick<FrameWriter, "addressed"> };
 
 /**
  * What an answer says is so for good: one definition, or all that was asked for so far. Nothing: the

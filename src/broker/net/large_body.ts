@@ -3,7 +3,7 @@
  * left of it can be put into a file, when its client does not read.
  */
 
-import { FRAME_OVERHEAD, type FrameWriter } from "../wire/frames.ts";
+import { FRAME_OVERHEAD, type FrameWriter, type Parts } from "../wire/frames.ts";
 import type { OutboxRoom } from "./outbox_room.ts";
 import { SPILL_BYTES, type Spilled } from "./spill_file.ts";
 
@@ -11,16 +11,7 @@ import { SPILL_BYTES, type Spilled } from "./spill_file.ts";
 const PIECE_BYTES = 256 * 1024;
 
 /** A content, whose bytes must not change while they are sent. */
-export interface Lender {
-  /**
-   * In it, from `start` on: something, the header behind `addressLength` bytes, and the body behind
-   * `headerEnd`, to the end of `size`.
-   */
-  readonly array: Uint8Array;
-  readonly start: number;
-  readonly size: number;
-  readonly addressLength: number;
-  readonly headerEnd: number;
+export interface Lender extends Parts {
   readonly body: Uint8Array;
   /** @returns whether nobody else has borrowed them */
   lend(): boolean;

@@ -5,7 +5,7 @@
  */
 
 import { now } from "../../time/clock.ts";
-import { FrameWriter } from "../wire/frames.ts";
+import { FRAME_OVERHEAD, FrameWriter } from "../wire/frames.ts";
 import { LargeBody, type Lender } from "./large_body.ts";
 import { type Holder, LEAST_SHARE, type OutboxRoom } from "./outbox_room.ts";
 import { closeQuietly, type Socket } from "./socket.ts";
@@ -145,6 +145,32 @@ export class Outbox implements Holder {
   /** Whether the peer has read nothing for some milliseconds although something is sent. */
   isStalled(ms: number): boolean {
     return this.#isSending && now() - this.#lastProgress > ms;
+  }
+
+  /**
+   * Writes basic.deliver and its content.
+   * @param consumerTag as a short string
+   * @param frameMax the negotiated limit
+   * @param header instead of its own
+   */
+  delivery(
+    channel: number,
+    consumerTag: Uint8Array,
+    deliveryTag: number,
+    redelivered: boolean,
+    content: Lender,
+    frameMax: number,
+    header?: Uint8Array,
+  ): void {
+    const { array, start, size, addressLength, headerEnd } = content;
+    const most = Math.min(this.#large, frameMax - FRAME_OVERHEAD);
+    if (header === undefined && size - headerEnd <= most) {
+      this.#unsent.makeRoom(size);
+      return this.frames.delivery(channel, consumerTag, deliveryTag, redelivered, content);
+    }
+    this.frames
+      .deliver(channel, consumerTag, deliveryTag, redelivered, array, start, addressLength);
+    this.content(channel, content, frameMax, header);
   }
 
   /**
