@@ -62,6 +62,10 @@ export class Relay {
   #rewinding = false;
   #failures = 0;
   #everLinked = false;
+  /** Nothing can be sent before somebody changes something. */
+  #isUnable = false;
+  /** The last that one of those on the link was told. */
+  #trouble: ToolError | undefined;
   #away = false;
   #patience: Timer | undefined;
   readonly #stall = new Stall((why, transport) => transport.destroy(new ConnectionError(why)));
@@ -107,9 +111,9 @@ export class Relay {
     this.#pump();
   }
 
-  /** Gives back what is not on its way: everything while there is no connection. */
+  /** Gives back what is not on its way: everything while there is no connection, or it is in vain. */
   giveBack(): void {
-    const all = this.#link === undefined;
+    const all = this.#link === undefined || this.#isUnable;
     for (const entry of this.#parcels.unsettled()) {
       if (all || !entry.isSent) this.#giveBack(entry);
     }
@@ -140,8 +144,6 @@ export class Relay {
     if (!this.#everLinked || this.#away) this.#publishing.destroy(gone);
     else await goodbye;
   }
-
-  // Connecting.
 
   async #connect(): Promise<void> {
     const { signal } = this.#closing;
@@ -176,6 +178,7 @@ export class Relay {
 
   #begin(link: OpenLink): void {
     this.#link = link;
+    this.#trouble = undefined;
     this.#rewind();
     const isFirst = !this.#everLinked;
     this.#everLinked = true;
@@ -217,8 +220,6 @@ export class Relay {
     this.#patience?.cancel();
     this.#options.onBack();
   }
-
-  // Sending.
 
   /** Sends what may be sent now. */
   #pump(): void {
@@ -339,16 +340,21 @@ export class Relay {
       if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
     } else if (![403, 404].includes(error.replyCode)) this.#refuse(entry, error);
     // A permission, or the exchange: it concerns them all.
-    else if (!this.#stall.hasMoved) this.#options.onUnable(error);
+    else if (!this.#stall.hasMoved) {
+      this.#isUnable = true;
+      this.#options.onUnable(error);
+      this.giveBack();
+    }
   }
 
   /** One that was sent has settled. @param error if it was not confirmed */
   #landed(link: OpenLink, error?: ToolError): void {
     if (this.#link !== link) return;
+    this.#trouble = error ?? this.#trouble;
     if (this.#flying === 0) {
       if (link.publisher.isEnded) {
         return this.#replace(
-          error ?? new ConnectionError("it takes no more tasks on this channel"),
+          this.#trouble ?? new ConnectionError("it takes no more tasks on this channel"),
         );
       }
       if (this.#rewinding) return void this.#prepareAgain(link);

@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import type { Parcel } from "../../src/amqp/parcels.ts";
-import { Relay } from "../../src/amqp/relay.ts";
+import { Relay, type RelayOptions } from "../../src/amqp/relay.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { within } from "../support/wait.ts";
@@ -40,7 +40,7 @@ class Fates {
   }
 }
 
-function relayTo(url: string): Relay {
+function relayTo(url: string, options: Partial<RelayOptions> = {}): Relay {
   return new Relay({
     connector: connectorFor(url),
     prepare: () => Promise.resolve(),
@@ -48,6 +48,7 @@ function relayTo(url: string): Relay {
     onBack: () => {},
     onAway: () => {},
     onUnable: () => {},
+    ...options,
   });
 }
 
@@ -136,4 +137,54 @@ Deno.test("what was refused for now is sent again, in order, and what is not sen
   sent.resolve();
   await relay.close();
   assertEquals(fates.told, ["a confirmed", "b confirmed", "c confirmed", "d given back"]);
+});
+
+Deno.test("where nothing may be published everything is given back, and nobody waits", async () => {
+  const forbidden = { replyCode: 403, replyText: "not you", classId: 60, methodId: 40 };
+  await using server = new ScriptedServer(async (peer: Peer) => {
+    await peer.acceptHandshake();
+    // Sent together, and then the first of them alone.
+    for (const count of [2, 1]) {
+      const channel = await openPublisher(peer);
+      await expectTasks(channel, count);
+      await channel.send("channel.close", forbidden);
+      await channel.expect("channel.close-ok");
+    }
+  });
+  const why: string[] = [];
+  const relay = relayTo(server.url, { onUnable: ({ message }) => why.push(message) });
+  const fates = new Fates(2);
+  for (const name of ["a", "b"]) relay.add(fates.parcel(name));
+  relay.start();
+  await fates.all;
+  assertEquals(fates.told, ["a given back", "b given back"]);
+  assertEquals(why.length, 1);
+  assertMatch(why[0]!, /not you \(403\)/);
+  await relay.close();
+});
+
+Deno.test("it is told why nothing can be sent, when only some of it was refused", async () => {
+  await using server = new ScriptedServer(async (peer: Peer) => {
+    await peer.acceptHandshake();
+    const full = await openPublisher(peer);
+    await expectTasks(full, 2);
+    await full.send("basic.nack", { deliveryTag: 1 });
+    await full.send("basic.ack", { deliveryTag: 2 });
+    await full.expect("channel.close");
+    await full.send("channel.close-ok");
+    const channel = await openPublisher(peer, 2);
+    await expectTasks(channel, 1);
+    await channel.send("basic.ack", { deliveryTag: 1 });
+    await goodbye(peer);
+  });
+  const why: string[] = [];
+  const relay = relayTo(server.url, { onAway: (reason) => why.push(reason) });
+  const fates = new Fates(2);
+  for (const name of ["a", "b"]) relay.add(fates.parcel(name));
+  relay.start();
+  await fates.all;
+  await relay.close();
+  assertEquals(fates.told, ["b confirmed", "a confirmed"]);
+  assertEquals(why.length, 1);
+  assertMatch(why[0]!, /refused the task/);
 });
