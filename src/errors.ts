@@ -133,6 +133,13 @@ export function isLasting(error: ToolError): boolean {
   return error instanceof ConnectionError ? error.fatal : !isPassing(error);
 }
 
+/** The broker closed a channel, or the connection, for something that was sent on it. */
+export function isRefusal(error: ToolError): error is ChannelError | ConnectionError {
+  return error instanceof ChannelError
+    ? error.exitCode !== EXIT.temporary
+    : error instanceof ConnectionError && error.exitCode === EXIT.protocol;
+}
+
 /**
  * The broker closed the channel for another task, which it refuses: who sent that hears of it as a
  * TaskError.

@@ -28,6 +28,8 @@ export class Entry implements Waiter {
   isSent = false;
   /** Nothing else was on its way with it. */
   isAlone = false;
+  /** It is to be given back, and neither it nor what is behind it is sent before. */
+  isKept = false;
   /** Nobody knows whether it is there. */
   inDoubt = false;
   returns = 0;

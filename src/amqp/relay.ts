@@ -12,6 +12,7 @@ import {
   ConnectionError,
   EXIT,
   isLasting,
+  isRefusal,
   reason,
   TaskError,
   ToolError,
@@ -64,6 +65,8 @@ export class Relay {
   #everLinked = false;
   /** Nothing can be sent before somebody changes something. */
   #isUnable = false;
+  /** What was not sent is given back, or will be. */
+  #stopped: Promise<void> | undefined;
   /** The last that one of those on the link was told. */
   #trouble: ToolError | undefined;
   #away = false;
@@ -111,24 +114,28 @@ export class Relay {
     this.#pump();
   }
 
+  /** What was not sent is not sent any more, and given back when `stopped` resolves. */
+  drain(stopped: Promise<unknown>): void {
+    for (const entry of this.#parcels.unsettled()) entry.isKept = !entry.isSent && !entry.inDoubt;
+    this.#stopped = stopped.then(() => {
+      this.giveBack();
+      this.#pump();
+    });
+  }
+
   /** Gives back what is not on its way: everything while there is no connection, or it is in vain. */
-  giveBack(): void {
-    const all = this.#link === undefined || this.#isUnable;
+  giveBack(all = this.#link === undefined || this.#isUnable): void {
     for (const entry of this.#parcels.unsettled()) {
-      if (all || !entry.isSent) this.#giveBack(entry);
+      if (entry.isSettled || (entry.isSent && !all)) continue;
+      if (entry.inDoubt || entry.isSent) this.#repeats++;
+      this.#parcels.settle(entry);
+      entry.parcel.onGivenBack();
     }
   }
 
   /** Gives back everything, also what is on its way. */
   giveBackAll(): void {
-    for (const entry of this.#parcels.unsettled()) this.#giveBack(entry);
-  }
-
-  #giveBack(entry: Entry): void {
-    if (entry.isSettled) return;
-    if (entry.inDoubt || entry.isSent) this.#repeats++;
-    this.#parcels.settle(entry);
-    entry.parcel.onGivenBack();
+    this.giveBack(true);
   }
 
   /** Ends the connection; what is open is given back. */
@@ -252,11 +259,13 @@ export class Relay {
       if (link.publisher.isEnded) return void this.#landed(link);
       const entry = this.#parcels.next;
       if (entry === undefined) return undefined;
+      if (entry.isKept) return undefined;
       const { transport } = link;
       if (this.#careful > 0 && this.#flying > 0) return undefined;
       if (transport.blocked !== undefined) return this.#untilUnblocked(transport);
       if (transport.congested) return transport.drained();
-      if (!this.#hasNeed(link, entry)) {
+      const { need } = entry.parcel;
+      if (need !== undefined && !link.declared.has(need.name)) {
         // Its answer would have to come behind all that is on its way, on a slow link for minutes.
         return this.#flying > 0 ? undefined : this.#makeNeed(link, entry);
       }
@@ -270,10 +279,6 @@ export class Relay {
     if (!transport.isEnded && this.#flying === 0 && this.#link?.transport === transport) {
       this.#comeBack();
     }
-  }
-
-  #hasNeed(link: OpenLink, { parcel: { need } }: Entry): boolean {
-    return need === undefined || link.declared.has(need.name);
   }
 
   async #makeNeed(link: OpenLink, entry: Entry): Promise<void> {
@@ -343,7 +348,7 @@ export class Relay {
     else if (!this.#stall.hasMoved) {
       this.#isUnable = true;
       this.#options.onUnable(error);
-      this.giveBack();
+      this.#stopped?.then(() => this.giveBack());
     }
   }
 
@@ -388,11 +393,4 @@ export class Relay {
     this.#rewinding = false;
     this.#parcels.rewind();
   }
-}
-
-/** Something that was sent is not as the broker has it. */
-function isRefusal(error: ToolError): error is ChannelError | ConnectionError {
-  return error instanceof ChannelError
-    ? error.exitCode !== EXIT.temporary
-    : error.exitCode === EXIT.protocol;
 }

@@ -155,7 +155,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       host.print(" [*] Forwarding tasks. To exit press CTRL+C\n");
       ready.resolve();
     },
-    onDrain: (overdue) => handler.drain(overdue),
+    onDrain: (overdue, stopped) => handler.drain(overdue, stopped),
   });
   handler.start(worker);
   try {

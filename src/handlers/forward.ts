@@ -125,9 +125,12 @@ export class ForwardHandler implements DirectHandler {
     this.#relay.add(new Shipment(task, hops + 1, this.#shipping, run));
   }
 
-  /** Sends nothing more; what is on its way has until `overdue` aborts to be confirmed. */
-  drain(overdue: AbortSignal): void {
-    this.#relay.giveBack();
+  /**
+   * Sends nothing more, and gives it back when `stopped` resolves; what is on its way has until
+   * `overdue` aborts to be confirmed.
+   */
+  drain(overdue: AbortSignal, stopped: Promise<unknown>): void {
+    this.#relay.drain(stopped);
     overdue.addEventListener("abort", () => this.#relay.giveBackAll());
   }
 

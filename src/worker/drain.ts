@@ -2,6 +2,7 @@
 import type { Consumer } from "../amqp/consumer.ts";
 import type { Logger } from "../observe/log.ts";
 import { formatDuration } from "../task/duration.ts";
+import type { WorkerOptions } from "./options.ts";
 import type { Pool } from "./pool.ts";
 
 /** How long a broker that does not answer is waited for when no task is running, in milliseconds. */
@@ -16,8 +17,8 @@ export interface DrainParts {
   readonly graceMs: number;
   /** What a handler that was told to stop may take, in milliseconds. */
   readonly stopMs: number;
-  /** Told at once; the signal aborts when the grace is over. */
-  readonly onDrain?: ((overdue: AbortSignal) => void) | undefined;
+  /** Told at once; see {@linkcode WorkerOptions.onDrain}. */
+  readonly onDrain?: WorkerOptions["onDrain"] | undefined;
   /** Told when copies and answers have had their time, too. */
   readonly onLate: () => void;
   readonly log: Logger;
@@ -37,11 +38,12 @@ export class Drain {
   /** Begins. */
   constructor(parts: DrainParts) {
     this.#parts = parts;
-    parts.onDrain?.(this.#overdue.signal);
     this.stopped = Promise.race([
       this.#graceOver.promise,
       Promise.all(parts.consumers.map((consumer) => consumer.stop())),
     ]);
+    // Before the pool: what it had first goes back first.
+    parts.onDrain?.(this.#overdue.signal, this.stopped);
     parts.pool.drain(this.stopped);
   }
 

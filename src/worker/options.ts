@@ -74,6 +74,9 @@ export interface WorkerOptions extends WorkerLimits {
   readonly onRun?: (run: EndedRun) => void;
   /** Called once, when all queues are consumed. */
   readonly onReady?: () => void;
-  /** Called once, when no more tasks are to be begun. `overdue` aborts when the grace is over. */
-  readonly onDrain?: (overdue: AbortSignal) => void;
+  /**
+   * Called once, when no more tasks are to be begun. `overdue` aborts when the grace is over.
+   * `stopped` resolves when no more come: what goes back before that may come again, behind others.
+   */
+  readonly onDrain?: (overdue: AbortSignal, stopped: Promise<unknown>) => void;
 }

@@ -133,7 +133,12 @@ Deno.test("what was refused for now is sent again, in order, and what is not sen
     }),
   );
   relay.add(fates.parcel("d"));
-  relay.giveBack();
+  const stopped = Promise.withResolvers<void>();
+  relay.drain(stopped.promise);
+  await undefined;
+  assertEquals(fates.told.length, 3);
+  stopped.resolve();
+  await fates.all;
   sent.resolve();
   await relay.close();
   assertEquals(fates.told, ["a confirmed", "b confirmed", "c confirmed", "d given back"]);
@@ -152,7 +157,12 @@ Deno.test("where nothing may be published everything is given back, and nobody w
     }
   });
   const why: string[] = [];
-  const relay = relayTo(server.url, { onUnable: ({ message }) => why.push(message) });
+  const relay: Relay = relayTo(server.url, {
+    onUnable: ({ message }) => {
+      why.push(message);
+      relay.drain(Promise.resolve());
+    },
+  });
   const fates = new Fates(2);
   for (const name of ["a", "b"]) relay.add(fates.parcel(name));
   relay.start();
