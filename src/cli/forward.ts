@@ -117,15 +117,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       `worker forward takes options only, and was given ${JSON.stringify(words[0])}`,
     );
   }
-  const destination = readDestination(values);
-  const target = targetValues(values);
-  const here = readEndpoints(values, host);
-  const there = readEndpoints(target, host, {
-    url: "--to",
-    variable: "TO_AMQP_URL",
-    prefix: "--to-",
-  });
-  requireAnotherQueue(here, there, destination);
+  const way = readWay(values, host);
   const limits = limitsOf(values);
   const connections = {
     identity: { name: `worker forward ${Deno.pid}`, version: VERSION },
@@ -135,9 +127,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const { connectTimeoutMs } = connectTimeout(limits);
   const handler = handlerOf(values, {
     ...connections,
-    here,
-    there,
-    destination,
+    ...way,
     patience: Math.min(PATIENCE_MS, connectTimeoutMs ?? Infinity),
     endsAfter: connectTimeoutMs,
   });
@@ -148,7 +138,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     ...optionsOf(values),
     ...limits,
     ...connections,
-    endpoints: here,
+    endpoints: way.here,
     handler,
     freeBodies: true,
     onReady: () => {
@@ -178,11 +168,29 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   }
 }
 
-/** From where to where, and how both are connected to. */
-interface Ends extends Omit<ConnectorOptions, "endpoints"> {
+/** From where to where. */
+interface Way {
   readonly here: readonly Endpoint[];
   readonly there: readonly Endpoint[];
   readonly destination: Destination;
+}
+
+/** @throws {UsageError} it leads to where it begins */
+function readWay(values: ForwardValues, host: Host): Way {
+  const destination = readDestination(values);
+  const target = targetValues(values);
+  const here = readEndpoints(values, host);
+  const there = readEndpoints(target, host, {
+    url: "--to",
+    variable: "TO_AMQP_URL",
+    prefix: "--to-",
+  });
+  requireAnotherQueue(here, there, destination);
+  return { here, there, destination };
+}
+
+/** The way, and how both ends are connected to. */
+interface Ends extends Way, Omit<ConnectorOptions, "endpoints"> {
   /** Milliseconds. */
   readonly patience: number;
   /** Milliseconds; undefined: never. */
