@@ -120,7 +120,9 @@ export class ProcessGroups {
       // From now on it is too late: what it did is done.
       options.signal.removeEventListener("abort", stop.begin);
       feeding?.abort();
-      await within(PIPE_GRACE_MS, Promise.all(pipes.map((pipe) => pipe.ended)));
+      // Mostly none is, and a timer for each would be a part of a short run.
+      const open = pipes.filter((pipe) => !pipe.isOver);
+      if (open.length > 0) await within(PIPE_GRACE_MS, Promise.all(open.map((pipe) => pipe.ended)));
       if (complaint.hasNotRun) return undefined;
       const why = complaint.of(code);
       if (why !== undefined) throw new LaunchError(why, code === EXIT.notFound);
@@ -133,7 +135,7 @@ export class ProcessGroups {
       if (stop.begun && !options.leaveOrphans && options.mark !== undefined) {
         await signalStrays(options.mark, "KILL");
       }
-      await Promise.all(pipes.map((pipe) => pipe.close()));
+      await Promise.all(pipes.map((pipe) => pipe.isOver ? undefined : pipe.close()));
     }
   }
 
@@ -263,10 +265,16 @@ class Pipe {
   /** Resolves when everybody has closed the writing end, or this end was closed. */
   readonly ended: Promise<void>;
   readonly #reader: ReadableStreamBYOBReader;
+  #isOver = false;
 
   constructor(stream: ReadableStream<Uint8Array>, sink: Sink) {
     this.#reader = stream.getReader({ mode: "byob" });
     this.ended = this.#pump(sink);
+  }
+
+  /** It has ended, and all that came was taken. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   async close(): Promise<void> {
@@ -277,10 +285,11 @@ class Pipe {
   async #pump(sink: Sink): Promise<void> {
     for (let size = FIRST_READ_BYTES;;) {
       const { done, value } = await this.#reader.read(new Uint8Array(size));
-      if (done) return;
+      if (done) break;
       if (value.length === size) size = READ_BYTES;
       await sink(value);
     }
+    this.#isOver = true;
   }
 }
 
