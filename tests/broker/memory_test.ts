@@ -12,7 +12,7 @@ import { concat, content, LOGIN, method, sendAll } from "./strangers.ts";
 
 const MB = 1_000_000;
 /** What a broker may take at its worst moment, and what the tests give it. */
-const PEAK_BYTES = (byThisDeno ? 250 : 300) * MB; // Deno 2.4 frees garbage later
+const PEAK_BYTES = (byThisDeno ? 220 : 300) * MB; // Deno 2.4 frees garbage later
 const LOAD_BYTES = PEAK_BYTES + 50 * MB;
 
 /** Messages of 1 MB that a connection may hold which nobody reads: what the kernel and we buffer. */
