@@ -228,37 +228,6 @@ brokerTest(
   },
 );
 
-brokerTest(
-  "--rejects takes what is none and what the broker refuses, and the rest is sent",
-  async () => {
-    await using dir = await tempDir("bulk-");
-    await using own = await startNode({ maxMessageSize: 2_000 });
-    const target = { url: own.url, queue: uniqueName("bulk-rejects") };
-    const large = JSON.stringify({ body: "x".repeat(2_001) });
-    const lines = ['{"body": "1"}', "nonsense", '{"body": "2"}', large, '{"body": "3"}', '"\ud800'];
-    const args = ["--ndjson", "--rejects", dir.file("left"), "--timeout", "1m"];
-    const sent = await finish("new_task", args, { ...target, stdin: lines.join("\n") });
-    assertEquals(sent.code, 0, sent.stderr);
-    assertEquals([sent.stdout, sent.stderr], [" [x] Sent 3 tasks, rejected 3\n", ""]);
-    const bodies = new Set((await takeAll(target.url, target.queue)).map((t) => t.bodyString()));
-    assertEquals([...bodies].sort(), ["1", "2", "3"]);
-    const left = (await Deno.readTextFile(dir.file("left"))).trimEnd().split("\n")
-      .map((line) => JSON.parse(line)).sort((a, b) => a.line - b.line);
-    assertEquals(left.map(({ line }) => line), [2, 4, 6]);
-    assertEquals(left.map(({ record }) => record), ["nonsense", large, '"\ufffd']);
-    assertMatch(left[0].reason, /^a record must be JSON, and is not: /);
-    assertMatch(left[1].reason, /^the broker refused the task: /);
-
-    const without = await finish("new_task", ["--ndjson"], { ...target, stdin: `${large}\n` });
-    assertEquals([without.code, without.stdout], [65, ""]);
-    assertMatch(without.stderr, /^new_task: line 1: the broker refused the task: .*--skip 0 /);
-    const nowhere = ["--ndjson", "--rejects", dir.file("no/such/folder")];
-    const closed = await finish("new_task", nowhere, { ...target, stdin: "{}" });
-    assertEquals([closed.code, closed.stdout], [66, ""]);
-    assertMatch(closed.stderr, /^new_task: cannot write the file ".*": no such file.*\n$/);
-  },
-);
-
 brokerTest("interrupted ten times and resumed, it sends every number exactly once", async () => {
   const target = { url: node.url, queue: uniqueName("bulk-resume") };
   const part = Math.ceil(TASKS / (INTERRUPTIONS + 1));

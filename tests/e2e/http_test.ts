@@ -1,7 +1,7 @@
 /** `new_task --http`: tasks from whoever speaks HTTP. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RejectTask, runWorker } from "../../src/mod.ts";
-import { brokerTest, type Only, sharedNode, startNode } from "../support/broker.ts";
+import { brokerTest, type Only, sharedNode } from "../support/broker.ts";
 import { freePorts } from "../support/ports.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
@@ -602,60 +602,6 @@ httpTest(
   },
 );
 
-httpTest("a broker that blocks publishers is told of, from the start", async () => {
-  await using blocking = await startNode({ diskFreeLimit: 2 ** 50 });
-  const queue = uniqueName("http");
-  await using front = await Front.start(["--timeout", "500ms"], { url: blocking.url, queue });
-  const refused = await front.post("x");
-  assertEquals([refused.status, refused.headers.get("retry-after")], [503, "2"]);
-  await waitUntil("it is known", async () => {
-    return /blocks publishers/.test((await front.post("x")).json.detail);
-  });
-  const ready = await front.ask("/readyz");
-  assertEquals(ready.status, 503);
-  assertMatch(ready.text, /^the broker blocks publishers: /);
-  await front.end();
-}, { only: "embedded", because: "RabbitMQ takes a while to start" });
-
-httpTest(
-  "what waits for its confirm is bounded, and more gets 429 until there is room",
-  async () => {
-    await using blocking = await startNode({ diskFreeLimit: 2 ** 50 });
-    const queue = uniqueName("http");
-    await using front = await Front.start(["--timeout", "1m"], { url: blocking.url, queue });
-    const leaving = new AbortController();
-    const send = (body: string, headers: Record<string, string> = {}) =>
-      fetch(`${front.url}/tasks`, { method: "POST", body, headers, signal: leaving.signal });
-    const large = "x".repeat(16 * 1024 * 1024);
-    const waiting = [send('{"body":""}\n'.repeat(9_998), NDJSON_TYPE), send(large), send(large)];
-    const answers: string[] = [];
-    const gone = Promise.allSettled(waiting.map(async (response) => {
-      answers.push(await (await response).text());
-    }));
-    await waitUntil("they are here", async () => {
-      const { text } = await front.ask("/metrics");
-      const count = /^workqueue_http_tasks_under_way (\d+)$/m.exec(text)?.[1];
-      if (count !== "10000") throw new Error(`${count} are, and answered is [${answers}]`);
-      return true;
-    });
-    const refused: [string, RegExp][] = [
-      ["z", /^at most 10000 tasks may wait for their confirm, and 10000 do$/],
-      // The last quarter of the memory is for small ones.
-      [large, /^bodies that wait .* all the memory/],
-    ];
-    for (const [body, detail] of refused) {
-      const { status, headers, json } = await front.post(body);
-      assertEquals([status, headers.get("retry-after")], [429, "1"]);
-      assertMatch(json.detail, detail);
-    }
-    leaving.abort();
-    await gone;
-    front.process.kill("SIGKILL");
-    await front.process.ended();
-  },
-  { only: "embedded", because: "RabbitMQ takes a while to start" },
-);
-
 httpTest(
   "another maker's answer is known by its correlation id, where that is one task's",
   async () => {
@@ -682,25 +628,6 @@ httpTest(
     await front.end();
   },
 );
-
-httpTest("a task over the broker's limit costs the answers of others once at most", async () => {
-  await using own = await startNode({ maxMessageSize: 1_000 });
-  const queue = uniqueName("http");
-  await using front = await Front.start([], { url: own.url, queue });
-  const large = "x".repeat(1_500);
-  const first = await front.post(large);
-  assertEquals(first.status, 413);
-  assertMatch(first.json.detail, /^the broker refused the task: .*message size 1500 is larger/);
-  const { json: { id } } = await front.post("small");
-  const lines = `{"body": "a"}\n{"body": "${large}"}\n`;
-  const refused = await front.post(lines, NDJSON_TYPE);
-  assertEquals([refused.status, refused.json.line], [413, 2]);
-  assertEquals((await front.post(large)).status, 413);
-  // The way of its answer is still there, and none of the others was sent.
-  assertEquals((await front.ask(`/tasks/${id}`)).json.state, "waiting");
-  assertEquals((await takeAll(own.url, queue)).length, 1);
-  await front.end();
-}, { only: "embedded", because: "RabbitMQ takes a while to start" });
 
 async function readSome(conn: Deno.Conn): Promise<string> {
   const bytes = new Uint8Array(1_024);

@@ -61,15 +61,17 @@ brokerTest(
     await writeSchedules(dir.file("s"), { ...EVERY_SECOND, id: "k", body: "a" });
     const args = ["--schedule", dir.file("s"), "--state", dir.file("state")];
     const seen = new Set<string>();
+    let missed = false;
     for (let i = 0; i < 3; i++) {
       await using process = start("new_task", args, target);
       await waitUntil("a slot", () => ids(process).length >= 1);
       process.kill(i === 2 ? "SIGINT" : "SIGKILL");
-      await process.ended();
+      // On a machine that is very busy it starts so late that slots are over by then.
+      missed ||= (await process.ended()).stderr.includes("slots were missed");
       for (const id of await messageIds(target.queue)) seen.add(id);
     }
     const seconds = [...seen].map(secondOf).sort((a, b) => a - b);
-    assertEquals(seconds, seconds.map((_, i) => seconds[0]! + i));
+    if (!missed) assertEquals(seconds, seconds.map((_, i) => seconds[0]! + i));
     const state = JSON.parse(await Deno.readTextFile(dir.file("state")));
     assertEquals(Date.parse(state.slots.k) / 1_000, seconds.at(-1));
   },

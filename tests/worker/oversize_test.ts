@@ -10,7 +10,7 @@ import type { TaskProperties } from "../../src/task/task.ts";
 import { deadQueue } from "../../src/task/topology.ts";
 import { TaskRoom } from "../../src/worker/task_room.ts";
 import { Worker } from "../../src/worker/worker.ts";
-import { brokerTest, sharedNode, startNode } from "../support/broker.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
 import { within } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
 
@@ -130,16 +130,3 @@ brokerTest("half a body that is passed on is nowhere", async () => {
   assertEquals([found!.body.length, found!.properties.messageId], [400_000, "m"]);
   await bench.holds(0, task.routingKey);
 });
-
-brokerTest("while a broker blocks publishers no body is passed on", async () => {
-  await using node = await startNode({ diskFreeLimit: Number.MAX_SAFE_INTEGER });
-  const giveUp = new AbortController();
-  const opening = BodyStream.open(connectorFor(node.url), deadQueue("any"), giveUp.signal);
-  const opened = opening.then(() => "open", () => "given up");
-  const transport = await connectorFor(node.url).connect();
-  // By then it would be open.
-  for (let look = 0; look < 5; look++) await (await transport.openChannel()).close();
-  giveUp.abort();
-  assertEquals(await opened, "given up");
-  await transport.shutdown();
-}, { only: "embedded", because: "another RabbitMQ takes seconds to start" });
