@@ -18,11 +18,13 @@ async function holder(siege: Siege, queue: string, count: number): Promise<Attac
   return attacker;
 }
 
-const HOLDERS_CUT: Attack = {
-  name: "connections cut that hold 190,000 deliveries",
+/** @param type of the queue */
+const holdersCut = (type: string): Attack => ({
+  name: `connections cut that hold 190,000 deliveries of a ${type} queue`,
   async run(siege) {
     const channel = await (await siege.peer()).open();
-    await channel.call("queue.declare", { queue: "h", durable: true });
+    const args = { "x-queue-type": type };
+    await channel.call("queue.declare", { queue: "h", durable: true, arguments: args });
     const count = siege.size(190_000, 30_000);
     await fill(siege, "h", count, PERSISTENT);
     let attacker = await holder(siege, "h", count);
@@ -33,7 +35,7 @@ const HOLDERS_CUT: Attack = {
       attacker = await holder(siege, "h", count);
     }
   },
-};
+});
 
 const MANY_HELD: Attack = {
   name: "a connection cut that wants 570,000 deliveries on 3 channels",
@@ -197,7 +199,8 @@ const CONSUMERS_DELETED: Attack = {
 };
 
 export const ENDINGS: readonly Attack[] = [
-  HOLDERS_CUT,
+  holdersCut("classic"),
+  holdersCut("quorum"),
   MANY_HELD,
   RETURNED_PURGED,
   ACKS_COMMITTED,

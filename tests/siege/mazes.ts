@@ -47,13 +47,13 @@ const LONG_CHAIN: Attack = {
 };
 
 const CHAIN_BY_MANY: Attack = {
-  name: "a chain of 30,000 exchanges, by twelve connections",
+  name: "a chain of 50,000 exchanges, by fifteen connections",
   async run(siege) {
     const channel = await (await siege.peer()).open();
-    await define(channel, chain(siege.size(30_000, 2_000), {}));
+    await define(channel, chain(siege.size(50_000, 2_000), {}));
     siege.begin();
     await Promise.all(
-      Array.from({ length: 12 }, (_, one) => publishByKeys(siege, "e0", (n) => `${one}.${n}`)),
+      Array.from({ length: 15 }, (_, one) => publishByKeys(siege, "e0", (n) => `${one}.${n}`)),
     );
   },
 };

@@ -46,9 +46,7 @@ export class MessageWriter {
       `INSERT INTO message(${COLUMNS}, shared) VALUES (${values}, ?)`,
     );
     this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
-    this.#update = database.prepare(
-      `UPDATE message SET deliveries = ? WHERE id = ${idOf("?", "?")}`,
-    );
+    this.#update = database.prepare(`UPDATE message SET deliveries = ? WHERE ${RANGE}`);
     this.#discard = database.prepare("INSERT INTO discarded VALUES (?, ?, ?)");
     this.#shared = new SharedContents(database);
   }
@@ -103,9 +101,7 @@ export class MessageWriter {
     for (const [lane, { positions }] of removals) {
       if (!lane.dropped) this.#writeRemovals(lane.id, positions);
     }
-    for (const { lane, deliveries, position } of updates) {
-      if (!lane.dropped) this.#update.run(deliveries, lane.id, position);
-    }
+    if (updates.size > 0) this.#writeUpdates([...updates]);
     for (const { lane, first, last } of shortDiscards) this.#delete.run(lane, first, lane, last);
   }
 
@@ -152,6 +148,31 @@ export class MessageWriter {
     pushValues(values, message);
     if (message.size >= UNKEPT_BYTES) this.#insertLarge.run(values);
     else this.#inserts.insert(values);
+  }
+
+  /** Those at consecutive positions that came back as often as one another are one range. */
+  #writeUpdates(messages: Message[]): void {
+    messages.sort((one, other) =>
+      one.lane === other.lane ? one.position - other.position : one.lane.id - other.lane.id
+    );
+    let first = messages[0]!;
+    let last = first;
+    const write = () => {
+      const { lane, deliveries } = first;
+      if (!lane.dropped) {
+        this.#update.run(deliveries, lane.id, first.position, lane.id, last.position);
+      }
+    };
+    for (const message of messages) {
+      const isNext = message.position <= last.position + 1 && message.lane === last.lane &&
+        message.deliveries === last.deliveries;
+      if (!isNext) {
+        write();
+        first = message;
+      }
+      last = message;
+    }
+    write();
   }
 
   /** Consecutive positions become one range. */
