@@ -3,10 +3,10 @@
  * does not fit waits in the store and is read in batches, so that a backlog costs no memory.
  */
 
-import { clockShift } from "../../time/clock.ts";
 import { LARGE_BYTES } from "../message/content.ts";
 import { Blocks } from "../message/content_memory.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
+import { ClockShifts } from "./clock_shifts.ts";
 import type { LaneView } from "./looking.ts";
 import { type MemoryUse, OVERHEAD_BYTES, weightOf } from "./memory_use.ts";
 import { Paged } from "./paged.ts";
@@ -77,6 +77,9 @@ export class Lane implements LaneRecord {
   /** The last position that was ever in memory: the paged ones come after it. */
   #last = 0;
   #next = 1;
+  /** Messages up to here may have been delivered before the restart. */
+  #restoredDelivered = 0;
+  readonly #clockShifts = new ClockShifts();
 
   /** @param queueId row id of a durable queue, or 0 */
   constructor(
@@ -104,27 +107,14 @@ export class Lane implements LaneRecord {
     this.#paged.restore(stored.depth, stored.bytes, dead);
     this.deliveredTo = deliveredTo;
     this.#restoredDelivered = deliveredTo;
-    this.#restored = Math.max(stored.lastPosition, deliveredTo);
-    this.#next = this.#restored + 1;
+    const last = Math.max(stored.lastPosition, deliveredTo);
+    this.#clockShifts.restart(last);
+    this.#next = last + 1;
   }
 
-  /** Messages up to here may have been delivered before the restart. */
-  #restoredDelivered = 0;
-  /** Messages up to here come from a former process. */
-  #restored = 0;
-  /** From which position on messages were stored with which shift of the clock; before that: 0. */
-  #shifts: { from: number; shift: number }[] = [];
-
-  /** When a message expires, by `now`; 0 for never. Former processes' follow the machine's clock. */
-  expiryOf({ expiresAt, position }: Message): number {
-    if (expiresAt === 0) return 0;
-    if (position <= this.#restored) return expiresAt - clockShift();
-    return expiresAt - (this.#shifts.findLast(({ from }) => from <= position)?.shift ?? 0);
-  }
-
-  #noteShift(): void {
-    const shift = clockShift();
-    if (shift !== (this.#shifts.at(-1)?.shift ?? 0)) this.#shifts.push({ from: this.#next, shift });
+  /** When a message expires, by `now`; 0 for never. */
+  expiryOf(message: Message): number {
+    return this.#clockShifts.expiryOf(message);
   }
 
   get lastPosition(): number {
@@ -138,7 +128,7 @@ export class Lane implements LaneRecord {
   /** Appends a message. It is written to the store if it is durable or finds no room in memory. */
   append(publication: Publication, expiresAt: number, durable: boolean): Message {
     if (this.#next > LAST_POSITION / 2) this.#startOver();
-    if (expiresAt !== 0) this.#noteShift();
+    if (expiresAt !== 0) this.#clockShifts.note(this.#next);
     const message = new Message(this, this.#next++, publication.content, expiresAt, durable);
     // The store first: it may refuse.
     const hasRoom = this.#hasRoom();
@@ -154,12 +144,8 @@ export class Lane implements LaneRecord {
   #startOver(): void {
     if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
     this.#next = 1;
-    this.#last =
-      this.deliveredTo =
-      this.#restoredDelivered =
-      this.#restored =
-        0;
-    this.#shifts = [];
+    this.#last = this.deliveredTo = this.#restoredDelivered = 0;
+    this.#clockShifts.restart(0);
     this.#paged.startOver();
   }
 
