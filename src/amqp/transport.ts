@@ -298,7 +298,6 @@ export class Transport extends AMQPBaseClient {
   #frameReceiver(): FrameReceiver {
     return {
       channel: (id) => this.channels[id],
-      isClosing: () => this.closePromise !== undefined,
       onConnectionMethod: (methodId, args) => this.#onConnectionMethod(methodId, args),
       onChannelClose: (channelId, args) => this.#onChannelClose(channelId, args),
       onConsumerCancel: (channelId, args) => this.#onConsumerCancel(channelId, args),
@@ -308,6 +307,7 @@ export class Transport extends AMQPBaseClient {
 
   #onConnectionMethod(methodId: ConnectionMethod, args: AMQPView): void {
     if (methodId === ConnectionMethod.CLOSE) return this.#onClose(args);
+    if (methodId === ConnectionMethod.CLOSE_OK && this.closePromise) return this.#settleClose();
     this.#handshake.onMethod(methodId, args);
   }
 
@@ -377,14 +377,19 @@ export class Transport extends AMQPBaseClient {
     const waiting = this.connectPromise;
     delete this.connectPromise;
     waiting?.[1](error);
-    const closing = this.closePromise;
-    delete this.closePromise;
-    closing?.[0]();
+    this.#settleClose();
     this.#requests.end(error);
     for (const channel of this.channels) channel?.setClosed(error);
     this.#watchers.endAll(error);
     this.#wakeBlocked();
     this.#resolveEnded(error);
+  }
+
+  /** Whoever said goodbye goes on, and ends it. */
+  #settleClose(): void {
+    const closing = this.closePromise;
+    delete this.closePromise;
+    closing?.[0]();
   }
 
   #wakeBlocked(): void {

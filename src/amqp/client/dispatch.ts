@@ -22,10 +22,8 @@ import { AMQPView } from "./view.ts";
 /** A connection, as its frames see it. Views belong to the read buffer. */
 export interface FrameReceiver {
   channel(id: number): AMQPChannel | undefined;
-  /** connection.start, tune, open-ok or close. @throws {ConnectionError} out of turn */
+  /** connection.start, tune, open-ok, close or close-ok. @throws {ConnectionError} out of turn */
   onConnectionMethod(methodId: ConnectionMethod, args: AMQPView): void;
-  /** We have sent connection.close. */
-  isClosing(): boolean;
   onChannelClose(channelId: number, args: AMQPView): void;
   onConsumerCancel(channelId: number, args: AMQPView): void;
   /** The whole frame is for the package. */
@@ -82,7 +80,7 @@ function dispatchMethod(
   if (classId === ClassId.BASIC && methodId === BasicMethod.DELIVER && channel !== undefined) {
     return takeDelivery(channel, frames, start + FRAME_HEADER_BYTES + METHOD_IDS_BYTES, end - 1);
   }
-  if (isForPackage(receiver, classId, methodId, channel)) {
+  if (isForPackage(classId, methodId, channel)) {
     return receiver.leaveToPackage(new AMQPView(bytes.buffer, start, end - start));
   }
   const args = payload(frames, start, end, METHOD_IDS_BYTES);
@@ -110,13 +108,13 @@ function onNack(channel: AMQPChannel | undefined, args: AMQPView): void {
 }
 
 function isForPackage(
-  receiver: FrameReceiver,
   classId: ClassId,
   methodId: number,
   channel: AMQPChannel | undefined,
 ): boolean {
   if (classId === ClassId.CONNECTION) {
-    if (methodId === ConnectionMethod.CLOSE_OK) return receiver.isClosing();
+    // Not close-ok: it makes errors of that, for which V8 reads its long function again, to know where
+    // they come from; a millisecond of the end of new_task.
     return methodId === ConnectionMethod.BLOCKED || methodId === ConnectionMethod.UNBLOCKED;
   }
   if (!comesFromBroker(classId, methodId)) return false;
