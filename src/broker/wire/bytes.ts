@@ -14,13 +14,17 @@ export class MalformedError extends Error {
 /** Bytes that should be text and are not UTF-8. */
 export class NotTextError extends MalformedError {}
 
-/** Bytes up to which copying them takes less time than a view of them, which is garbage, too. */
-const FEW_BYTES = 256;
+/**
+ * Bytes up to which copying them takes less time than a view of them, which is garbage, too: as words,
+ * and one by one.
+ */
+const SOME_BYTES = 256;
+const FEW_BYTES = 40;
 
 const WORD_BYTES = 8;
 
-/** Arrays that are worth a view: those of connections that say little are not. */
-const LARGE_ARRAY = 8 * 1024;
+/** Bytes of arrays that are worth a view: those of connections that say little are not. */
+const LARGE_ARRAY = 4 * 1024;
 
 /** From where and to where words were copied last: a view takes longer than the copy. */
 let source: Uint8Array | undefined;
@@ -37,10 +41,11 @@ export function copyBytes(
   at: number,
 ): void {
   const length = end - start;
-  if (length > FEW_BYTES) return to.set(from.subarray(start, end), at);
-  if (length >= WORD_BYTES && from.length >= LARGE_ARRAY && to.length >= LARGE_ARRAY) {
-    return copyWords(from, start, end, to, at);
+  if (length >= WORD_BYTES && length <= SOME_BYTES) {
+    const isWorthViews = from.length >= LARGE_ARRAY && to.length >= LARGE_ARRAY;
+    if (isWorthViews) return copyWords(from, start, end, to, at);
   }
+  if (length > FEW_BYTES) return to.set(from.subarray(start, end), at);
   for (let index = start; index < end; index++) to[at++] = from[index]!;
 }
 
