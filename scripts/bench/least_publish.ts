@@ -32,7 +32,7 @@ class LeastClient extends AMQPBaseClient {
   async #read(): Promise<void> {
     const buffer = new Uint8Array(64 * 1024);
     for (;;) {
-      const n = await this.#conn.read(buffer);
+      const n = await this.#conn.read(buffer).catch(() => null); // it was closed
       if (n === null) return;
       this.parseFrames(new AMQPView(buffer.buffer, 0, n));
     }
