@@ -15,15 +15,33 @@ export class Acknowledgements {
   readonly #tell: (tag: number, multiple: boolean) => void;
   #first: OpenDelivery | undefined;
   #last: OpenDelivery | undefined;
+  #open = 0;
   /** Tags that the broker has not been told of. */
   #acknowledged: number[] = [];
+  #isHeld = false;
 
   constructor(tell: (tag: number, multiple: boolean) => void) {
     this.#tell = tell;
   }
 
+  /** Deliveries that the broker has not been told of. */
+  get untold(): number {
+    return this.#open + this.#acknowledged.length;
+  }
+
+  /** Tells nothing by itself until {@linkcode release}. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.flush();
+  }
+
   /** A delivery has come; tags only grow. */
   came(delivery: OpenDelivery): void {
+    this.#open++;
     delivery.before = this.#last;
     if (this.#last === undefined) this.#first = delivery;
     else this.#last.after = delivery;
@@ -32,6 +50,7 @@ export class Acknowledgements {
 
   /** The broker is told of it in some other way. */
   settled(delivery: OpenDelivery): void {
+    this.#open--;
     const { before, after } = delivery;
     if (before === undefined) this.#first = after;
     else before.after = after;
@@ -44,7 +63,8 @@ export class Acknowledgements {
   acknowledge(delivery: OpenDelivery): void {
     this.settled(delivery);
     // Whatever else of this turn is acknowledged comes before the end of it.
-    if (this.#acknowledged.push(delivery.tag) === 1) queueMicrotask(() => this.flush());
+    if (this.#acknowledged.push(delivery.tag) > 1 || this.#isHeld) return;
+    queueMicrotask(() => this.#isHeld || this.flush());
   }
 
   /** Tells at once what is still to be told. */

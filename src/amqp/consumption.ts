@@ -12,6 +12,7 @@ import {
 } from "./client/assembly.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
+import { Credit } from "./credit.ts";
 import { ensureWorkQueue, type QueuePolicy } from "./declare.ts";
 import { taskOf } from "./received_task.ts";
 import { ANSWER_MS, Settlements } from "./settlements.ts";
@@ -36,6 +37,8 @@ export interface ConsumptionOptions {
     | undefined;
   /** Nobody takes the memory of a body: small ones may share it. Default false. */
   readonly sharesBodies?: boolean | undefined;
+  /** What comes and is given back may not come again behind others; default false. */
+  readonly keepsOrder?: boolean | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
   readonly priority?: number | undefined;
   /**
@@ -153,6 +156,8 @@ export class Consumption {
     // As with what is given back.
     this.channel.basicAck(tag, multiple).catch(() => {});
   });
+  readonly #keepsOrder: boolean;
+  readonly #credit = new Credit(this.acknowledgements);
   /** Of the consumer that the broker sends to; undefined: it sends nothing. */
   #tag: string | undefined;
   /** Most tasks that are sent before they are settled, and what that is to become. */
@@ -175,6 +180,7 @@ export class Consumption {
     this.channel = channel;
     this.#queue = options.queue.name;
     this.#limit = this.#wanted = options.prefetch;
+    this.#keepsOrder = options.keepsOrder ?? false;
     if (options.priority !== undefined) this.#args = { "x-priority": options.priority };
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
   }
@@ -279,7 +285,7 @@ export class Consumption {
     this.#changes = this.#changes.then(async () => {
       if (this.#isEnded || this.#draining || this.#limit === this.#wanted) return;
       // The limit of a consumer is the one that held when it began.
-      if (this.#tag !== undefined) await this.#stopConsuming(this.#tag);
+      if (this.#tag !== undefined) await this.#stopConsuming(this.#tag, this.#wanted > this.#limit);
       this.#limit = this.#wanted;
       await this.transport.request("basic.qos", this.channel.basicQos(this.#limit));
       await this.#changeNow();
@@ -312,10 +318,11 @@ export class Consumption {
     const wanted = !this.#held && !this.#draining;
     if (this.#isEnded || wanted === (this.#tag !== undefined)) return;
     if (wanted) await this.#consume();
-    else await this.#stopConsuming(this.#tag!);
+    else await this.#stopConsuming(this.#tag!, this.#keepsOrder);
   }
 
   async #consume(): Promise<void> {
+    this.#credit.begin(this.#limit);
     const { tag } = await this.transport.request(
       "basic.consume",
       this.channel.basicConsume(this.#queue, { noAck: false, args: this.#args }, () => {}),
@@ -323,9 +330,15 @@ export class Consumption {
     this.#tag = tag;
   }
 
-  async #stopConsuming(tag: string): Promise<void> {
+  /** @param inOrder what is on its way comes before, which may take a while */
+  async #stopConsuming(tag: string, inOrder: boolean): Promise<void> {
     this.#tag = undefined;
-    await this.transport.request("basic.cancel", this.channel.basicCancel(tag));
+    if (inOrder && this.transport.server.product === "RabbitMQ") await this.#credit.useUp();
+    try {
+      await this.transport.request("basic.cancel", this.channel.basicCancel(tag));
+    } finally {
+      this.acknowledgements.release();
+    }
   }
 
   /** A body begins that is left out. */
@@ -348,6 +361,7 @@ export class Consumption {
     const leftOut = leftOutOf(message);
     const delivery = new Delivery(task, message.deliveryTag, leftOut, passedOn, this);
     this.acknowledgements.came(delivery);
+    this.#credit.came();
     if (this.#early !== undefined) this.#early.push(delivery);
     else this.#hand(delivery, options.onDelivery);
   }
@@ -357,6 +371,7 @@ export class Consumption {
     this.#isEnded = true;
     const error = this.#pulling ? this.#pullRefused(cause) : cause;
     this.#lost.abort(error);
+    this.#credit.end();
     this.#resolveEnded(error);
   }
 

@@ -340,10 +340,9 @@ export class Worker {
 
   /** @param index of the queue, in order */
   #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
-    const { log, maxTasks = Infinity, room } = this.#options;
+    const { ackEarly: early, log, maxTasks = Infinity, room } = this.#options;
     const size = windowSize(this.#options, prefetch);
     const startsWithOne = size !== undefined && size.isPatient !== true;
-    const early = this.#options.ackEarly === true;
     let connections = 0;
     const consumer: Consumer = new Consumer({
       connector: this.#connector(),
@@ -353,6 +352,7 @@ export class Worker {
       room,
       passOn: (task, bytes, lost) => this.#oversize.passOn(task, bytes, lost),
       sharesBodies: this.#options.freeBodies,
+      keepsOrder: startsWithOne,
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {

@@ -12,7 +12,7 @@ import { ReturnLimits } from "../../src/worker/return_limits.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { TaskRoom } from "../../src/worker/task_room.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
-import { Mailbox } from "../support/wait.ts";
+import { Mailbox, within } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "./bench.ts";
 
 const { url } = await sharedNode();
@@ -133,6 +133,34 @@ brokerTest("a queue that drops what comes back too often gets a copy before it d
     }
     assertEquals(losses, limit === undefined ? [0, 1, 2, 3, 4] : [0, 1, 2, 0, 1]);
   }
+});
+
+brokerTest("more tasks at a time are asked for without any coming late, or twice", async () => {
+  await using bench = await QueueBench.open(url);
+  const all = Array.from({ length: 1_200 }, (_, i) => String(i));
+  await Promise.all(all.map((body) => bench.send(body, { messageId: body })));
+  const came: string[] = [];
+  const last = Promise.withResolvers<void>();
+  const consumer = new Consumer({
+    connector: connectorFor(url),
+    prefetch: 100,
+    log,
+    queue: { name: bench.name, type: "quorum", strict: false, create: false },
+    onDelivery: (delivery) => {
+      const { id } = delivery.task;
+      // With others on their way.
+      if (id === "3") consumer.prefetch = 400;
+      if (id === "150") consumer.prefetch = 600;
+      came.push(id);
+      delivery.ack();
+      if (id === all.at(-1)) last.resolve();
+    },
+  });
+  const running = consumer.run();
+  await within("the last one", last.promise);
+  await consumer.close();
+  await running;
+  assertEquals(came, all);
 });
 
 brokerTest("a queue whose arguments may not be asked for, or has gone, has no limit", async () => {
