@@ -7,7 +7,7 @@ import type { Acknowledgements } from "./acknowledgements.ts";
 
 /** What was on its way has come after this, in milliseconds; and so often it is looked for more. */
 const QUIET_MS = 500;
-const LOOKS = 4;
+const LOOKS = 3;
 
 export class Credit {
   readonly #acknowledgements: Acknowledgements;
