@@ -200,6 +200,22 @@ function firsts(name: string, queues: number, priorities: number, durable: boole
   };
 }
 
+const BUFFERS: Attack = {
+  name: "6,000 connections that ask 16 KB and are answered as much, and then are still",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const queue = "q".repeat(200);
+    await channel.call("queue.declare", { queue });
+    siege.begin();
+    const declare = method(1, "queue.declare", { queue, passive: true });
+    const asks = concat([method(1, "channel.open"), ...Array(70).fill(declare)]);
+    for (let n = 0; n < siege.size(6_000, 300) && !siege.isOver; n++) {
+      await (await siege.attacker()).send(asks);
+    }
+    await siege.over;
+  },
+};
+
 const LOGGED_IN: Attack = {
   name: "6,000 connections with a consumer each",
   async run(siege) {
@@ -235,4 +251,5 @@ export const CROWDS: readonly Attack[] = [
   firsts("15 KB for each of 20,000 durable queues", 20_000, 1, true),
   firsts("15 KB for each priority of 100 queues", 100, 256, false),
   LOGGED_IN,
+  BUFFERS,
 ];

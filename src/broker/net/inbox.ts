@@ -10,6 +10,8 @@ const LEAST_BUFFER = 1024;
 /** For strangers: room for the largest frame that they may send. */
 const STRANGERS_BUFFER = 8 * 1024;
 const SMALL_BUFFER = 16 * 1024;
+/** What every connection may have: there may be ten thousand. Larger ones are counted. */
+const OWN_BUFFER = 4 * 1024;
 const LARGE_BUFFER = 256 * 1024;
 
 /** Reads that would have fitted into a small buffer, after which a grown one is given up. */
@@ -55,13 +57,13 @@ export class FrameSource {
   /** Bytes up to which the buffer grows by itself. */
   get #most(): number {
     if (this.#large === undefined) return STRANGERS_BUFFER;
-    return this.#large.haveRoom ? LARGE_BUFFER : SMALL_BUFFER;
+    return this.#large.haveRoom ? LARGE_BUFFER : OWN_BUFFER;
   }
 
-  /** Counts what is beyond a small buffer. @param sign -1: it is given up */
+  /** Counts what is beyond its own buffer. @param sign -1: it is given up */
   #count(capacity: number, sign = 1): void {
     if (this.#large !== undefined) {
-      this.#large.bytes += sign * Math.max(0, capacity - SMALL_BUFFER);
+      this.#large.bytes += sign * Math.max(0, capacity - OWN_BUFFER);
     }
   }
 
@@ -86,7 +88,7 @@ export class FrameSource {
     const enough = this.#idleReads >= IDLE_READS
       ? LEAST_BUFFER
       : this.#quietReads >= QUIET_READS
-      ? SMALL_BUFFER
+      ? Math.min(SMALL_BUFFER, this.#most)
       : Infinity;
     if (left === 0 && this.bytes.length > enough) return this.#move(enough);
     if (this.#end === this.bytes.length && left < this.bytes.length / 2) {

@@ -12,8 +12,8 @@ const MOST_BYTES = 1024 * 1024;
 /** A buffer that grew beyond this is not kept. */
 const KEEP_BYTES = 2 * MOST_BYTES;
 
-/** A buffer that every connection may keep, of which there may be very many. */
-const SMALL_BYTES = 16 * 1024;
+/** A buffer that every connection may keep, of which there may be very many: a new one. */
+const SMALL_BYTES = 4 * 1024;
 
 /** Frames, or a body between frames. */
 export type Part = FrameWriter | LargeBody;
