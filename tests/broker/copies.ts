@@ -12,6 +12,7 @@ import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { portOf, startProcess } from "./harness.ts";
+import { storedMessages } from "./stored_messages.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const QUEUES = ["a", "b"];
@@ -163,9 +164,9 @@ function assertWhole(copy: string, { messages, bytes }: CopiesOptions): void {
   const database = new DatabaseSync(`${copy}/broker.db`);
   const counts = new Map<string, number>();
   const numbers = new Map<string, number>();
-  for (const row of database.prepare("SELECT content FROM message ORDER BY id").iterate()) {
-    const content = row["content"] as Uint8Array;
-    const text = new TextDecoder().decode(content.subarray(content.length - bytes));
+  const decoder = new TextDecoder();
+  for (const stored of storedMessages(database)) {
+    const text = decoder.decode(stored.bytes.subarray(stored.headLength));
     const [queue = "", number] = text.split(" ");
     const next = numbers.get(queue) ?? Number(number);
     if (text !== bodyOf(queue, next, bytes)) throw new Error(`${text} instead of ${next}`);

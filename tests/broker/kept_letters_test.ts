@@ -222,9 +222,11 @@ Deno.test("a letter that the store refuses waits beside those in the table, and 
   await killAs("good", bodies.slice(HERE));
   await untilKept(broker, 1 + bodies.length);
   const { database } = (broker.inside.store as Store).file;
-  database.exec(`CREATE TEMP TRIGGER refuse BEFORE INSERT ON message
-    WHEN instr(NEW.content, CAST('poison' AS BLOB)) > 0
-    BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: message'); END`);
+  for (const table of ["message", "pack"]) {
+    database.exec(`CREATE TEMP TRIGGER refuse_${table} BEFORE INSERT ON ${table}
+      WHEN instr(NEW.content, CAST('poison' AS BLOB)) > 0
+      BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: ${table}'); END`);
+  }
   await bind("to", "dlx", "refused");
   await waitUntil("the refusal", () => broker.log.lines.some((line) => /^cannot store/.test(line)));
   await bind("to", "dlx", "good");

@@ -12,6 +12,7 @@ import { tempDir } from "../support/temp.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
 import { portOf, startProcess } from "./harness.ts";
 import { type DiskRecord, readRecords, RecordedDisk } from "./recorded_disk.ts";
+import { storedMessages } from "./stored_messages.ts";
 
 const QUEUES = ["plain", "work", "dead", "left", "right"];
 const PERSISTENT = { deliveryMode: 2 };
@@ -240,15 +241,12 @@ function readQueues(path: string): Map<string, Set<string>> {
   using database = new DatabaseSync(path, { readOnly: true });
   const text = new TextDecoder();
   const found = new Map(QUEUES.map((queue) => [queue, new Set<string>()]));
-  const rows = database.prepare(
-    `SELECT queue.name, message.layout, coalesce(shared.content, message.content) content
-     FROM message JOIN lane ON lane.id = message.id >> 40 JOIN queue ON queue.id = lane.queue
-       LEFT JOIN shared ON shared.id = message.shared`,
-  );
-  for (const { name, layout, content } of rows.iterate()) {
-    const head = Number(layout) % 0x10000 + Math.floor(Number(layout) / 0x10000);
-    const body = text.decode((content as Uint8Array).subarray(head));
-    found.get(text.decode(name as Uint8Array))!.add(idOf(body));
+  const rows = database
+    .prepare("SELECT lane.id, queue.name FROM lane JOIN queue ON queue.id = lane.queue").all();
+  const names = new Map(rows.map(({ id, name }) => [id, text.decode(name as Uint8Array)]));
+  for (const { lane, bytes, headLength } of storedMessages(database)) {
+    const name = names.get(lane);
+    if (name !== undefined) found.get(name)!.add(idOf(text.decode(bytes.subarray(headLength))));
   }
   return found;
 }

@@ -17,6 +17,12 @@ function refuse(table: string, column: string): string {
     BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: ${table}'); END`;
 }
 
+/** The same for messages. */
+function refuseMessages(text = "poison"): string {
+  return ["message", "pack"].map((table) => refuse(table, "content")).join(";")
+    .replaceAll("poison", text);
+}
+
 const DURABLE = { durable: true };
 
 /** What is refused, each on a connection of its own: what its channel 1 sends. */
@@ -62,7 +68,7 @@ Deno.test("what cannot be stored ends its own connection, unanswered, and the ot
   await prepare(
     dir.path,
     refuse("queue", "name") + ";" + refuse("exchange", "name") + ";" +
-      refuse("binding", "routing_key") + ";" + refuse("message", "content"),
+      refuse("binding", "routing_key") + ";" + refuseMessages(),
   );
 
   let confirmed = 0;
@@ -114,7 +120,7 @@ for (const memoryBytes of [undefined, 0]) {
   const where = memoryBytes === undefined ? "in memory" : "in the file";
   Deno.test(`what cannot be stored does not stay in its queue, the others ${where}`, async () => {
     await using dir = await tempDir();
-    await prepare(dir.path, refuse("message", "content"));
+    await prepare(dir.path, refuseMessages());
     const limits = memoryBytes === undefined ? {} : { memoryBytes };
     await using broker = await startHere({ folder: dir.path, limits });
     await using peer = await openPeer(broker.port);
@@ -150,7 +156,7 @@ for (const memoryBytes of [undefined, 0]) {
 Deno.test("a dead letter that cannot be stored leaves its message where it is, dead", async () => {
   await using dir = await tempDir();
   // The letter has it, and its message does not.
-  await prepare(dir.path, refuse("message", "content").replace("poison", "x-death"));
+  await prepare(dir.path, refuseMessages("x-death"));
   const letters = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "good" };
   const bodies = ["expires", "at once"];
   {
@@ -180,7 +186,7 @@ Deno.test("a dead letter that cannot be stored leaves its message where it is, d
       assertEquals(messageCount, 0, queue);
     }
   }
-  change(dir.path, "DROP TRIGGER refuse_message");
+  change(dir.path, "DROP TRIGGER refuse_message; DROP TRIGGER refuse_pack");
   await using broker = await startHere({ folder: dir.path });
   await using peer = await openPeer(broker.port);
   const channel = await peer.open();
@@ -196,7 +202,7 @@ Deno.test("a dead letter that cannot be stored leaves its message where it is, d
 
 Deno.test("a dead letter of what is in memory alone is tried again, and keeps nobody from publishing", async () => {
   await using dir = await tempDir();
-  await prepare(dir.path, refuse("message", "content").replace("poison", "x-death"));
+  await prepare(dir.path, refuseMessages("x-death"));
   await using broker = await startHere({ folder: dir.path });
   await using peer = await openPeer(broker.port);
   const channel = await peer.open();

@@ -78,8 +78,8 @@ async function pick(path: string): Promise<Map<number, Uint8Array>> {
   const small = found.get("s")!;
   const large = found.get("l")!;
   assertGreater(small.length, 50);
-  // Some alone, some together, and the last one.
-  const picked = [3, 5, ...upTo(20).map((i) => 20 + i), small.length - 1].map((i) => small[i]!)
+  // Some alone, some together, and one of the last.
+  const picked = [3, 5, ...upTo(20).map((i) => 20 + i), small.length - 5].map((i) => small[i]!)
     .concat([15, 16, 17, 70].map((i) => large[i]!));
   return new Map(picked.map((page) => [page, bytes.slice(page * PAGE, (page + 1) * PAGE)]));
 }

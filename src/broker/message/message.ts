@@ -15,6 +15,17 @@ export const Row = {
 } as const;
 export type Row = (typeof Row)[keyof typeof Row];
 
+/**
+ * Small messages of a lane that came together have one row. There may be several objects for one
+ * pack: they are equal.
+ */
+export interface Pack {
+  /** The position of the first one, which is the row's. */
+  readonly first: number;
+  /** Which ones it was written with: bit n stands for the position n behind the first one. */
+  readonly members: number;
+}
+
 /** What a publisher hands to the queues. */
 export interface Publication {
   readonly content: Content;
@@ -63,9 +74,9 @@ export interface LaneRecord {
 /**
  * What can change about a message is written by these, and by nobody else:
  *
- * - the store: where its row is ({@link willBeStored}, {@link stored}, {@link removed},
- *   {@link skipped}, {@link refused}, {@link kept}, {@link restore}), and with that the content, when
- *   memory can give it up;
+ * - the store: where its row is ({@link willBeStored}, {@link putInto}, {@link stored},
+ *   {@link removed}, {@link skipped}, {@link refused}, {@link kept}, {@link restore}), and with that
+ *   the content, when memory can give it up;
  * - the queue: {@link deliveries}, {@link redelivered}, {@link held}, {@link thin}, and that nobody
  *   needs the content in memory any more ({@link release}).
  */
@@ -84,6 +95,7 @@ export class Message implements ContentLengths {
   readonly durable: boolean;
   #content: Content | null;
   #row: Row = Row.none;
+  #pack: Pack | undefined = undefined;
   #deliveries = 0;
   #redelivered = false;
   #released = false;
@@ -138,6 +150,16 @@ export class Message implements ContentLengths {
     this.#row = Row.pending;
   }
 
+  /** Undefined: its row is its own, or it has none. It counts when the commit has written it. */
+  get pack(): Pack | undefined {
+    return this.#pack;
+  }
+
+  /** The row of a pack is written with it, or one of its own. */
+  putInto(pack: Pack | undefined): void {
+    this.#pack = pack;
+  }
+
   /** The commit has written it. */
   stored(): void {
     this.#row = Row.stored;
@@ -179,8 +201,9 @@ export class Message implements ContentLengths {
   }
 
   /** It was read from its row. */
-  restore(deliveries: number): void {
+  restore(deliveries: number, pack?: Pack): void {
     this.#row = Row.stored;
+    this.#pack = pack;
     this.#deliveries = deliveries;
     this.#redelivered = deliveries > 0;
   }

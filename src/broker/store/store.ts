@@ -86,7 +86,13 @@ export class Store {
     const scratch = this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
     const durable = this.#durable = new MessageTable(database, onDamage, ["dead"]);
     this.#messages = new StoredMessages(durable, scratch, onDamage);
-    this.dead = new DeadMessages(database, this.#onChange, onDamage, () => this.#noteReadable());
+    this.dead = new DeadMessages(
+      database,
+      (message) => durable.unpack(message),
+      this.#onChange,
+      onDamage,
+      () => this.#noteReadable(),
+    );
     this.seen = new SeenKeys(database, this.#onChange, onDamage);
     this.#lanes = new LaneCounters(database, file.marks);
     this.#laneIds = new LaneIds(

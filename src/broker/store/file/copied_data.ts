@@ -8,6 +8,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { hasChecksum } from "./checksum.ts";
 import { LAST_POSITION, POSITION_BITS } from "./message_row.ts";
+import { bitsOf, membersOf } from "./pack_row.ts";
 import { everyRow } from "./schema.ts";
 
 /** The mark that a file is in use. */
@@ -70,34 +71,93 @@ export function findDamage(database: DatabaseSync): string | undefined {
   return findMiscount(database) ?? findForeignBytes(database);
 }
 
-/** Rows of messages that were given up are not counted. */
+/** Messages that were given up are not counted. */
 export function findMiscount(database: DatabaseSync): string | undefined {
-  const row = database.prepare(
-    `WITH found AS (
-       SELECT id >> ${POSITION_BITS} lane, count(*) depth,
-         sum(coalesce(
-           (SELECT length(content) FROM shared WHERE shared.id = message.shared),
-           length(content)
-         ) - layout % 65536 - layout / 65536) bytes
-       FROM message
-       WHERE NOT EXISTS (
-         SELECT 1 FROM discarded
-         WHERE lane = message.id >> ${POSITION_BITS}
-           AND message.id & ${LAST_POSITION} BETWEEN first AND last)
-       GROUP BY 1)
-     SELECT coalesce(lane.depth, 0) counted, coalesce(found.depth, 0) there
-     FROM lane FULL JOIN found ON found.lane = lane.id
-     WHERE counted <> there OR coalesce(lane.bytes, 0) <> coalesce(found.bytes, 0)
-     LIMIT 1`,
-  ).get();
-  if (row === undefined) return undefined;
-  return `a queue has ${row["there"]} messages where ${row["counted"]} were counted`;
+  const found = countRows(database);
+  if (!addPacks(database, found)) return "a pack of messages has other bytes than were stored";
+  for (const lane of everyRow(database, "lane")) {
+    const id = lane["id"] as number;
+    const { depth, bytes } = found.get(id) ?? NOTHING;
+    found.delete(id);
+    const counted = lane["depth"] as number;
+    if (counted !== depth || lane["bytes"] !== bytes) return miscount(depth, counted);
+  }
+  for (const { depth } of found.values()) return miscount(depth, 0);
+  return undefined;
+}
+
+function miscount(there: number, counted: number): string {
+  return `a queue has ${there} messages where ${counted} were counted`;
+}
+
+/** What is found of a lane. */
+interface LaneCount {
+  depth: number;
+  /** Of the bodies. */
+  bytes: number;
+}
+
+const PACKS = `(SELECT id >> ${POSITION_BITS} lane, id & ${LAST_POSITION} first, members, gone,
+  content FROM pack)`;
+
+const NOTHING: LaneCount = { depth: 0, bytes: 0 };
+
+/** Those that have rows of their own, by lanes. */
+function countRows(database: DatabaseSync): Map<number, LaneCount> {
+  const rows = database.prepare(
+    `SELECT id >> ${POSITION_BITS} lane, count(*) depth,
+       sum(coalesce(
+         (SELECT length(content) FROM shared WHERE shared.id = message.shared),
+         length(content)
+       ) - layout % 65536 - layout / 65536) bytes
+     FROM message
+     WHERE NOT EXISTS (
+       SELECT 1 FROM discarded
+       WHERE lane = message.id >> ${POSITION_BITS}
+         AND message.id & ${LAST_POSITION} BETWEEN first AND last AND of IS NOT 'pack')
+     GROUP BY 1`,
+  ).all() as unknown as (LaneCount & { lane: number })[];
+  return new Map(rows.map(({ lane, depth, bytes }) => [lane, { depth, bytes }]));
+}
+
+/** Adds those that are in packs. @returns false: one of them is none */
+function addPacks(database: DatabaseSync, found: Map<number, LaneCount>): boolean {
+  const discarded = Map.groupBy(
+    database.prepare("SELECT lane, first, last FROM discarded WHERE of IS NOT 'message'").all(),
+    (range) => range["lane"],
+  );
+  for (const row of everyRow(database, PACKS)) {
+    const lane = row["lane"] as number;
+    const pack = { first: row["first"] as number, members: bitsOf(row["members"] as number) };
+    const count = found.get(lane) ?? { ...NOTHING };
+    found.set(lane, count);
+    const ranges = discarded.get(lane) ?? [];
+    const content = row["content"] as Uint8Array;
+    const there = ~bitsOf(row["gone"] as number);
+    try {
+      for (const member of membersOf(pack, content, there)) {
+        const { position, size, addressLength, headerLength } = member;
+        const isGivenUp = ranges.some((range) =>
+          range["first"] as number <= position && position <= (range["last"] as number)
+        );
+        if (isGivenUp) continue;
+        count.depth++;
+        count.bytes += size - addressLength - headerLength;
+      }
+    } catch {
+      return false;
+    }
+  }
+  return true;
 }
 
 /** Old rows have no checksum. */
 function findForeignBytes(database: DatabaseSync): string | undefined {
-  for (const from of ["message WHERE checksum NOT NULL AND shared IS NULL", "shared"]) {
-    for (const { checksum, content } of everyRow(database, from)) {
+  for (const from of ["message WHERE checksum NOT NULL AND shared IS NULL", "shared", "pack"]) {
+    // Without ids: some are too large for a number.
+    for (
+      const { checksum, content } of everyRow(database, `(SELECT checksum, content FROM ${from})`)
+    ) {
       if (!hasChecksum(content as Uint8Array, checksum as number)) {
         return "a message has another one's bytes";
       }

@@ -15,6 +15,15 @@ export const SHARED_TABLE = `CREATE TABLE shared(
      content BLOB NOT NULL)`;
 
 /**
+ * Small messages that were written together. The id is that of the first one, as of a row of its
+ * own; `members` and `gone` have bits of those behind it, and one more, so that both always take the
+ * same room. `deliveries` is how often all came back that are left. What `content` is: pack_row.ts. A row goes when all its members are gone.
+ */
+export const PACK_TABLE = `CREATE TABLE pack(
+     id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, members INTEGER NOT NULL,
+     deliveries INTEGER NOT NULL, checksum INTEGER NOT NULL, content BLOB NOT NULL)`;
+
+/**
  * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
  * new step. An old file is kept in tests/broker/fixtures for every released version.
  */
@@ -96,6 +105,9 @@ const MIGRATIONS = [
   `ALTER TABLE dead ADD COLUMN death INTEGER NOT NULL DEFAULT 0;
    UPDATE dead SET death = id & 0xffffffffff;
    CREATE INDEX dead_in_order ON dead(id >> 40, death);`,
+  // of: the table whose messages are given up, "message" or "pack"; NULL: both.
+  `ALTER TABLE discarded ADD COLUMN of TEXT;
+   ${PACK_TABLE};`,
 ];
 
 /** Pages that the log takes before what it holds gets its place in the file. */

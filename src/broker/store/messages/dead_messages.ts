@@ -1,7 +1,7 @@
 /**
  * Which stored messages are dead, and wait for a queue to go to: after a restart they must not be
- * ready again. Their rows stay among the others. Most messages never are in this table: they are
- * dead and gone in one commit.
+ * ready again. Their rows stay among the others; whatever was in a pack gets one. Most messages never
+ * are in this table: they are dead and gone in one commit.
  *
  * There may be very many: only those are in memory that somebody has taken, by {@link
  * DeadMessages.add} or {@link DeadMessages.read}, until he lets them go.
@@ -11,7 +11,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { DeathReason } from "../../message/deaths.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
 import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS, RANGE } from "../file/message_row.ts";
-import { numberOf } from "../file/schema.ts";
+import { isDamage, numberOf } from "../file/schema.ts";
 
 /** The dead of a lane, as a former process left them. */
 export interface DeadCount {
@@ -53,6 +53,7 @@ const BODY = `length(${CONTENT}) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT
 
 export class DeadMessages {
   readonly #database: DatabaseSync;
+  readonly #unpack: (message: Message) => void;
   readonly #onChange: () => void;
   readonly #onDamage: (error: unknown) => void;
   readonly #onReadable: () => void;
@@ -73,16 +74,19 @@ export class DeadMessages {
   #hasStrays = false;
 
   /**
+   * @param unpack gives a stored message its own row, within a transaction
    * @param onChange told of every change that waits for a commit
    * @param onDamage told when what is stored cannot be read
    * @param onReadable told when what could not be read can be, or is gone
    */
   constructor(
     database: DatabaseSync,
+    unpack: (message: Message) => void,
     onChange: () => void,
     onDamage: (error: unknown) => void,
     onReadable: () => void,
   ) {
+    this.#unpack = unpack;
     this.#onDamage = onDamage;
     this.#onReadable = onReadable;
     this.#database = database;
@@ -235,8 +239,20 @@ export class DeadMessages {
       this.#database.exec("DELETE FROM dead WHERE id NOT IN (SELECT id FROM message)");
     }
     for (const { lane, position } of this.#deletes) this.#delete.run(lane.id, position);
-    for (const [{ lane, position }, { reason, death }] of this.#inserts) {
-      if (!lane.dropped) this.#insert.run(lane.id, position, reason, death);
+    for (const [message, { reason, death }] of this.#inserts) {
+      const { lane, position } = message;
+      if (lane.dropped) continue;
+      this.#insert.run(lane.id, position, reason, death);
+      this.#giveRow(message);
+    }
+  }
+
+  /** What cannot be read stays where it is, and then is ready after a restart. */
+  #giveRow(message: Message): void {
+    try {
+      this.#unpack(message);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
     }
   }
 

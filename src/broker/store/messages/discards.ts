@@ -6,16 +6,29 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { RANGE } from "../file/message_row.ts";
+import type { PackChanges } from "./pack_changes.ts";
 
 /** Milliseconds, and rows at most, to delete in one transaction. */
 const SWEEP_MS = 10;
 const SWEEP_ROWS = 5_000;
+
+/** Tables that have messages. */
+export type MessageSource = "message" | "pack";
 
 export interface Range {
   lane: number;
   /** Positions, both included. */
   first: number;
   last: number;
+  /** The only table whose messages are meant; none: both. */
+  of?: MessageSource | null;
+}
+
+/** Whether a position of a table is in one of some ranges of its lane. */
+export function isIn(ranges: readonly Range[], table: MessageSource, position: number): boolean {
+  return ranges.some(({ first, last, of }) =>
+    first <= position && position <= last && (of ?? table) === table
+  );
 }
 
 /** What a sweep has done. */
@@ -30,6 +43,7 @@ export class Discards {
   readonly #database: DatabaseSync;
   /** What else is kept of a message, and last the message. */
   readonly #deletes: readonly StatementSync[];
+  readonly #packs: PackChanges;
   /** Ranges whose rows are not all deleted, in order. */
   readonly #ranges = new Set<Range>();
   /** Those of them that could not be deleted. */
@@ -39,15 +53,16 @@ export class Discards {
   #sweepRows = 500;
 
   /** @param others tables of the database that have rows with the ids of messages */
-  constructor(database: DatabaseSync, others: readonly string[] = []) {
+  constructor(database: DatabaseSync, packs: PackChanges, others: readonly string[] = []) {
     this.#database = database;
+    this.#packs = packs;
     this.#deletes = [...others, "message"].map((table) =>
       database.prepare(
         `DELETE FROM ${table}
          WHERE id IN (SELECT id FROM ${table} WHERE ${RANGE} ORDER BY id LIMIT ?)`,
       )
     );
-    const stored = database.prepare("SELECT lane, first, last FROM discarded ORDER BY rowid");
+    const stored = database.prepare("SELECT lane, first, last, of FROM discarded ORDER BY rowid");
     for (const range of stored.all() as unknown as Range[]) this.add(range);
   }
 
@@ -86,14 +101,15 @@ export class Discards {
 
   /** @returns how many rows were deleted, `most` at most */
   #delete(range: Range, most: number): number {
-    const { lane, first, last } = range;
+    const { lane, first, last, of } = range;
     try {
       let changes = 0;
-      for (const some of this.#deletes) {
+      for (const some of of === "pack" ? [] : this.#deletes) {
         changes += Number(some.run(lane, first, lane, last, most - changes).changes);
-        if (changes === most) break;
+        if (changes === most) return changes;
       }
-      return changes;
+      if (of === "message") return changes;
+      return changes + this.#packs.sweep(lane, first, last, most - changes);
     } catch (error) {
       // The others come before it the next time.
       this.#failed.add(range);
@@ -117,14 +133,15 @@ export class Discards {
       if (left <= 0 || unwritten.has(range)) break;
       // It may undo what is done.
       if (left < this.#sweepRows && this.#failed.has(range)) break;
-      const { lane, first, last } = range;
+      const { lane, first, last, of = null } = range;
       const changes = this.#delete(range, left);
       const isLast = changes < left;
       // A range without rows is work too.
       left -= changes + 1;
       if (!isLast) break;
-      this.#database.prepare("DELETE FROM discarded WHERE lane = ? AND first = ? AND last = ?")
-        .run(lane, first, last);
+      this.#database.prepare(
+        "DELETE FROM discarded WHERE lane = ? AND first = ? AND last = ? AND of IS ?",
+      ).run(lane, first, last, of);
       done.push(range);
     }
     this.#database.exec("COMMIT");

@@ -6,7 +6,9 @@
 import { LARGE_BYTES } from "../../message/content.ts";
 import type { Range } from "./discards.ts";
 import type { Author, Source } from "../refusals.ts";
-import { type LaneRecord, type Message, Row } from "../../message/message.ts";
+import { type LaneRecord, type Message, type Pack, Row } from "../../message/message.ts";
+import { bitOf, positionsOf } from "../file/pack_row.ts";
+import type { Removed } from "./pack_changes.ts";
 
 /** Positions of a lane that lie in one page, about: the rows of small messages. */
 export const PAGE_ROWS = 25;
@@ -14,9 +16,13 @@ export const PAGE_ROWS = 25;
 const PAGE_CONTENT = 4_000;
 const ROW_BYTES = 16;
 
-/** Rows of one lane to delete. */
-class Removals {
-  readonly positions: number[] = [];
+/** Messages of one lane to delete. */
+export class Removals {
+  /** Of those that have rows of their own. */
+  readonly #positions: number[] = [];
+  /** Those in packs, by the first positions of the packs. */
+  readonly #packed = new Map<number, Removed>();
+  #lastPacked: Removed | undefined;
   #lowest = Infinity;
   #highest = 0;
   #last = -Infinity;
@@ -26,8 +32,9 @@ class Removals {
   #pages = 0;
 
   /** @returns how many pages more they are in, about */
-  add(position: number): number {
-    this.positions.push(position);
+  add({ position, pack }: Message): number {
+    if (pack === undefined) this.#positions.push(position);
+    else this.#packOf(pack).bits |= bitOf(pack, position);
     if (isApart(this.#last, position)) this.#jumps++;
     this.#last = position;
     if (position < this.#lowest) this.#lowest = position;
@@ -36,13 +43,66 @@ class Removals {
     this.#pages = Math.min(this.#jumps, 1 + (this.#highest - this.#lowest) / PAGE_ROWS);
     return this.#pages - before;
   }
+
+  #packOf(pack: Pack): Removed {
+    const last = this.#lastPacked;
+    if (last?.pack.first === pack.first) return last;
+    let removed = this.#packed.get(pack.first);
+    if (removed === undefined) this.#packed.set(pack.first, removed = { pack, bits: 0 });
+    return this.#lastPacked = removed;
+  }
+
+  /** A message stays. @returns whether it was to be deleted */
+  keep({ position, pack }: Message): boolean {
+    if (pack === undefined) {
+      const index = this.#positions.indexOf(position);
+      if (index >= 0) this.#positions.splice(index, 1);
+      return index >= 0;
+    }
+    const removed = this.#packed.get(pack.first);
+    const bit = bitOf(pack, position);
+    if (removed === undefined || (removed.bits & bit) === 0) return false;
+    removed.bits &= ~bit;
+    if (removed.bits !== 0) return true;
+    this.#packed.delete(pack.first);
+    this.#lastPacked = undefined;
+    return true;
+  }
+
+  get isEmpty(): boolean {
+    return this.#positions.length === 0 && this.#packed.size === 0;
+  }
+
+  /** Those with rows of their own, in order. */
+  get positions(): readonly number[] {
+    return this.#positions.sort((one, other) => one - other);
+  }
+
+  /** What goes of packs, in order. */
+  get packed(): readonly Removed[] {
+    return [...this.#packed.values()].sort((one, other) => one.pack.first - other.pack.first);
+  }
+
+  /** Packs that are not given up as a whole. */
+  get changedPacks(): number {
+    let count = 0;
+    for (const { pack, bits } of this.#packed.values()) if (bits !== pack.members) count++;
+    return count;
+  }
+
+  /** All of them, in order. */
+  get all(): number[] {
+    const packed = [...this.#packed.values()]
+      .flatMap(({ pack: { first }, bits }) => positionsOf(first, bits));
+    return this.#positions.concat(packed).sort((one, other) => one - other);
+  }
 }
 
 export class MessageChanges {
   inserts: Message[] = [];
   /** Who published them. */
   authors: (Author | undefined)[] = [];
-  /** Stored rows to delete, by lane. */
+  /** Stored messages to delete, by lane. */
   readonly removals = new Map<LaneRecord, Removals>();
   /** Messages whose delivery count changed. */
   readonly updates = new Set<Message>();
@@ -53,7 +113,7 @@ export class MessageChanges {
   #isPostponed = false;
   #removed = 0;
   #insertedBytes = 0;
-  /** Bytes of messages to delete that lie in the pages of their rows. */
+  /** Bytes of messages to delete that lie in the pages of their rows, others' among them. */
   #removedBytes = 0;
   /** Lanes with inserts, and the last of them. */
   readonly #lanes = new Set<LaneRecord>();
@@ -91,7 +151,9 @@ export class MessageChanges {
   get pages(): number {
     const rows = this.inserts.length + this.#removed;
     const bytes = this.#insertedBytes + this.#removedBytes + ROW_BYTES * rows;
-    return this.#lanes.size + this.#apart + bytes / PAGE_CONTENT;
+    let packs = 0;
+    for (const removals of this.removals.values()) packs += removals.changedPacks;
+    return this.#lanes.size + this.#apart + packs + bytes / PAGE_CONTENT;
   }
 
   insert(message: Message, author: Author | undefined): void {
@@ -111,14 +173,14 @@ export class MessageChanges {
       if (goesAtOnce(message)) this.#insertedBytes -= message.size;
       return;
     }
-    const { lane, position, size } = message;
+    const { lane, size } = message;
     this.#removed++;
     // Pages that a message fills are given up as they are.
     if (size > PAGE_CONTENT / 2) this.#found += size / PAGE_CONTENT;
-    else this.#removedBytes += size;
+    else if (message.pack === undefined) this.#removedBytes += size;
     let removals = this.removals.get(lane);
     if (removals === undefined) this.removals.set(lane, removals = new Removals());
-    this.#apart += removals.add(position);
+    this.#apart += removals.add(message);
   }
 
   /** Its delivery count has changed. */
@@ -141,12 +203,11 @@ export class MessageChanges {
    * @returns whether it was to be removed
    */
   keep({ message, content }: Source): boolean {
-    const positions = this.removals.get(message.lane)?.positions ?? [];
-    const index = positions.indexOf(message.position);
-    if (index < 0 && message.row !== Row.skipped) return false;
-    if (index >= 0) {
-      positions.splice(index, 1);
-      if (positions.length === 0) this.removals.delete(message.lane);
+    const removals = this.removals.get(message.lane);
+    const isStored = removals?.keep(message) ?? false;
+    if (!isStored && message.row !== Row.skipped) return false;
+    if (isStored) {
+      if (removals!.isEmpty) this.removals.delete(message.lane);
       this.#removed--;
     } else if (goesAtOnce(message)) this.#insertedBytes += message.size;
     message.kept(content);
@@ -183,11 +244,10 @@ export class MessageChanges {
   postponed(): Range[] {
     if (!this.#isPostponed) return [];
     const ranges = [...this.shortDiscards];
-    for (const [{ id: lane, dropped }, { positions }] of this.removals) {
+    for (const [{ id: lane, dropped }, { all }] of this.removals) {
       if (dropped) continue;
-      positions.sort((one, other) => one - other);
       let range: Range | undefined;
-      for (const position of positions) {
+      for (const position of all) {
         if (range?.last === position - 1) range.last = position;
         else ranges.push(range = { lane, first: position, last: position });
       }

@@ -4,10 +4,13 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
-import { Discards, type Range, type Swept } from "./discards.ts";
+import { Discards, isIn, type Range, type Swept } from "./discards.ts";
 import type { Content } from "../../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
-import { type Found, MessageReader } from "./message_reader.ts";
+import { type Found, inOrder, LaneReader } from "./lane_reader.ts";
+import { MessageRows } from "./message_rows.ts";
+import { PackChanges } from "./pack_changes.ts";
+import { PackRows } from "./pack_rows.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
 import { MessageWriter } from "./message_writer.ts";
 import type { Author, RunOne } from "../refusals.ts";
@@ -31,11 +34,13 @@ const PAGE_COST = 3;
 const MOST_AGAIN = 100;
 
 export class MessageTable {
-  readonly #reader: MessageReader;
+  readonly #rows: MessageRows;
+  readonly #packs: PackRows;
+  /** Of those in rows of their own, and of those in packs. */
+  readonly #readers: readonly [LaneReader, LaneReader];
   readonly #writer: MessageWriter;
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
-  readonly #unreadable = new Unreadable();
   #isUsed = false;
 
   /**
@@ -47,9 +52,15 @@ export class MessageTable {
     onDamage: (error: unknown) => void,
     others: readonly string[] = [],
   ) {
-    this.#reader = new MessageReader(database, this.#unreadable, onDamage);
-    this.#writer = new MessageWriter(database);
-    this.#discards = new Discards(database, others);
+    this.#rows = new MessageRows(database);
+    this.#packs = new PackRows(database);
+    this.#readers = [
+      new LaneReader("message", this.#rows, new Unreadable(), onDamage),
+      new LaneReader("pack", this.#packs, new Unreadable(), onDamage),
+    ];
+    const packChanges = new PackChanges(database);
+    this.#writer = new MessageWriter(database, packChanges);
+    this.#discards = new Discards(database, packChanges, others);
   }
 
   // -- what the next commit changes --
@@ -103,6 +114,10 @@ export class MessageTable {
     this.#changes.removeRange(lane, first, last);
     const range = { lane: lane.id, first, last };
     if (short !== undefined) return this.#changes.discardShort(range, short);
+    this.#discard(range);
+  }
+
+  #discard(range: Range): void {
     this.#changes.discards.add(range);
     this.#discards.add(range);
   }
@@ -131,6 +146,11 @@ export class MessageTable {
     this.#writer.writeSingly(this.#changes, attempt, onCounted);
   }
 
+  /** Inside the transaction of the caller: gives a stored message that is in a pack its own row. */
+  unpack(message: Message): void {
+    if (message.pack !== undefined) this.#writer.unpack([message]);
+  }
+
   /**
    * What is to be deleted is deleted after the next commit, by itself: something of it cannot be read.
    * @returns whether that changes what the commit writes
@@ -143,6 +163,7 @@ export class MessageTable {
   written(): void {
     for (const range of this.#changes.postponed()) this.#discards.add(range);
     this.#changes.written();
+    this.#writer.written();
   }
 
   /**
@@ -160,34 +181,45 @@ export class MessageTable {
    * those that are still to be written.
    */
   read(lane: LaneRecord, after: number, limit: number, durable: boolean): Found {
-    const found = this.#readStored(lane, after, limit, durable);
+    const [own, packed] = this.#readers
+      .map((reader) => this.#readStored(reader, lane, after, limit, durable));
+    const found = inOrder(own!, packed!, limit);
     if (found.upTo < LAST_POSITION) return found;
     const { messages } = found;
     for (const message of this.#changes.inserts) {
       if (messages.length >= limit) break;
       const { position } = message;
       const isNext = message.lane === lane && position > after && isWanted(message);
-      if (isNext && this.#unreadable.skip(lane.id, position - 1) < position) messages.push(message);
+      if (isNext && !this.#isUnreadable(message)) messages.push(message);
     }
     return found;
+  }
+
+  #isUnreadable({ lane, position }: Message): boolean {
+    return this.#readers.some(({ unreadable }) =>
+      unreadable.skip(lane.id, position - 1) >= position
+    );
   }
 
   /**
    * Leaves out what was discarded and is not deleted yet. Fewer than `limit` only if there are no
    * more: what comes after them is read by other means.
    */
-  #readStored(lane: LaneRecord, after: number, limit: number, durable: boolean): Found {
-    const ranges = this.#discards.of(lane.id);
+  #readStored(
+    reader: LaneReader,
+    lane: LaneRecord,
+    after: number,
+    limit: number,
+    durable: boolean,
+  ): Found {
+    const { table } = reader;
+    const ranges = this.#discards.of(lane.id).filter(({ of }) => (of ?? table) === table);
     const live: Message[] = [];
     for (let from = after; live.length < limit;) {
       for (const { first, last } of ranges) if (first <= from + 1) from = Math.max(from, last);
-      const { messages, upTo } = this.#reader
+      const { messages, upTo } = reader
         .read(lane, from, limit - live.length, durable, () => this.#lastStored(lane));
-      for (const message of messages) {
-        const { position } = message;
-        const isDiscarded = ranges.some(({ first, last }) => first <= position && position <= last);
-        if (!isDiscarded) live.push(message);
-      }
+      live.push(...messages.filter(({ position }) => !isIn(ranges, table, position)));
       if (upTo < LAST_POSITION) return { messages: live, upTo };
       if (messages.length === 0) break;
       from = messages.at(-1)!.position;
@@ -203,51 +235,62 @@ export class MessageTable {
 
   // -- what cannot be read --
 
-  /** Whether rows of a lane cannot be read. */
+  /** Whether messages of a lane cannot be read. */
   hasUnreadable(lane: number): boolean {
-    return this.#unreadable.has(lane);
+    return this.#readers.some(({ unreadable }) => unreadable.has(lane));
   }
 
-  unreadableOf(lane: number): readonly Range[] {
-    return this.#unreadable.of(lane);
-  }
-
-  /** Whether no row is known that cannot be read. */
+  /** Whether no message is known that cannot be read. */
   get isReadable(): boolean {
-    return this.#unreadable.isEmpty;
+    return this.#readers.every(({ unreadable }) => unreadable.isEmpty);
   }
 
-  /** A row cannot be read, and nobody has the message any more. */
-  addUnreadable({ lane, position }: Message): void {
-    this.#unreadable.add(lane.id, position, position);
+  /** A message cannot be read, and nobody has it any more. */
+  addUnreadable({ lane, position, pack }: Message): void {
+    const [own, packed] = this.#readers;
+    (pack === undefined ? own : packed).unreadable.add(lane.id, position, position);
   }
 
-  /** What cannot be read of a lane is not missed any more. */
-  forgetUnreadable(lane: number): Range[] {
-    return this.#unreadable.forget(lane);
+  /**
+   * What cannot be read of a lane is not missed any more, and given up.
+   * @returns whether there was any
+   */
+  discardUnreadable(lane: LaneRecord): boolean {
+    let isAny = false;
+    for (const { table, unreadable } of this.#readers) {
+      for (const { first, last } of unreadable.forget(lane.id)) {
+        isAny = true;
+        // Later and by itself: that may fail too. Somebody may have what the other table has there.
+        this.#discard({ lane: lane.id, first, last, of: table });
+      }
+    }
+    return isAny;
   }
 
   /**
    * Tries again to read what could not be read, in slices.
-   * @param ranges of it; those that were tried are taken out
-   * @returns what can be read now, as new objects without their bytes
+   * @returns each time what can be read now, as new objects without their bytes
    */
-  readAgain(lane: LaneRecord, ranges: Range[], durable: boolean): Message[] {
-    const range = ranges.shift();
-    if (range === undefined) return [];
-    const { first, last } = range;
-    this.#unreadable.remove(lane.id, first, last);
-    const { messages, upTo } = this.#reader
-      .readSingly(lane, first - 1, MOST_AGAIN, durable, last);
+  *readAgain(lane: LaneRecord, durable: boolean): Generator<Message[]> {
+    for (const reader of this.#readers) {
+      const ranges = [...reader.unreadable.of(lane.id)];
+      while (ranges.length > 0) yield this.#readAgain(reader, lane, ranges, durable);
+    }
+  }
+
+  /** @param ranges that cannot be read; those that were tried are taken out */
+  #readAgain(reader: LaneReader, lane: LaneRecord, ranges: Range[], durable: boolean): Message[] {
+    const { first, last } = ranges.shift()!;
+    reader.unreadable.remove(lane.id, first, last);
+    const { messages, upTo } = reader.readSingly(lane, first - 1, MOST_AGAIN, durable, last);
     const end = messages.length < MOST_AGAIN ? upTo : messages.at(-1)!.position;
     if (end < last) {
-      this.#unreadable.add(lane.id, end + 1, last);
+      reader.unreadable.add(lane.id, end + 1, last);
       ranges.unshift({ lane: lane.id, first: end + 1, last });
     }
     const discarded = this.#discards.of(lane.id);
     return messages.filter((message) => {
-      const { position } = message;
-      if (discarded.some(({ first, last }) => first <= position && position <= last)) return false;
+      if (isIn(discarded, reader.table, message.position)) return false;
       try {
         if (message.content === null) this.load(message);
       } catch {
@@ -261,7 +304,7 @@ export class MessageTable {
 
   /** The content of a stored message. */
   load(message: Message): Content {
-    return this.#reader.load(message);
+    return message.pack === undefined ? this.#rows.load(message) : this.#packs.load(message);
   }
 
   /** Whether rows of given up ranges are left. */
@@ -281,6 +324,10 @@ export class MessageTable {
   /** The highest position in use, that of a row or of a given up range, or 0. */
   lastPosition(lane: number): number {
     const discarded = this.#discards.of(lane).map(({ last }) => last);
-    return Math.max(this.#reader.lastPosition(lane), ...discarded);
+    return Math.max(
+      this.#rows.lastPosition(lane),
+      this.#packs.lastPosition(lane),
+      ...discarded,
+    );
   }
 }

@@ -10,6 +10,8 @@ import { idNumber, idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
 import type { RunOne } from "../refusals.ts";
 import { RowInserts, type Value } from "./row_inserts.ts";
 import { SHARED_FROM, SharedContents } from "./shared_contents.ts";
+import { PackInserts } from "./pack_inserts.ts";
+import type { PackChanges } from "./pack_changes.ts";
 import { type Message, Row } from "../../message/message.ts";
 
 /**
@@ -35,8 +37,12 @@ export class MessageWriter {
   readonly #update: StatementSync;
   readonly #discard: StatementSync;
   readonly #shared: SharedContents;
+  readonly #packs: PackInserts;
+  readonly #packChanges: PackChanges;
+  /** Messages that this transaction gives rows of their own. */
+  #unpacked: Message[] = [];
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, packChanges: PackChanges) {
     const into = `message(${COLUMNS})`;
     const values = `${idOf("?", "?")}, ?, ?, ?, ?, ?`;
     this.#inserts = new RowInserts(database, into, `(${values})`);
@@ -47,15 +53,24 @@ export class MessageWriter {
     );
     this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
     this.#update = database.prepare(`UPDATE message SET deliveries = ? WHERE ${RANGE}`);
-    this.#discard = database.prepare("INSERT INTO discarded VALUES (?, ?, ?)");
+    this.#discard = database.prepare("INSERT INTO discarded VALUES (?, ?, ?, ?)");
     this.#shared = new SharedContents(database);
+    this.#packs = new PackInserts(database);
+    this.#packChanges = packChanges;
   }
 
   /** Inside the transaction of the caller. After a rollback the changes can be written again. */
   write(changes: MessageChanges): void {
     this.#shared.begin();
-    this.#writeInserts(inRowOrder(changes.inserts.filter(isWanted)));
+    this.#unpacked = [];
+    this.#writeInserts(this.#packs.insert(inRowOrder(changes.inserts.filter(isWanted))));
     this.#writeOthers(changes);
+  }
+
+  /** The transaction is on its way to the disk. */
+  written(): void {
+    for (const message of this.#unpacked) message.putInto(undefined);
+    this.#unpacked = [];
   }
 
   /**
@@ -69,6 +84,7 @@ export class MessageWriter {
     onCounted: (message: Message, change: 1 | -1) => void,
   ): void {
     const { inserts, authors } = changes;
+    this.#unpacked = [];
     const indexes = [...inserts.keys()];
     for (const index of indexes) {
       const message = inserts[index]!;
@@ -98,15 +114,39 @@ export class MessageWriter {
       for (const range of changes.postponed()) this.#writeDiscard(range);
       return;
     }
-    for (const [lane, { positions }] of removals) {
-      if (!lane.dropped) this.#writeRemovals(lane.id, positions);
+    for (const [lane, { positions, packed }] of removals) {
+      if (lane.dropped) continue;
+      this.#writeRemovals(lane.id, positions);
+      this.#packChanges.remove(lane.id, packed);
     }
-    if (updates.size > 0) this.#writeUpdates([...updates]);
-    for (const { lane, first, last } of shortDiscards) this.#delete.run(lane, first, lane, last);
+    this.#writeUpdates(updates);
+    for (const { lane, first, last } of shortDiscards) {
+      this.#delete.run(lane, first, lane, last);
+      this.#packChanges.removeRange(lane, first, last);
+    }
   }
 
-  #writeDiscard({ lane, first, last }: Range): void {
-    this.#discard.run(lane, first, last);
+  #writeUpdates(updates: Iterable<Message>): void {
+    const single: Message[] = [];
+    const packed: Message[] = [];
+    for (const message of updates) {
+      // It may be gone meanwhile.
+      if (message.hasRow) (message.pack === undefined ? single : packed).push(message);
+    }
+    if (single.length > 0) this.#writeCounts(single);
+    for (const messages of Map.groupBy(packed, packKey).values()) {
+      if (!this.#packChanges.count(messages)) this.unpack(messages);
+    }
+  }
+
+  /** Gives messages of one pack, or the only one of some, rows of their own. */
+  unpack(messages: readonly Message[]): void {
+    this.#packChanges.unpack(messages);
+    this.#unpacked.push(...messages);
+  }
+
+  #writeDiscard({ lane, first, last, of = null }: Range): void {
+    this.#discard.run(lane, first, last, of);
   }
 
   #writeInserts(messages: Message[]): void {
@@ -144,6 +184,7 @@ export class MessageWriter {
   }
 
   #writeOne(message: Message): void {
+    message.putInto(undefined);
     const values: Value[] = [];
     pushValues(values, message);
     if (message.size >= UNKEPT_BYTES) this.#insertLarge.run(values);
@@ -151,7 +192,7 @@ export class MessageWriter {
   }
 
   /** Those at consecutive positions that came back as often as one another are one range. */
-  #writeUpdates(messages: Message[]): void {
+  #writeCounts(messages: Message[]): void {
     messages.sort((one, other) =>
       one.lane === other.lane ? one.position - other.position : one.lane.id - other.lane.id
     );
@@ -159,9 +200,7 @@ export class MessageWriter {
     let last = first;
     const write = () => {
       const { lane, deliveries } = first;
-      if (!lane.dropped) {
-        this.#update.run(deliveries, lane.id, first.position, lane.id, last.position);
-      }
+      this.#update.run(deliveries, lane.id, first.position, lane.id, last.position);
     };
     for (const message of messages) {
       const isNext = message.position <= last.position + 1 && message.lane === last.lane &&
@@ -176,8 +215,8 @@ export class MessageWriter {
   }
 
   /** Consecutive positions become one range. */
-  #writeRemovals(lane: number, positions: number[]): void {
-    positions.sort((one, other) => one - other);
+  #writeRemovals(lane: number, positions: readonly number[]): void {
+    if (positions.length === 0) return;
     let first = positions[0]!;
     let last = first;
     for (const position of positions) {
@@ -202,6 +241,11 @@ function inRowOrder(messages: Message[]): Message[] {
   small.sort((one, other) => one.lane.id - other.lane.id);
   if (small.length === messages.length) return small;
   return small.concat(messages.filter(({ size }) => size >= SHARED_FROM));
+}
+
+/** Equal for messages of one pack alone. */
+function packKey({ lane, pack }: Message): string {
+  return `${lane.id} ${pack!.first}`;
 }
 
 /**

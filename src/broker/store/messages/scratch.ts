@@ -7,7 +7,7 @@ import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
 import { MESSAGE_COLUMNS } from "../file/message_row.ts";
 import { MessageTable } from "./message_table.ts";
 import type { Refusals } from "../refusals.ts";
-import { createPrivately, NO_TEMPORARY_FILES, SHARED_TABLE } from "../file/schema.ts";
+import { createPrivately, NO_TEMPORARY_FILES, PACK_TABLE, SHARED_TABLE } from "../file/schema.ts";
 import { runTransaction } from "../file/transaction.ts";
 
 export class Scratch {
@@ -58,7 +58,8 @@ export class Scratch {
       database.exec(
         `CREATE TABLE message(${MESSAGE_COLUMNS});
          ${SHARED_TABLE};
-         CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER)`,
+         ${PACK_TABLE};
+         CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER, of TEXT)`,
       );
       const messages = new MessageTable(database, this.#onDamage);
       this.#database = database;

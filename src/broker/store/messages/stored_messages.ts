@@ -6,7 +6,7 @@
 import type { Content } from "../../message/content.ts";
 import type { LaneRecord, Message } from "../../message/message.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
-import { type Found, inOrder } from "./message_reader.ts";
+import { type Found, inOrder } from "./lane_reader.ts";
 import type { MessageTable } from "./message_table.ts";
 import type { Scratch } from "./scratch.ts";
 
@@ -116,10 +116,7 @@ export class StoredMessages {
    * @returns each time what can be read now
    */
   *readAgain(lane: LaneRecord): Generator<Message[]> {
-    for (const table of this.#tables) {
-      const ranges = [...table.unreadableOf(lane.id)];
-      while (ranges.length > 0) yield table.readAgain(lane, ranges, table === this.#durable);
-    }
+    for (const table of this.#tables) yield* table.readAgain(lane, table === this.#durable);
   }
 
   /**
@@ -128,13 +125,7 @@ export class StoredMessages {
    */
   discardUnreadable(lane: LaneRecord): boolean {
     let isAny = false;
-    for (const table of this.#tables) {
-      for (const { first, last } of table.forgetUnreadable(lane.id)) {
-        // Later and by itself: that may fail too.
-        table.discard(lane, first, last, undefined);
-        isAny = true;
-      }
-    }
+    for (const table of this.#tables) isAny = table.discardUnreadable(lane) || isAny;
     return isAny;
   }
 }

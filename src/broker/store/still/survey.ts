@@ -1,26 +1,19 @@
 /** What is in data that stand still, what of it is damaged, and what can still be read. */
 
-import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { hasChecksum } from "../file/checksum.ts";
+import type { DatabaseSync } from "node:sqlite";
 import { findMiscount, InUse } from "../file/copied_data.ts";
 import type { Range } from "../messages/discards.ts";
-import { MessageReader } from "../messages/message_reader.ts";
-import { LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { LaneSurvey, OwnRows, Packs, type SurveyedMessages } from "./lane_survey.ts";
 import { APPLICATION_ID, everyRow, numberOf, SCHEMA_VERSION } from "../file/schema.ts";
-import { Unreadable } from "../messages/unreadable.ts";
 
 /** Faults that SQLite is asked for. */
 const MOST_FAULTS = 20;
 
-export interface SurveyedQueue {
+export interface SurveyedQueue extends SurveyedMessages {
   vhost: string;
   name: string;
-  /** Messages that it says it has, and those that were read. */
+  /** Messages that it says it has. */
   counted: number;
-  read: number;
-  /** Rows that are there and cannot be read, and messages whose bytes are not their own. */
-  unreadable: number;
-  wrong: number;
 }
 
 export interface Survey {
@@ -105,10 +98,9 @@ function surveyQueues(
     () => database.prepare("SELECT * FROM discarded").all() as unknown as Range[],
   );
   const discardedOf = Map.groupBy(discarded ?? [], ({ lane }) => lane);
-  const reader = attempt(
-    "the messages",
-    () => new MessageReader(database, new Unreadable(), () => {}),
-  );
+  const tables = attempt("the messages", () => {
+    return [new OwnRows(database), new Packs(database)];
+  });
   const queues = new Map<unknown, SurveyedQueue>();
   for (const [id, row] of names) queues.set(id, queueOf(row));
   for (const lane of lanes ?? []) {
@@ -121,7 +113,7 @@ function surveyQueues(
     queue.counted += lane["depth"] as number;
     const number = lane["id"] as number;
     const gone = discardedOf.get(number) ?? [];
-    if (reader !== undefined) new LaneSurvey(database, reader, number, gone).add(queue);
+    for (const table of tables ?? []) new LaneSurvey(table, number, gone).add(queue);
   }
   return [...queues.values()];
 }
@@ -145,73 +137,4 @@ function queueOf({ vhost, name }: Record<string, unknown>): SurveyedQueue {
 
 function textOf(bytes: unknown): string {
   return bytes instanceof Uint8Array ? new TextDecoder().decode(bytes) : String(bytes);
-}
-
-/** Reads the messages of a lane, past those that cannot be read. */
-class LaneSurvey {
-  readonly #lane: number;
-  readonly #discarded: readonly Range[];
-  readonly #database: DatabaseSync;
-  readonly #reader: MessageReader;
-
-  constructor(
-    database: DatabaseSync,
-    reader: MessageReader,
-    lane: number,
-    discarded: readonly Range[],
-  ) {
-    this.#database = database;
-    this.#reader = reader;
-    this.#lane = lane;
-    this.#discarded = discarded;
-  }
-
-  #select(): StatementSync {
-    return this.#database.prepare(
-      `SELECT message.id & ${LAST_POSITION} position,
-         CASE WHEN message.shared IS NULL THEN message.checksum ELSE shared.checksum END checksum,
-         CASE WHEN message.shared IS NULL THEN message.content ELSE shared.content END content
-       FROM message LEFT JOIN shared ON shared.id = message.shared
-       WHERE message.${RANGE} ORDER BY message.id`,
-    );
-  }
-
-  add(queue: SurveyedQueue): void {
-    for (let from = 0; from < LAST_POSITION;) {
-      try {
-        for (const row of this.#select().iterate(this.#lane, from + 1, this.#lane, LAST_POSITION)) {
-          const position = row["position"] as number;
-          this.#count(queue, position, row["checksum"], row["content"] as Uint8Array | null);
-          from = position;
-        }
-      } catch {
-        // In Deno 2.9 what cannot be read ends the rows without a word.
-      }
-      from = this.#skip(queue, from);
-    }
-  }
-
-  #count(queue: SurveyedQueue, at: number, checksum: unknown, content: Uint8Array | null): void {
-    if (this.#isDiscarded(at)) return;
-    // Old rows have no checksum.
-    const isWrong = content === null ||
-      checksum !== null && !hasChecksum(content, checksum as number);
-    if (isWrong) queue.wrong++;
-    else queue.read++;
-  }
-
-  /** @returns the last position behind `from` that cannot be read, or the last of all */
-  #skip(queue: SurveyedQueue, from: number): number {
-    try {
-      const bad = this.#reader.findNext(this.#lane, from + 1);
-      if (bad !== undefined && !this.#isDiscarded(bad)) queue.unreadable++;
-      return bad ?? LAST_POSITION;
-    } catch {
-      return this.#reader.endOfUnreadable(this.#lane, from + 1, LAST_POSITION);
-    }
-  }
-
-  #isDiscarded(at: number): boolean {
-    return this.#discarded.some(({ first, last }) => first <= at && at <= last);
-  }
 }
