@@ -527,3 +527,36 @@ for (const isPurged of [false, true]) {
     assertGreater(missing, 0);
   });
 }
+
+Deno.test("a message that came back and then could not be read comes when it can be, or goes with a purge", async () => {
+  for (const isPurged of [false, true]) {
+    await using dir = await tempDir();
+    {
+      const store = open(dir.path, refuseFailure);
+      const lane = new Lane(store, new MemoryUse(1_000_000), 1, 0);
+      for (const text of ["a", "b", "c"]) append(lane, text, true);
+      store.commit();
+      lane.shift();
+      const message = lane.shift();
+      message.countDelivery();
+      store.update(message);
+      lane.setAside(message);
+      if (isPurged) assertEquals(lane.purge(), 2);
+      assert(store.commit());
+      for (const _ of lane.readAgain());
+      const found = takeAll(lane);
+      assertEquals(found.map((one) => textOf(store, one)), isPurged ? [] : ["b", "c"]);
+      for (const one of found) store.remove(one);
+      assert(store.commit());
+      while (store.hasDiscarded) store.sweep();
+      assertEquals(findDamage(store.file.database), undefined);
+      store.close();
+    }
+    const store = open(dir.path, refuseFailure);
+    const [stored] = store.lanes();
+    const lane = new Lane(store, new MemoryUse(0), 1, 0, stored!.id);
+    lane.restore(stored!);
+    assertEquals(takeAll(lane).map((one) => textOf(store, one)), ["a"]);
+    store.close();
+  }
+});

@@ -246,9 +246,12 @@ export class MessageTable {
   }
 
   /** A message cannot be read, and nobody has it any more. */
-  addUnreadable({ lane, position, pack }: Message): void {
+  addUnreadable(message: Message): void {
+    const { lane, position, pack } = message;
     const [own, packed] = this.#readers;
     (pack === undefined ? own : packed).unreadable.add(lane.id, position, position);
+    // With its count it could get a row of its own, where nobody would look for it.
+    if (pack !== undefined) this.#changes.updates.delete(message);
   }
 
   /**

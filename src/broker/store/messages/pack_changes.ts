@@ -100,10 +100,12 @@ export class PackChanges {
    * @returns how many packs were deleted, `most` at most: then there may be more
    */
   sweep(lane: number, first: number, last: number, most: number): number {
-    const changes = this.#sweep.run(lane, first, lane, last - PACK_POSITIONS + 1, most).changes;
+    // Below zero is no position, but the lanes up to number -1.
+    const end = Math.max(0, last - PACK_POSITIONS + 1);
+    const changes = Number(this.#sweep.run(lane, first, lane, end, most).changes);
     // What is left are those at both ends.
-    if (Number(changes) < most) this.removeRange(lane, first, last);
-    return Number(changes);
+    if (changes < most) this.removeRange(lane, first, last);
+    return changes;
   }
 
   /**

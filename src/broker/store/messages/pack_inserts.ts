@@ -56,7 +56,7 @@ export class PackInserts {
         continue;
       }
       const size = packedSize(message);
-      if (run.length > 0 && (!isNear(run[0]!, message) || bytes + size > PACK_BYTES)) {
+      if (run.length > 0 && (!isNext(run, message) || bytes + size > PACK_BYTES)) {
         this.#add(run, bytes, others);
         run = [];
         bytes = 0;
@@ -105,8 +105,14 @@ function isPlain({ size, expiresAt, deliveries }: Message): boolean {
   return size < MOST_BYTES && expiresAt === 0 && deliveries === 0;
 }
 
-/** Whether a message is behind the first one of a pack, and can be in it. */
-function isNear(first: Message, { lane, position }: Message): boolean {
-  const distance = position - first.position;
-  return lane === first.lane && distance > 0 && distance < PACK_POSITIONS;
+/**
+ * Whether a message is behind those of a pack, and can be in it. Durable ones are stored in the order
+ * of their positions. Transient ones are when they find no room, or are delivered: what comes later
+ * may lie between two of them, and packs must lie behind one another.
+ */
+function isNext(run: readonly Message[], { lane, position, durable }: Message): boolean {
+  const first = run[0]!;
+  const last = run.at(-1)!.position;
+  return lane === first.lane && position - first.position < PACK_POSITIONS &&
+    (durable ? position > last : position === last + 1);
 }
