@@ -157,11 +157,11 @@ async function chooseWork(
   host: Host,
 ): Promise<Work> {
   checkWork(values, words, given);
-  if (values.handler !== undefined) return await moduleWork(values.handler, host);
   const forPost = [...given].find((name) => name.startsWith("post-"));
   if (values.post === undefined && forPost !== undefined) {
     throw new UsageError(`--${forPost} is for --post, which is not given`);
   }
+  if (values.handler !== undefined) return await moduleWork(values.handler, host);
   if (values.post !== undefined) return await postWork(values, values.post, host);
   if (values.shell === undefined && words.length === 0) {
     return { handler: dotsHandler({ print: host.print }), kill() {} };

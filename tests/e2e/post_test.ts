@@ -241,6 +241,11 @@ Deno.test("worker --post: what cannot be is refused with one sentence before any
       64,
       /^worker: --post-token-file is for --post, which is not given\n$/,
     ],
+    [
+      ["--handler", "/nowhere.js", "--post-cacert", "/nowhere"],
+      64,
+      /^worker: --post-cacert is for --post, which is not given\n$/,
+    ],
     [["--post", "http://h/{id}"], 64, /^worker: --post may have the places/],
     [
       ["--post", "http://h/", "--post-secret-file", "/nowhere"],
