@@ -4,7 +4,9 @@ import { DatabaseSync } from "node:sqlite";
 import { listMessages } from "../../src/broker/admin/lookup.ts";
 import { running } from "../../src/broker/admin/queues.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
+import { LAST_POSITION } from "../../src/broker/store/file/message_row.ts";
 import { StorageError } from "../../src/broker/store/file/schema.ts";
+import { Store } from "../../src/broker/store/store.ts";
 import { Unreadable } from "../../src/broker/store/messages/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
@@ -262,6 +264,128 @@ Deno.test("without queues, exchanges and bindings that cannot be read the broker
   }
   await using broker = await startHere({ folder: dir.path });
   assertEquals([...broker.inside.vhosts.get("/")!.queues].length, 60);
+});
+
+/** Queues with rows of their own and rows of several messages, in pages of which few are shared. */
+const ENDS = ["a", "b", "c"];
+const PAGES = 4;
+
+const sizeOf = (i: number) => i % 40 < 20 ? 300 : 1_200;
+
+async function makeEnds(folder: string, count: number): Promise<void> {
+  await using broker = await startHere({ folder });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  for (const queue of ENDS) await channel.call("queue.declare", { queue, durable: true });
+  for (const queue of ENDS) {
+    for (const i of upTo(count)) {
+      await channel.publish({ routingKey: queue }, `${i} `.padEnd(sizeOf(i), queue), PERSISTENT);
+    }
+  }
+  for (let tag = 0; tag < ENDS.length * count;) {
+    tag = (await channel.expect("basic.ack")).deliveryTag;
+  }
+  await peer.close();
+}
+
+/** Pages with messages of queues, and which of them. */
+async function pagesOf(path: string): Promise<Map<number, Set<string>>> {
+  const bytes = await Deno.readFile(path);
+  const found = new Map<number, Set<string>>();
+  for (let at = PAGE; at < bytes.length; at += PAGE) {
+    const text = new TextDecoder("latin1").decode(bytes.subarray(at, at + PAGE));
+    const queues = ENDS.filter((queue) => text.includes(queue.repeat(100)));
+    if (queues.length > 0) found.set(at / PAGE, new Set(queues));
+  }
+  return found;
+}
+
+Deno.test("whichever page cannot be read, no new message gets the place of one in it", async () => {
+  await using dir = await tempDir();
+  const count = PAGES * 20;
+  await makeEnds(dir.path, count);
+  const path = dir.file("broker.db");
+  const pages = await pagesOf(path);
+  assertGreater(pages.size, 3 * PAGES);
+  const whole = await Deno.readFile(path);
+  const lasts = () => {
+    const store = new Store({ file: new DataFile(dir.path), onFailure: () => {} });
+    const positions = store.lanes().map(({ lastPosition }) => lastPosition);
+    store.close();
+    return positions;
+  };
+  assertEquals(lasts(), ENDS.map(() => count));
+  for (const table of ["message", "pack"]) pages.set(rootOf(path, table), new Set());
+  let moved = 0;
+  for (const page of pages.keys()) {
+    await write(path, new Map([[page, new Uint8Array(PAGE).fill(0xff)]]));
+    for (const last of lasts()) {
+      assert(last >= count && last < LAST_POSITION / 4, `page ${page}: ${last}`);
+      if (last > count) moved++;
+    }
+    await write(path, new Map([[page, whole.slice(page * PAGE, (page + 1) * PAGE)]]));
+  }
+  assertGreater(moved, 4, "an end was among them");
+  assertEquals(lasts(), ENDS.map(() => count));
+});
+
+Deno.test("when the ends of queues cannot be read for a while, the broker starts and waits for them", async () => {
+  await using dir = await tempDir();
+  const count = PAGES * 20;
+  await makeEnds(dir.path, count);
+  const path = dir.file("broker.db");
+  const bytes = await Deno.readFile(path);
+  // Of each table the last page of a queue, the first one of the next queue, and the last of all.
+  const bad = [...await pagesOf(path)].filter(([page, queues]) => {
+    const text = new TextDecoder("latin1").decode(bytes.subarray(page * PAGE, (page + 1) * PAGE));
+    const has = (queue: string, i: number) => text.includes(`${i} ${queue}`);
+    const ends = [count - 1, count - 21].some((i) => has("a", i) || has("c", i));
+    return ends || queues.has("b") && [0, 20].some((i) => has("b", i));
+  });
+  assertGreater(bad.length, 3);
+  await write(path, new Map(bad.map(([page]) => [page, new Uint8Array(PAGE).fill(0xff)])));
+  {
+    await using broker = startProcess(["--data", dir.path]);
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    const seen = new Map<string, number[]>();
+    for (const queue of ENDS) {
+      seen.set(queue, []);
+      await channel.send("basic.consume", { queue, noWait: true });
+    }
+    const next = async () => {
+      const { args, text } = await channel.expectContent();
+      seen.get(args.routingKey as string)!.push(parseInt(text));
+    };
+    const total = () => [...seen.values()].reduce((sum, { length }) => sum + length, 0);
+    while (total() < count) await next();
+    await write(
+      path,
+      new Map(bad.map(([page]) => [page, bytes.slice(page * PAGE, (page + 1) * PAGE)])),
+    );
+    while (total() < ENDS.length * count) await next();
+    for (const [queue, numbers] of seen) {
+      assertEquals(numbers.toSorted((one, other) => one - other), upTo(count), queue);
+    }
+    // Behind those that nobody has acknowledged.
+    await using other = await openPeer(await portOf(broker));
+    const publishing = await other.open();
+    await publishing.call("confirm.select");
+    for (const queue of ENDS) {
+      await publishing.publish({ routingKey: queue }, `${count}`, PERSISTENT);
+      await publishing.expect("basic.ack");
+    }
+    await other.close();
+    broker.kill("SIGKILL");
+    const { stderr } = await broker.ended();
+    assertEquals(stderr.match(/error:/g)?.length, 1, stderr);
+  }
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  for (const queue of ENDS) assertEquals(await take(channel, queue), upTo(count + 1));
+  await peer.close();
 });
 
 Deno.test("what cannot be read is known position by position", () => {

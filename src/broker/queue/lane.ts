@@ -110,6 +110,7 @@ export class Lane implements LaneRecord {
     const last = Math.max(stored.lastPosition, deliveredTo);
     this.#clockShifts.restart(last);
     this.#next = last + 1;
+    if (this.#store.hasUnreadable(this)) this.#owner.unreadable();
   }
 
   /** When a message expires, by `now`; 0 for never. */

@@ -162,7 +162,7 @@ export class Store {
   }
 
   lanes(): StoredLane[] {
-    const lanes = this.#lanes.stored((id) => this.#durable.lastPosition(id));
+    const lanes = this.#lanes.stored((id, delivered) => this.#durable.lastPosition(id, delivered));
     for (const { id } of lanes) this.#laneIds.restore(id);
     this.#nextQueueId = Math.max(this.#nextQueueId, 1 + this.seen.findGone());
     return lanes;

@@ -90,8 +90,8 @@ export class LaneCounters {
     this.#lastChanged = undefined;
   }
 
-  /** @param lastPosition tells the highest position in use of a lane */
-  stored(lastPosition: (id: number) => number): StoredLane[] {
+  /** @param lastPosition tells the highest position in use of a lane, which was delivered so far */
+  stored(lastPosition: (id: number, deliveredTo: number) => number): StoredLane[] {
     const rows = this.#database.prepare("SELECT * FROM lane").all();
     const lanes: StoredLane[] = [];
     // Those that the data file does not know to be delivered so far.
@@ -99,14 +99,15 @@ export class LaneCounters {
     for (const row of rows) {
       const id = row["id"] as number;
       const written = row["delivered_to"] as number;
+      const deliveredTo = Math.max(written, this.#marks.takeOver(id));
       const lane = {
         id,
         queue: row["queue"] as number,
         priority: row["priority"] as number,
         depth: row["depth"] as number,
         bytes: row["bytes"] as number,
-        deliveredTo: Math.max(written, this.#marks.takeOver(id)),
-        lastPosition: lastPosition(id),
+        deliveredTo,
+        lastPosition: lastPosition(id, deliveredTo),
       };
       lanes.push(lane);
       if (lane.deliveredTo > written) marked.push(lane);

@@ -30,6 +30,8 @@ export interface Rows {
   readRow(lane: LaneRecord, first: number, durable: boolean): Message[];
   /** The position of the first row from one on. */
   findNext(lane: number, first: number): number | undefined;
+  /** The highest position of a message that is, or was, in a row that is there, or 0. */
+  lastPosition(lane: number): number;
 }
 
 export interface Found {

@@ -5,9 +5,10 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { Discards, isIn, type Range, type Swept } from "./discards.ts";
+import { behindAll, type End, findEnd } from "./end_of_rows.ts";
 import type { Content } from "../../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
-import { type Found, inOrder, LaneReader } from "./lane_reader.ts";
+import { type Found, inOrder, LaneReader, type Rows } from "./lane_reader.ts";
 import { MessageRows } from "./message_rows.ts";
 import { PackChanges } from "./pack_changes.ts";
 import { PackRows } from "./pack_rows.ts";
@@ -41,6 +42,9 @@ export class MessageTable {
   readonly #writer: MessageWriter;
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
+  readonly #onDamage: (error: unknown) => void;
+  /** Lanes whose last rows could not be read. */
+  readonly #endless = new Set<number>();
   #isUsed = false;
 
   /**
@@ -52,6 +56,7 @@ export class MessageTable {
     onDamage: (error: unknown) => void,
     others: readonly string[] = [],
   ) {
+    this.#onDamage = onDamage;
     this.#rows = new MessageRows(database);
     this.#packs = new PackRows(database);
     this.#readers = [
@@ -237,12 +242,13 @@ export class MessageTable {
 
   /** Whether messages of a lane cannot be read. */
   hasUnreadable(lane: number): boolean {
-    return this.#readers.some(({ unreadable }) => unreadable.has(lane));
+    return this.#endless.has(lane) || this.#readers.some(({ unreadable }) => unreadable.has(lane));
   }
 
   /** Whether no message is known that cannot be read. */
   get isReadable(): boolean {
-    return this.#readers.every(({ unreadable }) => unreadable.isEmpty);
+    return this.#endless.size === 0 &&
+      this.#readers.every(({ unreadable }) => unreadable.isEmpty);
   }
 
   /** A message cannot be read, and nobody has it any more. */
@@ -259,7 +265,7 @@ export class MessageTable {
    * @returns whether there was any
    */
   discardUnreadable(lane: LaneRecord): boolean {
-    let isAny = false;
+    let isAny = this.#endless.delete(lane.id);
     for (const { table, unreadable } of this.#readers) {
       for (const { first, last } of unreadable.forget(lane.id)) {
         isAny = true;
@@ -279,6 +285,7 @@ export class MessageTable {
       const ranges = [...reader.unreadable.of(lane.id)];
       while (ranges.length > 0) yield this.#readAgain(reader, lane, ranges, durable);
     }
+    if (this.#endless.delete(lane.id)) this.lastPosition(lane.id, 0);
   }
 
   /** @param ranges that cannot be read; those that were tried are taken out */
@@ -324,13 +331,25 @@ export class MessageTable {
     return this.#discards.has(lane);
   }
 
-  /** The highest position in use, that of a row or of a given up range, or 0. */
-  lastPosition(lane: number): number {
+  /**
+   * The highest position that a row or a given up range may have; or 0. Rows that cannot be read
+   * are among them.
+   * @param delivered a position that the lane has had
+   */
+  lastPosition(lane: number, delivered: number): number {
     const discarded = this.#discards.of(lane).map(({ last }) => last);
-    return Math.max(
-      this.#rows.lastPosition(lane),
-      this.#packs.lastPosition(lane),
-      ...discarded,
-    );
+    const ends = [this.#rows, this.#packs].map((rows) => this.#endOf(rows, lane));
+    const seen = Math.max(delivered, ...discarded, ...ends.map(({ position }) => position));
+    return ends.every(({ isSure }) => isSure) ? seen : behindAll(seen);
+  }
+
+  #endOf(rows: Rows, lane: number): End {
+    try {
+      return { position: rows.lastPosition(lane), isSure: true };
+    } catch (error) {
+      this.#endless.add(lane);
+      this.#onDamage(error);
+      return findEnd(rows, lane);
+    }
   }
 }
