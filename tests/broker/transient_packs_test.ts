@@ -4,8 +4,10 @@ import { release } from "../../src/broker/queue/held.ts";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
-import type { Message } from "../../src/broker/message/message.ts";
+import { type LaneRecord, Message } from "../../src/broker/message/message.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
+import { openDatabase } from "../../src/broker/store/file/schema.ts";
+import { MessageTable } from "../../src/broker/store/messages/message_table.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
@@ -87,4 +89,41 @@ Deno.test("where a queue is deleted that had few messages, those of others stay"
   while (store.hasDiscarded) store.sweep();
   for (const lane of kept) assertEquals(takeAll(store, lane), texts);
   store.close();
+});
+
+Deno.test("what lies behind a pack that cannot be read comes, though older ones are to be stored", () => {
+  const database = openDatabase(":memory:");
+  const table = new MessageTable(database, () => {});
+  const lane: LaneRecord = {
+    id: -1,
+    priority: 0,
+    queueId: 0,
+    depth: 0,
+    bytes: 0,
+    deliveredTo: 0,
+    dropped: false,
+    lastPosition: 110,
+    forget() {},
+  };
+  const insert = (position: number) =>
+    table.insert(
+      new Message(lane, position, new Content(new Uint8Array(20), 1, 1), 0, false),
+      undefined,
+    );
+  for (let position = 10; position < 110; position++) insert(position);
+  table.write();
+  table.written();
+  database.exec("UPDATE pack SET content = x'00' WHERE id & 255 = 10");
+  // One that was delivered, and one that finds no room.
+  insert(3);
+  insert(110);
+  const found: number[] = [];
+  for (let after = 9;;) {
+    const { messages, upTo } = table.read(lane, after, 1_000, false);
+    found.push(...messages.map(({ position }) => position));
+    if (upTo > 110) break;
+    after = upTo;
+  }
+  assertEquals(found, Array.from({ length: 69 }, (_, index) => 42 + index));
+  database.close();
 });

@@ -16,8 +16,9 @@ export const SHARED_TABLE = `CREATE TABLE shared(
 
 /**
  * Small messages that were written together. The id is that of the first one, as of a row of its
- * own; `members` and `gone` have bits of those behind it, and one more, so that both always take the
- * same room. `deliveries` is how often all came back that are left. What `content` is: pack_row.ts. A row goes when all its members are gone.
+ * own; `members` and `gone` have bits of it and those behind it, and one more, so that both always
+ * take the same room. `deliveries` is how often all came back that are left. What `content` is:
+ * pack_row.ts. A row goes when all its members are gone.
  */
 export const PACK_TABLE = `CREATE TABLE pack(
      id INTEGER PRIMARY KEY, gone INTEGER NOT NULL, members INTEGER NOT NULL,

@@ -223,7 +223,7 @@ export class MessageTable {
     for (let from = after; live.length < limit;) {
       for (const { first, last } of ranges) if (first <= from + 1) from = Math.max(from, last);
       const { messages, upTo } = reader
-        .read(lane, from, limit - live.length, durable, () => this.#lastStored(lane));
+        .read(lane, from, limit - live.length, durable, () => this.#lastStored(lane, after));
       live.push(...messages.filter(({ position }) => !isIn(ranges, table, position)));
       if (upTo < LAST_POSITION) return { messages: live, upTo };
       if (messages.length === 0) break;
@@ -232,9 +232,11 @@ export class MessageTable {
     return { messages: live, upTo: LAST_POSITION };
   }
 
-  /** No row of a lane has a higher position: those behind it are still to be written. */
-  #lastStored(lane: LaneRecord): number {
-    const waiting = this.#changes.inserts.find((message) => message.lane === lane);
+  /** No row of a lane that is behind `after` has a higher position: those are still to be written. */
+  #lastStored(lane: LaneRecord, after: number): number {
+    // Transient ones that were delivered come late, and lie before it.
+    const waiting = this.#changes.inserts
+      .find((message) => message.lane === lane && message.position > after);
     return waiting === undefined ? lane.lastPosition : waiting.position - 1;
   }
 
