@@ -22,13 +22,25 @@ function assertWhole(spans: readonly ExportedSpan[], root: ExportedSpan): void {
   }
 }
 
+type Order = (one: ExportedSpan, other: ExportedSpan) => number;
+
+const byTime: Order = (a, b) => a.start - b.start || a.end - b.end;
+
+/** For programs that work at the same time: when a task was sent is known to the millisecond. */
+const byProgram: Order = (a, b) => `${a.service} ${a.name}`.localeCompare(`${b.service} ${b.name}`);
+
 /** A trace as a tree, a line a span. */
-function draw(spans: readonly ExportedSpan[], parent: string, indent = ""): string[] {
+function draw(
+  spans: readonly ExportedSpan[],
+  parent: string,
+  order = byTime,
+  indent = "",
+): string[] {
   return spans.filter(({ parentSpanId }) => parentSpanId === parent)
-    .toSorted((a, b) => a.start - b.start || a.end - b.end)
+    .toSorted(order)
     .flatMap((span) => [
       `${indent}${span.name} (${span.service})`,
-      ...draw(spans, span.spanId, `${indent}  `),
+      ...draw(spans, span.spanId, order, `${indent}  `),
     ]);
 }
 
@@ -200,13 +212,13 @@ tracedTest(
     assert([caller!.spanId, caller!.parentSpanId].includes(run!.spanId));
     const ours = collector.spans.filter(({ name }) => / work\./.test(name));
     assertWhole(ours, sent!);
-    assertEquals(draw(ours, sent!.parentSpanId), [
+    assertEquals(draw(ours, sent!.parentSpanId, byProgram), [
       `send ${bench.name} (front)`,
-      `  wait ${bench.name} (forwarder)`,
       `  process ${bench.name} (forwarder)`,
       `    send ${there.name} (forwarder)`,
-      `  wait ${there.name} (worker)`,
+      `  wait ${bench.name} (forwarder)`,
       `  process ${there.name} (worker)`,
+      `  wait ${there.name} (worker)`,
     ]);
     assertEquals(sent!.traceId, "ab".repeat(16));
   },
