@@ -1,6 +1,7 @@
 /** Small messages that come together have one row; nobody who takes, returns or loses one may tell. */
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { release } from "../../src/broker/queue/held.ts";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
@@ -71,6 +72,8 @@ class Model {
   #folder = 0;
   #store: Store;
   #lanes: Lane[];
+  /** Of each lane. */
+  #memories: MemoryUse[];
   /** By lanes, in order of their coming; and as the last commit left them. */
   #known: Map<number, Known>[] = [new Map(), new Map()];
   #committed: Map<number, Known>[] = [new Map(), new Map()];
@@ -84,8 +87,10 @@ class Model {
     this.#dir = dir;
     Deno.mkdirSync(this.#path);
     this.#store = open(this.#path, refuseFailure);
-    // As little memory as can be, or much.
-    this.#lanes = [1, 2].map((queue) => new Lane(this.#store, this.#memory(), queue, 0));
+    this.#memories = [this.#memory(), this.#memory()];
+    this.#lanes = [1, 2].map((queue, index) => {
+      return new Lane(this.#store, this.#memories[index]!, queue, 0);
+    });
   }
 
   get #path(): string {
@@ -93,7 +98,12 @@ class Model {
   }
 
   #memory(): MemoryUse {
-    return new MemoryUse(this.#random.below(2) === 0 ? 0 : 1_000_000);
+    return new MemoryUse(this.#room());
+  }
+
+  /** As little as can be, or much. */
+  #room(): number {
+    return this.#random.below(2) === 0 ? 0 : 1_000_000;
   }
 
   #indexOf({ lane }: Message): number {
@@ -143,6 +153,7 @@ class Model {
   #append(index: number): void {
     const random = this.#random;
     const durable = random.below(6) > 0;
+    if (random.below(4) === 0) this.#memories[index]!.limit = this.#room();
     for (let count = [1, 3, 40, 120][random.below(4)]!; count > 0; count--) {
       const size = random.below(30) === 0 ? random.below(20_000) : random.below(300);
       const text = `${this.#next} `.padEnd(size, "abcdef"[this.#next % 6]);
@@ -170,9 +181,15 @@ class Model {
       assertEquals(this.#numberOf(message), number);
       const { deliveries, expiresAt } = this.#knownOf(message);
       assertEquals([message.deliveries, message.expiresAt], [deliveries, expiresAt]);
-      if (this.#random.below(2) === 0) message.release();
+      if (this.#random.below(2) === 0) this.#release(message, this.#memories[index]!);
       this.#out.push(message);
     }
+  }
+
+  /** Without room a transient one is stored. */
+  #release(message: Message, memory: MemoryUse): void {
+    if (memory.isFull) release(message, this.#store, memory);
+    else message.release();
   }
 
   /** Some in their order, or anywhere. */
@@ -281,9 +298,10 @@ class Model {
     const store = this.#store;
     const dead = new Map(store.dead.stored().map((count) => [count.lane, count]));
     const stored = store.lanes();
-    this.#lanes = [1, 2].map((queue) => {
+    this.#memories = [this.#memory(), this.#memory()];
+    this.#lanes = [1, 2].map((queue, index) => {
       const was = stored.find((one) => one.queue === queue);
-      const lane = new Lane(store, this.#memory(), queue, 0, was?.id);
+      const lane = new Lane(store, this.#memories[index]!, queue, 0, was?.id);
       if (was !== undefined) lane.restore(was, dead.get(was.id));
       return lane;
     });

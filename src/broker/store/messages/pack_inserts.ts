@@ -46,6 +46,9 @@ export class PackInserts {
    * @returns those that are in no pack
    */
   insert(messages: readonly Message[]): Message[] {
+    // What failed in the middle is written anew.
+    this.#values = [];
+    this.#used = 0;
     const others: Message[] = [];
     let run: Message[] = [];
     let bytes = 0;
