@@ -8,7 +8,7 @@ import { type LaneRecord, Message } from "../../message/message.ts";
 import { bitOf, bitsOf, lastOf, membersOf, PACK_POSITIONS } from "../file/pack_row.ts";
 
 /** A pack, with its columns as they are stored. */
-interface Row {
+interface StoredPack {
   readonly first: number;
   readonly members: number;
   readonly gone: number;
@@ -33,9 +33,6 @@ interface BatchRow {
 
 /** Messages that a pack has if there are many, about. */
 const USUAL_MESSAGES = 24;
-
-/** Packs that are read besides those that are needed: of the first ones nothing may be. */
-const MORE_PACKS = 3;
 
 const COLUMNS = `id & ${LAST_POSITION} first, members, gone, deliveries, content`;
 
@@ -71,11 +68,15 @@ export class PackRows implements Rows {
     durable: boolean,
   ): Message[] {
     const messages: Message[] = [];
-    for (let start = Math.max(1, after + 1 - this.reach);;) {
-      const most = Math.ceil((limit - messages.length) / USUAL_MESSAGES) + MORE_PACKS;
+    for (let start = this.#startOf(lane.id, after);;) {
+      const most = Math.ceil((limit - messages.length) / USUAL_MESSAGES);
       const rows = this.#readBatch(lane.id, start, last, most);
-      const some = rows.flatMap((row) => this.#messagesOf(lane, row, after, last, durable))
-        .slice(0, limit - messages.length);
+      const some: Message[] = [];
+      for (const row of rows) {
+        const left = limit - messages.length - some.length;
+        if (left === 0) break;
+        some.push(...this.#messagesOf(lane, row, after, last, left, durable));
+      }
       holdLittle(some, rows.at(-1)?.end ?? 0);
       messages.push(...some);
       if (messages.length === limit || rows.length < most) return messages;
@@ -83,8 +84,14 @@ export class PackRows implements Rows {
     }
   }
 
+  /** Where those begin that may have messages behind a position: packs lie behind one another. */
+  #startOf(lane: number, after: number): number {
+    const row = this.#last.get(lane, Math.max(1, after + 1 - this.reach), lane, after + 1);
+    return row?.["first"] as number | undefined ?? after + 1;
+  }
+
   /** Up to `most` packs that begin between two positions, both included, in order. */
-  #readBatch(lane: number, first: number, last: number, most: number): Row[] {
+  #readBatch(lane: number, first: number, last: number, most: number): StoredPack[] {
     const batch = this.#select.get(lane, first, lane, last, most) as unknown as BatchRow;
     const firsts: number[] = JSON.parse(batch.firsts);
     const members: number[] = JSON.parse(batch.members);
@@ -111,26 +118,28 @@ export class PackRows implements Rows {
 
   readRow(lane: LaneRecord, first: number, durable: boolean): Message[] {
     const row = this.#readOne(lane.id, first);
-    return row === undefined ? [] : this.#messagesOf(lane, row, 0, LAST_POSITION, durable);
+    if (row === undefined) return [];
+    return this.#messagesOf(lane, row, 0, LAST_POSITION, PACK_POSITIONS, durable);
   }
 
-  #readOne(lane: number, first: number): Row | undefined {
+  #readOne(lane: number, first: number): StoredPack | undefined {
     return this.#readBatch(lane, first, first, 1)[0];
   }
 
-  /** Those between two positions, the last one included, that are not gone. */
+  /** Up to `limit` of those between two positions, the last one included, that are not gone. */
   #messagesOf(
     lane: LaneRecord,
-    row: Row,
+    row: StoredPack,
     after: number,
     last: number,
+    limit: number,
     durable: boolean,
   ): Message[] {
     const pack = { first: row.first, members: bitsOf(row.members) };
     let bits = ~bitsOf(row.gone);
     if (after >= pack.first) bits &= -2 << (after - pack.first);
     if (last < pack.first + this.reach) bits &= (1 << (last - pack.first + 1)) - 1;
-    return membersOf(pack, row.content, bits, row.start, row.end).map((member) => {
+    return membersOf(pack, row.content, bits, row.start, row.end).slice(0, limit).map((member) => {
       const { position, start, size, addressLength, headerLength } = member;
       const content = new Content(row.content, addressLength, headerLength, start, size);
       const message = new Message(lane, position, content, 0, durable);
