@@ -401,6 +401,21 @@ Deno.test("whole data are found whole, whatever the number of a lane", async () 
   }
 });
 
+Deno.test("packs of a queue that is gone are no damage before they are swept", async () => {
+  await using dir = await tempDir();
+  const store = open(dir.path, refuseFailure);
+  const lane = new Lane(store, new MemoryUse(0), 1, 0);
+  for (let number = 0; number < 2_000; number++) append(lane, `${number}`, true);
+  store.commit();
+  lane.drop();
+  store.commit();
+  // As the end of its queue does.
+  store.file.database.exec("DELETE FROM lane");
+  assert(store.hasDiscarded);
+  assertEquals(findDamage(store.file.database), undefined);
+  store.close();
+});
+
 /** Of each lane. */
 const MESSAGES = 900;
 
@@ -424,6 +439,12 @@ function makeData(folder: string, random: Random): void {
 
 /** Overwrites some pages with messages. @returns what puts them right again */
 function damage(folder: string, random: Random): () => void {
+  // Without those where the last rows of a lane are looked for no broker starts.
+  return damagePages(folder, (text) => !text.includes("last ") && random.below(4) === 0);
+}
+
+/** The same for those pages that are meant. */
+function damagePages(folder: string, isMeant: (text: string) => boolean): () => void {
   const path = `${folder}/broker.db`;
   const whole = Deno.readFileSync(path);
   const bytes = whole.slice();
@@ -431,9 +452,7 @@ function damage(folder: string, random: Random): () => void {
     const page = bytes.subarray(at, at + PAGE);
     const isOfMessages = page[0] === LEAF &&
       page.filter((byte) => byte === 0x78).length > PAGE / 2;
-    // Without those where the last rows of a lane are looked for no broker starts.
-    const isLast = new TextDecoder("latin1").decode(page).includes("last ");
-    if (isOfMessages && !isLast && random.below(4) === 0) page.fill(0xff);
+    if (isOfMessages && isMeant(new TextDecoder("latin1").decode(page))) page.fill(0xff);
   }
   write(bytes);
   return () => write(whole);
@@ -444,6 +463,38 @@ function damage(folder: string, random: Random): () => void {
     for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
   }
 }
+
+Deno.test("a dead message that cannot be taken out of its pack stays there, and keeps no commit from the disk", async () => {
+  await using dir = await tempDir();
+  const before = open(dir.path, refuseFailure);
+  const lane = new Lane(before, new MemoryUse(0), 1, 0);
+  // Four packs that fill their pages; of the third one message is left.
+  for (let number = 0; number < 120; number++) append(lane, `${number} `.padEnd(120, "x"), true);
+  before.commit();
+  for (const message of takeAll(lane)) {
+    const { position, pack } = message;
+    if (pack!.first > 60 && pack!.first <= 90 && position > pack!.first) before.remove(message);
+  }
+  before.commit();
+  before.close();
+  const store = open(dir.path, () => {});
+  const [stored] = store.lanes();
+  const again = new Lane(store, new MemoryUse(100_000), 1, 0, stored!.id);
+  again.restore(stored!);
+  const left = takeAll(again);
+  const alone = left.find(({ pack }) => pack!.first > 60 && pack!.first <= 90)!;
+  const mend = damagePages(
+    dir.path,
+    (text) => text.includes("x") && !text.includes(textOf(store, alone)),
+  );
+  store.file.forgetPages();
+  store.dead.add(alone, "rejected");
+  assert(store.commit());
+  mend();
+  store.file.forgetPages();
+  assertEquals(findDamage(store.file.database), undefined);
+  store.close();
+});
 
 /** The numbers of those messages of a lane whose rows can be found: each is looked for by itself. */
 function readable(folder: string, lane: number, whole: DatabaseSync): number[] {
@@ -487,7 +538,10 @@ for (const isPurged of [false, true]) {
   const then = isPurged ? "goes with a purge" : "comes when it can be read";
   Deno.test(`what cannot be read of packs is left out, alone, and ${then}`, async () => {
     let missing = 0;
-    for (let seed = FIRST; seed < FIRST + ROUNDS / 2; seed++) {
+    const seeds = upTo(ROUNDS / 2).map((number) => FIRST + number);
+    // A large pack that can be read, close behind small ones that cannot.
+    if (!isPurged) seeds.push(9_034);
+    for (const seed of seeds) {
       const random = new Random(seed);
       await using dir = await tempDir();
       makeData(dir.path, random);

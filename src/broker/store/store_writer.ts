@@ -178,10 +178,11 @@ export class StoreWriter {
 
   /** @returns why it failed */
   #writeWithRoom(): unknown {
-    const { file, messages } = this.#parts;
+    const { file, messages, dead } = this.#parts;
     let error = this.#write();
-    // Nobody's commit waits for what an acknowledgement would delete.
+    // Nobody's commit waits for what an acknowledgement would delete, or for where the dead lie.
     if (isDamage(error) && messages.postpone()) error = this.#write();
+    if (isDamage(error) && dead.leavePacked()) error = this.#write();
     // What the log holds may find its place in the file, and then its room is used again.
     if (isDiskFull(error) && file.emptyLog("RESTART")) error = this.#write();
     if (isDiskFull(error) && this.#reserve.release()) error = this.#write();

@@ -82,7 +82,8 @@ export function findMiscount(database: DatabaseSync): string | undefined {
     const counted = lane["depth"] as number;
     if (counted !== depth || lane["bytes"] !== bytes) return miscount(depth, counted);
   }
-  for (const { depth } of found.values()) return miscount(depth, 0);
+  // Of a lane that is gone all may be given up, and there.
+  for (const { depth } of found.values()) if (depth > 0) return miscount(depth, 0);
   return undefined;
 }
 

@@ -72,6 +72,9 @@ export class DeadMessages {
   #nextDeath = 1;
   /** Rows of messages that are not there any more are in the table. */
   #hasStrays = false;
+  /** {@link leavePacked} */
+  #isBesideDamage = false;
+  #staysPacked = false;
 
   /**
    * @param unpack gives a stored message its own row, within a transaction
@@ -247,18 +250,30 @@ export class DeadMessages {
     }
   }
 
-  /** What cannot be read stays where it is, and then is ready after a restart. */
   #giveRow(message: Message): void {
+    if (this.#staysPacked) return;
     try {
       this.#unpack(message);
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      this.#isBesideDamage ||= isDamage(error);
+      throw error;
     }
+  }
+
+  /**
+   * Nothing is taken out of packs by the next commit: what lies beside one of them cannot be read. It
+   * is ready after a restart.
+   * @returns whether that changes what is written
+   */
+  leavePacked(): boolean {
+    const isNew = this.#isBesideDamage && !this.#staysPacked;
+    this.#staysPacked ||= isNew;
+    return isNew;
   }
 
   /** All of it is on disk. */
   written(): void {
-    this.#hasStrays = false;
+    this.#hasStrays = this.#isBesideDamage = this.#staysPacked = false;
     this.#inserts.clear();
     this.#deletes.clear();
   }

@@ -156,10 +156,12 @@ export class LaneReader {
    * if they are few behind many.
    */
   endOfUnreadable(lane: number, first: number, last: number): number {
+    // A row with many messages, whose position is close behind another one's, is not few.
+    const exact = first + MOST_MISSED * this.#rows.reach;
     let low = first;
     let high = last + 1;
     while (low + 1 < high) {
-      const next = low + 1 + Math.floor((low - first) / MOST_MISSED);
+      const next = low + 1 + Math.floor(Math.max(0, low - exact) / MOST_MISSED);
       if (next >= high) break;
       if (this.#canFind(lane, next)) high = next;
       else low = next;

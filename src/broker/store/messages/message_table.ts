@@ -151,9 +151,19 @@ export class MessageTable {
     this.#writer.writeSingly(this.#changes, attempt, onCounted);
   }
 
-  /** Inside the transaction of the caller: gives a stored message that is in a pack its own row. */
+  /**
+   * Inside the transaction of the caller: gives a stored message that is in a pack its own row. What
+   * cannot be read stays where it is.
+   * @throws when what lies beside it cannot be read: then nothing can be committed any more
+   */
   unpack(message: Message): void {
-    if (message.pack !== undefined) this.#writer.unpack([message]);
+    if (message.pack === undefined) return;
+    try {
+      this.#packs.load(message);
+    } catch {
+      return;
+    }
+    this.#writer.unpack([message]);
   }
 
   /**
