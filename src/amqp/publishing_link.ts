@@ -24,6 +24,10 @@ export class PublishingLink {
   readonly #connector: Connector;
   readonly #options: PublisherOptions;
   #link: Promise<OpenLink> | undefined;
+  /** Of the link, also of one that is just being made. */
+  #transport: Transport | undefined;
+  /** Told each time that {@link isBlocked} becomes true. */
+  readonly onBlocked = new Set<() => void>();
   /** Those that refused a task and stay, oldest first. */
   #retired: OpenLink[] = [];
 
@@ -53,6 +57,11 @@ export class PublishingLink {
     return await opening;
   }
 
+  /** The broker answers nothing on the connection, for it blocks publishers. */
+  get isBlocked(): boolean {
+    return this.#transport?.blocked !== undefined && !this.#transport.isEnded;
+  }
+
   /** Ends the connection. Publications still pending are rejected. */
   async close(): Promise<void> {
     const link = await this.#link?.catch(() => undefined);
@@ -67,7 +76,9 @@ export class PublishingLink {
   }
 
   async #connect(): Promise<OpenLink> {
-    const transport = await this.#connector.connect();
+    const transport = this.#transport = await this.#connector.connect();
+    transport.onblocked = () => this.onBlocked.forEach((tell) => tell());
+    if (this.isBlocked) transport.onblocked("");
     return await this.#linkOn(transport, { declared: new Map(), declaring: Promise.resolve() });
   }
 

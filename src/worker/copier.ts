@@ -31,6 +31,8 @@ export interface CopierOptions {
 export class Copier {
   readonly #options: CopierOptions;
   readonly #link: PublishingLink;
+  /** What is done last with queues of starts: nobody waits for it while the broker blocks. */
+  readonly #last = new Map<string, Promise<void>>();
 
   constructor(options: CopierOptions) {
     this.#options = options;
@@ -74,41 +76,93 @@ export class Copier {
     }
   }
 
-  /** Makes a queue unless it is there. @returns how many messages it holds */
+  /**
+   * Makes a queue unless it is there.
+   *
+   * @returns how many messages it holds
+   * @throws {ToolError} 75 at once: the broker blocks publishers; none is made then
+   */
   async count(queue: QueueSpec): Promise<number> {
-    const link = await this.#link.open();
-    const counting = inTurn(link, () => declareQueue(link.transport, queue));
-    return (await counting).messageCount;
+    if (this.#link.isBlocked) throw blocked();
+    let isWanted = true;
+    const counting = (async () => {
+      const link = await this.#link.open();
+      return await countOn(link, queue, () => isWanted);
+    })();
+    try {
+      return await this.#unlessBlocked(counting);
+    } finally {
+      isWanted = false;
+    }
   }
 
-  /** Puts an empty message on a queue that was there; resolves when that is confirmed. */
-  async note(queue: QueueSpec): Promise<void> {
+  /**
+   * Puts an empty message on a queue that was there; resolves when that is confirmed.
+   *
+   * @throws {ToolError} 75 at once: the broker blocks publishers; it is done when it does not
+   */
+  note(queue: QueueSpec): Promise<void> {
     const note = {
       exchange: "",
       routingKey: queue.name,
       body: new Uint8Array(),
       properties: { deliveryMode: 2 },
     };
-    const { publisher } = await this.#link.open();
+    return this.#inOrder(queue, async (link) => {
+      const { publisher } = link;
+      try {
+        await publisher.publish(note);
+      } catch (error) {
+        if (!(error instanceof ToolError) || error.exitCode !== EXIT.unavailable) throw error;
+        await countOn(link, queue);
+        await publisher.publish(note);
+      }
+    });
+  }
+
+  /** Takes a message off a queue, if there is one. @throws {ToolError} as {@linkcode note} */
+  takeBack(queue: QueueSpec): Promise<void> {
+    return this.#inOrder(
+      queue,
+      (link) => inTurn(link, () => dropMessage(link.transport, queue.name)),
+    );
+  }
+
+  /** Deletes a queue with what it holds. @throws {ToolError} as {@linkcode note} */
+  remove(queue: QueueSpec): Promise<void> {
+    return this.#inOrder(
+      queue,
+      (link) => inTurn(link, () => deleteQueue(link.transport, queue.name)),
+    );
+  }
+
+  #inOrder(queue: QueueSpec, act: (link: OpenLink) => Promise<void>): Promise<void> {
+    const before = this.#last.get(queue.name);
+    const done = (async () => {
+      // It is not opened anew for what was asked for before its end.
+      const link = await this.#link.open();
+      await before;
+      await act(link);
+    })();
+    const last = done.catch(() => {}).then(() => {
+      if (this.#last.get(queue.name) === last) this.#last.delete(queue.name);
+    });
+    this.#last.set(queue.name, last);
+    return this.#unlessBlocked(done);
+  }
+
+  /** Waits for something, which goes on when the broker blocks. @throws {ToolError} it does (75) */
+  async #unlessBlocked<T>(done: Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    done.then(resolve, reject);
+    const giveUp = () => reject(blocked());
+    this.#link.onBlocked.add(giveUp);
+    if (this.#link.isBlocked) giveUp();
     try {
-      await publisher.publish(note);
-    } catch (error) {
-      if (!(error instanceof ToolError) || error.exitCode !== EXIT.unavailable) throw error;
-      await this.count(queue);
-      await publisher.publish(note);
+      return await promise;
+    } finally {
+      this.#link.onBlocked.delete(giveUp);
     }
-  }
-
-  /** Takes a message off a queue, if there is one. */
-  async takeBack(queue: QueueSpec): Promise<void> {
-    const link = await this.#link.open();
-    await inTurn(link, () => dropMessage(link.transport, queue.name));
-  }
-
-  /** Deletes a queue with what it holds. */
-  async remove(queue: QueueSpec): Promise<void> {
-    const link = await this.#link.open();
-    await inTurn(link, () => deleteQueue(link.transport, queue.name));
   }
 
   /** Ends the connection. Publications still pending are rejected. */
@@ -139,6 +193,23 @@ export class Copier {
       throw refusal(error, [403]);
     }
   }
+}
+
+function blocked(): ToolError {
+  return new ToolError("the broker blocks publishers", EXIT.temporary);
+}
+
+/** @throws {ToolError} it is not wanted any more when its turn comes */
+async function countOn(
+  link: OpenLink,
+  queue: QueueSpec,
+  isWanted: () => boolean = () => true,
+): Promise<number> {
+  const counting = inTurn(link, () => {
+    if (!isWanted()) throw blocked();
+    return declareQueue(link.transport, queue);
+  });
+  return (await counting).messageCount;
 }
 
 /** The error as QueueRefused, if it is one of these replies of the broker. */

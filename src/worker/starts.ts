@@ -12,7 +12,10 @@ import { startsQueue } from "../task/topology.ts";
 import { fingerprint } from "./finished.ts";
 import type { Copier } from "./copier.ts";
 
-/** How long a task waits for its count at most, in milliseconds: a broker may block publishers. */
+/**
+ * How long a task waits for its count at most, in milliseconds: a broker may be silent. One that is
+ * known to block publishers is not waited for.
+ */
 const PATIENCE_MS = 5_000;
 
 const MARK_LETTERS = 10;
