@@ -162,7 +162,7 @@ export class Store {
   }
 
   lanes(): StoredLane[] {
-    const lanes = this.#lanes.stored((id, delivered) => this.#durable.lastPosition(id, delivered));
+    const lanes = this.#lanes.stored((id, known) => this.#durable.lastPosition(id, known));
     for (const { id } of lanes) this.#laneIds.restore(id);
     this.#nextQueueId = Math.max(this.#nextQueueId, 1 + this.seen.findGone());
     return lanes;

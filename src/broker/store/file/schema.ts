@@ -109,6 +109,8 @@ const MIGRATIONS = [
   // of: the table whose messages are given up, "message" or "pack"; NULL: both.
   `ALTER TABLE discarded ADD COLUMN of TEXT;
    ${PACK_TABLE};`,
+  // last_position: no message has a higher one, whatever cannot be read; 0: nobody knows.
+  "ALTER TABLE lane ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0",
 ];
 
 /** Pages that the log takes before what it holds gets its place in the file. */

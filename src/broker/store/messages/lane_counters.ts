@@ -29,8 +29,8 @@ export class LaneCounters {
     this.#database = database;
     this.#marks = marks;
     this.#upsert = database.prepare(
-      "INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to) " +
-        "VALUES (?, ?, ?, ?, ?, ?)",
+      `INSERT OR REPLACE INTO lane(id, queue, priority, depth, bytes, delivered_to, last_position)
+       VALUES (?, ?, ?, ?, ?, ?, ?)`,
     );
   }
 
@@ -79,8 +79,8 @@ export class LaneCounters {
   write(): void {
     for (const lane of this.#changed) {
       if (lane.dropped || lane.queueId === 0) continue;
-      const { id, queueId, priority, depth, bytes, deliveredTo } = lane;
-      this.#upsert.run(id, queueId, priority, depth, bytes, deliveredTo);
+      const { id, queueId, priority, depth, bytes, deliveredTo, lastPosition } = lane;
+      this.#upsert.run(id, queueId, priority, depth, bytes, deliveredTo, lastPosition);
     }
   }
 
@@ -90,8 +90,11 @@ export class LaneCounters {
     this.#lastChanged = undefined;
   }
 
-  /** @param lastPosition tells the highest position in use of a lane, which was delivered so far */
-  stored(lastPosition: (id: number, deliveredTo: number) => number): StoredLane[] {
+  /**
+   * @param lastPosition tells the highest position in use of a lane; `known`: in files of now it
+   *   has none above, and in those of old it is 0
+   */
+  stored(lastPosition: (id: number, known: number) => number): StoredLane[] {
     const rows = this.#database.prepare("SELECT * FROM lane").all();
     const lanes: StoredLane[] = [];
     // Those that the data file does not know to be delivered so far.
@@ -99,15 +102,14 @@ export class LaneCounters {
     for (const row of rows) {
       const id = row["id"] as number;
       const written = row["delivered_to"] as number;
-      const deliveredTo = Math.max(written, this.#marks.takeOver(id));
       const lane = {
         id,
         queue: row["queue"] as number,
         priority: row["priority"] as number,
         depth: row["depth"] as number,
         bytes: row["bytes"] as number,
-        deliveredTo,
-        lastPosition: lastPosition(id, deliveredTo),
+        deliveredTo: Math.max(written, this.#marks.takeOver(id)),
+        lastPosition: lastPosition(id, row["last_position"] as number),
       };
       lanes.push(lane);
       if (lane.deliveredTo > written) marked.push(lane);

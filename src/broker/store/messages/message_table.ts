@@ -5,7 +5,6 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { Discards, isIn, type Range, type Swept } from "./discards.ts";
-import { behindAll, type End, findEnd } from "./end_of_rows.ts";
 import type { Content } from "../../message/content.ts";
 import { isWanted, MessageChanges } from "./message_changes.ts";
 import { type Found, inOrder, LaneReader, type Rows } from "./lane_reader.ts";
@@ -30,6 +29,12 @@ const PAGE_CHANGES = 2;
 /** What the longest commit costs, in changes; and what a page does. */
 const MOST_COST = 10_000;
 const PAGE_COST = 3;
+
+/**
+ * Positions that are left out behind those that are seen, if there are others and a file of old does
+ * not say how many.
+ */
+const GAP = 2 ** 37;
 
 /** Rows that are tried again in one go. */
 const MOST_AGAIN = 100;
@@ -344,24 +349,26 @@ export class MessageTable {
   }
 
   /**
-   * The highest position that a row or a given up range may have; or 0. Rows that cannot be read
-   * are among them.
-   * @param delivered a position that the lane has had
+   * The highest position in use, that of a row or of a given up range, or 0. When rows cannot be
+   * read, none of them is behind it.
+   * @param known a position that no row is behind; 0: not known
    */
-  lastPosition(lane: number, delivered: number): number {
+  lastPosition(lane: number, known: number): number {
+    const seen = [this.#rows, this.#packs].map((rows) => this.#lastSeen(rows, lane));
+    const isSure = known > 0 || !seen.includes(undefined);
     const discarded = this.#discards.of(lane).map(({ last }) => last);
-    const ends = [this.#rows, this.#packs].map((rows) => this.#endOf(rows, lane));
-    const seen = Math.max(delivered, ...discarded, ...ends.map(({ position }) => position));
-    return ends.every(({ isSure }) => isSure) ? seen : behindAll(seen);
+    const last = Math.max(...seen.map((position) => position ?? known), ...discarded);
+    return isSure ? last : last + GAP;
   }
 
-  #endOf(rows: Rows, lane: number): End {
+  /** @returns undefined: it cannot be read */
+  #lastSeen(rows: Rows, lane: number): number | undefined {
     try {
-      return { position: rows.lastPosition(lane), isSure: true };
+      return rows.lastPosition(lane);
     } catch (error) {
       this.#endless.add(lane);
       this.#onDamage(error);
-      return findEnd(rows, lane);
+      return undefined;
     }
   }
 }
