@@ -16,6 +16,7 @@ import { MemoryUse } from "./queue/memory_use.ts";
 import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
 import { OutboxRoom } from "./net/outbox_room.ts";
+import { FrameRoom } from "./net/frame_room.ts";
 import type { Inside } from "./admin/inside.ts";
 import type { DeathReason } from "./message/deaths.ts";
 import type { Message } from "./message/message.ts";
@@ -93,6 +94,7 @@ export class Broker implements QueueHost<Queue> {
   readonly #pending: Budget;
   readonly #clientRoom: ClientRoom;
   readonly #deliveryRoom: DeliveryRoom;
+  readonly #frameRoom: FrameRoom;
   readonly #outboxRoom: OutboxRoom;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters: DeadLetters;
@@ -140,6 +142,7 @@ export class Broker implements QueueHost<Queue> {
     this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#clientRoom = new ClientRoom(limits.clientBytes);
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
+    this.#frameRoom = new FrameRoom(this.#limits, this.deadlines);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
     this.#pending = new Budget(this.#limits, this.deadlines, () => this.store.pendingBytes);
     this.#reception = this.#createReception();
@@ -304,6 +307,7 @@ export class Broker implements QueueHost<Queue> {
     this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#pending.limitTo(limits.pendingBytes);
     this.#clientRoom.limitTo(limits.clientBytes);
+    this.#frameRoom.limitTo(limits.frameBytes);
     this.#outboxRoom.limitTo(limits.outboxBytes);
   }
 
@@ -334,6 +338,7 @@ export class Broker implements QueueHost<Queue> {
       pending: this.#pending,
       clientRoom: this.#clientRoom,
       deliveryRoom: this.#deliveryRoom,
+      frameRoom: this.#frameRoom,
       outboxRoom: this.#outboxRoom,
       replyTo: this.#replyTo,
       alarms: this.#alarms,

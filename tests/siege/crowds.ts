@@ -1,5 +1,6 @@
 /** Attacks by how many there are of what costs a client a few bytes: channels, consumers, queues. */
 import { setTimeout as pause } from "node:timers/promises";
+import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
 import { concat, content, method } from "../broker/strangers.ts";
 import { publishes } from "./preparing.ts";
 import type { Attack, Attacker, Siege } from "./siege.ts";
@@ -216,6 +217,36 @@ const BUFFERS: Attack = {
   },
 };
 
+const HALF_CONTENTS: Attack = {
+  name: "3,000 connections that each send 70 KB of a content of 130 KB, and no more",
+  async run(siege) {
+    siege.begin();
+    const bytes = concat([
+      method(1, "channel.open"),
+      method(1, "basic.publish", { routingKey: "nowhere" }),
+      encodeFrame(FRAME.header, 1, encodeHeader(130_000)),
+      ...Array(20).fill(encodeFrame(FRAME.body, 1, new Uint8Array(3_500))),
+    ]);
+    for (let n = 0; n < siege.size(3_000, 300) && !siege.isOver; n++) {
+      await (await siege.attacker()).send(bytes);
+    }
+    await siege.over;
+  },
+};
+
+const HALF_FRAMES: Attack = {
+  name: "3,000 connections that each send 70 KB of a frame of 130 KB, and no more",
+  async run(siege) {
+    siege.begin();
+    const half = encodeFrame(FRAME.method, 1, new Uint8Array(130_000)).subarray(0, 70_000);
+    const bytes = concat([method(1, "channel.open"), half]);
+    for (let n = 0; n < siege.size(3_000, 300) && !siege.isOver; n++) {
+      await (await siege.attacker()).send(bytes);
+    }
+    await siege.over;
+  },
+};
+
 const LOGGED_IN: Attack = {
   name: "6,000 connections with a consumer each",
   async run(siege) {
@@ -252,4 +283,6 @@ export const CROWDS: readonly Attack[] = [
   firsts("15 KB for each priority of 100 queues", 100, 256, false),
   LOGGED_IN,
   BUFFERS,
+  HALF_FRAMES,
+  HALF_CONTENTS,
 ];

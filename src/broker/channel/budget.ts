@@ -94,6 +94,11 @@ export class Budget {
     return this.#room <= 0 || this.#first !== undefined;
   }
 
+  /** Whether others wait for it. */
+  isFirst(taker: Taker): boolean {
+    return this.#first === taker;
+  }
+
   get #room(): number {
     return this.#shared - this.#taken - this.#unwritten();
   }

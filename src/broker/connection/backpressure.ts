@@ -15,17 +15,20 @@ export class Backpressure {
   #blocked = false;
   /** Memory is short, and content is what comes next. */
   #starved = false;
+  /** Memory is short, and a large frame has begun. */
+  #cramped = false;
   #lifted = false;
   /** Wakes who waits in {@link whenOff}. */
   #resume: (() => void) | undefined;
 
-  /** @param outbox that it has no room for answers is the third reason: the client does not read */
+  /** @param outbox that it has no room for answers is the last reason: the client does not read */
   constructor(outbox: AnswerRoom) {
     this.#outbox = outbox;
   }
 
   get isOn(): boolean {
-    return !this.#lifted && (this.#blocked || this.#starved || !this.#outbox.askForAnswerRoom());
+    if (this.#lifted) return false;
+    return this.#blocked || this.#starved || this.#cramped || !this.#outbox.askForAnswerRoom();
   }
 
   /** Somebody waits in {@link whenOff}. */
@@ -48,6 +51,11 @@ export class Backpressure {
 
   set isStarved(starved: boolean) {
     this.#starved = starved;
+    this.check();
+  }
+
+  set isCramped(cramped: boolean) {
+    this.#cramped = cramped;
     this.check();
   }
 

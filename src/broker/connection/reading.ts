@@ -14,6 +14,8 @@ import type { FrameSource } from "../net/inbox.ts";
 import { FrameType } from "../wire/frames.ts";
 import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
 import { idsOf, type Method } from "../wire/methods.ts";
+import type { Borrower } from "../net/frame_line.ts";
+import type { FrameRoom } from "../net/frame_room.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { State } from "./state.ts";
 import type { Author } from "../store/refusals.ts";
@@ -30,12 +32,15 @@ export interface ReadingSession extends ChannelHost, Author {
   handle(method: Method): void;
   /** Ends a channel, or the connection, for what the method that is being done did. */
   answerFault(channel: number, fault: Fault): void;
-  /** The same, whatever channel it was. */
-  failConnection(fault: Fault): void;
+  /** The same, whatever channel it was. @param ms that its client has to agree */
+  failConnection(fault: Fault, ms?: number): void;
 }
 
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
 const LIGHT_FRAMES = 48;
+
+/** Milliseconds that a client has to agree to its end when others wait for what it holds. */
+const REFUSED_MS = 1_000;
 
 /** A method that is being done piece by piece. */
 interface Unfinished {
@@ -49,14 +54,17 @@ const NO_METHOD = { classId: 0, methodId: 0 };
 const PUBLISH = idsOf("basic.publish");
 const ACK = idsOf("basic.ack");
 
-export class Reading implements Work {
+export class Reading implements Work, Borrower {
   readonly #session: ReadingSession;
   readonly #source: FrameSource;
+  readonly #frameRoom: FrameRoom;
   readonly #scheduler: Scheduler;
   readonly #log: Logger;
   #current = NO_METHOD;
   /** The stream lost its frames: whatever still comes is ignored. */
   #unreadable = false;
+  /** Nothing happens before the client sends or reads something, or others let it go on. */
+  #isIdle = false;
   /** Frames of publishes and acknowledgements since the clock was looked at. */
   #lightFrames = 0;
   /** What the next frame waits for. */
@@ -67,10 +75,11 @@ export class Reading implements Work {
   constructor(
     session: ReadingSession,
     source: FrameSource,
-    { scheduler, log }: { scheduler: Scheduler; log: Logger },
+    { frameRoom, scheduler, log }: { frameRoom: FrameRoom; scheduler: Scheduler; log: Logger },
   ) {
     this.#session = session;
     this.#source = source;
+    this.#frameRoom = frameRoom;
     this.#scheduler = scheduler;
     this.#log = log;
   }
@@ -98,10 +107,18 @@ export class Reading implements Work {
       if (!this.#scheduler.start(this)) {
         await new Promise<void>((resolve) => this.#whenDone = resolve);
       }
+      this.#isIdle = true;
       // Frames may be left in the buffer, with no byte behind them to wake us.
       if (backpressure.mustWait) await backpressure.whenOff();
       else if (this.#session.state === "ended" || !await this.#source.fill()) return;
+      this.#isIdle = false;
     }
+  }
+
+  /** The connection is over. */
+  end(): void {
+    this.#source.close();
+    this.#frameRoom.leave(this);
   }
 
   /** Takes what has arrived. */
@@ -111,6 +128,7 @@ export class Reading implements Work {
     this.#session.groupCommit.author = this.#session;
     const hasMore = this.#readFrames(slice);
     this.#session.groupCommit.author = undefined;
+    if (!hasMore) this.#fitBuffer();
     if (!hasMore) this.#whenDone?.();
     return hasMore;
   }
@@ -124,7 +142,7 @@ export class Reading implements Work {
         return false;
       }
       while (this.#isReading && this.#source.next(this.#session.frameMax)) {
-        if (this.#holdBack()) this.#source.stepBack();
+        if (this.#holdBack(this.#source.payloadEnd - this.#source.payloadStart)) this.#source.stepBack();
         else this.#frame();
         if (this.#unfinished !== undefined) return true;
         // Looking at the clock takes time too.
@@ -139,6 +157,57 @@ export class Reading implements Work {
       this.#session.failConnection(faultOf(error, this.#log));
     }
     return false;
+  }
+
+  // -- room for large frames --
+
+  /** Gives back the room of a frame that was taken, and asks for some if one has begun. */
+  #fitBuffer(): void {
+    if (this.#source.isBorrowing && this.#source.isEmpty) {
+      this.#source.giveBack();
+      this.#frameRoom.leave(this);
+    }
+    if (!this.#source.isCramped) return;
+    const { state, backpressure } = this.#session;
+    if (state !== "running") return this.#giveUp();
+    if (backpressure.isOn || this.#holdBack(0)) return;
+    if (this.#frameRoom.ask(this, this.#source.frameBytes)) this.#source.borrow();
+    else backpressure.isCramped = true;
+  }
+
+  /** {@link Borrower} */
+  get received(): number {
+    return this.#source.received;
+  }
+
+  get isBlocked(): boolean {
+    return this.#session.isBlocked;
+  }
+
+  get isHeldBack(): boolean {
+    return !this.#isIdle || this.isBlocked || this.#session.backpressure.isStarved;
+  }
+
+  get goesFirst(): boolean {
+    return this.#session.pending.isFirst(this.#session);
+  }
+
+  goOn(): void {
+    this.#source.borrow();
+    this.#session.backpressure.isCramped = false;
+  }
+
+  refuse(fault: Fault): void {
+    this.leaveMethod();
+    this.#unreadable = true;
+    this.#session.failConnection(fault, REFUSED_MS);
+  }
+
+  /** The end is near: what else comes is not worth waiting for. */
+  #giveUp(): void {
+    this.#unreadable = true;
+    this.#source.discard();
+    this.#frameRoom.leave(this);
   }
 
   /** @returns whether it is not done yet */
@@ -168,16 +237,17 @@ export class Reading implements Work {
 
   /**
    * Holds the connection back when the frame is content for which there is no memory now.
+   * @param bytes of it that have come
    * @returns whether it is held back
    */
-  #holdBack(): boolean {
-    const { type, channel, payloadStart, payloadEnd } = this.#source;
+  #holdBack(bytes: number): boolean {
+    const { type, channel } = this.#source;
     if (type === FrameType.method || !this.#session.pending.isTight) return false;
     const isRunning = this.#session.state === "running";
     if (!isRunning || !this.#session.channels.find(channel)?.publishing.isReceiving) return false;
     return this.#session.backpressure.isStarved = !this.#session.pending.askToGoOn(
       this.#session,
-      payloadEnd - payloadStart,
+      bytes,
     );
   }
 

@@ -19,6 +19,7 @@ import type { Arguments, Method, PlainName, PromiseName } from "../wire/methods.
 import type { OutboxRoom } from "../net/outbox_room.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
+import type { FrameRoom } from "../net/frame_room.ts";
 import { isConnectionLoss } from "../net/socket.ts";
 import { Reading, type ReadingSession } from "./reading.ts";
 import type { Scheduler, Work } from "../../time/scheduler.ts";
@@ -42,6 +43,7 @@ export interface SessionHost {
   readonly pending: Budget;
   readonly clientRoom: ClientRoom;
   readonly deliveryRoom: DeliveryRoom;
+  readonly frameRoom: FrameRoom;
   readonly outboxRoom: OutboxRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;
@@ -143,7 +145,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
       this.#host.log.debug("connection ended", { ...who, reason: why });
       this.#end();
       this.#writing.close();
-      this.#login.source.close();
+      this.#reading.end();
     }
   }
 
@@ -199,10 +201,10 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
   }
 
   /** Once the end is agreed on or asked for, further faults change nothing: it has its deadline. */
-  failConnection(fault: Fault): void {
+  failConnection(fault: Fault, ms?: number): void {
     if (this.state !== "running") return;
     this.#log("connection closed", fault, 0);
-    this.close(fault);
+    this.close(fault, ms);
   }
 
   #log(message: string, fault: Fault, channel: number): void {
@@ -232,11 +234,11 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
     return true;
   }
 
-  /** Ends the connection in an orderly way: the client has some seconds to agree. */
-  close(fault: Fault): void {
+  /** Ends the connection in an orderly way. @param ms that the client has to agree */
+  close(fault: Fault, ms = CLOSE_MS): void {
     if (!this.#enter("closing")) return;
     this.send(0, "connection.close", this.#closeArguments(fault));
-    this.#closeDeadline = this.deadlines.after(CLOSE_MS, () => this.#cut());
+    this.#closeDeadline = this.deadlines.after(ms, () => this.#cut());
   }
 
   /** The client ends the connection. */

@@ -38,6 +38,8 @@ export class FrameSource {
   received = 0;
   /** Where a buffer that is not small is counted; strangers have none. */
   #large: LargeBuffers | undefined;
+  /** Bytes of a frame for which the buffer may grow beyond that, or 0. */
+  #borrowed = 0;
 
   type = 0;
   channel = 0;
@@ -60,9 +62,42 @@ export class FrameSource {
     return this.#large.haveRoom ? LARGE_BUFFER : OWN_BUFFER;
   }
 
+  /** Bytes of the frame that has begun, all of it; 0 before its header is there. */
+  get frameBytes(): number {
+    if (this.#end - this.#start < FRAME_HEADER_BYTES) return 0;
+    return readLong(this.bytes, this.#start + 3) + FRAME_OVERHEAD;
+  }
+
+  /** The frame that has begun needs a buffer for which there is no room: it is to be borrowed. */
+  get isCramped(): boolean {
+    if (this.#large === undefined || this.#large.haveRoom || this.isBorrowing) return false;
+    return this.frameBytes > Math.max(this.bytes.length, OWN_BUFFER);
+  }
+
+  get isBorrowing(): boolean {
+    return this.#borrowed > 0;
+  }
+
+  /** All that has come was taken. */
+  get isEmpty(): boolean {
+    return this.#start === this.#end;
+  }
+
+  /** There is room for the frame that has begun. Its buffer grows as it comes, and has nothing else. */
+  borrow(): void {
+    this.#count(this.bytes.length, -1);
+    this.#borrowed = this.frameBytes;
+  }
+
+  /** Gives up the buffer of a frame that was taken. */
+  giveBack(): void {
+    this.#move(OWN_BUFFER);
+    this.#borrowed = 0;
+  }
+
   /** Counts what is beyond its own buffer. @param sign -1: it is given up */
   #count(capacity: number, sign = 1): void {
-    if (this.#large !== undefined) {
+    if (this.#large !== undefined && !this.isBorrowing) {
       this.#large.bytes += sign * Math.max(0, capacity - OWN_BUFFER);
     }
   }
@@ -85,16 +120,20 @@ export class FrameSource {
    */
   #makeRoom(): void {
     const left = this.#end - this.#start;
+    const { length } = this.bytes;
+    if (length < this.#borrowed && (left === length || length < SMALL_BUFFER)) {
+      return this.#move(Math.min(Math.max(length * 4, SMALL_BUFFER), this.#borrowed));
+    }
     const enough = this.#idleReads >= IDLE_READS
       ? LEAST_BUFFER
       : this.#quietReads >= QUIET_READS
       ? Math.min(SMALL_BUFFER, this.#most)
       : Infinity;
-    if (left === 0 && this.bytes.length > enough) return this.#move(enough);
-    if (this.#end === this.bytes.length && left < this.bytes.length / 2) {
-      if (this.bytes.length < this.#most) return this.#move(this.bytes.length * 2);
+    if (left === 0 && length > enough) return this.#move(enough);
+    if (this.#end === length && left < length / 2 && !this.isBorrowing) {
+      if (length < this.#most) return this.#move(length * 2);
     }
-    if (left === this.bytes.length) return this.#move(this.bytes.length * 2);
+    if (left === length) return this.#move(length * 2);
     if (this.#start === 0) return;
     this.bytes.copyWithin(0, this.#start, this.#end);
     this.#start = 0;
@@ -106,20 +145,18 @@ export class FrameSource {
     this.#count(capacity);
     const moved = new Uint8Array(capacity);
     moved.set(this.bytes.subarray(this.#start, this.#end));
+    free(this.bytes);
     this.bytes = moved;
     this.#end -= this.#start;
     this.#start = 0;
   }
 
-  /**
-   * The connection is over, and nothing is read any more. The memory of very many large buffers would
-   * be there until garbage is collected.
-   */
+  /** The connection is over, and nothing is read any more. */
   close(): void {
     this.discard();
     this.#count(this.bytes.length, -1);
     this.#large = undefined;
-    if (this.bytes.length > SMALL_BUFFER) (this.bytes.buffer as ArrayBuffer).transfer(0);
+    free(this.bytes);
   }
 
   /** The first eight bytes of a connection, or undefined while they are not all there. */
@@ -182,4 +219,9 @@ export class FrameSource {
   discard(): void {
     this.#start = this.#end = 0;
   }
+}
+
+/** The memory of very many large buffers would be there until garbage is collected. */
+function free(buffer: Uint8Array): void {
+  if (buffer.length > SMALL_BUFFER) (buffer.buffer as ArrayBuffer).transfer(0);
 }

@@ -41,6 +41,8 @@ export interface Limits {
   clientBytes: number;
   /** Bytes of large bodies, and the same of frames, that wait to be sent to all clients together. */
   outboxBytes: number;
+  /** Bytes of large frames that have come in part, of all connections together. */
+  frameBytes: number;
   /** Bytes of a file for large bodies that are sent to clients who do not read. */
   spillBytes: number;
   /** Dead letters without a queue to go to that memory holds, about; the others are on disk. */
@@ -72,6 +74,7 @@ export const DEFAULT_LIMITS: Limits = {
   definitionBytes: 1024 * 1024 * 1024,
   clientBytes: 1024 * 1024 * 1024,
   outboxBytes: 24 * 1024 * 1024,
+  frameBytes: 24 * 1024 * 1024,
   spillBytes: 512 * 1024 * 1024,
   keptLetters: 10_000,
   diskFreeBytes: 50_000_000,
@@ -102,6 +105,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     definitionBytes: Math.min(limits.definitionBytes, Math.floor(room / 4)),
     clientBytes: Math.min(limits.clientBytes, Math.floor(room / 4)),
     outboxBytes: Math.min(limits.outboxBytes, Math.floor(room / 8)),
+    frameBytes: Math.min(limits.frameBytes, Math.floor(room / 8)),
     keptLetters: Math.min(limits.keptLetters, Math.floor(room / 8 / LETTER_BYTES)),
   };
 }

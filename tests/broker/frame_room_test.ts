@@ -1,0 +1,166 @@
+/** Memory for large frames that have come in part, and who waits for it. */
+import { assert, assertEquals } from "@std/assert";
+import type { Borrower } from "../../src/broker/net/frame_line.ts";
+import { FrameRoom } from "../../src/broker/net/frame_room.ts";
+import { FrameSource } from "../../src/broker/net/inbox.ts";
+import { LargeBuffers } from "../../src/broker/net/large_buffers.ts";
+import { DEFAULT_LIMITS } from "../../src/broker/net/limits.ts";
+import { Deadlines } from "../../src/time/deadlines.ts";
+import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
+import { openPeer, type Peer } from "../support/protocol_peer.ts";
+import { startHere } from "./harness.ts";
+import { method, sendAll } from "./strangers.ts";
+
+function fail(error: unknown): never {
+  throw error;
+}
+
+/** A room of 400,000 bytes, 300,000 of them for large frames. */
+function roomFor(patienceMs: number) {
+  const deadlines = new Deadlines(fail);
+  const heard: string[] = [];
+  const borrower = (name: string, more: Partial<Borrower> = {}): Borrower => ({
+    received: 0,
+    isBlocked: false,
+    isHeldBack: false,
+    goesFirst: false,
+    goOn: () => void heard.push(`${name} goes on`),
+    refuse: () => void heard.push(`${name} is refused`),
+    ...more,
+  });
+  const room = new FrameRoom({ ...DEFAULT_LIMITS, frameBytes: 400_000, patienceMs }, deadlines);
+  return { room, borrower, heard, [Symbol.dispose]: () => deadlines.stop() };
+}
+
+Deno.test("large frames wait in line when all is lent, but for one", () => {
+  using all = roomFor(60_000);
+  const { room, borrower, heard } = all;
+  const [a, b, first, next, last] = ["a", "b", "first", "next", "last"].map((name) =>
+    borrower(name)
+  ) as [Borrower, Borrower, Borrower, Borrower, Borrower];
+  const asks = (...who: Borrower[]) => who.map((each) => room.ask(each, 140_000));
+  assertEquals(asks(a, b, first, next, last), [true, true, true, false, false]);
+  // Small ones do not wait for them, nor does somebody for whom all wait elsewhere.
+  assertEquals(room.ask(borrower("small"), 10_000), true);
+  assertEquals(asks(borrower("urgent", { goesFirst: true })), [true]);
+  // Who has some room does not wait for it again.
+  assertEquals(asks(a), [true]);
+  room.leave(a);
+  assertEquals(heard, []);
+  room.leave(first);
+  assertEquals(heard, ["next goes on"]);
+  room.leave(last);
+  room.leave(next);
+  assertEquals(heard, ["next goes on"]);
+});
+
+Deno.test("who is blocked by an alarm keeps the line from nobody", () => {
+  using all = roomFor(60_000);
+  const { room, borrower, heard } = all;
+  const blocked = borrower("blocked", { isBlocked: true, isHeldBack: true });
+  assertEquals(room.ask(blocked, 400_000), true);
+  assertEquals(room.ask(borrower("other"), 400_000), true);
+  assertEquals(room.ask(borrower("third"), 400_000), false);
+  room.leave(blocked);
+  assertEquals(heard, []);
+});
+
+/** A connection whose buffer does not grow by itself. */
+async function connect(): Promise<{ near: Deno.Conn; far: Deno.Conn; source: FrameSource }> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const near = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const far = await listener.accept();
+  const source = new FrameSource(far);
+  source.trust(new LargeBuffers(0));
+  return { near, far, source };
+}
+
+Deno.test("a buffer that is lent for a frame grows as the frame comes, and is given up behind it", async () => {
+  const { near, far, source } = await connect();
+  const frame = encodeFrame(FRAME.body, 1, new Uint8Array(130_000));
+  const read = async (bytes: Uint8Array) => {
+    const sent = source.received + bytes.length;
+    const sending = sendAll(near, bytes);
+    while (source.received < sent) {
+      assert(await source.fill());
+      if (!source.next(DEFAULT_LIMITS.frameMax) && source.isCramped) source.borrow();
+    }
+    await sending;
+  };
+  await read(frame.subarray(0, 1_000));
+  assert(source.isBorrowing);
+  await read(frame.subarray(1_000, 10_000));
+  assertEquals(source.bytes.length, 16 * 1024);
+  await read(frame.subarray(10_000, 60_000));
+  assertEquals(source.bytes.length, 64 * 1024);
+  await read(frame.subarray(60_000));
+  assertEquals(source.payloadEnd - source.payloadStart, 130_000);
+  assertEquals(source.bytes.length, frame.length);
+  assert(source.isEmpty);
+  source.giveBack();
+  assertEquals([source.isBorrowing, source.bytes.length], [false, 4 * 1024]);
+  await read(encodeFrame(FRAME.body, 1, new Uint8Array(1_000)));
+  assertEquals(source.payloadEnd - source.payloadStart, 1_000);
+  assert(!source.isBorrowing);
+  for (const each of [source, near, far]) each.close();
+});
+
+const FRAME_BYTES = 130_000;
+
+/** Buffers do not grow by themselves, and two large frames may have come in part. */
+function startCramped(patienceMs: number) {
+  return startHere({ limits: { outboxBytes: 1, frameBytes: 400_000, patienceMs } });
+}
+
+async function sendHalf(peer: Peer): Promise<void> {
+  const frame = encodeFrame(FRAME.body, 1, new Uint8Array(FRAME_BYTES));
+  await peer.sendBytes(method(1, "basic.publish", { routingKey: "q" }));
+  await peer.sendFrame(FRAME.header, 1, encodeHeader(FRAME_BYTES));
+  await peer.sendBytes(frame.subarray(0, 70_000));
+}
+
+Deno.test("who sends half a frame and no more does not keep others waiting for ever", async () => {
+  await using broker = await startCramped(300);
+  const text = /^RESOURCE_ERROR - frames that have come in part take \d+ bytes, .* has sent \d+ bytes/;
+  const idle = await Promise.all(Array.from({ length: 8 }, () => openPeer(broker.port)));
+  const refusals = idle.map(async (peer) => {
+    await peer.open();
+    await sendHalf(peer);
+    await peer.channel(0).expectClose(506, text);
+    await peer[Symbol.asyncDispose]();
+  });
+  refusals.forEach((refusal) => refusal.catch(() => {})); // while nobody waits they may stay
+  await using honest = await openPeer(broker.port);
+  const channel = await honest.open();
+  await channel.call("confirm.select");
+  await channel.call("queue.declare", { queue: "q" });
+  // A small one does not even wait.
+  await channel.publish({ routingKey: "q" }, new Uint8Array(10_000));
+  await channel.expect("basic.ack");
+  await channel.publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
+  await channel.expect("basic.ack");
+  await Promise.any(refusals);
+  for (const peer of idle) await peer[Symbol.asyncDispose]();
+  await Promise.allSettled(refusals);
+});
+
+Deno.test("large frames that do not fit together come one after another, whoever goes meanwhile", async () => {
+  await using broker = await startCramped(60_000);
+  const peers = await Promise.all(Array.from({ length: 10 }, () => openPeer(broker.port)));
+  for (const peer of peers) {
+    await (await peer.open()).call("confirm.select");
+    await sendHalf(peer);
+  }
+  peers[0]!.cut();
+  peers[9]!.cut();
+  const rest = encodeFrame(FRAME.body, 1, new Uint8Array(FRAME_BYTES)).subarray(70_000);
+  await Promise.all(peers.slice(1, 8).map(async (peer) => {
+    await peer.sendBytes(rest);
+    await peer.channel(1).expect("basic.ack");
+    // And again, on the same connection.
+    await peer.channel(1).publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
+    await peer.channel(1).expect("basic.ack");
+    await peer.close();
+  }));
+  for (const peer of peers) await peer[Symbol.asyncDispose]();
+});
