@@ -144,8 +144,13 @@ export class Broker implements QueueHost<Queue> {
     this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
     this.#frameRoom = new FrameRoom(this.#limits, this.deadlines);
     this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
-    this.#pending = new Budget(this.#limits, this.deadlines, () => this.store.pendingBytes);
     this.#reception = this.#createReception();
+    this.#pending = new Budget(
+      this.#limits,
+      this.deadlines,
+      () => this.store.pendingBytes,
+      () => this.#reception.sessions,
+    );
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),

@@ -361,23 +361,34 @@ Deno.test("publishers whose contents do not fit together finish one after anothe
   await peers[3]![Symbol.asyncDispose]();
 });
 
-/** A budget of which 1 MB is for all. */
-function budgetOf(unwritten: () => number) {
+/** A budget of which 1 MB is for all, and 384 KB for small ones. */
+function budgetOf(unwritten: () => number, patienceMs = 10_000) {
   const deadlines = new Deadlines((error) => {
     throw error;
   });
   const woken: Taker[] = [];
-  const taker = (): Taker => ({
+  const takers: Taker[] = [];
+  const newTaker = (refuse?: () => void): Taker => ({
     taken: 0,
+    sent: 0,
+    turns: 0,
+    isCramped: false,
     isBlocked: false,
     goOn() {
       woken.push(this);
     },
     refuse(fault) {
-      throw fault;
+      if (refuse === undefined) throw fault;
+      refuse();
     },
   });
-  const budget = new Budget({ pendingBytes: 3 * MB, patienceMs: 10_000 }, deadlines, unwritten);
+  const taker = (refuse?: () => void): Taker => {
+    const taker = newTaker(refuse);
+    takers.push(taker);
+    return taker;
+  };
+  const limits = { pendingBytes: 3 * MB, patienceMs };
+  const budget = new Budget(limits, deadlines, unwritten, () => takers);
   return { budget, woken, taker, [Symbol.dispose]: () => deadlines.stop() };
 }
 
@@ -387,17 +398,17 @@ Deno.test("a large content has its part of the memory until it is written", () =
   const { budget, woken, taker } = all;
   const [one, other, small] = [taker(), taker(), taker()];
   budget.take(one, 2 * MB);
-  assertEquals(budget.askToGoOn(one, MB), true);
+  assertEquals(budget.askToGoOn(one, MB, MB), true);
   budget.take(other, MB);
   unwritten = one.taken;
   budget.giveBack(one, one.taken);
   assertEquals(budget.isTight, true);
-  assertEquals(budget.askToGoOn(other, MB), false);
-  assertEquals(budget.askToGoOn(small, 100), true);
+  assertEquals(budget.askToGoOn(other, MB, MB), false);
+  assertEquals(budget.askToGoOn(small, 100, 100), true);
   unwritten = 0;
   budget.written();
   assertEquals(woken, [other]);
-  assertEquals(budget.askToGoOn(other, MB), true);
+  assertEquals(budget.askToGoOn(other, MB, MB), true);
   budget.giveBack(other, MB);
 });
 
@@ -408,14 +419,48 @@ Deno.test("who takes the last of the memory and sends nothing more keeps nobody 
   for (const each of [next, last]) budget.take(each, 0.15 * MB);
   budget.take(holder, 0.65 * MB);
   budget.take(first, MB);
-  assertEquals(budget.askToGoOn(first, MB), true);
-  for (const each of [next, last]) assertEquals(budget.askToGoOn(each, MB), false);
+  assertEquals(budget.askToGoOn(first, MB, MB), true);
+  for (const each of [next, last]) assertEquals(budget.askToGoOn(each, MB, MB), false);
   budget.giveBack(first, MB);
   assertEquals(woken, [next]);
-  assertEquals(budget.askToGoOn(next, MB), true);
+  assertEquals(budget.askToGoOn(next, MB, MB), true);
   budget.take(next, 0.15 * MB);
   assertEquals(woken, [next, last]);
-  assertEquals(budget.askToGoOn(last, MB), true);
+  assertEquals(budget.askToGoOn(last, MB, MB), true);
+});
+
+Deno.test("tiny contents, and what has its room, wait for nobody", () => {
+  using all = budgetOf(() => 0);
+  const { budget, taker } = all;
+  const small = taker();
+  budget.take(small, 100_000);
+  for (let n = 0; n < 13; n++) budget.take(taker(), 125_000);
+  assertEquals(budget.askToGoOn(taker(), MB, MB), true); // the first one
+  assertEquals(budget.askToGoOn(taker(), 0, 2_000), false);
+  assertEquals(budget.askToGoOn(taker(), 0, 1_000), true);
+  assertEquals(budget.askToGoOn(small, 50_000, 0), true);
+  assertEquals(budget.askToGoOn(small, 50_000, 1), false);
+});
+
+Deno.test("everybody who holds a part of the memory and sends nothing more is refused", async () => {
+  using all = budgetOf(() => 0, 50);
+  const { budget, taker } = all;
+  const refusals = Array.from({ length: 2 }, () => Promise.withResolvers<void>());
+  for (const { resolve } of refusals) budget.take(taker(resolve), MB);
+  const first = taker(() => {
+    budget.giveBack(first, MB);
+    budget.askToGoOn(waiting, MB, MB);
+  });
+  budget.take(first, MB);
+  assertEquals(budget.askToGoOn(first, MB, MB), true);
+  // Who waits and has something is not to blame, before he is the first himself.
+  const waiting = taker(() => {});
+  const last = taker();
+  for (const each of [waiting, last]) {
+    budget.take(each, 150_000);
+    assertEquals(budget.askToGoOn(each, MB, MB), false);
+  }
+  for (const { promise } of refusals) await promise;
 });
 
 Deno.test("who holds the memory that others wait for and sends nothing more is refused", async () => {

@@ -67,6 +67,17 @@ export class Assembly {
     }
   }
 
+  /**
+   * Bytes of memory that a header or body takes that comes next.
+   * @param start of its payload
+   * @param size of its payload, of which a header may not be all there
+   */
+  wants(bytes: Uint8Array, start: number, size: number, isThere: boolean): number {
+    if (this.#stage === "body") return Math.max(0, this.#length + size - this.#room);
+    if (!isThere || size < FIXED_BYTES) return size;
+    return size + Math.min(bodySizeOf(bytes, start), TRUSTED_BYTES);
+  }
+
   /** A method came that has content. */
   begin(): void {
     this.#stage = "header";
@@ -92,7 +103,7 @@ export class Assembly {
           `got one for class ${classId} instead`,
       );
     }
-    const bodySize = readLong(bytes, start + 4) * 0x1_0000_0000 + readLong(bytes, start + 8);
+    const bodySize = bodySizeOf(bytes, start);
     this.#checkSize(bodySize);
     this.#addressLength = address.length;
     this.#headerLength = end - start;
@@ -182,6 +193,10 @@ export class Assembly {
     this.#stage = "method";
     this.giveBack();
   }
+}
+
+function bodySizeOf(header: Uint8Array, start: number): number {
+  return readLong(header, start + 4) * 0x1_0000_0000 + readLong(header, start + 8);
 }
 
 function unexpected(message: string): Fault {

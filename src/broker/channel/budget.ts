@@ -9,9 +9,10 @@
  *   then, once that is written, another one is the first. So all of them get on in the end, however
  *   many have begun.
  * - those that hold next to nothing. For them there is a reserve: small messages do not wait for
- *   large ones.
+ *   large ones, and tiny ones for nobody.
  *
- * A first one that makes others wait is refused when it sends too slowly, and when it takes too long.
+ * A first one that makes others wait is refused when it sends too slowly, and when it takes too long;
+ * others that hold something are when they send too slowly.
  */
 
 import { now } from "../../time/clock.ts";
@@ -23,6 +24,12 @@ import { Fault } from "../wire/faults.ts";
 export interface Taker {
   /** Bytes that it has. Written by the budget. */
   taken: number;
+  /** Bytes of contents that it has sent while memory was short, and how often it has given back all.
+   * Written by the budget. */
+  sent: number;
+  turns: number;
+  /** It waits for room of another kind. */
+  readonly isCramped: boolean;
   /** It is not read, for a reason of ours: that it gets nowhere is not its fault. */
   readonly isBlocked: boolean;
   /** It may try again. */
@@ -38,7 +45,10 @@ const SHARED_BYTES = 48 * 1024 * 1024;
 const SMALL_BYTES = 128 * 1024;
 const RESERVE_BYTES = 16 * 1024 * 1024;
 
-/** A first one that makes others wait must send so many bytes in `Limits.patienceMs`. */
+/** What every connection may hold, of which there may be ten thousand. */
+const TINY_BYTES = 1024;
+
+/** Who holds something that others wait for must send so many bytes in `Limits.patienceMs`. */
 const PROGRESS_BYTES = 64 * 1024;
 
 /** Milliseconds for which a first one may make others wait, however fast it sends. */
@@ -68,16 +78,24 @@ export class Budget {
   /** Bytes that it has sent since then. */
   #firstBytes = 0;
   #isWatching = false;
+  /** What holders had sent at an earlier look, since when they have not got on. */
+  #looks = new Map<Taker, Look>();
+  readonly #all: () => Iterable<Taker>;
 
-  /** @param unwritten tells how many bytes of messages wait for a commit; after it {@link written} */
+  /**
+   * @param unwritten tells how many bytes of messages wait for a commit; after it {@link written}
+   * @param all connections
+   */
   constructor(
     { pendingBytes, patienceMs }: Pick<Limits, "pendingBytes" | "patienceMs">,
     deadlines: Deadlines,
     unwritten: () => number,
+    all: () => Iterable<Taker>,
   ) {
     this.limitTo(pendingBytes);
     this.#patienceMs = patienceMs;
     this.#unwritten = unwritten;
+    this.#all = all;
     this.#deadlines = deadlines;
   }
 
@@ -106,21 +124,29 @@ export class Budget {
   /**
    * Whether a connection may go on with content. If not, it waits, and hears when to ask again.
    * @param bytes of the content that it has sent
+   * @param wanted bytes that it is to take for them
    */
-  askToGoOn(taker: Taker, bytes: number): boolean {
-    if (this.#first === taker) {
-      this.#progress(bytes);
+  askToGoOn(taker: Taker, bytes: number, wanted: number): boolean {
+    if (this.#mayGoOn(taker, wanted)) {
+      taker.sent += bytes;
+      if (this.#first === taker) this.#progress(bytes);
       return true;
     }
-    if (this.#room > 0 || this.#isSmall(taker)) return true;
-    if (this.#canBeFirst) {
-      this.#first = taker;
-      this.#watch();
-      return true;
+    if (this.#waiting.size === 0) {
+      this.#beginWaiting();
+      this.#looks.clear();
     }
-    if (this.#waiting.size === 0) this.#beginWaiting();
     this.#waiting.add(taker);
     return false;
+  }
+
+  #mayGoOn(taker: Taker, wanted: number): boolean {
+    if (this.#first === taker || wanted === 0 || this.#room > 0) return true;
+    if (this.#isSmall(taker, wanted)) return true;
+    if (!this.#canBeFirst) return false;
+    this.#first = taker;
+    this.#watch();
+    return true;
   }
 
   /** What the last one has sent must be written before. */
@@ -128,7 +154,8 @@ export class Budget {
     return this.#first === undefined && this.#unwritten() < this.#shared;
   }
 
-  #isSmall(taker: Taker): boolean {
+  #isSmall(taker: Taker, wanted: number): boolean {
+    if (taker.taken + wanted <= TINY_BYTES) return true;
     const others = this.#first?.taken ?? 0;
     return taker.taken < SMALL_BYTES &&
       this.#taken - others < this.#shared + this.#reserve;
@@ -164,7 +191,10 @@ export class Budget {
   giveBack(taker: Taker, bytes: number): void {
     taker.taken -= bytes;
     this.#taken -= bytes;
-    if (taker.taken === 0 && this.#first === taker) this.#first = undefined;
+    if (taker.taken === 0) {
+      taker.turns++;
+      if (this.#first === taker) this.#first = undefined;
+    }
     this.#wake();
   }
 
@@ -204,6 +234,8 @@ export class Budget {
     this.#isWatching = false;
     const first = this.#first;
     if (first === undefined) return;
+    if (this.#waiting.size > 0) this.#lookAtHolders();
+    if (this.#first !== first) return;
     if (this.#waiting.size === 0 || first.isBlocked) return this.#watch();
     const isLate = now() - this.#firstProgress >= this.#patienceMs;
     if (!isLate && now() - this.#waitedSince < MOST_MS) {
@@ -211,10 +243,32 @@ export class Budget {
       this.#deadlines.after(this.#patienceMs / 2, () => this.#check());
       return;
     }
-    const reason = isLate
-      ? `sent less than ${PROGRESS_BYTES} bytes in ${this.#patienceMs} ms`
-      : `made others wait for ${MOST_MS} ms`;
-    first.refuse(
+    this.#refuse(first, isLate ? this.#tooSlow : `made others wait for ${MOST_MS} ms`);
+  }
+
+  /** The others that hold something: while it is theirs, nobody else gets it. */
+  #lookAtHolders(): void {
+    const at = now();
+    const looks = new Map<Taker, Look>();
+    for (const taker of [...this.#all()]) {
+      const { taken, sent, turns } = taker;
+      const mayWait = taker.isBlocked || taker.isCramped || this.#waiting.has(taker);
+      if (taken <= TINY_BYTES || taker === this.#first || mayWait) continue;
+      const before = this.#looks.get(taker);
+      const isSlow = before?.turns === turns && sent - before.sent < PROGRESS_BYTES;
+      const look = isSlow ? before! : { sent, turns, at };
+      if (at - look.at < this.#patienceMs) looks.set(taker, look);
+      else this.#refuse(taker, this.#tooSlow);
+    }
+    this.#looks = looks;
+  }
+
+  get #tooSlow(): string {
+    return `sent less than ${PROGRESS_BYTES} bytes in ${this.#patienceMs} ms`;
+  }
+
+  #refuse(taker: Taker, reason: string): void {
+    taker.refuse(
       new Fault(
         "resource-error",
         `contents under way take ${this.#taken} bytes, all connections together may take ` +
@@ -222,4 +276,11 @@ export class Budget {
       ),
     );
   }
+}
+
+interface Look {
+  readonly sent: number;
+  readonly turns: number;
+  /** In milliseconds since the epoch, by the clock of `clock.ts`. */
+  readonly at: number;
 }

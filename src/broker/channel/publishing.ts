@@ -73,6 +73,11 @@ export class Publishing {
     return this.#assembly.isReceiving;
   }
 
+  /** {@link Assembly.wants} */
+  wants(bytes: Uint8Array, start: number, size: number, isThere: boolean): number {
+    return this.#assembly.wants(bytes, start, size, isThere);
+  }
+
   /** @throws {Fault} unexpected-frame */
   expect(type: number): void {
     this.#assembly.expect(type);

@@ -54,6 +54,10 @@ export class Backpressure {
     this.check();
   }
 
+  get isCramped(): boolean {
+    return this.#cramped;
+  }
+
   set isCramped(cramped: boolean) {
     this.#cramped = cramped;
     this.check();

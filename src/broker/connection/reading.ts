@@ -11,7 +11,7 @@ import type { Backpressure } from "./backpressure.ts";
 import { Fault } from "../wire/faults.ts";
 import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
 import type { FrameSource } from "../net/inbox.ts";
-import { FrameType } from "../wire/frames.ts";
+import { FRAME_OVERHEAD, FrameType } from "../wire/frames.ts";
 import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
 import { idsOf, type Method } from "../wire/methods.ts";
 import type { Borrower } from "../net/frame_line.ts";
@@ -142,7 +142,7 @@ export class Reading implements Work, Borrower {
         return false;
       }
       while (this.#isReading && this.#source.next(this.#session.frameMax)) {
-        if (this.#holdBack(this.#source.payloadEnd - this.#source.payloadStart)) this.#source.stepBack();
+        if (this.#holdBack(true)) this.#source.stepBack();
         else this.#frame();
         if (this.#unfinished !== undefined) return true;
         // Looking at the clock takes time too.
@@ -170,7 +170,7 @@ export class Reading implements Work, Borrower {
     if (!this.#source.isCramped) return;
     const { state, backpressure } = this.#session;
     if (state !== "running") return this.#giveUp();
-    if (backpressure.isOn || this.#holdBack(0)) return;
+    if (backpressure.isOn || this.#holdBack(false)) return;
     if (this.#frameRoom.ask(this, this.#source.frameBytes)) this.#source.borrow();
     else backpressure.isCramped = true;
   }
@@ -237,17 +237,20 @@ export class Reading implements Work, Borrower {
 
   /**
    * Holds the connection back when the frame is content for which there is no memory now.
-   * @param bytes of it that have come
+   * @param isThere all of it, or only its beginning
    * @returns whether it is held back
    */
-  #holdBack(bytes: number): boolean {
-    const { type, channel } = this.#source;
+  #holdBack(isThere: boolean): boolean {
+    const { type, channel, bytes, payloadStart, payloadEnd } = this.#source;
     if (type === FrameType.method || !this.#session.pending.isTight) return false;
-    const isRunning = this.#session.state === "running";
-    if (!isRunning || !this.#session.channels.find(channel)?.publishing.isReceiving) return false;
+    if (this.#session.state !== "running") return false;
+    const publishing = this.#session.channels.find(channel)?.publishing;
+    if (!publishing?.isReceiving) return false;
+    const size = isThere ? payloadEnd - payloadStart : this.#source.frameBytes - FRAME_OVERHEAD;
     return this.#session.backpressure.isStarved = !this.#session.pending.askToGoOn(
       this.#session,
-      bytes,
+      isThere ? size : 0,
+      publishing.wants(bytes, payloadStart, size, isThere),
     );
   }
 

@@ -68,8 +68,10 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
   readonly replyTo: ReplyTo;
   readonly cancelNotify: boolean;
   readonly qosForChannel: boolean;
-  /** {@link Taker.taken} */
+  /** {@link Taker} */
   taken = 0;
+  sent = 0;
+  turns = 0;
 
   readonly #host: SessionHost;
   /** When it began, in milliseconds since the epoch. */
@@ -314,6 +316,10 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
 
   get isBlocked(): boolean {
     return this.backpressure.isBlocked;
+  }
+
+  get isCramped(): boolean {
+    return this.backpressure.isCramped;
   }
 
   goOn(): void {
