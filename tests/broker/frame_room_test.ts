@@ -121,7 +121,8 @@ async function sendHalf(peer: Peer): Promise<void> {
 
 Deno.test("who sends half a frame and no more does not keep others waiting for ever", async () => {
   await using broker = await startCramped(300);
-  const text = /^RESOURCE_ERROR - frames that have come in part take \d+ bytes, .* has sent \d+ bytes/;
+  const text =
+    /^RESOURCE_ERROR - frames that have come in part take \d+ bytes, .* has sent \d+ bytes/;
   const idle = await Promise.all(Array.from({ length: 8 }, () => openPeer(broker.port)));
   const refusals = idle.map(async (peer) => {
     await peer.open();
@@ -154,13 +155,15 @@ Deno.test("large frames that do not fit together come one after another, whoever
   peers[0]!.cut();
   peers[9]!.cut();
   const rest = encodeFrame(FRAME.body, 1, new Uint8Array(FRAME_BYTES)).subarray(70_000);
-  await Promise.all(peers.slice(1, 8).map(async (peer) => {
-    await peer.sendBytes(rest);
-    await peer.channel(1).expect("basic.ack");
-    // And again, on the same connection.
-    await peer.channel(1).publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
-    await peer.channel(1).expect("basic.ack");
-    await peer.close();
-  }));
+  await Promise.all(
+    peers.slice(1, 8).map(async (peer) => {
+      await peer.sendBytes(rest);
+      await peer.channel(1).expect("basic.ack");
+      // And again, on the same connection.
+      await peer.channel(1).publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
+      await peer.channel(1).expect("basic.ack");
+      await peer.close();
+    }),
+  );
   for (const peer of peers) await peer[Symbol.asyncDispose]();
 });

@@ -126,6 +126,7 @@ export class FrameLine {
     this.#nextLook = this.#deadlines.after(this.#patience, () => {
       this.#nextLook = undefined;
       this.#look();
+      this.#wake(); // an alarm may have begun for the first one
       if (this.#waiting.size > 0 && this.#nextLook === undefined) this.#lookLater();
     });
   }
@@ -134,9 +135,12 @@ export class FrameLine {
     const patience = this.#patience;
     const lent = this.#lent;
     for (const [borrower, loan] of [...this.#loans]) {
+      if (borrower.isHeldBack) {
+        renew(borrower, loan);
+        continue;
+      }
       const elapsed = now() - loan.since;
-      if (borrower.isHeldBack) renew(borrower, loan);
-      if (borrower.isHeldBack || elapsed < patience) continue;
+      if (elapsed < patience) continue;
       const sent = borrower.received - loan.received;
       if (sent * this.#patienceMs < PROGRESS_BYTES * elapsed) {
         borrower.refuse(
