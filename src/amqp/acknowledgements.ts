@@ -15,18 +15,29 @@ export class Acknowledgements {
   readonly #tell: (tag: number, multiple: boolean) => void;
   #first: OpenDelivery | undefined;
   #last: OpenDelivery | undefined;
-  #open = 0;
   /** Tags that the broker has not been told of. */
   #acknowledged: number[] = [];
+  /** Tag of the last delivery that has come; those above the other one are counted. */
+  #newest = 0;
+  #countedAbove = 0;
+  /** Of those that are counted: neither settled nor acknowledged; acknowledged and not told of. */
+  #open = 0;
+  #untoldAcknowledged = 0;
   #isHeld = false;
 
   constructor(tell: (tag: number, multiple: boolean) => void) {
     this.#tell = tell;
   }
 
-  /** Deliveries that the broker has not been told of. */
+  /** Counts deliveries from now on, and not those that are here. */
+  countAnew(): void {
+    this.#countedAbove = this.#newest;
+    this.#open = this.#untoldAcknowledged = 0;
+  }
+
+  /** Deliveries that are counted and that the broker has not been told of. */
   get untold(): number {
-    return this.#open + this.#acknowledged.length;
+    return this.#open + this.#untoldAcknowledged;
   }
 
   /** Tells nothing by itself until {@linkcode release}. */
@@ -41,6 +52,7 @@ export class Acknowledgements {
 
   /** A delivery has come; tags only grow. */
   came(delivery: OpenDelivery): void {
+    this.#newest = delivery.tag;
     this.#open++;
     delivery.before = this.#last;
     if (this.#last === undefined) this.#first = delivery;
@@ -50,7 +62,7 @@ export class Acknowledgements {
 
   /** The broker is told of it in some other way. */
   settled(delivery: OpenDelivery): void {
-    this.#open--;
+    if (delivery.tag > this.#countedAbove) this.#open--;
     const { before, after } = delivery;
     if (before === undefined) this.#first = after;
     else before.after = after;
@@ -62,6 +74,7 @@ export class Acknowledgements {
 
   acknowledge(delivery: OpenDelivery): void {
     this.settled(delivery);
+    if (delivery.tag > this.#countedAbove) this.#untoldAcknowledged++;
     // Whatever else of this turn is acknowledged comes before the end of it.
     if (this.#acknowledged.push(delivery.tag) > 1 || this.#isHeld) return;
     queueMicrotask(() => this.#isHeld || this.flush());
@@ -72,6 +85,7 @@ export class Acknowledgements {
     const tags = this.#acknowledged;
     if (tags.length === 0) return;
     this.#acknowledged = [];
+    this.#untoldAcknowledged = 0;
     const firstOpen = this.#first?.tag ?? Infinity;
     let last = 0;
     let together = 0;

@@ -13,8 +13,6 @@ export class Credit {
   readonly #acknowledgements: Acknowledgements;
   /** Of the consumer. */
   #limit = Infinity;
-  /** Deliveries that were here when it began. */
-  #others = 0;
   #isEnded = false;
   #look: (() => void) | undefined;
 
@@ -25,7 +23,7 @@ export class Credit {
   /** A consumer begins. @param limit most deliveries that are sent before they are settled */
   begin(limit: number): void {
     this.#limit = limit;
-    this.#others = this.#acknowledgements.untold;
+    this.#acknowledgements.countAnew();
   }
 
   /** A delivery has come. */
@@ -58,6 +56,6 @@ export class Credit {
   }
 
   get #isUsedUp(): boolean {
-    return this.#acknowledgements.untold >= this.#limit + this.#others;
+    return this.#acknowledgements.untold >= this.#limit;
   }
 }

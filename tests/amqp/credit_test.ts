@@ -1,0 +1,45 @@
+import { assertEquals } from "@std/assert";
+import { Acknowledgements, type OpenDelivery } from "../../src/amqp/acknowledgements.ts";
+import { Credit } from "../../src/amqp/credit.ts";
+
+Deno.test("whatever a consumer may have, it has when those before it are settled, too", async () => {
+  const acknowledgements = new Acknowledgements(() => {});
+  const credit = new Credit(acknowledgements);
+  const open: OpenDelivery[] = [];
+  let tag = 0;
+  const come = (count: number) => {
+    for (; count > 0; count--) {
+      open.push({ tag: ++tag, before: undefined, after: undefined });
+      acknowledgements.came(open.at(-1)!);
+      credit.came();
+    }
+  };
+  const acknowledge = (count: number) =>
+    open.splice(0, count).forEach((delivery) => acknowledgements.acknowledge(delivery));
+  /** Whether there is nothing to wait for; one more comes where there is. */
+  const isUsedUp = async () => {
+    const looked = Promise.withResolvers<boolean>();
+    const waiting = credit.useUp().then(() => looked.resolve(true));
+    setTimeout(() => looked.resolve(false));
+    const isUsedUp = await looked.promise;
+    if (!isUsedUp) come(1);
+    await waiting;
+    return isUsedUp;
+  };
+
+  credit.begin(3);
+  come(2);
+  assertEquals(await isUsedUp(), false);
+  assertEquals(open.length, 3);
+  acknowledgements.release();
+  // All are open: they are acknowledged before more come, and meanwhile.
+  credit.begin(5);
+  acknowledge(1);
+  acknowledgements.flush();
+  come(3);
+  acknowledgements.settled(open.pop()!);
+  come(2);
+  assertEquals(await isUsedUp(), false);
+  acknowledge(3);
+  assertEquals([open.length, await isUsedUp()], [4, true]);
+});
