@@ -157,10 +157,6 @@ async function chooseWork(
   host: Host,
 ): Promise<Work> {
   checkWork(values, words, given);
-  const forPost = [...given].find((name) => name.startsWith("post-"));
-  if (values.post === undefined && forPost !== undefined) {
-    throw new UsageError(`--${forPost} is for --post, which is not given`);
-  }
   if (values.handler !== undefined) return await moduleWork(values.handler, host);
   if (values.post !== undefined) return await postWork(values, values.post, host);
   if (values.shell === undefined && words.length === 0) {
@@ -169,7 +165,7 @@ async function chooseWork(
   return await commandWork(values, words, endpoints, host);
 }
 
-/** @throws {UsageError} it is not one kind of work */
+/** @throws {UsageError} it is not one kind of work, or an option is for another */
 function checkWork(
   values: WorkerValues,
   words: readonly string[],
@@ -195,6 +191,10 @@ function checkWork(
   const forCommand = FOR_COMMANDS.find((name) => given.has(name));
   if (!isCommand && forCommand !== undefined) {
     throw new UsageError(`--${forCommand} is for a command or --shell, and none is given`);
+  }
+  const forPost = [...given].find((name) => name.startsWith("post-"));
+  if (values.post === undefined && forPost !== undefined) {
+    throw new UsageError(`--${forPost} is for --post, which is not given`);
   }
 }
 

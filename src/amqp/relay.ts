@@ -118,13 +118,13 @@ export class Relay {
   drain(stopped: Promise<unknown>): void {
     for (const entry of this.#parcels.unsettled()) entry.isKept = !entry.isSent && !entry.inDoubt;
     this.#stopped = stopped.then(() => {
-      this.giveBack();
+      this.#giveBack();
       this.#pump();
     });
   }
 
   /** Gives back what is not on its way: everything while there is no connection, or it is in vain. */
-  giveBack(all = this.#link === undefined || this.#isUnable): void {
+  #giveBack(all = this.#link === undefined || this.#isUnable): void {
     for (const entry of this.#parcels.unsettled()) {
       if (entry.isSettled || (entry.isSent && !all)) continue;
       if (entry.inDoubt || entry.isSent) this.#repeats++;
@@ -135,7 +135,7 @@ export class Relay {
 
   /** Gives back everything, also what is on its way. */
   giveBackAll(): void {
-    this.giveBack(true);
+    this.#giveBack(true);
   }
 
   /** Ends the connection; what is open is given back. */
@@ -216,7 +216,7 @@ export class Relay {
 
   #awaitPatience(): void {
     this.#patience = after(this.#options.patience, () => {
-      this.giveBack();
+      this.#giveBack();
       if (this.#away && !this.#closing.signal.aborted) this.#awaitPatience();
     });
   }
@@ -258,8 +258,7 @@ export class Relay {
       if (link === undefined || this.#rewinding) return undefined;
       if (link.publisher.isEnded) return void this.#landed(link);
       const entry = this.#parcels.next;
-      if (entry === undefined) return undefined;
-      if (entry.isKept) return undefined;
+      if (entry === undefined || entry.isKept) return undefined;
       const { transport } = link;
       if (this.#careful > 0 && this.#flying > 0) return undefined;
       if (transport.blocked !== undefined) return this.#untilUnblocked(transport);
@@ -348,7 +347,7 @@ export class Relay {
     else if (!this.#stall.hasMoved) {
       this.#isUnable = true;
       this.#options.onUnable(error);
-      this.#stopped?.then(() => this.giveBack());
+      this.#stopped?.then(() => this.#giveBack());
     }
   }
 

@@ -42,8 +42,7 @@ type Moving = Exclude<Decision, { kind: "ack" }>;
 export interface SettlerOptions {
   readonly copier: Copier;
   readonly finished: FinishedTasks;
-  /** Default: queues take tasks back without a limit. */
-  readonly returnLimits?: ReturnLimits | undefined;
+  readonly returnLimits: ReturnLimits;
   /** Absent: who waits for a task hears nothing. */
   readonly answers?: Answers | undefined;
   /** Type of delay and dead queues that have to be created. */
@@ -97,7 +96,7 @@ export class Settler {
       // Of a body that is not here there can be no copy.
       delivery.release();
     } else if (decision.kind === "requeue" && !acked) {
-      const isReached = this.#options.returnLimits?.isReached(delivery.task);
+      const isReached = this.#options.returnLimits.isReached(delivery.task);
       if (isReached) return this.#move(delivery, { kind: "renew" }, signal, acked);
       delivery.release();
     } else return this.#move(delivery, decision, signal, acked);

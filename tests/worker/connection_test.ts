@@ -8,6 +8,7 @@ import type { Original } from "../../src/amqp/client/received_properties.ts";
 import { FinishedTasks } from "../../src/worker/finished.ts";
 import { Copier } from "../../src/worker/copier.ts";
 import { Pool } from "../../src/worker/pool.ts";
+import { ReturnLimits } from "../../src/worker/return_limits.ts";
 import { Settler } from "../../src/worker/settle.ts";
 import { Starts } from "../../src/worker/starts.ts";
 import { DEFAULT_POLICY } from "../../src/task/retry.ts";
@@ -61,6 +62,7 @@ async function failOnce(bench: QueueBench, crashed: boolean): Promise<number> {
   const settler = new Settler({
     copier,
     finished,
+    returnLimits: new ReturnLimits(connectorFor(url)),
     queueType: "quorum",
     host: "h",
     log,

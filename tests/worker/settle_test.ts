@@ -29,7 +29,7 @@ function startSettling(
   queue: string,
   copier = new Copier({ connector: connectorFor(url), log }),
   room?: TaskRoom,
-  returnLimits?: ReturnLimits,
+  returnLimits = new ReturnLimits(connectorFor(url)),
 ): Settling {
   const deliveries = new Mailbox<Delivery>("delivery");
   const consumer = new Consumer({
