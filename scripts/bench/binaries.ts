@@ -67,12 +67,8 @@ export async function benchBinaries(rounds: number, say: Say): Promise<void> {
   const sizes = rows.map(({ file }) => file === undefined ? 0 : Deno.statSync(file).size);
   say("| binary | size | CPU to `--version` | memory |\n| --- | ---: | ---: | ---: |");
   for (const [i, { name }] of rows.entries()) {
-    const [cpu, memory] = [
-      median(costs[i]!.map(({ cpu }) => cpu)),
-      median(
-        costs[i]!.map(({ memory }) => memory),
-      ),
-    ];
+    const cpu = median(costs[i]!.map((cost) => cost.cpu));
+    const memory = median(costs[i]!.map((cost) => cost.memory));
     say(`| ${name} | ${inMegabytes(sizes[i]!)} | ${cpu.toFixed(0)} ms | ${memory.toFixed(0)} MB |`);
     if (i !== NAMES.length - 1) continue;
     const all = sizes.slice(0, NAMES.length).reduce((sum, size) => sum + size);

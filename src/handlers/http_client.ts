@@ -153,18 +153,13 @@ class UnixClient implements HttpClient {
     answer.on("error", () => {});
     return {
       status: answer.statusCode!,
-      header: (name) => valueOf(answer.rawHeaders, name),
+      // In `headers` some that came twice are dropped.
+      header: (name) => answer.headersDistinct[name]?.join(", ") ?? null,
       read: (limit) => readUpTo(answer, limit),
     };
   }
 
   [Symbol.dispose](): void {}
-}
-
-/** @param raw names and values in turn; node's own record of them drops some that came twice */
-function valueOf(raw: readonly string[], name: string): string | null {
-  const values = raw.filter((_, i) => i % 2 === 1 && raw[i - 1]!.toLowerCase() === name);
-  return values.length === 0 ? null : values.join(", ");
 }
 
 /** The first bytes of a body; closes the connection when there are more. */
