@@ -493,7 +493,25 @@ Deno.test("a dead message that cannot be taken out of its pack stays there, and 
   mend();
   store.file.forgetPages();
   assertEquals(findDamage(store.file.database), undefined);
+  const expected = left.map(({ position }) => position);
   store.close();
+  // It is ready, and goes with the others, before the data file is written too.
+  for (const isPurged of [false, true]) {
+    const last = open(dir.path, refuseFailure);
+    const dead = new Map(last.dead.stored().map((count) => [count.lane, count]));
+    const [ready] = last.lanes();
+    const restored = new Lane(last, new MemoryUse(0), 1, 0, ready!.id);
+    restored.restore(ready!, dead.get(ready!.id));
+    const { position } = append(restored, "transient", false);
+    assert(last.commit());
+    const all = [...expected, position];
+    if (isPurged) assertEquals(restored.purge(), all.length);
+    else assertEquals(takeAll(restored).map((message) => message.position), all);
+    if (isPurged) assert(last.commit());
+    while (last.hasDiscarded) last.sweep();
+    assertEquals(findDamage(last.file.database), undefined);
+    last.close();
+  }
 });
 
 /** The numbers of those messages of a lane whose rows can be found: each is looked for by itself. */

@@ -133,11 +133,13 @@ export class StoreWriter {
     }
     const { messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
-    if (this.#isDataDirty) this.#countPages();
+    if (this.#isDataDirty) {
+      this.#countPages();
+      dead.written();
+    }
     messages.written();
     changes.written();
     lanes.written();
-    dead.written();
     seen.written();
     this.#lastCommitFailed = false;
     this.#reportState();

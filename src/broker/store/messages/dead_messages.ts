@@ -70,7 +70,7 @@ export class DeadMessages {
   /** Lanes whose rows could not be read when that was last tried. */
   readonly #unreadable = new Set<number>();
   #nextDeath = 1;
-  /** Rows of messages that are not there any more are in the table. */
+  /** Rows of messages that are not there any more, or in packs, are in the table. */
   #hasStrays = false;
   /** {@link leavePacked} */
   #isBesideDamage = false;
@@ -103,7 +103,10 @@ export class DeadMessages {
     );
     this.#positions = database.prepare(
       `SELECT json_group_array(position) positions
-       FROM (SELECT id & ${LAST_POSITION} position FROM dead WHERE ${RANGE} ORDER BY id)`,
+       FROM (
+         SELECT id & ${LAST_POSITION} position FROM dead
+         WHERE ${RANGE} AND (NOT ? OR EXISTS (SELECT 1 FROM message WHERE message.id = dead.id))
+         ORDER BY id)`,
     );
     this.#insert = database.prepare(`INSERT OR REPLACE INTO dead VALUES (${idOf("?", "?")}, ?, ?)`);
     this.#delete = database.prepare(`DELETE FROM dead WHERE id = ${idOf("?", "?")}`);
@@ -227,7 +230,8 @@ export class DeadMessages {
   /** The positions in a lane between two, both included, at which the dead are, in order. */
   positions(lane: number, first: number, last: number): number[] {
     try {
-      return JSON.parse(this.#positions.get(lane, first, lane, last)!["positions"] as string);
+      const row = this.#positions.get(lane, first, lane, last, Number(this.#hasStrays))!;
+      return JSON.parse(row["positions"] as string);
     } catch (error) {
       this.#onDamage(error);
       return [];
