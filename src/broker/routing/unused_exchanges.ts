@@ -13,9 +13,8 @@ const PIECE = 128;
 export class UnusedExchanges implements Work {
   readonly #scheduler: Pick<Scheduler, "add">;
   readonly #drop: (exchange: Exchange) => Iterable<Exchange>;
-  /** Those to be looked at, from an index on. */
+  /** Those to be looked at. */
   #left: Exchange[] = [];
-  #next = 0;
 
   /** @param drop deletes one that is not used; it returns those that have lost a binding by that */
   constructor(
@@ -39,18 +38,16 @@ export class UnusedExchanges implements Work {
 
   /** @returns whether there is more */
   #step(): boolean {
-    for (let count = 0; count < PIECE; count++) {
-      const source = this.#left[this.#next++];
+    for (let index = 0; index < PIECE; index++) {
+      const source = this.#left[index];
       if (source === undefined) {
         this.#left = [];
-        this.#next = 0;
         return false;
       }
       if (!source.identity.autoDelete || source.isUsed || source.deleted) continue;
       for (const next of this.#drop(source)) this.#left.push(next);
     }
-    if (this.#next >= PIECE) this.#left.splice(0, this.#next);
-    this.#next = 0;
+    this.#left.splice(0, PIECE);
     return true;
   }
 
