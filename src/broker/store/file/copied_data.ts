@@ -7,7 +7,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { hasChecksum } from "./checksum.ts";
-import { LAST_POSITION, POSITION_BITS } from "./message_row.ts";
+import { LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "./message_row.ts";
 import { bitsOf, membersOf } from "./pack_row.ts";
 import { everyRow } from "./schema.ts";
 
@@ -110,7 +110,7 @@ function countRows(database: DatabaseSync): Map<number, LaneCount> {
        sum(coalesce(
          (SELECT length(content) FROM shared WHERE shared.id = message.shared),
          length(content)
-       ) - layout % 65536 - layout / 65536) bytes
+       ) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}) bytes
      FROM message
      WHERE NOT EXISTS (
        SELECT 1 FROM discarded
