@@ -5,9 +5,12 @@ import { FrameRoom } from "../../src/broker/net/frame_room.ts";
 import { FrameSource } from "../../src/broker/net/inbox.ts";
 import { LargeBuffers } from "../../src/broker/net/large_buffers.ts";
 import { DEFAULT_LIMITS } from "../../src/broker/net/limits.ts";
+import type { OutboxRoom } from "../../src/broker/net/outbox_room.ts";
+import { Fault } from "../../src/broker/wire/faults.ts";
 import { Deadlines } from "../../src/time/deadlines.ts";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
 import { openPeer, type Peer } from "../support/protocol_peer.ts";
+import { waitUntil } from "../support/wait.ts";
 import { startHere } from "./harness.ts";
 import { method, sendAll } from "./strangers.ts";
 
@@ -108,8 +111,8 @@ Deno.test("a buffer that is lent for a frame grows as the frame comes, and is gi
 const FRAME_BYTES = 130_000;
 
 /** Buffers do not grow by themselves, and two large frames may have come in part. */
-function startCramped(patienceMs: number) {
-  return startHere({ limits: { outboxBytes: 1, frameBytes: 400_000, patienceMs } });
+function startCramped(patienceMs: number, outboxBytes = 1) {
+  return startHere({ limits: { outboxBytes, frameBytes: 400_000, patienceMs } });
 }
 
 async function sendHalf(peer: Peer): Promise<void> {
@@ -166,4 +169,39 @@ Deno.test("large frames that do not fit together come one after another, whoever
     }),
   );
   for (const peer of peers) await peer[Symbol.asyncDispose]();
+});
+
+Deno.test("whose connection is closed while he waits in line does not stay there", async () => {
+  await using broker = await startCramped(60_000, 1_000_000);
+  const { sessions } = broker.inside;
+  const { buffers } = broker.inside.outboxRoom as OutboxRoom;
+  buffers.bytes += 1_000_000; // somebody has a buffer that takes all their room
+  const others: Peer[] = [];
+  for (let n = 0; n < 4; n++) {
+    const peer = await openPeer(broker.port);
+    others.push(peer);
+    await (await peer.open()).call("confirm.select");
+    await sendHalf(peer);
+  }
+  const lined = await waitUntil(
+    "one to wait in line",
+    () => [...sessions].find(({ isCramped }) => isCramped),
+  );
+  const [waiting] = others.splice([...sessions].indexOf(lined), 1) as [Peer];
+  buffers.bytes -= 1_000_000;
+
+  lined.close(new Fault("connection-forced", "of the test"));
+  await waiting.channel(0).expect("connection.close");
+  const rest = encodeFrame(FRAME.body, 1, new Uint8Array(FRAME_BYTES)).subarray(70_000);
+  await waiting.sendBytes(rest);
+  await waitUntil("his buffer to have grown by itself", () => buffers.bytes > 70_000);
+  for (const peer of others) {
+    await peer.sendBytes(rest);
+    await peer.channel(1).expect("basic.ack");
+    await peer.close();
+  }
+  await waiting.channel(0).send("connection.close-ok");
+  await waitUntil("all to be gone", () => sessions.size === 0);
+  assertEquals(buffers.bytes, 0);
+  for (const peer of [waiting, ...others]) await peer[Symbol.asyncDispose]();
 });

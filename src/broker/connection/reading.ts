@@ -167,10 +167,9 @@ export class Reading implements Work, Borrower {
       this.#source.giveBack();
       this.#frameRoom.leave(this);
     }
-    if (!this.#source.isCramped) return;
     const { state, backpressure } = this.#session;
-    if (state !== "running") return this.#giveUp();
-    if (backpressure.isOn || this.#holdBack(false)) return;
+    if (state !== "running") return this.#waitNoMore();
+    if (!this.#source.isCramped || backpressure.isOn || this.#holdBack(false)) return;
     if (this.#frameRoom.ask(this, this.#source.frameBytes)) this.#source.borrow();
     else backpressure.isCramped = true;
   }
@@ -204,10 +203,11 @@ export class Reading implements Work, Borrower {
   }
 
   /** The end is near: what else comes is not worth waiting for. */
-  #giveUp(): void {
+  #waitNoMore(): void {
+    if (!this.#source.isBorrowing) this.#frameRoom.leave(this);
+    if (!this.#source.isCramped) return;
     this.#unreadable = true;
     this.#source.discard();
-    this.#frameRoom.leave(this);
   }
 
   /** @returns whether it is not done yet */
