@@ -28,6 +28,7 @@ import type { SessionHost } from "./connection/session.ts";
 import { storageErrorOf } from "./store/file/schema.ts";
 import { Scheduler } from "../time/scheduler.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
+import { StrangersTurns } from "./net/strangers_turns.ts";
 import { DATA_FILE, DataFile } from "./store/file/data_file.ts";
 import { Store } from "./store/store.ts";
 import { Upkeep } from "./store/upkeep.ts";
@@ -76,6 +77,7 @@ export class Broker implements QueueHost<Queue> {
   /** Told to clients of this machine. */
   page: PageAddress | undefined;
   readonly #bell = new Bell();
+  readonly #turns = new StrangersTurns(this.#bell);
   readonly #afterSockets = (run: () => void): void => this.#bell.afterSockets(run);
   readonly #logFault = (error: unknown): void => {
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
@@ -202,7 +204,6 @@ export class Broker implements QueueHost<Queue> {
     return new Reception({
       most: this.#limits.connections,
       deadlines: this.deadlines,
-      bell: this.#bell,
       log: this.#options.log,
       handshakeHost: () => this.#handshakeHost(),
       sessionHost: () => this.#sessionHost(),
@@ -322,7 +323,7 @@ export class Broker implements QueueHost<Queue> {
     for (const vhost of this.#vhosts.values()) vhost.clockSet();
   }
 
-  #handshakeHost(): Omit<HandshakeHost, "turns"> {
+  #handshakeHost(): HandshakeHost {
     return {
       limits: this.#limits,
       users: this.#users,
@@ -331,6 +332,7 @@ export class Broker implements QueueHost<Queue> {
       version: this.#options.version,
       page: this.page,
       strangers: this.#strangers,
+      turns: this.#turns,
     };
   }
 

@@ -6,8 +6,6 @@ import type { HandshakeHost } from "./handshake.ts";
 import type { Serving } from "./serving.ts";
 import type { Session, SessionHost } from "./session.ts";
 import { closeQuietly, isConnectionLoss, type Socket } from "../net/socket.ts";
-import type { Bell } from "../net/bell.ts";
-import { StrangersTurns } from "../net/strangers_turns.ts";
 import { ThrottledWarning } from "../net/throttled_warning.ts";
 import type { Logger } from "../../observe/log.ts";
 
@@ -18,10 +16,9 @@ export interface ReceptionHost {
   /** Connections at a time. */
   readonly most: number;
   readonly deadlines: Deadlines;
-  readonly bell: Bell;
   readonly log: Logger;
   /** What handshakes need to know. */
-  handshakeHost(): Omit<HandshakeHost, "turns">;
+  handshakeHost(): HandshakeHost;
   /** What sessions share. */
   sessionHost(): SessionHost;
   /** Somebody is there: does what costs time and is needed before he publishes. */
@@ -34,7 +31,6 @@ export class Reception {
   readonly #host: ReceptionHost;
   /** Sockets, those in their handshake included. */
   readonly #connections = new Set<Socket>();
-  readonly #turns: StrangersTurns;
   readonly #crowd = new ThrottledWarning();
   #nextSessionId = 1;
   #isClosed = false;
@@ -42,7 +38,6 @@ export class Reception {
 
   constructor(host: ReceptionHost) {
     this.#host = host;
-    this.#turns = new StrangersTurns(host.bell);
   }
 
   /** Serves a connection until its end, or refuses it. */
@@ -56,8 +51,7 @@ export class Reception {
   async #serve(connection: Socket, { shakeHands, Session }: Serving): Promise<void> {
     this.#connections.add(connection);
     try {
-      const handshakeHost = { ...this.#host.handshakeHost(), turns: this.#turns };
-      const login = await shakeHands(connection, handshakeHost);
+      const login = await shakeHands(connection, this.#host.handshakeHost());
       if (login === undefined) return;
       await this.#host.prepare();
       if (this.#isClosed) return;
