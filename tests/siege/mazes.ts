@@ -1,6 +1,7 @@
 /** Attacks by what a publish has to look at, or an end to undo: exchanges and bindings, very many. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
+import type { Arguments } from "../support/methods.ts";
 import type { PeerChannel } from "../support/protocol_peer.ts";
 import type { Attack, Siege } from "./siege.ts";
 
@@ -11,7 +12,11 @@ async function define(channel: PeerChannel, parts: readonly Uint8Array[]): Promi
 }
 
 /** Publishes of one byte with other keys each time, none of which is known from before. */
-async function publishByKeys(siege: Siege, exchange: string, key: (n: number) => string) {
+async function publishByKeys(
+  siege: Siege,
+  exchange: string,
+  key: (n: number) => string,
+): Promise<void> {
   const attacker = await siege.attacker();
   await attacker.send(method(1, "channel.open"));
   for (let n = 0; !siege.isOver;) {
@@ -21,6 +26,20 @@ async function publishByKeys(siege: Siege, exchange: string, key: (n: number) =>
     });
     await attacker.send(...piece);
   }
+}
+
+/** A queue with so many bindings. */
+async function bindMany(
+  siege: Siege,
+  count: number,
+  binding: (n: number) => Arguments,
+): Promise<void> {
+  const channel = await (await siege.peer()).open();
+  await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
+  const binds = Array.from({ length: count }, (_, n) => {
+    return method(1, "queue.bind", { queue: "q", noWait: true, ...binding(n) });
+  });
+  await define(channel, binds);
 }
 
 /** Exchanges e0, e1 and so on, each bound to the next one. */
@@ -36,27 +55,22 @@ function chain(count: number, declaration: Record<string, unknown>): Uint8Array[
   });
 }
 
-const LONG_CHAIN: Attack = {
-  name: "a chain of 50,000 exchanges",
-  async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await define(channel, chain(siege.size(50_000, 2_000), {}));
-    siege.begin();
-    await publishByKeys(siege, "e0", (n) => `${n}`);
-  },
-};
-
-const CHAIN_BY_MANY: Attack = {
-  name: "a chain of 50,000 exchanges, by fifteen connections",
-  async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await define(channel, chain(siege.size(50_000, 2_000), {}));
-    siege.begin();
-    await Promise.all(
-      Array.from({ length: 15 }, (_, one) => publishByKeys(siege, "e0", (n) => `${one}.${n}`)),
-    );
-  },
-};
+function longChain(name: string, connections: number): Attack {
+  return {
+    name,
+    async run(siege) {
+      const channel = await (await siege.peer()).open();
+      await define(channel, chain(siege.size(50_000, 2_000), {}));
+      siege.begin();
+      await Promise.all(
+        Array.from(
+          { length: connections },
+          (_, one) => publishByKeys(siege, "e0", (n) => `${one}.${n}`),
+        ),
+      );
+    },
+  };
+}
 
 const FALLING_CHAIN: Attack = {
   name: "a chain of 40,000 durable auto-delete exchanges falls",
@@ -75,17 +89,9 @@ const FALLING_CHAIN: Attack = {
 const MANY_WAYS: Attack = {
   name: "60,000 bindings between a fanout and a queue, and always other keys",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
-    const binds = Array.from({ length: siege.size(60_000, 3_000) }, (_, n) => {
-      return method(1, "queue.bind", {
-        queue: "q",
-        exchange: "amq.fanout",
-        routingKey: `${n}`,
-        noWait: true,
-      });
+    await bindMany(siege, siege.size(60_000, 3_000), (n) => {
+      return { exchange: "amq.fanout", routingKey: `${n}` };
     });
-    await define(channel, binds);
     siege.begin();
     await publishByKeys(siege, "amq.fanout", (n) => `${n}`);
   },
@@ -94,18 +100,10 @@ const MANY_WAYS: Attack = {
 const MANY_PATTERNS: Attack = {
   name: "10,000 patterns of 60 words, and always other keys",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
-    const binds = Array.from({ length: siege.size(10_000, 500) }, (_, n) => {
+    await bindMany(siege, siege.size(10_000, 500), (n) => {
       const words = Array.from({ length: 60 }, (_, at) => (n >> (at % 14)) & 1 ? "#" : "a");
-      return method(1, "queue.bind", {
-        queue: "q",
-        exchange: "amq.topic",
-        routingKey: `#.${words.join(".")}.z${n}`,
-        noWait: true,
-      });
+      return { exchange: "amq.topic", routingKey: `#.${words.join(".")}.z${n}` };
     });
-    await define(channel, binds);
     siege.begin();
     const start = Array(120).fill("a").join(".");
     await publishByKeys(siege, "amq.topic", (n) => `${start}.z${n}`);
@@ -115,17 +113,9 @@ const MANY_PATTERNS: Attack = {
 const KEYS_TO_HEADERS: Attack = {
   name: "4,000 further keys, to 30,000 bindings of a headers exchange",
   async run(siege) {
-    const channel = await (await siege.peer()).open();
-    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
-    const binds = Array.from({ length: siege.size(30_000, 1_000) }, (_, n) => {
-      return method(1, "queue.bind", {
-        queue: "q",
-        exchange: "amq.headers",
-        arguments: { "x-match": "any", k: n },
-        noWait: true,
-      });
+    await bindMany(siege, siege.size(30_000, 1_000), (n) => {
+      return { exchange: "amq.headers", arguments: { "x-match": "any", k: n } };
     });
-    await define(channel, binds);
     siege.begin();
     const attacker = await siege.attacker();
     const headers = { k: 7, CC: Array.from({ length: 4_000 }, (_, n) => `${n}`) };
@@ -182,8 +172,8 @@ const EXCHANGE_DELETED: Attack = {
 };
 
 export const MAZES: readonly Attack[] = [
-  LONG_CHAIN,
-  CHAIN_BY_MANY,
+  longChain("a chain of 50,000 exchanges", 1),
+  longChain("a chain of 50,000 exchanges, by fifteen connections", 15),
   MANY_WAYS,
   MANY_PATTERNS,
   FALLING_CHAIN,
