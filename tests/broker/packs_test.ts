@@ -235,13 +235,15 @@ class Model {
 
   /** Without a queue to go to. */
   #die(): void {
-    const index = this.#out.findIndex(({ durable }) => durable);
-    if (index < 0) return;
-    const [message] = this.#out.splice(index, 1);
-    if (this.#random.below(2) === 0) this.#count(message!);
-    this.#knownOf(message!).isDead = true;
-    this.#store.dead.add(message!, "rejected");
-    this.#dead.push(message!);
+    for (let count = 1 + this.#random.below(10); count > 0; count--) {
+      const index = this.#out.findIndex(({ durable }) => durable);
+      if (index < 0) return;
+      const [message] = this.#out.splice(index, 1);
+      if (this.#random.below(2) === 0) this.#count(message!);
+      this.#knownOf(message!).isDead = true;
+      this.#store.dead.add(message!, "rejected");
+      this.#dead.push(message!);
+    }
   }
 
   #purge(index: number): void {

@@ -88,7 +88,7 @@ export class Store {
     this.#messages = new StoredMessages(durable, scratch, onDamage);
     this.dead = new DeadMessages(
       database,
-      (message) => durable.unpack(message),
+      (messages) => durable.unpack(messages),
       this.#onChange,
       onDamage,
       () => this.#noteReadable(),

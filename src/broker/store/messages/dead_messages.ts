@@ -53,7 +53,7 @@ const BODY = `length(${CONTENT}) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT
 
 export class DeadMessages {
   readonly #database: DatabaseSync;
-  readonly #unpack: (message: Message) => void;
+  readonly #unpack: (messages: readonly Message[]) => void;
   readonly #onChange: () => void;
   readonly #onDamage: (error: unknown) => void;
   readonly #onReadable: () => void;
@@ -77,14 +77,14 @@ export class DeadMessages {
   #staysPacked = false;
 
   /**
-   * @param unpack gives a stored message its own row, within a transaction
+   * @param unpack gives stored messages rows of their own, within a transaction
    * @param onChange told of every change that waits for a commit
    * @param onDamage told when what is stored cannot be read
    * @param onReadable told when what could not be read can be, or is gone
    */
   constructor(
     database: DatabaseSync,
-    unpack: (message: Message) => void,
+    unpack: (messages: readonly Message[]) => void,
     onChange: () => void,
     onDamage: (error: unknown) => void,
     onReadable: () => void,
@@ -246,18 +246,16 @@ export class DeadMessages {
       this.#database.exec("DELETE FROM dead WHERE id NOT IN (SELECT id FROM message)");
     }
     for (const { lane, position } of this.#deletes) this.#delete.run(lane.id, position);
-    for (const [message, { reason, death }] of this.#inserts) {
-      const { lane, position } = message;
-      if (lane.dropped) continue;
-      this.#insert.run(lane.id, position, reason, death);
-      this.#giveRow(message);
+    for (const [{ lane, position }, { reason, death }] of this.#inserts) {
+      if (!lane.dropped) this.#insert.run(lane.id, position, reason, death);
     }
+    this.#giveRows();
   }
 
-  #giveRow(message: Message): void {
+  #giveRows(): void {
     if (this.#staysPacked) return;
     try {
-      this.#unpack(message);
+      this.#unpack([...this.#inserts.keys()].filter(({ lane }) => !lane.dropped));
     } catch (error) {
       this.#isBesideDamage ||= isDamage(error);
       throw error;

@@ -12,7 +12,7 @@ import { MessageRows } from "./message_rows.ts";
 import { PackChanges } from "./pack_changes.ts";
 import { PackRows } from "./pack_rows.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
-import { MessageWriter } from "./message_writer.ts";
+import { byPacks, MessageWriter } from "./message_writer.ts";
 import type { Author, RunOne } from "../refusals.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
@@ -157,18 +157,20 @@ export class MessageTable {
   }
 
   /**
-   * Inside the transaction of the caller: gives a stored message that is in a pack its own row. What
-   * cannot be read stays where it is.
+   * Inside the transaction of the caller: gives stored messages that are in packs rows of their own.
+   * What cannot be read stays where it is.
    * @throws when what lies beside it cannot be read: then nothing can be committed any more
    */
-  unpack(message: Message): void {
-    if (message.pack === undefined) return;
-    try {
-      this.#packs.load(message);
-    } catch {
-      return;
+  unpack(messages: readonly Message[]): void {
+    for (const some of byPacks(messages.filter(({ pack }) => pack !== undefined))) {
+      const { lane, pack, durable } = some[0]!;
+      try {
+        this.#packs.readRow(lane, pack!.first, durable);
+      } catch {
+        continue;
+      }
+      this.#writer.unpack(some);
     }
-    this.#writer.unpack([message]);
   }
 
   /**

@@ -134,7 +134,7 @@ export class MessageWriter {
       if (message.hasRow) (message.pack === undefined ? single : packed).push(message);
     }
     if (single.length > 0) this.#writeCounts(single);
-    for (const messages of Map.groupBy(packed, packKey).values()) {
+    for (const messages of byPacks(packed)) {
       if (!this.#packChanges.count(messages)) this.unpack(messages);
     }
   }
@@ -243,9 +243,9 @@ function inRowOrder(messages: Message[]): Message[] {
   return small.concat(messages.filter(({ size }) => size >= SHARED_FROM));
 }
 
-/** Equal for messages of one pack alone. */
-function packKey({ lane, pack }: Message): string {
-  return `${lane.id} ${pack!.first}`;
+/** Messages that are in packs, those of each pack together. */
+export function byPacks(messages: Iterable<Message>): Iterable<Message[]> {
+  return Map.groupBy(messages, ({ lane, pack }) => `${lane.id} ${pack!.first}`).values();
 }
 
 /**
