@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Content } from "../../message/content.ts";
-import { LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { idOf, LAST_POSITION, RANGE } from "../file/message_row.ts";
 import type { Rows } from "./lane_reader.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
 import { bitOf, bitsOf, lastOf, membersOf, PACK_POSITIONS } from "../file/pack_row.ts";
@@ -39,6 +39,7 @@ const COLUMNS = `id & ${LAST_POSITION} first, members, gone, deliveries, content
 export class PackRows implements Rows {
   readonly reach = PACK_POSITIONS - 1;
   readonly #select: StatementSync;
+  readonly #one: StatementSync;
   readonly #next: StatementSync;
   readonly #last: StatementSync;
 
@@ -50,6 +51,9 @@ export class PackRows implements Rows {
          json_group_array(deliveries) counts,
          json_group_array(length(content)) sizes
        FROM (SELECT ${COLUMNS} FROM pack WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+    );
+    this.#one = database.prepare(
+      `SELECT ${COLUMNS}, 0 start, length(content) "end" FROM pack WHERE id = ${idOf("?", "?")}`,
     );
     this.#next = database.prepare(
       `SELECT id & ${LAST_POSITION} first FROM pack WHERE ${RANGE} ORDER BY id LIMIT 1`,
@@ -123,7 +127,7 @@ export class PackRows implements Rows {
   }
 
   #readOne(lane: number, first: number): StoredPack | undefined {
-    return this.#readBatch(lane, first, first, 1)[0];
+    return this.#one.get(lane, first) as unknown as StoredPack | undefined;
   }
 
   /** Up to `limit` of those between two positions, the last one included, that are not gone. */
