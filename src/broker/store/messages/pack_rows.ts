@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Content } from "../../message/content.ts";
-import { idOf, LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { LAST_POSITION, RANGE } from "../file/message_row.ts";
 import type { Rows } from "./lane_reader.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
 import { bitOf, bitsOf, lastOf, membersOf, PACK_POSITIONS } from "../file/pack_row.ts";
@@ -53,7 +53,8 @@ export class PackRows implements Rows {
        FROM (SELECT ${COLUMNS} FROM pack WHERE ${RANGE} ORDER BY id LIMIT ?)`,
     );
     this.#one = database.prepare(
-      `SELECT ${COLUMNS}, 0 start, length(content) "end" FROM pack WHERE id = ${idOf("?", "?")}`,
+      `SELECT ${COLUMNS}, 0 start, length(content) "end" FROM pack
+       WHERE ${RANGE} ORDER BY id LIMIT 1`,
     );
     this.#next = database.prepare(
       `SELECT id & ${LAST_POSITION} first FROM pack WHERE ${RANGE} ORDER BY id LIMIT 1`,
@@ -96,6 +97,10 @@ export class PackRows implements Rows {
 
   /** Up to `most` packs that begin between two positions, both included, in order. */
   #readBatch(lane: number, first: number, last: number, most: number): StoredPack[] {
+    if (most === 1) {
+      const row = this.#one.get(lane, first, lane, last) as unknown as StoredPack | undefined;
+      return row === undefined ? [] : [row];
+    }
     const batch = this.#select.get(lane, first, lane, last, most) as unknown as BatchRow;
     const firsts: number[] = JSON.parse(batch.firsts);
     const members: number[] = JSON.parse(batch.members);
@@ -127,7 +132,7 @@ export class PackRows implements Rows {
   }
 
   #readOne(lane: number, first: number): StoredPack | undefined {
-    return this.#one.get(lane, first) as unknown as StoredPack | undefined;
+    return this.#readBatch(lane, first, first, 1)[0];
   }
 
   /** Up to `limit` of those between two positions, the last one included, that are not gone. */
