@@ -97,6 +97,7 @@ export class PackRows implements Rows {
 
   /** Up to `most` packs that begin between two positions, both included, in order. */
   #readBatch(lane: number, first: number, last: number, most: number): StoredPack[] {
+    // For one alone, making one row of several takes longer than the row.
     if (most === 1) {
       const row = this.#one.get(lane, first, lane, last) as unknown as StoredPack | undefined;
       return row === undefined ? [] : [row];
