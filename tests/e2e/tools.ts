@@ -60,9 +60,13 @@ export async function finishInShell(
     ...(meanwhile ? { stdin: "open" } : {}),
   });
   if (meanwhile) {
-    await meanwhile();
-    await shell.write("\n");
-    await shell.endInput();
+    try {
+      await meanwhile();
+    } finally {
+      // What failed here leaves no tool behind that nobody ends.
+      await shell.write("\n");
+      await shell.endInput();
+    }
   }
   return await shell.ended();
 }

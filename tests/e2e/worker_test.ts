@@ -384,10 +384,12 @@ brokerTest(
     const ready = async () => (await look(target.url, target.queue)).ready;
     const url = `${target.url}?heartbeat=1`;
     const worker = finishInShell(line, "worker", [], url, target.queue, async () => {
-      await waitUntil(
-        "more tasks to be taken than the pipe holds",
-        async () => await ready() <= 75,
-      );
+      let before = bodies.length;
+      await waitUntil("more tasks than the pipe holds to be taken, and no more", async () => {
+        const [last, now] = [before, await ready()];
+        before = now;
+        return now < bodies.length - 16 && now === last;
+      });
     });
     const { code, stderr } = await worker;
     assertEquals(code, 0, stderr);

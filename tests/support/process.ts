@@ -170,10 +170,10 @@ export class TestProcess implements AsyncDisposable {
     return this.#orExplain(within(`${this.name} to end`, this.#output, ms));
   }
 
-  /** SIGKILL, and waits for the end. */
+  /** SIGKILL, and waits for the end: of its pipes, too, which a child of its own may keep open. */
   async destroy(): Promise<Output> {
     this.kill("SIGKILL");
-    return await this.#output;
+    return await within(`${this.name} and all that has its pipes to end`, this.#output);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
