@@ -29,6 +29,7 @@ import { readTaskBody, readTaskOptions, TASK_FLAGS, type TaskOptions } from "./c
 import { readWaitOptions, WAIT_FLAGS, type WaitOptions } from "./cli/wait_flags.ts";
 import { ChannelError, ConnectionError, EXIT, NackError, TaskError, ToolError } from "./errors.ts";
 import { formatDuration } from "./task/duration.ts";
+import { dropsDuplicates, toldById } from "./task/duplicates.ts";
 import type { QueueSpec } from "./task/topology.ts";
 
 const FLAGS = {
@@ -105,7 +106,8 @@ export async function run(host: Host): Promise<number> {
     isBulk: options.bulk !== undefined,
   });
   const connector = connectorTo(endpoints, values.timeout, host, await openTracing());
-  const defaults = { ...options, queue };
+  const isIdChosen = values.id !== undefined;
+  const defaults = { ...options, queue, areAwaited: wait !== undefined };
   const manner = { timeoutMs: values.timeout, quiet: values.quiet };
   if (http !== undefined) {
     const { runHttp } = await import("./cli/http.ts");
@@ -115,7 +117,10 @@ export async function run(host: Host): Promise<number> {
       ...manner,
     });
   }
-  const destination = await destinationOf(queue, options);
+  const { properties } = options;
+  const isTold = isIdChosen && dropsDuplicates(queue.arguments);
+  const sent = isTold ? { ...options, properties: toldById(properties) } : options;
+  const destination = await destinationOf(queue, sent);
   if (schedules !== undefined) {
     const { runSchedules } = await import("./cli/schedules.ts");
     const plan = { input: schedules, words, id: values.id, defaults, ...manner };
@@ -123,7 +128,7 @@ export async function run(host: Host): Promise<number> {
   }
   if (options.bulk !== undefined) {
     const idPrefix = options.properties.messageId;
-    const order = { input: options.bulk, defaults, idPrefix, ...manner };
+    const order = { input: options.bulk, defaults, idPrefix, isIdChosen, ...manner };
     return await sendMany(host, connector, order, wait);
   }
   const started = performance.now();

@@ -19,6 +19,8 @@ export interface BulkOrder {
   readonly defaults: Defaults;
   /** Beginning of the ids of tasks that have none; their numbers follow. */
   readonly idPrefix: string;
+  /** It was given, so that the same input has the same ids when it is sent again. */
+  readonly isIdChosen: boolean;
   /** How long nothing may be confirmed while something waits for it, in milliseconds. */
   readonly timeoutMs: number;
   readonly quiet: boolean;
@@ -140,13 +142,13 @@ class LineItem implements Item {
   }
 
   read(): Outgoing {
-    const { input, defaults, idPrefix } = this.#order;
+    const { input, defaults, idPrefix, isIdChosen: isChosen } = this.#order;
     const { number, bytes } = this.#line;
     const now = Date.now();
     const record = input.kind === "ndjson"
       ? parseRecord(bytes, { now })
       : { body: bytes, properties: {} };
-    return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now });
+    return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, isChosen, now });
   }
 }
 
@@ -160,7 +162,7 @@ class Files implements Supply<Item> {
   }
 
   next(): Item | undefined {
-    const { input, defaults, idPrefix } = this.#order;
+    const { input, defaults, idPrefix, isIdChosen: isChosen } = this.#order;
     if (this.#last >= input.paths.length) return undefined;
     const number = ++this.#last;
     const path = input.paths[number - 1]!;
@@ -171,7 +173,8 @@ class Files implements Supply<Item> {
       read: async () => {
         const body = await readInput(path, MAX_BODY_BYTES);
         const record = { body, properties: { headers: { [FILE_HEADER]: path } } };
-        return outgoingOf(record, defaults, { id: `${idPrefix}-${number}`, now: Date.now() });
+        const stamp = { id: `${idPrefix}-${number}`, isChosen, now: Date.now() };
+        return outgoingOf(record, defaults, stamp);
       },
     };
   }

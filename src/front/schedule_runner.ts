@@ -5,7 +5,7 @@
 import { EXIT, isPassing, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
-import { DEDUPLICATION_HEADER } from "../task/headers.ts";
+import { DEDUPLICATION_HEADER } from "../task/duplicates.ts";
 import { type Defaults, outgoingOf } from "./outgoing.ts";
 import { type Schedule, slotId } from "./schedule.ts";
 import type { Sender } from "./sender.ts";

@@ -5,6 +5,7 @@
  *
  * Header names begin with `task-`: brokers call `x-*` their own.
  */
+import { DEDUPLICATION_HEADER } from "./duplicates.ts";
 import type { Field, Task, TaskProperties } from "./task.ts";
 
 export const HEADER = {
@@ -75,8 +76,6 @@ export interface History {
 /** Headers that name further queues: a broker sends a copy of the message to each at once. */
 export const COPY_HEADERS: readonly string[] = ["CC", "BCC"];
 
-/** What a queue with `x-message-deduplication` tells duplicates by. */
-export const DEDUPLICATION_HEADER = "x-deduplication-header";
 const DEDUPLICATION_HEADERS: readonly string[] = [DEDUPLICATION_HEADER, "x-cache-ttl"];
 
 /**

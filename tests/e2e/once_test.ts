@@ -4,6 +4,7 @@ import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Random } from "../support/random.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
+import { Front } from "./http_front.ts";
 import { onChannel, takeAll } from "./queue_view.ts";
 import { finish, start } from "./tools.ts";
 
@@ -57,9 +58,8 @@ brokerTest(
 brokerTest("what is tried again, waits, or is put back is no duplicate of itself", async () => {
   await using dir = await tempDir("once-");
   const target = { url: node.url, queue: uniqueName("once-again") };
-  const key = (id: string) => ["--id", id, "--header", `x-deduplication-header=${id}`];
   const send = (id: string, ...args: string[]) =>
-    finish("new_task", [...ONCE, ...key(id), ...args, id], target);
+    finish("new_task", [...ONCE, "--id", id, ...args, id], target);
   // The second of each is dropped, and said to be sent.
   for (const args of [["fails"], ["later", "--delay", "300ms"], ["dies"]]) {
     for (let i = 0; i < 2; i++) {
@@ -91,6 +91,47 @@ brokerTest("what is tried again, waits, or is put back is no duplicate of itself
   });
   assertEquals(replayed.code, 0, replayed.stderr);
   await waitUntil("it again", async () => (await done()).length === 5);
+  worker.kill("SIGTERM");
+  assertEquals((await worker.ended()).code, 0);
+}, ONLY_OURS);
+
+brokerTest("whoever chooses an id has the task once, by whatever way it comes", async () => {
+  await using dir = await tempDir("once-");
+  const target = { url: node.url, queue: uniqueName("once-id") };
+  await Deno.writeTextFile(dir.file("lines"), "a\nb\n");
+  await Deno.writeTextFile(dir.file("records"), '{"body":"c","id":"record"}\n{"body":"d"}\n');
+  const twice = async (...args: string[]) => {
+    for (let i = 0; i < 2; i++) {
+      const { code, stderr } = await finish("new_task", [...ONCE, ...args], target);
+      assertEquals(code, 0, stderr);
+    }
+  };
+  await twice("--lines", "--id", "line", "--file", dir.file("lines"));
+  await twice("--ndjson", "--id", "numbered", "--file", dir.file("records"));
+  await twice("--files", "--id", "file", dir.file("lines"));
+  // Nobody chose these ids.
+  await twice("--lines", "--file", dir.file("lines"));
+  // A front that was started again knows nothing of the task.
+  for (let i = 0; i < 2; i++) {
+    await using front = await Front.start(ONCE, target);
+    const sent = await front.post("a", { "idempotency-key": "order-17" });
+    assertEquals([sent.status, sent.json.id], [202, "order-17"]);
+    await front.end();
+  }
+  const ids = (await takeAll(node.url, target.queue)).map(({ properties }) =>
+    properties.messageId!.replace(/^[0-9a-f-]{36}-/, "random-")
+  );
+  assertEquals(ids, [
+    ...["line-1", "line-2", "record", "numbered-2", "file-1"],
+    ...["random-1", "random-2", "random-1", "random-2", "order-17"],
+  ]);
+}, ONLY_OURS);
+
+brokerTest("a call is answered, even of a task that the queue has had", async () => {
+  const target = { url: node.url, queue: uniqueName("once-call") };
+  await using worker = start("worker", [...ONCE, "--", "cat"], target);
+  const call = () => finish("new_task", [...ONCE, "--wait", "--id", "same", "a"], target);
+  for (let i = 0; i < 2; i++) assertEquals((await call()).stdout, "a");
   worker.kill("SIGTERM");
   assertEquals((await worker.ended()).code, 0);
 }, ONLY_OURS);

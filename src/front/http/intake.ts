@@ -92,8 +92,8 @@ export class Intake {
     const { properties, delayMs, dueAt } = common;
     const defaults = { queue, properties, delayMs, dueAt };
     try {
-      const named = { ...record, properties: { ...record.properties, messageId: id } };
-      return { id, ordered, outgoing: outgoingOf(named, defaults, { id, now }) };
+      const stamp = { id, isChosen: ordered.id !== undefined, now };
+      return { id, ordered, outgoing: outgoingOf(record, defaults, stamp) };
     } catch (error) {
       throw error instanceof ToolError ? badLine(error, line) : error;
     }
