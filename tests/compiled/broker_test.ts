@@ -1,5 +1,6 @@
 /** The compiled broker by itself, with the compiled tools as its clients. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { freePorts } from "../support/ports.ts";
 import { installed, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { binary, dist } from "./binary.ts";
@@ -11,9 +12,10 @@ async function portOf(broker: TestProcess): Promise<string> {
 Deno.test("compiled broker, new_task and worker need nothing else; a task outlives kill -9", async () => {
   await using temp = await tempDir();
   await using data = await tempDir();
-  const args = ["--data", data.path];
-  await using first = binary("broker", temp.path, [], [...args, "--port", "0"]);
-  const port = await portOf(first);
+  const port = `${freePorts(1)[0]}`;
+  const args = ["--data", data.path, "--port", port];
+  await using first = binary("broker", temp.path, [], args);
+  assertEquals(await portOf(first), port);
   const target = [`AMQP_URL=amqp://127.0.0.1:${port}/`];
   await using sender = binary("new_task", temp.path, target, ["Compiled", "task."]);
   const sent = await sender.ended();

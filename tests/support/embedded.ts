@@ -1,5 +1,6 @@
 /** This project's broker as a process of its own, for tests that run against any broker. */
 import { LeashedProcess } from "./leash.ts";
+import { freePorts } from "./ports.ts";
 import { removeDir } from "./temp.ts";
 import { toolCommand } from "./tools.ts";
 import { waitUntil, within } from "./wait.ts";
@@ -19,7 +20,8 @@ export class EmbeddedBroker implements AsyncDisposable {
   readonly #args: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
   #process: LeashedProcess | undefined;
-  #port = 0;
+  /** Where nobody else listens while it is started again. */
+  readonly #port = freePorts(1)[0]!;
 
   /** Use `startBroker`. */
   constructor(dir: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
@@ -49,7 +51,7 @@ export class EmbeddedBroker implements AsyncDisposable {
     return await Deno.readTextFile(`${this.#dir}/broker.log`).catch(() => "");
   }
 
-  /** Starts it on its data, and after the first time on the same port. */
+  /** Starts it on its data and its port. */
   async start(): Promise<void> {
     const logged = (await this.log()).length;
     const args = ["--port", `${this.#port}`, "--data", this.data, ...this.#args];
@@ -62,14 +64,11 @@ export class EmbeddedBroker implements AsyncDisposable {
       },
     );
     this.#process = broker;
-    const url = await waitUntil("the broker to be ready", async () => {
-      const match = (await this.log()).slice(logged).match(/amqp:\/\/\S*:(\d+)/);
-      return match ?? (broker.running ? undefined : "ended");
+    await waitUntil("the broker to be ready", async () => {
+      return / ready: amqps?:/.test((await this.log()).slice(logged)) || !broker.running;
     });
-    if (url === "ended") {
-      throw new Error(`The broker did not start:\n${(await this.log()).slice(logged)}`);
-    }
-    this.#port = Number(url[1]);
+    if (broker.running) return;
+    throw new Error(`The broker did not start:\n${(await this.log()).slice(logged)}`);
   }
 
   /** SIGKILL. */

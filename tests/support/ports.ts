@@ -7,22 +7,46 @@ import { waitUntil } from "./wait.ts";
  */
 const [LOWEST, HIGHEST] = [20_000, 32_767];
 
-/** Ports that were free a moment ago: all are held at once, so that they differ. */
+/** Ports that were given away here. */
+const given = new Set<number>();
+
+/**
+ * Ports that nobody listens on, and that nobody else in this test run is given, also later: what
+ * listens there may be a while in coming, or be killed and started again.
+ */
 export function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, listenSomewhere);
-  const ports = listeners.map((listener) => listener.addr.port);
-  for (const listener of listeners) listener.close();
-  return ports;
+  return Array.from({ length: count }, freePort);
 }
 
-function listenSomewhere(): Deno.TcpListener {
+function freePort(): number {
   for (;;) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST + 1));
-    try {
-      return Deno.listen({ hostname: "127.0.0.1", port });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
+    if (isFree(port) && take(port)) return port;
+  }
+}
+
+function isFree(port: number): boolean {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    return false;
+  }
+}
+
+/** @returns false: somebody else has it */
+function take(port: number): boolean {
+  if (given.has(port)) return false;
+  given.add(port);
+  const folder = Deno.env.get("TEST_PORTS");
+  if (folder === undefined) return true;
+  try {
+    Deno.openSync(`${folder}/${port}`, { write: true, createNew: true }).close();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    return false;
   }
 }
 

@@ -2,7 +2,8 @@
  * Real processes under test: output collected line by line, waiting for a line, signals, exit
  * status. `await using` one; a process that the test leaves running is killed and fails the test.
  */
-import { STEP_MS, within } from "./wait.ts";
+import { killMarked, newMark } from "./descendants.ts";
+import { STEP_MS, waitUntil, within } from "./wait.ts";
 
 export interface ProcessOptions {
   args?: readonly string[];
@@ -84,17 +85,28 @@ class LineLog {
   }
 }
 
+/** Milliseconds until a process that was killed has closed its pipes, if nobody else has them. */
+const CLOSE_MS = 1_000;
+
+/** Those that no test has ended: it failed before it could. */
+const left = new Set<TestProcess>();
+globalThis.addEventListener("unload", () => {
+  for (const process of left) process.abandon();
+});
+
 export class TestProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
+  readonly #mark = newMark();
   readonly #stdout: LineLog;
   readonly #stderr: LineLog;
   readonly #output: Promise<Output>;
   readonly #input: WritableStreamDefaultWriter<Uint8Array> | undefined;
   readonly #killOnDispose: boolean;
   #running = true;
+  #isOver = false;
 
   constructor(readonly name: string, command: string, options: ProcessOptions = {}) {
-    const env = { ...Deno.env.toObject() };
+    const env = { ...Deno.env.toObject(), ...this.#mark };
     for (const [key, value] of Object.entries(options.env ?? {})) {
       if (value === undefined) delete env[key];
       else env[key] = value;
@@ -108,6 +120,7 @@ export class TestProcess implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    left.add(this);
     this.#killOnDispose = options.killOnDispose ?? false;
     this.#stdout = new LineLog(`stdout of ${name}`);
     this.#stderr = new LineLog(`stderr of ${name}`);
@@ -170,6 +183,12 @@ export class TestProcess implements AsyncDisposable {
     return this.#orExplain(within(`${this.name} to end`, this.#output, ms));
   }
 
+  /** For the end of a test file, which cannot wait. */
+  abandon(): void {
+    this.kill("SIGKILL");
+    killMarked(this.#mark);
+  }
+
   /** SIGKILL, and waits for the end: of its pipes, too, which a child of its own may keep open. */
   async destroy(): Promise<Output> {
     this.kill("SIGKILL");
@@ -177,9 +196,15 @@ export class TestProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const left = this.#running;
-    await this.destroy();
-    if (!left || this.#killOnDispose) return;
+    const isLeft = this.#running;
+    this.kill("SIGKILL");
+    await within("", this.#output, CLOSE_MS).catch(() => {});
+    await waitUntil(`${this.name} and all that has its pipes to end`, () => {
+      // A shell that was killed may have left its children.
+      if (!this.#isOver) killMarked(this.#mark);
+      return this.#isOver;
+    });
+    if (!isLeft || this.#killOnDispose) return;
     const complaint = `The test left ${this.name} running; its stderr:\n${this.#stderr.text}`;
     const runDir = Deno.env.get("TEST_RUN_DIR");
     if (runDir === undefined) throw new Error(complaint);
@@ -191,12 +216,14 @@ export class TestProcess implements AsyncDisposable {
     const [status] = await Promise.all([
       this.#child.status.then((status) => {
         this.#running = false;
+        left.delete(this);
         return status;
       }),
       this.#stdout.readAll(this.#child.stdout),
       this.#stderr.readAll(this.#child.stderr),
     ]);
     await this.#input?.close().catch(() => {}); // closed or broken already
+    this.#isOver = true;
     return {
       stdout: this.#stdout.text,
       stderr: this.#stderr.text,

@@ -29,6 +29,20 @@ Deno.test("a process left running is killed and fails the test", async () => {
   await Deno.remove(left);
 });
 
+Deno.test({
+  name: "children of a shell that was killed, or has ended, do not keep its pipes",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    for (const end of ["; :", " &"]) {
+      await using shell = spawn("sh", {
+        args: ["-c", `echo begun; sleep 600${end}`],
+        killOnDispose: true,
+      });
+      await shell.waitForLine(/begun/);
+    }
+  },
+});
+
 Deno.test("input is written and ended, also to a process that reads none of it", async () => {
   assertEquals((await run("cat", { stdin: "abc" })).stdout, "abc");
   assertEquals((await run("true", { stdin: new Uint8Array(1 << 20) })).code, 0);

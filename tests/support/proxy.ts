@@ -47,6 +47,7 @@ export class Proxy implements AsyncDisposable {
   };
   readonly #muted = new Set<number>();
   #refusing = false;
+  #closing = false;
   #count = 0;
 
   /** @param target port of 127.0.0.1 */
@@ -137,6 +138,7 @@ export class Proxy implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = once(this.#listener, "close");
+    this.#closing = true;
     this.#listener.close();
     await this.end();
     await closed;
@@ -154,7 +156,7 @@ export class Proxy implements AsyncDisposable {
 
   #join(client: Socket): void {
     client.on("error", () => {}); // the pump ends by it
-    if (this.#refusing) {
+    if (this.#refusing || this.#closing) {
       reset(client);
       return;
     }
@@ -182,7 +184,7 @@ export class Proxy implements AsyncDisposable {
         if (wait > 0) await this.#pause(wait);
         const passing = chunk.subarray(0, Math.min(chunk.length, faults.bytesLeft));
         faults.bytesLeft -= passing.length;
-        if (!to.write(passing) && !to.destroyed) await once(to, "drain");
+        if (!to.write(passing) && !to.destroyed) await drained(to);
         if (faults.bytesLeft <= 0) {
           to.end(() => reset(to));
           reset(from);
@@ -207,6 +209,17 @@ export class Proxy implements AsyncDisposable {
       const timer = setTimeout(resume, ms);
       this.#pauses.add(resume);
     });
+  }
+}
+
+/** Waits until a socket has room, or is gone. */
+async function drained(socket: Socket): Promise<void> {
+  const over = new AbortController();
+  try {
+    const { signal } = over;
+    await Promise.race([once(socket, "drain", { signal }), once(socket, "close", { signal })]);
+  } finally {
+    over.abort();
   }
 }
 

@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { openPeer, type Peer, PeerGone } from "./protocol_peer.ts";
 import { canReset, Proxy } from "./proxy.ts";
 import { ScriptedServer } from "./scripted_server.ts";
+import { waitUntil, within } from "./wait.ts";
 
 /** A server that answers channel.open until its client goes. */
 async function answer(peer: Peer): Promise<void> {
@@ -60,4 +61,22 @@ Deno.test("a refusing proxy ends new connections and keeps the present one", asy
   proxy.refuse();
   await assertRejects(() => openPeer(proxy.port));
   await peer.open(1);
+});
+
+Deno.test("a connection whose client does not read is cut like any other", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using proxy = await Proxy.start(listener.addr.port);
+  using _client = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+  using server = await listener.accept();
+  const piece = new Uint8Array(1_000_000);
+  let isFull = false;
+  const sending = (async () => {
+    for (;;) {
+      const full = setTimeout(() => isFull = true, 500);
+      await server.write(piece).finally(() => clearTimeout(full));
+    }
+  })().catch(() => {});
+  await waitUntil("the way to be full", () => isFull);
+  await within("the cut", proxy.cut());
+  await sending;
 });

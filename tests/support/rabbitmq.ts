@@ -401,11 +401,19 @@ async function runTool(
   }).spawn();
   // One that ends without reading says why.
   const written = new Blob([stdin]).stream().pipeTo(process.stdin).catch(() => {});
-  const [output] = await Promise.all([process.output(), written]);
+  const name = tool.split("/").at(-1);
+  const [output] = await within(
+    `${name} ${args.join(" ")}`,
+    Promise.all([process.output(), written]),
+    NODE_MS,
+  ).catch((error) => {
+    process.kill("SIGKILL");
+    throw error;
+  });
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   if (!output.success) {
     throw new Error(
-      `${tool.split("/").at(-1)} ${args.join(" ")} failed (exit ${output.code}): ` +
+      `${name} ${args.join(" ")} failed (exit ${output.code}): ` +
         decode(output.stderr) + decode(output.stdout),
     );
   }

@@ -80,8 +80,7 @@ export class Mailbox<T> {
   }
 
   next(ms = STEP_MS): Promise<T> {
-    const value = this.#values.shift();
-    if (value !== undefined) return Promise.resolve(value);
+    if (this.#values.length > 0) return Promise.resolve(this.#values.shift()!);
     if (this.#failure) return Promise.reject(this.#failure);
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const taker = { resolve, reject };

@@ -1,0 +1,26 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { run } from "./process.ts";
+import { tempDir } from "./temp.ts";
+
+const RUN = new URL("run.ts", import.meta.url).pathname;
+
+Deno.test("a test that does not end fails by its name, and the others go on", async () => {
+  await using dir = await tempDir("limit-");
+  await Deno.writeTextFile(
+    dir.file("limit_test.ts"),
+    `const never = () => new Promise(() => setTimeout(() => {}, 1e9));
+     Deno.test("waits", never);
+     Deno.test({ name: "steps", fn: async (t) => void await t.step("one", never) });
+     Deno.test("computes", { permissions: "inherit" }, () => { for (;;); });
+     Deno.test("is quick", () => {});`,
+  );
+  const { code, stdout } = await run(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", RUN, "--no-rabbitmq", dir.path],
+    env: { TEST_MINUTES: "0.01", NO_COLOR: "1" },
+  });
+  assertEquals(code, 1);
+  for (const name of ["waits", "steps", "computes"]) {
+    assertMatch(stdout, new RegExp(`limit_test.ts => ${name} ... FAILED`));
+  }
+  assertMatch(stdout, /\| 1 passed \(.*\) \| 3 failed|\| 1 passed \| 3 failed/);
+});
