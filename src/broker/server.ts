@@ -195,6 +195,7 @@ export class Broker implements QueueHost<Queue> {
     this.#users = new Users(this.store);
     for (const name of ["/", ...options.vhosts ?? []]) this.#vhost(name);
     restore(this.store, this.#deadLetters, (name) => this.#vhost(name));
+    this.store.begin();
     noticeClockSet();
     this.#upkeep.start();
     after(FIRST_LOOK_MS, () => this.#prepare());

@@ -2,7 +2,7 @@
 import { assert, assertGreater, assertLess } from "@std/assert";
 import { Content } from "../../src/broker/message/content.ts";
 import { type LaneRecord, Message } from "../../src/broker/message/message.ts";
-import { openDatabase } from "../../src/broker/store/file/schema.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { MessageChanges } from "../../src/broker/store/messages/message_changes.ts";
 import { MessageTable } from "../../src/broker/store/messages/message_table.ts";
 import { tempDir } from "../support/temp.ts";
@@ -49,8 +49,10 @@ const OTHER_PAGES = 8;
 Deno.test("the pages that a commit writes to the log are about as many as are counted", async () => {
   await using dir = await tempDir();
   for (const [size, count] of [[130, 500], [600, 500], [3_000, 300], [10_000, 300]] as const) {
-    const path = dir.file(`${size}.db`);
-    using database = openDatabase(path);
+    const folder = dir.file(`${size}`);
+    await Deno.mkdir(folder);
+    const file = new DataFile(folder);
+    const { database } = file;
     database.exec("PRAGMA wal_autocheckpoint = 0");
     const table = new MessageTable(database, () => {});
     const content = () => new Content(new Uint8Array(size), 10, 20);
@@ -60,12 +62,15 @@ Deno.test("the pages that a commit writes to the log are about as many as are co
     );
     const commit = () => {
       const counted = table.pendingPages;
-      const before = Deno.statSync(`${path}-wal`).size;
+      const before = Deno.statSync(`${folder}/broker.db-wal`).size;
       database.exec("BEGIN");
       table.write();
       database.exec("COMMIT");
       table.written();
-      return { counted, written: (Deno.statSync(`${path}-wal`).size - before) / FRAME_BYTES };
+      return {
+        counted,
+        written: (Deno.statSync(`${folder}/broker.db-wal`).size - before) / FRAME_BYTES,
+      };
     };
     const near = ({ counted, written }: ReturnType<typeof commit>) =>
       counted > 0.6 * written - OTHER_PAGES && counted < 1.5 * written + OTHER_PAGES;
@@ -76,5 +81,6 @@ Deno.test("the pages that a commit writes to the log are about as many as are co
     for (const message of messages) table.remove(message);
     const removed = commit();
     assert(near(removed), `remove ${size}: ${JSON.stringify(removed)}`);
+    file.close();
   }
 });

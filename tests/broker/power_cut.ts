@@ -214,7 +214,9 @@ function judge(
   let found: Map<string, Set<string>>;
   try {
     // It is another file than the one that was in use: all of it is checked.
-    new Store({ file: new DataFile(folder), onFailure: () => {} }).close();
+    const store = new Store({ file: new DataFile(folder), onFailure: () => {} });
+    store.begin();
+    store.close();
     found = readQueues(`${folder}/broker.db`);
   } catch (error) {
     verdict.torn++;

@@ -195,6 +195,7 @@ Deno.test({
     const program = `
       const { LogSync } = await import(${JSON.stringify(LOG_SYNC)});
       const log = new LogSync(${JSON.stringify(dir.file("log"))});
+      log.open();
       const syncs = [];
       while (log.pause < Infinity) {
         log.wrote(1);

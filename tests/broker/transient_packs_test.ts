@@ -6,7 +6,6 @@ import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { Content } from "../../src/broker/message/content.ts";
 import { type LaneRecord, Message } from "../../src/broker/message/message.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
-import { openDatabase } from "../../src/broker/store/file/schema.ts";
 import { MessageTable } from "../../src/broker/store/messages/message_table.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { Random } from "../support/random.ts";
@@ -109,7 +108,7 @@ Deno.test("where a queue is deleted that had few messages, those of others stay"
 });
 
 Deno.test("what lies behind a pack that cannot be read comes, though older ones are to be stored", () => {
-  const database = openDatabase(":memory:");
+  const { database } = new DataFile(undefined);
   const table = new MessageTable(database, () => {});
   const insert = (position: number) => table.insert(messageAt(position), undefined);
   for (let position = 10; position < 110; position++) insert(position);
@@ -131,7 +130,7 @@ Deno.test("what lies behind a pack that cannot be read comes, though older ones 
 });
 
 Deno.test("of a commit that fails in the middle nothing gets into the next one", () => {
-  const database = openDatabase(":memory:");
+  const { database } = new DataFile(undefined);
   const table = new MessageTable(database, () => {});
   const messages = [1, 2, 101, 102].map(messageAt);
   for (const message of messages) table.insert(message, undefined);

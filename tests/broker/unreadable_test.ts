@@ -52,7 +52,8 @@ async function write(path: string, pages: Map<number, Uint8Array>): Promise<void
 
 /** The first page of a table, counted from 0. */
 function rootOf(path: string, table: string): number {
-  using database = new DatabaseSync(path, { readOnly: true });
+  // One that may write leaves no log behind.
+  using database = new DatabaseSync(path);
   const row = database.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?").get(table);
   return Number(row!.rootpage) - 1;
 }

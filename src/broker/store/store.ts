@@ -123,6 +123,12 @@ export class Store {
     return this.file.isOnDisk;
   }
 
+  /** All of it could be read: from now on the data are written. */
+  begin(): void {
+    this.file.begin();
+    this.#scratch.removeLeft();
+  }
+
   /** Does what would come with the first change. */
   prepare(): void {
     this.#writer.prepare();

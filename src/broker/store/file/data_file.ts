@@ -1,17 +1,26 @@
-/** The data file: which one it is, whether it may be used, and whether it is still in its place. */
+/**
+ * The data file: which one it is, whether it may be used, and whether it is still in its place.
+ *
+ * States: looked at > begun > closed, or looked at > closed: whoever finds that the data cannot be
+ * used leaves them as they are.
+ */
 
 import type { DatabaseSync } from "node:sqlite";
 import { Checkpoint } from "./checkpoint.ts";
 import { findDamage, InUse } from "./copied_data.ts";
 import { DeliveredMarks } from "./delivered_marks.ts";
+import { isThere } from "./folder.ts";
 import { LogSync } from "./log_sync.ts";
 import {
+  leaveDatabase,
+  migrate,
   MOST_LOG_PAGES,
   numberOf,
   openDatabase,
   PAGE_BYTES,
   sizeOf,
   StorageError,
+  useDatabase,
 } from "./schema.ts";
 import { Standstill } from "./standstill.ts";
 import { EXIT } from "../../../errors.ts";
@@ -52,6 +61,9 @@ export class DataFile {
   /** What it was when it was opened; SQLite goes on with it even when it is deleted. */
   readonly #inode: string | undefined;
   readonly #inUse: InUse;
+  /** There was a log beside it, be it empty. */
+  readonly #hasLog: boolean;
+  #isBegun = false;
   #logPages = LONG_LOG_PAGES;
 
   /**
@@ -64,16 +76,16 @@ export class DataFile {
     const path = this.pathOf(DATA_FILE);
     // Before it is opened: closing a file ends the locks that this process has on it.
     this.#refuseOpen(path);
-    const isLeft = this.isOnDisk && sizeOf(`${path}-wal`) > 0;
+    this.#hasLog = this.isOnDisk && isThere(`${path}-wal`);
     this.database = openDatabase(path);
     let log: LogSync | undefined;
     let checkpoint: Checkpoint | undefined;
     try {
+      const isOld = migrate(this.database);
       this.standstill = new Standstill(this.#folder, {
         stop: () => this.#stop(),
         moveOn: () => this.checkpoint.isPaused = false,
       });
-      this.standstill.removeChecked(DATA_FILE);
       this.#inUse = new InUse(this.database, this.#folder === undefined ? undefined : path);
       if (this.isCopy) refuseDamagedCopy(path, this.database);
       this.log = log = new LogSync(this.isOnDisk ? `${path}-wal` : undefined);
@@ -83,17 +95,32 @@ export class DataFile {
         this.isOnDisk ? path : undefined,
         this.#logPages,
       );
-      // A former process may have been killed before its last commits were on disk.
-      if (isLeft && !this.emptyLog("TRUNCATE")) this.log.syncNow();
       this.marks = new DeliveredMarks(this.isOnDisk ? this.pathOf(MARKS_FILE) : undefined);
+      if (isOld) {
+        // What of the rest cannot be read would end the transaction.
+        this.database.exec("COMMIT");
+        this.begin();
+      }
     } catch (error) {
-      this.database.close();
+      leaveDatabase(this.database, this.#hasLog);
       checkpoint?.close();
       log?.close();
       throw error;
     }
     this.#inode = inodeOf(path);
     if (this.#inode !== undefined) openFiles.add(this.#inode);
+  }
+
+  /** The data can be used: from now on they are written. */
+  begin(): void {
+    if (this.#isBegun) return;
+    useDatabase(this.database);
+    this.#isBegun = true;
+    this.log.open();
+    // A former process may have been killed before its last commits were on disk.
+    if (this.#hasLog && !this.emptyLog("TRUNCATE")) this.log.syncNow();
+    this.standstill.removeLeft(DATA_FILE);
+    this.marks.begin();
   }
 
   /** From now on only its log changes, until something empties that. */
@@ -180,6 +207,7 @@ export class DataFile {
 
   /** Must come before every change of it. */
   mark(): void {
+    this.begin();
     this.#inUse.mark();
   }
 
@@ -202,6 +230,15 @@ export class DataFile {
   }
 
   close(): void {
+    if (this.#isBegun) this.#end();
+    else leaveDatabase(this.database, this.#hasLog);
+    this.marks.close();
+    this.checkpoint.close();
+    this.log.close();
+    if (this.#inode !== undefined) openFiles.delete(this.#inode);
+  }
+
+  #end(): void {
     this.standstill.end();
     try {
       this.#inUse.clear();
@@ -209,10 +246,6 @@ export class DataFile {
       // The mark stays: the next start finds the same file.
     }
     this.database.close();
-    this.marks.close();
-    this.checkpoint.close();
-    this.log.close();
-    if (this.#inode !== undefined) openFiles.delete(this.#inode);
   }
 
   #refuseOpen(path: string): void {

@@ -37,6 +37,9 @@ export class DeliveredMarks {
   readonly #slot = new DataView(new ArrayBuffer(SLOT_BYTES));
   /** What a former process has left, until it was taken over. */
   #left: ReadonlyMap<number, number>;
+  /** Lanes whose marks of that time are needed, until they are written. */
+  #taken: readonly MarkedLane[] | undefined;
+  #hasBegun = false;
 
   /** @param path undefined: everything is in memory */
   constructor(path: string | undefined) {
@@ -51,8 +54,21 @@ export class DeliveredMarks {
 
   /** What is left of others than these means nothing, or is in the data file. */
   restored(lanes: readonly MarkedLane[]): void {
-    if (this.#left.size === 0) return;
+    if (this.#left.size > 0) this.#taken = lanes;
     this.#left = new Map();
+    if (this.#hasBegun) this.#writeTaken();
+  }
+
+  /** The data can be used: from now on marks are written. */
+  begin(): void {
+    this.#hasBegun = true;
+    this.#writeTaken();
+  }
+
+  #writeTaken(): void {
+    const lanes = this.#taken;
+    if (lanes === undefined) return;
+    this.#taken = undefined;
     try {
       Deno.truncateSync(this.#path!);
     } catch {

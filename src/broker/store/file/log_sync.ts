@@ -41,12 +41,19 @@ export class LogSync {
   #usual = 0;
   #failure: Error | undefined;
 
-  /** @param path of the log, which is there; undefined: everything is in memory */
+  readonly #path: string | undefined;
+
+  /** @param path of the log; undefined: everything is in memory */
   constructor(path: string | undefined) {
-    if (path === undefined) return;
+    this.#path = path;
+  }
+
+  /** Before anything is committed, when the log is there. */
+  open(): void {
+    if (this.#path === undefined) return;
     // SQLite has no locks on this file, which closing it would end.
     for (let i = 0; i < MOST; i++) {
-      this.#free.push(Deno.openSync(path, { read: true, write: true }));
+      this.#free.push(Deno.openSync(this.#path, { read: true, write: true }));
     }
   }
 
@@ -94,7 +101,7 @@ export class LogSync {
   wrote(pages: number): void {
     this.#written++;
     this.#pages += pages;
-    if (this.#free.length + this.#underWay === 0) this.#synced = this.#written;
+    if (this.#path === undefined) this.#synced = this.#written;
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { DatabaseSync } from "node:sqlite";
 import { EXIT, ToolError } from "../../../errors.ts";
+import { isThere } from "./folder.ts";
 
 /** "AMQP", which tells our files from other programs'. */
 export const APPLICATION_ID = 0x414d5150;
@@ -189,12 +190,13 @@ export function storageErrorOf(path: string, error: unknown): unknown {
 }
 
 /**
- * Opens a data file for this process alone and brings it to the current version.
+ * Opens a data file for this process alone. It stays what it is, unless it is empty.
  * @param path the file, or `:memory:`
- * @throws {StorageError} when it is in use, read-only, damaged, or of a newer version
+ * @throws {StorageError} when it is in use, read-only, damaged, foreign, or of a newer version
  */
 export function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | undefined;
+  const hasLog = path !== ":memory:" && isThere(`${path}-wal`);
   try {
     if (path !== ":memory:") prepareFile(path);
     database = new DatabaseSync(path);
@@ -202,23 +204,50 @@ export function openDatabase(path: string): DatabaseSync {
     // the journal mode, it also keeps the WAL index in memory instead of in a shared file.
     database.exec("PRAGMA locking_mode = EXCLUSIVE");
     database.exec("PRAGMA busy_timeout = 500");
-    refuseForeign(database);
-    // So that it can be made shorter; it does nothing to a file that has tables.
-    database.exec("PRAGMA auto_vacuum = INCREMENTAL");
-    database.exec("PRAGMA journal_mode = WAL");
-    // Commits are synced by us; what keeps the file whole is synced by SQLite.
-    database.exec("PRAGMA synchronous = NORMAL");
+    refuseUnknown(database);
+    if (numberOf(database, "PRAGMA page_count") === 0) {
+      // So that it can be made shorter.
+      database.exec("PRAGMA auto_vacuum = INCREMENTAL");
+      database.exec("PRAGMA journal_mode = WAL");
+    }
     database.exec(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
     database.exec("PRAGMA journal_size_limit = 67108864");
     database.exec("PRAGMA cache_size = -8192");
     database.exec(NO_TEMPORARY_FILES);
-    migrate(database);
-    letShrink(database);
+    // Taking the write lock first makes a second process fail here, before it reads anything.
+    database.exec("BEGIN IMMEDIATE; ROLLBACK");
     return database;
   } catch (error) {
-    database?.close();
+    if (database !== undefined) leaveDatabase(database, hasLog);
     throw storageErrorOf(path, error);
   }
+}
+
+/** What {@link openDatabase} has opened, and is of the current version, is written from now on. */
+export function useDatabase(database: DatabaseSync): void {
+  // What a backup has made gets a log, which is there from the first transaction on.
+  database.exec("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ROLLBACK");
+  // Commits are synced by us; what keeps the file whole is synced by SQLite.
+  database.exec("PRAGMA synchronous = NORMAL");
+  letShrink(database);
+}
+
+/** Those with a log that this process has left as they were. */
+const left: DatabaseSync[] = [];
+
+/**
+ * Has done with a database that is not to be changed.
+ * @param hasLog there was a log beside it, be it empty, when it was opened
+ */
+export function leaveDatabase(database: DatabaseSync, hasLog: boolean): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // There is no transaction.
+  }
+  // SQLite would write what the log holds into the file, and the end of the process does not.
+  if (hasLog) left.push(database);
+  else database.close();
 }
 
 /** Brings a small old file into the form that can be made shorter; for a large one it would take long. */
@@ -236,16 +265,17 @@ function letShrink(database: DatabaseSync): void {
 }
 
 function prepareFile(path: string): void {
+  // SQLite would begin anew and delete the log.
+  if (sizeOf(path) === 0 && sizeOf(`${path}-wal`) > 0) {
+    throw new StorageError(
+      `cannot use the data file ${path}: it is missing or empty, and there is ${path}-wal, ` +
+        "which holds data that belong to it",
+      EXIT.noInput,
+    );
+  }
   createPrivately(path);
   // SQLite would speak of an I/O error.
-  using file = Deno.openSync(path, { read: true, write: true });
-  if (file.statSync().size > 0 || sizeOf(`${path}-wal`) === 0) return;
-  // SQLite would begin anew and delete the log.
-  throw new StorageError(
-    `cannot use the data file ${path}: it is missing or empty, and there is ${path}-wal, ` +
-      "which holds data that belong to it",
-    EXIT.noInput,
-  );
+  Deno.openSync(path, { read: true, write: true }).close();
 }
 
 /** Bytes of a file, or 0 when there is none. */
@@ -270,15 +300,22 @@ export function createPrivately(path: string): void {
   }
 }
 
-/** Before the first write: the file may be another program's. */
-function refuseForeign(database: DatabaseSync): void {
+/** The file may be another program's, or of a later version of this one. */
+function refuseUnknown(database: DatabaseSync): void {
   const version = numberOf(database, "PRAGMA user_version");
   const id = numberOf(database, "PRAGMA application_id");
-  if (id === APPLICATION_ID || (id === 0 && isOld(database, version))) return;
-  throw new StorageError(
-    "cannot use this data: it is a SQLite file of another program",
-    EXIT.badData,
-  );
+  if (id !== APPLICATION_ID && (id !== 0 || !isOld(database, version))) {
+    throw new StorageError(
+      "cannot use this data: it is a SQLite file of another program",
+      EXIT.badData,
+    );
+  }
+  if (version > SCHEMA_VERSION) {
+    throw new StorageError(
+      `cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
+      EXIT.badData,
+    );
+  }
 }
 
 /** Whether it is empty, or has the tables of the versions without an application id. */
@@ -316,19 +353,16 @@ export function* everyRow(
   throw new StorageError("cannot read the data: the disk failed for a moment", EXIT.temporary);
 }
 
-function migrate(database: DatabaseSync): void {
-  // Taking the write lock first makes a second process fail here, before it reads anything.
-  database.exec("BEGIN IMMEDIATE");
+/**
+ * Brings it to the current version.
+ * @returns whether that has begun a transaction, in which it may still be refused; without need nothing
+ *   is written: the disk may be full
+ */
+export function migrate(database: DatabaseSync): boolean {
   const version = numberOf(database, "PRAGMA user_version");
-  if (version > SCHEMA_VERSION) {
-    database.exec("ROLLBACK");
-    throw new StorageError(
-      `cannot use this data: it has version ${version}, this broker knows up to ${SCHEMA_VERSION}`,
-      EXIT.badData,
-    );
-  }
+  if (version === SCHEMA_VERSION) return false;
+  database.exec("BEGIN IMMEDIATE");
   for (const step of MIGRATIONS.slice(version)) database.exec(step);
-  // Without need nothing is written: the disk may be full.
-  if (version < SCHEMA_VERSION) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
-  database.exec("COMMIT");
+  database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  return true;
 }

@@ -36,12 +36,15 @@ export class Standstill {
   constructor(folder: string | undefined, standing: Standing) {
     this.#folder = folder;
     this.#standing = standing;
-    this.#remove(REQUEST_FILE);
-    this.#remove(ANSWER_FILE);
   }
 
-  /** Removes what a check has left that was killed. Whoever reads the copy now goes on reading it. */
-  removeChecked(dataFile: string): void {
+  /**
+   * Removes what is left of when another broker was using the data: nobody waits for it any more.
+   * Whoever reads the copy of a check now goes on reading it.
+   */
+  removeLeft(dataFile: string): void {
+    this.#remove(REQUEST_FILE);
+    this.#remove(ANSWER_FILE);
     for (const end of ["", "-wal", "-shm"]) this.#remove(dataFile + CHECKED + end);
   }
 

@@ -25,7 +25,6 @@ export class Scratch {
     this.#path = path;
     this.#refusals = refusals;
     this.#onDamage = onDamage;
-    this.#remove();
   }
 
   /** Undefined until it is opened. */
@@ -47,7 +46,7 @@ export class Scratch {
   }
 
   #create(): MessageTable {
-    this.#remove();
+    this.removeLeft();
     if (this.#path !== ":memory:") createPrivately(this.#path);
     const database = new Database(this.#path);
     try {
@@ -82,11 +81,11 @@ export class Scratch {
 
   close(): void {
     this.#database?.close();
-    this.#remove();
+    this.removeLeft();
   }
 
-  /** The data file is locked meanwhile: nobody else can be using it. */
-  #remove(): void {
+  /** Removes what a former process has left. The data file is locked: nobody else can be using it. */
+  removeLeft(): void {
     if (this.#path === ":memory:") return;
     try {
       Deno.removeSync(this.#path);
