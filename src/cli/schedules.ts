@@ -6,6 +6,8 @@ import { readSchedule, type Schedule } from "../front/schedule.ts";
 import { ScheduleRunner } from "../front/schedule_runner.ts";
 import { Sender } from "../front/sender.ts";
 import { readSlotFile, writeSlotFile } from "../front/slot_file.ts";
+import { WallClock } from "../front/wall_clock.ts";
+import { readHostTimezone, requireKnownTimezone } from "./host_timezone.ts";
 import { isBlank, readLines } from "./lines.ts";
 import type { Host } from "./main.ts";
 import type { ScheduleInput } from "./schedule_flags.ts";
@@ -40,7 +42,7 @@ export async function runSchedules(
   order: ScheduleOrder,
 ): Promise<number> {
   const { input, defaults, timeoutMs, quiet } = order;
-  const schedules = await readAll(order);
+  const schedules = await readAll(host, order);
   const positions = input.state === undefined ? undefined : await readSlotFile(input.state);
   const sender = new Sender({ connector, timeoutMs, most: MOST });
   let printing: Promise<void> | undefined;
@@ -70,6 +72,7 @@ export async function runSchedules(
     if (!quiet) {
       const many = schedules.length === 1 ? "schedule" : "schedules";
       host.print(` [*] Sending by ${schedules.length} ${many}. To exit press CTRL+C\n`);
+      host.print(` [*] ${describeNext(schedules, Date.now())}\n`);
     }
     runner.use(schedules, positions);
     await ended.promise;
@@ -83,13 +86,23 @@ export async function runSchedules(
 
   async function reload(): Promise<void> {
     try {
-      const next = await readAll(order);
+      const next = await readAll(host, order);
       runner.use(next);
       host.log.info(`read the schedule file again`, { schedules: next.length });
     } catch (error) {
       host.log.error(`the schedules stay as they were: ${reason(error)}`);
     }
   }
+}
+
+/** When the first one comes, as the clocks of its zone show it. */
+function describeNext(schedules: readonly Schedule[], now: number): string {
+  const [first] = schedules.map(({ slots, timezone }) => ({ at: slots.next(now)!, timezone }))
+    .sort((one, other) => one.at - other.at);
+  const { at, timezone } = first!;
+  const shown = new Date(new WallClock(timezone).at(at)).toISOString().slice(0, 19);
+  const whose = timezone ?? "this host's time";
+  return `Next at ${shown.replace("T", " ")} (${whose}), ${new Date(at).toISOString()}`;
 }
 
 /** A broker that is away is waited for; one that refuses is not. */
@@ -112,8 +125,20 @@ async function prepare(
 }
 
 /** @throws {ToolError} */
-async function readAll({ input, words, id, defaults }: ScheduleOrder): Promise<Schedule[]> {
+async function readAll(host: Host, order: ScheduleOrder): Promise<Schedule[]> {
   const now = Date.now();
+  const schedules = await readSource(order, now);
+  if (schedules.some(({ timezone }) => timezone === undefined)) {
+    requireKnownTimezone(await readHostTimezone(host.env), now);
+  }
+  return schedules;
+}
+
+/** @throws {ToolError} */
+async function readSource(
+  { input, words, id, defaults }: ScheduleOrder,
+  now: number,
+): Promise<Schedule[]> {
   if (input.path === undefined) {
     const record = { body: words.join(" ") || "hello", cron: input.cron, ...(id && { id }) };
     try {

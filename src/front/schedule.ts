@@ -10,6 +10,8 @@ export interface Schedule {
   readonly key: string;
   readonly record: TaskRecord;
   readonly slots: Slots;
+  /** Whose time its line tells; undefined: this host's. */
+  readonly timezone: string | undefined;
 }
 
 const FIELDS = ["cron", "second", "timezone"] as const;
@@ -46,6 +48,7 @@ export async function readSchedule(
     key: messageId ?? await digest(record, line, defaults),
     record,
     slots: readSlots(line, now),
+    timezone: line.timezone,
   };
 }
 

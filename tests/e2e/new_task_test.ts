@@ -175,7 +175,7 @@ Deno.test("new_task may use the network, files and four variables, and never pro
     "--allow-net",
     "--allow-read",
     "--allow-write",
-    "--allow-env=AMQP_URL,WORK_QUEUE,TRACEPARENT,TRACESTATE",
+    "--allow-env=AMQP_URL,WORK_QUEUE,TRACEPARENT,TRACESTATE,TZ",
   ]);
 });
 

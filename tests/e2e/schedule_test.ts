@@ -142,10 +142,29 @@ brokerTest("--cron sends words, and waits for nothing when it is ended", async (
   const target = { url: node.url, queue: uniqueName("schedule-cron") };
   await using process = start("new_task", ["--cron", "@yearly", "--timezone", "UTC", "a"], target);
   await process.waitForLine(/^ \[\*\] Sending by 1 schedule\. To exit press CTRL\+C$/);
+  await process.waitForLine(
+    /^ \[\*\] Next at \d{4}-01-01 00:00:00 \(UTC\), \d{4}-01-01T00:00:00.000Z$/,
+  );
   process.kill("SIGHUP");
   const { code, stderr } = await process.ended();
   assertEquals([code, stderr], [0, ""]);
   assertEquals((await look(node.url, target.queue)).ready, 0);
+});
+
+brokerTest("a host's time zone that is a rule is no time zone of a schedule", async () => {
+  const target = {
+    url: node.url,
+    queue: uniqueName("schedule-zone"),
+    env: { TZ: "CET-1CEST,M3.5.0,M10.5.0/3" },
+  };
+  const { code, stderr } = await finish("new_task", ["--cron", "0 7 * * *", "a"], target);
+  assertEquals(code, 64, stderr);
+  assertMatch(stderr, /must be one by its name, and is "CET-1CEST.*" \(TZ\): --timezone names one/);
+  const args = ["--cron", "0 7 * * *", "--timezone", "Asia/Kolkata", "a"];
+  await using process = start("new_task", args, target);
+  await process.waitForLine(/Next at .* 07:00:00 \(Asia\/Kolkata\), .*T01:30:00\.000Z$/);
+  process.kill("SIGTERM");
+  assertEquals((await process.ended()).code, 0);
 });
 
 brokerTest("a schedule that is none is refused in one sentence, and nothing is sent", async () => {

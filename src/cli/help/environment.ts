@@ -14,6 +14,7 @@ const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp]
   ["OTEL_SERVICE_NAME", "what the tool is called in traces", TRACED],
   ["TRACEPARENT", "trace that the tasks are part of, as W3C writes it down", /^new_task$/],
   ["TRACESTATE", "what goes with it", /^new_task$/],
+  ["TZ", "time zone of cron lines without --timezone, by its name: Europe/Berlin", /^new_task$/],
   ["PATH", "where commands are looked for; /usr/bin:/bin when it is empty", /^worker$/],
   ["TMPDIR", "folder for the files of running commands; /tmp when it is empty", /^worker$/],
   ["TEMP", "the same on Windows", /^worker$/],
