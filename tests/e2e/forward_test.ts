@@ -196,14 +196,17 @@ brokerTest("a live queue is moved and back: nothing is lost, and nothing is in b
   await using dir = await tempDir();
   const queue = uniqueName("forward-live");
   const ledger = dir.file("ledger");
-  await Deno.writeTextFile(
-    dir.file("work.js"),
-    `export default async (task) => {
-      await Deno.writeTextFile(${JSON.stringify(ledger)}, task.id + "\\n", { append: true });
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    };`,
-  );
-  const work = ["--queue", queue, "--handler", dir.file("work.js")];
+  /** @param ms for each task */
+  const work = async (name: string, ms: number) => {
+    await Deno.writeTextFile(
+      dir.file(name),
+      `export default async (task) => {
+        await Deno.writeTextFile(${JSON.stringify(ledger)}, task.id + "\\n", { append: true });
+        await new Promise((resolve) => setTimeout(resolve, ${ms}));
+      };`,
+    );
+    return ["--queue", queue, "--handler", dir.file(name)];
+  };
   const add = (url: string, from: number, to: number) =>
     onChannel(url, async (channel) => {
       await channel.confirmSelect();
@@ -221,8 +224,10 @@ brokerTest("a live queue is moved and back: nothing is lost, and nothing is in b
     there.url,
     (channel) => channel.queueDeclare(queue, { durable: true }, { "x-queue-type": "quorum" }),
   );
-  await using workerHere = start("worker", work, { url: here.url });
-  await using workerThere = start("worker", work, { url: there.url });
+  await using workerHere = start("worker", await work("here.js", 5), { url: here.url });
+  // However late the way back begins, there is something to be moved.
+  const slowly = await work("there.js", 100);
+  await using workerThere = start("worker", slowly, { url: there.url });
   const [there1] = await Promise.all([
     move(here.url, there.url),
     add(here.url, MOVED, MOVED + 200),
@@ -284,7 +289,7 @@ brokerTest("a drain behind a link that swallows everything gives tasks back", as
   await waitForReady(there.url, queue, 1);
   proxy.blackHole();
   await put(queue, numbered(0, 20));
-  await waitForReady(here.url, queue, 0);
+  await waitUntil("the last one to be sent", () => proxy.swallowed("toServer").includes("id-19"));
   const { stderr } = await stop(worker);
   assertMatch(stderr, / forwarded tasks=1 .*sent-again=20 /);
   const left = (await takeAll(here.url, queue)).map((message) => message.bodyString());

@@ -2,7 +2,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RejectTask, runWorker } from "../../src/mod.ts";
 import { brokerTest, type Only, sharedNode } from "../support/broker.ts";
-import { freePorts } from "../support/ports.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -530,7 +529,12 @@ httpTest(
     await using proxy = await Proxy.start(node.port);
     const queue = uniqueName("http");
     await using front = await Front.start(["--timeout", "1s"], { url: proxy.url, queue });
-    assertEquals((await front.post("1", { "idempotency-key": "a" })).status, 202);
+    // It has a second, and tries again as who sends does.
+    const accepted = (body: string, headers: Record<string, string>) =>
+      waitUntil(`${body} to be accepted`, async () => {
+        return (await front.post(body, headers)).status === 202;
+      });
+    await accepted("1", { "idempotency-key": "a" });
     proxy.refuse();
     await proxy.cut();
     const key = { "idempotency-key": "b" };
@@ -554,12 +558,14 @@ httpTest(
       "the front to be ready",
       async () => (await front.ask("/readyz")).status === 200,
     );
-    assertEquals((await front.post("2", key)).status, 202);
+    await accepted("2", key);
 
     // A queue that is deleted under it is made again.
     await onChannel(node.url, (channel) => channel.queueDelete(queue));
-    assertEquals((await front.post("4", { "idempotency-key": "d" })).status, 202);
-    assertEquals((await takeOne(node.url, queue)).properties.messageId, "d");
+    await accepted("4", { "idempotency-key": "d" });
+    const found = (await takeAll(node.url, queue)).map(({ properties }) => properties.messageId);
+    // Twice, where the first answer was that it may be there.
+    assertEquals([...new Set(found)], ["d"]);
 
     // Whoever leaves before the answer has sent the task, and so has whoever is slow at the end.
     const conn = await Deno.connect(front.address);
@@ -656,8 +662,7 @@ httpTest("new_task --http: what cannot be ends it with a sentence and its status
   await using dir = await tempDir("http-");
   const empty = dir.file("empty");
   await Deno.writeTextFile(empty, "\n");
-  const [port] = freePorts(1);
-  using _taken = Deno.listen({ hostname: "127.0.0.1", port: port! });
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const wrong = new URL(node.url);
   wrong.password = "wrong";
   const rows: [string[], number, RegExp, string?][] = [
@@ -672,7 +677,7 @@ httpTest("new_task --http: what cannot be ends it with a sentence and its status
     [["--http", "0", "--token-file", "/nowhere"], 66, /cannot read the token file/],
     [["--http", "0", "--token-file", empty], 65, /must hold a token of visible ASCII/],
     [["--queue", "a,b", "word"], 64, /^new_task: --queue must name one queue here/],
-    [["--http", String(port)], 75, /address already in use$/m],
+    [["--http", String(taken.addr.port)], 75, /address already in use$/m],
     [["--http", "0"], 77, /refused|ACCESS_REFUSED/, wrong.href],
     [["--http", "0", "--no-declare"], 69, /no queue/],
   ];

@@ -5,7 +5,7 @@ import type { TestProcess } from "../support/process.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { finish, send, start, stop } from "./tools.ts";
+import { finish, heldWork, send, start, stop } from "./tools.ts";
 
 const node = await sharedNode();
 
@@ -84,9 +84,11 @@ brokerTest("a task whose result outlasts its connection is counted once", async 
 });
 
 brokerTest("a worker that was told to stop is not ready while it finishes", async () => {
+  await using dir = await tempDir();
+  const held = await heldWork(dir.path);
   const target = { url: node.url, queue: uniqueName("metrics-drain") };
-  await send(["."], target);
-  await using worker = start("worker", ["--metrics", "127.0.0.1:0"], target);
+  await send(["x"], target);
+  await using worker = start("worker", ["--metrics", "127.0.0.1:0", ...held.args], target);
   const url = await urlOf(worker);
   await worker.waitForLine(/Received/);
   assertEquals((await get(`${url}/readyz`)).status, 200);
@@ -94,6 +96,7 @@ brokerTest("a worker that was told to stop is not ready while it finishes", asyn
   worker.kill("SIGTERM");
   await worker.waitForLog(/no more tasks/);
   assertEquals((await get(`${url}/readyz`)).status, 503);
+  await held.letGo();
   assertEquals((await worker.ended()).code, 0);
 });
 

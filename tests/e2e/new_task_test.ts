@@ -5,7 +5,7 @@ import { permissionsOf } from "../../scripts/tasks.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
-import { bytesOf, look, onChannel, takeAll, takeOne } from "./queue_view.ts";
+import { bytesOf, look, onChannel, takeAll, takeOne, waitForReady } from "./queue_view.ts";
 import { finish, finishInShell, forEachRow, send, start } from "./tools.ts";
 
 const node = await sharedNode();
@@ -184,7 +184,7 @@ brokerTest("a password comes from a file, and replaces the one in the URL", asyn
   await Deno.writeTextFile(dir.file("password"), "guest\r\n");
   const target = { url: node.url.replace("guest:guest", "guest:wrong"), queue: uniqueName("pw") };
   await send(["--password-file", dir.file("password"), "x"], target);
-  assertEquals((await look(node.url, target.queue)).ready, 1);
+  await waitForReady(node.url, target.queue, 1);
 });
 
 brokerTest(
@@ -201,7 +201,7 @@ brokerTest(
       const url = `${first},${node.url}`;
       const sent = await finish("new_task", ["--timeout", "6s", "x"], { url, queue });
       assertEquals([sent.code, sent.stdout], [0, " [x] Sent x\n"], sent.stderr);
-      assertEquals((await look(node.url, queue)).ready, 1);
+      await waitForReady(node.url, queue, 1);
     });
   },
 );

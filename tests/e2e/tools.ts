@@ -86,6 +86,30 @@ export async function stop(worker: TestProcess): Promise<Output> {
   throw new AssertionError(`the worker ended with ${output.code}:\n${output.stderr}`);
 }
 
+/** Work that lasts as long as the test wants it to, and prints the tutorial's lines. */
+export interface HeldWork {
+  /** The arguments of a worker that does it. */
+  readonly args: readonly string[];
+  /** All that runs ends, and what comes ends at once. */
+  letGo(): Promise<void>;
+}
+
+/** @param folder where its files go */
+export async function heldWork(folder: string): Promise<HeldWork> {
+  const [handler, go] = [`${folder}/held.js`, `${folder}/go`];
+  await Deno.writeTextFile(
+    handler,
+    `export default async (task) => {
+      console.log(" [x] Received " + task.text());
+      while (!await Deno.stat(${JSON.stringify(go)}).catch(() => false)) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      console.log(" [x] Done");
+    };`,
+  );
+  return { args: ["--handler", handler], letGo: () => Deno.writeTextFile(go, "") };
+}
+
 /** Tasks that a worker has received, as it printed them. */
 export function received(worker: TestProcess): string[] {
   const prefix = " [x] Received ";

@@ -7,6 +7,7 @@ import type { Outcome } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
 import { makeCertificates } from "../amqp/certificates.ts";
 import { freePorts } from "../support/ports.ts";
+import { spawnDeno } from "../support/process.ts";
 import { Random } from "../support/random.ts";
 import { taskWith } from "../support/task.ts";
 import { tempDir } from "../support/temp.ts";
@@ -407,18 +408,13 @@ Deno.test("proxies of the environment are not asked, and stay in it", async () =
   await using app = await WebApp.start((_, response) => response.end());
   const dead = `http://127.0.0.1:${freePorts(1)[0]}`;
   const names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"];
-  const before = names.map((name) => Deno.env.get(name));
-  try {
-    for (const name of names) Deno.env.set(name, dead);
-    using handler = await open(`http://127.0.0.1:${app.port}/`);
-    assertEquals(await post(handler), { kind: "done" });
-    assertEquals(names.map((name) => Deno.env.get(name)), [dead, dead, dead]);
-  } finally {
-    for (const [i, name] of names.entries()) {
-      if (before[i] === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, before[i]);
-    }
-  }
+  // In a process of its own: tests that run beside this one have the same environment.
+  await using process = spawnDeno(new URL("proxied.ts", import.meta.url), {
+    args: [`http://127.0.0.1:${app.port}/`, ...names],
+    env: Object.fromEntries(names.map((name) => [name, dead])),
+  });
+  const { stdout, stderr } = await process.ended();
+  assertEquals(stdout, `done ${names.map(() => dead).join(" ")}\n`, stderr);
 });
 
 Deno.test("a token and signatures say who calls, and follow their files", async () => {

@@ -12,6 +12,9 @@ export type Direction = "toServer" | "toClient";
 /** The first byte of a heartbeat's frame. */
 const HEARTBEAT_FRAME = 8;
 
+/** Characters that are kept of what was swallowed. */
+const SWALLOWED_KEPT = 65_536;
+
 /** How one direction treats bytes. */
 interface Faults {
   /** Swallows everything while both sides stay connected. */
@@ -46,6 +49,7 @@ export class Proxy implements AsyncDisposable {
     toClient: new Mailbox("heartbeat of the broker"),
   };
   readonly #muted = new Set<number>();
+  readonly #swallowed: Record<Direction, string> = { toServer: "", toClient: "" };
   #refusing = false;
   #closing = false;
   #count = 0;
@@ -90,6 +94,11 @@ export class Proxy implements AsyncDisposable {
   /** Waits for so many heartbeats that come alone, and that no earlier call has waited for. */
   async heartbeats(direction: Direction, count: number): Promise<void> {
     await this.#heartbeats[direction].take(count);
+  }
+
+  /** The end of what was swallowed, each byte a character. */
+  swallowed(direction: Direction): string {
+    return this.#swallowed[direction];
   }
 
   /** Both directions, or one, behave again, and connections are taken. What was swallowed is lost. */
@@ -178,7 +187,11 @@ export class Proxy implements AsyncDisposable {
     try {
       for await (const chunk of from as AsyncIterable<Uint8Array>) {
         if (chunk[0] === HEARTBEAT_FRAME) this.#heartbeats[direction].put();
-        if (faults.blackHole || this.#muted.has(client)) continue;
+        if (faults.blackHole || this.#muted.has(client)) {
+          const text = this.#swallowed[direction] + new TextDecoder("latin1").decode(chunk);
+          this.#swallowed[direction] = text.slice(-SWALLOWED_KEPT);
+          continue;
+        }
         const wait = faults.delayMs +
           (faults.bytesPerSecond > 0 ? 1000 * chunk.length / faults.bytesPerSecond : 0);
         if (wait > 0) await this.#pause(wait);
