@@ -78,16 +78,16 @@ export class Broker implements QueueHost<Queue> {
   page: PageAddress | undefined;
   readonly #bell = new Bell();
   readonly #turns = new StrangersTurns(this.#bell);
-  readonly #afterSockets = (run: () => void): void => this.#bell.afterSockets(run);
+  readonly afterSockets = (run: () => void): void => this.#bell.afterSockets(run);
   readonly #logFault = (error: unknown): void => {
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
     this.#options.log.error("a fault in the broker", { error: text });
   };
-  readonly deadlines = new Deadlines(this.#logFault, this.#afterSockets);
+  readonly deadlines = new Deadlines(this.#logFault, this.afterSockets);
   readonly scheduler = new Scheduler(
     this.#logFault,
     () => this.#groupCommit.isCrowded || (this.store.isFull && !this.store.lastCommitFailed),
-    this.#afterSockets,
+    this.afterSockets,
   );
   readonly #options: BrokerOptions;
   /** Once they are fit, no more than the memory of this host allows. */

@@ -36,7 +36,11 @@ Deno.test("the buffers of a connection that is over give their memory back at on
   const { far, source } = await busyOne(buffers);
   assert(source.bytes.length > 50_000);
   assert(buffers.bytes > 40_000);
-  const host = { scheduler: new Scheduler(fail, () => false), deadlines: new Deadlines(fail) };
+  const host = {
+    scheduler: new Scheduler(fail, () => false),
+    deadlines: new Deadlines(fail),
+    afterSockets: setImmediate,
+  };
   const outbox = new Outbox(far, new OutboxRoom(DEFAULT_LIMITS, undefined, host), () => {});
   outbox.frames.append(new Uint8Array(1_000_000));
   const { frames } = outbox;

@@ -9,10 +9,18 @@ const fail = (error: unknown) => {
   throw error;
 };
 
-function roomOf(bytes: number, folder?: string): OutboxRoom {
+function roomOf(
+  bytes: number,
+  folder?: string,
+  afterSockets: (run: () => void) => void = setImmediate,
+): OutboxRoom {
   const scheduler = new Scheduler(fail, () => false);
   const limits = { outboxBytes: bytes, spillBytes: 1024 * 1024 * 1024, diskShareBytes: Infinity };
-  return new OutboxRoom(limits, folder, { scheduler, deadlines: new Deadlines(fail) });
+  return new OutboxRoom(limits, folder, {
+    scheduler,
+    deadlines: new Deadlines(fail),
+    afterSockets,
+  });
 }
 
 const room = roomOf(Infinity);
@@ -155,4 +163,45 @@ Deno.test("while a large body is sent nothing behind it is cleared before its ti
   outbox.flush();
   assertEquals([await client.read(bytes), bytes[0]], [1, 9]);
   outbox.close();
+});
+
+Deno.test("of large bodies some megabytes go to clients who read them, then others are looked at", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const most = 2 * 1024 * 1024 + 400_000;
+  const atOnce: number[] = [];
+  let sent = 0;
+  const shared = roomOf(Infinity, undefined, (run) => {
+    atOnce.push(sent - atOnce.reduce((sum, bytes) => sum + bytes, 0));
+    setImmediate(run);
+  });
+  const body = new Uint8Array(3 * 1024 * 1024);
+  const all = await Promise.all(Array.from({ length: 3 }, async () => {
+    const client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+    const far = await listener.accept();
+    let left = 0;
+    const counted = {
+      read: (bytes: Uint8Array) => far.read(bytes),
+      async write(bytes: Uint8Array) {
+        // What the kernel has not taken comes again.
+        sent += bytes.length - left;
+        const count = await far.write(bytes);
+        left = bytes.length - count;
+        return count;
+      },
+      close: () => far.close(),
+    };
+    const outbox = new Outbox(counted as Deno.Conn, shared, () => {});
+    for (let n = 0; n < 2; n++) {
+      outbox.content(1, Content.join(Uint8Array.of(0, 0), new Uint8Array(18), body), 131_072);
+    }
+    outbox.flush();
+    const reading = client.readable.pipeTo(new WritableStream());
+    return { outbox, reading };
+  }));
+  for (const { outbox } of all) await outbox.idle();
+  for (const { outbox } of all) outbox.close();
+  await Promise.all(all.map(({ reading }) => reading));
+  assertGreater(sent, 6 * body.length);
+  assertGreater(atOnce.length, 3);
+  assertLess(Math.max(...atOnce), most);
 });

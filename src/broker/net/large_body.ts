@@ -50,6 +50,17 @@ export class LargeBody {
     return this.#isLent;
   }
 
+  /** Bytes of its next piece. */
+  get nextBytes(): number {
+    if (!this.#isLent) return this.#spilled.at(-1)!.length;
+    const frame = this.#frameMax - FRAME_OVERHEAD;
+    return Math.min(Math.ceil(this.#most / frame) * frame, this.#bytes.length);
+  }
+
+  get #most(): number {
+    return this.#room.isTight ? SPILL_BYTES : PIECE_BYTES;
+  }
+
   /** Writes the frames of its next piece. @returns how many bytes of the body they have */
   next(writer: FrameWriter): number {
     const isTight = this.#room.isTight;
@@ -62,9 +73,9 @@ export class LargeBody {
       return writer.body(this.#channel, bytes, 0, bytes.length, frameMax);
     }
     const bytes = this.#bytes;
-    const most = isTight ? SPILL_BYTES : PIECE_BYTES;
-    writer.reserve(Math.min(most, bytes.length) + FRAME_OVERHEAD);
-    const end = writer.body(this.#channel, bytes, 0, Math.min(most, bytes.length), frameMax);
+    const length = Math.min(this.#most, bytes.length);
+    writer.reserve(length + FRAME_OVERHEAD);
+    const end = writer.body(this.#channel, bytes, 0, length, frameMax);
     this.#bytes = bytes.subarray(end);
     if (end === bytes.length) this.#giveBack();
     return end;

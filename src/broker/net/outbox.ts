@@ -273,6 +273,9 @@ export class Outbox implements Holder {
     this.#body = body;
     let piece = new FrameWriter();
     for (this.#bodyLeft = body.length; this.#bodyLeft > 0 && !this.#closed;) {
+      const turn = this.#room.turns.next(body.nextBytes);
+      if (turn !== undefined) await turn;
+      if (this.#closed) break;
       if (this.#room.isTight && piece.bytes.length > LARGE_BODY / 2) piece = new FrameWriter();
       piece.length = 0;
       this.#bodyLeft -= body.next(piece);

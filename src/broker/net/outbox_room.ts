@@ -12,6 +12,7 @@ import type { Deadlines } from "../../time/deadlines.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import { LargeBuffers } from "./large_buffers.ts";
 import type { Limits } from "./limits.ts";
+import { SendingTurns } from "./sending_turns.ts";
 import { SpillFile } from "./spill_file.ts";
 
 /** Milliseconds after which a client that takes no byte counts as one that does not read. */
@@ -47,6 +48,7 @@ export class OutboxRoom implements Work {
   bodies = 0;
   frames = 0;
   readonly buffers: LargeBuffers;
+  readonly turns: SendingTurns;
   readonly #hasFile: boolean;
   #most: number;
   readonly #scheduler: Scheduler;
@@ -60,13 +62,18 @@ export class OutboxRoom implements Work {
   constructor(
     limits: Pick<Limits, "outboxBytes" | "spillBytes" | "diskShareBytes">,
     folder: string | undefined,
-    host: { readonly scheduler: Scheduler; readonly deadlines: Deadlines },
+    host: {
+      readonly scheduler: Scheduler;
+      readonly deadlines: Deadlines;
+      readonly afterSockets: (run: () => void) => void;
+    },
   ) {
     this.#hasFile = folder !== undefined;
     this.#most = limits.outboxBytes;
     this.buffers = new LargeBuffers(limits.outboxBytes);
     const spillBytes = Math.min(limits.spillBytes, limits.diskShareBytes * SPILL_PART);
     this.spill = new SpillFile(folder, spillBytes);
+    this.turns = new SendingTurns(host.afterSockets);
     this.#scheduler = host.scheduler;
     this.#deadlines = host.deadlines;
   }
