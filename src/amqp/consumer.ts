@@ -10,6 +10,7 @@ import type { Logger } from "../observe/log.ts";
 import type { Connector } from "./connection.ts";
 import { Consumption, type ConsumptionOptions, PullRefused } from "./consumption.ts";
 import { inspectQueue } from "./declare.ts";
+import { OUR_BROKER } from "./protocol.ts";
 import type { Transport } from "./transport.ts";
 
 /** Consumption that lasted so long counts as a success: the next pause is a short one again. */
@@ -82,8 +83,12 @@ export class Consumer {
     const consumption = this.#current;
     if (consumption === undefined || consumption.isEnded) return undefined;
     try {
-      const state = await inspectQueue(consumption.transport, this.#options.queue.name);
-      return state.messageCount;
+      const { transport } = consumption;
+      const isCounted = !this.#held && transport.server.product !== OUR_BROKER;
+      const state = await inspectQueue(transport, this.#options.queue.name);
+      // RabbitMQ says 0 and 0 of a quorum queue whose leader does not answer it within 250 ms.
+      const knows = state.messageCount > 0 || state.consumerCount > 0 || !isCounted;
+      return knows ? state.messageCount : undefined;
     } catch (error) {
       if (error instanceof ToolError) return undefined;
       throw error;

@@ -240,6 +240,34 @@ Deno.test("a consumer asks for bounded deliveries that it acknowledges", async (
   assertEquals([consume!.queue, consume!.noAck, consume!.exclusive], ["q", false, false]);
 });
 
+Deno.test("a broker that does not count a consumer of its own does not know what is ready", async () => {
+  const states = [[0, 0], [3, 0], [0, 1]] as const;
+  const left = [...states];
+  /** Answers whoever asks on that channel. */
+  async function answerOn(channel: PeerChannel): Promise<void> {
+    for (;;) {
+      await channel.expect("channel.open");
+      await channel.send("channel.open-ok");
+      const { queue } = await channel.expect("queue.declare");
+      const [messageCount, consumerCount] = left.shift()!;
+      await channel.send("queue.declare-ok", { queue, messageCount, consumerCount });
+      await channel.expect("channel.close");
+      await channel.send("channel.close-ok");
+    }
+  }
+  await using server = new ScriptedServer(async (peer) => {
+    const channel = await acceptConsumer(peer);
+    // Each question has a channel, and the one before may still be closing.
+    for (const id of [1, 3, 4]) answerOn(peer.channel(id)).catch(() => {});
+    await letGo(peer, channel);
+  });
+  await using consumer = new TestConsumer(server.url, policy("q"));
+  await consumer.ready.next();
+  const ready: (number | undefined)[] = [];
+  for (const _ of states) ready.push(await consumer.consumer.ready());
+  assertEquals(ready, [undefined, 3, 0]);
+});
+
 Deno.test("an exception where a delivery is handed over costs the connection, not the process", async () => {
   await using server = new ScriptedServer(async (peer, connection) => {
     const channel = await acceptConsumer(peer);

@@ -26,7 +26,8 @@ import { Random } from "../support/random.ts";
 import { Typed, WireWriter } from "../support/wire.ts";
 import { concat, sendAll } from "./strangers.ts";
 
-const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
+/** The same on every run; TEST_SEED tries others. */
+const SEED = Number(Deno.env.get("TEST_SEED") ?? 1);
 
 /** Runs a property many times; a failure names the seed that repeats it (TEST_SEED). */
 function property(name: string, times: number, check: (random: Random) => void): void {

@@ -16,7 +16,8 @@ import {
   Witness,
 } from "./strangers.ts";
 
-const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
+/** The same on every run; TEST_SEED tries others. */
+const SEED = Number(Deno.env.get("TEST_SEED") ?? 1);
 
 /** Most of the time goes by in the delays after wrong logins. */
 const WIDTH = 32;

@@ -220,7 +220,7 @@ Deno.test("a dead letter of what is in memory alone is tried again, and keeps no
   await channel.expect("basic.ack");
   const refusals = () => broker.log.lines.filter((line) => /^cannot store/.test(line)).length;
   // The one that was rejected is nowhere, as its publisher was told.
-  await waitUntil("the other is tried again", () => refusals() === 3);
+  await waitUntil("the other is tried again", () => refusals() >= 3);
   await channel.publish({ routingKey: "good" }, "next", PERSISTENT);
   await channel.expect("basic.ack");
   assertEquals(broker.inside.alarms.reason, undefined);

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { TopicTrie } from "../../src/broker/routing/topic.ts";
 import { Random } from "../support/random.ts";
 
-const SEED = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 32));
+/** The same on every run; TEST_SEED tries others. */
+const SEED = Number(Deno.env.get("TEST_SEED") ?? 1);
 
 /** Word by word, from the definition. */
 function matches(pattern: string[], key: string[]): boolean {

@@ -94,13 +94,13 @@ async function playAll(
     name,
     process: spawn(command, { args: [...args, url, uniqueName("clients")], stdin: "open" }),
   }));
-  await Promise.allSettled(players.map(({ process }) => process.waitForLine(/^ready$/, 30_000)));
+  await Promise.allSettled(players.map(({ process }) => process.waitForLine(/^ready$/)));
   await broker.restart();
   return new Map(
     await Promise.all(players.map(async ({ name, process }) => {
       // Only one of them waits for it; the others may have ended by now.
       await process.write("go on\n").catch(() => {});
-      const output = await process.ended(30_000).catch(() => {
+      const output = await process.ended().catch(() => {
         process.kill("SIGQUIT"); // a Go program then says on stderr where it is stuck
         return process.ended();
       });

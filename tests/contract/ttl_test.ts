@@ -119,11 +119,12 @@ contract(
     const dead = await graveyard(t, channel);
     const queue = await t.queue(channel, deadLetterTo(dead));
     const clock = await t.queue(channel, { "x-message-ttl": 150, ...deadLetterTo(dead) });
+    // Who is there has it at once, however long the way to him takes.
+    await consumer.call("basic.consume", { queue, consumerTag: "c" });
     await t.publish(channel, { routingKey: queue }, {
       body: "held",
       properties: { expiration: "100" },
     });
-    await consumer.call("basic.consume", { queue, consumerTag: "c" });
     assertEquals((await consumer.expectContent()).text, "held");
     await t.fill(channel, clock, "tick");
     assertEquals((await channel.expectContent()).text, "tick"); // by now it is over
@@ -200,8 +201,8 @@ const ARRIVALS: [how: string, length: number, arrive: (t: Case, queue: string) =
     }],
     ["its consumer vanished", 9, async (t, queue) => {
       const channel = await t.channel();
-      await t.publish(channel, { routingKey: queue }, BRIEF);
       await channel.call("basic.consume", { queue });
+      await t.publish(channel, { routingKey: queue }, BRIEF);
       await channel.expectContent();
       channel.peer.cut();
     }],

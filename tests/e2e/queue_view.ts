@@ -24,8 +24,12 @@ export async function look(
   queue: string,
 ): Promise<{ ready: number; consumers: number }> {
   return await onChannel(url, async (channel) => {
-    const { messageCount, consumerCount } = await channel.queueDeclare(queue, { passive: true });
-    return { ready: messageCount, consumers: consumerCount };
+    for (let isAgain = false;; isAgain = true) {
+      const { messageCount, consumerCount } = await channel.queueDeclare(queue, { passive: true });
+      // RabbitMQ says so of a quorum queue whose leader does not answer it within 250 ms, too.
+      if (messageCount + consumerCount === 0 && !isAgain) continue;
+      return { ready: messageCount, consumers: consumerCount };
+    }
   });
 }
 

@@ -61,7 +61,8 @@ async function theirsToOurs(place: Place, peer: Peer, type: QueueType): Promise<
     DONE,
   ]);
   await stop(worker);
-  assertEquals(await place.look(), { ready: 0, consumers: 0 });
+  await place.waitForConsumers(0);
+  assertEquals((await place.look()).ready, 0);
 }
 
 async function oursToTheirs(place: Place, peer: Peer, type: QueueType): Promise<void> {

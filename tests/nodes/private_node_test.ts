@@ -200,7 +200,7 @@ async function alarm(node: RabbitmqNode): Promise<void> {
   await using control = await open(node.url);
   const first = await open(proxy.url);
   await ensureWorkQueue(control.transport, policy("alarm"));
-  const before = await Publisher.open(first.transport, { confirmTimeout: 500 });
+  const before = await Publisher.open(first.transport, { confirmTimeout: NODE_MS });
   await before.publish(task("alarm"));
   await node.setMemoryAlarm(true);
   // RabbitMQ says so to a connection when it publishes: that task is on the way, its fate unknown.

@@ -19,6 +19,8 @@ for (const attack of ATTACKS) {
     assertEquals(result.death, undefined);
     assertEquals(result.error, undefined);
     assert(result.rounds > 0, "the bystander came to nothing");
-    assert(result.longest < MOST_WAIT_MS, `the bystander waited ${result.longest} ms`);
+    // On a machine that does nothing else: other tests have its processors, too.
+    const { longestUnstarved } = result;
+    assert(longestUnstarved < MOST_WAIT_MS, `the bystander waited ${longestUnstarved} ms`);
   });
 }

@@ -271,7 +271,10 @@ Deno.test("the broker's API", async (t) => {
 
   await t.step("closes a connection", async () => {
     const bench = await QueueBench.open(url);
-    const { connections } = await paged.get<{ connections: ConnectionInfo[] }>("/connections");
+    const connections = await waitUntil("those of before to be gone", async () => {
+      const all = await paged.get<{ connections: ConnectionInfo[] }>("/connections");
+      return all.connections.length === 1 ? all.connections : undefined;
+    });
     assertEquals(connections.map(({ user, client }) => [user, client.slice(0, 4)]), [
       ["guest", "test"],
     ]);
