@@ -36,6 +36,7 @@ const SHORT: Record<string, readonly string[]> = {
     "tests/e2e/bad_input_test.ts",
     "tests/e2e/worker_test.ts",
     "tests/e2e/dashboard_test.ts",
+    "tests/e2e/http_test.ts",
     "tests/worker/outcomes_test.ts",
     "tests/worker/traps_test.ts",
     "tests/broker/backup_test.ts",

@@ -116,7 +116,7 @@ export async function serveHttp(
       clearInterval(watch);
       const ended = closeOnce();
       connections.drain();
-      return ended;
+      return Promise.race([ended, connections.answered]);
     },
     [Symbol.asyncDispose]() {
       clearInterval(watch);
@@ -195,6 +195,9 @@ class Connections {
   readonly #open = new Map<Socket, Set<IncomingMessage>>();
   /** They end with the answers that they wait for. */
   readonly #ending = new WeakSet<Socket>();
+  /** What is not answered on connections that nobody was told of, as before Deno 2.9. */
+  #untold: Set<ServerResponse> | undefined;
+  readonly #answered = Promise.withResolvers<void>();
   #isDraining = false;
 
   constructor(server: Server, most: number) {
@@ -207,9 +210,18 @@ class Connections {
     server.on("checkContinue", (...both) => this.#note(...both));
   }
 
+  /**
+   * Resolves when all is answered on connections that nobody was told of, once they are drained: of
+   * those that had several requests Deno 2.4 never says that they are closed.
+   */
+  get answered(): Promise<void> {
+    return this.#answered.promise;
+  }
+
   /** Closes those that ask for nothing, now and once they are answered. */
   drain(): void {
     this.#isDraining = true;
+    if (this.#untold?.size === 0) this.#answered.resolve();
     for (const [socket, requests] of this.#open) if (requests.size === 0) socket.destroy();
   }
 
@@ -227,14 +239,26 @@ class Connections {
   #note(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const requests = this.#open.get(socket);
-    requests?.add(request);
+    if (requests === undefined) return this.#noteUntold(response);
+    requests.add(request);
     response.once("close", () => {
-      requests?.delete(request);
+      requests.delete(request);
       const isOver = this.#ending.has(socket)
         ? !isAnswering(requests)
-        : this.#isDraining && requests?.size === 0;
+        : this.#isDraining && requests.size === 0;
       if (isOver) socket.destroySoon();
     });
+  }
+
+  #noteUntold(response: ServerResponse): void {
+    const untold = this.#untold ??= new Set();
+    untold.add(response);
+    const over = () => {
+      untold.delete(response);
+      if (this.#isDraining && untold.size === 0) this.#answered.resolve();
+    };
+    response.once("finish", over);
+    response.once("close", over);
   }
 
   /** The one that others would miss least; the newest, when all wait for their answers. */

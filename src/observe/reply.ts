@@ -64,8 +64,9 @@ export function sendReply(
   }
 }
 
-function hasUnread({ headers, complete }: IncomingMessage): boolean {
-  if (complete) return false;
+function hasUnread({ headers, complete, readableEnded }: IncomingMessage): boolean {
+  // Deno 2.4 never says that a request is complete.
+  if (complete || readableEnded) return false;
   const { "content-length": length, "transfer-encoding": coding } = headers;
   return coding !== undefined || (length !== undefined && length !== "0");
 }

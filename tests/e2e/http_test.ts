@@ -15,7 +15,7 @@ const node = await sharedNode();
 const JSON_TYPE = { "content-type": "application/json" };
 const NDJSON_TYPE = { "content-type": "application/x-ndjson" };
 
-/** A test of what node:http does since Deno 2.9. */
+/** A test of what node:http does not do before Deno 2.9. */
 function httpTest(name: string, fn: () => Promise<void>, limit?: Only): void {
   if (byThisDeno) brokerTest(name, fn, limit);
   else Deno.test.ignore(`${name} (ignored: not with Deno 2.4)`, fn);
@@ -28,7 +28,7 @@ async function startFront(args: readonly string[] = []): Promise<Front & { queue
   return Object.assign(front, { queues });
 }
 
-httpTest("requests become the tasks they say, each id once", async () => {
+brokerTest("requests become the tasks they say, each id once", async () => {
   await using front = await startFront();
   const [first, second] = front.queues as [string, string];
 
@@ -153,7 +153,28 @@ httpTest("requests become the tasks they say, each id once", async () => {
   await front.end();
 });
 
-httpTest("what becomes of a task is told, to who waits and to who asks later", async () => {
+brokerTest("a connection is kept for the next request, and ends with the last one", async () => {
+  await using front = await startFront();
+  using client = Deno.createHttpClient({ poolMaxIdlePerHost: 1 });
+  const post = (headers: Record<string, string>) =>
+    fetch(`${front.url}/tasks`, { client, method: "POST", body: "a", headers });
+  for (let i = 0; i < 3; i++) {
+    const answer = await post({ "accept-encoding": "gzip" });
+    assertEquals(answer.status, 202);
+    assert(answer.headers.get("connection") !== "close", `after request ${i}`);
+    await answer.text();
+  }
+  const waiting = post({ "idempotency-key": "waits", prefer: "wait=60" });
+  await waitUntil("it waits", async () => (await front.ask("/tasks/waits")).status === 200);
+  front.process.kill("SIGTERM");
+  const answer = await waiting;
+  assertEquals([answer.status, answer.headers.get("connection")], [202, "close"]);
+  await answer.text();
+  const { code, stderr } = await front.process.ended();
+  assertEquals([code, stderr.match(/not answered/)], [0, null]);
+});
+
+brokerTest("what becomes of a task is told, to who waits and to who asks later", async () => {
   await using proxy = await Proxy.start(node.port);
   const queue = uniqueName("http");
   await using front = await Front.start(["--answers-ttl", "1h"], { url: proxy.url, queue });
@@ -462,7 +483,7 @@ httpTest(
   },
 );
 
-httpTest("no token, no task; pages of other sites and other names are refused", async () => {
+brokerTest("no token, no task; pages of other sites and other names are refused", async () => {
   await using dir = await tempDir("http-");
   const file = dir.file("tokens");
   await Deno.writeTextFile(file, "old-token\nnew-token\n");
@@ -608,7 +629,7 @@ httpTest(
   },
 );
 
-httpTest(
+brokerTest(
   "another maker's answer is known by its correlation id, where that is one task's",
   async () => {
     await using front = await startFront();
