@@ -3,13 +3,8 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
-import {
-  type BodyRoom,
-  type BodySink,
-  leftOutOf,
-  limitBodies,
-  shareBodies,
-} from "./client/assembly.ts";
+import { type BodyRoom, incoming, limitBodies, readLater } from "./client/assembly.ts";
+import type { BodySink, IncomingMessage } from "./client/plain_content.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { Credit } from "./credit.ts";
@@ -72,25 +67,27 @@ export class Delivery implements OpenDelivery {
   /** When it came, in performance.now(). */
   readonly since: number = turnTime();
   readonly tag: number;
+  /** Bytes of the body that came with it, which may be freed meanwhile. */
+  readonly bodyBytes: number;
   /** Bytes of its body, which is too large and not here; 0: it is here. */
   readonly leftOut: number;
   /** Where that has gone instead; undefined: nowhere. */
   readonly passedOn: PassedBody | undefined;
-  before: OpenDelivery | undefined;
-  after: OpenDelivery | undefined;
+  before: OpenDelivery | undefined = undefined;
+  after: OpenDelivery | undefined = undefined;
   readonly #consumption: Consumption;
   #settled = false;
 
   constructor(
     task: Task,
-    tag: number,
-    leftOut: number,
+    { bodyPos, deliveryTag, isLeftOut }: IncomingMessage,
     passedOn: PassedBody | undefined,
     consumption: Consumption,
   ) {
     this.task = task;
-    this.tag = tag;
-    this.leftOut = leftOut;
+    this.tag = deliveryTag;
+    this.bodyBytes = isLeftOut ? 0 : bodyPos;
+    this.leftOut = isLeftOut ? bodyPos : 0;
     this.passedOn = passedOn;
     this.#consumption = consumption;
   }
@@ -210,7 +207,7 @@ export class Consumption {
     if (options.room !== undefined) {
       limitBodies(channel, options.room, (message) => consumption.#passOn(message, options));
     }
-    if (options.sharesBodies) shareBodies(channel);
+    readLater(channel, options.sharesBodies ?? false);
     channel.deliver = (message) => consumption.#onMessage(message, options);
     await Promise.all([
       transport.request("basic.qos", channel.basicQos(options.prefetch)),
@@ -358,8 +355,7 @@ export class Consumption {
     this.#passedOn = undefined;
     if (this.#isEnded) return;
     const task = taskOf(message, this.#queue);
-    const leftOut = leftOutOf(message);
-    const delivery = new Delivery(task, message.deliveryTag, leftOut, passedOn, this);
+    const delivery = new Delivery(task, incoming(message), passedOn, this);
     this.acknowledgements.came(delivery);
     this.#credit.came();
     if (this.#early !== undefined) this.#early.push(delivery);

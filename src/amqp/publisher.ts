@@ -17,6 +17,8 @@ import { ContentWriter, type Publication } from "./client/content.ts";
 import { formatDuration } from "../task/duration.ts";
 import { DIRECT_REPLY_TO } from "../task/topology.ts";
 import { after, type Timer } from "../time/timer.ts";
+import { turnTime } from "../time/turn_time.ts";
+import { type Pending, Told } from "./pending.ts";
 import type { Transport } from "./transport.ts";
 import { Unsettled } from "./unsettled.ts";
 
@@ -36,27 +38,6 @@ export interface PublisherOptions {
 
 /** Why nothing can be published on a channel any more. */
 type ChannelEnd = ChannelError | ConnectionError;
-
-/** Is told what became of a publication, once. */
-export interface Waiter {
-  onConfirmed(): void;
-  /** @param error as {@linkcode Publisher.publish} throws it */
-  onFailed(error: unknown): void;
-}
-
-/** A publication that the broker has not confirmed yet. */
-interface Pending {
-  readonly messageId: string;
-  readonly exchange: string;
-  readonly routingKey: string;
-  /** Bytes of its body. */
-  readonly size: number;
-  /** Whole milliseconds of performance.now() from which the broker could have read it. */
-  since: number;
-  readonly waiter: Waiter;
-  /** The broker's words, once it has returned the task. */
-  returned?: string;
-}
 
 export class Publisher {
   readonly #transport: Transport;
@@ -167,17 +148,17 @@ export class Publisher {
 
   /**
    * Publishes a task at once, for whoever has seen to it that the broker takes tasks and the socket
-   * has room. The waiter is never told before this returns.
+   * has room. It is never told of before this returns.
    */
-  send(task: Publication, waiter: Waiter): void {
+  send(task: Publication, pending: Pending): void {
     if (this.#transport.tracing !== undefined) {
-      this.publish(task).then(() => waiter.onConfirmed(), (error) => waiter.onFailed(error));
+      this.publish(task).then(() => pending.onConfirmed(), (error) => pending.onFailed(error));
       return;
     }
     try {
-      this.#sendNow(task, waiter);
+      this.#sendNow(task, pending);
     } catch (error) {
-      queueMicrotask(() => waiter.onFailed(error));
+      queueMicrotask(() => pending.onFailed(error));
     }
   }
 
@@ -207,24 +188,24 @@ export class Publisher {
   #send(task: Publication): Promise<void> {
     // What is thrown here rejects it.
     return new Promise((resolve, reject) => {
-      this.#sendNow(task, { onConfirmed: resolve, onFailed: reject });
+      this.#sendNow(task, new Told(resolve, reject));
     });
   }
 
   /** @throws {TaskError | ConnectionError | ChannelError} nothing was sent */
-  #sendNow(task: Publication, waiter: Waiter): void {
+  #sendNow(task: Publication, pending: Pending): void {
     if (this.#ended !== undefined) throw this.#ended;
-    // As the broker sends it back: half a surrogate pair cannot travel.
-    const messageId = (task.properties.messageId || crypto.randomUUID()).toWellFormed();
+    const messageId = task.encoded === undefined
+      ? (task.properties.messageId || crypto.randomUUID()).toWellFormed()
+      : "";
     const pieces = this.#writer.publish(task, messageId);
-    this.#pending.add({
-      messageId,
-      exchange: task.exchange,
-      routingKey: task.routingKey,
-      size: task.body.length,
-      since: Math.floor(performance.now()), // a fraction would be an object of its own
-      waiter,
-    });
+    pending.messageId = messageId;
+    pending.exchange = task.exchange;
+    pending.routingKey = task.routingKey;
+    pending.size = task.body.length;
+    pending.since = Math.floor(turnTime()); // a fraction would be an object of its own
+    pending.returned = undefined;
+    this.#pending.add(pending);
     for (const piece of pieces) this.#transport.enqueue(piece);
     this.#timer ??= after(this.#confirmTimeout, () => this.#expire());
   }
@@ -251,12 +232,12 @@ export class Publisher {
 
   #settle(pending: Pending, nack: boolean): void {
     if (pending.returned !== undefined) {
-      pending.waiter.onFailed(new TaskError(pending.returned, EXIT.unavailable));
+      pending.onFailed(new TaskError(pending.returned, EXIT.unavailable));
     } else if (nack) {
       this.#refused = true;
-      pending.waiter.onFailed(new NackError());
+      pending.onFailed(new NackError());
     } else {
-      pending.waiter.onConfirmed();
+      pending.onConfirmed();
     }
   }
 
@@ -274,7 +255,7 @@ export class Publisher {
       if (pending.exchange.toWellFormed() !== exchange) continue;
       if (pending.routingKey.toWellFormed() !== routingKey) continue;
       found ??= pending;
-      if (pending.messageId !== messageId) continue;
+      if ((pending.messageId || pending.encodedId) !== messageId) continue;
       found = pending;
       break;
     }
@@ -301,7 +282,7 @@ export class Publisher {
         return;
       }
       this.#pending.takeOldest(this.#pending.last);
-      pending.waiter.onFailed(
+      pending.onFailed(
         new TaskError(
           `the broker did not confirm the task within ${formatDuration(this.#confirmTimeout)}: ` +
             "it may be on the queue or not",
@@ -330,9 +311,9 @@ export class Publisher {
     this.#pending.clear();
     const refused = refusedOf(lost, error);
     // First, for those who wait for several and hear of one.
-    refused?.waiter.onFailed(refusal(error));
+    refused?.onFailed(refusal(error));
     const doubt = inDoubt(error);
-    for (const pending of lost) if (pending !== refused) pending.waiter.onFailed(doubt);
+    for (const pending of lost) if (pending !== refused) pending.onFailed(doubt);
     const holders = [...this.#holders];
     this.#holders.clear();
     for (const onEnd of holders) onEnd(error);

@@ -20,7 +20,7 @@ import {
 import { sleep } from "../time/sleep.ts";
 import { after, type Timer } from "../time/timer.ts";
 import { type Connector, reconnectPause } from "./connection.ts";
-import { type Entry, type Parcel, Parcels } from "./parcels.ts";
+import { type Parcel, Parcels } from "./parcels.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
 import { Stall } from "./stall.ts";
 import type { Transport } from "./transport.ts";
@@ -48,14 +48,14 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #publishing: PublishingLink;
   readonly #parcels = new Parcels({
-    onConfirmed: (link, entry) => this.#onConfirmed(link, entry),
-    onFailed: (link, entry, error) => this.#onFailed(link, entry, error),
+    onConfirmed: (link, parcel) => this.#onConfirmed(link, parcel),
+    onFailed: (link, parcel, error) => this.#onFailed(link, parcel, error),
   });
   /** Sent on the link and not settled. */
   #flying = 0;
   #link: OpenLink | undefined;
   #pumping = false;
-  /** Entries that have to be sent one by one, because one of them has ended a channel. */
+  /** Parcels that have to be sent one by one, because one of them has ended a channel. */
   #careful = 0;
   /** The link that ended for one that is known. */
   #refusedOn: OpenLink | undefined;
@@ -116,7 +116,9 @@ export class Relay {
 
   /** What was not sent is not sent any more, and given back when `stopped` resolves. */
   drain(stopped: Promise<unknown>): void {
-    for (const entry of this.#parcels.unsettled()) entry.isKept = !entry.isSent && !entry.inDoubt;
+    for (const parcel of this.#parcels.unsettled()) {
+      parcel.isKept = !parcel.isSent && !parcel.inDoubt;
+    }
     this.#stopped = stopped.then(() => {
       this.#giveBack();
       this.#pump();
@@ -125,11 +127,11 @@ export class Relay {
 
   /** Gives back what is not on its way: everything while there is no connection, or it is in vain. */
   #giveBack(all = this.#link === undefined || this.#isUnable): void {
-    for (const entry of this.#parcels.unsettled()) {
-      if (entry.isSettled || (entry.isSent && !all)) continue;
-      if (entry.inDoubt || entry.isSent) this.#repeats++;
-      this.#parcels.settle(entry);
-      entry.parcel.onGivenBack();
+    for (const parcel of this.#parcels.unsettled()) {
+      if (parcel.isSettled || (parcel.isSent && !all)) continue;
+      if (parcel.inDoubt || parcel.isSent) this.#repeats++;
+      this.#parcels.settle(parcel);
+      parcel.onGivenBack();
     }
   }
 
@@ -257,18 +259,18 @@ export class Relay {
       const link = this.#link;
       if (link === undefined || this.#rewinding) return undefined;
       if (link.publisher.isEnded) return void this.#landed(link);
-      const entry = this.#parcels.next;
-      if (entry === undefined || entry.isKept) return undefined;
+      const parcel = this.#parcels.next;
+      if (parcel === undefined || parcel.isKept) return undefined;
       const { transport } = link;
       if (this.#careful > 0 && this.#flying > 0) return undefined;
       if (transport.blocked !== undefined) return this.#untilUnblocked(transport);
       if (transport.congested) return transport.drained();
-      const { need } = entry.parcel;
+      const { need } = parcel;
       if (need !== undefined && !link.declared.has(need.name)) {
         // Its answer would have to come behind all that is on its way, on a slow link for minutes.
-        return this.#flying > 0 ? undefined : this.#makeNeed(link, entry);
+        return this.#flying > 0 ? undefined : this.#makeNeed(link, parcel);
       }
-      this.#send(link, entry);
+      this.#send(link, parcel);
     }
   }
 
@@ -280,69 +282,69 @@ export class Relay {
     }
   }
 
-  async #makeNeed(link: OpenLink, entry: Entry): Promise<void> {
-    const { name, ensure } = entry.parcel.need!;
+  async #makeNeed(link: OpenLink, parcel: Parcel): Promise<void> {
+    const { name, ensure } = parcel.need!;
     try {
       await declareOnce(link, name, () => ensure(link.transport));
     } catch (error) {
       if (!(error instanceof ToolError)) throw error;
       if (link.transport.isEnded) return;
       // Another task may need another queue, or none.
-      if (isLasting(error)) this.#refuse(entry, error);
+      if (isLasting(error)) this.#refuse(parcel, error);
       else link.transport.destroy(new ConnectionError(error.message));
     }
   }
 
   readonly #busyTransport = () => this.#flying === 0 ? undefined : this.#link?.transport;
 
-  #send(link: OpenLink, entry: Entry): void {
-    const publication = entry.parcel.load();
-    if (publication === undefined) return void this.#parcels.settle(entry);
-    entry.isAlone = this.#careful > 0;
+  #send(link: OpenLink, parcel: Parcel): void {
+    const publication = parcel.load();
+    if (publication === undefined) return void this.#parcels.settle(parcel);
+    parcel.isAlone = this.#careful > 0;
     this.#parcels.sent();
-    if (entry.inDoubt) this.#repeats++;
+    if (parcel.inDoubt) this.#repeats++;
     this.#flying++;
     this.#stall.watch(this.#busyTransport);
-    entry.link = link;
-    link.publisher.send(publication, entry);
+    parcel.link = link;
+    link.publisher.send(publication, parcel);
   }
 
-  #onConfirmed(link: OpenLink, entry: Entry): void {
+  #onConfirmed(link: OpenLink, parcel: Parcel): void {
     this.#flying--;
     this.#stall.moved();
     if (this.#careful > 0) this.#careful--;
-    if (this.#parcels.settle(entry)) entry.parcel.onConfirmed();
+    if (this.#parcels.settle(parcel)) parcel.onArrived();
     if (this.#away && link.transport.blocked === undefined) this.#comeBack();
     this.#landed(link);
   }
 
-  #onFailed(link: OpenLink, entry: Entry, failure: unknown): void {
+  #onFailed(link: OpenLink, parcel: Parcel, failure: unknown): void {
     this.#flying--;
     const error = failure instanceof ToolError
       ? failure
       : new TaskError(reason(failure), EXIT.badData, { cause: failure });
-    if (entry.isSettled) return this.#landed(link, error);
+    if (parcel.isSettled) return this.#landed(link, error);
     // Refused or returned it is not there; anything else leaves that open.
-    entry.inDoubt ||= !(error instanceof TaskError);
+    parcel.inDoubt ||= !(error instanceof TaskError);
     const isReturned = error instanceof TaskError && error.exitCode === EXIT.unavailable;
-    if (isReturned && entry.returns++ === 0) {
+    if (isReturned && parcel.returns++ === 0) {
       // Somebody may have deleted the queue after it was made sure of.
       link.declared.clear();
       this.#rewinding = true;
     } else if (error instanceof TaskError) {
       if (error.exitCode === EXIT.badData) this.#refusedOn = link;
-      if (error.exitCode !== EXIT.temporary) this.#refuse(entry, error);
-    } else if (isRefusal(error)) this.#blame(link, entry, error);
+      if (error.exitCode !== EXIT.temporary) this.#refuse(parcel, error);
+    } else if (isRefusal(error)) this.#blame(link, parcel, error);
     this.#landed(link, error);
   }
 
   /** A channel or connection was closed for one of those that were on its way. */
-  #blame(link: OpenLink, entry: Entry, error: ChannelError | ConnectionError): void {
-    if (!entry.isAlone) {
+  #blame(link: OpenLink, parcel: Parcel, error: ChannelError | ConnectionError): void {
+    if (!parcel.isAlone) {
       if (this.#refusedOn !== link) this.#careful = this.#parcels.open;
     } else if (error instanceof ConnectionError) {
-      if (++entry.kills >= MOST_KILLS) this.#refuse(entry, error);
-    } else if (![403, 404].includes(error.replyCode)) this.#refuse(entry, error);
+      if (++parcel.kills >= MOST_KILLS) this.#refuse(parcel, error);
+    } else if (![403, 404].includes(error.replyCode)) this.#refuse(parcel, error);
     // A permission, or the exchange: it concerns them all.
     else if (!this.#stall.hasMoved) {
       this.#isUnable = true;
@@ -381,10 +383,10 @@ export class Relay {
     this.#pump();
   }
 
-  #refuse(entry: Entry, error: ToolError): void {
-    this.#parcels.settle(entry);
+  #refuse(parcel: Parcel, error: ToolError): void {
+    this.#parcels.settle(parcel);
     if (this.#careful > 0) this.#careful--;
-    entry.parcel.onRefused(error);
+    parcel.onRefused(error);
   }
 
   /** Sending begins again with the first that is not settled. */

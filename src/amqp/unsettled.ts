@@ -46,7 +46,9 @@ export class Unsettled<T> {
 
   /** The oldest is settled. @returns undefined: there is none up to this tag */
   takeOldest(upTo: number): T | undefined {
-    for (const tag of this.#stragglers.keys()) return tag <= upTo ? this.take(tag) : undefined;
+    if (this.#stragglers.size > 0) {
+      for (const tag of this.#stragglers.keys()) return tag <= upTo ? this.take(tag) : undefined;
+    }
     return this.#first <= upTo ? this.take(this.#first) : undefined;
   }
 

@@ -10,7 +10,7 @@ import {
   requireExchange,
 } from "../amqp/declare.ts";
 import { encodeFields, extendProperties } from "../amqp/client/extended_properties.ts";
-import type { Parcel } from "../amqp/parcels.ts";
+import { Parcel } from "../amqp/parcels.ts";
 import type { Publication } from "../amqp/publisher.ts";
 import { Relay } from "../amqp/relay.ts";
 import type { Transport } from "../amqp/transport.ts";
@@ -25,7 +25,7 @@ import {
   isForwardedByAddition,
 } from "../task/forwarding.ts";
 import { lifetimeLeft, originalRoute, readHistory } from "../task/headers.ts";
-import type { Task } from "../task/task.ts";
+import { hasId, type Task, type TaskProperties } from "../task/task.ts";
 import { beginWait, delayQueue, type QueueType, STANDARD_TIERS } from "../task/topology.ts";
 import { LinkNews } from "./link_news.ts";
 
@@ -112,13 +112,13 @@ export class ForwardHandler implements DirectHandler {
   }
 
   begin(task: Task, run: DirectRun): void {
-    const hops = forwardCount(task.properties);
+    const hops = forwardCount(task);
     const { maxHops } = this.#options;
     if (hops >= maxHops) {
       const reason = `a task may be forwarded ${maxHops} times (--max-hops), and this one was`;
       return run.end({ kind: "rejected", reason });
     }
-    if (task.receivedProperties === undefined) {
+    if (task.isPlain !== true && task.receivedProperties === undefined) {
       // A copy would be without them.
       return run.end({ kind: "rejected", reason: "its properties cannot be read" });
     }
@@ -188,6 +188,16 @@ export class ForwardHandler implements DirectHandler {
   }
 }
 
+/** Of a copy whose properties are there as bytes. */
+const ENCODED: TaskProperties = {};
+
+/** What a task says may depend on how long it was in hand. */
+function isTimed(task: Task): boolean {
+  if (task.isPlain === true) return false;
+  const { expiration, headers } = task.properties;
+  return expiration !== undefined || headers !== undefined;
+}
+
 /** What all shipments share. */
 interface Shipping {
   readonly options: ForwardOptions;
@@ -229,20 +239,19 @@ class Stamp {
 }
 
 /** A task on its way. */
-class Shipment implements Parcel {
+class Shipment extends Parcel {
   readonly #task: Task;
   readonly #hops: number;
   readonly #shipping: Shipping;
   readonly #run: DirectRun;
-  /** It says how long it waits or lives. */
-  readonly #isTimed: boolean;
-  readonly #since: number;
+  /** When it came, where it says how long it waits or lives; undefined: it does not. */
+  readonly #since: number | undefined;
   readonly #waitMs: number;
   /** One that has none gets one, the same each time it is sent. */
-  #id: string | undefined;
+  readonly #id: string | undefined;
   #sent = 0;
   /** Where it waits, as long as it is not due. */
-  #waiting: { readonly tierMs: number; readonly leftMs?: number } | undefined;
+  #waiting: { readonly tierMs: number; readonly leftMs?: number } | undefined = undefined;
 
   constructor(
     task: Task,
@@ -250,21 +259,29 @@ class Shipment implements Parcel {
     shipping: Shipping,
     run: DirectRun,
   ) {
+    super();
     this.#task = task;
     this.#hops = hops;
     this.#shipping = shipping;
     this.#run = run;
-    const { expiration, headers } = task.properties;
-    this.#isTimed = expiration !== undefined || headers !== undefined;
-    this.#since = this.#isTimed ? performance.now() : 0;
-    this.#waitMs = headers === undefined ? 0 : readHistory(task).waitMs ?? 0;
-    if (task.id === "") this.#id = crypto.randomUUID();
+    this.#since = isTimed(task) ? performance.now() : undefined;
+    this.#waitMs = this.#since === undefined ? 0 : readHistory(task).waitMs ?? 0;
+    this.#id = hasId(task) ? undefined : crypto.randomUUID();
+  }
+
+  override get encodedId(): string {
+    return this.#id ?? this.#task.id;
+  }
+
+  /** How long it has been in hand, in milliseconds; 0 where nothing depends on that. */
+  get #heldMs(): number {
+    return this.#since === undefined ? 0 : performance.now() - this.#since;
   }
 
   get need(): Parcel["need"] {
     if (this.#waitMs === 0) return undefined;
     const { delayQueueType, destination } = this.#shipping.options;
-    const left = this.#waitMs - (performance.now() - this.#since);
+    const left = this.#waitMs - this.#heldMs;
     this.#waiting = left > 0 ? beginWait(Math.ceil(left), STANDARD_TIERS) : undefined;
     if (this.#waiting === undefined || "exchange" in destination) return undefined;
     const queue = delayQueue(this.#queue!.name, this.#waiting.tierMs, delayQueueType);
@@ -274,8 +291,8 @@ class Shipment implements Parcel {
   load(): Publication | undefined {
     const { destination } = this.#shipping.options;
     const task = this.#task;
-    const heldMs = this.#isTimed ? performance.now() - this.#since : 0;
-    const left = this.#isTimed ? lifetimeLeft(task.properties, heldMs) : undefined;
+    const heldMs = this.#heldMs;
+    const left = this.#since === undefined ? undefined : lifetimeLeft(task.properties, heldMs);
     if (left !== undefined && left <= 0) {
       this.#run.end({ kind: "rejected", reason: "expired before it could be sent" });
       return undefined;
@@ -294,8 +311,8 @@ class Shipment implements Parcel {
     return this.#publication("", name, heldMs + tierMs, { queue, leftMs });
   }
 
-  onConfirmed(): void {
-    this.#shipping.bytes += this.#task.body.length;
+  onArrived(): void {
+    this.#shipping.bytes += this.size;
     this.#run.end(DONE);
   }
 
@@ -325,10 +342,7 @@ class Shipment implements Parcel {
       const id = this.#id === undefined ? undefined : new TextEncoder().encode(this.#id);
       const encoded = extendProperties(task.receivedProperties!, fields, id);
       if (encoded !== undefined) {
-        const properties = this.#id === undefined
-          ? task.properties
-          : { ...task.properties, messageId: this.#id };
-        return { exchange, routingKey, body: task.body, properties, encoded };
+        return { exchange, routingKey, body: task.body, properties: ENCODED, encoded };
       }
     }
     const properties = forwardedProperties(

@@ -27,8 +27,9 @@ export interface Forwarding {
 }
 
 /** How often a task was forwarded before. */
-export function forwardCount({ headers }: TaskProperties): number {
-  const forwarded = headers?.[HEADER.forwarded];
+export function forwardCount(task: Pick<Task, "isPlain" | "properties">): number {
+  if (task.isPlain === true) return 0;
+  const forwarded = task.properties.headers?.[HEADER.forwarded];
   const isTable = typeof forwarded === "object" && forwarded !== null && "count" in forwarded;
   return isTable ? toInteger(forwarded.count as Field) ?? 0 : 0;
 }
@@ -58,11 +59,11 @@ export function forwardedProperties(
 }
 
 /** Whether all that {@linkcode forwardedProperties} does to a task that is due is to add its headers. */
-export function isForwardedByAddition({ exchange, properties, queue }: Task): boolean {
-  const { expiration, headers, userId } = properties;
-  if (exchange !== "" || queue === "" || expiration !== undefined || userId !== undefined) {
-    return false;
-  }
+export function isForwardedByAddition(task: Task): boolean {
+  if (task.exchange !== "" || task.queue === "") return false;
+  if (task.isPlain === true) return true;
+  const { expiration, headers, userId } = task.properties;
+  if (expiration !== undefined || userId !== undefined) return false;
   for (const name in headers) if (steers(name) || name.startsWith("task-")) return false;
   return true;
 }

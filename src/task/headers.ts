@@ -105,8 +105,10 @@ const OBITUARY: readonly string[] = [
 const MAX_ERROR_LENGTH = 1_024;
 
 /** Reads what the headers say. Values that make no sense count as absent: headers are foreign. */
-export function readHistory(task: Pick<Task, "properties" | "redelivered">): History {
-  const { headers } = task.properties;
+export function readHistory(
+  task: Pick<Task, "isPlain" | "properties" | "redelivered">,
+): History {
+  const headers = task.isPlain === true ? undefined : task.properties.headers;
   if (headers === undefined && !task.redelivered) return NO_HISTORY;
   return historyOf(headers ?? {}, task.redelivered);
 }
@@ -283,7 +285,11 @@ export function replayProperties(properties: TaskProperties, replays: number): T
 
 /** Headers that keep how a task was first published. */
 export function route(task: CopiedTask): Record<string, Field> {
-  const { exchange, routingKey } = originalRoute({ exchange: "", routingKey: task.queue, ...task });
+  const { exchange, routingKey } = originalRoute({
+    exchange: task.exchange ?? "",
+    routingKey: task.routingKey ?? task.queue,
+    properties: task.properties,
+  });
   return exchange === "" ? {} : { [HEADER.exchange]: exchange, [HEADER.routingKey]: routingKey };
 }
 

@@ -30,7 +30,10 @@ export function amqpName(property: string): string {
   return name;
 }
 
-/** A task as a worker sees it. */
+/**
+ * A task as a worker sees it. Some of it is read only when it is asked for: a copy by `...` would
+ * leave that out.
+ */
 export interface Task {
   /** `message_id`, or "" when the sender gave none. */
   readonly id: string;
@@ -48,4 +51,19 @@ export interface Task {
   readonly routingKey: string;
   /** The broker has delivered it before, to us or to another worker. */
   readonly redelivered: boolean;
+  /** It has neither headers nor an expiration nor a user; absent: its properties tell. */
+  readonly isPlain?: boolean;
+  /** Absent: its id tells. */
+  readonly hasId?: boolean;
+}
+
+/** Whether the sender gave it an id, which is not read for that. */
+export function hasId(task: Task): boolean {
+  return task.hasId ?? task.id !== "";
+}
+
+/** The same task with other properties. */
+export function withProperties(task: Task, properties: TaskProperties): Task {
+  const { id, body, receivedProperties, queue, exchange, routingKey, redelivered } = task;
+  return { id, body, properties, receivedProperties, queue, exchange, routingKey, redelivered };
 }

@@ -35,6 +35,9 @@ export class Chain<T> {
     else member.before.after = member.after;
     if (member.after === undefined) this.#last = member.before;
     else member.after.before = member.before;
+    // What is gone must not keep what came after it: V8 would take that along to where it looks for
+    // garbage last, and with it the next one, and so on.
+    member.before = member.after = undefined;
     this.#size--;
   }
 

@@ -14,23 +14,6 @@ import type { TraceContext } from "../task/trace_context.ts";
 import type { Member } from "./chain.ts";
 import type { Runs, Stoppable } from "./runs.ts";
 
-/** What is particular to a run. */
-export interface RunOptions {
-  readonly task: Task;
-  /** 1 for the first. */
-  readonly attempt: number;
-  /** When it began, in performance.now(). */
-  readonly startedAt: number;
-  /** Aborts when the run has become pointless; stops it as the worker's end does. */
-  readonly lost?: AbortSignal | undefined;
-  /** What it is part of. */
-  readonly trace?: TraceContext | undefined;
-  /** Told how far it is. */
-  readonly report?: ((progress: Progress) => void) | undefined;
-  /** Told once how it ended: an exception becomes `failed`, or `interrupted` after an abort of ours. */
-  onEnd(outcome: Outcome): void;
-}
-
 /** What holds for every run of a worker. */
 export interface RunRules {
   readonly maxAttempts: number;
@@ -42,51 +25,43 @@ export interface RunRules {
   readonly onHung: (task: Task) => void;
 }
 
-export function execute(
-  handler: Handler | DirectHandler,
-  rules: RunRules,
-  options: RunOptions,
-): void {
-  new Run(rules, options).begin(handler);
-}
-
 /** One run. Most handlers never look at their signal, so it is made when they do. */
-class Run implements TaskContext, Stoppable, DirectRun {
+export abstract class Run implements TaskContext, Stoppable, DirectRun {
   readonly #rules: RunRules;
-  readonly #options: RunOptions;
-  #controller: AbortController | undefined;
-  /** Where it is among those that run; undefined once it has ended or was told to stop. */
-  #member: Member<Stoppable> | undefined;
+  #controller: AbortController | undefined = undefined;
+  /** Where it is among those that have a limit; undefined once it has ended or was told to stop. */
+  #member: Member<Stoppable> | undefined = undefined;
   /** Why it was told to stop. */
-  #stopped: Error | undefined;
-  #stopTimer: ReturnType<typeof setTimeout> | undefined;
-  #onLost: (() => void) | undefined;
-  #deadline: number | undefined;
+  #stopped: Error | undefined = undefined;
+  #stopTimer: ReturnType<typeof setTimeout> | undefined = undefined;
+  #onLost: (() => void) | undefined = undefined;
+  #deadline: number | undefined = undefined;
   #isTold = false;
 
-  constructor(rules: RunRules, options: RunOptions) {
+  constructor(rules: RunRules) {
     this.#rules = rules;
-    this.#options = options;
   }
 
-  get attempt(): number {
-    return this.#options.attempt;
-  }
+  abstract readonly task: Task;
+  /** 1 for the first. */
+  abstract readonly attempt: number;
+  /** When it began, in performance.now(). */
+  abstract readonly startedAt: number;
+  /** Aborts when the run has become pointless; stops it as the worker's end does. */
+  protected abstract readonly lost: AbortSignal | undefined;
+  /** What it is part of. */
+  abstract readonly trace: TraceContext | undefined;
+  /** Told how far it is. */
+  abstract readonly report: ((progress: Progress) => void) | undefined;
+  /** Told once how it ended: an exception becomes `failed`, or `interrupted` after an abort of ours. */
+  protected abstract onEnd(outcome: Outcome): void;
 
   get maxAttempts(): number {
     return this.#rules.maxAttempts;
   }
 
-  get report(): RunOptions["report"] {
-    return this.#options.report;
-  }
-
-  get trace(): TraceContext | undefined {
-    return this.#options.trace;
-  }
-
   get endsAt(): number {
-    return this.#options.startedAt + (this.#rules.runs.limitMs ?? Infinity);
+    return this.startedAt + (this.#rules.runs.limitMs ?? Infinity);
   }
 
   get deadline(): number | undefined {
@@ -104,7 +79,7 @@ class Run implements TaskContext, Stoppable, DirectRun {
 
   begin(handler: Handler | DirectHandler): void {
     this.#member = this.#rules.runs.add(this);
-    const { lost, task } = this.#options;
+    const { lost, task } = this;
     if (lost !== undefined) {
       this.#onLost = () => this.interrupt();
       lost.addEventListener("abort", this.#onLost);
@@ -124,7 +99,7 @@ class Run implements TaskContext, Stoppable, DirectRun {
   async #await(handler: Handler): Promise<void> {
     let outcome: Outcome;
     try {
-      outcome = await handler(this.#options.task, this);
+      outcome = await handler(this.task, this);
     } catch (error) {
       outcome = this.#outcomeOf(error);
     }
@@ -148,7 +123,7 @@ class Run implements TaskContext, Stoppable, DirectRun {
     this.#stopped = reason;
     this.#leave();
     this.#stopTimer = setTimeout(() => {
-      this.#rules.onHung(this.#options.task);
+      this.#rules.onHung(this.task);
       this.end(this.#outcomeOf(reason));
     }, this.#rules.stopMs);
     this.#controller?.abort(reason);
@@ -171,8 +146,8 @@ class Run implements TaskContext, Stoppable, DirectRun {
     if (this.#stopTimer !== undefined) clearTimeout(this.#stopTimer);
     this.#leave();
     if (this.#onLost !== undefined) {
-      this.#options.lost!.removeEventListener("abort", this.#onLost);
+      this.lost!.removeEventListener("abort", this.#onLost);
     }
-    this.#options.onEnd(outcome);
+    this.onEnd(outcome);
   }
 }

@@ -6,7 +6,7 @@
 import { idBytes } from "../amqp/client/received_properties.ts";
 import { HEADER } from "../task/headers.ts";
 import type { Decision } from "../task/retry.ts";
-import type { Task } from "../task/task.ts";
+import { hasId, type Task } from "../task/task.ts";
 import { turnTime } from "../time/turn_time.ts";
 
 const KEPT_MS = 3_600_000;
@@ -26,14 +26,6 @@ const UNDER_WAY_MS = 60_000;
  */
 const MOST_ACKED_BYTES = 16 * 1024 * 1024;
 
-interface Acked {
-  readonly task: Task;
-  /** Aborts when the channel ends on which it was acknowledged. */
-  readonly lost: AbortSignal;
-  /** When it was acknowledged, in milliseconds. */
-  readonly since: number;
-}
-
 interface Finished {
   readonly decision: Decision;
   /** When it was remembered, in milliseconds. */
@@ -43,8 +35,12 @@ interface Finished {
 export class FinishedTasks {
   /** By fingerprint, oldest first. */
   readonly #tasks = new Map<string, Finished>();
-  /** The last ones; a ring. Undefined: used. */
-  readonly #acked: (Acked | undefined)[] = [];
+  /** The last ones that were acknowledged; a ring. Undefined: used. */
+  readonly #acked: (Task | undefined)[] = [];
+  /** Of each: aborts when the channel ends on which it was acknowledged. */
+  readonly #ackedOn: AbortSignal[] = [];
+  /** Of each: when, in milliseconds. */
+  readonly #ackedAt: number[] = [];
   #nextAcked = 0;
   /** Of the answers that are kept. */
   #answerBytes = 0;
@@ -85,15 +81,17 @@ export class FinishedTasks {
   }
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
-  acknowledged(task: Task, lost: AbortSignal): void {
-    if (task.id === "" || task.body.length > MOST_ACKED_BYTES / this.#mostAcked) return;
-    this.#acked[this.#nextAcked] = { task, lost, since: this.#now() };
+  acknowledged(task: Task, lost: AbortSignal, bodyBytes = task.body.length): void {
+    if (!hasId(task) || bodyBytes > MOST_ACKED_BYTES / this.#mostAcked) return;
+    this.#acked[this.#nextAcked] = task;
+    this.#ackedOn[this.#nextAcked] = lost;
+    this.#ackedAt[this.#nextAcked] = this.#now();
     this.#nextAcked = (this.#nextAcked + 1) % this.#mostAcked;
   }
 
   /** Whether this very task is kept, to tell by its body whether one that comes is the same. */
   keeps(task: Task): boolean {
-    return this.#acked.some((acked) => acked?.task === task);
+    return this.#acked.includes(task);
   }
 
   /**
@@ -102,7 +100,7 @@ export class FinishedTasks {
    */
   comesBack(task: Task): void {
     for (const [index, acked] of this.#acked.entries()) {
-      if (acked !== undefined && isSameTask(acked.task, task)) this.#acked[index] = undefined;
+      if (acked !== undefined && isSameTask(acked, task)) this.#acked[index] = undefined;
     }
   }
 
@@ -112,8 +110,8 @@ export class FinishedTasks {
    */
   channelLost(): void {
     const arrived = this.#now() - UNDER_WAY_MS;
-    for (const [index, acked] of this.#acked.entries()) {
-      if (acked?.lost.aborted && acked.since < arrived) this.#acked[index] = undefined;
+    for (const [index, lost] of this.#ackedOn.entries()) {
+      if (lost.aborted && this.#ackedAt[index]! < arrived) this.#acked[index] = undefined;
     }
   }
 
@@ -130,11 +128,13 @@ export class FinishedTasks {
   #takeAcknowledged(task: Task): boolean {
     const oldest = this.#now() - KEPT_MS;
     const alike = this.#acked.flatMap((acked, index) =>
-      acked !== undefined && acked.since > oldest && isSameTask(acked.task, task) ? [index] : []
+      acked !== undefined && this.#ackedAt[index]! > oldest && isSameTask(acked, task)
+        ? [index]
+        : []
     );
     const [only, another] = alike;
     if (only === undefined || another !== undefined) return false;
-    if (!this.#acked[only]!.lost.aborted) return false;
+    if (!this.#ackedOn[only]!.aborted) return false;
     this.#acked[only] = undefined;
     return true;
   }

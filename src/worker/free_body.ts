@@ -2,13 +2,14 @@
  * Large bodies are not left to the garbage collector: a large array outlives its task for long,
  * because it weighs next to nothing where V8 looks for garbage.
  */
-import type { Task } from "../task/task.ts";
+import type { Delivery } from "../amqp/consumption.ts";
 import type { FinishedTasks } from "./finished.ts";
 
 const LARGE_BYTES = 64 * 1024;
 
 /** @param finished those that are kept, to be told from others, which takes their bodies */
-export function freeBody(task: Task, finished: FinishedTasks): void {
+export function freeBody({ bodyBytes, task }: Delivery, finished: FinishedTasks): void {
+  if (bodyBytes < LARGE_BYTES) return;
   const { body } = task;
   if (body.length < LARGE_BYTES || body.length < body.buffer.byteLength) return;
   if (finished.keeps(task)) return;

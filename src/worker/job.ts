@@ -6,7 +6,7 @@ import type { History } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import type { TraceContext } from "../task/trace_context.ts";
 import type { Member } from "./chain.ts";
-import type { RunOptions } from "./execute.ts";
+import { Run, type RunRules } from "./execute.ts";
 import type { Execution } from "./pool_options.ts";
 
 /** A start of a task, and what is known of those before. */
@@ -26,42 +26,56 @@ interface Reporting {
   end(): void;
 }
 
-/** One object for all of it: more would cost as much as a short task does. */
-export class Job implements RunOptions, Execution {
-  readonly delivery: Delivery;
-  readonly start: Start;
-  /** Acknowledged before it began. */
-  readonly early: boolean;
-  readonly traced: Attempt | undefined;
-  readonly startedAt: number;
-  /** Aborts when it has become pointless. */
-  readonly lost: AbortSignal | undefined;
-  /** Told when it is settled, or why it could not be. */
-  readonly done: (fault?: unknown) => void;
-  readonly #onEnd: (job: Job, outcome: Outcome) => void;
-  /** Among those that run; the pool's own, as are the next ones. */
-  member: Member<Execution> | undefined;
-  reporting: Reporting | undefined;
-  onLost: (() => void) | undefined;
+/** Who has to do with a job, from the beginning to its end. */
+export interface JobOwner {
+  readonly rules: RunRules;
+  ran(job: Job, outcome: Outcome): void;
+}
 
-  constructor(
-    delivery: Delivery,
-    start: Start,
-    early: boolean,
-    traced: Attempt | undefined,
-    startedAt: number,
-    lost: AbortSignal | undefined,
-    onEnd: (job: Job, outcome: Outcome) => void,
-    done: (fault?: unknown) => void,
-  ) {
+/** Of a task that has not begun. */
+const NOT_BEGUN: Start = {
+  history: { attempts: 0, crashes: 0, losses: 0, replays: 0 },
+  attempt: 1,
+  earlier: 0,
+  isCounted: false,
+};
+
+let last = NOT_BEGUN;
+
+/** Of a task that was not counted; most have no history, and share one. */
+export function startOf(history: History, attempt: number): Start {
+  if (last.history !== history || last.attempt !== attempt) {
+    last = { history, attempt, earlier: 0, isCounted: false };
+  }
+  return last;
+}
+
+/** One object for all of it: more would cost as much as a short task does. */
+export class Job extends Run implements Execution {
+  readonly #owner: JobOwner;
+  readonly delivery: Delivery;
+  /** Told when it is over. */
+  readonly onOver: (delivery: Delivery) => void;
+  /** Among those that are taken; the pool's own, as are all that follow. */
+  member: Member<Job> | undefined = undefined;
+  start: Start = NOT_BEGUN;
+  isRunning = false;
+  /** Acknowledged before it began. */
+  early = false;
+  traced: Attempt | undefined = undefined;
+  startedAt = 0;
+  /** Aborts when it has become pointless. */
+  lost: AbortSignal | undefined = undefined;
+  /** Told when it is settled, or why it could not be; undefined: the pool is. */
+  onSettled: ((fault?: unknown) => void) | undefined = undefined;
+  reporting: Reporting | undefined = undefined;
+  onLost: (() => void) | undefined = undefined;
+
+  constructor(owner: JobOwner, delivery: Delivery, onOver: (delivery: Delivery) => void) {
+    super(owner.rules);
+    this.#owner = owner;
     this.delivery = delivery;
-    this.start = start;
-    this.early = early;
-    this.traced = traced;
-    this.startedAt = startedAt;
-    this.lost = lost;
-    this.#onEnd = onEnd;
-    this.done = done;
+    this.onOver = onOver;
   }
 
   get task(): Task {
@@ -76,11 +90,11 @@ export class Job implements RunOptions, Execution {
     return this.traced?.context;
   }
 
-  get report(): RunOptions["report"] {
+  get report(): ((progress: Progress) => void) | undefined {
     return this.reporting?.report;
   }
 
-  onEnd(outcome: Outcome): void {
-    this.#onEnd(this, outcome);
+  protected onEnd(outcome: Outcome): void {
+    this.#owner.ran(this, outcome);
   }
 }

@@ -11,7 +11,7 @@ import { isLasting, reason, TaskError, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import { deadProperties, readHistory } from "../task/headers.ts";
 import { type Bury, MOST_RETURNS } from "../task/retry.ts";
-import type { Task } from "../task/task.ts";
+import { type Task, withProperties } from "../task/task.ts";
 import { deadQueue, type QueueType } from "../task/topology.ts";
 import { sleep } from "../time/sleep.ts";
 import type { ReturnLimits } from "./return_limits.ts";
@@ -174,7 +174,7 @@ export class Oversize {
         id: task.id,
       });
       const { headers: _, ...properties } = task.properties;
-      this.#begin(stream, { ...task, properties }, bytes);
+      this.#begin(stream, withProperties(task, properties), bytes);
     }
     const onLost = () => stream.abandon("the connection that brings the task has ended");
     lost.addEventListener("abort", onLost);

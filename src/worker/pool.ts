@@ -8,9 +8,9 @@ import { EXIT } from "../errors.ts";
 import { type History, readHistory } from "../task/headers.ts";
 import type { Outcome } from "../task/handler.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
-import { Chain, type Member } from "./chain.ts";
-import { execute, type RunRules } from "./execute.ts";
-import { Job, type Start } from "./job.ts";
+import { Chain } from "./chain.ts";
+import type { RunRules } from "./execute.ts";
+import { Job, type JobOwner, type Start, startOf } from "./job.ts";
 import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
 import { freeBody } from "./free_body.ts";
 import { Runs } from "./runs.ts";
@@ -23,9 +23,6 @@ import { turnTime } from "../time/turn_time.ts";
 /** From the suspicion of a crash loop to the second look at it, in milliseconds. */
 const SECOND_LOOK_MS = 3_000;
 
-/** Neither acknowledged before, nor traced. */
-const AS_IT_COMES = { early: false, traced: undefined };
-
 /** What the work gave is forgotten. */
 const SKIPPED = { body: new Uint8Array(), cut: false, skipped: true };
 
@@ -34,24 +31,23 @@ export class Pool {
   readonly #abort = new AbortController();
   /** The drain has begun. */
   readonly #drained = new AbortController();
-  readonly #rules: RunRules;
+  readonly #owner: JobOwner;
   readonly #tasks: TaskLog;
   readonly #counts = { started: 0, done: 0, delayed: 0, dead: 0, returned: 0 };
   /** Taken and not settled yet. */
-  readonly #taken = new Chain<Delivery>();
-  readonly #executing = new Chain<Execution>();
+  readonly #taken = new Chain<Job>();
   #draining = false;
   #stopped: Promise<unknown> | undefined;
   #idleWaiters: (() => void)[] = [];
   /** Deliveries beyond the concurrency. */
-  readonly #turns = new Turns(() => this.#taken.values());
+  readonly #turns = new Turns(() => this.#taken.values().map(({ delivery }) => delivery));
   #recognised = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
     const { bulk = false, log, policy, stopMs, summarize = false, timeoutMs } = options;
     this.#tasks = new TaskLog({ bulk, log, summarize });
-    this.#rules = {
+    const rules: RunRules = {
       maxAttempts: policy.maxAttempts,
       runs: new Runs(timeoutMs),
       stopMs,
@@ -61,6 +57,7 @@ export class Pool {
         options.onUnable?.(EXIT.internal, reason);
       },
     };
+    this.#owner = { rules, ran: (job, outcome) => this.#onRunEnd(job, outcome) };
   }
 
   /** Tasks taken and not settled yet. */
@@ -70,7 +67,7 @@ export class Pool {
 
   /** What runs of them, oldest first. */
   get executing(): readonly Execution[] {
-    return this.#executing.values();
+    return this.#taken.values().filter(({ isRunning }) => isRunning);
   }
 
   get counts(): PoolCounts {
@@ -82,52 +79,56 @@ export class Pool {
     return this.#recognised;
   }
 
-  /** Runs a task and settles it. @param onEnd told when that is over, maybe before this returns */
-  run(delivery: Delivery, onEnd: () => void = () => {}): void {
-    if (this.#mustWait(delivery)) this.#runInTurn(delivery, onEnd);
-    else this.#runNow(delivery, onEnd);
+  /** Runs a task and settles it. @param onOver told when that is over, maybe before this returns */
+  run(delivery: Delivery, onOver: (delivery: Delivery) => void = () => {}): void {
+    if (this.#mustWait(delivery)) this.#runInTurn(delivery, onOver);
+    else this.#runNow(delivery, onOver);
   }
 
-  async #runInTurn(delivery: Delivery, onEnd: () => void): Promise<void> {
+  async #runInTurn(delivery: Delivery, onOver: (delivery: Delivery) => void): Promise<void> {
     while (this.#mustWait(delivery) && !this.#draining && delivery.live) {
       await this.#turns.wait(delivery);
     }
-    this.#runNow(delivery, onEnd);
+    this.#runNow(delivery, onOver);
   }
 
-  #runNow(delivery: Delivery, onEnd: () => void): void {
-    const taken = this.#take(delivery);
-    if (taken === undefined) return onEnd();
-    const done = (fault?: unknown) => {
-      if (fault !== undefined) return void this.#onFault(delivery, fault).then(() => done());
-      this.#letGo(delivery, taken);
-      onEnd();
-    };
-    const isBegun = !this.#draining || delivery.passedOn !== undefined;
+  #runNow(
+    delivery: Delivery,
+    onOver: (delivery: Delivery) => void,
+    isWanted = !this.#draining,
+  ): void {
+    const job = this.#take(delivery, onOver);
+    if (job === undefined) return onOver(delivery);
+    const isBegun = isWanted || delivery.passedOn !== undefined;
     let work: Promise<void> | undefined;
     try {
-      work = isBegun ? this.#process(delivery, done) : this.#giveBack(delivery);
+      work = isBegun ? this.#process(job) : this.#giveBack(delivery);
     } catch (error) {
-      return done(error);
+      return this.#end(job, error);
     }
-    work?.then(() => done(), done);
+    work?.then(() => this.#end(job), (fault) => this.#end(job, fault));
+  }
+
+  #end(job: Job, fault?: unknown): void {
+    if (fault !== undefined) {
+      return void this.#onFault(job.delivery, fault).then(() => this.#end(job));
+    }
+    this.#letGo(job);
+    job.onOver(job.delivery);
   }
 
   /** A task that came and is not to be begun. Never rejects. */
-  async giveBack(delivery: Delivery): Promise<void> {
-    const taken = this.#take(delivery);
-    if (taken === undefined) return;
-    try {
-      await (delivery.passedOn === undefined ? this.#giveBack(delivery) : this.#refuse(delivery));
-    } catch (error) {
-      await this.#onFault(delivery, error);
-    }
-    this.#letGo(delivery, taken);
+  giveBack(delivery: Delivery): Promise<void> {
+    return new Promise((resolve) => this.#runNow(delivery, () => resolve(), false));
   }
 
   /** Counts a delivery as taken until it is settled; undefined: it is lost already. */
-  #take(delivery: Delivery): Member<Delivery> | undefined {
-    if (delivery.live) return this.#taken.add(delivery);
+  #take(delivery: Delivery, onOver: (delivery: Delivery) => void): Job | undefined {
+    if (delivery.live) {
+      const job = new Job(this.#owner, delivery, onOver);
+      job.member = this.#taken.add(job);
+      return job;
+    }
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
     return undefined;
   }
@@ -138,13 +139,13 @@ export class Pool {
     await this.#giveBack(delivery).catch(() => {});
   }
 
-  #letGo(delivery: Delivery, taken: Member<Delivery>): void {
+  #letGo({ delivery, member }: Job): void {
     if (delivery.comesBack) this.#options.finished.comesBack(delivery.task);
-    this.#taken.delete(taken);
+    this.#taken.delete(member!);
     this.#turns.ended(delivery);
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
-    if (this.#draining) this.#rules.runs.rest();
+    if (this.#draining) this.#owner.rules.runs.rest();
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];
     for (const resume of waiters) resume();
@@ -167,14 +168,14 @@ export class Pool {
     this.#drained.abort();
     this.#turns.wake();
     this.#options.pace?.stop();
-    this.#rules.runs.rest();
+    this.#owner.rules.runs.rest();
   }
 
   /** Asks every running task to stop; they end as interrupted. */
   interrupt(): void {
     this.drain(Promise.resolve());
     this.#abort.abort();
-    this.#rules.runs.interrupt();
+    for (const job of this.#taken.values()) if (job.isRunning) job.interrupt();
   }
 
   /** All places are taken, or one is by the same task. */
@@ -182,26 +183,27 @@ export class Pool {
     return this.#taken.size >= this.#options.concurrency || this.#turns.isUnderWay(delivery);
   }
 
-  /** @returns undefined: `done` is told when it is settled, and maybe was already */
-  #process(delivery: Delivery, done: Job["done"]): Promise<void> | undefined {
+  /** @returns undefined: its end comes when it is settled, and maybe came already */
+  #process(job: Job): Promise<void> | undefined {
+    const { delivery } = job;
     if (delivery.leftOut > 0) return this.#refuse(delivery);
     const { policy } = this.#options;
     const settling = this.#settleDone(delivery);
     if (settling !== undefined) return settling;
     const history = readHistory(delivery.task);
-    if (isSuspect(history, policy)) return this.#admit(delivery, history, true);
+    if (isSuspect(history, policy)) return this.#admit(job, history, true);
     const admission = admit(history, 0, policy);
-    if (admission.kind !== "run") return this.#admit(delivery, history, false);
-    const start = { history, attempt: admission.attempt, earlier: 0, isCounted: false };
+    if (admission.kind !== "run") return this.#admit(job, history, false);
+    const start = startOf(history, admission.attempt);
     const { ackEarly, pace, tracing } = this.#options;
     const isPlain = pace === undefined && tracing === undefined && ackEarly !== true;
-    return isPlain ? this.#start(delivery, start, AS_IT_COMES, done) : this.#begin(delivery, start);
+    return isPlain ? this.#start(job, start) : this.#begin(job, start);
   }
 
   /** Begins a task if it may be begun. @param suspect its starts are written down */
-  async #admit(delivery: Delivery, history: History, suspect: boolean): Promise<void> {
+  async #admit(job: Job, history: History, suspect: boolean): Promise<void> {
     const { policy, starts } = this.#options;
-    const { task } = delivery;
+    const { delivery, task } = job;
     // Nobody could tell its starts from those of others; its copy gets an id.
     if (suspect && task.id === "") return await this.#settle(delivery, { kind: "renew" });
     let counted = suspect ? await starts.count(task) : 0;
@@ -215,7 +217,7 @@ export class Pool {
     if (admission.kind === "run") {
       const isCounted = suspect && typeof counted === "number";
       const { attempt } = admission;
-      return await this.#begin(delivery, {
+      return await this.#begin(job, {
         history,
         attempt,
         earlier: earlierOf(counted),
@@ -243,9 +245,9 @@ export class Pool {
   }
 
   /** Runs a task when it is its turn, if it is wanted then, and writes its start down before. */
-  async #begin(delivery: Delivery, start: Start): Promise<void> {
+  async #begin(job: Job, start: Start): Promise<void> {
     const { pace, settler, starts } = this.#options;
-    const { task } = delivery;
+    const { delivery, task } = job;
     const { isCounted } = start;
     if (pace !== undefined) await pace.turn(delivery.lost);
     if (isCounted && !this.#draining && delivery.live) await starts.note(task);
@@ -258,13 +260,13 @@ export class Pool {
       if (isCounted) await starts.takeBack(task);
       return;
     }
-    const early = this.#options.ackEarly === true;
-    if (early && !settler.acknowledgeEarly(delivery)) return;
-    const traced = this.#options.tracing?.attempt(task, start.attempt);
+    job.early = this.#options.ackEarly === true;
+    if (job.early && !settler.acknowledgeEarly(delivery)) return;
+    const traced = job.traced = this.#options.tracing?.attempt(task, start.attempt);
     const settled = () =>
       new Promise<void>((resolve, reject) => {
-        const done = (fault?: unknown) => fault === undefined ? resolve() : reject(fault);
-        this.#start(delivery, start, { early, traced }, done);
+        job.onSettled = (fault?: unknown) => fault === undefined ? resolve() : reject(fault);
+        this.#start(job, start);
       });
     if (traced === undefined) return await settled();
     try {
@@ -274,19 +276,14 @@ export class Pool {
     }
   }
 
-  /** Runs a task; `done` is told when it is settled. */
-  #start(
-    delivery: Delivery,
-    start: Start,
-    { early, traced }: Pick<Job, "early" | "traced">,
-    done: Job["done"],
-  ): undefined {
+  /** Runs a task, and settles it then. */
+  #start(job: Job, start: Start): undefined {
     const { answers, handler, killOnDisconnect, starts } = this.#options;
-    const lost = killOnDisconnect ? delivery.lost : undefined;
+    const { delivery, task } = job;
+    job.start = start;
+    if (killOnDisconnect) job.lost = delivery.lost;
     // A handler may take long before it gives its promise: then it is late for the next one.
-    const now = typeof handler === "function" ? performance.now() : turnTime();
-    const job = new Job(delivery, start, early, traced, now, lost, this.#onRunEnd, done);
-    const { task } = delivery;
+    job.startedAt = typeof handler === "function" ? performance.now() : turnTime();
     if (start.isCounted) {
       // Whoever lives has not crashed, and the next worker may have the task before this one ends it.
       job.onLost = () => void starts.takeBack(task);
@@ -294,24 +291,29 @@ export class Pool {
     }
     this.#counts.started++;
     this.#options.onChange?.();
-    job.member = this.#executing.add(job);
+    job.isRunning = true;
     job.reporting = answers?.progress(task, start.attempt);
-    execute(handler, this.#rules, job);
+    job.begin(handler);
   }
 
-  readonly #onRunEnd = (job: Job, outcome: Outcome): void => {
+  #onRunEnd(job: Job, outcome: Outcome): void {
     let settling: Promise<void> | undefined;
     try {
       job.reporting?.end();
       if (job.onLost !== undefined) job.delivery.lost.removeEventListener("abort", job.onLost);
-      this.#executing.delete(job.member!);
+      job.isRunning = false;
       settling = this.#settleRun(job, outcome);
     } catch (error) {
-      return job.done(error);
+      return this.#settled(job, error);
     }
-    if (settling === undefined) job.done();
-    else settling.then(() => job.done(), job.done);
-  };
+    if (settling === undefined) this.#settled(job);
+    else settling.then(() => this.#settled(job), (fault) => this.#settled(job, fault));
+  }
+
+  #settled(job: Job, fault?: unknown): void {
+    if (job.onSettled === undefined) this.#end(job, fault);
+    else job.onSettled(fault);
+  }
 
   /** @returns undefined: nothing is to be waited for */
   #settleRun(job: Job, outcome: Outcome): Promise<void> | undefined {
@@ -347,7 +349,7 @@ export class Pool {
     // Of a copy that was refused there may be parts that are still to be sent.
     if (decision.kind !== "ack" || delivery.comesBack) return;
     const { finished, freeBodies } = this.#options;
-    if (freeBodies === true) freeBody(delivery.task, finished);
+    if (freeBodies === true) freeBody(delivery, finished);
   }
 
   /** Its body does not fit into the memory of this host; another one may have room. */

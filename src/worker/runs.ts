@@ -1,6 +1,6 @@
 /**
- * All runs of a worker. Each has to stop when the worker ends, or when its time is over. They share
- * one list and one timer: a listener and a timer for each would cost as much as a short task does.
+ * The runs of a worker that have to stop when their time is over. They share one list and one timer:
+ * a timer for each would cost as much as a short task does.
  */
 
 import { Chain, type Member } from "./chain.ts";
@@ -11,8 +11,6 @@ export interface Stoppable {
   readonly endsAt: number;
   /** Its time is over. */
   timeOut(): void;
-  /** The worker ends. */
-  interrupt(): void;
 }
 
 export class Runs {
@@ -26,18 +24,18 @@ export class Runs {
     this.limitMs = limitMs;
   }
 
-  /** @returns what to call {@linkcode delete} with, once, when it has ended or been told to stop */
-  add(run: Stoppable): Member<Stoppable> {
-    if (this.limitMs !== undefined) this.#timer ??= setTimeout(this.#look, this.limitMs);
+  /**
+   * @returns what to call {@linkcode delete} with, once, when it has ended or been told to stop;
+   *   undefined: it may take as long as it likes
+   */
+  add(run: Stoppable): Member<Stoppable> | undefined {
+    if (this.limitMs === undefined) return undefined;
+    this.#timer ??= setTimeout(this.#look, this.limitMs);
     return this.#running.add(run);
   }
 
   delete(member: Member<Stoppable>): void {
     this.#running.delete(member);
-  }
-
-  interrupt(): void {
-    for (const run of this.#running.values()) run.interrupt();
   }
 
   /** Ends the timer if nothing runs; it goes on until the time of the run that set it is over. */

@@ -15,7 +15,7 @@ import {
 } from "../task/headers.ts";
 import { deadMessage, doneMessage, isAwaited } from "../task/answer.ts";
 import { type Ack, type Bury, type Decision, giveBack } from "../task/retry.ts";
-import type { Task, TaskProperties } from "../task/task.ts";
+import { type Task, type TaskProperties, withProperties } from "../task/task.ts";
 import {
   deadQueue,
   delayQueue,
@@ -110,7 +110,7 @@ export class Settler {
    */
   acknowledgeEarly(delivery: Delivery): boolean {
     const acknowledged = delivery.ack();
-    if (acknowledged) this.#options.finished.acknowledged(delivery.task, delivery.lost);
+    if (acknowledged) this.#note(delivery);
     return acknowledged;
   }
 
@@ -192,8 +192,12 @@ export class Settler {
   }
 
   #acknowledge(delivery: Delivery): void {
-    if (delivery.ack()) this.#options.finished.acknowledged(delivery.task, delivery.lost);
+    if (delivery.ack()) this.#note(delivery);
     else this.#tooLate(delivery, { kind: "ack", answered: true });
+  }
+
+  #note({ task, lost, bodyBytes }: Delivery): void {
+    this.#options.finished.acknowledged(task, lost, bodyBytes);
   }
 
   /**
@@ -211,7 +215,7 @@ export class Settler {
       log.error(`a task is dead, without its headers: ${error.message}`, { id: task.id });
       const { attempts } = readHistory(task);
       const { headers: _, ...properties } = task.properties;
-      const bare = this.#copy(delivery, { ...task, properties }, {
+      const bare = this.#copy(delivery, withProperties(task, properties), {
         kind: "bury",
         reason: "rejected",
         attempts: "attempts" in decision ? decision.attempts : attempts,

@@ -62,7 +62,7 @@ type WindowConsumer = Pick<Consumer, "hold" | "prefetch" | "reading" | "resume">
 export class Window {
   readonly #consumer: WindowConsumer;
   readonly #size: WindowSize;
-  readonly #run: (delivery: Delivery, onEnd: () => void) => void;
+  readonly #run: (delivery: Delivery, onOver: (delivery: Delivery) => void) => void;
   readonly #onRoomKnown = () => this.#look();
   /** In hand. */
   #bytes = 0;
@@ -83,7 +83,7 @@ export class Window {
   constructor(
     consumer: WindowConsumer,
     size: WindowSize,
-    run: (delivery: Delivery, onEnd: () => void) => void,
+    run: (delivery: Delivery, onOver: (delivery: Delivery) => void) => void,
   ) {
     this.#consumer = consumer;
     this.#size = size;
@@ -92,19 +92,20 @@ export class Window {
   }
 
   take(delivery: Delivery): void {
-    const bytes = delivery.task.body.length + OVERHEAD_BYTES;
+    const bytes = delivery.bodyBytes + OVERHEAD_BYTES;
     this.#bytes += bytes;
     this.#expected = Math.max(bytes, this.#expected * FADING);
     this.#size.room.note(this.#bytes, this.#onRoomKnown);
     this.#look();
     this.#adapt();
-    const { since } = delivery;
-    this.#run(delivery, () => {
-      this.#bytes -= bytes;
-      this.#look();
-      this.#learn(since);
-    });
+    this.#run(delivery, this.#onOver);
   }
+
+  readonly #onOver = ({ bodyBytes, since }: Delivery): void => {
+    this.#bytes -= bodyBytes + OVERHEAD_BYTES;
+    this.#look();
+    this.#learn(since);
+  };
 
   /** The connection is a new one. */
   connected(): void {

@@ -329,14 +329,14 @@ export class Worker {
     });
   }
 
-  readonly #run = (delivery: Delivery, onEnd: () => void): void => {
-    if (this.#drain === undefined) this.#pool.run(delivery, onEnd);
-    else this.#pool.giveBack(delivery).then(onEnd);
+  readonly #run = (delivery: Delivery, onOver: (delivery: Delivery) => void): void => {
+    if (this.#drain === undefined) this.#pool.run(delivery, onOver);
+    else this.#pool.giveBack(delivery).then(() => onOver(delivery));
   };
 
   /** Resolves at its end. */
   readonly #runThrough = (delivery: Delivery): Promise<void> =>
-    new Promise((resolve) => this.#run(delivery, resolve));
+    new Promise((resolve) => this.#run(delivery, () => resolve()));
 
   /** @param index of the queue, in order */
   #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {

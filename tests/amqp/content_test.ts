@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { ContentWriter } from "../../src/amqp/client/content.ts";
 import { type ContentHeader, readContentHeader } from "../../src/amqp/client/content_header.ts";
-import { AMQPView } from "../../src/amqp/client/view.ts";
+import { findPlainId, readPlainProperties } from "../../src/amqp/client/plain_content.ts";
+import { AMQPView, textAt } from "../../src/amqp/client/view.ts";
 import { ConnectionError, EXIT, TaskError } from "../../src/errors.ts";
 import type { Field, TaskProperties } from "../../src/task/task.ts";
 import {
@@ -220,6 +221,46 @@ Deno.test("an unknown field type costs the headers, not the task's other propert
     ]);
     assertEquals(properties.contentType, "text/plain");
   }
+});
+
+Deno.test("properties that are left as bytes are those that can be read later, wherever they are cut", () => {
+  const random = new Random(11);
+  const samples: Properties = {
+    contentType: "text/plain",
+    contentEncoding: "",
+    deliveryMode: 2,
+    priority: 3,
+    correlationId: "c".repeat(255),
+    replyTo: "r",
+    messageId: "an id",
+    type: "\u00e9",
+    appId: "a",
+    expiration: "1",
+    userId: "u",
+  };
+  const names = Object.keys(samples) as (keyof Properties)[];
+  let plain = 0;
+  for (let round = 0; round < 300; round++) {
+    const some = Object.fromEntries(
+      names.filter(() => random.below(3) > 0).map((name) => [name, samples[name]]),
+    );
+    const full = encodeHeader(9, some);
+    for (let length = 12; length <= full.length; length++) {
+      const bytes = new Uint8Array(full.length + 600).fill(0x5a);
+      bytes.set(full.subarray(0, length));
+      const frames = { bytes, view: new DataView(bytes.buffer) };
+      const idStart = findPlainId(frames, 0, length);
+      if (idStart === undefined) {
+        assert(length < full.length || "expiration" in some || "userId" in some);
+        continue;
+      }
+      plain++;
+      const properties = readPlainProperties(frames, 0, length)!;
+      assertEquals(properties.messageId ?? "", idStart === 0 ? "" : textAt(bytes, idStart, length));
+      assertEquals([properties.expiration, properties.userId], [undefined, undefined]);
+    }
+  }
+  assert(plain > 20, `${plain}`);
 });
 
 Deno.test("a header frame cut anywhere, or with any byte changed, reads or is a protocol error", () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import type { Parcel } from "../../src/amqp/parcels.ts";
+import { Parcel } from "../../src/amqp/parcels.ts";
 import { Relay, type RelayOptions } from "../../src/amqp/relay.ts";
 import type { Peer, PeerChannel } from "../support/protocol_peer.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
@@ -16,23 +16,24 @@ class Fates {
     this.#count = count;
   }
 
-  parcel(name: string): Parcel {
+  parcel(name: string, onArrived = () => {}): Parcel {
     const tell = (fate: string) => {
       this.told.push(`${name} ${fate}`);
+      if (fate === "confirmed") onArrived();
       if (this.told.length === this.#count) this.#all.resolve();
     };
-    return {
-      need: undefined,
-      load: () => ({
+    return new class extends Parcel {
+      need = undefined;
+      load = () => ({
         exchange: "",
         routingKey: "q",
         body: new TextEncoder().encode(name),
         properties: { messageId: name },
-      }),
-      onConfirmed: () => tell("confirmed"),
-      onRefused: () => tell("refused"),
-      onGivenBack: () => tell("given back"),
-    };
+      });
+      onArrived = () => tell("confirmed");
+      onRefused = () => tell("refused");
+      onGivenBack = () => tell("given back");
+    }();
   }
 
   get all(): Promise<void> {
@@ -127,10 +128,7 @@ Deno.test("what was refused for now is sent again, in order, and what is not sen
   relay.start();
   await within(
     "both",
-    new Promise<void>((resolve) => {
-      const c = fates.parcel("c");
-      relay.add({ ...c, need: undefined, onConfirmed: () => (c.onConfirmed(), resolve()) });
-    }),
+    new Promise<void>((resolve) => relay.add(fates.parcel("c", resolve))),
   );
   relay.add(fates.parcel("d"));
   const stopped = Promise.withResolvers<void>();

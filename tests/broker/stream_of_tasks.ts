@@ -5,6 +5,7 @@
 import { Consumer } from "../../src/amqp/consumer.ts";
 import type { Delivery } from "../../src/amqp/consumption.ts";
 import { declareQueue } from "../../src/amqp/declare.ts";
+import { Told } from "../../src/amqp/pending.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import type { Transport } from "../../src/amqp/transport.ts";
 import { pause } from "../../src/time/timer.ts";
@@ -126,13 +127,11 @@ export class StreamOfTasks implements AsyncDisposable {
         body: new TextEncoder().encode(`${number} `.padEnd(bytes, filler)),
         properties: { deliveryMode: 2, messageId: String(number) },
       };
-      this.#publisher.send(task, {
-        onConfirmed: () => {
-          if (number !== this.#confirmed) this.#failure ??= new Error(`${number} out of order`);
-          this.#confirmed++;
-        },
-        onFailed: (error) => this.#failure ??= error,
-      });
+      const onConfirmed = () => {
+        if (number !== this.#confirmed) this.#failure ??= new Error(`${number} out of order`);
+        this.#confirmed++;
+      };
+      this.#publisher.send(task, new Told(onConfirmed, (error) => this.#failure ??= error));
     }
     this.#acknowledge();
   }

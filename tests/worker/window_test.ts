@@ -39,7 +39,7 @@ class Asked {
 }
 
 function delivery(bytes: number, since = performance.now()): Delivery {
-  return { task: { body: new Uint8Array(bytes) }, since } as unknown as Delivery;
+  return { task: { body: new Uint8Array(bytes) }, bodyBytes: bytes, since } as unknown as Delivery;
 }
 
 const BYTES = 1024 * 1024;
@@ -60,7 +60,8 @@ Deno.test("as many tasks are in hand as their size allows, from one at the begin
 Deno.test("more than there is room for is left unread until there is", () => {
   const asked = new Asked();
   const ends: (() => void)[] = [];
-  const run = (_: unknown, onEnd: () => void) => void ends.push(onEnd);
+  const run = (each: Delivery, onOver: (each: Delivery) => void) =>
+    void ends.push(() => onOver(each));
   const window = new Window(asked, SIZE, run);
   for (const bytes of [600_000, 600_000]) window.take(delivery(bytes));
   assertEquals(asked.readings, [false]);
@@ -74,7 +75,7 @@ Deno.test("more than there is room for is left unread until there is", () => {
 
 Deno.test("tasks that stay for long become fewer", () => {
   const asked = new Asked();
-  const window = new Window(asked, SIZE, (_, onEnd) => onEnd());
+  const window = new Window(asked, SIZE, (each, onOver) => onOver(each));
   for (let i = 0; i < 3; i++) window.take(delivery(100));
   assertEquals(asked.prefetch, 256);
   window.take(delivery(100, performance.now() - 61_000));
@@ -88,7 +89,7 @@ Deno.test("where memory has a limit all are asked for at once, until large ones 
   assertEquals(windowSize({}, 100), undefined);
   const size = windowSize({ room }, 100)!;
   const asked = new Asked(100);
-  const window = new Window(asked, size, (_, onEnd) => onEnd());
+  const window = new Window(asked, size, (each, onOver) => onOver(each));
   window.take(delivery(100, performance.now() - 3_600_000));
   window.take(delivery(100));
   assertEquals(asked.limits, []);
@@ -101,7 +102,8 @@ Deno.test("where memory has a limit all are asked for at once, until large ones 
 Deno.test("while large tasks that stay long take the memory, none is sent, on the next connection, too", () => {
   const asked = new Asked(100);
   const ends: (() => void)[] = [];
-  const run = (_: unknown, onEnd: () => void) => void ends.push(onEnd);
+  const run = (each: Delivery, onOver: (each: Delivery) => void) =>
+    void ends.push(() => onOver(each));
   const window = new Window(asked, windowSize({ room: TaskRoom.of(BYTES) }, 100)!, run);
   for (let n = 0; n < 4; n++) window.take(delivery(300_000));
   assertEquals([asked.isHeld, asked.readings, asked.prefetch], [true, [false], 3]);

@@ -7,8 +7,14 @@
  */
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import { readContentHeader } from "./content_header.ts";
-import { readDelivery } from "./plain_content.ts";
+import { readContentHeader, requireBodySize } from "./content_header.ts";
+import {
+  type BodySink,
+  findPlainId,
+  IncomingMessage,
+  PROPERTIES_OFFSET,
+  readDelivery,
+} from "./plain_content.ts";
 import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
 
 /**
@@ -16,35 +22,22 @@ import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
  * fields out of its published types.
  */
 interface Assembling {
-  delivery?: IncomingMessage;
+  delivery?: IncomingMessage | undefined;
   getMessage?: IncomingMessage;
   returned?: IncomingMessage;
   /** Ours. */
   bodyRoom?: BodyRoom;
   passOn?: (message: AMQPMessage) => BodySink | undefined;
+  readsLater?: boolean;
   sharesBodies?: boolean;
 }
 
-type IncomingMessage = AMQPMessage & {
-  _rawBytes: Uint8Array | null;
-  bodyPos: number;
-  receivedProperties?: Uint8Array;
-  isLeftOut?: boolean;
-  sink?: BodySink | undefined;
-};
-
 /** Memory for bodies. */
 export interface BodyRoom {
-  /** Bytes of one; a larger one is not kept: see {@link leftOutOf}. */
+  /** Bytes of one; a larger one is left out. */
   readonly single: number;
   /** One of so many bytes begins. */
   note(bytes: number): void;
-}
-
-/** Takes a body that is left out, as it comes. */
-export interface BodySink {
-  /** @param part belongs to the read buffer */
-  write(part: Uint8Array): void;
 }
 
 /**
@@ -60,19 +53,25 @@ export function limitBodies(
   Object.assign(channel, { bodyRoom: room, passOn });
 }
 
-/** Small bodies that come on a channel share memory: nobody may take that of one. */
-export function shareBodies(channel: AMQPChannel): void {
-  (channel as unknown as Assembling).sharesBodies = true;
+/**
+ * What is delivered on a channel is taken as {@linkcode incoming} gives it, where plain properties
+ * are bytes.
+ *
+ * @param sharesBodies small ones share memory: nobody may take that of one
+ */
+export function readLater(channel: AMQPChannel, sharesBodies: boolean): void {
+  Object.assign(channel, { readsLater: true, sharesBodies });
 }
 
-/** Bytes of a body that was left out; 0: it is there. */
-export function leftOutOf(message: AMQPMessage): number {
-  return (message as IncomingMessage).isLeftOut === true ? message.bodySize! : 0;
+/** A message that has come on a channel, as it is. */
+export function incoming(message: AMQPMessage): IncomingMessage {
+  return message as unknown as IncomingMessage;
 }
 
 /** The properties of a message as bytes, where all of them could be read. */
 export function receivedProperties(message: AMQPMessage): Uint8Array | undefined {
-  return (message as IncomingMessage).receivedProperties;
+  const { received, receivedStart, receivedEnd } = incoming(message);
+  return received?.subarray(receivedStart, receivedEnd);
 }
 
 /** Small copies share a block: a buffer for each would cost more than the message that it belongs to. */
@@ -82,10 +81,14 @@ const MOST_SINGLY = 128;
 let block = new Uint8Array();
 let used = 0;
 
-function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  const copy = sharedRoom(end - start);
-  copyTo(copy, 0, bytes, start, end);
-  return copy;
+/** @returns where they begin in {@linkcode block} */
+function takeOfBlock(length: number): number {
+  if (used + length > block.length) {
+    block = new Uint8Array(BLOCK_BYTES);
+    used = 0;
+  }
+  used += length;
+  return used - length;
 }
 
 /** Calls of `set` cost more than some bytes. */
@@ -100,15 +103,6 @@ function copyTo(
   while (start < end) target[at++] = bytes[start++]!;
 }
 
-function sharedRoom(length: number): Uint8Array {
-  if (length > SMALL_BYTES) return new Uint8Array(length);
-  if (used + length > block.length) {
-    block = new Uint8Array(BLOCK_BYTES);
-    used = 0;
-  }
-  return block.subarray(used, used += length);
-}
-
 /**
  * A delivery begins.
  *
@@ -121,12 +115,9 @@ export function takeDelivery(
   start: number,
   end: number,
 ): void {
-  (channel as unknown as Assembling).delivery = readDelivery(
-    channel,
-    frames,
-    start,
-    end,
-  ) as IncomingMessage;
+  const assembling = channel as unknown as Assembling;
+  const message = new IncomingMessage(channel);
+  assembling.delivery = readDelivery(message, frames, start, end);
 }
 
 /**
@@ -143,20 +134,56 @@ export function takeHeader(
   if (message === undefined || message._rawBytes) {
     throw protocolError("a content header must follow its method, and came alone");
   }
+  const { delivery, readsLater, sharesBodies } = channel as unknown as Assembling;
   const { bytes } = frames;
-  const header = readContentHeader(frames, start, end);
-  message.bodySize = header.bodySize;
-  message.properties = header.properties;
-  const offset = header.propertiesOffset;
-  if (offset !== undefined && message.deliveryTag !== undefined) {
-    // A copy: the read buffer is overwritten by the next read.
-    message.receivedProperties = copyOf(bytes, start + offset, end);
+  const bodySize = message.bodySize = requireBodySize(frames, start, end);
+  const idStart = readsLater === true && message === delivery
+    ? findPlainId(frames, start, end)
+    : undefined;
+  let offset: number | undefined = PROPERTIES_OFFSET;
+  if (idStart !== undefined) {
+    message.isPlain = true;
+    message.idStart = idStart;
+  } else {
+    const header = readContentHeader(frames, start, end);
+    message.properties = header.properties;
+    offset = header.propertiesOffset;
   }
-  const { sharesBodies } = channel as unknown as Assembling;
-  message._rawBytes = sharesBodies ? sharedRoom(header.bodySize) : new Uint8Array(header.bodySize);
-  message.bodyPos = 0;
-  (channel as unknown as Assembling).bodyRoom?.note(header.bodySize);
-  if (header.bodySize === 0) channel.onMessageReady(message);
+  // A copy: the read buffer is overwritten by the next read.
+  if (offset !== undefined) keepProperties(message, bytes, start + offset, end);
+  if (sharesBodies === true && bodySize <= SMALL_BYTES) {
+    message.bodyStart = takeOfBlock(bodySize);
+    message._rawBytes = block;
+  } else {
+    message.bodyStart = 0;
+    message._rawBytes = new Uint8Array(bodySize);
+  }
+  (channel as unknown as Assembling).bodyRoom?.note(bodySize);
+  if (bodySize === 0) complete(channel, message);
+}
+
+function keepProperties(
+  message: IncomingMessage,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  const length = end - start;
+  const isSmall = length <= SMALL_BYTES;
+  const at = message.receivedStart = isSmall ? takeOfBlock(length) : 0;
+  message.received = isSmall ? block : new Uint8Array(length);
+  message.receivedEnd = at + length;
+  if (message.idStart > 0) message.idStart += at - start;
+  copyTo(message.received, at, bytes, start, end);
+}
+
+/** As the package does it, but it takes the field away from the channel, which makes that a slow one. */
+function complete(channel: AMQPChannel, message: IncomingMessage): void {
+  const assembling = channel as unknown as Assembling;
+  if (assembling.delivery !== message) return channel.onMessageReady(message as never);
+  message.body = message._rawBytes;
+  assembling.delivery = undefined;
+  channel.deliver(message as never);
 }
 
 /**
@@ -181,22 +208,25 @@ export function takeBody(
   }
   // How much room there is may have become known since it began.
   const { bodyRoom, passOn } = channel as unknown as Assembling;
-  if (bodyRoom !== undefined && message.bodySize! > bodyRoom.single && message.isLeftOut !== true) {
+  if (bodyRoom !== undefined && message.bodySize > bodyRoom.single && !message.isLeftOut) {
     leaveOut(message);
     // What has come of it before is gone.
-    if (message.bodyPos === 0) message.sink = passOn?.(message);
+    if (message.bodyPos === 0) message.sink = passOn?.(message as never);
   }
-  if (message.isLeftOut === true) message.sink?.write(bytes.subarray(start, end));
-  else copyTo(message._rawBytes, message.bodyPos, bytes, start, end);
+  if (message.isLeftOut) message.sink?.write(bytes.subarray(start, end));
+  else copyTo(message._rawBytes, message.bodyStart + message.bodyPos, bytes, start, end);
   message.bodyPos = total;
-  if (total === message.bodySize) channel.onMessageReady(message);
+  if (total === message.bodySize) complete(channel, message);
 }
 
 function leaveOut(message: IncomingMessage): void {
   message.isLeftOut = true;
   const bytes = message._rawBytes!;
   message._rawBytes = new Uint8Array();
-  if (bytes.length === bytes.buffer.byteLength) (bytes.buffer as ArrayBuffer).transfer(0);
+  message.bodyStart = 0;
+  if (bytes.length === message.bodySize && bytes.length === bytes.buffer.byteLength) {
+    (bytes.buffer as ArrayBuffer).transfer(0);
+  }
 }
 
 /** A new method must not come before the content of the last one is complete. */

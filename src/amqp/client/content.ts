@@ -18,6 +18,7 @@ const INLINE_BODY_BYTES = 4096;
 const SHARED_PIECE_BYTES = 8192;
 /** Room for basic.publish with the longest names. */
 const METHOD_FRAME_BYTES = 600;
+const NOT_READ: TaskProperties = {};
 const BODY_END = new Uint8Array([FRAME_END]);
 
 /** A task on its way to a broker. */
@@ -32,8 +33,8 @@ export interface Publication {
   /** What it is a copy of: properties and headers that are the same are sent as its bytes. */
   readonly original?: Original | undefined;
   /**
-   * Its properties as bytes, which are sent in the place of `properties`; they may be overwritten
-   * once it was sent. Not for those that are traced: a trace would have to get into them.
+   * Its properties as bytes, which are sent in the place of `properties`, message id and all; they may
+   * be overwritten once it was sent. Not for those that are traced: a trace would have to get into them.
    */
   readonly encoded?: Uint8Array | undefined;
 }
@@ -48,6 +49,8 @@ export class ContentWriter {
   readonly #bytes: Uint8Array;
   /** The part of it that was encoded last: a stream of tasks mostly has one size. */
   #part: Uint8Array;
+  /** The pieces of a task that has one. */
+  readonly #single: Uint8Array[] = [];
   /** The method frame at the beginning of the scratch: a stream of tasks mostly has one address. */
   #method: { exchange: string; routingKey: string; end: number } | undefined;
 
@@ -61,22 +64,22 @@ export class ContentWriter {
   }
 
   /**
-   * The bytes to send, in order, without a copy of a large body. A first piece of at most 8 KiB is
-   * only good until the next call, and copied by whoever sends it.
+   * The bytes to send, in order, without a copy of a large body. They, and a first piece of at most
+   * 8 KiB, are only good until the next call: whoever sends that one copies it.
    *
    * @throws {TaskError} a name is too long, timestamp or priority are none, or the properties do not fit
    *   into one frame
    */
-  publish(task: Publication, messageId: string): Uint8Array[] {
+  publish(task: Publication, messageId: string): readonly Uint8Array[] {
     const { body } = task;
     let end = this.#writeStart(task, messageId, body.length);
-    if (body.length === 0) return [this.#encoded(end)];
+    if (body.length === 0) return this.#encoded(end);
     if (body.length <= this.#inlineMax) {
       end = this.#writeFrameStart(end, Type.BODY, body.length);
       this.#bytes.set(body, end);
       end += body.length;
       this.#bytes[end++] = FRAME_END;
-      return [this.#encoded(end)];
+      return this.#encoded(end);
     }
     const start = this.#bytes.slice(0, end);
     return [start, ...this.frames(body)];
@@ -107,7 +110,7 @@ export class ContentWriter {
 
   /** Method and header. @returns where they end */
   #writeStart(task: Publication, messageId: string, bodySize: number): number {
-    const { timestamp, priority = 0 } = task.properties;
+    const { timestamp, priority = 0 } = task.encoded === undefined ? task.properties : NOT_READ;
     if (Number.isNaN(timestamp?.getTime())) {
       throw new TaskError("the timestamp of a task must be a date, and is none", EXIT.badData);
     }
@@ -131,10 +134,11 @@ export class ContentWriter {
     }
   }
 
-  #encoded(end: number): Uint8Array {
-    if (end > SHARED_PIECE_BYTES) return this.#bytes.slice(0, end);
+  #encoded(end: number): readonly Uint8Array[] {
+    if (end > SHARED_PIECE_BYTES) return [this.#bytes.slice(0, end)];
     if (this.#part.length !== end) this.#part = this.#bytes.subarray(0, end);
-    return this.#part;
+    this.#single[0] = this.#part;
+    return this.#single;
   }
 
   #writeMethod(exchange: string, routingKey: string): number {
@@ -175,7 +179,8 @@ export class ContentWriter {
       ? task.properties
       : { ...task.properties, messageId };
     let end = payload + 12;
-    const { receivedProperties } = task.original ?? {};
+    const { original } = task;
+    const receivedProperties = original?.receivedProperties;
     end += receivedProperties === undefined
       ? view.setProperties(
         end,
@@ -183,7 +188,10 @@ export class ContentWriter {
           ? properties
           : { ...properties, headers: encodable(properties.headers) },
       )
-      : writeCopy(view, end, properties, { ...task.original!, receivedProperties }, encodable);
+      : writeCopy(view, end, properties, {
+        properties: original!.properties,
+        receivedProperties,
+      }, encodable);
     return this.#endHeader(start, end);
   }
 

@@ -6,14 +6,17 @@
  */
 import type { TaskProperties } from "../../task/task.ts";
 import { protocolError } from "../frame_buffer.ts";
-import { bodySizeOf, type ReadBuffer, readPlainProperties } from "./plain_content.ts";
+import {
+  bodySizeOf,
+  PROPERTIES_OFFSET,
+  type ReadBuffer,
+  readPlainProperties,
+} from "./plain_content.ts";
 import { FLAG } from "../property_flags.ts";
 import { AMQPView } from "./view.ts";
 
 /** RabbitMQ's hard limit for a message; memory is set aside from the announced size. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
-/** Behind class, weight and body size (section 4.2.6.1). */
-const PROPERTIES_OFFSET = 12;
 
 export interface ContentHeader {
   readonly bodySize: number;
@@ -38,10 +41,7 @@ export function readContentHeader(
   start: number,
   end: number,
 ): ContentHeader {
-  const bodySize = bodySizeOf(frames, start, end);
-  if (bodySize > MAX_BODY_BYTES) {
-    throw protocolError(`a body must be at most ${MAX_BODY_BYTES} bytes, and one has ${bodySize}`);
-  }
+  const bodySize = requireBodySize(frames, start, end);
   const plain = readPlainProperties(frames, start, end);
   if (plain !== undefined) {
     return { bodySize, properties: plain, propertiesOffset: PROPERTIES_OFFSET };
@@ -61,6 +61,18 @@ export function readContentHeader(
     }
   }
   return { bodySize, properties: {}, propertiesOffset: undefined };
+}
+
+/**
+ * Bytes of the body that it announces.
+ *
+ * @throws {ConnectionError} they are too many
+ * @throws {RangeError} the frame is too short
+ */
+export function requireBodySize(frames: ReadBuffer, start: number, end: number): number {
+  const bodySize = bodySizeOf(frames, start, end);
+  if (bodySize <= MAX_BODY_BYTES) return bodySize;
+  throw protocolError(`a body must be at most ${MAX_BODY_BYTES} bytes, and one has ${bodySize}`);
 }
 
 /** The same content header with an empty headers table. */

@@ -45,17 +45,15 @@ export function extendProperties(
   const most = received.length + TABLE_SIZE_BYTES + fields.length + 2 + (id?.length ?? 0);
   if (scratch.length < most) scratch = new Uint8Array(most);
   const target = scratch;
-  let at = FLAGS_BYTES;
-  let from = FLAGS_BYTES;
-  const copyTo = (end: number) => {
-    // Calls of `set` cost more than so few bytes.
-    while (from < end) target[at++] = received[from++]!;
-  };
-  const skip = (flag: number, end: number) => (flags & flag) === 0 ? end : end + 1 + received[end]!;
-
-  copyTo(skip(FLAG.contentEncoding, skip(FLAG.contentType, from)));
-  const table = at;
-  at += TABLE_SIZE_BYTES;
+  const headers = skip(
+    received,
+    flags & FLAG.contentEncoding,
+    skip(received, flags & FLAG.contentType, FLAGS_BYTES),
+  );
+  copy(target, FLAGS_BYTES, received, FLAGS_BYTES, headers);
+  const table = headers;
+  let at = table + TABLE_SIZE_BYTES;
+  let from = headers;
   if ((flags & FLAG.headers) !== 0) {
     const size = received[from]! * 0x1000000 + (received[from + 1]! << 16) +
       (received[from + 2]! << 8) + received[from + 3]!;
@@ -73,7 +71,13 @@ export function extendProperties(
   let missing = 0;
   if (id !== undefined) {
     const priority = (flags & FLAG.priority) === 0 ? from : from + 1;
-    copyTo(skip(FLAG.replyTo, skip(FLAG.correlationId, priority)));
+    const before = skip(
+      received,
+      flags & FLAG.replyTo,
+      skip(received, flags & FLAG.correlationId, priority),
+    );
+    at = copy(target, at, received, from, before);
+    from = before;
     const isThere = (flags & FLAG.messageId) !== 0;
     if (!isThere || received[from] === 0) {
       if (isThere) from++;
@@ -83,10 +87,27 @@ export function extendProperties(
       missing = FLAG.messageId;
     }
   }
-  copyTo(received.length);
+  at = copy(target, at, received, from, received.length);
   const all = flags | missing | FLAG.headers | FLAG.deliveryMode;
   target[0] = all >> 8;
   target[1] = all & 0xff;
   if (last.buffer !== target.buffer || last.length !== at) last = target.subarray(0, at);
   return last;
+}
+
+/** Where what is behind a short string begins. @param isThere 0: there is none */
+function skip(bytes: Uint8Array, isThere: number, at: number): number {
+  return isThere === 0 ? at : at + 1 + bytes[at]!;
+}
+
+/** Calls of `set` cost more than so few bytes. @returns where they end in the target */
+function copy(
+  target: Uint8Array,
+  at: number,
+  bytes: Uint8Array,
+  from: number,
+  end: number,
+): number {
+  while (from < end) target[at++] = bytes[from++]!;
+  return at;
 }

@@ -4,7 +4,6 @@
  * Works around @cloudamqp/amqp-client 4.1.1, which makes views, pairs and names of it: a quarter of
  * the memory that a short task takes.
  */
-import { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { TaskProperties } from "../../task/task.ts";
 import type { FrameBuffer } from "../frame_buffer.ts";
@@ -15,20 +14,63 @@ import { nameAt, textAt } from "./view.ts";
 export type ReadBuffer = Pick<FrameBuffer, "bytes" | "view">;
 
 /** Behind class, weight and body size (section 4.2.6.1), and the flags behind that. */
-const PROPERTIES_OFFSET = 12;
+export const PROPERTIES_OFFSET = 12;
 const FLAGS_BYTES = 2;
 
 /** These, and what nobody knows, are left to the package. */
 const OTHERS = FLAG.headers | FLAG.timestamp | 0xffff & ~ALL_FLAGS;
 
-/** @param start of the arguments of basic.deliver @throws {RangeError} they are too short */
+/** A message as it comes, with the fields of the package's AMQPMessage that are used, and our own. */
+export class IncomingMessage {
+  readonly channel: AMQPChannel;
+  deliveryTag = 0;
+  consumerTag = "";
+  redelivered = false;
+  exchange = "";
+  routingKey = "";
+  properties: TaskProperties = NO_PROPERTIES;
+  bodySize = 0;
+  /** Where the body is put together; it may be part of an array for many. */
+  _rawBytes: Uint8Array | null = null;
+  /** Bytes of it that have come. */
+  bodyPos = 0;
+  body: Uint8Array | null = null;
+  /** Where it begins in that array. */
+  bodyStart = 0;
+  /** The properties as bytes, where all of them could be read. */
+  received: Uint8Array | undefined = undefined;
+  receivedStart = 0;
+  receivedEnd = 0;
+  /** They are plain, and not in `properties`; where the message id is, 0: there is none. */
+  isPlain = false;
+  idStart = 0;
+  isLeftOut = false;
+  sink: BodySink | undefined = undefined;
+
+  constructor(channel: AMQPChannel) {
+    this.channel = channel;
+  }
+}
+
+/** Takes a body that is left out, as it comes. */
+export interface BodySink {
+  /** @param part belongs to the read buffer */
+  write(part: Uint8Array): void;
+}
+
+const NO_PROPERTIES: TaskProperties = {};
+
+/**
+ * @param message that is new
+ * @param start of the arguments of basic.deliver
+ * @throws {RangeError} they are too short
+ */
 export function readDelivery(
-  channel: AMQPChannel,
+  message: IncomingMessage,
   { bytes, view }: ReadBuffer,
   start: number,
   end: number,
-): AMQPMessage {
-  const message = new AMQPMessage(channel);
+): IncomingMessage {
   let at = start;
   message.consumerTag = nameAt(bytes, at, end);
   at += 1 + bytes[at]!;
@@ -59,30 +101,64 @@ export function readPlainProperties(
   start: number,
   end: number,
 ): TaskProperties | undefined {
-  let at = start + PROPERTIES_OFFSET;
-  if (at + FLAGS_BYTES > end) return undefined;
-  const flags = view.getUint16(at);
-  if ((flags & OTHERS) !== 0) return undefined;
-  at += FLAGS_BYTES;
-  const properties: Writable<TaskProperties> = {};
-  const step = () => at += 1 + bytes[at]!;
+  const at = start + PROPERTIES_OFFSET;
+  if (at + FLAGS_BYTES > end || (view.getUint16(at) & OTHERS) !== 0) return undefined;
   try {
-    if (flags & FLAG.contentType) properties.contentType = nameAt(bytes, at, end), step();
-    if (flags & FLAG.contentEncoding) properties.contentEncoding = nameAt(bytes, at, end), step();
-    if (flags & FLAG.deliveryMode) properties.deliveryMode = byteAt(bytes, at++, end);
-    if (flags & FLAG.priority) properties.priority = byteAt(bytes, at++, end);
-    if (flags & FLAG.correlationId) properties.correlationId = textAt(bytes, at, end), step();
-    if (flags & FLAG.replyTo) properties.replyTo = nameAt(bytes, at, end), step();
-    if (flags & FLAG.expiration) properties.expiration = nameAt(bytes, at, end), step();
-    if (flags & FLAG.messageId) properties.messageId = textAt(bytes, at, end), step();
-    if (flags & FLAG.type) properties.type = nameAt(bytes, at, end), step();
-    if (flags & FLAG.userId) properties.userId = nameAt(bytes, at, end), step();
-    if (flags & FLAG.appId) properties.appId = nameAt(bytes, at, end), step();
+    return readPlain(bytes, at, end);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
   }
+}
+
+/** Plain properties. @param start of their flags @throws {RangeError} they are not whole */
+export function readPlain(bytes: Uint8Array, start: number, end: number): TaskProperties {
+  const flags = bytes[start]! << 8 | bytes[start + 1]!;
+  let at = start + FLAGS_BYTES;
+  const properties: Writable<TaskProperties> = {};
+  const step = () => at += 1 + bytes[at]!;
+  if (flags & FLAG.contentType) properties.contentType = nameAt(bytes, at, end), step();
+  if (flags & FLAG.contentEncoding) properties.contentEncoding = nameAt(bytes, at, end), step();
+  if (flags & FLAG.deliveryMode) properties.deliveryMode = byteAt(bytes, at++, end);
+  if (flags & FLAG.priority) properties.priority = byteAt(bytes, at++, end);
+  if (flags & FLAG.correlationId) properties.correlationId = textAt(bytes, at, end), step();
+  if (flags & FLAG.replyTo) properties.replyTo = nameAt(bytes, at, end), step();
+  if (flags & FLAG.expiration) properties.expiration = nameAt(bytes, at, end), step();
+  if (flags & FLAG.messageId) properties.messageId = textAt(bytes, at, end), step();
+  if (flags & FLAG.type) properties.type = nameAt(bytes, at, end), step();
+  if (flags & FLAG.userId) properties.userId = nameAt(bytes, at, end), step();
+  if (flags & FLAG.appId) properties.appId = nameAt(bytes, at, end), step();
   return properties;
+}
+
+/**
+ * Whether all properties are such as {@linkcode readPlainProperties} reads, and whole; and neither an
+ * expiration nor a user among them.
+ *
+ * @param start of the payload of a content header
+ * @returns where the message id is, 0: there is none; undefined: it is not so
+ */
+export function findPlainId({ bytes, view }: ReadBuffer, start: number, end: number) {
+  let at = start + PROPERTIES_OFFSET;
+  if (at + FLAGS_BYTES > end) return undefined;
+  const flags = view.getUint16(at);
+  if ((flags & (OTHERS | FLAG.expiration | FLAG.userId)) !== 0) return undefined;
+  at += FLAGS_BYTES;
+  let idStart = 0;
+  // One beyond the end is undefined, which makes all that follows no number.
+  if (flags & FLAG.contentType) at += 1 + bytes[at]!;
+  if (flags & FLAG.contentEncoding) at += 1 + bytes[at]!;
+  if (flags & FLAG.deliveryMode) at++;
+  if (flags & FLAG.priority) at++;
+  if (flags & FLAG.correlationId) at += 1 + bytes[at]!;
+  if (flags & FLAG.replyTo) at += 1 + bytes[at]!;
+  if (flags & FLAG.messageId) {
+    if (bytes[at]! > 0) idStart = at;
+    at += 1 + bytes[at]!;
+  }
+  if (flags & FLAG.type) at += 1 + bytes[at]!;
+  if (flags & FLAG.appId) at += 1 + bytes[at]!;
+  return at <= end ? idStart : undefined;
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
