@@ -1,5 +1,12 @@
 /** How often messages of a quorum queue came back survives a restart, whichever came back. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { Content } from "../../src/broker/message/content.ts";
+import type { Message } from "../../src/broker/message/message.ts";
+import { Lane } from "../../src/broker/queue/lane.ts";
+import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
+import { DataFile } from "../../src/broker/store/file/data_file.ts";
+import { GroupCommit } from "../../src/broker/store/group_commit.ts";
+import { Store } from "../../src/broker/store/store.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
@@ -63,4 +70,82 @@ Deno.test("delivery counts are those of each message after a restart, in runs an
     found.set(got, Number(properties.headers?.["x-delivery-count"]));
   }
   assertEquals(found, expected);
+});
+
+const MANY = 5_000;
+/** Of which a commit writes about so many counts, if no two beside one another are the same. */
+const AT_ONCE = 2_000;
+
+/** Small enough for packs, and with rows of their own, in turn. */
+const sizeOf = (n: number) => n % 200 < 100 ? 100 : 1_500;
+
+function openLane(
+  folder: string,
+  onChange: () => void,
+): { store: Store; lane: Lane } {
+  const store = new Store({ file: new DataFile(folder), onFailure: () => {}, onChange });
+  const [stored] = store.lanes();
+  const lane = new Lane(store, new MemoryUse(Infinity), 1, 0, stored?.id);
+  if (stored !== undefined) lane.restore(stored);
+  return { store, lane };
+}
+
+function takeAll(lane: Lane): Message[] {
+  const all: Message[] = [];
+  while (lane.peek() !== undefined) all.push(lane.shift());
+  return all;
+}
+
+Deno.test("counts of very many that came back are written some at a time, and all in the end", async () => {
+  await using dir = await tempDir();
+  let changes = 0;
+  const counts: number[] = [];
+  {
+    const { store, lane } = openLane(dir.path, () => void changes++);
+    for (let n = 0; n < MANY; n++) {
+      const content = new Content(new Uint8Array(sizeOf(n)), 2, 20);
+      lane.append({ content, persistent: true, priority: 0, expiration: undefined }, 0, true);
+    }
+    store.commit();
+    const all = takeAll(lane);
+    const comeBack = (some: readonly Message[]) => {
+      for (const message of some) {
+        message.countDelivery();
+        store.update(message);
+      }
+    };
+    const counted = () => {
+      const rows = store.file.database
+        .prepare("SELECT count(*) FROM message WHERE deliveries = 2").get()!;
+      return Number(Object.values(rows)[0]);
+    };
+    // Of all that are equal one commit writes all.
+    comeBack(all);
+    store.commit();
+    assertEquals(store.dirty, false);
+
+    comeBack(all.filter((_, n) => n % 2 === 0));
+    let commits = 0;
+    for (let before = 0; store.dirty; commits++) {
+      changes = 0;
+      store.commit();
+      assertLess(counted() - before, 1.1 * AT_ONCE);
+      before = counted();
+      // Whoever makes the next commit hears of it; what is left does not make it one that is full.
+      assert(!store.dirty || (changes > 0 && !store.isFull));
+      // Meanwhile some are done.
+      if (commits === 0) { for (const message of all.splice(-2)) store.remove(message); }
+    }
+    assertGreater(commits, MANY / 2 / AT_ONCE);
+    assertEquals(counted(), all.length / 2);
+    // At the end there is no later.
+    comeBack(all.filter((_, n) => n % 2 === 0));
+    await new GroupCommit(store, { run() {} }).stop();
+    assertEquals(store.dirty, false);
+    for (const { deliveries } of all) counts.push(deliveries);
+    store.close();
+  }
+  const { store, lane } = openLane(dir.path, () => {});
+  assertEquals(takeAll(lane).map(({ deliveries }) => deliveries), counts);
+  store.close();
 });

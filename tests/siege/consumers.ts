@@ -124,6 +124,33 @@ const REQUEUES: Attack = {
   },
 };
 
+const UNEVEN_REQUEUES: Attack = {
+  name: "every other one of 100,000 of a quorum queue goes back, then all",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    const args = { "x-queue-type": "quorum" };
+    await channel.call("queue.declare", { queue: "n", durable: true, arguments: args });
+    const count = siege.size(100_000, 10_000);
+    await fill(siege, "n", count, { deliveryMode: 2 });
+    const attacker = await siege.attacker();
+    const every2nd = Array.from({ length: count / 2 }, (_, n) => {
+      return method(1, "basic.nack", { deliveryTag: 1 + 2 * n, requeue: true });
+    });
+    const requeues = concat(every2nd);
+    siege.begin();
+    while (!siege.isOver) {
+      const enough = attacker.received + count * 40;
+      await attacker.send(
+        method(1, "channel.open"),
+        method(1, "basic.consume", { queue: "n", consumerTag: "c" }),
+      );
+      while (attacker.received < enough && !siege.isOver) await pause(20);
+      await attacker.send(requeues, method(1, "channel.close", { replyCode: 200 }));
+      await pause(20);
+    }
+  },
+};
+
 const GETS: Attack = {
   name: "basic.get without end",
   async run(siege) {
@@ -235,6 +262,7 @@ export const CONSUMERS: readonly Attack[] = [
   ROLLBACKS,
   TRANSACTIONS,
   REQUEUES,
+  UNEVEN_REQUEUES,
   GETS,
   SLOW_READERS,
   LARGE_UNREAD,

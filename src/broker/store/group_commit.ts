@@ -274,11 +274,13 @@ export class GroupCommit {
     }
   }
 
-  /** The last commit, whoever waits for it. Resolves when it is on disk, or cannot be. */
+  /** The last commits, whoever waits for them. Resolves when they are on disk, or cannot be. */
   async stop(): Promise<void> {
     this.#store.forceDelivered(Infinity);
-    this.#commit();
-    while (this.#syncing.size > 0) await Promise.all(this.#syncing);
+    do {
+      this.#commit();
+      while (this.#syncing.size > 0) await Promise.all(this.#syncing);
+    } while (this.#store.dirty && !this.#store.lastCommitFailed);
     this.#stopped = true;
     clearTimeout(this.#paceTimer);
     clearTimeout(this.#retry);

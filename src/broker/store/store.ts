@@ -318,6 +318,8 @@ export class Store {
     const isWritten = this.#writer.commit();
     // Some that could not be deleted may have come.
     if (this.hasDiscarded) this.#onDiscard?.();
+    // Not all delivery counts go at once.
+    if (isWritten && this.dirty) this.#onChange();
     return isWritten;
   }
 

@@ -104,8 +104,10 @@ export class MessageChanges {
   authors: (Author | undefined)[] = [];
   /** Stored messages to delete, by lane. */
   readonly removals = new Map<LaneRecord, Removals>();
-  /** Messages whose delivery count changed. */
+  /** Messages whose delivery count changed, those that have waited longest first. */
   readonly updates = new Set<Message>();
+  /** How many of them have come since the last commit: what that has left waits for its time. */
+  #freshUpdates = 0;
   /** Ranges that are given up, and whose rows are deleted later. */
   readonly discards = new Set<Range>();
   /** Ranges with few rows, which the commit deletes. */
@@ -131,7 +133,7 @@ export class MessageChanges {
 
   /** Rows to write or delete. */
   get rows(): number {
-    return this.inserts.length + this.#removed + this.updates.size;
+    return this.inserts.length + this.#removed + this.#freshUpdates;
   }
 
   /** Bytes of messages to write. */
@@ -187,7 +189,8 @@ export class MessageChanges {
   update(message: Message): void {
     const last = this.#updated;
     if (last?.lane !== message.lane || isApart(last.position, message.position)) this.#apart++;
-    this.updates.add(this.#updated = message);
+    const { size } = this.updates;
+    this.#freshUpdates += this.updates.add(this.#updated = message).size - size;
   }
 
   /** Gives up a range that has few rows. @param bytes of their messages, at most */
@@ -255,8 +258,8 @@ export class MessageChanges {
     return ranges;
   }
 
-  /** All of it is on disk. */
-  written(): void {
+  /** All of it is on disk, but for some updates. @param updated those that are */
+  written(updated: readonly Message[]): void {
     for (const message of this.inserts) {
       if (message.row === Row.pending) message.stored();
       else if (message.row === Row.skipped) message.skipped();
@@ -272,7 +275,9 @@ export class MessageChanges {
         0;
     this.#lanes.clear();
     this.#lane = this.#updated = undefined;
-    this.updates.clear();
+    for (const message of updated) this.updates.delete(message);
+    if (this.#isPostponed) this.updates.clear();
+    this.#freshUpdates = 0;
     this.discards.clear();
     this.shortDiscards = [];
     this.#isPostponed = false;

@@ -184,8 +184,7 @@ export class MessageTable {
   /** All changes are on disk: forget them. */
   written(): void {
     for (const range of this.#changes.postponed()) this.#discards.add(range);
-    this.#changes.written();
-    this.#writer.written();
+    this.#changes.written(this.#writer.written());
   }
 
   /**

@@ -21,6 +21,13 @@ import { type Message, Row } from "../../message/message.ts";
 const ALONE_BYTES = 16 * 1024;
 const UNKEPT_BYTES = 256 * 1024;
 
+/**
+ * Delivery counts that a commit writes, if they differ so much that each needs a statement; and
+ * messages that it looks at for that. Nobody was promised the others, which come with the next ones.
+ */
+const MOST_COUNTS = 2_000;
+const MOST_COUNTED = 20_000;
+
 /** In the row of a message whose content is shared. */
 const NO_BYTES = new Uint8Array();
 
@@ -39,8 +46,9 @@ export class MessageWriter {
   readonly #shared: SharedContents;
   readonly #packs: PackInserts;
   readonly #packChanges: PackChanges;
-  /** Messages that this transaction gives rows of their own. */
+  /** Messages that this transaction gives rows of their own; and those whose counts it has written. */
   #unpacked: Message[] = [];
+  #counted: Message[] = [];
 
   constructor(database: DatabaseSync, packChanges: PackChanges) {
     const into = `message(${COLUMNS})`;
@@ -62,15 +70,22 @@ export class MessageWriter {
   /** Inside the transaction of the caller. After a rollback the changes can be written again. */
   write(changes: MessageChanges): void {
     this.#shared.begin();
-    this.#unpacked = [];
+    this.#forget();
     this.#writeInserts(this.#packs.insert(inRowOrder(changes.inserts.filter(isWanted))));
     this.#writeOthers(changes);
   }
 
-  /** The transaction is on its way to the disk. */
-  written(): void {
+  /** The transaction is on its way to the disk. @returns messages whose counts it has written */
+  written(): Message[] {
     for (const message of this.#unpacked) message.putInto(undefined);
+    const counted = this.#counted;
+    this.#forget();
+    return counted;
+  }
+
+  #forget(): void {
     this.#unpacked = [];
+    this.#counted = [];
   }
 
   /**
@@ -84,7 +99,7 @@ export class MessageWriter {
     onCounted: (message: Message, change: 1 | -1) => void,
   ): void {
     const { inserts, authors } = changes;
-    this.#unpacked = [];
+    this.#forget();
     const indexes = [...inserts.keys()];
     for (const index of indexes) {
       const message = inserts[index]!;
@@ -127,15 +142,25 @@ export class MessageWriter {
   }
 
   #writeUpdates(updates: Iterable<Message>): void {
+    const counted = this.#counted;
     const single: Message[] = [];
     const packed: Message[] = [];
+    let looked = 0;
     for (const message of updates) {
+      if (looked++ === MOST_COUNTED) break;
       // It may be gone meanwhile.
-      if (message.hasRow) (message.pack === undefined ? single : packed).push(message);
+      if (!message.hasRow) counted.push(message);
+      else (message.pack === undefined ? single : packed).push(message);
     }
-    if (single.length > 0) this.#writeCounts(single);
+    let left = MOST_COUNTS - this.#writeCounts(single);
     for (const messages of byPacks(packed)) {
-      if (!this.#packChanges.count(messages)) this.unpack(messages);
+      if (left <= 0) return;
+      left--;
+      if (!this.#packChanges.count(messages)) {
+        this.unpack(messages);
+        left -= messages.length;
+      }
+      for (const message of messages) counted.push(message);
     }
   }
 
@@ -191,27 +216,27 @@ export class MessageWriter {
     else this.#inserts.insert(values);
   }
 
-  /** Those at consecutive positions that came back as often as one another are one range. */
-  #writeCounts(messages: Message[]): void {
+  /**
+   * Those at consecutive positions that came back as often as one another are one range.
+   * @returns how many ranges were written
+   */
+  #writeCounts(messages: Message[]): number {
     messages.sort((one, other) =>
       one.lane === other.lane ? one.position - other.position : one.lane.id - other.lane.id
     );
-    let first = messages[0]!;
-    let last = first;
-    const write = () => {
-      const { lane, deliveries } = first;
-      this.#update.run(deliveries, lane.id, first.position, lane.id, last.position);
-    };
-    for (const message of messages) {
-      const isNext = message.position <= last.position + 1 && message.lane === last.lane &&
-        message.deliveries === last.deliveries;
-      if (!isNext) {
-        write();
-        first = message;
+    let count = 0;
+    for (let index = 0; index < messages.length && count < MOST_COUNTS; count++) {
+      const { lane, position, deliveries } = messages[index]!;
+      let last = position;
+      for (; index < messages.length; index++) {
+        const next = messages[index]!;
+        if (next.lane !== lane || next.position > last + 1 || next.deliveries !== deliveries) break;
+        last = next.position;
+        this.#counted.push(next);
       }
-      last = message;
+      this.#update.run(deliveries, lane.id, position, lane.id, last);
     }
-    write();
+    return count;
   }
 
   /** Consecutive positions become one range. */
