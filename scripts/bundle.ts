@@ -44,6 +44,20 @@ export async function bundle(
   return [`${folder}/${program}`, ...parts.map((part) => `${folder}/${part}`)];
 }
 
+/** Parts of a bundle that are not loaded before its program begins. */
+export async function laterParts([program, ...parts]: Bundle): Promise<string[]> {
+  const texts = new Map<string, string>();
+  for (const path of [program, ...parts]) {
+    texts.set(nameOf(path), await Deno.readTextFile(path));
+  }
+  const first = importedFirst(nameOf(program), texts);
+  return parts.filter((path) => !first.includes(nameOf(path)));
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
 /** Runs `deno bundle`. @throws Error with what it says */
 async function run(
   args: readonly string[],

@@ -79,7 +79,7 @@ if (import.meta.main) await main();
 
 /** Runs this program, and ends the process. */
 export async function main(): Promise<never> {
-  return await runMain("new_task", run);
+  return await runMain("new_task", run, { isBrief: true });
 }
 
 /** What is told about this tool. */

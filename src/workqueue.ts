@@ -34,8 +34,7 @@ export async function main(): Promise<never> {
   const { role, args } = call;
   const env = giveUpOthers(role, readVariable);
   return await runMain(role, async (host) => await (await PROGRAMS[role].load()).run(host), {
-    args,
-    env,
+    surroundings: { args, env },
   });
 }
 

@@ -9,7 +9,7 @@
  */
 import { bundle } from "../bundle.ts";
 import { permissionsOf, type Program } from "../tasks.ts";
-import { isStale, type Stamp } from "./guard.ts";
+import { beginning, guard, type Stamps } from "./beginning.ts";
 import { filesOf, stampsOf, unrestMs } from "./stamps.ts";
 
 const root = import.meta.dirname!.slice(0, -"scripts/program".length);
@@ -87,16 +87,13 @@ async function buildIn(shop: string, name: Program): Promise<string | undefined>
   await Deno.mkdir(root + made);
   const found = await findAtRest(made, name, signal);
   if (found === undefined) return undefined;
-  const { files, stamps } = found;
-  const folder = `${FOLDER}/${name}-${await digest(stamps)}`;
+  const folder = `${FOLDER}/${name}-${await digest(found)}`;
   if (!await exists(root + folder)) {
     const parts = await bundle(name, root + made, { root, signal });
-    const text = await Deno.readTextFile(parts[0]);
-    await Deno.writeTextFile(parts[0], beginning(name, stamps, REST_MS) + text);
-    for (const part of parts) await sync(part);
+    const renewal = { pointer: pointerOf(name), restMs: REST_MS };
+    for (const part of await guard(name, parts, found, renewal)) await sync(part);
     await sayWhere(made, folder, name);
-    const after = await stampsOf(files, root);
-    if (JSON.stringify(after) !== JSON.stringify(stamps)) return undefined;
+    if (!await isAsBefore(found)) return undefined;
     await Deno.rename(root + made, root + folder);
   }
   await tryOut(name, folder, signal);
@@ -109,29 +106,28 @@ async function findAtRest(
   made: string,
   name: Program,
   signal: AbortSignal,
-): Promise<{ files: readonly string[]; stamps: readonly Stamp[] } | undefined> {
+): Promise<Stamps | undefined> {
   const mark = `${root}${made}/held`;
   for (const mostMs of [MOST_UNREST_MS, 0]) {
     await Deno.writeTextFile(mark, `${performance.now()}`);
     const { ctime: now } = await Deno.stat(mark); // by the clock of the file system
     const files = await filesOf(name, root, signal);
-    const stamps = await stampsOf(files, root);
-    if (now === null || stamps === undefined) return undefined;
-    const wait = unrestMs(stamps, now.getTime());
-    if (wait <= 0) return { files, stamps };
+    const first = await stampsOf(files.first, root);
+    const later = await stampsOf(files.later, root);
+    if (now === null || first === undefined || later === undefined) return undefined;
+    const wait = unrestMs([...first, ...later], now.getTime());
+    if (wait <= 0) return { first, later };
     if (wait > mostMs) return undefined;
     await new Promise((resolve) => setTimeout(resolve, wait));
   }
   return undefined;
 }
 
-/** What looks whether a bundle is stale, and then runs the source in its place. */
-function beginning(name: Program, stamps: readonly Stamp[], restMs: number): string {
-  const pointer = JSON.stringify(`/../../${pointerOf(name)}`);
-  const given = `import.meta.dirname + ${pointer}, ${restMs}, ${JSON.stringify(stamps)}`;
-  const source = `new URL("../../src/${name}.ts", import.meta.url).href`;
-  return `${isStale}\n` +
-    `if (isStale(import.meta.dirname, ${given})) await (await import(${source})).main();\n`;
+/** Nobody has written at the source meanwhile. */
+async function isAsBefore({ first, later }: Stamps): Promise<boolean> {
+  const before = [...first, ...later];
+  const after = await stampsOf(before.map(([path]) => path), root);
+  return JSON.stringify(after) === JSON.stringify(before);
 }
 
 /** As a bundle that is always stale. */
@@ -141,7 +137,8 @@ async function useSource(shop: string, name: Program): Promise<void> {
   await Deno.mkdir(root + made);
   await Deno.writeTextFile(`${root}${made}/held`, "");
   const program = root + programIn(made, name);
-  await Deno.writeTextFile(program, beginning(name, [[`${folder}/held`, -1, 0, 0]], RETRY_MS));
+  const renewal = { pointer: pointerOf(name), restMs: RETRY_MS };
+  await Deno.writeTextFile(program, beginning(name, [[`${folder}/held`, -1, 0, 0]], renewal));
   await sync(program);
   await sayWhere(made, folder, name);
   await Deno.rename(root + made, root + folder);
@@ -228,7 +225,7 @@ async function exists(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
 
-async function digest(stamps: readonly Stamp[]): Promise<string> {
+async function digest(stamps: Stamps): Promise<string> {
   const bytes = new TextEncoder().encode(JSON.stringify(stamps));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(hash.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,5 +1,6 @@
 /**
  * What a bundle does before anything else: it looks whether what it was made of is still the same.
+ * The text of these functions is in each bundle, so they may use nothing from outside.
  */
 
 /** A file by its path from the project's folder: its bytes, and its times in ms since 1970. */
@@ -12,8 +13,6 @@ export type Stamp = readonly [path: string, size: number, mtime: number, ctime: 
  *
  * A stale bundle is taken out of use, for the next start to make another one, when its source has
  * rested for a while: who is writing waits for no bundle.
- *
- * The text of this function is the beginning of each bundle, so it may use nothing from outside.
  *
  * @param folder of the bundle, two levels below the project's
  * @param pointer the file that says which bundle is in use
@@ -40,19 +39,20 @@ export function isStale(
     }
     stale = true;
   }
-  if (stale) {
-    try {
-      if (Date.now() - newest > restMs) Deno.removeSync(pointer);
-    } catch {
-      // Somebody else has, or we may not; then this goes on from source.
-    }
-    return true;
-  }
+  if (!stale) return false;
   try {
-    // As long as it runs it may want other parts of this bundle. (A timer would cost 6 ms here.)
+    if (Date.now() - newest > restMs) Deno.removeSync(pointer);
+  } catch {
+    // Somebody else has, or we may not; then this goes on from source.
+  }
+  return true;
+}
+
+/** As long as a bundle runs it may want other parts of it. (A timer would cost 6 ms here.) */
+export function hold(folder: string): void {
+  try {
     Deno.openSync(`${folder}/held`).lockSync(false);
   } catch {
     // Without locks old bundles are kept for a while.
   }
-  return false;
 }

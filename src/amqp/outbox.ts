@@ -11,6 +11,8 @@ const LOW_WATER_BYTES = 256 * 1024;
 const MOST_SPARES = HIGH_WATER_BYTES / BLOCK_BYTES;
 /** A limit is kept to by so many pieces a second. */
 const SLICES_PER_SECOND = 20;
+/** More than the package lets pass before some requests of one channel, each behind the other, are here. */
+const REQUEST_MICROTASKS = 24;
 
 export class Outbox {
   readonly #socket: Socket;
@@ -31,6 +33,8 @@ export class Outbox {
   /** Bytes that were added and are not with the operating system yet. */
   #pending = 0;
   #flushing: Promise<void> | undefined;
+  /** Resolves when what was asked for in this turn is here. */
+  #gathering: Promise<void> | undefined;
   /** Wake those who wait for room. */
   #waiting: (() => void)[] = [];
   /** performance.now() of the last completed write. Written here, read by the heartbeat. */
@@ -73,6 +77,11 @@ export class Outbox {
     this.#flushing ??= this.#flush();
   }
 
+  /** Some requests follow, which are to leave together. */
+  gather(): void {
+    this.#gathering ??= someMicrotasks(REQUEST_MICROTASKS);
+  }
+
   /** Resolves when everything queued so far has been handed to the operating system. */
   async flushed(): Promise<void> {
     await this.#flushing;
@@ -97,7 +106,8 @@ export class Outbox {
 
   async #flush(): Promise<void> {
     // Let the rest of this turn add its frames first.
-    await Promise.resolve();
+    await this.#gathering;
+    this.#gathering = undefined;
     try {
       while (this.#queue.length > 0 || this.#used > 0) {
         this.#seal();
@@ -150,4 +160,8 @@ export class Outbox {
     this.#waiting = [];
     for (const resume of waiting) resume();
   }
+}
+
+async function someMicrotasks(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await undefined;
 }

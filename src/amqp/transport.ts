@@ -220,6 +220,7 @@ export class Transport extends AMQPBaseClient {
         "",
       );
     }
+    this.#outbox.gather();
     const opened = this.request("opening a channel", this.channel(id));
     const channel = this.channels[id];
     if (channel === undefined) return await opened as never; // the connection has ended
@@ -253,18 +254,17 @@ export class Transport extends AMQPBaseClient {
   }
 
   /**
-   * Says goodbye and ends, without waiting for the answer of a broker that does not mind: for a process
-   * that has nothing more to do. Never throws.
+   * Says goodbye as the last thing before the process ends, which closes the socket: without waiting
+   * for the answer of a broker that does not mind. Never throws.
    */
   async leave(): Promise<void> {
+    if (this.#endError !== undefined) return;
+    const answer = this.close().catch(() => {}); // then it has ended
     // Of TLS nobody says when the last bytes are with the operating system. RabbitMQ ends the channels
     // first, and warns of a client that is gone before.
-    if (this.endpoint.tls || this.server.product !== OUR_BROKER) return await this.shutdown();
-    if (this.#endError !== undefined) return;
-    this.close().catch(() => {});
-    const sent = this.#outbox.flushed();
-    await deadline(sent, CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
-    this.#end(new ConnectionError("the connection was closed by us"));
+    const isMinded = this.endpoint.tls || this.server.product !== OUR_BROKER;
+    const left = isMinded ? answer : this.#outbox.flushed();
+    await deadline(left, CLOSE_TIMEOUT_MS, () => new Error("late")).catch(() => {});
   }
 
   /** Ends it at once, without a word to the broker. */

@@ -54,6 +54,14 @@ export interface Host {
 /** What a program was started with. */
 export type Surroundings = Pick<Host, "args" | "env">;
 
+/** What else is known of a program before it runs. */
+export interface ProgramOptions {
+  /** Default: those of this process. */
+  readonly surroundings?: Surroundings;
+  /** It is often done within some milliseconds, and never keeps its event loop busy for long. */
+  readonly isBrief?: boolean;
+}
+
 /** What the options say of log lines. */
 export interface LogStyle {
   readonly format: LogFormat;
@@ -70,7 +78,7 @@ export interface LogStyle {
 export async function runMain(
   name: string,
   run: (host: Host) => Promise<number>,
-  surroundings: Surroundings = { args: Deno.args, env: readVariable },
+  { surroundings = { args: Deno.args, env: readVariable }, isBrief = false }: ProgramOptions = {},
 ): Promise<never> {
   const host = createHost(name, surroundings);
   // A rejection nobody waits for must not kill a worker in the middle of its tasks. Known source:
@@ -85,7 +93,7 @@ export async function runMain(
     host.lastWords(describe(event.error));
     Deno.exit(EXIT.internal);
   });
-  guardInspector((sentence) => host.lastWords(sentence));
+  guardInspector((sentence) => host.lastWords(sentence), isBrief);
   let status: number;
   try {
     status = await run(host);

@@ -294,3 +294,35 @@ brokerTest(
     assertEquals(unhandled, []);
   },
 );
+
+brokerTest("what a publisher asks for before its first task leaves in one packet", async () => {
+  const packets: number[] = [];
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const counting = countPackets(listener, packets);
+  {
+    await using connection = await open(node.url.replace(/:\d+\//, `:${listener.addr.port}/`));
+    const { transport } = connection;
+    const channel = await transport.openChannel();
+    const { name } = await channel.queueDeclare("", { exclusive: true });
+    packets.length = 0;
+    await Publisher.open(transport, { queue: name });
+    assertEquals(packets.length, 1, `${packets}`);
+  }
+  await within("the end of the connection", counting);
+});
+
+/** Hands one connection on to the broker. @param packets the size of each thing that the client sent */
+async function countPackets(listener: Deno.TcpListener, packets: number[]): Promise<void> {
+  const client = await listener.accept();
+  const server = await Deno.connect({ hostname: "127.0.0.1", port: node.port });
+  const counter = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+    transform(bytes, controller) {
+      packets.push(bytes.length);
+      controller.enqueue(bytes);
+    },
+  });
+  await Promise.allSettled([
+    client.readable.pipeThrough(counter).pipeTo(server.writable),
+    server.readable.pipeTo(client.writable),
+  ]);
+}

@@ -639,11 +639,10 @@ Deno.test("who leaves says goodbye, and waits for no answer of our broker", asyn
     heard.resolve(await peer.channel(0).expect("connection.close"));
     await peer.ended();
   });
-  const connection = await open(server.url);
+  await using connection = await open(server.url);
   await within("the goodbye", connection.transport.leave());
-  assertEquals(connection.transport.isEnded, true);
   await within("the broker to hear it", heard.promise);
-  await connection.transport.leave();
+  await within("the goodbye to nobody", connection.transport.leave());
 });
 
 Deno.test("who leaves RabbitMQ waits for its answer: it warns of those who do not", async () => {
@@ -655,10 +654,10 @@ Deno.test("who leaves RabbitMQ waits for its answer: it warns of those who do no
     await peer.channel(0).send("connection.close-ok");
     await peer.ended();
   });
-  const connection = await open(server.url);
+  await using connection = await open(server.url);
   await within("the goodbye", connection.transport.leave());
   assertEquals(hasAnswered, true);
-  await connection.transport.leave();
+  await within("the goodbye to nobody", connection.transport.leave());
 });
 
 Deno.test("a channel that the broker refuses, or closes at once, is an error and not a wait", async () => {

@@ -171,7 +171,7 @@ Deno.test("new_task may use the network, files and four variables, and never pro
   assertEquals(permissionsOf("new_task"), [
     "--no-prompt",
     "--unstable-lazy-dynamic-imports",
-    "--v8-flags=--no-lazy,--no-sparkplug,--min-semi-space-size=1,--max-semi-space-size=1",
+    "--v8-flags=--no-lazy,--no-sparkplug,--min-semi-space-size=2,--max-semi-space-size=2",
     "--allow-net",
     "--allow-read",
     "--allow-write",

@@ -1,5 +1,9 @@
-import { assertEquals, assertNotEquals } from "@std/assert";
-import { bundle } from "../../scripts/bundle.ts";
+import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { bundle, laterParts } from "../../scripts/bundle.ts";
+import { commandOf } from "../../scripts/tasks.ts";
+import { brokerTest, sharedNode } from "../support/broker.ts";
+import { run } from "../support/process.ts";
+import { tempDir, uniqueName } from "../support/temp.ts";
 
 const STATIC_IMPORT = /^(?:import|export)\s(?:[^"';]*\sfrom\s*)?"([^"]+)";/gm;
 
@@ -59,3 +63,37 @@ Deno.test("a bundled program starts no code that it does not need, and names no 
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+// What it loads later is looked at only then, and the source run from its beginning when it has changed
+// (scripts/program/beginning.ts): nothing may have been done before.
+brokerTest(
+  "a bundled new_task sends the words of its command line with what it loads first alone",
+  async () => {
+    await using folder = await tempDir("bundle-");
+    const parts = await bundle("new_task", folder.path);
+    for (const part of await laterParts(parts)) await Deno.remove(part);
+    const [deno, ...args] = commandOf("new_task", parts[0]) as [string, ...string[]];
+    const { url } = await sharedNode();
+    async function send(url: string, queue: string) {
+      const env = { AMQP_URL: url, WORK_QUEUE: queue };
+      const { code, stdout, stderr } = await run(deno, { args: [...args, "a", "task"], env });
+      return { code, stdout, stderr };
+    }
+    const queue = uniqueName("bundle");
+    for (let i = 0; i < 2; i++) {
+      assertEquals(await send(url, queue), { code: 0, stdout: " [x] Sent a task\n", stderr: "" });
+    }
+    const others: [url: string, queue: string, code: number, said: RegExp][] = [
+      [url, "amq.none", 77, /amq/],
+      [url, "q".repeat(300), 64, /bytes/],
+      [url.replace("//guest:", "//nobody:"), queue, 77, /refused/i],
+      ["amqp://127.0.0.1:1", queue, 75, /refused/],
+      ["http://127.0.0.1", queue, 64, /amqp/],
+    ];
+    for (const [url, queue, code, said] of others) {
+      const sent = await send(url, queue);
+      assertEquals([sent.code, sent.stdout], [code, ""], sent.stderr);
+      assertMatch(sent.stderr, said);
+    }
+  },
+);

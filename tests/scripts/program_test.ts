@@ -14,6 +14,7 @@ const byThisDeno = deno === Deno.execPath();
 const MAKERS = [
   "scripts/bundle.ts",
   "scripts/program.ts",
+  "scripts/program/beginning.ts",
   "scripts/program/build.ts",
   "scripts/program/guard.ts",
   "scripts/program/stamps.ts",
@@ -30,6 +31,7 @@ export async function main(): Promise<never> {
   if (Deno.args[0] === "status") Deno.exit(Number(Deno.args[1]));
   if (Deno.args[0] === "where") console.log(Deno.cwd());
   if (Deno.args[0] === "-") console.log(await new Response(Deno.stdin.readable).text());
+  if (Deno.args[0] === "part") console.log((await import("./late.ts")).late);
   if (Deno.args[0] === "late") {
     console.log("waits");
     await Deno.stdin.read(new Uint8Array(1));
@@ -41,7 +43,7 @@ export async function main(): Promise<never> {
 if (import.meta.main) await main();
 `;
 
-/** A project with one program, and with our tasks. */
+/** A project with one program under two names, and with our tasks. */
 class Project implements AsyncDisposable {
   readonly #dir: TempDir;
 
@@ -55,13 +57,14 @@ class Project implements AsyncDisposable {
       await Deno.mkdir(project.path(folder), { recursive: true });
     }
     for (const file of MAKERS) await Deno.copyFile(root + file, project.path(file));
-    const { tasks: { new_task, bundle } } = config;
+    const { tasks: { new_task, worker, bundle } } = config;
     await project.write(
       "deno.json",
-      JSON.stringify({ workspace: [], tasks: { new_task, bundle } }),
+      JSON.stringify({ workspace: [], tasks: { new_task, worker, bundle } }),
     );
     await project.write("deno.lock", JSON.stringify({ version: "5" }));
     await project.write("src/new_task.ts", PROGRAM);
+    await project.write("src/worker.ts", PROGRAM);
     await project.write("src/asset.json", '{ "word": "asset" }');
     await project.write("src/word.ts", 'export const word = "first";');
     await project.write("src/late.ts", 'export const late = "first part";');
@@ -86,16 +89,16 @@ class Project implements AsyncDisposable {
   }
 
   /** Makes a bundle. @returns where it is */
-  async bundle(): Promise<string> {
-    const args = ["task", "--quiet", "bundle", "new_task"];
+  async bundle(name = "new_task"): Promise<string> {
+    const args = ["task", "--quiet", "bundle", name];
     const { stdout } = await run(Deno.execPath(), { cwd: this.#dir.path, args });
     return stdout.trim();
   }
 
-  /** The folders of bundles. */
-  bundles(): string[] {
+  /** The folders of bundles of a program. */
+  bundles(program = "new_task"): string[] {
     const names = Array.from(Deno.readDirSync(this.path(".bundle")), ({ name }) => name);
-    return names.filter((name) => name !== "new_task").sort();
+    return names.filter((name) => name !== program && name.includes(program)).sort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -134,7 +137,7 @@ for (const name of Object.keys(CHANGES)) {
   await Deno.utime(unchanged.file(name), 1_700_000_000.123, 1_700_000_000.123);
 }
 // The last one is for a test that not every Deno runs.
-const count = byThisDeno ? 4 : 3;
+const count = byThisDeno ? 5 : 4;
 const projects = await Promise.all(Array.from({ length: count }, () => Project.make()));
 // A file that has just been changed may change again without a sign; then no bundle is made.
 await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -156,35 +159,50 @@ Deno.test("a task runs the bundle of its program, as it would run the source, un
   const where = await project.run(["new_task", "where"], { cwd, env: { INIT_CWD: undefined } });
   assertEquals(where.stdout, `bundle first asset ["where"]\n${cwd}\n`, where.stderr);
 
-  await using running = project.spawn(["new_task", "late"]);
+  // A part is looked at when it is loaded, and then the source does all of it.
+  await project.write("src/late.ts", 'export const late = "other part";');
+  assertEquals((await project.run(["new_task"])).stdout, "bundle first asset []\n");
+  assertEquals(
+    (await project.run(["new_task", "part"])).stdout,
+    `bundle first asset ["part"]\nsource first asset ["part"]\nother part\n`,
+  );
+
+  await project.write("src/word.ts", 'export const word = "other";');
+  assertEquals((await project.run(["new_task"])).stdout, "source other asset []\n");
+  assertMatch(await project.bundle(), /^\.bundle\/new_task-\w+\/new_task\.js$/);
+  assertEquals(
+    (await project.run(["new_task", "part"])).stdout,
+    `bundle other asset ["part"]\nother part\n`,
+  );
+});
+
+Deno.test("what runs keeps the parts of its bundle, however old they are", async () => {
+  await using project = projects[3]!;
+  await project.bundle("worker");
+  const [old] = project.bundles("worker") as [string];
+  await using running = project.spawn(["worker", "late"]);
   // `deno task` cannot be killed in such a way that its program ends, too.
   await using _ = { [Symbol.asyncDispose]: () => running.endInput().catch(() => {}) };
   await running.waitForLine(/^waits$/);
-  const [old] = project.bundles() as [string];
 
-  await project.write("src/word.ts", 'export const word = "other";');
   await project.write("src/late.ts", 'export const late = "other part";');
-  assertEquals((await project.run(["new_task"])).stdout, "source other asset []\n");
-  assertMatch(await project.bundle(), /^\.bundle\/new_task-\w+\/new_task\.js$/);
-  assertEquals((await project.run(["new_task"])).stdout, "bundle other asset []\n");
-
-  // What runs keeps its parts, however old they are, and nobody else needs them.
   const yesterday = Date.now() / 1_000 - 86_400;
   await Deno.utime(project.path(`.bundle/${old}`), yesterday, yesterday);
-  await project.bundle();
-  assert(project.bundles().includes(old));
+  assertEquals((await project.run(["worker"])).stdout, "source first asset []\n");
+  await project.bundle("worker");
+  assert(project.bundles("worker").includes(old));
   await running.write("x");
   await running.waitForLine(/^first part$/);
   assertEquals((await running.ended()).code, 0);
-  await project.bundle();
-  assert(!project.bundles().includes(old));
+  await project.bundle("worker");
+  assert(!project.bundles("worker").includes(old));
 });
 
 Deno.test({
   name: "of programs that start at the same moment, and find no bundle, one makes it",
   ignore: !byThisDeno,
   fn: async () => {
-    await using project = projects[3]!;
+    await using project = projects[4]!;
     const shop = ".bundle/.new_task";
     await Deno.mkdir(project.path(shop), { recursive: true });
     assertEquals((await project.run(["new_task"])).stdout, "source first asset []\n");
@@ -233,7 +251,6 @@ Deno.test("where no bundle can be made the source is run, which is said once", a
 
 Deno.test({
   name: "a bundle is stale when a file of its source was changed, in whatever way",
-  sanitizeResources: false, // a bundle that is not stale keeps its lock
   fn: async (t) => {
     for (const [name, change] of Object.entries(CHANGES)) {
       await t.step(name, async () => {
