@@ -1,5 +1,5 @@
 /** The store under a lane, without a broker around it. */
-import { assertEquals, assertGreater, assertLess, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertRejects, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { Lane } from "../../src/broker/queue/lane.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
@@ -8,6 +8,7 @@ import type { Message, Publication } from "../../src/broker/message/message.ts";
 import { LAST_LANE, LAST_POSITION } from "../../src/broker/store/file/message_row.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
+import { Fault } from "../../src/broker/wire/faults.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { Random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
@@ -355,6 +356,16 @@ Deno.test("positions and lanes start again when their numbers run out", async ()
   for (let i = 0; i < 3; i++) ids.add(store.takeLaneId(true));
   assertEquals(ids.size, 4);
   for (const id of ids) assertLess(id, LAST_LANE);
+
+  // A queue that is never empty has no other positions.
+  const full = new Lane(store, NO_MEMORY, 1, 0);
+  full.restore({ ...empty, id: full.id, depth: 1, lastPosition });
+  assertEquals(full.append(publication("last"), 0, true).position, LAST_POSITION);
+  for (let i = 0; i < 2; i++) {
+    assertThrows(() => full.append(publication("beyond"), 0, true), Fault, "never empty");
+  }
+  store.commit();
+  assertEquals(full.lastPosition, LAST_POSITION);
   store.close();
 });
 

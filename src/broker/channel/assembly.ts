@@ -109,21 +109,18 @@ export class Assembly {
     this.#headerLength = end - start;
     const before = this.#addressLength + this.#headerLength;
     this.#total = before + bodySize;
-    const size = Math.min(this.#total, before + TRUSTED_BYTES);
+    // Beside others it could not grow.
+    const isSmall = Blocks.hasRoomFor(this.#total);
+    const size = isSmall ? this.#total : Math.min(this.#total, before + TRUSTED_BYTES);
     this.take(size);
     this.#room = size;
-    this.#lieIn(size);
+    this.#start = isSmall ? received.take(size) : 0;
+    this.#array = isSmall ? received.array : new Uint8Array(size);
     copyBytes(address, 0, address.length, this.#array, this.#start);
     copyBytes(bytes, start, end, this.#array, this.#start + address.length);
     this.#length = before;
     this.#stage = "body";
     return this.#complete();
-  }
-
-  #lieIn(size: number): void {
-    const isSmall = Blocks.hasRoomFor(size);
-    this.#start = isSmall ? received.take(size) : 0;
-    this.#array = isSmall ? received.array : new Uint8Array(size);
   }
 
   #checkSize(bodySize: number): void {

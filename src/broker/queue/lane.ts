@@ -15,6 +15,7 @@ import { LAST_POSITION } from "../store/file/message_row.ts";
 import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
 import type { Store } from "../store/store.ts";
+import { Fault } from "../wire/faults.ts";
 
 /** Most messages and bytes of a lane that wait in memory. */
 const WINDOW_MESSAGES = 2_048;
@@ -143,7 +144,11 @@ export class Lane implements LaneRecord {
 
   /** Counts from 1 again, once nothing of the lane is left that was counted before. */
   #startOver(): void {
-    if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) return;
+    if (this.length > 0 || this.depth > 0 || this.#store.hasDiscarded) {
+      if (this.#next <= LAST_POSITION) return;
+      // The next id would be that of another lane's message.
+      throw new Fault("resource-error", "a queue has taken 2^40 messages and was never empty");
+    }
     this.#next = 1;
     this.#last = this.deliveredTo = this.#restoredDelivered = 0;
     this.#clockShifts.restart(0);
