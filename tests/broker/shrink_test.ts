@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import { ownThreadTime, threadTime } from "../support/thread_time.ts";
 import { portOf, startProcess } from "./harness.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
@@ -43,13 +44,15 @@ Deno.test("the file gives its room back when the backlog has gone, and others ar
   await using peer = await openPeer(await portOf(broker));
   const channel = await peer.open();
   await channel.call("queue.purge", { queue: "long" });
+  // What it waits for processors is the machine's doing.
+  const starved = () => threadTime(broker.pid).starved + ownThreadTime().starved;
   const started = Date.now();
   let slowest = 0;
   while (Deno.statSync(path).size > 5_000_000) {
     assert(Date.now() < started + 60_000, `${Deno.statSync(path).size} bytes`);
-    const began = performance.now();
+    const [began, before] = [performance.now(), starved()];
     await channel.call("queue.declare", { queue: "left", durable: true });
-    slowest = Math.max(slowest, performance.now() - began);
+    slowest = Math.max(slowest, performance.now() - began - (starved() - before));
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   assert(slowest < 5_000);

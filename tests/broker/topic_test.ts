@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { TopicTrie } from "../../src/broker/routing/topic.ts";
 import { Random } from "../support/random.ts";
+import { ownThreadTime } from "../support/thread_time.ts";
 
 /** The same on every run; TEST_SEED tries others. */
 const SEED = Number(Deno.env.get("TEST_SEED") ?? 1);
@@ -58,10 +59,10 @@ Deno.test("2,000 patterns of 60 words with many # are matched in a moment", () =
     trie.add([...words, `z${n}`].join("."), n);
   }
   const found = new Set<number>();
-  const start = performance.now();
+  const start = ownThreadTime().computed;
   for (let n = 0; n < 20; n++) trie.match(`${Array(120).fill("a").join(".")}.z${n}`, found);
   // Following every # took 34 s for 20 keys.
-  assert(performance.now() - start < 5_000);
+  assert(ownThreadTime().computed - start < 5_000);
   // The first one has no #, and less words than the keys.
   assertEquals(found.size, 19);
 });

@@ -7,7 +7,7 @@
  * and prints a {@link Report} as one line of JSON.
  */
 import { openPeer } from "../support/protocol_peer.ts";
-import { threadTime } from "./thread_time.ts";
+import { threadTime } from "../support/thread_time.ts";
 
 /** Milliseconds from one round to the next. */
 const PACE_MS = 20;
