@@ -1,6 +1,7 @@
 /** What a command that a worker runs can rely on. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { writeExecutable, writerOf } from "../support/executable.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 import { takeAll, waitForReady } from "./queue_view.ts";
@@ -99,7 +100,7 @@ brokerTest(
     await finish("new_task", ["--lines"], { ...target, stdin: "1\n2\n3\n" });
 
     // Before the first task: a copy that a full disk has cut off.
-    await Deno.writeTextFile(job, "", { mode: 0o755 });
+    writeExecutable(job, "");
     const empty = await worker("--", job);
     assertEquals(empty.code, 126);
     assertStringIncludes(empty.stderr, "it is empty");
@@ -107,16 +108,16 @@ brokerTest(
     // Between two tasks: the first one empties the file behind it.
     const run =
       `#!/bin/sh\ncat >>${dir.path}/done; mv ${job} ${job}.old; : >${job}; chmod +x ${job}\n`;
-    await Deno.writeTextFile(job, run, { mode: 0o755 });
+    writeExecutable(job, run);
     await Deno.writeTextFile(`${dir.path}/done`, "");
     const changed = await worker("--concurrency", "1", "--", job);
     assertEquals(changed.code, 126, changed.stderr);
     await waitForReady(node.url, target.queue, 3);
 
     // While somebody writes it; with a launcher, and without.
-    await Deno.copyFile("/bin/true", job);
+    writeExecutable(job, await Deno.readFile("/bin/true"));
     for (const output of ["prefix", "inherit"]) {
-      using _writer = await Deno.open(job, { append: true });
+      await using _writer = await writerOf(job);
       const busy = await worker("--output", output, "--concurrency", "2", "--", job);
       assertEquals(busy.code, 126, busy.stderr);
       assertStringIncludes(busy.stderr, "text file busy");

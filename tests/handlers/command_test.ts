@@ -4,6 +4,7 @@ import { CommandHandler, type CommandOptions } from "../../src/handlers/command.
 import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
+import { writeExecutable, writerOf } from "../support/executable.ts";
 import { run } from "../support/process.ts";
 import { dirname } from "node:path";
 import { taskWith } from "../support/task.ts";
@@ -305,7 +306,7 @@ Deno.test("another directory in the place of the removed one is not the worker's
     const directory = dirname(bench.text("stdout").trim());
     Deno.removeSync(directory, { recursive: true });
     Deno.mkdirSync(directory);
-    Deno.writeTextFileSync(`${directory}/launcher`, "#!/bin/sh\necho foreign\n", { mode: 0o755 });
+    writeExecutable(`${directory}/launcher`, "#!/bin/sh\necho foreign\n");
     assertEquals(await bench.run({ id: "t-2" }), DONE);
     const meta = bench.text("stdout", "t-2").trim();
     assert(meta.startsWith(parent) && dirname(meta) !== directory, meta);
@@ -416,7 +417,7 @@ Deno.test("a missing or unexecutable command is known before any task", () => {
   const plain = `${directory}/plain`;
   const script = `${directory}/script`;
   Deno.writeTextFileSync(plain, "#!/bin/sh\n", { mode: 0o644 });
-  Deno.writeTextFileSync(script, "#!/no/such/interpreter -x\n", { mode: 0o755 });
+  writeExecutable(script, "#!/no/such/interpreter -x\n");
   const cases: [string[], Partial<CommandOptions>, number, string][] = [
     [["no-such-command-x"], {}, 127, '"no-such-command-x" must be an executable file in PATH'],
     [["/no/such/file"], {}, 127, '"/no/such/file" does not'],
@@ -469,9 +470,9 @@ function unexecutables(): [name: string, bytes: Uint8Array<ArrayBuffer>, code: n
 Deno.test("what the system does not execute is known before any task", () => {
   const directory = makeDirectory();
   const file = `${directory}/tool`;
-  Deno.writeFileSync(`${directory}/empty`, new Uint8Array(), { mode: 0o755 });
+  writeExecutable(`${directory}/empty`, new Uint8Array());
   for (const [name, bytes, code] of unexecutables()) {
-    Deno.writeFileSync(file, bytes, { mode: 0o755 });
+    writeExecutable(file, bytes);
     const error = assertThrows(() => new Bench({ argv: [file], cwd: directory }), ToolError);
     assertEquals(error.exitCode, code, `${name}: ${error.message}`);
   }
@@ -491,7 +492,7 @@ Deno.test("what the system executes is not refused", async () => {
   ];
   for (const [name, bytes] of files) {
     const file = `${directory}/${name}`;
-    Deno.writeFileSync(file, bytes, { mode: 0o755 });
+    writeExecutable(file, bytes);
     using bench = new Bench({ argv: [file], cwd: directory, output: { kind: "null" } });
     assertEquals(await bench.run(), DONE, name);
   }
@@ -503,14 +504,14 @@ Deno.test("a program that becomes none between two tasks fails no task and is no
   const tool = `${directory}/tool`;
   const earlier = `${directory}/earlier`;
   Deno.mkdirSync(earlier);
-  Deno.writeFileSync(`${directory}/empty`, new Uint8Array(), { mode: 0o755 });
+  writeExecutable(`${directory}/empty`, new Uint8Array());
   for (const [name, bytes, code] of unexecutables()) {
     for (const [argv, place] of [["./tool", tool], ["tool", tool], ["tool", `${earlier}/tool`]]) {
-      Deno.writeTextFileSync(tool, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+      writeExecutable(tool, "#!/bin/sh\nexit 0\n");
       const env = { PATH: `${earlier}:${directory}:${ENV.PATH}` };
       using bench = new Bench({ argv: [argv!], cwd: directory, env, output: { kind: "null" } });
       assertEquals(await bench.run(), DONE);
-      Deno.writeFileSync(place!, bytes, { mode: 0o755 });
+      writeExecutable(place!, bytes);
       const outcome = await bench.run();
       Deno.removeSync(place!);
       // What only lacks something is passed over where another one is found, as execvp does.
@@ -529,14 +530,14 @@ Deno.test("a program that becomes none while others run fails no task and is no 
   const directory = makeDirectory();
   const tool = `${directory}/tool`;
   for (const [bytes, code] of [[undefined, 127], [new Uint8Array(), 126]] as const) {
-    Deno.copyFileSync("/bin/true", tool);
+    writeExecutable(tool, Deno.readFileSync("/bin/true"));
     const env = { PATH: `${directory}:${ENV.PATH}` };
     using bench = new Bench({ argv: ["tool"], env, output: { kind: "null" } });
     assertEquals(await bench.run(), DONE);
     // The file was found for this one just now. It may be gone before the system has loaded it.
     const first = bench.run();
     Deno.removeSync(tool);
-    if (bytes !== undefined) Deno.writeFileSync(tool, bytes, { mode: 0o755 });
+    if (bytes !== undefined) writeExecutable(tool, bytes);
     const second = await bench.run();
     assert(second.kind === "unable", JSON.stringify(second));
     assertEquals(second.exitCode, code, second.reason);
@@ -549,7 +550,7 @@ Deno.test("a program that is emptied while a task begins is no success", async (
   const directory = makeDirectory();
   const tool = `${directory}/tool`;
   // What runs when the file is read late: nothing but the end of it.
-  Deno.writeTextFileSync(tool, '#!/bin/sh\n: >"$0"\n', { mode: 0o755 });
+  writeExecutable(tool, '#!/bin/sh\n: >"$0"\n');
   using bench = new Bench({ argv: [tool] });
   const outcome = await bench.run();
   assert(outcome.kind === "unable");
@@ -564,11 +565,11 @@ Deno.test("what this host cannot execute now costs the task nothing", async () =
   const directory = makeDirectory();
   const tool = `${directory}/tool`;
   for (const way of WAYS) {
-    Deno.writeFileSync(tool, Deno.readFileSync("/bin/true"), { mode: 0o755 });
+    writeExecutable(tool, Deno.readFileSync("/bin/true"));
     using bench = new Bench({ argv: [tool], ...way });
     assertEquals(await bench.run(), DONE);
     {
-      using _writer = Deno.openSync(tool, { append: true });
+      await using _writer = await writerOf(tool);
       const busy = await bench.run();
       assert(busy.kind === "unable", JSON.stringify(busy));
       assertEquals(busy.exitCode, 126);
@@ -596,7 +597,7 @@ Deno.test({
   fn: async () => {
     await using disk = await mountDisk(1);
     const tool = `${disk.path}/tool`;
-    Deno.writeFileSync(tool, Deno.readFileSync("/bin/true"), { mode: 0o755 });
+    writeExecutable(tool, Deno.readFileSync("/bin/true"));
     for (const way of WAYS) {
       using bench = new Bench({ argv: [tool], ...way });
       await disk.remount("exec");
@@ -638,7 +639,7 @@ Deno.test("exit statuses 126 and 127 of the command itself are its own", async (
 Deno.test("a command that vanishes between two tasks is this host's fault, not the task's", async () => {
   const directory = makeDirectory();
   const file = `${directory}/tool`;
-  Deno.writeTextFileSync(file, "#!/bin/sh\nexit 0\n", { mode: 0o755 });
+  writeExecutable(file, "#!/bin/sh\nexit 0\n");
   using bench = new Bench({ argv: [file], cwd: directory });
   assertEquals(await bench.run(), DONE);
   Deno.chmodSync(file, 0o644);

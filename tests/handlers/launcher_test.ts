@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { Launcher, launcherProgram } from "../../src/handlers/launcher.ts";
+import { writeExecutable } from "../support/executable.ts";
 import { installed, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -25,7 +26,7 @@ for (const { arch, command, missing } of MACHINES) {
     fn: async () => {
       await using dir = await tempDir("launcher-");
       const file = dir.file("launcher");
-      await Deno.writeFile(file, launcherProgram(arch, COMPLAINT), { mode: 0o700 });
+      writeExecutable(file, launcherProgram(arch, COMPLAINT));
       const [program = "", ...args] = [...command, file];
       const launch = (...command: string[]) =>
         run(program, { args: [...args, ...command], env: { COLOUR: "blue" } });

@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Launcher } from "../../src/handlers/launcher.ts";
 import { type GroupOptions, LaunchError, ProcessGroups } from "../../src/handlers/process_group.ts";
+import { writeExecutable, writerOf } from "../support/executable.ts";
 import { tempDir } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -41,7 +42,7 @@ Deno.test({
   fn: async () => {
     await using dir = await tempDir("launched-");
     const tool = dir.file("tool");
-    await Deno.copyFile("/bin/echo", tool);
+    writeExecutable(tool, await Deno.readFile("/bin/echo"));
     const ways: Partial<GroupOptions>[] = [
       { launcher: Launcher.make(dir.path) },
       {},
@@ -75,7 +76,7 @@ Deno.test({
       assertEquals([session.code, pid], [3, sid]);
       assertEquals(await start(tool, ["one", "two"]), { code: 0, said: "one two\n" });
       {
-        using _writer = Deno.openSync(tool, { append: true });
+        await using _writer = await writerOf(tool);
         const busy = await assertRejects(() => start(tool, []), LaunchError);
         assertStringIncludes(busy.message, "text file busy");
         assertEquals(busy.missing, false);

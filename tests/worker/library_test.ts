@@ -199,6 +199,7 @@ Deno.test("the library's examples have no type errors", async () => {
   await using examples = await writeExamples("mails");
   const { code, stderr } = await run(Deno.execPath(), {
     args: ["check", "-q", ...CONFIG, ...examples.files],
+    timeoutMs: 240_000,
   });
   assertEquals(code, 0, stderr);
 });
