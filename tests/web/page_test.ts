@@ -253,16 +253,28 @@ Deno.test({
 
       await t.step("on a phone, in the dark, and by the keyboard", async () => {
         const options = {
-          ...{ viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+          ...{ viewport: { width: 320, height: 640 }, colorScheme: "dark" },
           ...{ isMobile: true, hasTouch: true },
         };
+        await using bench = await QueueBench.open(paged.broker.url);
+        await declareQueue(bench.transport, workQueue(bench.name));
+        const channel = await bench.transport.openChannel();
+        await channel.basicConsume(bench.name, {}, () => {});
         const tab = await Tab.open(browser, paged.url, options);
         for (const view of ["Queues", "Running", "Dead letters", "Connections", "Broker"]) {
           await tab.page.getByRole("link", { name: view }).first().click();
           await tab.page.getByRole("heading", { level: 1, name: view }).waitFor(SHOWN);
           assertEquals([view, await violationsOf(tab.page)], [view, []]);
           const wide = await tab.page.evaluate("document.documentElement.scrollWidth");
-          assert(Number(wide) <= 390, `${view} is ${wide} wide`);
+          assert(Number(wide) <= 320, `${view} is ${wide} wide`);
+        }
+        // All of a row is seen, without a way to the side.
+        for (const hash of ["#/connections", hashOf(bench.name, "consumers")]) {
+          await tab.page.goto(`${paged.url}/${hash}`);
+          const cell = tab.page.locator("table.plain tbody td").last();
+          await cell.waitFor(SHOWN);
+          const { x, width } = (await cell.boundingBox())!;
+          assert(x + width <= 320, `${hash}: ${x + width}`);
         }
         await tab.close();
         await inTab(browser, paged, "", async (page) => {

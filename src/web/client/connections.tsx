@@ -94,12 +94,12 @@ function Row({ connection, onClose }: { connection: ConnectionInfo; onClose: () 
       <th scope="row">
         {client || "unknown"} {blocked && <Badge tone="paused">blocked</Badge>}
       </th>
-      <td>{address}</td>
-      <td>{user}</td>
-      <td class="number">{duration(sinceMs)}</td>
-      <td class="number">{count(channels)}</td>
-      <td class="number">{countOf(consumers)}</td>
-      <td class="number">{countOf(unacked)}</td>
+      <td data-label="Address">{address}</td>
+      <td data-label="User">{user}</td>
+      <td class="number" data-label="Since">{duration(sinceMs)}</td>
+      <td class="number" data-label="Channels">{count(channels)}</td>
+      <td class="number" data-label="Consumers">{countOf(consumers)}</td>
+      <td class="number" data-label="Running">{countOf(unacked)}</td>
       <td class="number">
         <button
           type="button"

@@ -28,10 +28,14 @@ export function Consumers({ path }: { path: string }) {
               {list.map(({ tag, client, address, unacked, prefetch, connection }) => (
                 <tr key={`${connection} ${tag}`}>
                   <th scope="row">{client || "unknown"}</th>
-                  <td>{address}</td>
-                  <td class="mono">{tag}</td>
-                  <td class="number">{unacked === undefined ? "\u2013" : count(unacked)}</td>
-                  <td class="number">{prefetch === 0 ? "no limit" : count(prefetch)}</td>
+                  <td data-label="Address">{address}</td>
+                  <td class="mono" data-label="Tag">{tag}</td>
+                  <td class="number" data-label="Running">
+                    {unacked === undefined ? "\u2013" : count(unacked)}
+                  </td>
+                  <td class="number" data-label="Prefetch">
+                    {prefetch === 0 ? "no limit" : count(prefetch)}
+                  </td>
                 </tr>
               ))}
             </tbody>

@@ -28,9 +28,13 @@ export function Delayed({ family: { delays } }: { family: Family }) {
             {waiting.map(({ name, delayMs, ready, due }) => (
               <tr key={name}>
                 <th scope="row">{duration(delayMs ?? 0)}</th>
-                <td class="number">{count(ready)}</td>
-                <td class="number">{due ? dueIn(due.firstAt) : "\u2013"}</td>
-                <td class="number">{due ? dueIn(due.lastAt) : "\u2013"}</td>
+                <td class="number" data-label="Tasks">{count(ready)}</td>
+                <td class="number" data-label="First is due">
+                  {due ? dueIn(due.firstAt) : "\u2013"}
+                </td>
+                <td class="number" data-label="Last is due">
+                  {due ? dueIn(due.lastAt) : "\u2013"}
+                </td>
               </tr>
             ))}
           </tbody>
