@@ -1,5 +1,5 @@
 import { fakeDisk, fakeDiskMissing } from "../../tests/support/fake_disk.ts";
-import { openPeer } from "../../tests/support/protocol_peer.ts";
+import { run } from "../../tests/support/process.ts";
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
 import type { BulkPeer } from "./contestants.ts";
@@ -9,6 +9,8 @@ import { LOAD } from "./throughput.ts";
 
 /** Milliseconds that each sync takes longer: an SD card's, in a bad moment. */
 const SYNC_MS = 20;
+
+const BYSTANDER = new URL("bystander.c", import.meta.url).pathname;
 
 /**
  * Milliseconds between two messages of the bystander, those before the load is there, and those
@@ -48,6 +50,7 @@ export async function benchSlowDisk(
 ): Promise<void> {
   if (fakeDiskMissing !== undefined) return say(`left out: ${fakeDiskMissing}`);
   const env = await fakeDisk(folder, { syncMs: SYNC_MS });
+  const bystander = await buildBystander(folder);
   const command = [
     "env",
     ...Object.entries(env).map((pair) => pair.join("=")),
@@ -66,13 +69,16 @@ export async function benchSlowDisk(
   ];
   const results = await interleave(
     rounds,
-    contestants.map(({ name, url }) => ({ name, run: () => runSlow(url, idle.url, peer, count) })),
+    contestants.map(({ name, url }) => ({
+      name,
+      run: () => runSlow(url, idle.url, peer, count, bystander),
+    })),
   );
   say(
     `Each sync takes ${SYNC_MS} ms longer. ${count} persistent tasks of ${LOAD.size} bytes, window ` +
       `${LOAD.window}, client ${peer.name}, which gives way on the processors (nice); beside it a ` +
-      `transient message every ${PAUSE_MS} ms to an idle consumer, and what it took; ${rounds} rounds ` +
-      "in turn:\n",
+      `transient message every ${PAUSE_MS} ms to an idle consumer, whether or not those before have ` +
+      `come, and what it took; ${rounds} rounds in turn:\n`,
   );
   const waits = results.map((runs) => runs.flatMap((run) => run.waits));
   const alone = results.map((runs) => runs.flatMap((run) => run.alone));
@@ -101,38 +107,42 @@ async function runSlow(
   idle: string,
   peer: BulkPeer,
   count: number,
+  bystander: string,
 ): Promise<Slow> {
   const queue = "bench-slow";
   await freshQueue(url, queue, "quorum");
-  const begun = performance.now();
-  const alone = await standBy(url, () => performance.now() - begun > ALONE_MS);
-  let isOver = false;
-  const load = peer.run("publish", { url, queue, count, ...LOAD }).finally(() => isOver = true);
-  const [{ rate }, ...waits] = await Promise.all([
-    load,
-    ...[url, idle].map((url) => standBy(url, () => isOver)),
-  ]);
-  return { rate, waits: waits[0]!, elsewhere: waits[1]!, alone };
+  const alone = standBy(bystander, url);
+  await new Promise((resolve) => setTimeout(resolve, ALONE_MS));
+  const waitsAlone = await alone.end();
+  const both = [url, idle].map((url) => standBy(bystander, url));
+  const { rate } = await peer.run("publish", { url, queue, count, ...LOAD });
+  const [waits, elsewhere] = await Promise.all(both.map((one) => one.end()));
+  return { rate, waits: waits!, elsewhere: elsewhere!, alone: waitsAlone };
 }
 
-/** Sends to a consumer of its own until it is told to end. @returns what each delivery took */
-async function standBy(url: string, isOver: () => boolean): Promise<number[]> {
-  const port = Number(new URL(url).port);
-  await using sender = await openPeer(port);
-  await using receiver = await openPeer(port);
-  const from = await sender.open();
-  const to = await receiver.open();
-  await to.call("queue.declare", { queue: "bench-bystander", exclusive: true });
-  await to.call("basic.consume", { queue: "bench-bystander", noAck: true });
-  const begun = performance.now();
-  const waits: number[] = [];
-  while (!isOver()) {
-    const sent = performance.now();
-    await from.publish({ routingKey: "bench-bystander" }, "bystander");
-    await to.expectContent();
-    const received = performance.now();
-    if (received - begun > WARM_MS) waits.push(received - sent);
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
-  return waits;
+/** @throws Error when it does not build */
+async function buildBystander(folder: string): Promise<string> {
+  const program = `${folder}/bystander`;
+  const { code, stderr } = await run("gcc", { args: ["-O2", "-o", program, BYSTANDER] });
+  if (code !== 0) throw new Error(`gcc cannot build ${BYSTANDER}: ${stderr}`);
+  return program;
+}
+
+interface Bystander {
+  /** @returns what each delivery took, in milliseconds */
+  end(): Promise<number[]>;
+}
+
+/** Sends to a consumer of its own until it is told to end. */
+function standBy(program: string, url: string): Bystander {
+  const args = [new URL(url).port, "bench-bystander", PAUSE_MS, WARM_MS].map(String);
+  const child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped" }).spawn();
+  return {
+    end: async () => {
+      await child.stdin.close();
+      const { success, stdout } = await child.output();
+      if (!success) throw new Error("the bystander of the bench has failed");
+      return new TextDecoder().decode(stdout).split("\n").filter(Boolean).map(Number);
+    },
+  };
 }

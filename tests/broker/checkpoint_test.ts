@@ -1,5 +1,6 @@
 /** Checkpoints: which pages are written when. */
-import { assert, assertEquals, assertGreater, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch, assertNotEquals } from "@std/assert";
+import { EXIT } from "../../src/errors.ts";
 import { DATA_FILE, DataFile } from "../../src/broker/store/file/data_file.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer } from "../support/protocol_peer.ts";
@@ -62,6 +63,11 @@ for (const { syncMs, megabytes, count } of DISKS) {
         await channel.publish({ routingKey: "tasks" }, "last", PERSISTENT);
         await channel.expect("basic.ack");
       }
+      // Whoever synced the file has not ended the locks on it, which are the process's.
+      await using second = startProcess(["--data", `${disk.path}/data`]);
+      const { code, stderr } = await second.ended();
+      assertEquals(code, EXIT.temporary, stderr);
+      assertMatch(stderr, /another process is using it/);
       broker.kill("SIGKILL");
       await broker.ended();
       const records = await readRecords(dir.file("record"));
@@ -73,6 +79,12 @@ for (const { syncMs, megabytes, count } of DISKS) {
         behind.findIndex((record) => record.kind === kind && record.file === 0)
       ) as [number, number];
       const first = behind.findIndex(isPage);
+      const main = behind[first]!.thread;
+      assertEquals(
+        behind[begun]!.thread === main,
+        syncMs === 0,
+        "the main thread syncs the data file where that does not take long",
+      );
       assert(
         0 <= begun && begun < done && done < first,
         "the data file is synced before the log begins",

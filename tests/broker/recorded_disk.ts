@@ -20,6 +20,8 @@ export interface DiskRecord {
   readonly at: number;
   /** Of a begin and its end. */
   readonly sync: number;
+  /** The system's number of the thread that did it. */
+  readonly thread: number;
   readonly bytes: Uint8Array;
   /** Where the record ends in its file. */
   readonly end: number;
@@ -31,11 +33,12 @@ export async function readRecords(path: string): Promise<DiskRecord[]> {
   const records: DiskRecord[] = [];
   for (let from = 0; from < all.length;) {
     const word = (index: number) => view.getUint32(from + 4 * index, true);
-    const [kind, file, at, length] = [KINDS[word(0)]!, word(1), word(2), word(3)];
+    const [kind, file, at, length, thread] = [KINDS[word(0)]!, word(1), word(2), word(3), word(4)];
     const start = from + 4 * WORDS;
     const end = kind === "write" ? start + length : start;
     if (kind === "") throw new Error(`no record at ${from}`);
-    records.push({ kind, file, at, sync: length, bytes: all.subarray(start, end), end });
+    const bytes = all.subarray(start, end);
+    records.push({ kind, file, at, sync: length, thread, bytes, end });
     from = end;
   }
   return records;

@@ -7,7 +7,7 @@
  * DISK_RECORD: file that gets every change and sync of files whose names end with "broker.db" or
  * "broker.db-wal", as records of five 32-bit words, with the bytes behind them:
  *   kind (1 write, 2 truncate, 3 sync begins, 4 sync has succeeded), file (0 the first, 1 the log),
- *   offset or size, bytes or number of the sync, thread (for people).
+ *   offset or size, bytes or number of the sync, thread.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

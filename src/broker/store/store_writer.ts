@@ -233,6 +233,7 @@ export class StoreWriter {
     if (file.checkpoint.isRunning) return;
     try {
       file.mark();
+      file.log.wrote(0);
       file.checkpoint.wrote(sweep(messages, file.database) / PAGE_ROWS);
       seen.sweep();
       if (scratch.messages !== undefined) sweep(scratch.messages, scratch.database!);

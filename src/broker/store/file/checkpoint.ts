@@ -1,39 +1,50 @@
 /**
  * Gives what the log holds its place in the data file, between commits. SQLite would do that within
- * one, and wait for three syncs, however long they take. Here the two of the log are
- * {@link LogSync}'s: on a slow disk turns go on meanwhile. Only the one of the data file is waited
- * for: another thread would sync a duplicate of its descriptor, and closing that would end SQLite's
- * lock on the file. So the log is as short as it must be for that to take its time and no more. The
- * order is what a power cut asks for:
+ * one, and wait for three syncs, however long they take. Here turns go on meanwhile on a slow disk:
+ * those of the log are {@link LogSync}'s, that of the data file is a {@link SyncThread}'s. What the
+ * main thread has to do itself is to copy, and so the log of a slow disk is as short as it must be for
+ * that to take little time, and no shorter: commits wait for the three syncs each time. The order is
+ * what a power cut asks for:
  *
  * 1. The whole log is synced, and nothing more is written to it.
- * 2. Its pages are copied into the data file, which is synced. Until then the log is used again.
+ * 2. Its pages are copied into the data file, which is synced.
  * 3. One page is written, with which the log begins anew, and synced. Were there more pages, a later
  *    one could be on the disk before the log's new head, and cut off the end of the old log.
  */
 
 import type { DatabaseSync } from "node:sqlite";
 import type { LogSync } from "./log_sync.ts";
-import { MOST_LOG_PAGES, SCHEMA_VERSION } from "./schema.ts";
+import { MOST_LOG_PAGES, numberOf, SCHEMA_VERSION } from "./schema.ts";
+import { SyncThread } from "./sync_thread.ts";
 
 /** How much longer the log is when SQLite does it, because we come too late. */
 const TOO_LATE = 2;
 
 /**
- * Milliseconds that the copying should take, besides what any sync takes: nobody is served meanwhile.
+ * Milliseconds that the copying should take: nobody is served meanwhile. On a slow disk, where commits
+ * wait for syncs each time, also as a part of what a sync takes.
  */
 const COPY_MS = 75;
+const SLOW_COPY_MS = 15;
+const SYNC_SHARE = 1 / 2;
 
 /** Pages that the log may always have, where there is room: some are in it very often. */
 const LEAST_PAGES = 2_000;
 
+/** Pages in the log of a slow disk after which it is worth a thread. */
+const THREAD_PAGES = 250;
+
 export class Checkpoint {
   readonly #database: DatabaseSync;
   readonly #log: LogSync;
+  readonly #path: string | undefined;
   readonly #file: Deno.FsFile | undefined;
+  /** Syncs the file; undefined: nobody needed it yet, or there is none to be had. */
+  #thread: SyncThread | undefined;
+  #isThreadTried = false;
   /** Pages that the log may have. */
   #pages: number;
-  /** Those that can be copied in {@link COPY_MS}. */
+  /** Those that can be copied in that time. */
   #quickPages = MOST_LOG_PAGES;
   /** Those that SQLite was told last. */
   #automatic: number;
@@ -51,7 +62,8 @@ export class Checkpoint {
     this.#log = log;
     this.#pages = pages;
     this.#automatic = MOST_LOG_PAGES;
-    // Closed behind the database, for the same reason.
+    this.#path = path;
+    // Closed behind the database, whose locks end with that.
     if (path !== undefined) this.#file = Deno.openSync(path, { read: true, write: true });
   }
 
@@ -92,6 +104,18 @@ export class Checkpoint {
   wrote(pages: number): void {
     this.#written += pages;
     this.#fit();
+    if (this.#log.isSlow && this.#written > THREAD_PAGES) this.#startThread();
+  }
+
+  /** Long before it is needed, and not for a disk that was slow once. */
+  #startThread(): void {
+    if (this.#isThreadTried || this.#file === undefined) return;
+    this.#isThreadTried = true;
+    try {
+      this.#thread = new SyncThread(this.#path!, this.#file);
+    } catch {
+      // The main thread does it.
+    }
   }
 
   /** It is worth it now: the data file gets shorter. */
@@ -115,45 +139,60 @@ export class Checkpoint {
     const pages = this.#written;
     this.#written = 0;
     try {
-      // Rows of purged messages may have been deleted after the last commit.
-      this.#log.wrote(0);
-      if (await this.#log.sync() === false) return;
-      const started = performance.now();
-      this.#copy();
-      this.#took(pages, performance.now() - started);
+      if (await this.#log.sync() === false || !this.#copy(pages)) return;
+      await this.#log.watch(() => this.#syncFile());
+      this.#begin();
       this.#log.wrote(1);
       await this.#log.sync();
+    } catch {
+      // What is not done is done by SQLite, or the next time; a failed sync is noted.
     } finally {
       this.#isRunning = false;
     }
   }
 
-  /** @param pages of the log that were copied, about */
+  /** @param pages of the log, about @returns whether they are in the file */
+  #copy(pages: number): boolean {
+    const started = performance.now();
+    const isDone = this.#unsynced(() =>
+      numberOf(this.#database, "PRAGMA wal_checkpoint(PASSIVE)") === 0
+    );
+    this.#took(pages, performance.now() - started);
+    return isDone;
+  }
+
+  /** @param ms that copying so many pages of the log has taken, about */
   #took(pages: number, ms: number): void {
     if (pages < LEAST_PAGES || pages === Infinity) return;
-    const { usual } = this.#log;
-    const factor = Math.max(COPY_MS, usual) / Math.max(1, ms - usual);
-    this.#quickPages = Math.max(LEAST_PAGES, pages * Math.min(2, factor));
+    const { isSlow, usual } = this.#log;
+    const most = isSlow ? Math.max(SLOW_COPY_MS, SYNC_SHARE * usual) : COPY_MS;
+    this.#quickPages = Math.max(LEAST_PAGES, pages * Math.min(2, most / Math.max(1, ms)));
     this.#fit();
   }
 
-  #copy(): void {
-    const database = this.#database;
-    database.exec("PRAGMA synchronous = OFF");
+  async #syncFile(): Promise<void> {
+    const isDone = this.#log.isSlow && await this.#thread?.sync();
+    if (!isDone) this.#file!.syncDataSync();
+  }
+
+  /** What it was: a row that is updated with what it holds is not written. */
+  #begin(): void {
+    this.#unsynced(() => this.#database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`));
+  }
+
+  /** Without any sync of SQLite's. */
+  #unsynced<T>(run: () => T): T {
+    this.#database.exec("PRAGMA synchronous = OFF");
     try {
-      database.exec("PRAGMA wal_checkpoint(PASSIVE)");
-      this.#log.watch(() => this.#file!.syncDataSync());
-      // What it was: a row that is updated with what it holds is not written.
-      database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
-    } catch {
-      // What is not done is done by SQLite, or the next time; a failed sync is noted.
+      return run();
     } finally {
-      database.exec("PRAGMA synchronous = NORMAL");
+      this.#database.exec("PRAGMA synchronous = NORMAL");
     }
   }
 
   /** When the database is closed. */
   close(): void {
+    this.#thread?.close();
     this.#file?.close();
   }
 }

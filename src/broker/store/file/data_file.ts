@@ -216,6 +216,8 @@ export class DataFile {
    * @returns whether that is all of it
    */
   emptyLog(mode: "RESTART" | "TRUNCATE"): boolean {
+    // What was copied may not be on the disk yet, and SQLite would not sync it.
+    if (this.checkpoint.isRunning) return false;
     this.standstill.end();
     try {
       return numberOf(this.database, `PRAGMA wal_checkpoint(${mode})`) === 0;

@@ -159,9 +159,9 @@ export class LogSync {
   }
 
   /** Runs a sync of another file that all depends on. @throws why it has failed; then this has, too */
-  watch(sync: () => void): void {
+  async watch(sync: () => Promise<void>): Promise<void> {
     try {
-      sync();
+      await sync();
     } catch (error) {
       throw this.#fail(error);
     }
