@@ -31,11 +31,11 @@ export interface Stamps {
 }
 
 /** Text that runs the source in the place of what follows, when one of these files has changed. */
-export function beginning(name: Program, stamps: readonly Stamp[], renewal: Renewal): string {
-  return `${look(name, stamps, renewal)}${hold}\nhold(import.meta.dirname);\n`;
-}
-
-function look(name: Program, stamps: readonly Stamp[], { pointer, restMs }: Renewal): string {
+export function beginning(
+  name: Program,
+  stamps: readonly Stamp[],
+  { pointer, restMs }: Renewal,
+): string {
   const path = JSON.stringify(`/../../${pointer}`);
   const given = `import.meta.dirname + ${path}, ${restMs}, ${JSON.stringify(stamps)}`;
   const source = `new URL("../../src/${name}.ts", import.meta.url).href`;
@@ -56,12 +56,15 @@ export async function guard(
 ): Promise<string[]> {
   const [program] = bundle;
   const isBrief = BRIEF.includes(name) && later.length > 0;
-  const soon = isBrief ? first : [...first, ...later];
   const parts = await laterParts(bundle);
-  await prepend(program, beginning(name, soon, renewal));
-  if (!isBrief) return [...bundle];
+  const holding = `${hold}\nhold(import.meta.dirname);\n`;
+  if (!isBrief) {
+    await prepend(program, beginning(name, [...first, ...later], renewal) + holding);
+    return [...bundle];
+  }
+  await prepend(program, beginning(name, first, renewal));
   const rest = program.replace(/[^/]+$/, LATER);
-  await Deno.writeTextFile(rest, look(name, later, renewal));
+  await Deno.writeTextFile(rest, beginning(name, later, renewal) + holding);
   for (const part of parts) await prepend(part, `import "./${LATER}";\n`);
   return [...bundle, rest];
 }

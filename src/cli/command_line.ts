@@ -33,14 +33,16 @@ export async function parseCommandLine<F extends Flags>(
   const unambiguous = joinValues(flags, args, options.stopEarly ?? false);
   let unknown: string | undefined;
   const names = Object.keys(flags);
-  const parsed = parseArgs(unambiguous.options, {
-    string: names,
-    collect: names,
-    unknown: (arg, key) => {
-      unknown ??= key === undefined ? undefined : arg;
-      return false;
-    },
-  });
+  const parsed: Record<string, unknown> = unambiguous.options.length === 0
+    ? {}
+    : parseArgs(unambiguous.options, {
+      string: names,
+      collect: names,
+      unknown: (arg, key) => {
+        unknown ??= key === undefined ? undefined : arg;
+        return false;
+      },
+    });
   unknown ??= unambiguous.unknown;
   if (unknown !== undefined) {
     const { unknownOption } = await import("./suggest.ts");
