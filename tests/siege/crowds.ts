@@ -271,11 +271,12 @@ const LOGGED_IN: Attack = {
 };
 
 export const CROWDS: readonly Attack[] = [
-  CONSUMERS_WITHOUT_END,
   CHANNELS_WITHOUT_END,
+  HALF_FRAMES,
+  BUSY,
+  CONSUMERS_WITHOUT_END,
   PRIORITIES,
   SINGLE_ACTIVE,
-  BUSY,
   EXCLUSIVE,
   UNUSED,
   firsts("15 KB for each of 20,000 queues", 20_000, 1, false),
@@ -283,6 +284,5 @@ export const CROWDS: readonly Attack[] = [
   firsts("15 KB for each priority of 100 queues", 100, 256, false),
   LOGGED_IN,
   BUFFERS,
-  HALF_FRAMES,
   HALF_CONTENTS,
 ];

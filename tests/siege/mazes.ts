@@ -172,12 +172,12 @@ const EXCHANGE_DELETED: Attack = {
 };
 
 export const MAZES: readonly Attack[] = [
-  longChain("a chain of 50,000 exchanges", 1),
-  longChain("a chain of 50,000 exchanges, by fifteen connections", 15),
-  MANY_WAYS,
   MANY_PATTERNS,
   FALLING_CHAIN,
   KEYS_TO_HEADERS,
+  longChain("a chain of 50,000 exchanges", 1),
+  longChain("a chain of 50,000 exchanges, by fifteen connections", 15),
+  MANY_WAYS,
   EXCHANGE_DELETED,
   MANY_SOURCES,
 ];

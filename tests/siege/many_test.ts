@@ -1,0 +1,6 @@
+/** The siege in short, by how many there are of something. */
+import { CROWDS } from "./crowds.ts";
+import { MAZES } from "./mazes.ts";
+import { testBriefly } from "./short.ts";
+
+testBriefly(CROWDS, MAZES);
