@@ -10,8 +10,7 @@ import { assertEquals } from "@std/assert";
 import { residentBytes } from "../support/memory.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { SMALL_HOST_ENV, smallHost } from "../support/small_host.ts";
-import { tempDir } from "../support/temp.ts";
+import { diskDir, SMALL_HOST_ENV, smallHost } from "../support/small_host.ts";
 import { waitUntil } from "../support/wait.ts";
 import { portOf } from "./harness.ts";
 
@@ -46,7 +45,7 @@ export interface MixedLoadVerdict {
 /** @throws {AssertionError} when a task is not done in the end */
 export async function mixedLoad(options: MixedLoadOptions): Promise<MixedLoadVerdict> {
   const { every, say = () => {} } = options;
-  await using dir = await tempDir();
+  await using dir = await diskDir();
   await using host = smallHost(HOST_BYTES)!;
   const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
   await using broker = spawn(command, { args, env: SMALL_HOST_ENV, killOnDispose: true });

@@ -5,8 +5,7 @@
 import { assertEquals } from "@std/assert";
 import { openPeer, PeerGone } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { hostTest, smallHost } from "../support/small_host.ts";
-import { tempDir } from "../support/temp.ts";
+import { diskDir, hostTest, smallHost } from "../support/small_host.ts";
 import { portOf } from "./harness.ts";
 import { mixedLoad } from "./mixed_load.ts";
 
@@ -30,7 +29,7 @@ const CROWD_MS = 60_000;
 const HOLD_MS = 60_000;
 
 hostTest("many tasks wait, bodies of 10 MB come and go, nobody is killed", async () => {
-  await using dir = await tempDir();
+  await using dir = await diskDir();
   await using host = smallHost(HOST_BYTES)!;
   const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
   await using broker = spawn(command, { args, killOnDispose: true });
@@ -98,7 +97,7 @@ for (
   hostTest(
     `large bodies of many publishers wait in ${megabytes} MB until they are written`,
     async () => {
-      await using dir = await tempDir();
+      await using dir = await diskDir();
       await using host = smallHost(megabytes * 1024 * 1024)!;
       const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
       await using broker = spawn(command, { args, killOnDispose: true });
@@ -133,7 +132,7 @@ for (
 }
 
 hostTest("what many hold in transactions waits or is refused, nobody is killed", async () => {
-  await using dir = await tempDir();
+  await using dir = await diskDir();
   await using host = smallHost(HOST_BYTES)!;
   const [command, ...args] = host.command("broker", ["--port", "0", "--data", dir.path]);
   await using broker = spawn(command, { args, killOnDispose: true });

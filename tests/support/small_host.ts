@@ -1,5 +1,6 @@
 /** A host with little memory: a control group of Linux, in which whoever takes more is killed. */
-import { existsSync } from "node:fs";
+import { existsSync, statfsSync } from "node:fs";
+import { type TempDir, tempDir } from "./temp.ts";
 import { byThisDeno, toolCommand, type ToolName } from "./tools.ts";
 
 const VERSION_1 = "/sys/fs/cgroup/memory";
@@ -53,6 +54,19 @@ export function smallHost(bytes: number): SmallHost | undefined {
       await Deno.remove(folder);
     },
   };
+}
+
+/** Of a file system that is in memory: what is written there counts as taken by who writes it. */
+const TMPFS = 0x0102_1994;
+/** Where there is a disk, when temporary files are in memory. */
+const ON_DISK = "/var/tmp";
+
+/** A folder for what programs on such a host write, which is on a disk where there is one. */
+export async function diskDir(): Promise<TempDir> {
+  const dir = await tempDir();
+  if (statfsSync(dir.path).type !== TMPFS || !existsSync(ON_DISK)) return dir;
+  await dir[Symbol.asyncDispose]();
+  return await tempDir("disk-", ON_DISK);
 }
 
 const probe = smallHost(128 * 1024 * 1024);
