@@ -7,6 +7,8 @@ import { tempDir } from "../support/temp.ts";
 
 const DATA_FILE = new URL("../../src/broker/store/file/data_file.ts", import.meta.url).href;
 
+const SYNC_THREAD = new URL("../../src/broker/store/file/sync_thread.ts", import.meta.url).href;
+
 /** A disk is known as slow after one such sync. */
 const SLOW_MS = 20;
 
@@ -58,6 +60,42 @@ Deno.test("without its file the thread says that it cannot sync", async () => {
   const thread = new SyncThread(path, file);
   assertEquals(await thread.sync(), false);
   thread.close();
+});
+
+Deno.test({
+  name: "where file descriptors are short there is no thread, and the process goes on" +
+    (Deno.build.os === "linux" ? "" : " (ignored: needs Linux)"),
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using dir = await tempDir();
+    const program = `
+      const { SyncThread } = await import(${JSON.stringify(SYNC_THREAD)});
+      const path = ${JSON.stringify(dir.file("data"))};
+      const file = Deno.openSync(path, { create: true, read: true, write: true });
+      const others = [];
+      try {
+        for (;;) others.push(Deno.openSync(path));
+      } catch {
+        // None is left.
+      }
+      const refused = [];
+      for (;;) {
+        try {
+          const thread = new SyncThread(path, file);
+          console.log(await thread.sync());
+          thread.close();
+          break;
+        } catch (error) {
+          refused.push(error.message);
+          others.pop().close();
+        }
+      }
+      console.log(refused[0]);`;
+    const args = ["-c", 'ulimit -n 100 && exec "$0" eval "$1"', Deno.execPath(), program];
+    const { code, stdout, stderr } = await run("bash", { args });
+    assertEquals(code, 0, stderr);
+    assertMatch(stdout, /^true\nToo many open files/);
+  },
 });
 
 Deno.test({

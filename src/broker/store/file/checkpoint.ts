@@ -41,6 +41,7 @@ export class Checkpoint {
   readonly #file: Deno.FsFile | undefined;
   /** Syncs the file; undefined: nobody needed it yet, or there is none to be had. */
   #thread: SyncThread | undefined;
+  /** For this log. */
   #isThreadTried = false;
   /** Pages that the log may have. */
   #pages: number;
@@ -114,7 +115,7 @@ export class Checkpoint {
     try {
       this.#thread = new SyncThread(this.#path!, this.#file);
     } catch {
-      // The main thread does it.
+      // The main thread does it, this time.
     }
   }
 
@@ -138,6 +139,7 @@ export class Checkpoint {
     this.#isRunning = true;
     const pages = this.#written;
     this.#written = 0;
+    this.#isThreadTried = this.#thread !== undefined;
     try {
       if (await this.#log.sync() === false || !this.#copy(pages)) return;
       await this.#log.watch(() => this.#syncFile());

@@ -28,6 +28,12 @@ onmessage = ({ data }) => {
   }
 };`;
 
+/**
+ * File descriptors that have to be free: a thread of Deno takes some, and where it gets none the whole
+ * process ends.
+ */
+const DESCRIPTORS = 24;
+
 /** Milliseconds for the file to be closed: on a disk that hangs it is closed with the process. */
 const CLOSE_MS = 2_000;
 
@@ -45,9 +51,10 @@ export class SyncThread {
   /**
    * @param path of the file
    * @param file the same one, open: it may have been moved since
-   * @throws when there is no thread to be had
+   * @throws when there is no thread to be had, or no descriptors for it
    */
   constructor(path: string, file: Deno.FsFile) {
+    findDescriptors(path);
     const program = `data:application/javascript,${encodeURIComponent(PROGRAM)}`;
     this.#worker = new Worker(program, { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#answer?.(data);
@@ -89,5 +96,17 @@ export class SyncThread {
       Atomics.wait(closed, 0, 0, CLOSE_MS);
     }
     this.#worker.terminate();
+  }
+}
+
+/** @throws when there are not enough of them */
+function findDescriptors(path: string): void {
+  const found: Deno.FsFile[] = [];
+  // The folder: closing the file would end the locks on it.
+  const folder = path.slice(0, path.lastIndexOf("/") + 1) || ".";
+  try {
+    while (found.length < DESCRIPTORS) found.push(Deno.openSync(folder));
+  } finally {
+    for (const each of found) each.close();
   }
 }
