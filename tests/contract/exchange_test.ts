@@ -183,6 +183,35 @@ contract(
   },
 );
 
+for (const type of ["fanout", "headers"]) {
+  contract(
+    `Who has published to a ${type} exchange is told when it goes, or is another`,
+    async (t) => {
+      const peer = await t.peer();
+      const admin = await peer.open(1);
+      const exchange = await t.exchange(admin, type);
+      const queue = await t.queue(admin);
+      await admin.call("queue.bind", { queue, exchange });
+      const [first, second] = [await peer.open(2), await peer.open(3)];
+      for (const channel of [first, second]) {
+        await channel.call("confirm.select");
+        for (const body of ["a", "b"]) {
+          await channel.publish({ exchange }, body);
+          await channel.expect("basic.ack");
+        }
+      }
+      await admin.call("exchange.delete", { exchange });
+      await first.publish({ exchange }, "c");
+      await first.expectClose(404, `NOT_FOUND - no exchange '${exchange}' in vhost '/'`);
+      const declared = { exchange, type, durable: true, internal: true };
+      await admin.call("exchange.declare", declared);
+      await second.publish({ exchange }, "d");
+      await second.expectClose(403, /^ACCESS_REFUSED - cannot publish to internal exchange/);
+      assertEquals(await t.drain(admin, queue), ["a", "b", "a", "b"]);
+    },
+  );
+}
+
 contract("What an exchange cannot route goes to its alternate-exchange", async (t) => {
   const channel = await t.channel();
   const [rest, main, other] = [t.name("x"), t.name("x"), t.name("x")];

@@ -273,12 +273,15 @@ export class Publishing {
 
   // -- routing --
 
-  #exchangeOf({ exchange: name }: Target): Exchange {
-    const exchange = this.#session.vhost.exchange(name);
+  #exchangeOf(target: Target): Exchange {
+    const { vhost } = this.#session;
+    if (target.foundVersion === vhost.version) return target.found!;
+    const exchange = vhost.exchange(target.exchange);
     if (exchange.identity.internal) {
       throw accessRefused(`cannot publish to internal ${exchange.title}`);
     }
-    return exchange;
+    target.foundVersion = vhost.version;
+    return target.found = exchange;
   }
 
   /** @returns its way to the queues, to be gone; undefined: it leads to none */
@@ -297,8 +300,13 @@ export class Publishing {
 
   /** Of a publish that has no further keys. */
   #routeOf(publication: Publication, target: Target, exchange: Exchange): Queue[] {
+    if (target.routeVersion === this.#session.vhost.version) return target.route;
+    return this.#findRoute(publication, target, exchange);
+  }
+
+  /** By itself: the closure would be made for each publish. */
+  #findRoute(publication: Publication, target: Target, exchange: Exchange): Queue[] {
     const { vhost } = this.#session;
-    if (target.routeVersion === vhost.version) return target.route;
     let looksAtHeaders = false;
     const headers = () => {
       looksAtHeaders = true;

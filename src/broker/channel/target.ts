@@ -3,6 +3,7 @@
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { Fault } from "../wire/faults.ts";
 import type { Queue } from "../queue/queue.ts";
+import type { Exchange } from "../routing/exchange.ts";
 import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 
 /** Kept from one publish to the next: they are mostly equal. */
@@ -15,6 +16,9 @@ export interface Target {
   mandatory: boolean;
   /** To a channel that waits for an answer, and to no queue. */
   isReply: boolean;
+  /** What has the name of the exchange, found when the virtual host had this version. */
+  found: Exchange | undefined;
+  foundVersion: number;
   /** Queues found when the virtual host had this version. */
   route: Queue[];
   routeVersion: number;
@@ -48,5 +52,6 @@ export function parseTarget(method: Uint8Array): Target {
   if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
   const mandatory = (bits & 1) !== 0;
   const isReply = exchange === "" && routingKey.startsWith(DIRECT_REPLY_TO);
-  return { method, address, exchange, routingKey, mandatory, isReply, route: [], routeVersion: -1 };
+  const found = { found: undefined, foundVersion: -1, route: [], routeVersion: -1 };
+  return { method, address, exchange, routingKey, mandatory, isReply, ...found };
 }

@@ -58,6 +58,8 @@ export class GroupCommit {
   /** The end of this turn is scheduled. */
   #scheduled = false;
   #confirming = new Set<Confirming>();
+  /** The last of them: mostly the next publish is of the same channel. */
+  #lastConfirming: Confirming | undefined;
   /** To be told when the next commit is on disk. */
   #askers: (() => void)[] = [];
   #flushing = new Set<Flushing>();
@@ -98,7 +100,7 @@ export class GroupCommit {
 
   /** Confirms the publishes of a channel after the commit. */
   confirm(channel: Confirming): void {
-    this.#confirming.add(channel);
+    if (channel !== this.#lastConfirming) this.#confirming.add(this.#lastConfirming = channel);
     this.schedule();
   }
 
@@ -206,6 +208,7 @@ export class GroupCommit {
   #written(start: number): void {
     const confirming = this.#confirming;
     this.#confirming = new Set();
+    this.#lastConfirming = undefined;
     for (const channel of confirming) channel.confirm();
     for (const connection of this.#flushing) {
       if (connection.needsCommit) this.#unsynced.push(connection.committed());
