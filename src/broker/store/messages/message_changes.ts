@@ -100,8 +100,8 @@ export class Removals {
 
 export class MessageChanges {
   inserts: Message[] = [];
-  /** Who published them. */
-  authors: (Author | undefined)[] = [];
+  /** Who published them, from which of them on: mostly many in a row have one. */
+  #authors: { readonly first: number; readonly author: Author | undefined }[] = [];
   /** Stored messages to delete, by lane. */
   readonly removals = new Map<LaneRecord, Removals>();
   /** Messages whose delivery count changed, those that have waited longest first. */
@@ -162,10 +162,22 @@ export class MessageChanges {
     const { lane } = message;
     message.willBeStored();
     const isCopy = this.inserts.at(-1)?.content === message.content;
+    if (author !== this.#authors.at(-1)?.author) {
+      this.#authors.push({ first: this.inserts.length, author });
+    }
     this.inserts.push(message);
-    this.authors.push(author);
     if (!isCopy) this.#insertedBytes += message.size;
     if (lane !== this.#lane) this.#lanes.add(this.#lane = lane);
+  }
+
+  /** Who published each of the inserts. */
+  get authors(): (Author | undefined)[] {
+    let next = 0;
+    let author: Author | undefined;
+    return this.inserts.map((_, index) => {
+      if (this.#authors[next]?.first === index) author = this.#authors[next++]!.author;
+      return author;
+    });
   }
 
   remove(message: Message): void {
@@ -265,7 +277,7 @@ export class MessageChanges {
       else if (message.row === Row.skipped) message.skipped();
     }
     this.inserts = [];
-    this.authors = [];
+    this.#authors = [];
     this.#insertedBytes = 0;
     this.removals.clear();
     this.#removed =

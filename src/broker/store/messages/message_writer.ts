@@ -71,7 +71,7 @@ export class MessageWriter {
   write(changes: MessageChanges): void {
     this.#shared.begin();
     this.#forget();
-    this.#writeInserts(this.#packs.insert(inRowOrder(changes.inserts.filter(isWanted))));
+    this.#writeInserts(this.#packs.insert(inRowOrder(wantedOf(changes.inserts))));
     this.#writeOthers(changes);
   }
 
@@ -255,11 +255,17 @@ export class MessageWriter {
   }
 }
 
+/** Those that are to be written: mostly all. */
+function wantedOf(inserts: readonly Message[]): readonly Message[] {
+  for (const message of inserts) if (!isWanted(message)) return inserts.filter(isWanted);
+  return inserts;
+}
+
 /**
  * Those of each lane behind one another: their page is looked for once. Copies that may share a
  * content stay together.
  */
-function inRowOrder(messages: Message[]): Message[] {
+function inRowOrder(messages: readonly Message[]): readonly Message[] {
   const { lane } = messages[0] ?? {};
   if (messages.every((message) => message.lane === lane)) return messages;
   const small = messages.filter(({ size }) => size < SHARED_FROM);
