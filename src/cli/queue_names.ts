@@ -127,6 +127,8 @@ function parseList(given: string, source: string): Given[] {
 
 /** Splits at the commas and the equals signs that no backslash takes for the name. */
 function split(given: string, source: string): Item[] {
+  // A long expression takes 0.1 ms of a process's start to compile.
+  if (![",", "=", "\\"].some((mark) => given.includes(mark))) return [{ name: given }];
   const items: Item[] = [{ name: "" }];
   for (const [piece] of given.matchAll(/\\.?|[,=]|[^\\,=]+/gsu)) {
     const item = items.at(-1)!;
