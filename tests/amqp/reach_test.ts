@@ -94,7 +94,7 @@ Deno.test("all addresses are tried with TLS, too, and the certificate must be fo
   await using silent = silence();
   await using _behind = await Proxy.start(await portOf(broker), silent.port, "::1");
   const urlOf = (host: string, port: number) =>
-    `amqps://guest:guest@${host}:${port}/?connection_timeout=4000&cacertfile=${ca}`;
+    `amqps://guest:guest@${host}:${port}/?connection_timeout=8000&cacertfile=${ca}`;
   await using _plain = await open(urlOf("localhost", silent.port));
   const pair = `&certfile=${client.cert}&keyfile=${client.key}`;
   await using _paired = await open(urlOf("localhost", silent.port) + pair);
