@@ -23,6 +23,8 @@ function roomFor(patienceMs: number) {
   const deadlines = new Deadlines(fail);
   const heard: string[] = [];
   const borrower = (name: string, more: Partial<Borrower> = {}): Borrower => ({
+    user: "ann",
+    network: "here",
     received: 0,
     isBlocked: false,
     isHeldBack: false,
@@ -55,6 +57,26 @@ Deno.test("large frames wait in line when all is lent, but for one", () => {
   room.leave(last);
   room.leave(next);
   assertEquals(heard, ["next goes on"]);
+});
+
+Deno.test("users take turns, and so do the networks of one user, however many connections each has", () => {
+  using all = roomFor(60_000);
+  const { room, borrower, heard } = all;
+  const of = (name: string, user: string, network: string) => borrower(name, { user, network });
+  const ann = ["a", "b", "first", "a4", "a5"].map((name) => of(name, "ann", "here"));
+  const others = [of("away", "ann", "away"), of("bob", "bob", "here"), of("bob2", "bob", "here")];
+  const asked = [...ann, ...others].map((each) => room.ask(each, 140_000));
+  assertEquals(asked, [true, true, true, ...Array(5).fill(false)]);
+  const [a, b, first, a4] = ann as [Borrower, Borrower, Borrower, Borrower];
+  room.leave(a);
+  room.leave(b);
+  assertEquals(heard, ["bob goes on"]);
+  room.leave(first);
+  // Bob has one, and Ann none, then one from here.
+  assertEquals(heard.splice(0), ["bob goes on", "a4 goes on", "away goes on"]);
+  room.leave(a4);
+  room.leave(others[0]!);
+  assertEquals(heard.splice(0), ["a5 goes on", "bob2 goes on"]);
 });
 
 Deno.test("who is blocked by an alarm keeps the line from nobody", () => {
@@ -144,6 +166,33 @@ Deno.test("who sends half a frame and no more does not keep others waiting for e
   await channel.publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
   await channel.expect("basic.ack");
   await Promise.any(refusals);
+  for (const peer of idle) await peer[Symbol.asyncDispose]();
+  await Promise.allSettled(refusals);
+});
+
+Deno.test("who is refused gives his room to others before he has agreed to his end", async () => {
+  await using broker = await startCramped(100);
+  const ends: string[] = [];
+  const idle = await Promise.all(Array.from({ length: 4 }, () => openPeer(broker.port)));
+  const refusals = idle.map(async (peer) => {
+    await peer.open();
+    await sendHalf(peer);
+    await peer.channel(0).expect("connection.close");
+    await peer.ended();
+    ends.push("refused");
+  });
+  refusals.forEach((refusal) => refusal.catch(() => {})); // the last one may stay
+  await waitUntil("all to be lent", () => {
+    return [...broker.inside.sessions].some(({ isCramped }) => isCramped) || ends.length > 0;
+  });
+  await using honest = await openPeer(broker.port);
+  const channel = await honest.open();
+  await channel.call("confirm.select");
+  await channel.publish({ routingKey: "q" }, new Uint8Array(FRAME_BYTES));
+  await channel.expect("basic.ack");
+  ends.push("honest");
+  await Promise.any(refusals);
+  assertEquals(ends[0], "honest");
   for (const peer of idle) await peer[Symbol.asyncDispose]();
   await Promise.allSettled(refusals);
 });

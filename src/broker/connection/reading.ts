@@ -10,6 +10,7 @@ import type { Channels } from "./channels.ts";
 import type { Backpressure } from "./backpressure.ts";
 import { Fault } from "../wire/faults.ts";
 import { faultOf, undecodable, unknownFrame } from "./frame_faults.ts";
+import { networkOf } from "./network.ts";
 import type { FrameSource } from "../net/inbox.ts";
 import { FRAME_OVERHEAD, FrameType } from "../wire/frames.ts";
 import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
@@ -24,6 +25,8 @@ import type { Logger } from "../../observe/log.ts";
 /** A connection, as its reading sees it. */
 export interface ReadingSession extends ChannelHost, Author {
   readonly state: State;
+  /** Where it comes from: address and port. */
+  readonly peer: string;
   readonly channels: Channels;
   readonly backpressure: Backpressure;
   /** The client is alive. */
@@ -175,6 +178,15 @@ export class Reading implements Work, Borrower {
   }
 
   /** {@link Borrower} */
+  get user(): string {
+    return this.#session.user;
+  }
+
+  get network(): string {
+    const { peer } = this.#session;
+    return networkOf(peer.slice(0, peer.lastIndexOf(":")));
+  }
+
   get received(): number {
     return this.#source.received;
   }
@@ -200,6 +212,9 @@ export class Reading implements Work, Borrower {
     this.leaveMethod();
     this.#unreadable = true;
     this.#session.failConnection(fault, REFUSED_MS);
+    // Others do not wait for him to agree.
+    this.#source.giveUp();
+    this.#frameRoom.leave(this);
   }
 
   /** The end is near: what else comes is not worth waiting for. */

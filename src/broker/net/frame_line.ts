@@ -2,8 +2,10 @@
  * Who has borrowed memory for a frame that has come in part, and who waits for some.
  *
  * A connection asks for all of a frame when it has its header, and gives that back when the frame was
- * taken. When all is lent, it waits in line: the broker does not read it. One at a time need not
- * wait, the first one, so that they get on in the end, however many have begun.
+ * taken. When all is lent, it waits in line: the broker does not read it. Next is whose user has
+ * borrowed least, and of those of one user who comes from where least was borrowed: however many
+ * connections one has, another one's waits for one of them. One at a time need not wait, the first
+ * one, so that they get on in the end, however many have begun.
  *
  * While others wait, whoever has borrowed and sends too slowly is refused, and the sooner the more
  * wait.
@@ -11,10 +13,11 @@
 
 import { now } from "../../time/clock.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
+import { isBefore, type Owner, type Part, Shares } from "./shares.ts";
 import { Fault } from "../wire/faults.ts";
 
 /** A connection, as the room sees it. */
-export interface Borrower {
+export interface Borrower extends Owner {
   /** Bytes that it has sent. */
   readonly received: number;
   /** It is not read because of an alarm, which may last. */
@@ -30,7 +33,7 @@ export interface Borrower {
 }
 
 interface Loan {
-  readonly bytes: number;
+  readonly part: Part;
   /** What it had sent when it was last looked at, and when that was: in milliseconds since the epoch,
    * by the clock of `clock.ts`. */
   received: number;
@@ -49,9 +52,10 @@ export class FrameLine {
   readonly #patienceMs: number;
   readonly #deadlines: Deadlines;
   #lent = 0;
+  readonly #shares = new Shares();
   readonly #loans = new Map<Borrower, Loan>();
   /** What they want, in the order of their coming. */
-  readonly #waiting = new Map<Borrower, number>();
+  readonly #waiting = new Map<Borrower, Part>();
   /** Who has borrowed although all was lent. */
   #first: Borrower | undefined;
   #nextLook: Deadline | undefined;
@@ -69,12 +73,13 @@ export class FrameLine {
   ask(borrower: Borrower, bytes: number): boolean {
     if (this.#loans.has(borrower)) return true;
     const isNext = this.#waiting.size === 0 && this.#canLend(bytes);
+    const part = this.#waiting.get(borrower) ?? this.#shares.part(borrower, bytes);
     if (isNext || borrower.goesFirst) {
       this.#waiting.delete(borrower);
-      this.#lend(borrower, bytes);
+      this.#lend(borrower, part);
       return true;
     }
-    this.#waiting.set(borrower, bytes);
+    this.#waiting.set(borrower, part);
     if (this.#nextLook === undefined) {
       for (const [each, loan] of this.#loans) renew(each, loan);
       this.#lookLater();
@@ -84,11 +89,15 @@ export class FrameLine {
 
   /** The frame was taken, or never will be. */
   leave(borrower: Borrower): void {
-    const loan = this.#loans.get(borrower);
+    const lent = this.#loans.get(borrower)?.part;
+    const part = lent ?? this.#waiting.get(borrower);
+    if (part === undefined) return;
     this.#loans.delete(borrower);
-    this.#lent -= loan?.bytes ?? 0;
+    this.#waiting.delete(borrower);
+    this.#lent -= lent?.bytes ?? 0;
+    this.#shares.drop(part, lent !== undefined);
     if (this.#first === borrower) this.#first = undefined;
-    if (this.#waiting.delete(borrower) || loan !== undefined) this.#wake();
+    this.#wake();
   }
 
   #canLend(bytes: number): boolean {
@@ -99,17 +108,28 @@ export class FrameLine {
     return this.#first === undefined || this.#first.isBlocked;
   }
 
-  #lend(borrower: Borrower, bytes: number): void {
-    this.#lent += bytes;
+  #lend(borrower: Borrower, part: Part): void {
+    this.#lent += part.bytes;
+    this.#shares.give(part);
     if (this.#lent > this.most && this.#needsFirst) this.#first = borrower;
-    this.#loans.set(borrower, { bytes, received: borrower.received, since: now() });
+    this.#loans.set(borrower, { part, received: borrower.received, since: now() });
+  }
+
+  /** Who is next of those who wait. */
+  #next(): [Borrower, Part] | undefined {
+    let next: [Borrower, Part] | undefined;
+    for (const one of this.#waiting) {
+      if (next === undefined || isBefore(one[1], next[1])) next = one;
+    }
+    return next;
   }
 
   #wake(): void {
-    for (const [borrower, bytes] of this.#waiting) {
-      if (!this.#canLend(bytes)) return;
+    for (let next; (next = this.#next()) !== undefined;) {
+      const [borrower, part] = next;
+      if (!this.#canLend(part.bytes)) return;
       this.#waiting.delete(borrower);
-      this.#lend(borrower, bytes);
+      this.#lend(borrower, part);
       borrower.goOn();
     }
     this.#deadlines.cancel(this.#nextLook);

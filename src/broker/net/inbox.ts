@@ -95,6 +95,14 @@ export class FrameSource {
     this.#borrowed = 0;
   }
 
+  /** The frame that has begun will never be taken. A read that is under way still has its buffer. */
+  giveUp(): void {
+    this.discard();
+    this.#count(this.bytes.length, -1);
+    this.bytes = new Uint8Array(LEAST_BUFFER);
+    this.#borrowed = 0;
+  }
+
   /** Counts what is beyond its own buffer. @param sign -1: it is given up */
   #count(capacity: number, sign = 1): void {
     if (this.#large !== undefined && !this.isBorrowing) {
