@@ -1,7 +1,15 @@
 /**
  * Tells the broker of what was acknowledged, once a turn and in as few words as say the same: one
  * acknowledgement for all up to a delivery, where none of those is open, and one for each other.
+ *
+ * Where many are in hand, those of several turns may wait for each other. What a broker sends for an
+ * acknowledgement comes at once, so that few of them make many small packets, here and on the way to
+ * wherever tasks go on.
  */
+import { after, type Timer } from "../time/timer.ts";
+
+/** How long one waits for others, in milliseconds. */
+const GATHER_MS = 4;
 
 /** An unsettled delivery; a list of them is in the order in which they came. */
 export interface OpenDelivery {
@@ -13,6 +21,9 @@ export interface OpenDelivery {
 
 export class Acknowledgements {
   readonly #tell: (tag: number, multiple: boolean) => void;
+  readonly #gathers: number;
+  /** Until those that wait for others are told of. */
+  #timer: Timer | undefined;
   #first: OpenDelivery | undefined;
   #last: OpenDelivery | undefined;
   /** Tags that the broker has not been told of. */
@@ -24,9 +35,13 @@ export class Acknowledgements {
   #open = 0;
   #untoldAcknowledged = 0;
   #isHeld = false;
+  /** Something was acknowledged in this turn. */
+  #isTurn = false;
 
-  constructor(tell: (tag: number, multiple: boolean) => void) {
+  /** @param gathers so many wait for each other */
+  constructor(tell: (tag: number, multiple: boolean) => void, gathers = 1) {
     this.#tell = tell;
+    this.#gathers = gathers;
   }
 
   /** Counts deliveries from now on, and not those that are here. */
@@ -76,12 +91,30 @@ export class Acknowledgements {
     this.settled(delivery);
     if (delivery.tag > this.#countedAbove) this.#untoldAcknowledged++;
     // Whatever else of this turn is acknowledged comes before the end of it.
-    if (this.#acknowledged.push(delivery.tag) > 1 || this.#isHeld) return;
-    queueMicrotask(() => this.#isHeld || this.flush());
+    this.#acknowledged.push(delivery.tag);
+    if (this.#isTurn || this.#isHeld) return;
+    this.#isTurn = true;
+    queueMicrotask(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isTurn = false;
+    if (this.#isHeld) return;
+    const waiting = this.#acknowledged.length;
+    // With few in hand they are what the broker waits for.
+    if (waiting >= this.#gathers || waiting >= this.#open) return this.flush();
+    this.#timer ??= after(GATHER_MS, () => this.#isHeld || this.flush());
+  };
+
+  /** Nothing can be told any more. */
+  end(): void {
+    this.#timer?.cancel();
   }
 
   /** Tells at once what is still to be told. */
   flush(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
     const tags = this.#acknowledged;
     if (tags.length === 0) return;
     this.#acknowledged = [];

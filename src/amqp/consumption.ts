@@ -32,6 +32,8 @@ export interface ConsumptionOptions {
     | undefined;
   /** Nobody takes the memory of a body: small ones may share it. Default false. */
   readonly sharesBodies?: boolean | undefined;
+  /** So many acknowledgements may wait for each other for some milliseconds; default 1. */
+  readonly gathers?: number | undefined;
   /** What comes and is given back may not come again behind others; default false. */
   readonly keepsOrder?: boolean | undefined;
   /** Tasks go to consumers of a lower one only when those of a higher one are busy; default 0. */
@@ -149,12 +151,9 @@ export class Consumption {
   /** What the broker was told about deliveries. Written by them. */
   readonly settlements = new Settlements();
   /** Written by deliveries. */
-  readonly acknowledgements = new Acknowledgements((tag, multiple) => {
-    // As with what is given back.
-    this.channel.basicAck(tag, multiple).catch(() => {});
-  });
+  readonly acknowledgements: Acknowledgements;
   readonly #keepsOrder: boolean;
-  readonly #credit = new Credit(this.acknowledgements);
+  readonly #credit: Credit;
   /** Of the consumer that the broker sends to; undefined: it sends nothing. */
   #tag: string | undefined;
   /** Most tasks that are sent before they are settled, and what that is to become. */
@@ -178,6 +177,11 @@ export class Consumption {
     this.#queue = options.queue.name;
     this.#limit = this.#wanted = options.prefetch;
     this.#keepsOrder = options.keepsOrder ?? false;
+    this.acknowledgements = new Acknowledgements((tag, multiple) => {
+      // As with what is given back.
+      channel.basicAck(tag, multiple).catch(() => {});
+    }, options.gathers);
+    this.#credit = new Credit(this.acknowledgements, () => this.#ready());
     if (options.priority !== undefined) this.#args = { "x-priority": options.priority };
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
   }
@@ -327,11 +331,16 @@ export class Consumption {
     this.#tag = tag;
   }
 
+  async #ready(): Promise<number> {
+    const question = this.channel.queueDeclare(this.#queue, { passive: true });
+    return (await this.transport.request("queue.declare", question)).messageCount;
+  }
+
   /** @param inOrder what is on its way comes before, which may take a while */
   async #stopConsuming(tag: string, inOrder: boolean): Promise<void> {
     this.#tag = undefined;
-    if (inOrder && this.transport.server.product === "RabbitMQ") await this.#credit.useUp();
     try {
+      if (inOrder && this.transport.server.product === "RabbitMQ") await this.#credit.useUp();
       await this.transport.request("basic.cancel", this.channel.basicCancel(tag));
     } finally {
       this.acknowledgements.release();
@@ -368,6 +377,7 @@ export class Consumption {
     const error = this.#pulling ? this.#pullRefused(cause) : cause;
     this.#lost.abort(error);
     this.#credit.end();
+    this.acknowledgements.end();
     this.#resolveEnded(error);
   }
 

@@ -5,19 +5,25 @@
 import { after } from "../time/timer.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 
-/** What was on its way has come after this, in milliseconds; and so often it is looked for more. */
+/**
+ * After so many milliseconds without a delivery the broker is asked whether there is anything to come;
+ * and so often it is given time for what there is.
+ */
 const QUIET_MS = 500;
-const LOOKS = 3;
+const LOOKS = 60;
 
 export class Credit {
   readonly #acknowledgements: Acknowledgements;
+  readonly #ready: () => Promise<number>;
   /** Of the consumer. */
   #limit = Infinity;
   #isEnded = false;
   #look: (() => void) | undefined;
 
-  constructor(acknowledgements: Acknowledgements) {
+  /** @param ready asks how many messages are left on the queue */
+  constructor(acknowledgements: Acknowledgements, ready: () => Promise<number>) {
     this.#acknowledgements = acknowledgements;
+    this.#ready = ready;
   }
 
   /** A consumer begins. @param limit most deliveries that are sent before they are settled */
@@ -39,19 +45,23 @@ export class Credit {
 
   /**
    * Holds acknowledgements, for which more would come, until `release` is called on them. Resolves
-   * when nothing is on its way, or nothing has come for a while; and after some time.
+   * when nothing is on its way: all that may come is here, or the queue is empty; and after some time.
+   * A broker that has much to do may be silent for long, so that its silence alone says nothing.
+   *
+   * @throws {ToolError} the broker cannot be asked
    */
   async useUp(): Promise<void> {
     this.#acknowledgements.hold();
-    let before = -1;
     for (let look = 0; look < LOOKS && !this.#isUsedUp && !this.#isEnded; look++) {
-      if (this.#acknowledgements.untold === before) return;
-      before = this.#acknowledgements.untold;
+      const before = this.#acknowledgements.untold;
       const { promise, resolve } = Promise.withResolvers<void>();
       const timer = after(QUIET_MS, this.#look = resolve);
       await promise;
       timer.cancel();
       this.#look = undefined;
+      if (this.#isUsedUp || this.#isEnded || this.#acknowledgements.untold > before) continue;
+      // What was on its way when this is answered comes right behind the answer.
+      if (await this.#ready() === 0) return;
     }
   }
 

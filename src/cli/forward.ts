@@ -28,7 +28,7 @@ import { openTracing } from "./tracing.ts";
 import { hostname, runToTheEnd } from "./worker_run.ts";
 
 /** Tasks of a queue that are on their way at the same time. */
-const MOST_TASKS = 1_280;
+const MOST_TASKS = 1_536;
 const MOST_BYTES = 16 * 1024 * 1024;
 /** By a limited rate no more are here than can be sent in this many seconds. */
 const RATE_SECONDS = 5;

@@ -21,10 +21,11 @@ const MOST_ACKED = 256;
  */
 const UNDER_WAY_MS = 60_000;
 /**
- * Tasks that are larger than their part of this are not kept for the case that their acknowledgement
- * is lost, in bytes.
+ * What the bodies may take together that are kept for the case that an acknowledgement is lost, the
+ * latest ones, and a single one of them; in bytes. Larger ones are freed at once (free_body.ts).
  */
 const MOST_ACKED_BYTES = 16 * 1024 * 1024;
+const LARGE_BYTES = 64 * 1024;
 
 interface Finished {
   readonly decision: Decision;
@@ -42,6 +43,11 @@ export class FinishedTasks {
   /** Of each: when, in milliseconds. */
   readonly #ackedAt: number[] = [];
   #nextAcked = 0;
+  /** Bytes of the bodies of each, and of all. */
+  readonly #ackedBytes: number[] = [];
+  #allAckedBytes = 0;
+  /** Those from here on are kept. */
+  #oldestAcked = 0;
   /** Of the answers that are kept. */
   #answerBytes = 0;
   readonly #mostAcked: number;
@@ -82,11 +88,24 @@ export class FinishedTasks {
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
   acknowledged(task: Task, lost: AbortSignal, bodyBytes = task.body.length): void {
-    if (!hasId(task) || bodyBytes > MOST_ACKED_BYTES / this.#mostAcked) return;
-    this.#acked[this.#nextAcked] = task;
-    this.#ackedOn[this.#nextAcked] = lost;
-    this.#ackedAt[this.#nextAcked] = this.#now();
-    this.#nextAcked = (this.#nextAcked + 1) % this.#mostAcked;
+    if (!hasId(task) || bodyBytes >= LARGE_BYTES) return;
+    const place = this.#nextAcked;
+    this.#nextAcked = (place + 1) % this.#mostAcked;
+    if (this.#ackedBytes[place] !== undefined && place === this.#oldestAcked) this.#forgetOldest();
+    this.#acked[place] = task;
+    this.#ackedOn[place] = lost;
+    this.#ackedAt[place] = this.#now();
+    this.#ackedBytes[place] = bodyBytes;
+    this.#allAckedBytes += bodyBytes;
+    while (this.#allAckedBytes > MOST_ACKED_BYTES) this.#forgetOldest();
+  }
+
+  #forgetOldest(): void {
+    const place = this.#oldestAcked;
+    this.#oldestAcked = (place + 1) % this.#mostAcked;
+    this.#acked[place] = undefined;
+    this.#allAckedBytes -= this.#ackedBytes[place]!;
+    this.#ackedBytes[place] = 0;
   }
 
   /** Whether this very task is kept, to tell by its body whether one that comes is the same. */

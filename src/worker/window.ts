@@ -36,6 +36,11 @@ export function windowSize(
   return { tasks, room, isPatient: true };
 }
 
+/** So many acknowledgements may wait for each other: the rest of a window is enough to go on. */
+export function gatheredOf({ tasks }: WindowSize): number {
+  return Math.ceil(tasks / 8);
+}
+
 /** What a worker says of it. */
 interface WindowRules {
   readonly ackEarly?: boolean;

@@ -24,7 +24,7 @@ import { ReturnLimits } from "./return_limits.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict.ts";
-import { Window, windowSize } from "./window.ts";
+import { gatheredOf, Window, windowSize } from "./window.ts";
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
@@ -353,6 +353,7 @@ export class Worker {
       passOn: (task, bytes, lost) => this.#oversize.passOn(task, bytes, lost),
       sharesBodies: this.#options.freeBodies,
       keepsOrder: startsWithOne,
+      gathers: startsWithOne ? gatheredOf(size) : 1,
       priority: this.#options.consumerPriority,
       log,
       onDelivery: (delivery) => {

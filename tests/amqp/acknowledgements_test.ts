@@ -23,6 +23,31 @@ Deno.test("what is acknowledged in one turn is told in one word where none befor
   assertEquals([all[1]!.before, all[1]!.after, all[4]!.before], [undefined, undefined, undefined]);
 });
 
+Deno.test("where many are in hand, those of several turns are told together, or after a moment", async () => {
+  const told: [number, boolean][] = [];
+  let onTold = () => {};
+  const acknowledgements = new Acknowledgements((...words) => {
+    told.push(words);
+    onTold();
+  }, 4);
+  const all = Array.from({ length: 20 }, (_, i) => delivery(i + 1));
+  for (const each of all) acknowledgements.came(each);
+  for (const each of all.splice(0, 3)) acknowledgements.acknowledge(each);
+  await Promise.resolve();
+  assertEquals(told, []);
+  acknowledgements.acknowledge(all.shift()!);
+  await Promise.resolve();
+  assertEquals(told.splice(0), [[4, true]]);
+  acknowledgements.acknowledge(all.shift()!);
+  await new Promise<void>((resolve) => onTold = resolve);
+  assertEquals(told.splice(0), [[5, false]]);
+  // As soon as few are left, nothing waits.
+  for (const each of all.splice(0, 13)) acknowledgements.settled(each);
+  for (const each of all.splice(0, 1)) acknowledgements.acknowledge(each);
+  await Promise.resolve();
+  assertEquals(told, [[19, false]]);
+});
+
 Deno.test("whatever the order, the broker hears of each once, and never of one that is open", () => {
   const random = new Random(5);
   const isKnown = new Set<number>();

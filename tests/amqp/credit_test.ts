@@ -4,7 +4,7 @@ import { Credit } from "../../src/amqp/credit.ts";
 
 Deno.test("whatever a consumer may have, it has when those before it are settled, too", async () => {
   const acknowledgements = new Acknowledgements(() => {});
-  const credit = new Credit(acknowledgements);
+  const credit = new Credit(acknowledgements, () => Promise.resolve(1));
   const open: OpenDelivery[] = [];
   let tag = 0;
   const come = (count: number) => {
@@ -42,4 +42,15 @@ Deno.test("whatever a consumer may have, it has when those before it are settled
   assertEquals(await isUsedUp(), false);
   acknowledge(3);
   assertEquals([open.length, await isUsedUp()], [4, true]);
+});
+
+Deno.test("a broker that is silent is asked whether there is more, and given time for it", async () => {
+  const acknowledgements = new Acknowledgements(() => {});
+  const left = [2, 2, 0];
+  const credit = new Credit(acknowledgements, () => Promise.resolve(left.shift()!));
+  credit.begin(3);
+  acknowledgements.came({ tag: 1, before: undefined, after: undefined });
+  credit.came();
+  await credit.useUp();
+  assertEquals(left, []);
 });

@@ -50,3 +50,24 @@ Deno.test("a task that is sent again and again, always alike, is never taken for
   now.abort();
   assertEquals(finished.take(delivered("nightly", true)), undefined);
 });
+
+Deno.test("the latest that were acknowledged are known, as many as may be and have room", () => {
+  const finished = new FinishedTasks(undefined, 400);
+  const channel = new AbortController();
+  const body = "x".repeat(60_000);
+  const id = (n: number, size: string) => `${n} ${size}`;
+  for (let n = 0; n < 400; n++) finished.acknowledged(delivered(id(n, "s"), false), channel.signal);
+  for (let n = 0; n < 300; n++) {
+    finished.acknowledged(delivered(id(n, "l"), false, body), channel.signal);
+  }
+  channel.abort();
+  const isKnown = (n: number, size: string) =>
+    finished.take(delivered(id(n, size), true, size === "l" ? body : "x")) !== undefined;
+  assertEquals([isKnown(0, "l"), isKnown(20, "l"), isKnown(21, "l")], [false, false, true]);
+  assertEquals([isKnown(299, "l"), isKnown(399, "s")], [true, false]);
+  // The room of those that are gone is there again.
+  const next = new AbortController();
+  for (let n = 0; n < 401; n++) finished.acknowledged(delivered(id(n, "t"), false), next.signal);
+  next.abort();
+  assertEquals([isKnown(298, "l"), isKnown(0, "t"), isKnown(1, "t")], [false, false, true]);
+});
