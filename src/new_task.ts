@@ -151,8 +151,9 @@ export async function run(host: Host): Promise<number> {
     timeout: values.timeout,
     started: patient ? performance.now() : started,
   });
+  const leaving = transport.leave(); // while the broker answers the line is written
   if (!values.quiet) host.print(` [x] Sent ${shown}\n`);
-  await transport.leave();
+  await leaving;
   return EXIT.ok;
 }
 

@@ -147,10 +147,11 @@ async function* attemptsAt(
   const byName = !isLocal || (tls && trust.certfile !== undefined);
   const first: ConnectAttempt = { host, signal };
   if (byName) {
-    yield [first, connectionTimeout * FIRST_SHARE];
+    const isOne = isAddress(host);
+    yield [first, isOne ? Infinity : connectionTimeout * FIRST_SHARE];
     // The system has tried every address until one took the connection.
     const refused = !pending() && first.taken === undefined;
-    if (isAddress(host) || (refused && !isLocal)) return;
+    if (isOne || (refused && !isLocal)) return;
   }
   const addresses = (isLocal ? LOOPBACKS : await lookUp(host))
     .filter((address) => address !== first.taken);
