@@ -20,13 +20,15 @@ import { SyncThread } from "./sync_thread.ts";
 /** How much longer the log is when SQLite does it, because we come too late. */
 const TOO_LATE = 2;
 
-/**
- * Milliseconds that the copying should take: nobody is served meanwhile. On a slow disk, where commits
- * wait for syncs each time, also as a part of what a sync takes.
- */
+/** Milliseconds that the copying should take at most: nobody is served meanwhile. */
 const COPY_MS = 75;
+
+/**
+ * The same on a slow disk, unless the log is so soon full that commits, which wait for the syncs each
+ * time, would wait for more than one part in so many of the time.
+ */
 const SLOW_COPY_MS = 15;
-const SYNC_SHARE = 1 / 2;
+const HELD_SHARE = 30;
 
 /** Pages that the log may always have, where there is room: some are in it very often. */
 const LEAST_PAGES = 2_000;
@@ -47,6 +49,8 @@ export class Checkpoint {
   #pages: number;
   /** Those that can be copied in that time. */
   #quickPages = MOST_LOG_PAGES;
+  /** When the log began. */
+  #begun = performance.now();
   /** Those that SQLite was told last. */
   #automatic: number;
   /** Pages in the log, about. */
@@ -137,15 +141,24 @@ export class Checkpoint {
     // Since it was found to be due, while syncs were under way.
     if (this.#isPaused) return;
     this.#isRunning = true;
+    const started = performance.now();
     const pages = this.#written;
     this.#written = 0;
     this.#isThreadTried = this.#thread !== undefined;
     try {
-      if (await this.#log.sync() === false || !this.#copy(pages)) return;
+      if (await this.#log.sync() === false) return;
+      const copying = this.#copy();
+      if (copying === undefined) return;
       await this.#log.watch(() => this.#syncFile());
       this.#begin();
       this.#log.wrote(1);
       await this.#log.sync();
+      this.#took(pages, {
+        copying,
+        filling: started - this.#begun,
+        held: performance.now() - started,
+      });
+      this.#begun = performance.now();
     } catch {
       // What is not done is done by SQLite, or the next time; a failed sync is noted.
     } finally {
@@ -153,22 +166,23 @@ export class Checkpoint {
     }
   }
 
-  /** @param pages of the log, about @returns whether they are in the file */
-  #copy(pages: number): boolean {
+  /** @returns milliseconds that it took; undefined: not all is in the file */
+  #copy(): number | undefined {
     const started = performance.now();
     const isDone = this.#unsynced(() =>
       numberOf(this.#database, "PRAGMA wal_checkpoint(PASSIVE)") === 0
     );
-    this.#took(pages, performance.now() - started);
-    return isDone;
+    return isDone ? performance.now() - started : undefined;
   }
 
-  /** @param ms that copying so many pages of the log has taken, about */
-  #took(pages: number, ms: number): void {
+  /** @param pages that the log had, about @param ms that it took to fill it, and that commits waited */
+  #took(pages: number, ms: { copying: number; filling: number; held: number }): void {
     if (pages < LEAST_PAGES || pages === Infinity) return;
-    const { isSlow, usual } = this.#log;
-    const most = isSlow ? Math.max(SLOW_COPY_MS, SYNC_SHARE * usual) : COPY_MS;
-    this.#quickPages = Math.max(LEAST_PAGES, pages * Math.min(2, most / Math.max(1, ms)));
+    const perMs = pages / Math.max(1, ms.copying);
+    const seldom = pages * HELD_SHARE * ms.held / Math.max(1, ms.filling);
+    let most = COPY_MS * perMs;
+    if (this.#log.isSlow) most = Math.min(most, Math.max(SLOW_COPY_MS * perMs, seldom));
+    this.#quickPages = Math.max(LEAST_PAGES, Math.min(2 * pages, most));
     this.#fit();
   }
 
