@@ -49,5 +49,8 @@ Deno.test("a binary, which has no code cache, is not compiled as a whole at each
     const others = permissionsOf(name).filter((flag) => !/lazy/.test(flag));
     assertEquals(flags.filter((flag) => others.includes(flag)), others);
   }
-  assertEquals(binaryFlagsOf("worker").includes("--v8-flags=--max-semi-space-size=8"), true);
+  assertEquals(
+    binaryFlagsOf("worker").includes("--v8-flags=--min-semi-space-size=2,--max-semi-space-size=8"),
+    true,
+  );
 });
