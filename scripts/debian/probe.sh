@@ -30,12 +30,24 @@ new_task --queue my-files --id before x
 until_true test -e /var/lib/workqueue/my-files/before
 [[ $(stat -c %U /var/lib/workqueue/my-files/before) == workqueue ]]
 
+echo '{"cron": "* * * * *", "second": "*", "body": "tick"}' >/etc/workqueue/ticks
+printf 'schedule /etc/workqueue/ticks\nqueue ticks\nstate last\n' >/etc/workqueue/new_task/ticks.conf
+systemctl enable --now new_task@ticks
+ticked() { [[ $(waiting ticks) == +([0-9]) && $(waiting ticks) -gt $1 ]]; }
+until_true ticked 1
+[[ -e /var/lib/workqueue-new_task/ticks/last ]]
+systemctl reload new_task@ticks
+active new_task@ticks
+
 # What somebody changed stays, and what ran goes on, with the new version.
 echo '# changed' >>/etc/workqueue/broker.conf
 before=$(systemctl show -P MainPID broker)
 dpkg -i /probe/new.deb
 until_true active broker
 until_true active worker@my-files
+until_true active new_task@ticks
+before_ticks=$(waiting ticks)
+until_true ticked "$before_ticks"
 [[ $(systemctl show -P MainPID broker) != "$before" ]]
 [[ $(dpkg-query -W -f '${Version}' workqueue) == "$1" ]]
 grep -q '# changed' /etc/workqueue/broker.conf
@@ -61,9 +73,11 @@ fails systemctl start worker@wrong
 dpkg -r workqueue
 [[ $(systemctl is-active broker) == inactive ]]
 [[ $(systemctl is-active worker@my-files) == inactive ]]
+[[ $(systemctl is-active new_task@ticks) == inactive ]]
 [[ -e /etc/workqueue/broker.conf && -d /var/lib/workqueue-broker ]]
 fails command -v worker
 dpkg -P workqueue
 [[ ! -e /etc/workqueue && ! -e /var/lib/workqueue-broker && ! -e /var/lib/workqueue ]]
+[[ ! -e /var/lib/workqueue-new_task ]]
 fails dpkg-query -W workqueue
 echo "all of it went well"

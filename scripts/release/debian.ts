@@ -36,7 +36,8 @@ export async function makeDebian(
   const doc = "usr/share/doc/workqueue";
   for (
     const folder of [
-      ...["DEBIAN", "usr/bin", "etc/workqueue/worker", "lib/systemd/system", "usr/share/man/man1"],
+      ...["DEBIAN", "usr/bin", "etc/workqueue/worker", "etc/workqueue/new_task"],
+      ...["lib/systemd/system", "usr/share/man/man1"],
       ...[`${doc}/examples`, "usr/share/lintian/overrides", ...Object.values(COMPLETIONS)],
     ]
   ) {
@@ -46,7 +47,7 @@ export async function makeDebian(
   for (const name of ["new_task", "worker", "broker"]) {
     await Deno.symlink("workqueue", `${work}/usr/bin/${name}`);
   }
-  for (const name of ["broker.service", "worker@.service"]) {
+  for (const name of ["broker.service", "worker@.service", "new_task@.service"]) {
     await Deno.copyFile(`packaging/systemd/${name}`, `${work}/lib/systemd/system/${name}`);
   }
   for await (const { name } of Deno.readDir(`${parts.manual}/man/man1`)) {

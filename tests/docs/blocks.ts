@@ -54,6 +54,11 @@ export const NOT_RUN: readonly NotRun[] = [
     begins: "systemctl enable --now broker worker@thumbnails",
     because: "it needs a booted systemd: `deno task test:debian` has one",
   },
+  {
+    page: "docs/install.md",
+    begins: "systemctl enable --now new_task@reports",
+    because: "the same",
+  },
 ];
 
 /** Words that are no commands. */

@@ -4,7 +4,7 @@ import { programTest, run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
 const folder = new URL("../../packaging/systemd/", import.meta.url).pathname;
-const UNITS = ["broker.service", "worker@.service"];
+const UNITS = ["broker.service", "worker@.service", "new_task@.service"];
 /** What is exposed of the system, of 10. */
 const MOST_EXPOSED = 2.5;
 
@@ -13,7 +13,7 @@ programTest(
   "systemd has nothing to say of the units, and finds little exposed",
   async () => {
     await using root = await tempDir();
-    for (const name of ["broker", "worker"]) {
+    for (const name of ["broker", "worker", "new_task"]) {
       await Deno.writeTextFile(root.file(name), "#!/bin/sh\n", { mode: 0o755 });
     }
     for (const name of UNITS) {
