@@ -4,16 +4,20 @@ import { idBytes } from "../amqp/client/received_properties.ts";
 import { EXIT, reason, ToolError } from "../errors.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Task } from "../task/task.ts";
+import { pause } from "../time/timer.ts";
 
 /** Pruning happens once in so many additions. */
 const PRUNE_EVERY = 1_000;
 
 /**
  * How long others may keep the file locked, in milliseconds: while it is opened, when workers that
- * start together all want to set it up, and later, when waiting holds up this worker's heartbeats.
+ * start together all want to set it up; later at once, when waiting holds up all that this worker
+ * does; and in all, with pauses in which it goes on.
  */
 const OPEN_BUSY_MS = 5_000;
-const BUSY_MS = 500;
+const BUSY_MS = 100;
+const PATIENCE_MS = 30_000;
+const BUSY_PAUSE_MS = 50;
 
 /**
  * The part of the time to live that may pass at most while no worker has the file. A clock that is
@@ -37,8 +41,11 @@ export interface Dedupe {
    * read: then a task may run twice, as without it.
    */
   has(task: Task): boolean;
-  /** On disk when it returns, if the file can be written. */
-  add(task: Task): void;
+  /**
+   * On disk when it returns, or when its promise resolves, if the file can be written: while others
+   * have it, it is tried again for half a minute.
+   */
+  add(task: Task): Promise<void> | undefined;
   close(): void;
 }
 
@@ -55,10 +62,13 @@ export async function openDedupe(
   ttlMs: number,
   log: Logger,
   clocks = CLOCKS,
+  patienceMs = PATIENCE_MS,
 ): Promise<Dedupe> {
   const { DatabaseSync } = await import("node:sqlite");
   try {
-    return new DedupeFile(new DatabaseSync(asFile(path)), { path, ttlMs, log, clocks });
+    return new DedupeFile(new DatabaseSync(asFile(path)), {
+      ...{ path, ttlMs, log, clocks, patienceMs },
+    });
   } catch (error) {
     const why = reason(error);
     throw new ToolError(
@@ -89,6 +99,7 @@ interface DedupeOptions {
   readonly ttlMs: number;
   readonly log: Logger;
   readonly clocks: DedupeClocks;
+  readonly patienceMs: number;
 }
 
 /**
@@ -141,36 +152,65 @@ class DedupeFile implements Dedupe {
     this.#keep.run(this.#options.clocks.wall(), this.#now());
   }
 
-  /** @returns what `use` returns, or `otherwise` when the file fails or there is no id */
-  #attempt<T>(id: string, otherwise: T, use: () => T): T {
-    if (id === "") return otherwise;
+  has(task: Task): boolean {
+    if (task.id === "") return false;
     try {
-      return use();
+      const oldest = this.#now() - this.#options.ttlMs;
+      return this.#find.get(bytesOf(task.queue), idBytes(task), oldest) !== undefined;
     } catch (error) {
-      const { log, path } = this.#options;
-      log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason(error)}`, { id });
-      return otherwise;
+      this.#complain(error, { id: task.id });
+      return false;
     }
   }
 
-  has(task: Task): boolean {
-    return this.#attempt(task.id, false, () => {
-      const oldest = this.#now() - this.#options.ttlMs;
-      return this.#find.get(bytesOf(task.queue), idBytes(task), oldest) !== undefined;
-    });
+  add(task: Task): Promise<void> | undefined {
+    if (task.id === "" || this.#insertNow(task, false)) return undefined;
+    return this.#insertPatiently(task);
   }
 
-  add(task: Task): void {
-    this.#attempt(task.id, undefined, () => {
+  /** @returns false: others have the file. @param isLast that is a failure, too */
+  #insertNow(task: Task, isLast: boolean): boolean {
+    try {
       this.#insert.run(bytesOf(task.queue), idBytes(task), this.#now());
-      if (++this.#added % PRUNE_EVERY === 0) this.#tidy();
-    });
+    } catch (error) {
+      if (!isLast && isLocked(error)) return false;
+      this.#complain(error, { id: task.id });
+    }
+    if (++this.#added % PRUNE_EVERY === 0) this.#tidyUnlessLocked();
+    return true;
+  }
+
+  async #insertPatiently(task: Task): Promise<void> {
+    const { clocks, patienceMs } = this.#options;
+    const start = clocks.monotonic();
+    do await pause(BUSY_PAUSE_MS); while (
+      !this.#insertNow(task, clocks.monotonic() - start >= patienceMs)
+    );
+  }
+
+  /** Others do it, too. */
+  #tidyUnlessLocked(): void {
+    try {
+      this.#tidy();
+    } catch (error) {
+      if (!isLocked(error)) this.#complain(error);
+    }
+  }
+
+  /** No reason to run a task that is done once more. */
+  #complain(error: unknown, fields: { id?: string } = {}): void {
+    const { log, path } = this.#options;
+    log.error(`the dedupe file ${JSON.stringify(path)} fails: ${reason(error)}`, fields);
   }
 
   close(): void {
-    this.#attempt("the end", undefined, () => this.#tidy());
+    this.#tidyUnlessLocked();
     this.#db.close();
   }
+}
+
+function isLocked(error: unknown): boolean {
+  return /is locked/.test(reason(error));
 }
 
 function bytesOf(text: string): Uint8Array {

@@ -302,7 +302,8 @@ export class Pool {
       job.reporting?.end();
       if (job.onLost !== undefined) job.delivery.lost.removeEventListener("abort", job.onLost);
       job.isRunning = false;
-      settling = this.#settleRun(job, outcome);
+      const noting = outcome.kind === "done" ? this.#options.dedupe?.add(job.task) : undefined;
+      settling = noting?.then(() => this.#settleRun(job, outcome)) ?? this.#settleRun(job, outcome);
     } catch (error) {
       return this.#settled(job, error);
     }
@@ -317,9 +318,8 @@ export class Pool {
 
   /** @returns undefined: nothing is to be waited for */
   #settleRun(job: Job, outcome: Outcome): Promise<void> | undefined {
-    const { dedupe, policy } = this.#options;
-    const { start, task, traced } = job;
-    if (outcome.kind === "done") dedupe?.add(task);
+    const { policy } = this.#options;
+    const { start, traced } = job;
     const decision = decide(outcome, start.history, policy, Math.random(), start.earlier);
     this.#count(decision);
     traced?.ran(outcome, fateOf(decision));

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { ToolError } from "../../src/errors.ts";
 import { createLogger } from "../../src/observe/log.ts";
@@ -118,4 +118,35 @@ Deno.test("ids are told apart byte for byte", async () => {
     assertEquals(dedupe.has(taskOf(...other)), false, String(other));
   }
   dedupe.close();
+});
+
+Deno.test("an id is written down when others let the file go, and is told when they do not", async () => {
+  await using dir = await tempDir("dedupe-");
+  const path = dir.file("done.db");
+  const said: string[] = [];
+  const told = createLogger({ name: "test", write: (line) => void said.push(line) });
+  const open = (patienceMs: number) =>
+    openDedupe(
+      path,
+      DAY_MS,
+      told,
+      { wall: Date.now, monotonic: () => performance.now() },
+      patienceMs,
+    );
+  const dedupe = await open(60_000);
+  const impatient = await open(0);
+  using other = new DatabaseSync(path);
+  other.exec("BEGIN IMMEDIATE");
+  const adding = dedupe.add({ ...task, id: "waits" });
+  assert(adding !== undefined);
+  await impatient.add({ ...task, id: "gives up" });
+  assertEquals([dedupe.has({ ...task, id: "waits" }), said.length], [false, 1]);
+  assertMatch(said[0]!, /fails: database is locked id=.*gives up/);
+  other.exec("ROLLBACK");
+  await adding;
+  assertEquals(dedupe.has({ ...task, id: "waits" }), true);
+  assertEquals(dedupe.add({ ...task, id: "at once" }), undefined);
+  other.exec("BEGIN IMMEDIATE");
+  for (const each of [dedupe, impatient]) each.close();
+  assertEquals(said.length, 1);
 });
