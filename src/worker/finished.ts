@@ -88,7 +88,7 @@ export class FinishedTasks {
 
   /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
   acknowledged(task: Task, lost: AbortSignal, bodyBytes = task.body.length): void {
-    if (!hasId(task) || bodyBytes >= LARGE_BYTES) return;
+    if (!hasId(task) || bodyBytes > LARGE_BYTES) return;
     const place = this.#nextAcked;
     this.#nextAcked = (place + 1) % this.#mostAcked;
     if (this.#ackedBytes[place] !== undefined && place === this.#oldestAcked) this.#forgetOldest();

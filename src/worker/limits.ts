@@ -94,9 +94,9 @@ export class Limits {
     if (isEndless) return;
     const { running, started } = activity();
     if (maxTasks !== undefined && started >= maxTasks) return this.#end("--max-tasks");
-    if (this.#tooBig()) return this.#end("--max-memory");
-    this.#forget("quiet");
-    this.#forget("idle");
+    if (maxMemoryBytes !== undefined && this.#tooBig()) return this.#end("--max-memory");
+    if (this.#timers.quiet !== undefined) this.#forget("quiet");
+    if (this.#timers.idle !== undefined) this.#forget("idle");
     if (running > 0 || !this.#options.consuming()) return;
     if (exitWhenEmpty) this.#timers.quiet = setTimeout(() => this.#checkEmpty(), QUIET_MS);
     if (idleTimeoutMs !== undefined) {

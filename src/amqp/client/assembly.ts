@@ -30,6 +30,8 @@ interface Assembling {
   passOn?: (message: AMQPMessage) => BodySink | undefined;
   readsLater?: boolean;
   sharesBodies?: boolean;
+  /** The one object for all that is delivered, where nobody keeps it. */
+  spare?: IncomingMessage;
 }
 
 /** Memory for bodies. */
@@ -60,10 +62,11 @@ export function limitBodies(
  * @param sharesBodies small ones share memory: nobody may take that of one
  */
 export function readLater(channel: AMQPChannel, sharesBodies: boolean): void {
-  Object.assign(channel, { readsLater: true, sharesBodies });
+  const spare = new IncomingMessage(channel);
+  Object.assign(channel, { readsLater: true, sharesBodies, spare });
 }
 
-/** A message that has come on a channel, as it is. */
+/** A message that has come on a channel, as it is; after {@linkcode readLater} until the next one. */
 export function incoming(message: AMQPMessage): IncomingMessage {
   return message as unknown as IncomingMessage;
 }
@@ -79,16 +82,24 @@ const BLOCK_BYTES = 8_192;
 const SMALL_BYTES = 512;
 const MOST_SINGLY = 128;
 let block = new Uint8Array();
+let blockView = new DataView(block.buffer);
 let used = 0;
 
 /** @returns where they begin in {@linkcode block} */
 function takeOfBlock(length: number): number {
   if (used + length > block.length) {
     block = new Uint8Array(BLOCK_BYTES);
+    blockView = new DataView(block.buffer);
     used = 0;
   }
   used += length;
   return used - length;
+}
+
+/** Four bytes at a time: a call of `set` costs more, and so do single ones. */
+function copyToBlock(at: number, { bytes, view }: FrameBuffer, start: number, end: number): void {
+  for (; start + 4 <= end; start += 4, at += 4) blockView.setInt32(at, view.getInt32(start));
+  while (start < end) block[at++] = bytes[start++]!;
 }
 
 /** Calls of `set` cost more than some bytes. */
@@ -116,7 +127,8 @@ export function takeDelivery(
   end: number,
 ): void {
   const assembling = channel as unknown as Assembling;
-  const message = new IncomingMessage(channel);
+  assembling.spare?.clear();
+  const message = assembling.spare ?? new IncomingMessage(channel);
   assembling.delivery = readDelivery(message, frames, start, end);
 }
 
@@ -135,7 +147,6 @@ export function takeHeader(
     throw protocolError("a content header must follow its method, and came alone");
   }
   const { delivery, readsLater, sharesBodies } = channel as unknown as Assembling;
-  const { bytes } = frames;
   const bodySize = message.bodySize = requireBodySize(frames, start, end);
   const idStart = readsLater === true && message === delivery
     ? findPlainId(frames, start, end)
@@ -150,7 +161,7 @@ export function takeHeader(
     offset = header.propertiesOffset;
   }
   // A copy: the read buffer is overwritten by the next read.
-  if (offset !== undefined) keepProperties(message, bytes, start + offset, end);
+  if (offset !== undefined) keepProperties(message, frames, start + offset, end);
   if (sharesBodies === true && bodySize <= SMALL_BYTES) {
     message.bodyStart = takeOfBlock(bodySize);
     message._rawBytes = block;
@@ -164,17 +175,19 @@ export function takeHeader(
 
 function keepProperties(
   message: IncomingMessage,
-  bytes: Uint8Array,
+  frames: FrameBuffer,
   start: number,
   end: number,
 ): void {
   const length = end - start;
   const isSmall = length <= SMALL_BYTES;
   const at = message.receivedStart = isSmall ? takeOfBlock(length) : 0;
-  message.received = isSmall ? block : new Uint8Array(length);
   message.receivedEnd = at + length;
   if (message.idStart > 0) message.idStart += at - start;
-  copyTo(message.received, at, bytes, start, end);
+  if (isSmall) {
+    message.received = block;
+    copyToBlock(at, frames, start, end);
+  } else message.received = frames.bytes.slice(start, end);
 }
 
 /** As the package does it, but it takes the field away from the channel, which makes that a slow one. */
@@ -187,12 +200,12 @@ function complete(channel: AMQPChannel, message: IncomingMessage): void {
 }
 
 /**
- * @param bytes the read buffer; the part is in it from `start` to `end`
+ * @param start of the part in the read buffer
  * @throws {ConnectionError} nobody announced it, or not so much of it
  */
 export function takeBody(
   channel: AMQPChannel,
-  bytes: Uint8Array,
+  frames: FrameBuffer,
   start: number,
   end: number,
 ): void {
@@ -213,8 +226,11 @@ export function takeBody(
     // What has come of it before is gone.
     if (message.bodyPos === 0) message.sink = passOn?.(message as never);
   }
+  const { bytes } = frames;
   if (message.isLeftOut) message.sink?.write(bytes.subarray(start, end));
-  else copyTo(message._rawBytes, message.bodyStart + message.bodyPos, bytes, start, end);
+  else if (message._rawBytes === block) {
+    copyToBlock(message.bodyStart + message.bodyPos, frames, start, end);
+  } else copyTo(message._rawBytes, message.bodyStart + message.bodyPos, bytes, start, end);
   message.bodyPos = total;
   if (total === message.bodySize) complete(channel, message);
 }

@@ -41,7 +41,7 @@ export function dispatch(
   start: number,
   end: number,
 ): void {
-  const { bytes, view } = frames;
+  const { view } = frames;
   switch (view.getUint8(start)) {
     case Type.METHOD:
       return dispatchMethod(receiver, frames, start, end);
@@ -52,7 +52,7 @@ export function dispatch(
     }
     case Type.BODY: {
       const channel = receiver.channel(view.getUint16(start + 1));
-      if (channel !== undefined) takeBody(channel, bytes, start + FRAME_HEADER_BYTES, end - 1);
+      if (channel !== undefined) takeBody(channel, frames, start + FRAME_HEADER_BYTES, end - 1);
       return;
     }
     case Type.HEARTBEAT:

@@ -50,6 +50,17 @@ export class IncomingMessage {
   constructor(channel: AMQPChannel) {
     this.channel = channel;
   }
+
+  /** For the next one. */
+  clear(): void {
+    this.properties = NO_PROPERTIES;
+    this.bodySize = this.bodyPos = this.bodyStart = 0;
+    this._rawBytes = this.body = null;
+    this.received = undefined;
+    this.isPlain = this.isLeftOut = false;
+    this.idStart = 0;
+    this.sink = undefined;
+  }
 }
 
 /** Takes a body that is left out, as it comes. */
