@@ -11,7 +11,15 @@ export function restore(
   vhostOf: (name: string) => VirtualHost,
 ): void {
   const { definitions } = store;
-  for (const exchange of definitions.exchanges()) vhostOf(exchange.vhost).restoreExchange(exchange);
+  const leaving = new Map<VirtualHost, string[]>();
+  for (const exchange of definitions.exchanges()) {
+    const vhost = vhostOf(exchange.vhost);
+    vhost.restoreExchange(exchange);
+    if (!exchange.isLeaving) continue;
+    const names = leaving.get(vhost) ?? [];
+    leaving.set(vhost, names);
+    names.push(exchange.name);
+  }
   const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
   const dead = new Map(store.dead.stored().map((count) => [count.lane, count]));
   const paused = definitions.paused();
@@ -25,4 +33,5 @@ export function restore(
     }
   }
   for (const binding of definitions.bindings()) vhostOf(binding.vhost).restoreBinding(binding);
+  for (const [vhost, names] of leaving) vhost.restoreUnused(names);
 }

@@ -65,10 +65,16 @@ export class VirtualHost {
     this.#host = host;
     this.#room = host.memory.definitions;
     this.#bindings = new Bindings(name, host.store.changes, this.#room);
-    this.unused = new UnusedExchanges(host.scheduler, (exchange) => {
-      host.sendDeadLetters();
-      this.#forsake(exchange);
-      return this.#bindings.removeTo(exchange);
+    this.unused = new UnusedExchanges(host.scheduler, {
+      drop: (exchange) => {
+        host.sendDeadLetters();
+        this.#forsake(exchange);
+        return this.#bindings.removeTo(exchange);
+      },
+      note: (exchanges, isLeaving) => {
+        const names = exchanges.map(({ name }) => name);
+        host.store.changes.setLeaving(this.name, names, isLeaving);
+      },
     });
     for (const exchange of builtInExchanges(name)) this.#exchanges.set(exchange.name, exchange);
   }
@@ -122,6 +128,11 @@ export class VirtualHost {
     });
     this.#exchanges.set(stored.name, exchange);
     this.#room.restore(exchangeBytes(exchange.identity));
+  }
+
+  /** These have lost a binding. When all bindings are restored. */
+  restoreUnused(names: readonly string[]): void {
+    this.unused.resume(names.map((name) => this.exchange(name)));
   }
 
   restoreQueue(stored: StoredQueue): Queue {

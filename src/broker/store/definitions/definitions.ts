@@ -7,11 +7,19 @@ import type { DatabaseSync } from "node:sqlite";
 import { everyRow } from "../file/schema.ts";
 import { storedText } from "./stored_text.ts";
 
+/**
+ * In the column auto_delete of an exchange that has lost a binding, besides 0 and 1: without any it
+ * is to go, but has not yet.
+ */
+export const LEAVING = 2;
+
 export interface StoredExchange {
   vhost: string;
   name: string;
   type: string;
   autoDelete: boolean;
+  /** It has lost a binding, and a former process ended before that was looked at. */
+  isLeaving: boolean;
   internal: boolean;
   arguments: Uint8Array;
 }
@@ -46,7 +54,8 @@ export class Definitions {
         vhost: storedText(row["vhost"]),
         name: storedText(row["name"]),
         type: row["type"] as string,
-        autoDelete: row["auto_delete"] === 1,
+        autoDelete: row["auto_delete"] !== 0,
+        isLeaving: row["auto_delete"] === LEAVING,
         internal: row["internal"] === 1,
         arguments: row["arguments"] as Uint8Array,
       };
