@@ -2,6 +2,7 @@
  * A program and what it imports as a few files of JavaScript: what it loads first is in two, and what
  * it loads later is in files of its own, and is not read before.
  */
+import config from "../deno.json" with { type: "json" };
 
 /** Files of a bundle; the first is the program. */
 export type Bundle = readonly [program: string, ...parts: string[]];
@@ -18,6 +19,22 @@ const LAZY_REQUIRE = "var __require = (name) => process.getBuiltinModule(name);"
 
 /** Comments and labels say where each part came from; the folders of this host are nobody's business. */
 const ORIGINS = /^(\/\/ | {2}")[^\s"]*\/npm\/[^/\s"]+\//gm;
+
+/** What esbuild makes of deno.json. */
+const CONFIG = /^var deno_default = \{\n[^]*?^\};$/m;
+
+/** Without what a part has of deno.json and does not use, which is nearly all: its tasks. */
+function trimConfig(text: string): string {
+  const [whole] = CONFIG.exec(text) ?? [];
+  if (whole === undefined) return text;
+  const uses = [...text.replace(whole, "").matchAll(/\bdeno_default\b(?:\.(\w+))?/g)];
+  const used: Record<string, unknown> = {};
+  for (const [, key] of uses) {
+    if (key === undefined) return text; // another part has it, too
+    used[key] = (config as Record<string, unknown>)[key];
+  }
+  return text.replace(whole, () => `var deno_default = ${JSON.stringify(used)};`);
+}
 
 /**
  * Bundles src/<name>.ts.
@@ -36,7 +53,7 @@ export async function bundle(
   for (const part of await partsIn(folder)) {
     const text = await Deno.readTextFile(`${folder}/${part}`);
     const clean = text.replace(REQUIRE, LAZY_REQUIRE).replace(ORIGINS, "$1npm:");
-    await Deno.writeTextFile(`${folder}/${part}`, clean);
+    await Deno.writeTextFile(`${folder}/${part}`, trimConfig(clean));
   }
   const program = `${name}.js`;
   await joinFirst(folder, program, signal);

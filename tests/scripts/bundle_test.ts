@@ -50,6 +50,8 @@ Deno.test("a bundled program starts no code that it does not need, and names no 
       assertNotEquals(found, [], `${file} has no ${code}`);
       assertEquals(found.filter((part) => files.includes(part)), [], file);
     }
+    // Of deno.json there is but the version.
+    assertEquals(parts.filter((part) => texts.get(part)!.includes("nodeModulesDir")), []);
     for (const [file, text] of texts) {
       assertEquals(/\S*\/npm\/registry\S*/.exec(text), null, file);
       // What a part has from another is there.
