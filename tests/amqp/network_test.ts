@@ -7,6 +7,7 @@ import { Transport } from "../../src/amqp/transport.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
 import { ConnectionError, EXIT, ToolError } from "../../src/errors.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { ipv6Test } from "../support/ipv6.ts";
 import { freePorts } from "../support/ports.ts";
 import { Peer } from "../support/protocol_peer.ts";
 import { type Direction, Proxy } from "../support/proxy.ts";
@@ -192,7 +193,7 @@ brokerTest(
   },
 );
 
-Deno.test("an IPv6 literal is connected to", async () => {
+ipv6Test("an IPv6 literal is connected to", async () => {
   const listener = Deno.listen({ hostname: "::1", port: 0 });
   const accepted = listener.accept();
   const opening = Transport.open(endpointOf(`amqp://[::1]:${listener.addr.port}`), IDENTITY);

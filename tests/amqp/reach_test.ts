@@ -4,6 +4,7 @@ import { isLocalhost } from "../../src/amqp/loopback.ts";
 import { Transport } from "../../src/amqp/transport.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { spawn } from "../support/process.ts";
+import { ipv6Missing, ipv6Test } from "../support/ipv6.ts";
 import { Proxy } from "../support/proxy.ts";
 import { ScriptedServer } from "../support/scripted_server.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
@@ -35,7 +36,7 @@ Deno.test("localhost is the name of RFC 6761, and what only looks like it is not
   }
 });
 
-brokerTest(
+ipv6Test(
   "when an address of a name takes the connection and is silent, the next is tried",
   async () => {
     await using silent = silence();
@@ -47,9 +48,10 @@ brokerTest(
     }
     assertEquals(silent.connections, 2);
   },
+  brokerTest,
 );
 
-brokerTest(
+ipv6Test(
   "the next address is tried when the first speaks another protocol, or ends the connection",
   async () => {
     for (const words of ["HTTP/1.1 400 Bad Request\r\n\r\n", ""]) {
@@ -61,17 +63,18 @@ brokerTest(
       assertEquals(connection.transport.endpoint.host, "localhost");
     }
   },
+  brokerTest,
 );
 
-brokerTest("a refused login is not tried again at another address", async () => {
+ipv6Test("a refused login is not tried again at another address", async () => {
   await using first = await Proxy.start(node.port);
   await using second = await Proxy.start(node.port, first.port, "::1");
   const endpoint = endpointOf(`amqp://guest:wrong@localhost:${first.port}/`);
   assertEquals((await toolError(Transport.open(endpoint, IDENTITY))).exitCode, 77);
   assertEquals([first.total, second.total], [1, 0]);
-});
+}, brokerTest);
 
-Deno.test("when all addresses of a name are silent, the error names the whole time", async () => {
+ipv6Test("when all addresses of a name are silent, the error names the whole time", async () => {
   await using first = silence();
   await using second = silence("::1", first.port);
   const url = `amqp://localhost:${first.port}/?connection_timeout=1500`;
@@ -80,29 +83,32 @@ Deno.test("when all addresses of a name are silent, the error names the whole ti
   assertEquals([first.connections, second.connections], [1, 1]);
 });
 
-Deno.test("when one address is silent and another refuses, the error names both", async () => {
+ipv6Test("when one address is silent and another refuses, the error names both", async () => {
   await using silent = silence();
   const url = `amqp://localhost:${silent.port}/?connection_timeout=1500`;
   const error = await toolError(Transport.open(endpointOf(url), IDENTITY));
   assertMatch(error.message, /: no answer within 1\.5 s; at ::1: connection refused$/);
 });
 
-Deno.test("all addresses are tried with TLS, too, and the certificate must be for the name at every one", async () => {
-  await using dir = await tempDir();
-  const { ca, client, server } = await makeCertificates(dir.path);
-  await using broker = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);
-  await using silent = silence();
-  await using _behind = await Proxy.start(await portOf(broker), silent.port, "::1");
-  const urlOf = (host: string, port: number) =>
-    `amqps://guest:guest@${host}:${port}/?connection_timeout=8000&cacertfile=${ca}`;
-  await using _plain = await open(urlOf("localhost", silent.port));
-  const pair = `&certfile=${client.cert}&keyfile=${client.key}`;
-  await using _paired = await open(urlOf("localhost", silent.port) + pair);
-  assertEquals(silent.connections, 2);
-  await using direct = await Proxy.start(await portOf(broker));
-  const other = endpointOf(urlOf("other.localhost", direct.port));
-  assertMatch((await toolError(Transport.open(other, IDENTITY))).message, /certificate/i);
-});
+ipv6Test(
+  "all addresses are tried with TLS, too, and the certificate must be for the name at every one",
+  async () => {
+    await using dir = await tempDir();
+    const { ca, client, server } = await makeCertificates(dir.path);
+    await using broker = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);
+    await using silent = silence();
+    await using _behind = await Proxy.start(await portOf(broker), silent.port, "::1");
+    const urlOf = (host: string, port: number) =>
+      `amqps://guest:guest@${host}:${port}/?connection_timeout=8000&cacertfile=${ca}`;
+    await using _plain = await open(urlOf("localhost", silent.port));
+    const pair = `&certfile=${client.cert}&keyfile=${client.key}`;
+    await using _paired = await open(urlOf("localhost", silent.port) + pair);
+    assertEquals(silent.connections, 2);
+    await using direct = await Proxy.start(await portOf(broker));
+    const other = endpointOf(urlOf("other.localhost", direct.port));
+    assertMatch((await toolError(Transport.open(other, IDENTITY))).message, /certificate/i);
+  },
+);
 
 const folder = await tempDir("hosts-");
 globalThis.addEventListener("unload", () => Deno.removeSync(folder.path, { recursive: true }));
@@ -127,6 +133,7 @@ async function withHosts(hosts: string, args: readonly string[], url?: string) {
 }
 
 const hostsMissing = await (async () => {
+  if (ipv6Missing !== undefined) return ` (ignored: ${ipv6Missing})`;
   const { code, stderr } = await withHosts("", ["true"]).catch((error) => ({
     code: 1,
     stderr: String(error),
@@ -141,7 +148,9 @@ hostsTest(`all addresses of any name are tried${hostsMissing}`, async () => {
   await using _proxy = await Proxy.start(node.port, first.port, "127.0.0.3");
   const hosts = "127.0.0.2 many.test\n127.0.0.3 many.test\n::1 many.test\n";
   const url = `amqp://guest:guest@many.test:${first.port}/`;
-  const sent = await withHosts(hosts, commandOf("new_task", ["--queue", uniqueName("reach")]), url);
+  // Each address has a third of it.
+  const args = ["--queue", uniqueName("reach"), "--timeout", "10s"];
+  const sent = await withHosts(hosts, commandOf("new_task", args), url);
   assertEquals([sent.code, sent.stderr], [0, ""]);
   assertEquals(first.connections, 1, "the silent address was not the first");
 });

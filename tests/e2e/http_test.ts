@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RejectTask, runWorker } from "../../src/mod.ts";
 import { brokerTest, type Only, sharedNode } from "../support/broker.ts";
+import { ipv6Missing } from "../support/ipv6.ts";
 import { Proxy } from "../support/proxy.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -708,6 +709,7 @@ httpTest("new_task --http: what cannot be ends it with a sentence and its status
     assertEquals(code, status, stderr);
     assertMatch(stderr, sentence);
   });
+  if (ipv6Missing !== undefined) return;
   await using ipv6 = start("new_task", ["--http", "[::1]:0", "--log-format", "json"], {
     url: node.url,
     queue: uniqueName(),
