@@ -1,5 +1,5 @@
 /** The thread that syncs the data file of a slow disk. */
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
 import { SyncThread } from "../../src/broker/store/file/sync_thread.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { run } from "../support/process.ts";
@@ -7,6 +7,7 @@ import { tempDir } from "../support/temp.ts";
 
 const DATA_FILE = new URL("../../src/broker/store/file/data_file.ts", import.meta.url).href;
 
+const STORE = new URL("../../src/broker/store/store.ts", import.meta.url).href;
 const SYNC_THREAD = new URL("../../src/broker/store/file/sync_thread.ts", import.meta.url).href;
 
 /** A disk is known as slow after one such sync. */
@@ -112,7 +113,7 @@ Deno.test({
 
 for (const syncMs of [0, SLOW_MS]) {
   Deno.test({
-    name: "when the data file cannot be synced nothing is safe any more" +
+    name: "when the data file cannot be synced nothing is safe any more, and the log is kept" +
       (syncMs > 0 ? ", on a slow disk" : "") +
       (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
     ignore: fakeDiskMissing !== undefined,
@@ -120,8 +121,12 @@ for (const syncMs of [0, SLOW_MS]) {
       await using dir = await tempDir();
       const program = `
         const { DataFile } = await import(${JSON.stringify(DATA_FILE)});
+        const { Store } = await import(${JSON.stringify(STORE)});
         const file = new DataFile(${JSON.stringify(dir.path)});
         file.mark();
+        file.database.exec("INSERT INTO discarded VALUES (1, 1, 1000, NULL)");
+        const store = new Store({ file, onFailure: () => {} });
+        const readLog = () => Deno.readFileSync(file.pathOf("broker.db-wal")).toBase64();
         file.log.wrote(1);
         file.log.syncNow();
         if (${syncMs} > 0 && !file.log.isSlow) throw new Error("the disk is not known as slow");
@@ -129,11 +134,24 @@ for (const syncMs of [0, SLOW_MS]) {
         Deno.writeTextFileSync(${JSON.stringify(dir.file("fails"))}, "");
         await file.checkpoint.run();
         console.log(file.log.failure?.message);
-        file.close();`;
+        const left = readLog();
+        store.sweep();
+        console.log("swept", readLog() === left);
+        file.fitLog(0);
+        file.standstill.look();
+        console.log("emptied", file.emptyLog("RESTART"), readLog() === left);
+        store.close();
+        console.log("closed", readLog() === left);
+        // As the programs end.
+        Deno.exit();`;
       const env = await fakeDisk(dir.path, { syncMs });
       const { code, stdout, stderr } = await run(Deno.execPath(), { args: ["eval", program], env });
       assertEquals(code, 0, stderr);
-      assertMatch(stdout, /^what was written did not get to the disk/);
+      const [failure, ...others] = stdout.trimEnd().split("\n");
+      assertMatch(failure!, /^what was written did not get to the disk/);
+      // It may be the only place where that is.
+      assertEquals(others, ["swept true", "emptied false true", "closed true"]);
+      assertGreater((await Deno.stat(dir.file("broker.db-wal"))).size, 0);
     },
   });
 }

@@ -230,7 +230,7 @@ export class StoreWriter {
    */
   sweep(onSwept: (lane: number) => void): void {
     const { file, messages, seen, scratch } = this.#parts;
-    if (file.checkpoint.isRunning) return;
+    if (file.isFixed) return;
     try {
       file.mark();
       file.log.wrote(0);

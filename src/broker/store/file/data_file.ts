@@ -123,6 +123,15 @@ export class DataFile {
     this.marks.begin();
   }
 
+  /**
+   * Whether file and log stay as they are. What was copied may not be on the disk yet, or never get
+   * there: SQLite, which takes it for safe, would not sync it, and write over the only good copy. After
+   * a sync that failed the log is for the next start.
+   */
+  get isFixed(): boolean {
+    return this.checkpoint.isRunning || this.log.failure !== undefined;
+  }
+
   /** From now on only its log changes, until something empties that. */
   #stop(): boolean | undefined {
     if (this.checkpoint.isRunning) return undefined;
@@ -216,8 +225,7 @@ export class DataFile {
    * @returns whether that is all of it
    */
   emptyLog(mode: "RESTART" | "TRUNCATE"): boolean {
-    // What was copied may not be on the disk yet, and SQLite would not sync it.
-    if (this.checkpoint.isRunning) return false;
+    if (this.isFixed) return false;
     this.standstill.end();
     try {
       return numberOf(this.database, `PRAGMA wal_checkpoint(${mode})`) === 0;
@@ -232,8 +240,9 @@ export class DataFile {
   }
 
   close(): void {
-    if (this.#isBegun) this.#end();
-    else leaveDatabase(this.database, this.#hasLog);
+    if (!this.#isBegun) leaveDatabase(this.database, this.#hasLog);
+    else if (this.isFixed) leaveDatabase(this.database, true);
+    else this.#end();
     this.marks.close();
     this.checkpoint.close();
     this.log.close();

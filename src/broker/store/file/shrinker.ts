@@ -56,9 +56,9 @@ export class Shrinker {
 
   #work(): void {
     this.#timer = undefined;
-    const { database, checkpoint, standstill, log } = this.#file;
+    const { database, checkpoint, standstill, log, isFixed } = this.#file;
     // The next look goes on. While the file stands still the log would grow with what is moved.
-    if (standstill.isStanding || checkpoint.isRunning || !this.#mayWrite()) return;
+    if (standstill.isStanding || isFixed || !this.#mayWrite()) return;
     const free = this.#free;
     if (free <= SPARE_PAGES) return this.#end();
     try {
