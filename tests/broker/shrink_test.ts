@@ -3,9 +3,13 @@ import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer } from "../support/protocol_peer.ts";
+import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { ownThreadTime, threadTime } from "../support/thread_time.ts";
 import { portOf, startProcess } from "./harness.ts";
+
+const DATA_FILE = import.meta.resolve("../../src/broker/store/file/data_file.ts");
+const SHRINKER = import.meta.resolve("../../src/broker/store/file/shrinker.ts");
 
 const PERSISTENT = { deliveryMode: 2 };
 const COUNT = 400;
@@ -67,4 +71,54 @@ Deno.test("the file gives its room back when the backlog has gone, and others ar
   const database = new DatabaseSync(path);
   assertEquals(database.prepare("PRAGMA integrity_check").get()!["integrity_check"], "ok");
   database.close();
+});
+
+Deno.test({
+  name: "what a checkpoint has interrupted is shortened behind it" +
+    (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
+  ignore: fakeDiskMissing !== undefined,
+  async fn() {
+    await using dir = await tempDir();
+    const program = `
+      const { DataFile } = await import(${JSON.stringify(DATA_FILE)});
+      const { Shrinker } = await import(${JSON.stringify(SHRINKER)});
+      const file = new DataFile(${JSON.stringify(dir.path)});
+      const holds = ${JSON.stringify(dir.file("holds"))};
+      file.mark();
+      const { database, log, checkpoint } = file;
+      // Known as slow.
+      log.wrote(1);
+      log.syncNow();
+      const free = () => database.prepare("PRAGMA freelist_count").get().freelist_count;
+      database.exec("CREATE TABLE filler(content BLOB)");
+      const fill = database.prepare("INSERT INTO filler VALUES (zeroblob(3000000))");
+      fill.run();
+      fill.run();
+      database.exec("DROP TABLE filler");
+      const shrinker = new Shrinker(file, () => true, () => {});
+      const until = async (isSo) => {
+        for (let looks = 0; !isSo(); looks++) {
+          if (looks > 2000) throw new Error(free() + " pages are free");
+          shrinker.look();
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      };
+      // So few would not have it begin.
+      await until(() => free() < 900);
+      const left = free();
+      log.wrote(1);
+      Deno.writeTextFileSync(holds, "");
+      const running = checkpoint.run();
+      // Longer than it pauses; nothing is written meanwhile.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      console.log(checkpoint.isRunning, free() === left);
+      Deno.removeSync(holds);
+      await running;
+      await until(() => free() <= 256);
+      shrinker.stop();
+      file.close();`;
+    const env = await fakeDisk(dir.path, { syncMs: SLOW_MS });
+    const { code, stdout, stderr } = await run(Deno.execPath(), { args: ["eval", program], env });
+    assertEquals([code, stdout], [0, "true true\n"], stderr);
+  },
 });

@@ -101,6 +101,8 @@ export class StreamOfTasks implements AsyncDisposable {
   async end(): Promise<void> {
     this.#isOver = true;
     await this.#flowing;
+    // Else the last ones would be in doubt.
+    while (this.confirmed < this.#published) await pause(TICK_MS);
     await this.#consumer.close();
     await this.#running;
     await this.#transport.shutdown();

@@ -24,6 +24,8 @@ export class Shrinker {
   /** Whether SQLite keeps what it needs to move pages. */
   readonly #canShrink: boolean;
   #looks = 0;
+  /** It goes on until few are left. */
+  #isBegun = false;
   /** Pages of a slice: as many as take its time. */
   #pages = 16;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -43,7 +45,8 @@ export class Shrinker {
   look(): void {
     if (!this.#canShrink || this.#timer !== undefined) return;
     this.#looks = this.#free > MOST_PAGES ? this.#looks + 1 : 0;
-    if (this.#looks >= LOOKS) this.#goOn();
+    this.#isBegun ||= this.#looks >= LOOKS;
+    if (this.#isBegun) this.#goOn();
   }
 
   get #free(): number {
@@ -80,6 +83,7 @@ export class Shrinker {
   /** The file gets shorter when the log is emptied. */
   #end(): void {
     this.#looks = 0;
+    this.#isBegun = false;
     const { log, checkpoint } = this.#file;
     if (!log.isSlow) return void this.#file.emptyLog("TRUNCATE");
     checkpoint.request();
