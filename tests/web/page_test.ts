@@ -251,6 +251,34 @@ Deno.test({
         });
       });
 
+      await t.step(
+        "tabs in the background leave the connections to those that are seen",
+        async () => {
+          await using bench = await QueueBench.open(paged.broker.url);
+          await declareQueue(bench.transport, workQueue(bench.name));
+          const context = await browser.newContext();
+          const show = (page: Page, hidden: boolean) =>
+            page.evaluate(`Object.defineProperty(document, "hidden", {
+              configurable: true, get: () => ${hidden} });
+            document.dispatchEvent(new Event("visibilitychange"))`);
+          // A browser has six of them.
+          const pages: Page[] = [];
+          for (let i = 0; i < 8; i++) {
+            const page = await context.newPage();
+            await page.goto(`${paged.url}/${hashOf(bench.name)}`);
+            await page.getByText("Live", { exact: true }).waitFor(SHOWN);
+            await show(page, true);
+            pages.push(page);
+          }
+          await bench.send("comes meanwhile");
+          await show(pages[0]!, false);
+          await pages[0]!.getByText("Live", { exact: true }).waitFor(SHOWN);
+          await pages[0]!.locator(".stat", { hasText: "Waiting" }).getByText("1", { exact: true })
+            .waitFor(SHOWN);
+          await context.close();
+        },
+      );
+
       await t.step("on a phone, in the dark, and by the keyboard", async () => {
         const options = {
           ...{ viewport: { width: 320, height: 640 }, colorScheme: "dark" },

@@ -56,6 +56,6 @@ export function useHistory(
       isHere = false;
       stop();
     };
-  }, [path]);
+  }, [path, live.absences]);
   return history.current;
 }

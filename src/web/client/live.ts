@@ -1,7 +1,8 @@
 /** What the page knows of the broker at this moment, and who wants to hear of changes. */
 import { useEffect, useState } from "preact/hooks";
 import type { ChangeEvent, Overview, QueueInfo } from "../../observe/board.ts";
-import { type ApiError, listen } from "./api.ts";
+import type { ApiError } from "./api.ts";
+import { listen } from "./listen.ts";
 
 /** A work queue with the queues around it. */
 export interface Family {
@@ -25,6 +26,8 @@ class Live {
   families: ReadonlyMap<string, Family> = new Map();
   /** Milliseconds by which the broker's clock is ahead of ours. */
   skew = 0;
+  /** How often the page was hidden, and missed what came meanwhile. */
+  absences = 0;
   readonly #queues = new Map<string, QueueInfo>();
   readonly #listeners = new Set<() => void>();
 
@@ -32,6 +35,7 @@ class Live {
     listen({
       change: (event) => this.#change(event),
       lost: (error) => this.#lost(error),
+      missed: () => this.#missed(),
     });
   }
 
@@ -49,6 +53,12 @@ class Live {
   #lost(error: ApiError): void {
     const since = this.connection.state === "lost" ? this.connection.since : new Date();
     this.connection = { state: "lost", since, error };
+    this.tell();
+  }
+
+  #missed(): void {
+    this.connection = { state: "connecting" };
+    this.absences++;
     this.tell();
   }
 
