@@ -119,8 +119,10 @@ export class Publishing {
     const copies = header.hasCopies ? copiesOf(header.headers()) : NO_COPIES;
     const content = this.#forReceivers(received);
     const publication = publicationOf(content, header, expiration);
-    this.#arrived = content;
-    if (content !== received) received.giveUp();
+    if (content !== received) {
+      this.#arrived = content;
+      received.giveUp();
+    }
     if (copies.length === 0) {
       return this.#routed(publication, target, this.#routeOf(publication, target, exchange));
     }

@@ -56,7 +56,8 @@ export class ContentHeader {
    */
   scan(bytes: Uint8Array, start = 0, end = bytes.length): this {
     if (end - start < PROPERTIES_AT) throw new MalformedError("a content header is too short");
-    this.#bytes = bytes;
+    // Mostly it is the array of the one before, and V8 notes each write of what is new.
+    if (bytes !== this.#bytes) this.#bytes = bytes;
     this.#start = start;
     this.#end = end;
     this.bodySize = readLong(bytes, start + 4) * 0x1_0000_0000 + readLong(bytes, start + 8);

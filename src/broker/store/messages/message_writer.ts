@@ -71,7 +71,7 @@ export class MessageWriter {
   write(changes: MessageChanges): void {
     this.#shared.begin();
     this.#forget();
-    this.#writeInserts(this.#packs.insert(inRowOrder(wantedOf(changes.inserts))));
+    this.#writeInserts(this.#packs.insert(wantedOf(changes.inserts)));
     this.#writeOthers(changes);
   }
 
@@ -255,9 +255,12 @@ export class MessageWriter {
   }
 }
 
-/** Those that are to be written: mostly all. */
+/** Those that are to be written, in the order of their rows: mostly that is what they are. */
 function wantedOf(inserts: readonly Message[]): readonly Message[] {
-  for (const message of inserts) if (!isWanted(message)) return inserts.filter(isWanted);
+  const { lane } = inserts[0] ?? {};
+  for (const message of inserts) {
+    if (message.lane !== lane || !isWanted(message)) return inRowOrder(inserts.filter(isWanted));
+  }
   return inserts;
 }
 
