@@ -5,12 +5,9 @@
 import { after } from "../time/timer.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 
-/**
- * After so many milliseconds without a delivery the broker is asked whether there is anything to come;
- * and so often it is given time for what there is.
- */
-const QUIET_MS = 500;
-const LOOKS = 60;
+/** After so many milliseconds the broker is asked whether there is anything to come, and so often. */
+const LOOK_MS = 500;
+const LOOKS = 10;
 
 export class Credit {
   readonly #acknowledgements: Acknowledgements;
@@ -18,6 +15,8 @@ export class Credit {
   /** Of the consumer. */
   #limit = Infinity;
   #isEnded = false;
+  /** The consumer was sent anything: it is none that only stands by. */
+  #isServed = false;
   #look: (() => void) | undefined;
 
   /** @param ready asks how many messages are left on the queue */
@@ -29,11 +28,13 @@ export class Credit {
   /** A consumer begins. @param limit most deliveries that are sent before they are settled */
   begin(limit: number): void {
     this.#limit = limit;
+    this.#isServed = false;
     this.#acknowledgements.countAnew();
   }
 
   /** A delivery has come. */
   came(): void {
+    this.#isServed = true;
     if (this.#look !== undefined && this.#isUsedUp) this.#look();
   }
 
@@ -53,13 +54,12 @@ export class Credit {
   async useUp(): Promise<void> {
     this.#acknowledgements.hold();
     for (let look = 0; look < LOOKS && !this.#isUsedUp && !this.#isEnded; look++) {
-      const before = this.#acknowledgements.untold;
       const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = after(QUIET_MS, this.#look = resolve);
+      const timer = after(LOOK_MS, this.#look = resolve);
       await promise;
       timer.cancel();
       this.#look = undefined;
-      if (this.#isUsedUp || this.#isEnded || this.#acknowledgements.untold > before) continue;
+      if (this.#isUsedUp || this.#isEnded || !this.#isServed) return;
       // What was on its way when this is answered comes right behind the answer.
       if (await this.#ready() === 0) return;
     }

@@ -54,3 +54,12 @@ Deno.test("a broker that is silent is asked whether there is more, and given tim
   await credit.useUp();
   assertEquals(left, []);
 });
+
+Deno.test("a consumer to which nothing was sent, because others are first, does not wait for more", async () => {
+  const credit = new Credit(
+    new Acknowledgements(() => {}),
+    () => Promise.reject(new Error("nobody asks")),
+  );
+  credit.begin(3);
+  await credit.useUp();
+});
