@@ -22,6 +22,12 @@ export const MESSAGE_COLUMNS = `id INTEGER PRIMARY KEY, expires_at INTEGER NOT N
  */
 export const RANGE = `id BETWEEN ${idOf("?", "?")} AND ${idOf("?", "?")}`;
 
+/**
+ * SQL for how many rows at most. Its value: that. A bare value would be part of what SQLite plans, and
+ * the statement would be prepared anew each time, which takes longer than most of them.
+ */
+export const LIMIT = "LIMIT ? + 0";
+
 /** SQL for the row id of a position in a lane. */
 export function idOf(lane: string, position: string): string {
   return `(${lane} << ${POSITION_BITS} | ${position})`;

@@ -10,7 +10,14 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { DeathReason } from "../../message/deaths.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS, RANGE } from "../file/message_row.ts";
+import {
+  idOf,
+  LAST_POSITION,
+  LAYOUT_HEADER,
+  LIMIT,
+  POSITION_BITS,
+  RANGE,
+} from "../file/message_row.ts";
 import { isDamage, numberOf } from "../file/schema.ts";
 
 /** The dead of a lane, as a former process left them. */
@@ -99,7 +106,7 @@ export class DeadMessages {
       `SELECT dead.id & ${LAST_POSITION} position, death, reason, message.expires_at expiresAt,
          message.deliveries, layout, length(${CONTENT}) size
        FROM ${JOIN} WHERE ${lane} = ? AND (death, dead.id) > (?, ${idOf("?", "?")})
-       ORDER BY death, dead.id LIMIT ?`,
+       ORDER BY death, dead.id ${LIMIT}`,
     );
     this.#positions = database.prepare(
       `SELECT json_group_array(position) positions

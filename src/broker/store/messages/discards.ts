@@ -5,7 +5,7 @@
  */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { RANGE } from "../file/message_row.ts";
+import { LIMIT, RANGE } from "../file/message_row.ts";
 import type { PackChanges } from "./pack_changes.ts";
 
 /** Milliseconds, and rows at most, to delete in one transaction. */
@@ -59,7 +59,7 @@ export class Discards {
     this.#deletes = [...others, "message"].map((table) =>
       database.prepare(
         `DELETE FROM ${table}
-         WHERE id IN (SELECT id FROM ${table} WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+         WHERE id IN (SELECT id FROM ${table} WHERE ${RANGE} ORDER BY id ${LIMIT})`,
       )
     );
     const stored = database.prepare("SELECT lane, first, last, of FROM discarded ORDER BY rowid");

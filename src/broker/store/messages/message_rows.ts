@@ -1,7 +1,7 @@
 /** The messages of one database that have rows of their own. Writes nothing. */
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, LIMIT, RANGE } from "../file/message_row.ts";
 import { Content, LARGE_BYTES } from "../../message/content.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
 import type { Rows } from "./lane_reader.ts";
@@ -39,7 +39,7 @@ export class MessageRows implements Rows {
              ELSE (SELECT content FROM shared WHERE shared.id = message.shared) END content,
            CASE WHEN shared IS NULL THEN length(content)
              ELSE (SELECT length(content) FROM shared WHERE shared.id = message.shared) END size
-         FROM message WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+         FROM message WHERE ${RANGE} ORDER BY id ${LIMIT})`,
     );
     this.#load = database.prepare(
       `SELECT coalesce(shared.content, message.content) content

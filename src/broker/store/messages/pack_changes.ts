@@ -5,7 +5,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { checksumOf } from "../file/checksum.ts";
-import { idOf, LAST_POSITION, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
+import { idOf, LAST_POSITION, LAYOUT_HEADER, LIMIT, RANGE } from "../file/message_row.ts";
 import type { Message, Pack } from "../../message/message.ts";
 import {
   bitOf,
@@ -47,7 +47,7 @@ export class PackChanges {
     );
     this.#deleteEmpty = database.prepare(`DELETE FROM pack WHERE ${RANGE} AND gone = members`);
     this.#sweep = database.prepare(
-      `DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+      `DELETE FROM pack WHERE id IN (SELECT id FROM pack WHERE ${RANGE} ORDER BY id ${LIMIT})`,
     );
     this.#count = database.prepare(
       `UPDATE pack SET deliveries = ? WHERE id = ${idOf("?", "?")} AND (gone | ?) = members`,

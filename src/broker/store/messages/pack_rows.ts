@@ -2,7 +2,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Content } from "../../message/content.ts";
-import { LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { LAST_POSITION, LIMIT, RANGE } from "../file/message_row.ts";
 import type { Rows } from "./lane_reader.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
 import { bitOf, bitsOf, lastOf, membersOf, PACK_POSITIONS } from "../file/pack_row.ts";
@@ -50,7 +50,7 @@ export class PackRows implements Rows {
          json_group_array(members) members, json_group_array(gone) gones,
          json_group_array(deliveries) counts,
          json_group_array(length(content)) sizes
-       FROM (SELECT ${COLUMNS} FROM pack WHERE ${RANGE} ORDER BY id LIMIT ?)`,
+       FROM (SELECT ${COLUMNS} FROM pack WHERE ${RANGE} ORDER BY id ${LIMIT})`,
     );
     this.#one = database.prepare(
       `SELECT ${COLUMNS}, 0 start, length(content) "end" FROM pack
