@@ -108,6 +108,7 @@ export class Acknowledgements {
 
   /** Nothing can be told any more. */
   end(): void {
+    this.#isHeld = true;
     this.#timer?.cancel();
   }
 

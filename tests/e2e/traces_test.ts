@@ -1,5 +1,5 @@
 /** OTEL_DENO=true: what becomes of a task is one trace, from whoever sent it to its end. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
 import { Collector, type ExportedSpan } from "../support/otlp.ts";
 import { toolsKind } from "../support/tools.ts";
@@ -205,6 +205,7 @@ tracedTest(
     const [sent] = await collector.named(`send ${bench.name}`);
     await collector.named(`send ${there.name}`);
     for (const program of [front, forwarder, worker]) await stop(program);
+    assertMatch(forwarder.stderr.join("\n"), / forwarded tasks=1 bytes=1 /);
     // Deno's own span of the request is between them, where it makes one.
     const [, traceId, spanId] = (await posted.promise)!.split("-");
     const caller = collector.spans.find((span) => span.spanId === spanId);
