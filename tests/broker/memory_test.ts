@@ -83,6 +83,26 @@ for (const [kind, properties] of [["persistent", PERSISTENT], ["transient", TRAN
   }
 }
 
+memoryTest("channels keep nothing of what is deleted that they have published to", async (port) => {
+  const argument = "x".repeat(120_000);
+  await using peer = await openPeer(port);
+  const admin = await peer.open();
+  for (let load = 0, number = 2; load < LOAD_BYTES; number++) {
+    const [exchange, queue] = [`exchange ${number}`, `queue ${number}`];
+    const args = { arguments: { "x-note": argument } };
+    await admin.call("exchange.declare", { exchange, type: "fanout", ...args });
+    await admin.call("queue.declare", { queue, ...args });
+    await admin.call("queue.bind", { queue, exchange });
+    const channel = await peer.open(number);
+    await channel.call("confirm.select");
+    await channel.publish({ exchange }, "one");
+    await channel.expect("basic.ack");
+    await admin.call("queue.delete", { queue });
+    await admin.call("exchange.delete", { exchange });
+    load += 2 * argument.length;
+  }
+});
+
 memoryTest("a flood of publishes that nobody wants to be confirmed", async (port) => {
   await using peer = await openPeer(port);
   const channel = await peer.open();

@@ -18,6 +18,7 @@ import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
 import { isCrowded, Spread } from "./spread.ts";
 import { leadsTo, parseTarget, type Target } from "./target.ts";
+import type { FoundRoute } from "../routing/found_routes.ts";
 import { Way } from "../routing/way.ts";
 import type { ChannelHost } from "./host.ts";
 
@@ -25,7 +26,7 @@ import type { ChannelHost } from "./host.ts";
 export interface PendingPublish {
   publication: Publication;
   target: Target;
-  queues: Queue[];
+  queues: readonly Queue[];
 }
 
 /** Bytes of memory that a publish in a transaction takes besides its content, and each copy of it. */
@@ -46,6 +47,9 @@ export class Publishing {
   readonly #header = new ContentHeader();
   readonly #assembly: Assembly;
   #target: Target | undefined;
+  /** Where what was found for it last is, in the version of that time. */
+  #place = 0;
+  #placeVersion = -1;
   /** What has arrived and is not routed yet. */
   #arrived: Content | undefined;
   /** A publish that is on its way to very many queues. */
@@ -113,7 +117,7 @@ export class Publishing {
     this.#arrived = received;
     const target = this.#target!;
     const header = this.#header.scanOf(received);
-    const exchange = this.#exchangeOf(target);
+    const found = this.#find(target);
     const expiration = expirationOf(header.expiration);
     checkProperties(header, this.#session.user);
     const copies = header.hasCopies ? copiesOf(header.headers()) : NO_COPIES;
@@ -124,9 +128,10 @@ export class Publishing {
       received.giveUp();
     }
     if (copies.length === 0) {
-      return this.#routed(publication, target, this.#routeOf(publication, target, exchange));
+      const route = found.route ?? this.#findRoute(publication, target, found.exchange);
+      return this.#routed(publication, target, route);
     }
-    this.#routeCopies(publication, target, exchange, copies);
+    this.#routeCopies(publication, target, found.exchange, copies);
   }
 
   /** A publish with further keys. */
@@ -151,7 +156,7 @@ export class Publishing {
     });
   }
 
-  #routed(publication: Publication, target: Target, queues: Queue[]): void {
+  #routed(publication: Publication, target: Target, queues: readonly Queue[]): void {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
       this.#held.push({ publication, target, queues });
@@ -182,7 +187,7 @@ export class Publishing {
    * A transaction is a piece that nobody can interrupt.
    * @throws {Fault} resource-error when it would hold the others up for too long
    */
-  #countHeld(queues: Queue[]): void {
+  #countHeld(queues: readonly Queue[]): void {
     const before = this.#heldQueues.size;
     for (const queue of queues) if (queue.durable) this.#heldQueues.add(queue);
     const firsts = this.#heldQueues.size - before;
@@ -237,7 +242,7 @@ export class Publishing {
   }
 
   /** One that was deleted meanwhile may be there again. */
-  #present(queues: Queue[]): Queue[] {
+  #present(queues: readonly Queue[]): Queue[] {
     const { vhost } = this.#session;
     return queues.map((queue) => queue.deleted ? vhost.findQueue(queue.name) : queue)
       .filter((queue) => queue !== undefined);
@@ -275,19 +280,22 @@ export class Publishing {
 
   // -- routing --
 
-  #exchangeOf(target: Target): Exchange {
+  #find(target: Target): FoundRoute {
     const { vhost } = this.#session;
-    if (target.foundVersion === vhost.version) return target.found!;
+    const { found } = vhost;
+    if (target.foundVersion === found.version) return found.at(this.#place);
     const exchange = vhost.exchange(target.exchange);
     if (exchange.identity.internal) {
       throw accessRefused(`cannot publish to internal ${exchange.title}`);
     }
-    target.foundVersion = vhost.version;
-    return target.found = exchange;
+    const place = this.#placeVersion === found.version ? this.#place : undefined;
+    this.#place = found.add(exchange, place);
+    this.#placeVersion = target.foundVersion = found.version;
+    return found.at(this.#place);
   }
 
   /** @returns its way to the queues, to be gone; undefined: it leads to none */
-  #publish(publication: Publication, target: Target, queues: Queue[]): Spread | undefined {
+  #publish(publication: Publication, target: Target, queues: readonly Queue[]): Spread | undefined {
     if (target.isReply) {
       return void this.#reply(publication, target);
     }
@@ -300,14 +308,8 @@ export class Publishing {
     return new Spread(publication, queues);
   }
 
-  /** Of a publish that has no further keys. */
-  #routeOf(publication: Publication, target: Target, exchange: Exchange): Queue[] {
-    if (target.routeVersion === this.#session.vhost.version) return target.route;
-    return this.#findRoute(publication, target, exchange);
-  }
-
-  /** By itself: the closure would be made for each publish. */
-  #findRoute(publication: Publication, target: Target, exchange: Exchange): Queue[] {
+  /** Of a publish that has no further keys. By itself: the closure would be made for each. */
+  #findRoute(publication: Publication, target: Target, exchange: Exchange): readonly Queue[] {
     const { vhost } = this.#session;
     let looksAtHeaders = false;
     const headers = () => {
@@ -318,10 +320,8 @@ export class Publishing {
     const looked = vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
     this.#session.spread(looked >> LOOKED_SHIFT);
     const route = [...found];
-    if (!looksAtHeaders) {
-      target.route = route;
-      target.routeVersion = vhost.version;
-    }
+    const isLasting = !looksAtHeaders && target.foundVersion === vhost.found.version;
+    if (isLasting) vhost.found.complete(this.#place, route);
     return route;
   }
 

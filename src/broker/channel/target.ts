@@ -2,8 +2,6 @@
 
 import { ByteReader, MalformedError } from "../wire/bytes.ts";
 import { Fault } from "../wire/faults.ts";
-import type { Queue } from "../queue/queue.ts";
-import type { Exchange } from "../routing/exchange.ts";
 import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 
 /** Kept from one publish to the next: they are mostly equal. */
@@ -16,12 +14,8 @@ export interface Target {
   mandatory: boolean;
   /** To a channel that waits for an answer, and to no queue. */
   isReply: boolean;
-  /** What has the name of the exchange, found when the virtual host had this version. */
-  found: Exchange | undefined;
+  /** The version of what was found of the virtual host in which its route is there. */
   foundVersion: number;
-  /** Queues found when the virtual host had this version. */
-  route: Queue[];
-  routeVersion: number;
 }
 
 /** Two bytes of a reserved field before the address, in the payload of basic.publish. */
@@ -52,6 +46,5 @@ export function parseTarget(method: Uint8Array): Target {
   if ((bits & 2) !== 0) throw new Fault("not-implemented", "immediate=true");
   const mandatory = (bits & 1) !== 0;
   const isReply = exchange === "" && routingKey.startsWith(DIRECT_REPLY_TO);
-  const found = { found: undefined, foundVersion: -1, route: [], routeVersion: -1 };
-  return { method, address, exchange, routingKey, mandatory, isReply, ...found };
+  return { method, address, exchange, routingKey, mandatory, isReply, foundVersion: -1 };
 }

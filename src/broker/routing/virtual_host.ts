@@ -21,6 +21,7 @@ import { encodeTable, readTable, type Table } from "../wire/fields.ts";
 import { Queue } from "../queue/queue.ts";
 import type { QueueHost } from "../queue/host.ts";
 import { parseQueueArguments, type QueueFlags } from "../queue/arguments.ts";
+import { FoundRoutes } from "./found_routes.ts";
 import { UnusedExchanges } from "./unused_exchanges.ts";
 import type { Subject } from "../store/definitions/definition_changes.ts";
 import type {
@@ -57,8 +58,7 @@ export class VirtualHost {
   /** Auto-delete exchanges that are on their way out. */
   readonly unused: UnusedExchanges;
   readonly #room: DefinitionRoom;
-  /** Counts changes of exchanges, queues and bindings: a route found before one may be stale. */
-  version = 0;
+  readonly found = new FoundRoutes();
 
   constructor(name: string, host: QueueHost<Queue>) {
     this.name = name;
@@ -193,7 +193,7 @@ export class VirtualHost {
     });
     this.#room.take(() => `declare ${exchange.title}`, exchangeBytes(exchange.identity));
     this.#exchanges.set(wanted.name, exchange);
-    this.version++;
+    this.found.forget();
     if (wanted.durable) {
       this.#host.store.changes.addExchange({
         vhost: this.name,
@@ -233,7 +233,7 @@ export class VirtualHost {
     if (exchange.identity.durable) {
       this.#host.store.changes.removeExchange(this.name, exchange.name);
     }
-    this.version++;
+    this.found.forget();
   }
 
   // -- queues --
@@ -292,7 +292,7 @@ export class VirtualHost {
     );
     this.#queues.set(name, queue);
     this.#exclusive.add(queue);
-    this.version++;
+    this.found.forget();
     if (stored) {
       const { autoDelete } = flags;
       store.changes.addQueue({
@@ -314,7 +314,7 @@ export class VirtualHost {
     this.#room.giveBack(queueBytes(queue.identity));
     this.#exclusive.remove(queue);
     this.#unbindAll(queue);
-    this.version++;
+    this.found.forget();
     return queue.drop();
   }
 
@@ -325,7 +325,7 @@ export class VirtualHost {
     const binding = this.#resolve(request);
     assertOpen(binding.destination, request.connectionId);
     if (binding.source.identity.type === "headers") checkHeadersBinding(request.arguments);
-    if (this.#bindings.add(binding)) this.version++;
+    if (this.#bindings.add(binding)) this.found.forget();
   }
 
   /** Removing a binding that does not exist is fine. @throws {Fault} */
@@ -357,12 +357,12 @@ export class VirtualHost {
   }
 
   #unbindAll(destination: Queue | Exchange): void {
-    this.version++;
+    this.found.forget();
     this.unused.add(this.#bindings.removeTo(destination));
   }
 
   #removeBinding(binding: Binding): void {
-    this.version++;
+    this.found.forget();
     this.#bindings.remove(binding);
     this.unused.add([binding.source]);
   }
