@@ -19,7 +19,7 @@ const WINDOW = 200;
  */
 const DISKS = [
   { syncMs: 0, megabytes: 200, count: 1_500 },
-  { syncMs: 3, megabytes: 64, count: 1_000 },
+  { syncMs: 10, megabytes: 64, count: 1_000 },
 ];
 
 const missing = fakeDiskMissing ?? mountMissing;

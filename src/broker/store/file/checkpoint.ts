@@ -33,7 +33,8 @@ const HELD_SHARE = 30;
 /** Pages that the log may always have, where there is room: some are in it very often. */
 const LEAST_PAGES = 2_000;
 
-/** Pages in the log of a slow disk after which it is worth a thread. */
+/** Milliseconds that syncs usually take, and pages in the log, from which on it is worth a thread. */
+const THREAD_MS = 5;
 const THREAD_PAGES = 250;
 
 export class Checkpoint {
@@ -109,7 +110,7 @@ export class Checkpoint {
   wrote(pages: number): void {
     this.#written += pages;
     this.#fit();
-    if (this.#log.isSlow && this.#written > THREAD_PAGES) this.#startThread();
+    if (this.#log.usual >= THREAD_MS && this.#written > THREAD_PAGES) this.#startThread();
   }
 
   /** Long before it is needed, and not for a disk that was slow once. */
