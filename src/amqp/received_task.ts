@@ -38,9 +38,9 @@ class PlainTask implements Task {
   readonly routingKey: string;
   readonly redelivered: boolean;
   /** Its properties are in there, between start and end. */
-  readonly #bytes: Uint8Array;
-  readonly #start: number;
-  readonly #end: number;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
   /** 0: it has none. */
   readonly #idStart: number;
   /** All of it, or what has it from start on. */
@@ -55,9 +55,9 @@ class PlainTask implements Task {
     this.exchange = message.exchange;
     this.routingKey = message.routingKey;
     this.redelivered = message.redelivered;
-    this.#bytes = message.received!;
-    this.#start = message.receivedStart;
-    this.#end = message.receivedEnd;
+    this.bytes = message.received!;
+    this.start = message.receivedStart;
+    this.end = message.receivedEnd;
     this.#idStart = message.idStart;
     this.#body = message.isLeftOut ? NOTHING : message.body!;
     this.#bodyStart = message.bodyStart;
@@ -74,15 +74,19 @@ class PlainTask implements Task {
 
   get id(): string {
     if (this.#idStart === 0) return "";
-    return this.#id ??= textAt(this.#bytes, this.#idStart, this.#end);
+    return this.#id ??= textAt(this.bytes, this.#idStart, this.end);
   }
 
   get properties(): TaskProperties {
-    return this.#properties ??= readPlain(this.#bytes, this.#start, this.#end);
+    return this.#properties ??= readPlain(this.bytes, this.start, this.end);
+  }
+
+  get receivedIn(): this {
+    return this;
   }
 
   get receivedProperties(): Uint8Array {
-    return this.#bytes.subarray(this.#start, this.#end);
+    return this.bytes.subarray(this.start, this.end);
   }
 
   get body(): Uint8Array {

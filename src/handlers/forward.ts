@@ -341,7 +341,8 @@ class Shipment extends Parcel {
     if (waiting === undefined && !traced && isForwardedByAddition(task)) {
       const fields = stamp.fields(task.queue, this.#sent, task.redelivered);
       const id = this.#id === undefined ? undefined : new TextEncoder().encode(this.#id);
-      const encoded = extendProperties(task.receivedProperties!, fields, id);
+      const { bytes, start, end } = task.receivedIn ?? { bytes: task.receivedProperties! };
+      const encoded = extendProperties(bytes, fields, id, start, end);
       if (encoded !== undefined) {
         return { exchange, routingKey, body: task.body, properties: ENCODED, encoded };
       }

@@ -43,6 +43,12 @@ export interface Task {
   readonly properties: TaskProperties;
   /** The same as bytes of AMQP, for copies; absent where they could not be read. */
   readonly receivedProperties?: Uint8Array | undefined;
+  /** Where those bytes are, in an array for many; absent: nobody knows. */
+  readonly receivedIn?: {
+    readonly bytes: Uint8Array;
+    readonly start: number;
+    readonly end: number;
+  };
   /** The queue it was taken from. */
   readonly queue: string;
   /** The exchange it was published with; "" for the default one. */

@@ -41,7 +41,11 @@ Deno.test("a copy has all of its original and the headers that are added, whatev
     const properties: TaskProperties = Object.fromEntries(
       names.filter(() => random.below(2) === 0).map((name) => [name, SAMPLES[name]]),
     );
-    const extended = extendProperties(encoded(properties), fields, id)!;
+    const received = encoded(properties);
+    const bytes = new Uint8Array(received.length + 20).fill(0xff);
+    bytes.set(received, 10);
+    const extended = extendProperties(bytes, fields, id, 10, 10 + received.length)!.slice();
+    assertEquals(extendProperties(received, fields, id), extended);
     assertEquals(decoded(extended), {
       messageId: "new",
       ...properties,

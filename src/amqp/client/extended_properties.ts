@@ -32,6 +32,7 @@ export function encodeFields(headers: NonNullable<TaskProperties["headers"]>): U
  * @param received properties of the original, flags included
  * @param fields that its headers get, none of which they have
  * @param id for one that has none; at most 255 bytes
+ * @param start where they are, if they are part of an array for many
  * @returns properties of a persistent copy, good until the next call; undefined where the original
  *   has more than goes along as it is: an expiration, a user, a cluster
  */
@@ -39,19 +40,20 @@ export function extendProperties(
   received: Uint8Array,
   fields: Uint8Array,
   id: Uint8Array | undefined,
+  start = 0,
+  end = received.length,
 ): Uint8Array | undefined {
-  const flags = received[0]! << 8 | received[1]!;
+  const flags = received[start]! << 8 | received[start + 1]!;
   if ((flags & ~KNOWN) !== 0) return undefined;
-  const most = received.length + TABLE_SIZE_BYTES + fields.length + 2 + (id?.length ?? 0);
+  const most = end - start + TABLE_SIZE_BYTES + fields.length + 2 + (id?.length ?? 0);
   if (scratch.length < most) scratch = new Uint8Array(most);
   const target = scratch;
   const headers = skip(
     received,
     flags & FLAG.contentEncoding,
-    skip(received, flags & FLAG.contentType, FLAGS_BYTES),
+    skip(received, flags & FLAG.contentType, start + FLAGS_BYTES),
   );
-  copy(target, FLAGS_BYTES, received, FLAGS_BYTES, headers);
-  const table = headers;
+  const table = copy(target, FLAGS_BYTES, received, start + FLAGS_BYTES, headers);
   let at = table + TABLE_SIZE_BYTES;
   let from = headers;
   if ((flags & FLAG.headers) !== 0) {
@@ -87,7 +89,7 @@ export function extendProperties(
       missing = FLAG.messageId;
     }
   }
-  at = copy(target, at, received, from, received.length);
+  at = copy(target, at, received, from, end);
   const all = flags | missing | FLAG.headers | FLAG.deliveryMode;
   target[0] = all >> 8;
   target[1] = all & 0xff;
