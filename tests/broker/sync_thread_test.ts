@@ -1,9 +1,19 @@
 /** The thread that syncs the data file of a slow disk. */
-import { assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
+import {
+  assertEquals,
+  assertGreater,
+  assertGreaterOrEqual,
+  assertMatch,
+  assertRejects,
+} from "@std/assert";
 import { SyncThread } from "../../src/broker/store/file/sync_thread.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
+import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { mountDisk, mountMissing } from "../support/tmpfs.ts";
+import { waitUntil } from "../support/wait.ts";
+import { portOf, startProcess } from "./harness.ts";
 
 const DATA_FILE = new URL("../../src/broker/store/file/data_file.ts", import.meta.url).href;
 
@@ -152,6 +162,102 @@ for (const syncMs of [0, SLOW_MS]) {
       // It may be the only place where that is.
       assertEquals(others, ["swept true", "emptied false true", "closed true"]);
       assertGreater((await Deno.stat(dir.file("broker.db-wal"))).size, 0);
+    },
+  });
+}
+
+const PERSISTENT = { deliveryMode: 2 };
+const BODY = new Uint8Array(14_000);
+/** More than the log of a small disk may have. */
+const ENOUGH = 1_000;
+const SMALL_MB = 64;
+
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+async function publishAll(channel: PeerChannel): Promise<void> {
+  for (let count = 0; count < ENOUGH; count++) {
+    await channel.publish({ routingKey: "tasks" }, BODY, PERSISTENT);
+  }
+}
+
+/** When its connection has ended. */
+async function lastConfirmed(channel: PeerChannel): Promise<number> {
+  let last = 0;
+  try {
+    for (;;) last = (await channel.expect("basic.ack")).deliveryTag;
+  } catch {
+    return last;
+  }
+}
+
+const EVENTS = [
+  { event: "hangs", file: "data-holds", sign: "data-holds.now" },
+  { event: "fails", file: "data-fails", sign: undefined },
+];
+
+for (const { event, file, sign } of EVENTS) {
+  const missing = fakeDiskMissing ?? mountMissing;
+  Deno.test({
+    name: `when the sync of the thread ${event} others are served, the broker can be ended, and ` +
+      `nothing confirmed is lost${missing ? ` (ignored: ${missing})` : ""}`,
+    ignore: missing !== undefined,
+    async fn() {
+      await using dir = await tempDir();
+      await using disk = await mountDisk(SMALL_MB);
+      const args = ["--data", `${disk.path}/data`, "--disk-free-limit", "0"];
+      const env = await fakeDisk(dir.path, { syncMs: SLOW_MS });
+      let confirmed = 0;
+      {
+        await using broker = startProcess(args, { env });
+        const port = await portOf(broker);
+        await using peer = await openPeer(port);
+        await using bystander = await openPeer(port);
+        const channel = await peer.open();
+        // The file is marked as in use, and the disk known as slow.
+        await channel.call("queue.declare", { queue: "tasks", durable: true });
+        await channel.call("confirm.select");
+        const own = await bystander.open();
+        await own.call("queue.declare", { queue: "own", exclusive: true });
+        await own.call("basic.consume", { queue: "own", noAck: true });
+        await Deno.writeTextFile(dir.file(file), "");
+        const sending = publishAll(channel).catch(() => {});
+        await waitUntil(
+          "the data file to be synced",
+          () => sign === undefined ? !isThere(dir.file(file)) : isThere(dir.file(sign)),
+        );
+        if (event === "hangs") {
+          await own.publish({ routingKey: "own" }, "bystander");
+          await own.expectContent();
+        }
+        broker.kill();
+        if (event === "hangs") {
+          // Another one, which cannot be the echo of the first.
+          await broker.waitForLog(/ending/);
+          broker.kill("SIGINT");
+        }
+        assertEquals((await broker.ended()).code, event === "hangs" ? 130 : 0);
+        await sending;
+        confirmed = await lastConfirmed(channel);
+        assertGreater(Deno.statSync(`${disk.path}/data/broker.db-wal`).size, 0);
+      }
+      await using broker = startProcess(args);
+      await using peer = await openPeer(await portOf(broker));
+      const channel = await peer.open();
+      const { messageCount } = await channel.call("queue.declare", {
+        queue: "tasks",
+        passive: true,
+      });
+      assertGreater(confirmed, 0);
+      assertGreaterOrEqual(messageCount, confirmed);
+      await peer.close();
+      broker.kill();
+      assertEquals((await broker.ended()).code, 0);
     },
   });
 }

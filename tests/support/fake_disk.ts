@@ -19,7 +19,8 @@ export interface FakeDiskOptions {
 
 /**
  * @param folder where the library goes; a file `fails` in it makes one fdatasync fail, and is removed;
- *   while there is a file `holds`, each waits
+ *   while there is a file `holds`, each waits; `data-fails` and `data-holds` are for the data file alone,
+ *   and `data-holds.now` is there while it waits
  * @returns the environment of a process with such a disk
  */
 export async function fakeDisk(
@@ -35,6 +36,8 @@ export async function fakeDisk(
     DISK_SYNC_MS: `${syncMs}`,
     DISK_HOLDS: `${folder}/holds`,
     DISK_FAILS: `${folder}/fails`,
+    DISK_DATA_HOLDS: `${folder}/data-holds`,
+    DISK_DATA_FAILS: `${folder}/data-fails`,
     ...(record === undefined ? {} : { DISK_RECORD: record }),
   };
 }
