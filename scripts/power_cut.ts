@@ -28,7 +28,7 @@ for (const syncMs of [0, 1, 5, 20]) {
   faults += verdict.lost + verdict.torn;
   console.log(
     `sync ${syncMs} ms: ${verdict.images} images, ${verdict.rewritten} of them after a checkpoint ` +
-      `began; confirmed ${verdict.confirmed}, lost ${verdict.lost}, torn ${verdict.torn}`,
+      `began (${verdict.aside} with a thread); confirmed ${verdict.confirmed}, lost ${verdict.lost}, torn ${verdict.torn}`,
   );
 }
 Deno.exitCode = faults === 0 ? 0 : 1;

@@ -43,6 +43,8 @@ export interface Verdict {
   confirmed: number;
   /** Checkpoints, as far as cuts fell into them or behind them. */
   rewritten: number;
+  /** Those of them while a thread synced the data file, or behind that. */
+  aside: number;
   lost: number;
   /** Transactions and dead letters that are done in part, and data that are not whole. */
   torn: number;
@@ -61,7 +63,7 @@ export async function cutPower(options: PowerCutOptions): Promise<Verdict> {
   const record = dir.file("record");
   const { begin, promises } = await work(dir.path, record, options);
   const records = await readRecords(record);
-  const verdict: Verdict = { images: 0, confirmed: 0, rewritten: 0, lost: 0, torn: 0 };
+  const verdict: Verdict = { images: 0, confirmed: 0, rewritten: 0, aside: 0, lost: 0, torn: 0 };
   const random = new Random(options.seed);
   const disk = new RecordedDisk(records, options.isSynced ?? true);
   const start = records.findIndex(({ end }) => end > begin);
@@ -74,7 +76,10 @@ export async function cutPower(options: PowerCutOptions): Promise<Verdict> {
     const words = await disk.image(folder, random);
     const position = records[cut - 1]!.end;
     judge(folder, position, promises, verdict, (fault) => options.say(`${words}: ${fault}`));
-    if (records.slice(start, cut).some(({ file }) => file === 0)) verdict.rewritten++;
+    const checkpoints = records.slice(start, cut).filter(({ file }) => file === 0);
+    const copying = checkpoints[0]?.thread;
+    if (copying !== undefined) verdict.rewritten++;
+    if (checkpoints.some(({ thread }) => thread !== copying)) verdict.aside++;
     await Deno.remove(folder, { recursive: true });
   }
   verdict.confirmed = promises.kept.length;

@@ -15,6 +15,7 @@ Deno.test({
     assertEquals(violated, []);
     assertGreater(verdict.confirmed, 2_000);
     assertGreater(verdict.rewritten, 0, "no cut came after a checkpoint began");
+    assertGreater(verdict.aside, 0, "no cut came after a thread synced the data file");
     // Cuts of a disk that has synced nothing are found out.
     const lying = await cutPower({ ...options, messages: 50, images: 5, isSynced: false });
     assertGreater(lying.lost + lying.torn, 0);
