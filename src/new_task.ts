@@ -96,7 +96,6 @@ export async function run(host: Host): Promise<number> {
   const http = readHttpInput(values, given, words);
   const names = http === undefined ? [oneQueue(values.queue)] as const : values.queue.names;
   const queue = readQueuePolicy({ ...values, queue: names[0] });
-  const endpoints = readEndpoints(values, host);
   const own = readTaskOptions(values, words, separated);
   const hasInput = own.path !== undefined || own.bulk !== undefined;
   const schedules = readScheduleInput(values, given, words, hasInput);
@@ -105,13 +104,18 @@ export async function run(host: Host): Promise<number> {
     isScheduled: schedules !== undefined,
     isBulk: options.bulk !== undefined,
   });
-  const connector = connectorTo(endpoints, values.timeout, host, await openTracing());
+  // A part of a bundle that is loaded later may run the source from its beginning: so it is loaded
+  // before a password or a task is read, of which a pipe has but one (scripts/program/beginning.ts).
+  const openConnector = async () => {
+    const tracing = await openTracing();
+    return connectorTo(readEndpoints(values, host), values.timeout, host, tracing);
+  };
   const isIdChosen = values.id !== undefined;
   const defaults = { ...options, queue, areAwaited: wait !== undefined };
   const manner = { timeoutMs: values.timeout, quiet: values.quiet };
   if (http !== undefined) {
     const { runHttp } = await import("./cli/http.ts");
-    return await runHttp(host, connector, {
+    return await runHttp(host, await openConnector(), {
       input: http,
       queues: names.map((name) => ({ ...queue, name })),
       ...manner,
@@ -124,28 +128,29 @@ export async function run(host: Host): Promise<number> {
   if (schedules !== undefined) {
     const { runSchedules } = await import("./cli/schedules.ts");
     const plan = { input: schedules, words, id: values.id, defaults, ...manner };
-    return await runSchedules(host, connector, plan);
+    return await runSchedules(host, await openConnector(), plan);
   }
   if (options.bulk !== undefined) {
     const idPrefix = options.properties.messageId;
     const order = { input: options.bulk, defaults, idPrefix, isIdChosen, ...manner };
-    return await sendMany(host, connector, order, wait);
+    return await sendMany(host, openConnector, order, wait);
   }
+  const call = wait && { wait, by: (await import("./cli/wait.ts")).waitForAnswer };
+  const connector = await openConnector();
   const started = performance.now();
   const { body, shown } = await readInTime(
     readTaskBody(options.path, words),
     options,
     values.timeout,
   );
-  if (wait !== undefined) {
-    const { waitForAnswer } = await import("./cli/wait.ts");
+  if (call !== undefined) {
     const { messageId: id } = options.properties;
-    return await waitForAnswer(host, connector, { wait, defaults, id, body, ...manner });
+    return await call.by(host, connector, { wait: call.wait, defaults, id, body, ...manner });
   }
   // Whoever writes to stdin may take his time.
   const patient = options.path === "-";
   const task = { ...destination.task, body };
-  const transport = await send(connector, endpoints.length, {
+  const transport = await send(connector, {
     ...destination,
     task,
     timeout: values.timeout,
@@ -159,15 +164,16 @@ export async function run(host: Host): Promise<number> {
 
 async function sendMany(
   host: Host,
-  connector: Connector,
+  openConnector: () => Promise<Connector>,
   order: BulkOrder,
   wait: WaitOptions | undefined,
 ): Promise<number> {
   if (wait === undefined) {
-    return await (await import("./cli/bulk.ts")).sendBulk(host, connector, order);
+    const { sendBulk } = await import("./cli/bulk.ts");
+    return await sendBulk(host, await openConnector(), order);
   }
   const { waitForMany } = await import("./cli/wait_many.ts");
-  return await waitForMany(host, connector, { ...order, wait });
+  return await waitForMany(host, await openConnector(), { ...order, wait });
 }
 
 /** One silent host must leave time for the others. */
@@ -229,7 +235,7 @@ async function destinationOf(
  *
  * @throws {ToolError}
  */
-async function send(connector: Connector, addresses: number, order: Order): Promise<Transport> {
+async function send(connector: Connector, order: Order): Promise<Transport> {
   const { started } = order;
   const progress: Progress = { step: `connecting to ${connector.describe()}`, sent: false };
   let sentBefore = false;
@@ -245,7 +251,7 @@ async function send(connector: Connector, addresses: number, order: Order): Prom
       progress.transport = undefined;
       const timeLeft = performance.now() - started < order.timeout;
       const lost = error instanceof ConnectionError && transport?.isEnded === true;
-      if (lost && timeLeft && tried < addresses) {
+      if (lost && timeLeft && tried < connector.addresses) {
         sentBefore ||= progress.sent;
         progress.sent = false;
         continue;

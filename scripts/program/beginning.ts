@@ -7,7 +7,7 @@ import { hold, isStale, type Stamp } from "./guard.ts";
  * A program that is done soon looks at the start only at the files of what it loads first: 70 more take
  * half a millisecond. The first other part that it loads looks at the rest, and runs the source instead
  * when that has changed. So such a part must be loaded before anything is done that must not be done
- * twice.
+ * twice, and before a pipe is read.
  */
 const BRIEF: readonly Program[] = ["new_task"];
 

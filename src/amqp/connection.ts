@@ -109,6 +109,11 @@ export class Connector {
     this.#failures = 0;
   }
 
+  /** How many endpoints there are. */
+  get addresses(): number {
+    return this.#options.endpoints.length;
+  }
+
   /** The endpoints for people. */
   describe(): string {
     return this.#options.endpoints.map(redact).join(", ");

@@ -2,7 +2,7 @@ import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { bundle, laterParts } from "../../scripts/bundle.ts";
 import { commandOf } from "../../scripts/tasks.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
-import { run } from "../support/process.ts";
+import { run, spawn } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 
 const STATIC_IMPORT = /^(?:import|export)\s(?:[^"';]*\sfrom\s*)?"([^"]+)";/gm;
@@ -99,3 +99,28 @@ brokerTest(
     }
   },
 );
+
+Deno.test({
+  name: "a bundled new_task loads what else it needs before it reads a password or a task",
+  // Windows has no /dev/stdin.
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using folder = await tempDir("bundle-");
+    const parts = await bundle("new_task", folder.path);
+    for (const part of await laterParts(parts)) await Deno.remove(part);
+    const [deno, ...args] = commandOf("new_task", parts[0]) as [string, ...string[]];
+    const password = "--url=amqp://guest@127.0.0.1:1 --password-file=/dev/stdin";
+    const lines = ["--wait -", "--delay=1m -", "--lines", "--lines --wait", "--schedule=/dev/stdin"]
+      .concat(["--wait", "--delay=1m", "--files x", "--files x --wait", "--cron=@daily", "--http=0"]
+        .map((options) => `${password} ${options}`));
+    await Promise.all(lines.map(async (line) => {
+      await using program = spawn(deno, {
+        args: [...args, ...line.split(" ")],
+        stdin: "open",
+        killOnDispose: true,
+      });
+      const { code, stderr } = await program.ended();
+      assertEquals([code, /not found/i.test(stderr)], [70, true], `${line}: ${stderr}`);
+    }));
+  },
+});
