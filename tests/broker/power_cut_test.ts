@@ -10,7 +10,7 @@ Deno.test({
   async fn() {
     const violated: string[] = [];
     const say = (sentence: string) => void violated.push(sentence);
-    const options = { messages: 1_000, images: 30, seed: 1, syncMs: 3, say };
+    const options = { messages: 1_000, images: 30, seed: 1, syncMs: 10, say };
     const verdict = await cutPower(options);
     assertEquals(violated, []);
     assertGreater(verdict.confirmed, 2_000);
