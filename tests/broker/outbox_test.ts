@@ -205,3 +205,25 @@ Deno.test("of large bodies some megabytes go to clients who read them, then othe
   assertGreater(atOnce.length, 3);
   assertLess(Math.max(...atOnce), most);
 });
+
+Deno.test("who waits for his turn is not one who does not read, and his end gives all back", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using client = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
+  const waits = Promise.withResolvers<() => void>();
+  const shared = roomOf(Infinity, undefined, waits.resolve);
+  assertEquals(shared.turns.next(MORE_THAN_FITS), undefined);
+  const outbox = new Outbox(await listener.accept(), shared, () => {});
+  const body = new Uint8Array(MORE_THAN_FITS);
+  outbox.content(1, Content.join(Uint8Array.of(0, 0), new Uint8Array(18), body), 131_072);
+  outbox.flush();
+  const looked = await waits.promise;
+  assertEquals([outbox.isEmpty, outbox.isStalled(-1)], [false, false]);
+  assertGreater(shared.bodies, body.length);
+  outbox.close();
+  looked();
+  assertEquals([shared.bodies, shared.frames], [0, 0]);
+  // The header of its content, and then the end.
+  const bytes = new Uint8Array(1_000);
+  assertLess((await client.read(bytes))!, 100);
+  assertEquals(await client.read(bytes), null);
+});

@@ -320,8 +320,7 @@ export class Publishing {
     const looked = vhost.route(exchange, { routingKey: target.routingKey, headers }, found);
     this.#session.spread(looked >> LOOKED_SHIFT);
     const route = [...found];
-    const isLasting = !looksAtHeaders && target.foundVersion === vhost.found.version;
-    if (isLasting) vhost.found.complete(this.#place, route);
+    if (!looksAtHeaders) vhost.found.complete(this.#place, route);
     return route;
   }
 

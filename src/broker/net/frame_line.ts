@@ -115,18 +115,20 @@ export class FrameLine {
     this.#loans.set(borrower, { part, received: borrower.received, since: now() });
   }
 
-  /** Who is next of those who wait. */
-  #next(): [Borrower, Part] | undefined {
+  /** Who is next of those who wait: there are some. */
+  #next(): [Borrower, Part] {
     let next: [Borrower, Part] | undefined;
     for (const one of this.#waiting) {
       if (next === undefined || isBefore(one[1], next[1])) next = one;
     }
-    return next;
+    return next!;
   }
 
   #wake(): void {
-    for (let next; (next = this.#next()) !== undefined;) {
-      const [borrower, part] = next;
+    while (this.#waiting.size > 0) {
+      // With room for nobody very many would be looked through for each of them that goes.
+      if (!this.#canLend(0)) return;
+      const [borrower, part] = this.#next();
       if (!this.#canLend(part.bytes)) return;
       this.#waiting.delete(borrower);
       this.#lend(borrower, part);

@@ -144,7 +144,8 @@ export class Outbox implements Holder {
 
   /** Whether the peer has read nothing for some milliseconds although something is sent. */
   isStalled(ms: number): boolean {
-    return this.#isSending && now() - this.#lastProgress > ms;
+    // Whoever waits for his turn has read all that he was sent.
+    return this.#sending > 0 && now() - this.#lastProgress > ms;
   }
 
   /**
