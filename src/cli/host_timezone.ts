@@ -63,7 +63,7 @@ export function requireKnownTimezone(
   if (rule === undefined || isFollowedRule(rule, now, offsetAt)) return;
   throw new UsageError(
     `cron lines without a time zone go by this host's, which must be one by its name, and is ${
-      JSON.stringify(rule)
+      JSON.stringify(tz ?? rule)
     } (${tz === undefined ? LOCALTIME : "TZ"}): --timezone names one, such as Europe/Berlin`,
   );
 }
