@@ -15,6 +15,12 @@ const MOST_BYTES = 4 * 1024 * 1024;
  */
 const TOGETHER_MS = 5;
 
+/**
+ * Milliseconds of a wait for a reader that are counted at a time: on a machine that is so busy that
+ * they last longer, the thread that writes gets no turn either.
+ */
+const TURN_MS = 50;
+
 /** A stream of text to a file, pipe or terminal, written in order. */
 export class Output {
   readonly #target: Target;
@@ -70,19 +76,23 @@ export class Output {
   /**
    * Resolves when everything is written, or cannot be.
    *
-   * @param ms after so many milliseconds what is left is given up; default never
+   * @param ms after so many milliseconds, or somewhat more, what is left is given up; default never
    */
   async flushed(ms?: number): Promise<void> {
     if (this.#failed || this.#writing === undefined) return;
     this.#hurry?.();
     if (ms === undefined) return await this.#writing;
-    const late = Promise.withResolvers<void>();
-    const timer = after(ms, () => {
-      this.#fail();
-      late.resolve();
+    let isWritten = false;
+    const written = this.#writing.then(() => {
+      isWritten = true;
     });
-    await Promise.race([this.#writing, late.promise]);
-    timer.cancel();
+    for (let left = ms; left > 0 && !isWritten; left -= TURN_MS) {
+      const turn = Promise.withResolvers<void>();
+      const timer = after(Math.min(left, TURN_MS), turn.resolve);
+      await Promise.race([written, turn.promise]);
+      timer.cancel();
+    }
+    if (!isWritten) this.#fail();
   }
 
   async #writeAll(): Promise<void> {

@@ -395,6 +395,38 @@ Deno.test("when the ends of queues cannot be read for a while, the broker starts
   await peer.close();
 });
 
+Deno.test("what can be read again piece by piece, at the end of a queue, comes once", async () => {
+  await using dir = await tempDir();
+  const count = PAGES * 20;
+  await makeEnds(dir.path, count);
+  const path = dir.file("broker.db");
+  const bytes = await Deno.readFile(path);
+  const alone = [...await pagesOf(path)].flatMap(([page, queues]) =>
+    queues.size === 1 && queues.has("c") ? [page] : []
+  );
+  assertGreater(alone.length, 3);
+  await write(path, new Map(alone.map((page) => [page, new Uint8Array(PAGE).fill(0xff)])));
+  await using broker = startProcess(["--data", dir.path]);
+  await using peer = await openPeer(await portOf(broker));
+  const channel = await peer.open();
+  await channel.send("basic.consume", { queue: "c", noWait: true });
+  const seen: number[] = [];
+  const next = async () => seen.push(parseInt((await channel.expectContent()).text));
+  const mend = (pages: number[]) =>
+    write(path, new Map(pages.map((page) => [page, bytes.slice(page * PAGE, (page + 1) * PAGE)])));
+  const asking = await peer.open(2);
+  const ready = async () =>
+    (await asking.call("queue.declare", { queue: "c", passive: true })).messageCount as number;
+  do await next(); while (seen.length + await ready() < count);
+  // All that can be read has come; what can be read next lies behind it, and behind more that cannot.
+  const before = seen.length;
+  await mend(alone.slice(-1));
+  while (seen.length === before) await next();
+  await mend(alone);
+  while (seen.length < count) await next();
+  assertEquals(seen.toSorted((one, other) => one - other), upTo(count));
+});
+
 Deno.test("what cannot be read is known position by position", () => {
   const random = new Random(1);
   const most = 60;

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { Output } from "../../src/cli/output.ts";
+import { pause } from "../../src/time/timer.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -71,4 +72,20 @@ Deno.test("lines in a row leave together, and at once when somebody waits for th
   assertEquals(writes[0], "0\n");
   assertEquals(writes.join(""), lines.join(""));
   assertLess(writes.length, 20);
+});
+
+Deno.test("a process that gets no turn of a busy machine waits longer for what it writes", async () => {
+  const target = {
+    write: async (bytes: Uint8Array) => {
+      await pause(1);
+      return bytes.length;
+    },
+  };
+  const output = new Output(target, () => {});
+  output.write("last words\n");
+  const flushed = output.flushed(100);
+  const end = performance.now() + 300;
+  while (performance.now() < end); // no turn
+  await flushed;
+  assertEquals(output.failed, false);
 });

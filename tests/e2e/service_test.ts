@@ -83,7 +83,7 @@ Deno.test("a broker says that it is ready, how it goes, that it lives, and that 
     WATCHDOG_PID: "",
   });
   await systemd.waitForLine(/READY=1/);
-  const [, port] = await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+) /);
+  const [, port] = await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+)[, ]/);
   await send(["x"], { url: `amqp://127.0.0.1:${port}/` });
   await systemd.waitForLine(/STATUS=1 queue, 1 message waits/);
   broker.kill("SIGTERM");
@@ -97,7 +97,7 @@ Deno.test("a broker whose manager cannot be told anything says so, and works", a
   for (const path of ["/nonexistent/socket", "@abstract"]) {
     await using broker = startBroker({ NOTIFY_SOCKET: path });
     await broker.waitForLog(/error: the service manager \(NOTIFY_SOCKET\) cannot be told/);
-    const [, port] = await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+) /);
+    const [, port] = await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+)[, ]/);
     assertEquals((await finish("new_task", ["x"], { url: `amqp://127.0.0.1:${port}/` })).code, 0);
     broker.kill("SIGTERM");
     const { code, stderr } = await broker.ended();

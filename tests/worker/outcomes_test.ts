@@ -201,7 +201,9 @@ brokerTest("a task that kills its worker three times goes to the dead queue unru
 brokerTest("a command that is missing at the start ends the worker before any task", async () => {
   await using bench = await QueueBench.open(url);
   await bench.send("x");
-  await using worker = bench.worker("--", "no-such-command-x");
+  // A folder that this user may not look into would be another reason.
+  const PATH = "/usr/bin:/bin";
+  await using worker = bench.workerIn({ PATH }, "--", "no-such-command-x");
   const { code, stderr } = await worker.ended();
   assertEquals(code, 127);
   assertMatch(

@@ -301,7 +301,8 @@ export class Lane implements LaneRecord {
   /** Tries again to read what could not be read, in pieces: after each there may be more to take. */
   *readAgain(): Generator<void> {
     for (const found of this.#store.readAgain(this)) {
-      const messages = this.#paged.live(found);
+      // Those behind the window come into it when it is filled: now they can be read.
+      const messages = this.#paged.live(found.filter(({ position }) => position <= this.#last));
       for (const message of messages) {
         if (message.position <= this.#restoredDelivered) message.markRedelivered();
         this.#paged.remove(message);
