@@ -62,7 +62,7 @@ export function limitBodies(
  * @param sharesBodies small ones share memory: nobody may take that of one
  */
 export function readLater(channel: AMQPChannel, sharesBodies: boolean): void {
-  const spare = new IncomingMessage(channel);
+  const spare = new IncomingMessage();
   Object.assign(channel, { readsLater: true, sharesBodies, spare });
 }
 
@@ -128,7 +128,7 @@ export function takeDelivery(
 ): void {
   const assembling = channel as unknown as Assembling;
   assembling.spare?.clear();
-  const message = assembling.spare ?? new IncomingMessage(channel);
+  const message = assembling.spare ?? new IncomingMessage();
   assembling.delivery = readDelivery(message, frames, start, end);
 }
 

@@ -4,7 +4,6 @@
  * Works around @cloudamqp/amqp-client 4.1.1, which makes views, pairs and names of it: a quarter of
  * the memory that a short task takes.
  */
-import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { TaskProperties } from "../../task/task.ts";
 import type { FrameBuffer } from "../frame_buffer.ts";
 import { ALL_FLAGS, FLAG } from "../property_flags.ts";
@@ -22,9 +21,7 @@ const OTHERS = FLAG.headers | FLAG.timestamp | 0xffff & ~ALL_FLAGS;
 
 /** A message as it comes, with the fields of the package's AMQPMessage that are used, and our own. */
 export class IncomingMessage {
-  readonly channel: AMQPChannel;
   deliveryTag = 0;
-  consumerTag = "";
   redelivered = false;
   exchange = "";
   routingKey = "";
@@ -46,10 +43,6 @@ export class IncomingMessage {
   idStart = 0;
   isLeftOut = false;
   sink: BodySink | undefined = undefined;
-
-  constructor(channel: AMQPChannel) {
-    this.channel = channel;
-  }
 
   /** For the next one. */
   clear(): void {
@@ -82,9 +75,8 @@ export function readDelivery(
   start: number,
   end: number,
 ): IncomingMessage {
-  let at = start;
-  message.consumerTag = nameAt(bytes, at, end);
-  at += 1 + bytes[at]!;
+  // Behind the consumer's tag: a channel has one consumer.
+  let at = start + 1 + bytes[start]!;
   if (at + 9 > end) throw new RangeError("basic.deliver is too short");
   message.deliveryTag = view.getUint32(at) * 0x100000000 + view.getUint32(at + 4);
   message.redelivered = bytes[at + 8] === 1;
