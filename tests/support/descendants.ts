@@ -8,16 +8,36 @@ export function newMark(): Readonly<Record<string, string>> {
   return { [MARK]: crypto.randomUUID() };
 }
 
-/** SIGKILL to everybody who has the mark; nothing off Linux. */
+/** SIGKILL to everybody who has the mark, a variable; nothing off Linux. */
 export function killMarked(mark: Readonly<Record<string, string>>): void {
   if (Deno.build.os !== "linux") return;
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
+  const [[name, value] = []] = Object.entries(mark);
+  for (const { name: pid } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
     try {
-      const environment = Deno.readTextFileSync(`/proc/${name}/environ`);
-      if (environment.includes(`${MARK}=${mark[MARK]}`)) Deno.kill(Number(name), "SIGKILL");
+      const environment = Deno.readTextFileSync(`/proc/${pid}/environ`).split("\0");
+      if (environment.includes(`${name}=${value}`)) Deno.kill(Number(pid), "SIGKILL");
     } catch {
       // it has ended, or is somebody else's
     }
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  return [...processes()].some((process) => process.pid === pid && process.state !== "Z");
+}
+
+/** All of this machine that can be seen; Linux. */
+export function* processes() {
+  for (const { name } of Deno.readDirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    let stat: string;
+    try {
+      stat = Deno.readTextFileSync(`/proc/${name}/stat`);
+    } catch {
+      continue; // it has ended
+    }
+    const [, command, state, parent] = stat.match(/\((.*)\) (\S) (\d+)/s)!;
+    yield { pid: Number(name), command, state, parent: Number(parent) };
   }
 }

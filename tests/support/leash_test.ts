@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { isAlive, processes } from "./descendants.ts";
 import { spawn } from "./process.ts";
 import { tempDir } from "./temp.ts";
 import { waitUntil } from "./wait.ts";
@@ -36,22 +37,4 @@ function childNamed(name: string, ancestor: number): number | undefined {
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function isAlive(pid: number): boolean {
-  return [...processes()].some((process) => process.pid === pid && process.state !== "Z");
-}
-
-function* processes() {
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    let stat: string;
-    try {
-      stat = Deno.readTextFileSync(`/proc/${name}/stat`);
-    } catch {
-      continue; // it has ended
-    }
-    const [, command, state, parent] = stat.match(/\((.*)\) (\S) (\d+)/s)!;
-    yield { pid: Number(name), command, state, parent: Number(parent) };
-  }
 }

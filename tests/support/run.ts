@@ -6,6 +6,7 @@
  * Usage: deno run -A tests/support/run.ts [--no-rabbitmq] [arguments of deno test]
  */
 import { brokerKind } from "./broker.ts";
+import { killMarked } from "./descendants.ts";
 import { rabbitmqMissing, startRabbitmq } from "./rabbitmq.ts";
 import { tempDir } from "./temp.ts";
 
@@ -34,11 +35,17 @@ async function main(): Promise<number> {
       ...(node ? { TEST_RABBITMQ: JSON.stringify(node.shareable) } : {}),
     },
   }).spawn();
+  let isInterrupted = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     // At SIGINT it tells which tests were under way.
-    Deno.addSignalListener(signal, () => test.kill("SIGINT"));
+    Deno.addSignalListener(signal, () => {
+      isInterrupted = true;
+      test.kill("SIGINT");
+    });
   }
-  const { code } = await test.status;
+  const { code, signal } = await test.status;
+  // Then tests do not end what they have started.
+  if (signal !== null || isInterrupted) killMarked({ TEST_RUN_DIR: runDir.path });
   const left = Array.from(Deno.readDirSync(runDir.path), (entry) => entry.name);
   for (const name of left) {
     const path = `${runDir.path}/${name}`;

@@ -1,6 +1,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import { run } from "./process.ts";
+import { isAlive } from "./descendants.ts";
+import { run, spawn } from "./process.ts";
 import { tempDir } from "./temp.ts";
+import { waitUntil } from "./wait.ts";
 
 const RUN = new URL("run.ts", import.meta.url).pathname;
 
@@ -23,4 +25,32 @@ Deno.test("a test that does not end fails by its name, and the others go on", as
     assertMatch(stdout, new RegExp(`limit_test.ts => ${name} ... FAILED`));
   }
   assertMatch(stdout, /\| 1 passed \(.*\) \| 3 failed|\| 1 passed \| 3 failed/);
+});
+
+Deno.test({
+  name: "a run that is ended leaves nothing running",
+  ignore: Deno.build.os !== "linux", // reads /proc
+  fn: async () => {
+    await using dir = await tempDir("limit-");
+    await Deno.writeTextFile(
+      dir.file("ended_test.ts"),
+      `Deno.test("waits", async () => {
+       const child = new Deno.Command("sleep", { args: ["1000"] }).spawn();
+       Deno.writeTextFileSync(${JSON.stringify(dir.file("pid"))}, String(child.pid));
+       await child.status;
+     });`,
+    );
+    await using running = spawn(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", RUN, "--no-rabbitmq", dir.path],
+      env: { NO_COLOR: "1" },
+    });
+    const pid = await waitUntil(
+      "the test to start its child",
+      () => Number(Deno.readTextFileSync(dir.file("pid"))) || undefined,
+    );
+    running.kill("SIGTERM");
+    const { code } = await running.ended();
+    assertEquals(code, 130);
+    await waitUntil("the child to end", () => !isAlive(pid));
+  },
 });
