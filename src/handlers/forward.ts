@@ -43,6 +43,8 @@ export interface ForwardingWorker {
   giveUp(status: number, reason: string): Promise<void>;
   /** Tasks that wait on its queues; undefined: nobody knows. */
   ready(): Promise<number | undefined>;
+  /** `running`: tasks in hand, those included that are not sent yet. */
+  describe(): Readonly<Record<string, number>>;
 }
 
 export interface ForwardOptions {
@@ -81,7 +83,8 @@ export class ForwardHandler implements DirectHandler {
       endsAfter,
       waiting: async () => {
         const ready = await this.#worker?.ready();
-        return ready === undefined ? undefined : ready + this.#relay.open;
+        // Those in hand, too, that --rate holds back and the relay does not know yet.
+        return ready === undefined ? undefined : ready + this.#worker!.describe().running!;
       },
     });
     this.#news = news;

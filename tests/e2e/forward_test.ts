@@ -138,6 +138,23 @@ brokerTest("what cannot be routed there is dead here, and the others pass it", a
   assertMatch(String(dead.properties.headers?.["task-error"]), /NO_ROUTE/);
 });
 
+brokerTest("what waits here is told with those that --rate holds back", async () => {
+  const queue = uniqueName("forward");
+  const count = 25;
+  await using proxy = await Proxy.start(there.port);
+  await put(queue, numbered(0, count));
+  const to = new URL(there.url);
+  to.port = String(proxy.port);
+  const args = ["forward", "--queue", queue, "--rate", "5/s"];
+  await using worker = start("worker", args, { url: here.url, env: { TO_AMQP_URL: to.href } });
+  await waitUntil("the first to arrive", async () => (await look(there.url, queue)).ready > 0);
+  proxy.refuse();
+  await proxy.cut();
+  const [, waiting] = await worker.waitForLog(/nothing can be sent to .*, (\d+) tasks? waits? here/);
+  const { ready: arrived } = await look(there.url, queue);
+  assert(Number(waiting) >= count - arrived, `${waiting} wait, and ${arrived} arrived`);
+});
+
 brokerTest("a link that comes and goes loses nothing, and sends again in order", async () => {
   const queue = uniqueName("forward");
   const count = 3_000;
