@@ -150,7 +150,9 @@ brokerTest("what waits here is told with those that --rate holds back", async ()
   await waitUntil("the first to arrive", async () => (await look(there.url, queue)).ready > 0);
   proxy.refuse();
   await proxy.cut();
-  const [, waiting] = await worker.waitForLog(/nothing can be sent to .*, (\d+) tasks? waits? here/);
+  const [, waiting] = await worker.waitForLog(
+    /nothing can be sent to .*, (\d+) tasks? waits? here/,
+  );
   const { ready: arrived } = await look(there.url, queue);
   assert(Number(waiting) >= count - arrived, `${waiting} wait, and ${arrived} arrived`);
 });

@@ -18,6 +18,11 @@ const COPIES = 2;
 const MARGIN_SHARE = 10;
 const MOST_MARGIN = 16 * 1024 * 1024;
 
+/** What has to be free again, as a divisor of the limit and of that margin: no alarm comes and goes. */
+const LIMIT_AGAIN = 16;
+const MOST_AGAIN = 4 * 1024 * 1024;
+const MARGIN_AGAIN = 4;
+
 const LOW = "low on disk";
 const FULL_SHARE = "the data take their share of the disk";
 const GONE = "cannot store: the data file was moved or deleted";
@@ -91,8 +96,11 @@ export class Alarms {
 
   /** Whether publishes are refused meanwhile: of those who are told so. */
   get isRefusing(): boolean {
-    const isFull = this.#disk === LOW || this.#disk === FULL_SHARE;
-    return this.#options.whenFull === "reject" && this.#store === undefined && isFull;
+    return this.#options.whenFull === "reject" && this.#store === undefined && this.#isFull;
+  }
+
+  get #isFull(): boolean {
+    return this.#disk === LOW || this.#disk === FULL_SHARE;
   }
 
   /** Why publishers are blocked, in words for connection.blocked, or undefined. */
@@ -139,7 +147,9 @@ export class Alarms {
     const margin = Math.min(shareBytes / MARGIN_SHARE, MOST_MARGIN);
     const spareShare = left + reusable - margin;
     const soonest = Math.min(spare, spareShare) / FASTEST;
-    const low = soonest < 0;
+    const low = soonest < 0 || this.#isFull &&
+        (spare < Math.min(diskFreeBytes / LIMIT_AGAIN, MOST_AGAIN) ||
+          spareShare < margin / MARGIN_AGAIN);
     if (!low) this.#spare = Math.min(spare, spareShare);
     const reason = spareShare < spare ? FULL_SHARE : LOW;
     if (low && this.#disk === undefined) {
