@@ -286,16 +286,24 @@ Deno.test({
         };
         await using bench = await QueueBench.open(paged.broker.url);
         await declareQueue(bench.transport, workQueue(bench.name));
-        const channel = await bench.transport.openChannel();
-        await channel.basicConsume(bench.name, {}, () => {});
+        const long = "L".repeat(120);
+        const transport = await connectorFor(paged.broker.url, long).connect();
+        const channel = await transport.openChannel();
+        await channel.basicConsume(bench.name, { tag: long }, () => {});
         const tab = await Tab.open(browser, paged.url, options);
+        const requireNarrow = async (view: string) => {
+          const wide = await tab.page.evaluate("document.documentElement.scrollWidth");
+          assert(Number(wide) <= 320, `${view} is ${wide} wide`);
+        };
         for (const view of ["Queues", "Running", "Dead letters", "Connections", "Broker"]) {
           await tab.page.getByRole("link", { name: view }).first().click();
           await tab.page.getByRole("heading", { level: 1, name: view }).waitFor(SHOWN);
           assertEquals([view, await violationsOf(tab.page)], [view, []]);
-          const wide = await tab.page.evaluate("document.documentElement.scrollWidth");
-          assert(Number(wide) <= 320, `${view} is ${wide} wide`);
+          await requireNarrow(view);
         }
+        await tab.page.goto(`${paged.url}/${hashOf(long)}`);
+        await tab.page.getByText("new_task --queue").waitFor(SHOWN);
+        await requireNarrow("the command to try");
         // All of a row is seen, without a way to the side.
         for (const hash of ["#/connections", hashOf(bench.name, "consumers")]) {
           await tab.page.goto(`${paged.url}/${hash}`);
@@ -305,6 +313,7 @@ Deno.test({
           assert(x + width <= 320, `${hash}: ${x + width}`);
         }
         await tab.close();
+        await transport.shutdown();
         await inTab(browser, paged, "", async (page) => {
           await page.getByText("Live", { exact: true }).waitFor(SHOWN);
           await page.keyboard.press("Tab");
