@@ -71,6 +71,8 @@ export class Delivery implements OpenDelivery {
   readonly tag: number;
   /** Bytes of the body that came with it, which may be freed meanwhile. */
   readonly bodyBytes: number;
+  /** The same, and those of its properties. */
+  readonly bytes: number;
   /** Bytes of its body, which is too large and not here; 0: it is here. */
   readonly leftOut: number;
   /** Where that has gone instead; undefined: nowhere. */
@@ -82,13 +84,14 @@ export class Delivery implements OpenDelivery {
 
   constructor(
     task: Task,
-    { bodyPos, deliveryTag, isLeftOut }: IncomingMessage,
+    { bodyPos, deliveryTag, isLeftOut, received, receivedEnd, receivedStart }: IncomingMessage,
     passedOn: PassedBody | undefined,
     consumption: Consumption,
   ) {
     this.task = task;
     this.tag = deliveryTag;
     this.bodyBytes = isLeftOut ? 0 : bodyPos;
+    this.bytes = this.bodyBytes + (received === undefined ? 0 : receivedEnd - receivedStart);
     this.leftOut = isLeftOut ? bodyPos : 0;
     this.passedOn = passedOn;
     this.#consumption = consumption;

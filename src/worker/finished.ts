@@ -21,8 +21,8 @@ const MOST_ACKED = 256;
  */
 const UNDER_WAY_MS = 60_000;
 /**
- * What the bodies may take together that are kept for the case that an acknowledgement is lost, the
- * latest ones, and a single one of them; in bytes. Larger ones are freed at once (free_body.ts).
+ * What tasks may take together that are kept for the case that an acknowledgement is lost, the latest
+ * ones, and the body of a single one; in bytes. Larger bodies are freed at once (free_body.ts).
  */
 const MOST_ACKED_BYTES = 16 * 1024 * 1024;
 const LARGE_BYTES = 64 * 1024;
@@ -43,7 +43,7 @@ export class FinishedTasks {
   /** Of each: when, in milliseconds. */
   readonly #ackedAt: number[] = [];
   #nextAcked = 0;
-  /** Bytes of the bodies of each, and of all. */
+  /** Bytes of each, and of all. */
   readonly #ackedBytes: number[] = [];
   #allAckedBytes = 0;
   /** Those from here on are kept. */
@@ -86,8 +86,17 @@ export class FinishedTasks {
     return decision;
   }
 
-  /** The task was acknowledged; if its channel ends now, the broker may never hear of it. */
-  acknowledged(task: Task, lost: AbortSignal, bodyBytes = task.body.length): void {
+  /**
+   * The task was acknowledged; if its channel ends now, the broker may never hear of it.
+   *
+   * @param bytes of body and properties
+   */
+  acknowledged(
+    task: Task,
+    lost: AbortSignal,
+    bodyBytes = task.body.length,
+    bytes = bodyBytes,
+  ): void {
     if (!hasId(task) || bodyBytes > LARGE_BYTES) return;
     const place = this.#nextAcked;
     this.#nextAcked = (place + 1) % this.#mostAcked;
@@ -95,8 +104,8 @@ export class FinishedTasks {
     this.#acked[place] = task;
     this.#ackedOn[place] = lost;
     this.#ackedAt[place] = this.#now();
-    this.#ackedBytes[place] = bodyBytes;
-    this.#allAckedBytes += bodyBytes;
+    this.#ackedBytes[place] = bytes;
+    this.#allAckedBytes += bytes;
     while (this.#allAckedBytes > MOST_ACKED_BYTES) this.#forgetOldest();
   }
 

@@ -196,8 +196,8 @@ export class Settler {
     else this.#tooLate(delivery, { kind: "ack", answered: true });
   }
 
-  #note({ task, lost, bodyBytes }: Delivery): void {
-    this.#options.finished.acknowledged(task, lost, bodyBytes);
+  #note({ task, lost, bodyBytes, bytes }: Delivery): void {
+    this.#options.finished.acknowledged(task, lost, bodyBytes, bytes);
   }
 
   /**

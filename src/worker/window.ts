@@ -18,7 +18,7 @@ import { turnTime } from "../time/turn_time.ts";
 /** What may be here. */
 export interface WindowSize {
   readonly tasks: number;
-  /** Of their bodies; a single one may have more. */
+  /** Of their bodies and properties; a single one may have more. */
   readonly room: TaskRoom;
   /** All places are asked for at once, and tasks may stay as long as they like; default false. */
   readonly isPatient?: boolean;
@@ -54,7 +54,7 @@ const STEP = 16;
 const WORTH = 4;
 /** The same where tasks are few and stay long. */
 const PATIENT_WORTH = 2;
-/** The size of a task without its body, in bytes. */
+/** What a task takes besides its body and properties, in bytes. */
 const OVERHEAD_BYTES = 1_024;
 /** Large tasks count less with each smaller one that follows. */
 const FADING = 0.98;
@@ -97,7 +97,7 @@ export class Window {
   }
 
   take(delivery: Delivery): void {
-    const bytes = delivery.bodyBytes + OVERHEAD_BYTES;
+    const bytes = delivery.bytes + OVERHEAD_BYTES;
     this.#bytes += bytes;
     this.#expected = Math.max(bytes, this.#expected * FADING);
     this.#size.room.note(this.#bytes, this.#onRoomKnown);
@@ -106,8 +106,8 @@ export class Window {
     this.#run(delivery, this.#onOver);
   }
 
-  readonly #onOver = ({ bodyBytes, since }: Delivery): void => {
-    this.#bytes -= bodyBytes + OVERHEAD_BYTES;
+  readonly #onOver = ({ bytes, since }: Delivery): void => {
+    this.#bytes -= bytes + OVERHEAD_BYTES;
     this.#look();
     this.#learn(since);
   };

@@ -56,8 +56,9 @@ brokerTest(
       ),
     ]));
     const deliveries = await consumer.deliveries.take(2 * bodies.length);
-    for (const [i, { task }] of deliveries.entries()) {
+    for (const [i, { bytes, task }] of deliveries.entries()) {
       const body = bodies[i >> 1]!;
+      assertEquals(bytes, body.length + task.receivedProperties!.length);
       assertEquals(task.id, `${i % 2 === 0 ? "plain" : "headers"} ${i >> 1}`);
       assertEquals([task.body.length, task.body.every((byte) => byte === (i >> 1) + 1)], [
         body.length,

@@ -71,3 +71,14 @@ Deno.test("the latest that were acknowledged are known, as many as may be and ha
   next.abort();
   assertEquals([isKnown(298, "l"), isKnown(0, "t"), isKnown(1, "t")], [false, false, true]);
 });
+
+Deno.test("the properties of those that were acknowledged take room, too", () => {
+  const finished = new FinishedTasks(undefined, 400);
+  const channel = new AbortController();
+  for (let n = 0; n < 200; n++) {
+    finished.acknowledged(delivered(`${n}`, false), channel.signal, 1, 100_000);
+  }
+  channel.abort();
+  const isKnown = (n: number) => finished.take(delivered(`${n}`, true)) !== undefined;
+  assertEquals([isKnown(32), isKnown(33)], [false, true]);
+});

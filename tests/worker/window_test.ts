@@ -39,7 +39,7 @@ class Asked {
 }
 
 function delivery(bytes: number, since = performance.now()): Delivery {
-  return { task: { body: new Uint8Array(bytes) }, bodyBytes: bytes, since } as unknown as Delivery;
+  return { task: { body: new Uint8Array(bytes) }, bytes, since } as unknown as Delivery;
 }
 
 const BYTES = 1024 * 1024;
