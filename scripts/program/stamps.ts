@@ -66,7 +66,7 @@ export async function filesOf(name: string, root: string, signal: AbortSignal): 
   }
   const ownOf = (some: readonly Module[]) =>
     some.flatMap(({ local }) => local?.startsWith(root) ? [local.slice(root.length)] : []);
-  const soon = new Set([...ownOf(modules.filter(({ specifier }) => first.has(specifier)))]);
+  const soon = new Set(ownOf(modules.filter(({ specifier }) => first.has(specifier))));
   if (soon.size === 0) throw new Error(`nothing is known of what src/${name}.ts is made of`);
   for (const maker of MAKERS) soon.add(maker);
   return { first: [...soon], later: ownOf(modules).filter((file) => !soon.has(file)) };
