@@ -43,11 +43,17 @@ export async function writeSlotFile(
   try {
     {
       using file = await openAlone(temporary);
-      await file.truncate();
-      for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));
-      await file.sync();
-      // Still locked: whoever waits for it finds that it has another name, and makes a new one.
-      await Deno.rename(temporary, path);
+      try {
+        await file.truncate();
+        for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));
+        await file.sync();
+        await Deno.rename(temporary, path);
+      } catch (error) {
+        await Deno.remove(temporary).catch(() => {}); // a part of it is of no use
+        throw error;
+      }
+      // Until here it is locked: who waits for it finds that it has another name, or none, and makes a
+      // new one.
     }
     await syncFolder(path);
   } catch (error) {
