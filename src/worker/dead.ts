@@ -12,6 +12,7 @@ import {
 } from "../task/headers.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import { deadQueue, type QueueType, workQueue } from "../task/topology.ts";
+import { type Departure, Departures } from "./departures.ts";
 
 type Channel = Awaited<ReturnType<Transport["openChannel"]>>;
 
@@ -21,8 +22,20 @@ type Channel = Awaited<ReturnType<Transport["openChannel"]>>;
  */
 const RENEW_AT_DELIVERIES = 10;
 
+/**
+ * Tasks on their way at a time. A channel of RabbitMQ keeps acknowledgements back while 32 of them
+ * are not written by a quorum queue, and loses them when it is closed; the answers to the next
+ * round say that those of this one are.
+ */
+const ROUND = 16;
+/** Bytes of their bodies, where that can be foreseen; and how large the first one may be. */
+const ROUND_BYTES = 8 * 1024 * 1024;
+const FIRST_BYTES = 1024 * 1024;
+/** By how much the largest body seen counts less with each that comes after it. */
+const FORGOTTEN = 0.9;
+
 /** A task in the dead queue. */
-export interface DeadTask {
+interface DeadTask {
   readonly task: Task;
   /** Acknowledges it: it is gone from the dead queue. */
   readonly tag: number;
@@ -48,6 +61,20 @@ export interface ReplayOptions extends DeadSelection {
   readonly queueType: QueueType;
   /** Called for each task, after it is done. */
   readonly onTask: (task: Task, fate: "replayed" | "kept") => Promise<void> | void;
+}
+
+/** What becomes of a task that was looked at. */
+interface Fate extends Departure {
+  /** In the dead queue. */
+  readonly stays: boolean;
+}
+
+/** What can be done with a task that was taken. */
+interface Means {
+  /** Acknowledges it: it is gone from the dead queue. */
+  readonly remove: () => Promise<void>;
+  /** Resolves when a copy of it is confirmed. */
+  readonly publish: (queue: string, task: Task, properties: TaskProperties) => Promise<void>;
 }
 
 /** The dead queue of one work queue, on one connection. */
@@ -82,48 +109,35 @@ export class DeadQueue {
     selection: DeadSelection,
     onTask: (task: Task) => Promise<void> | void,
   ): Promise<number> {
-    return await this.#visit(selection, async ({ task }) => {
-      await onTask(task);
-      return false;
-    });
+    return await this.#visit(selection, (task) => stays(() => onTask(task)));
   }
 
   /**
    * Puts the tasks selected back on the queue they came from, as if they had never been tried. Each
-   * is confirmed there before it is gone here.
+   * is confirmed there before it is gone here; many are on their way at a time.
    *
    * @returns how many were replayed
-   * @throws {ToolError}
+   * @throws {ToolError} of those that were on their way some are replayed, and told of
    */
   async replay(options: ReplayOptions): Promise<number> {
-    const publisher = await Publisher.open(this.#transport);
     const known = new Set<string>();
     let replayed = 0;
-    await this.#visit(options, async ({ task }) => {
+    await this.#visit(options, async (task, { remove, publish }) => {
       const { replays } = readHistory(task);
-      if (replays >= options.maxReplays) {
-        await options.onTask(task, "kept");
-        return false;
-      }
+      if (replays >= options.maxReplays) return stays(() => options.onTask(task, "kept"));
       replayed++;
-      if (options.dryRun) {
-        await options.onTask(task, "replayed");
-        return false;
-      }
+      const tell = () => options.onTask(task, "replayed");
+      if (options.dryRun) return stays(tell);
       const target = originQueue(task.properties) ?? this.#queue;
       if (!known.has(target)) {
         await ensureQueue(this.#transport, workQueue(target, options.queueType));
         known.add(target);
       }
-      await publisher.publish({
-        exchange: "",
-        routingKey: target,
-        body: task.body,
-        properties: replayProperties(task.properties, replays + 1),
-        original: task,
-      });
-      await options.onTask(task, "replayed");
-      return true;
+      const leave = async () => {
+        await publish(target, task, replayProperties(task.properties, replays + 1));
+        await remove();
+      };
+      return { leave, tell, stays: false };
     });
     return replayed;
   }
@@ -134,46 +148,77 @@ export class DeadQueue {
     onTask: (task: Task) => Promise<void> | void,
     dryRun: boolean,
   ): Promise<number> {
-    return await this.#visit(selection, async ({ task }) => {
-      await onTask(task);
-      return !dryRun;
+    return await this.#visit(selection, (task, { remove }) => {
+      if (dryRun) return stays(() => onTask(task));
+      // What nobody was told of stays.
+      const tell = async () => {
+        await onTask(task);
+        await remove();
+      };
+      return { ...stays(tell), stays: false };
     });
   }
 
   /**
-   * Takes tasks one after the other without giving any back before the end, so that each is seen
-   * once. Only those that are there at the start: replayed ones may die again meanwhile.
+   * Takes tasks in their order without giving any back before the end, so that each is seen once.
+   * Only those that are there at the start: replayed ones may die again meanwhile.
    *
-   * @param visit returns whether the task is to leave the dead queue
+   * @param visit called for one after the other
    * @returns how many were visited
    */
   async #visit(
     selection: DeadSelection,
-    visit: (dead: DeadTask) => Promise<boolean>,
+    visit: (task: Task, means: Means) => Promise<Fate> | Fate,
   ): Promise<number> {
     const present = await this.#count();
     const channel = await this.#transport.openChannel();
+    const departures = new Departures();
+    let publisher: Promise<Publisher> | undefined;
+    const publish: Means["publish"] = async (queue, task, properties) => {
+      await (await (publisher ??= Publisher.open(this.#transport))).publish({
+        exchange: "",
+        routingKey: queue,
+        body: task.body,
+        properties,
+        original: task,
+      });
+    };
+    let largest = FIRST_BYTES;
     let visited = 0;
     try {
       this.#left = present;
       while (this.#left > 0 && visited < selection.max) {
-        const dead = await this.#take(channel);
-        // Somebody else may have taken some.
-        this.#left = dead === undefined ? 0 : this.#left - 1;
-        if (dead === undefined) break;
-        const leaves = isSelected(dead.task, selection) && (visited++, await visit(dead));
-        if (leaves) await this.#acknowledge(channel, dead);
-        else if (deliveries(dead.task) >= RENEW_AT_DELIVERIES) await this.#renew(channel, dead);
+        // Never more than may be looked at: what was taken in vain counts as one more delivery.
+        const most = Math.min(roundFor(largest), this.#left, selection.max - visited);
+        const round = await Promise.all(Array.from({ length: most }, () => this.#take(channel)));
+        for (const dead of round) {
+          // Somebody else may have taken some.
+          this.#left = dead === undefined ? 0 : Math.max(0, this.#left - 1);
+          if (dead === undefined) continue;
+          const { task, tag } = dead;
+          largest = Math.max(task.body.length, largest * FORGOTTEN);
+          const remove = () => {
+            return this.#transport.request("acknowledging a task", channel.basicAck(tag));
+          };
+          const means = { remove, publish };
+          let fate = isSelected(task, selection)
+            ? (visited++, await visit(task, means))
+            : undefined;
+          if (fate?.stays !== false && deliveries(task) >= RENEW_AT_DELIVERIES) {
+            const leave = () => this.#renew(task, means);
+            fate = { leave, tell: fate?.tell ?? (() => {}), stays: false };
+          }
+          if (fate !== undefined) departures.begin(fate);
+        }
+        await departures.done();
       }
       return visited;
     } finally {
+      await departures.settled();
+      await (await publisher?.catch(() => undefined))?.close().catch(() => {});
       // Everything still unacknowledged returns. Without the answer nobody knows what is gone.
       await this.#transport.request("closing a channel", channel.close());
     }
-  }
-
-  async #acknowledge(channel: Channel, { tag }: DeadTask): Promise<void> {
-    await this.#transport.request("acknowledging a task", channel.basicAck(tag));
   }
 
   async #count(): Promise<number> {
@@ -195,9 +240,7 @@ export class DeadQueue {
     return { tag: message.deliveryTag, task: taskOf(message, this.#name) };
   }
 
-  async #renew(channel: Channel, dead: DeadTask): Promise<void> {
-    const { task } = dead;
-    const publisher = await Publisher.open(this.#transport);
+  async #renew(task: Task, { publish, remove }: Means): Promise<void> {
     const { attempts } = readHistory(task);
     const origin = originQueue(task.properties) ?? this.#queue;
     const properties: TaskProperties = parkedProperties(
@@ -205,16 +248,19 @@ export class DeadQueue {
       { attempts },
       0,
     );
-    await publisher.publish({
-      exchange: "",
-      routingKey: this.#name,
-      body: task.body,
-      properties,
-      original: task,
-    });
-    await this.#acknowledge(channel, dead);
-    await publisher.close();
+    await publish(this.#name, task, properties);
+    await remove();
   }
+}
+
+/** The task stays in the dead queue. */
+function stays(tell: Departure["tell"]): Fate {
+  return { leave: () => Promise.resolve(), tell, stays: true };
+}
+
+/** @param largest bytes of the largest body of late */
+function roundFor(largest: number): number {
+  return Math.max(1, Math.min(ROUND, Math.floor(ROUND_BYTES / largest)));
 }
 
 function isSelected(task: Task, { ids, only, match }: DeadSelection): boolean {
