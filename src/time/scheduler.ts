@@ -7,8 +7,7 @@
  * every commit. What is left waits. A round gives slices to all that waits, in turn, until the time
  * of the round is over or so much has changed. Then sockets are looked at, the changes become a
  * commit, and the next round begins where this one ended. So a newcomer waits for a round and a
- * commit, whoever else has work and however much. While no commit can be made, on a disk that is slow
- * or hangs, a round is one piece of one work: those who change nothing get on, too.
+ * commit, whoever else has work and however much.
  *
  * A slice ends between two pieces only: a piece is what must be whole, such as one publish with all
  * its copies (where those are very many, some of them), or one dead letter with the removal of its
@@ -27,8 +26,6 @@ export interface Work {
 export interface Slice {
   /** Asked after each piece, or after a few that take next to no time. */
   readonly isOver: boolean;
-  /** There is no room for changes: one piece, however little time it takes. */
-  readonly isScarce?: boolean;
 }
 
 /** Milliseconds of one work in its turn, and among very many. */
@@ -77,7 +74,6 @@ export class Scheduler implements Slice {
   /** In which round somebody last came who was soon done. */
   #quickCameIn = -Infinity;
   #sliceEnd = 0;
-  #isScarce = false;
   /** A round is to come. */
   #isArmed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -100,10 +96,6 @@ export class Scheduler implements Slice {
 
   get isOver(): boolean {
     return performance.now() >= this.#sliceEnd || this.#isFull();
-  }
-
-  get isScarce(): boolean {
-    return this.#isScarce;
   }
 
   /**
@@ -205,7 +197,7 @@ export class Scheduler implements Slice {
     if (!this.#isFull()) {
       const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
       this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS, SHARED_MS);
-    } else if (wasFull) this.#takePiece();
+    }
     if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
@@ -226,13 +218,6 @@ export class Scheduler implements Slice {
       if (time - start >= most || this.#isFull()) break;
     }
     return time - start;
-  }
-
-  /** Of who is next. */
-  #takePiece(): void {
-    this.#isScarce = true;
-    this.#takeTurns(this.#waiting, 0, 0);
-    this.#isScarce = false;
   }
 
   /** Nothing is begun any more. */

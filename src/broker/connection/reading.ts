@@ -150,7 +150,7 @@ export class Reading implements Work, Borrower {
         if (this.#unfinished !== undefined) return true;
         // Looking at the clock takes time too.
         const isLight = this.#current === PUBLISH || this.#current === ACK;
-        if (isLight && ++this.#lightFrames < LIGHT_FRAMES && !slice.isScarce) continue;
+        if (isLight && ++this.#lightFrames < LIGHT_FRAMES) continue;
         this.#lightFrames = 0;
         if (slice.isOver) return true;
       }
