@@ -10,6 +10,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { deadline } from "../time/deadline.ts";
 import { listenError } from "./listen_error.ts";
+import { Listening } from "./listening.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "./problem.ts";
 
 export type { IncomingMessage, ServerResponse };
@@ -76,121 +77,65 @@ export async function serveHttp(
   limits: HttpLimits,
 ): Promise<HttpServer> {
   const { createServer } = await import("node:http");
-  const server = createServer({
-    headersTimeout: limits.headersMs,
-    requestTimeout: limits.requestMs,
-    keepAliveTimeout: limits.idleMs,
-    connectionsCheckingInterval: CHECK_MS,
-    maxHeaderSize: MOST_HEAD_BYTES,
-    // Its own refusals have no words.
-    requireHostHeader: false,
-  });
-  const connections = new Connections(server, limits.connections);
+  const connections = new Connections(limits.connections);
   const respondToNamed: Respond = (request, response) => {
     if (request.headers.host !== undefined || request.httpVersionMinor === 0) {
       return respond(request, response);
     }
     refuse(response, new Problem(400, "a request must have a Host header, and has none"));
   };
-  server.on("request", respondToNamed);
-  server.on("checkContinue", respondToNamed);
-  server.on("checkExpectation", (_request, response: ServerResponse) => {
-    refuse(response, new Problem(417, "Expect must be 100-continue, and is something else"));
-  });
-  server.on("clientError", (error: Error, socket: Socket) => {
-    // What is said now would be taken for the answer to the request before.
-    if (!connections.endAnswered(socket)) refuseNoRequest(error, socket);
-  });
-  await listen(server, port, hostname).catch((error) => {
-    throw listenError(hostname, port, error);
-  });
-  const bound = server.address() as { address: string; port: number };
-  const watch = keepListening(server, bound, limits.silenceMs);
+  const make = () => {
+    const server = createServer({
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.idleMs,
+      connectionsCheckingInterval: CHECK_MS,
+      maxHeaderSize: MOST_HEAD_BYTES,
+      // Its own refusals have no words.
+      requireHostHeader: false,
+    });
+    connections.watch(server);
+    server.on("request", respondToNamed);
+    server.on("checkContinue", respondToNamed);
+    server.on("checkExpectation", (_request, response: ServerResponse) => {
+      refuse(response, new Problem(417, "Expect must be 100-continue, and is something else"));
+    });
+    server.on("clientError", (error: Error, socket: Socket) => {
+      // What is said now would be taken for the answer to the request before.
+      if (!connections.endAnswered(socket)) refuseNoRequest(error, socket);
+    });
+    return server;
+  };
+  const listening = await Listening.open(make, { hostname, port }, limits.silenceMs)
+    .catch((error) => {
+      throw listenError(hostname, port, error);
+    });
+  const { bound } = listening;
   let closed: Promise<void> | undefined;
   // Once: Deno 2.4 never says of a closed server that it is closed.
-  const closeOnce = () => closed ??= new Promise((resolve) => server.close(() => resolve()));
+  const closeOnce = () =>
+    closed ??= new Promise<void>((resolve) => listening.stop().close(() => resolve()))
+      .catch(() => {}); // Deno 2.4 has none to close where descriptors were short
   const host = bound.address.includes(":") ? `[${bound.address}]` : bound.address;
   return {
     url: `http://${host}:${bound.port}`,
     drain() {
-      clearInterval(watch);
       const ended = closeOnce();
       connections.drain();
       return Promise.race([ended, connections.answered]);
     },
     [Symbol.asyncDispose]() {
-      clearInterval(watch);
       const ended = closeOnce();
-      server.closeAllConnections();
+      listening.stop().closeAllConnections();
       // Deno 2.4 leaves the connections of a server alone that is closed already.
       return deadline(ended, CLOSED_MS, () => new Error("late")).catch(() => {});
     },
   };
 }
 
-function listen(server: Server, port: number, hostname: string): Promise<void> {
-  return new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, hostname, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
-}
-
-/**
- * Listens again when connections are not taken any more: in Deno 2.9 a server takes none, for good
- * and without an event, after the process was out of file descriptors for a moment.
- *
- * @returns the timer, to be cleared
- */
-function keepListening(
-  server: Server,
-  { port, address }: { port: number; address: string },
-  silenceMs: number,
-): ReturnType<typeof setInterval> {
-  /** Whether a connection came since the last look; undefined before the first one ever. */
-  let heard: boolean | undefined;
-  /** Since then one of ours was made, and was not heard of. */
-  let tried = false;
-  server.on("connection", () => {
-    heard = true;
-    tried = false;
-  });
-  return setInterval(async () => {
-    if (heard !== false) {
-      heard &&= false;
-    } else if (!tried) {
-      // Before it comes: its own event takes this back.
-      tried = true;
-      if (!await canConnect(port, address)) tried = false;
-    } else {
-      await close(server);
-      tried = await listen(server, port, address).then(() => false, () => true);
-    }
-  }, silenceMs);
-}
-
-/** Connects, and leaves again. */
-async function canConnect(port: number, address: string): Promise<boolean> {
-  const hostname = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address;
-  try {
-    (await Deno.connect({ hostname, port })).close();
-    return true;
-  } catch {
-    return false; // no file descriptor is left
-  }
-}
-
 /** The connections of a server, bounded in number. */
 class Connections {
+  readonly #most: number;
   /** Oldest first, with the requests that are being answered. */
   readonly #open = new Map<Socket, Set<IncomingMessage>>();
   /** They end with the answers that they wait for. */
@@ -200,11 +145,16 @@ class Connections {
   readonly #answered = Promise.withResolvers<void>();
   #isDraining = false;
 
-  constructor(server: Server, most: number) {
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Those of this server are among them. */
+  watch(server: Server): void {
     server.on("connection", (socket) => {
       this.#open.set(socket, new Set());
       socket.once("close", () => this.#open.delete(socket));
-      if (this.#open.size > most) this.#dispensable().destroy();
+      if (this.#open.size > this.#most) this.#dispensable().destroy();
     });
     server.on("request", (...both) => this.#note(...both));
     server.on("checkContinue", (...both) => this.#note(...both));

@@ -4,6 +4,7 @@ import { serveHttp } from "../../src/observe/http.ts";
 
 // As our programs have, before they listen: Deno ends when it has no descriptor for the first one.
 Deno.addSignalListener("SIGTERM", () => Deno.exit());
+globalThis.addEventListener("unhandledrejection", (event) => event.preventDefault());
 const server = await serveHttp(
   { hostname: "127.0.0.1", port: 0 },
   (_request, response) => void response.end("a page\n"),
