@@ -155,6 +155,8 @@ brokerTest("what waits here is told with those that --rate holds back", async ()
   );
   const { ready: arrived } = await look(there.url, queue);
   assert(Number(waiting) >= count - arrived, `${waiting} wait, and ${arrived} arrived`);
+  worker.kill();
+  assertEquals((await worker.ended()).code, 0);
 });
 
 brokerTest("a link that comes and goes loses nothing, and sends again in order", async () => {
