@@ -1,7 +1,7 @@
 /** How queues look on a terminal: depth now, how fast it changes, and how it was. */
 import { roleOf } from "../task/topology.ts";
 import type { QueueRow } from "./queue_row.ts";
-import { widthOf } from "./text_width.ts";
+import { cut, shortened, widthOf } from "./text_width.ts";
 
 /** One look at a queue. */
 export interface Look {
@@ -172,27 +172,7 @@ function grouped(number: number): string {
     : number.toExponential(2);
 }
 
-/** At most so many columns of it; a text that is cut ends with "..". */
-function cut(text: string, columns: number): string {
-  if (widthOf(text) <= columns) return text;
-  const mark = columns > 4 ? ".." : "";
-  let short = "";
-  let width = mark.length;
-  for (const char of text) {
-    width += widthOf(char);
-    if (width > columns) break;
-    short += char;
-  }
-  return short + mark;
-}
-
-/** Names of queues differ at their ends. */
-const TAIL = 14;
-
 function pad(text: string, columns: number): string {
-  const isLong = widthOf(text) > columns && columns >= 2 * TAIL;
-  const tail = isLong ? [...text].slice(-TAIL).join("") : "";
-  const short = cut(isLong ? [...text].slice(0, -TAIL).join("") : text, columns - widthOf(tail)) +
-    tail;
+  const short = shortened(text, columns);
   return short + " ".repeat(columns - widthOf(short));
 }

@@ -2,6 +2,7 @@
 import { escapeControls, jsonLine } from "../observe/log.ts";
 import { formatDurationShort } from "../task/duration.ts";
 import { inColumns } from "./columns.ts";
+import { shortened } from "./text_width.ts";
 
 export interface QueueRow {
   /** As the broker has it: not safe to be shown. */
@@ -44,8 +45,15 @@ const MORE: readonly [head: string, cell: (row: QueueRow) => string | undefined]
   ],
 ];
 
-/** The rows as aligned text, with a head. */
-export function tableOf(rows: readonly QueueRow[]): string {
+/** So much of a name is shown on the narrowest terminal. */
+const LEAST_NAME = 28;
+
+/**
+ * The rows as aligned text, with a head.
+ *
+ * @param width columns of the terminal, which long names are cut to fit; default: they are whole
+ */
+export function tableOf(rows: readonly QueueRow[], width = Infinity): string {
   const columns = [
     ["ready", ({ ready, state }: QueueRow) => ready?.toFixed() ?? state] as const,
     [
@@ -54,12 +62,17 @@ export function tableOf(rows: readonly QueueRow[]): string {
     ] as const,
     ...(rows.some(({ unacked }) => unacked !== undefined) ? MORE : []),
   ];
-  return inColumns([
-    ["queue", ...columns.map(([head]) => head)],
-    ...rows.map((
-      row,
-    ) => [escapeControls(row.name), ...columns.map(([, cell]) => cell(row) ?? "-")]),
-  ], 1);
+  const numbers = [
+    columns.map(([head]) => head),
+    ...rows.map((row) => columns.map(([, cell]) => cell(row) ?? "-")),
+  ];
+  // Where the widest of each goes, behind two blanks.
+  const taken = columns.reduce((sum, _, at) => {
+    return sum + 2 + Math.max(...numbers.map((cells) => cells[at]!.length));
+  }, 0);
+  const room = Math.max(LEAST_NAME, width - taken);
+  const names = rows.map(({ name }) => shortened(escapeControls(name), room));
+  return inColumns(["queue", ...names].map((name, at) => [name, ...numbers[at]!]), 1);
 }
 
 /** The rows as JSON, an object a line; what is not known is not there. */

@@ -53,7 +53,8 @@ export const help: HelpPage = {
 delay queues and its dead queue; of one that is paused at our broker it says so. Where the page is
 that "broker --http" serves, it says more: all queues when none is named, how many are unacknowledged,
 how many come and go a second, and since when the oldest waits. The page of our broker on this machine
-is found; --api names another one, also that of "worker page". AMQP itself cannot list queues.`,
+is found; --api names another one, also that of "worker page". AMQP itself cannot list queues.
+On a terminal names that are too long are cut in the middle; anywhere else they are whole.`,
   examples: [
     ["One of them, as it changes:", "worker queues -q thumbnails --watch"],
     ["For a program:", "worker queues --json | jq 'select(.ready > 1000) | .queue'"],
@@ -89,16 +90,20 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   // Lines between would tear the screen.
   const warn = (said: string) => onScreen ? troubles.splice(0, 1, said) : host.log.warn(said);
   const note = (said: string) => onScreen ? undefined : host.log.info(said);
+  // Names are whole for programs; a terminal of a serial line may not know its size, and says 0.
+  const columns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns || 80 : undefined;
   const board = await openView(host, values, { warn, note });
   try {
     if (onScreen) return await watch.watchOnScreen(host, board, troubles);
     if (watch !== undefined) {
-      const render = values.json ? linesOf : (rows: readonly QueueRow[]) => `${tableOf(rows)}\n`;
+      const render = values.json
+        ? linesOf
+        : (rows: readonly QueueRow[]) => `${tableOf(rows, columns)}\n`;
       return await watch.watchAsLines(host, board, render);
     }
     const rows = await board.rows();
     if (values.json) host.print(linesOf(rows));
-    else if (rows.length > 0) host.print(tableOf(rows));
+    else if (rows.length > 0) host.print(tableOf(rows, columns));
     else host.log.info("there are no queues");
     return board.status;
   } finally {

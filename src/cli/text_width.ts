@@ -10,3 +10,28 @@ export function widthOf(text: string): number {
   for (const char of text) width += MARK.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
   return width;
 }
+
+/** At most so many columns of it; a text that is cut ends with "..". */
+export function cut(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  const mark = columns > 4 ? ".." : "";
+  let short = "";
+  let width = mark.length;
+  for (const char of text) {
+    width += widthOf(char);
+    if (width > columns) break;
+    short += char;
+  }
+  return short + mark;
+}
+
+/** Names of queues differ at their ends. */
+const TAIL = 14;
+
+/** The same of the name of a queue, of which the end is kept, too. */
+export function shortened(name: string, columns: number): string {
+  const isLong = widthOf(name) > columns && columns >= 2 * TAIL;
+  const tail = isLong ? [...name].slice(-TAIL).join("") : "";
+  const head = isLong ? [...name].slice(0, -TAIL).join("") : name;
+  return cut(head, columns - widthOf(tail)) + tail;
+}

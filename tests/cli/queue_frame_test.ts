@@ -125,3 +125,16 @@ Deno.test("a table is aligned whatever its names are", () => {
   const [width, ...others] = lines.split("\n").map(widthOf);
   assertEquals(others, names.map(() => width));
 });
+
+Deno.test("a table fits a terminal, and has whole names elsewhere", () => {
+  const name = (end: string) => `${"\u65e5".repeat(60)}${end}`;
+  const rows = [name(".dead"), name(".delay.60000"), "q"]
+    .map((name, ready) => ({ name, ready, consumers: 0, unacked: 1, in: 1, out: 1, oldestAt: 0 }));
+  const lines = (width?: number) => tableOf(rows, width).trimEnd().split("\n");
+  const narrow = lines(80);
+  assert(narrow.every((line) => widthOf(line) <= 80), narrow.join("\n"));
+  assertMatch(narrow[1]!, /\.\..*\.dead {2}/);
+  assertMatch(narrow[2]!, /\.\..*\.delay\.60000 {2}/);
+  assert(lines()[1]!.startsWith(rows[0]!.name));
+  assert(lines(200)[1]!.startsWith(rows[0]!.name));
+});
