@@ -77,7 +77,7 @@ async function main(): Promise<void> {
     forward: async () => {
       const missing = await ownBrokerMissing();
       if (missing) say(`left out: ${missing}`);
-      // A move takes as long as its start counts for little.
+      // Enough tasks for some seconds, beside which the start of the forwarder is short.
       else await benchForward(folder.path, { ...bulk, count: 4 * count, before }, say);
     },
     "slow-disk": async () => {

@@ -92,8 +92,9 @@ not confirmed again, first.`,
       "Twice, and late",
       `  A task that was unconfirmed when a connection or this program ended may be there twice, with
   the same id; "sent" above 1 or "redelivered" tell the later copies. The last line and the metrics
-  count them. Of a quorum queue of RabbitMQ here some may come late when sizes vary much: it gives
-  back what is on its way while the number of tasks in hand changes.`,
+  count them. Of a quorum queue of RabbitMQ here some may come late: RabbitMQ sends behind
+  others what is in hand when this is stopped, or on its way when the number of tasks in hand changes
+  because their sizes vary much.`,
     ],
     [
       "Moving a queue",

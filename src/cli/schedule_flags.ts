@@ -41,7 +41,8 @@ export const SCHEDULE_HELP: readonly [string, string] = [
   day and a weekday it is time on either (0 0 13 * 5: each 13th and each Friday). Where the clock
   goes forward, one time a day (30 2 * * *) that does not exist is the moment of the change; of
   several, those that do not exist are left out. Where it goes back, one time a day comes once,
-  before the change; several times or all hours come twice.
+  before the change; several times or all hours come twice. A host's time zone that has no name,
+  such as TZ=CET-1CEST,M3.5.0,M10.5.0, is refused: --timezone names one.
 
   Every time has an id made of the schedule and itself, so that two new_tasks with the same
   schedules, for safety, send tasks of the same ids. Each is done once where the queue drops the

@@ -49,7 +49,7 @@ async function shownTexts(): Promise<[place: string, text: string][]> {
       }
     }
   }
-  for (const unit of ["broker.service", "worker@.service"]) {
+  for (const unit of ["broker.service", "worker@.service", "new_task@.service"]) {
     const text = await Deno.readTextFile(`${root}packaging/systemd/${unit}`);
     for (const [, command] of text.matchAll(/^ExecStart=(.*)$/gm)) texts.push([unit, command!]);
   }

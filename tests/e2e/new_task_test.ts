@@ -167,7 +167,7 @@ Deno.test("--help and --version need neither a broker nor a sound command line",
   }
 });
 
-Deno.test("new_task may use the network, files and four variables, and never prompts", () => {
+Deno.test("new_task may use the network, files and five variables, and never prompts", () => {
   assertEquals(permissionsOf("new_task"), [
     "--no-prompt",
     "--unstable-lazy-dynamic-imports",
