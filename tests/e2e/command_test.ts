@@ -1,6 +1,7 @@
 /** What a command that a worker runs can rely on. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { isAlive } from "../support/descendants.ts";
 import { writeExecutable, writerOf } from "../support/executable.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -78,13 +79,7 @@ brokerTest("signals that end a worker at once end its command, too", async () =>
       return !worker.running;
     });
     assertEquals((await worker.ended()).code, status);
-    await waitUntil("the command to end", () => {
-      try {
-        return / Z /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
-      } catch {
-        return true;
-      }
-    });
+    await waitUntil("the command to end", () => !isAlive(Number(pid)));
     await waitForReady(node.url, target.queue, 1);
   }
 });

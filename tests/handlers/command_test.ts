@@ -4,6 +4,7 @@ import { CommandHandler, type CommandOptions } from "../../src/handlers/command.
 import { TaskFiles } from "../../src/handlers/task_files.ts";
 import type { Outcome, TaskContext } from "../../src/task/handler.ts";
 import type { Task } from "../../src/task/task.ts";
+import { isAlive } from "../support/descendants.ts";
 import { writeExecutable, writerOf } from "../support/executable.ts";
 import { run } from "../support/process.ts";
 import { dirname } from "node:path";
@@ -65,16 +66,6 @@ class Bench implements Disposable {
 /** Runs a shell text once, as an argument of sh and not through --shell. */
 function sh(script: string, options: Partial<CommandOptions> = {}): Bench {
   return new Bench({ argv: ["sh", "-c", script, "sh"], ...options });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    Deno.kill(pid, "SIGCONT");
-  } catch {
-    return false;
-  }
-  // A zombie that waits for its parent has ended, too.
-  return !/^\d+ \(.*\) Z/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
 }
 
 /** The first line of a file, once a command has written one. */

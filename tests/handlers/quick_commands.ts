@@ -1,19 +1,8 @@
 /** Runs as many commands as it is told, and tells what is left of them; for command_test.ts. */
 // deno-lint-ignore-file no-console
 import { CommandHandler } from "../../src/handlers/command.ts";
+import { processes } from "../support/descendants.ts";
 import { taskWith } from "../support/task.ts";
-
-/** State and parent of every process. */
-function* processes(): Generator<string> {
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      yield Deno.readTextFileSync(`/proc/${name}/stat`).replace(/^.*\) /s, "");
-    } catch {
-      // it has ended
-    }
-  }
-}
 
 const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
 
@@ -36,6 +25,10 @@ async function lane(): Promise<void> {
 
 const before = openFiles();
 await Promise.all([lane(), lane()]);
-const zombies = [...processes()].filter((stat) => stat.startsWith(`Z ${Deno.pid} `)).length;
-console.log(JSON.stringify({ kinds: [...kinds], zombies, files: openFiles() - before }));
+const zombies = [...processes()].filter(({ state, parent }) =>
+  state === "Z" && parent === Deno.pid
+);
+console.log(
+  JSON.stringify({ kinds: [...kinds], zombies: zombies.length, files: openFiles() - before }),
+);
 handler[Symbol.dispose]();

@@ -23,8 +23,13 @@ export function killMarked(mark: Readonly<Record<string, string>>): void {
   }
 }
 
+/** Not a zombie, which only waits for its parent to look. */
 export function isAlive(pid: number): boolean {
-  return [...processes()].some((process) => process.pid === pid && process.state !== "Z");
+  try {
+    return !/^\d+ \(.*\) [ZX]/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return false;
+  }
 }
 
 /** All of this machine that can be seen; Linux. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { isAlive } from "../support/descendants.ts";
 import { DatabaseSync } from "node:sqlite";
 import { DeadQueue } from "../../src/worker/dead.ts";
 import { tempDir } from "../support/temp.ts";
@@ -261,13 +262,7 @@ brokerTest("the second signal ends the worker at once, and its command with it",
   await worker.waitForLog(/no more tasks/);
   worker.kill("SIGINT");
   assertEquals((await worker.ended()).code, 130);
-  await waitUntil("the command to end", () => {
-    try {
-      return /^\d+ \(.*\) [ZX]/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
-    } catch {
-      return true;
-    }
-  });
+  await waitUntil("the command to end", () => !isAlive(Number(pid)));
   await bench.arrival(bench.name);
 });
 

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { RabbitmqClient, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { brokerTest, sharedNode } from "../support/broker.ts";
+import { isAlive } from "../support/descendants.ts";
 import { installed, spawn } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
@@ -12,15 +13,8 @@ import { QueueBench } from "./bench.ts";
 
 const { url } = await sharedNode();
 
-/** Waits until a process is gone, or a zombie of somebody who does not look. */
 async function waitForEnd(pid: string): Promise<void> {
-  await waitUntil(`process ${pid} to end`, () => {
-    try {
-      return /^\d+ \(.*\) [ZX]/s.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
-    } catch {
-      return true;
-    }
-  });
+  await waitUntil(`process ${pid} to end`, () => !isAlive(Number(pid)));
 }
 
 brokerTest("a command that ignores TERM is killed with its children and tried again", async () => {
