@@ -4,7 +4,7 @@ import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
 import type { Task } from "../task/task.ts";
 import { type BodyRoom, incoming, limitBodies, readLater } from "./client/assembly.ts";
-import type { BodySink, IncomingMessage } from "./client/plain_content.ts";
+import type { BodySink, IncomingMessage } from "./client/incoming_message.ts";
 import { deadline } from "../time/deadline.ts";
 import { Acknowledgements, type OpenDelivery } from "./acknowledgements.ts";
 import { Credit } from "./credit.ts";

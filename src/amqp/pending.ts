@@ -20,7 +20,7 @@ export abstract class Pending {
     return "";
   }
 
-  /** Told once each time it was sent, or this. */
+  /** Called once each time it was sent, or `onFailed` is. */
   abstract onConfirmed(): void;
   /** @param error as `Publisher.publish` throws it */
   abstract onFailed(error: unknown): void;

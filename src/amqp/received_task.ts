@@ -2,7 +2,8 @@
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import type { Task, TaskProperties } from "../task/task.ts";
 import { incoming, receivedProperties } from "./client/assembly.ts";
-import { type IncomingMessage, readPlain } from "./client/plain_content.ts";
+import type { IncomingMessage } from "./client/incoming_message.ts";
+import { readPlain } from "./client/plain_content.ts";
 import { textAt } from "./client/view.ts";
 
 const NOTHING = new Uint8Array();

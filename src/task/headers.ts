@@ -114,7 +114,7 @@ export function readHistory(
 }
 
 /** Of most tasks. */
-const NO_HISTORY: History = {
+export const NO_HISTORY: History = {
   attempts: 0,
   crashes: 0,
   losses: 0,

@@ -63,8 +63,8 @@ export interface ReplayOptions extends DeadSelection {
   readonly onTask: (task: Task, fate: "replayed" | "kept") => Promise<void> | void;
 }
 
-/** What becomes of a task that was looked at. */
-interface Fate extends Departure {
+/** What is to be done with a task that was looked at. */
+interface Verdict extends Departure {
   /** In the dead queue. */
   readonly stays: boolean;
 }
@@ -155,7 +155,7 @@ export class DeadQueue {
         await onTask(task);
         await remove();
       };
-      return { ...stays(tell), stays: false };
+      return { leave: nothing, tell, stays: false };
     });
   }
 
@@ -168,7 +168,7 @@ export class DeadQueue {
    */
   async #visit(
     selection: DeadSelection,
-    visit: (task: Task, means: Means) => Promise<Fate> | Fate,
+    visit: (task: Task, means: Means) => Promise<Verdict> | Verdict,
   ): Promise<number> {
     const present = await this.#count();
     const channel = await this.#transport.openChannel();
@@ -201,14 +201,10 @@ export class DeadQueue {
             return this.#transport.request("acknowledging a task", channel.basicAck(tag));
           };
           const means = { remove, publish };
-          let fate = isSelected(task, selection)
+          const verdict = isSelected(task, selection)
             ? (visited++, await visit(task, means))
-            : undefined;
-          if (fate?.stays !== false && deliveries(task) >= RENEW_AT_DELIVERIES) {
-            const leave = () => this.#renew(task, means);
-            fate = { leave, tell: fate?.tell ?? (() => {}), stays: false };
-          }
-          if (fate !== undefined) departures.begin(fate);
+            : stays(nothing);
+          departures.begin(this.#orRenewed(verdict, task, means));
         }
         await departures.done();
       }
@@ -240,6 +236,12 @@ export class DeadQueue {
     return { tag: message.deliveryTag, task: taskOf(message, this.#name) };
   }
 
+  /** One that stays is put on the queue anew where it was given back too often. */
+  #orRenewed(verdict: Verdict, task: Task, means: Means): Departure {
+    if (!verdict.stays || deliveries(task) < RENEW_AT_DELIVERIES) return verdict;
+    return { leave: () => this.#renew(task, means), tell: verdict.tell };
+  }
+
   async #renew(task: Task, { publish, remove }: Means): Promise<void> {
     const { attempts } = readHistory(task);
     const origin = originQueue(task.properties) ?? this.#queue;
@@ -254,9 +256,11 @@ export class DeadQueue {
 }
 
 /** The task stays in the dead queue. */
-function stays(tell: Departure["tell"]): Fate {
-  return { leave: () => Promise.resolve(), tell, stays: true };
+function stays(tell: Departure["tell"]): Verdict {
+  return { leave: nothing, tell, stays: true };
 }
+
+async function nothing(): Promise<void> {}
 
 /** @param largest bytes of the largest body of late */
 function roundFor(largest: number): number {

@@ -65,10 +65,9 @@ export async function openDedupe(
   patienceMs = PATIENCE_MS,
 ): Promise<Dedupe> {
   const { DatabaseSync } = await import("node:sqlite");
+  const options = { path, ttlMs, log, clocks, patienceMs };
   try {
-    return new DedupeFile(new DatabaseSync(asFile(path)), {
-      ...{ path, ttlMs, log, clocks, patienceMs },
-    });
+    return new DedupeFile(new DatabaseSync(asFile(path)), options);
   } catch (error) {
     const why = reason(error);
     throw new ToolError(

@@ -25,7 +25,7 @@ const UNDER_WAY_MS = 60_000;
  * ones, and the body of a single one; in bytes. Larger bodies are freed at once (free_body.ts).
  */
 const MOST_ACKED_BYTES = 16 * 1024 * 1024;
-const LARGE_BYTES = 64 * 1024;
+export const LARGE_BYTES = 64 * 1024;
 
 interface Finished {
   readonly decision: Decision;

@@ -3,9 +3,7 @@
  * because it weighs next to nothing where V8 looks for garbage.
  */
 import type { Delivery } from "../amqp/consumption.ts";
-import type { FinishedTasks } from "./finished.ts";
-
-const LARGE_BYTES = 64 * 1024;
+import { type FinishedTasks, LARGE_BYTES } from "./finished.ts";
 
 /** @param finished those that are kept, to be told from others, which takes their bodies */
 export function freeBody({ bodyBytes, task }: Delivery, finished: FinishedTasks): void {

@@ -2,7 +2,7 @@
 import type { Delivery } from "../amqp/consumption.ts";
 import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Outcome, Progress } from "../task/handler.ts";
-import type { History } from "../task/headers.ts";
+import { type History, NO_HISTORY } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import type { TraceContext } from "../task/trace_context.ts";
 import type { Member } from "./chain.ts";
@@ -34,7 +34,7 @@ export interface JobOwner {
 
 /** Of a task that has not begun. */
 const NOT_BEGUN: Start = {
-  history: { attempts: 0, crashes: 0, losses: 0, replays: 0 },
+  history: NO_HISTORY,
   attempt: 1,
   earlier: 0,
   isCounted: false,

@@ -8,13 +8,8 @@
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { readContentHeader, requireBodySize } from "./content_header.ts";
-import {
-  type BodySink,
-  findPlainId,
-  IncomingMessage,
-  PROPERTIES_OFFSET,
-  readDelivery,
-} from "./plain_content.ts";
+import { type BodySink, IncomingMessage } from "./incoming_message.ts";
+import { findPlainId, PROPERTIES_OFFSET, readDelivery } from "./plain_content.ts";
 import { type FrameBuffer, protocolError } from "../frame_buffer.ts";
 
 /**
