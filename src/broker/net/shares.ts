@@ -6,6 +6,7 @@ export interface Owner {
 }
 
 interface Share {
+  readonly key: string;
   bytes: number;
   /** Parts of it. */
   parts: number;
@@ -13,7 +14,6 @@ interface Share {
 
 /** Something that an owner has, or waits for. */
 export interface Part {
-  readonly owner: Owner;
   readonly bytes: number;
   /** Of the user, and of him from that network. Written by {@link Shares}. */
   readonly shares: readonly [Share, Share];
@@ -24,14 +24,16 @@ export class Shares {
 
   /** Something that is waited for. */
   part({ user, network }: Owner, bytes: number): Part {
-    const keys = keysOf({ user, network });
-    const shares = keys.map((key) => {
-      let share = this.#shares.get(key);
-      if (share === undefined) this.#shares.set(key, share = { bytes: 0, parts: 0 });
-      share.parts++;
-      return share;
-    });
-    return { owner: { user, network }, bytes, shares: shares as [Share, Share] };
+    const ofUser = this.#share(JSON.stringify([user]));
+    const ofNetwork = this.#share(JSON.stringify([user, network]));
+    return { bytes, shares: [ofUser, ofNetwork] };
+  }
+
+  #share(key: string): Share {
+    let share = this.#shares.get(key);
+    if (share === undefined) this.#shares.set(key, share = { key, bytes: 0, parts: 0 });
+    share.parts++;
+    return share;
   }
 
   give(part: Part): void {
@@ -40,10 +42,9 @@ export class Shares {
 
   /** @param isGiven it is not only waited for */
   drop(part: Part, isGiven: boolean): void {
-    for (const [index, key] of keysOf(part.owner).entries()) {
-      const share = part.shares[index]!;
+    for (const share of part.shares) {
       if (isGiven) share.bytes -= part.bytes;
-      if (--share.parts === 0) this.#shares.delete(key);
+      if (--share.parts === 0) this.#shares.delete(share.key);
     }
   }
 }
@@ -52,8 +53,4 @@ export class Shares {
 export function isBefore({ shares: [user, network] }: Part, other: Part): boolean {
   const [otherUser, otherNetwork] = other.shares;
   return user === otherUser ? network.bytes < otherNetwork.bytes : user.bytes < otherUser.bytes;
-}
-
-function keysOf({ user, network }: Owner): [string, string] {
-  return [JSON.stringify([user]), JSON.stringify([user, network])];
 }

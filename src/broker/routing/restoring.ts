@@ -2,6 +2,7 @@
 
 import type { DeadLetters } from "./dead_letters.ts";
 import type { VirtualHost } from "./virtual_host.ts";
+import type { StoredExchange } from "../store/definitions/definitions.ts";
 import type { Store } from "../store/store.ts";
 
 /** @param vhostOf makes a virtual host that holds data, whether it was named this time or not */
@@ -11,14 +12,10 @@ export function restore(
   vhostOf: (name: string) => VirtualHost,
 ): void {
   const { definitions } = store;
-  const leaving = new Map<VirtualHost, string[]>();
+  const leaving: StoredExchange[] = [];
   for (const exchange of definitions.exchanges()) {
-    const vhost = vhostOf(exchange.vhost);
-    vhost.restoreExchange(exchange);
-    if (!exchange.isLeaving) continue;
-    const names = leaving.get(vhost) ?? [];
-    leaving.set(vhost, names);
-    names.push(exchange.name);
+    vhostOf(exchange.vhost).restoreExchange(exchange);
+    if (exchange.isLeaving) leaving.push(exchange);
   }
   const lanes = Map.groupBy(store.lanes(), ({ queue }) => queue);
   const dead = new Map(store.dead.stored().map((count) => [count.lane, count]));
@@ -33,5 +30,7 @@ export function restore(
     }
   }
   for (const binding of definitions.bindings()) vhostOf(binding.vhost).restoreBinding(binding);
-  for (const [vhost, names] of leaving) vhost.restoreUnused(names);
+  for (const [vhost, exchanges] of Map.groupBy(leaving, ({ vhost }) => vhost)) {
+    vhostOf(vhost).restoreUnused(exchanges.map(({ name }) => name));
+  }
 }

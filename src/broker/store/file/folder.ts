@@ -4,7 +4,7 @@ import { EXIT, reason, ToolError } from "../../../errors.ts";
 
 /** @throws {ToolError} when it is not there and cannot be created */
 export function createFolder(folder: string): void {
-  if (exists(folder)) return;
+  if (isFolder(folder)) return;
   try {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -15,14 +15,6 @@ export function createFolder(folder: string): void {
     );
   }
   syncParents(folder);
-}
-
-function exists(folder: string): boolean {
-  try {
-    return Deno.statSync(folder).isDirectory;
-  } catch {
-    return false;
-  }
 }
 
 /** SQLite syncs the entries of the folder, but not the folder's own entry, nor those above it. */

@@ -6,6 +6,8 @@
  * It takes some 12 MB and, once, 10 ms of the main thread: only a slow disk has one.
  */
 
+import { folderOf } from "./folder.ts";
+
 /** What it runs. A bundle, or a binary, would have to bring a file along. */
 const PROGRAM = `
 let file;
@@ -103,7 +105,7 @@ export class SyncThread {
 function findDescriptors(path: string): void {
   const found: Deno.FsFile[] = [];
   // The folder: closing the file would end the locks on it.
-  const folder = path.slice(0, path.lastIndexOf("/") + 1) || ".";
+  const folder = folderOf(path);
   try {
     while (found.length < DESCRIPTORS) found.push(Deno.openSync(folder));
   } finally {
