@@ -1,14 +1,16 @@
 /** Looking at sockets, on a host that cuts off the connection by which that is known. */
 import { assertEquals } from "@std/assert";
 import { spawn } from "../support/process.ts";
-import { canMakeNamespaces } from "./harness.ts";
+import { unless } from "../support/unless.ts";
+import { findNamespacesMissing } from "./harness.ts";
 
-const namespaces = await canMakeNamespaces();
+const namespacesMissing = await findNamespacesMissing();
 
 Deno.test({
-  name: "a loopback that goes keeps nobody waiting, and is used again when it is back" +
-    (namespaces ? "" : " (ignored: no network namespace can be made)"),
-  ignore: !namespaces,
+  ...unless(
+    namespacesMissing,
+    "a loopback that goes keeps nobody waiting, and is used again when it is back",
+  ),
   async fn() {
     const script = new URL("cut_off.ts", import.meta.url).pathname;
     const args = ["-n", Deno.execPath(), "run", "-A", "--no-check", script];

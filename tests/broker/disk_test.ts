@@ -5,12 +5,12 @@ import type { TestProcess } from "../support/process.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { mountDisk, mountMissing, type SmallDisk } from "../support/tmpfs.ts";
+import { unless } from "../support/unless.ts";
 import { portOf, startProcess } from "./harness.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const BODY_BYTES = 10_000;
 const BACKLOG = 3_000;
-const reason = mountMissing === undefined ? "" : ` (ignored: ${mountMissing})`;
 
 function diskTest(
   name: string,
@@ -18,8 +18,7 @@ function diskTest(
   megabytes = 12,
 ): void {
   Deno.test({
-    name: name + reason,
-    ignore: mountMissing !== undefined,
+    ...unless(mountMissing, name),
     async fn() {
       await using disk = await mountDisk(megabytes);
       await fn(disk);

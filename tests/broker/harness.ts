@@ -29,10 +29,11 @@ export async function portOf(broker: TestProcess): Promise<number> {
   return Number(port);
 }
 
-/** Whether network namespaces can be made here; that takes root. */
-export async function canMakeNamespaces(): Promise<boolean> {
-  if (Deno.uid() !== 0 || !installed("ip") || !installed("unshare")) return false;
-  return (await run("unshare", { args: ["-n", "true"] })).code === 0;
+/** Why no network namespaces can be made here, or undefined; that takes root. */
+export async function findNamespacesMissing(): Promise<string | undefined> {
+  const canTry = Deno.uid() === 0 && installed("ip") && installed("unshare");
+  if (canTry && (await run("unshare", { args: ["-n", "true"] })).code === 0) return undefined;
+  return "no network namespace can be made";
 }
 
 /** Log lines of a broker in this process. */

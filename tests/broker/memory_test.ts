@@ -7,6 +7,7 @@ import { memoryUnknown, peakBytes } from "../support/memory.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
 import { byThisDeno } from "../support/tools.ts";
+import { unless } from "../support/unless.ts";
 import { portOf, startProcess } from "./harness.ts";
 import { concat, content, LOGIN, method, sendAll } from "./strangers.ts";
 
@@ -23,8 +24,7 @@ const TRANSIENT = { deliveryMode: 1 };
 
 function memoryTest(name: string, fn: (port: number) => Promise<void>): void {
   Deno.test({
-    name: memoryUnknown === undefined ? name : `${name} (ignored: ${memoryUnknown})`,
-    ignore: memoryUnknown !== undefined,
+    ...unless(memoryUnknown, name),
     async fn() {
       await using dir = await tempDir();
       await using broker = startProcess(["--data", dir.path]);

@@ -1,12 +1,13 @@
 /** The short form of `deno task power-cut`. */
 import { assertEquals, assertGreater } from "@std/assert";
+import { unless } from "../support/unless.ts";
 import { cutPower, powerCutMissing } from "./power_cut.ts";
 
-const ignored = powerCutMissing === undefined ? "" : ` (ignored: ${powerCutMissing})`;
-
 Deno.test({
-  name: "a power cut at any moment loses nothing confirmed and leaves nothing in part" + ignored,
-  ignore: powerCutMissing !== undefined,
+  ...unless(
+    powerCutMissing,
+    "a power cut at any moment loses nothing confirmed and leaves nothing in part",
+  ),
   async fn() {
     const violated: string[] = [];
     const say = (sentence: string) => void violated.push(sentence);

@@ -5,6 +5,7 @@ import { run, spawn } from "../support/process.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import type { ChannelHost } from "../../src/broker/channel/host.ts";
 import type { Session } from "../../src/broker/connection/session.ts";
 import { FrameWriter } from "../../src/broker/wire/frames.ts";
@@ -47,9 +48,7 @@ function syncsOf(trace: string[], file: string): Sync[] {
 }
 
 Deno.test({
-  name: "a confirm and a commit-ok come after the sync" +
-    (straceMissing ? ` (ignored: ${straceMissing})` : ""),
-  ignore: straceMissing !== undefined,
+  ...unless(straceMissing, "a confirm and a commit-ok come after the sync"),
   async fn() {
     await using dir = await tempDir();
     const calls = "trace=openat,fcntl,pwrite64,fsync,fdatasync,sendto,write,writev,sendmsg";
@@ -177,11 +176,12 @@ const SLOW_MS = 5;
 const LOG_SYNC = import.meta.resolve("../../src/broker/store/file/log_sync.ts");
 
 for (const ms of [0, SLOW_MS]) {
-  const missing = straceMissing ?? (ms > 0 ? fakeDiskMissing : undefined);
   Deno.test({
-    name: "every answer that promises something durable comes after the sync, counted by method" +
-      (ms > 0 ? ", and on a slow disk" : "") + (missing ? ` (ignored: ${missing})` : ""),
-    ignore: missing !== undefined,
+    ...unless(
+      straceMissing ?? (ms > 0 ? fakeDiskMissing : undefined),
+      "every answer that promises something durable comes after the sync, counted by method" +
+        (ms > 0 ? ", and on a slow disk" : ""),
+    ),
     async fn() {
       await using dir = await tempDir();
       await assertSyncedBefore(dir, ms > 0 ? await fakeDisk(dir.path, { syncMs: ms }) : {});
@@ -190,9 +190,7 @@ for (const ms of [0, SLOW_MS]) {
 }
 
 Deno.test({
-  name: "who waits for a sync is told when none can be made" +
-    (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
-  ignore: fakeDiskMissing !== undefined,
+  ...unless(fakeDiskMissing, "who waits for a sync is told when none can be made"),
   async fn() {
     await using dir = await tempDir();
     await Deno.writeTextFile(dir.file("log"), "");
@@ -223,10 +221,11 @@ Deno.test({
 
 for (const ms of [0, SLOW_MS]) {
   Deno.test({
-    name: "what a failed sync was for is never confirmed, nor what comes after it" +
-      (ms > 0 ? ", on a slow disk" : "") +
-      (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
-    ignore: fakeDiskMissing !== undefined,
+    ...unless(
+      fakeDiskMissing,
+      "what a failed sync was for is never confirmed, nor what comes after it" +
+        (ms > 0 ? ", on a slow disk" : ""),
+    ),
     async fn() {
       await using dir = await tempDir();
       const env = await fakeDisk(dir.path, { syncMs: ms });
@@ -278,9 +277,10 @@ for (const ms of [0, SLOW_MS]) {
 const VERY_SLOW_MS = 20;
 
 Deno.test({
-  name: "while a sync is under way others are delivered to, and nobody is told of what it is for" +
-    (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
-  ignore: fakeDiskMissing !== undefined,
+  ...unless(
+    fakeDiskMissing,
+    "while a sync is under way others are delivered to, and nobody is told of what it is for",
+  ),
   async fn() {
     await using dir = await tempDir();
     const env = await fakeDisk(dir.path, { syncMs: VERY_SLOW_MS });

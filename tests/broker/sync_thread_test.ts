@@ -6,19 +6,22 @@ import {
   assertMatch,
   assertRejects,
 } from "@std/assert";
+import { isThere } from "../../src/broker/store/file/folder.ts";
 import { SyncThread } from "../../src/broker/store/file/sync_thread.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { run } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { mountDisk, mountMissing } from "../support/tmpfs.ts";
+import { unless } from "../support/unless.ts";
 import { waitUntil } from "../support/wait.ts";
 import { portOf, startProcess } from "./harness.ts";
 
-const DATA_FILE = new URL("../../src/broker/store/file/data_file.ts", import.meta.url).href;
+const DATA_FILE = import.meta.resolve("../../src/broker/store/file/data_file.ts");
+const STORE = import.meta.resolve("../../src/broker/store/store.ts");
+const SYNC_THREAD = import.meta.resolve("../../src/broker/store/file/sync_thread.ts");
 
-const STORE = new URL("../../src/broker/store/store.ts", import.meta.url).href;
-const SYNC_THREAD = new URL("../../src/broker/store/file/sync_thread.ts", import.meta.url).href;
+const linuxMissing = Deno.build.os === "linux" ? undefined : "needs Linux";
 
 /** A disk is known as slow after one such sync. */
 const SLOW_MS = 20;
@@ -36,9 +39,7 @@ function descriptorsOf(path: string): number {
 }
 
 Deno.test({
-  name: "the thread opens its file once, and closes it when told" +
-    (Deno.build.os === "linux" ? "" : " (ignored: needs Linux)"),
-  ignore: Deno.build.os !== "linux",
+  ...unless(linuxMissing, "the thread opens its file once, and closes it when told"),
   async fn() {
     await using dir = await tempDir();
     const path = dir.file("data");
@@ -74,9 +75,10 @@ Deno.test("without its file the thread says that it cannot sync", async () => {
 });
 
 Deno.test({
-  name: "where file descriptors are short there is no thread, and the process goes on" +
-    (Deno.build.os === "linux" ? "" : " (ignored: needs Linux)"),
-  ignore: Deno.build.os !== "linux",
+  ...unless(
+    linuxMissing,
+    "where file descriptors are short there is no thread, and the process goes on",
+  ),
   async fn() {
     await using dir = await tempDir();
     const program = `
@@ -110,9 +112,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a sync that fails says why" +
-    (Deno.build.os === "linux" ? "" : " (ignored: needs Linux)"),
-  ignore: Deno.build.os !== "linux",
+  ...unless(linuxMissing, "a sync that fails says why"),
   async fn() {
     using file = await Deno.open("/dev/null", { read: true, write: true });
     const thread = new SyncThread("/dev/null", file);
@@ -123,10 +123,11 @@ Deno.test({
 
 for (const syncMs of [0, SLOW_MS]) {
   Deno.test({
-    name: "when the data file cannot be synced nothing is safe any more, and the log is kept" +
-      (syncMs > 0 ? ", on a slow disk" : "") +
-      (fakeDiskMissing ? ` (ignored: ${fakeDiskMissing})` : ""),
-    ignore: fakeDiskMissing !== undefined,
+    ...unless(
+      fakeDiskMissing,
+      "when the data file cannot be synced nothing is safe any more, and the log is kept" +
+        (syncMs > 0 ? ", on a slow disk" : ""),
+    ),
     async fn() {
       await using dir = await tempDir();
       const program = `
@@ -172,14 +173,6 @@ const BODY = new Uint8Array(14_000);
 const ENOUGH = 1_000;
 const SMALL_MB = 64;
 
-function isThere(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}
-
 async function publishAll(channel: PeerChannel): Promise<void> {
   for (let count = 0; count < ENOUGH; count++) {
     await channel.publish({ routingKey: "tasks" }, BODY, PERSISTENT);
@@ -202,11 +195,12 @@ const EVENTS = [
 ];
 
 for (const { event, file, sign } of EVENTS) {
-  const missing = fakeDiskMissing ?? mountMissing;
   Deno.test({
-    name: `when the sync of the thread ${event} others are served, the broker can be ended, and ` +
-      `nothing confirmed is lost${missing ? ` (ignored: ${missing})` : ""}`,
-    ignore: missing !== undefined,
+    ...unless(
+      fakeDiskMissing ?? mountMissing,
+      `when the sync of the thread ${event} others are served, the broker can be ended, and ` +
+        "nothing confirmed is lost",
+    ),
     async fn() {
       await using dir = await tempDir();
       await using disk = await mountDisk(SMALL_MB);

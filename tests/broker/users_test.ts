@@ -7,9 +7,10 @@ import { ipv6Missing } from "../support/ipv6.ts";
 import { run } from "../support/process.ts";
 import { connectPeer, openPeer, type Peer, PeerGone } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { within } from "../support/wait.ts";
 import { WireWriter } from "../support/wire.ts";
-import { canMakeNamespaces, portOf, startHere, startProcess } from "./harness.ts";
+import { findNamespacesMissing, portOf, startHere, startProcess } from "./harness.ts";
 
 const REFUSED = (mechanism: string) =>
   `ACCESS_REFUSED - Login was refused using authentication mechanism ${mechanism}. For details ` +
@@ -244,12 +245,10 @@ Deno.test("refused logins are counted in the log instead of written each", async
   assertStringIncludes(lines[10]!, '"more":20');
 });
 
-const namespaces = await canMakeNamespaces();
+const namespacesMissing = await findNamespacesMissing();
 
 Deno.test({
-  name: "guest logs in from this machine only, a user from everywhere" +
-    (namespaces ? "" : " (ignored: no network namespace can be made)"),
-  ignore: !namespaces,
+  ...unless(namespacesMissing, "guest logs in from this machine only, a user from everywhere"),
   async fn() {
     const script = 'ip link set lo up && ip addr add 192.0.2.1/32 dev lo && exec "$@"';
     const { stdout, stderr } = await run("unshare", {

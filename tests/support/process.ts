@@ -3,6 +3,7 @@
  * status. `await using` one; a process that the test leaves running is killed and fails the test.
  */
 import { killMarked, newMark } from "./descendants.ts";
+import { unless } from "./unless.ts";
 import { STEP_MS, waitUntil, within } from "./wait.ts";
 
 export interface ProcessOptions {
@@ -286,8 +287,7 @@ export function programTest(program: string, name: string, fn: () => Promise<voi
 
 /** Name and state of a step that needs a program. */
 export function stepWith(program: string, name: string): { name: string; ignore: boolean } {
-  const ignore = !installed(program);
-  return { name: name + (ignore ? ` (ignored: ${program} is not installed)` : ""), ignore };
+  return unless(installed(program) ? undefined : `${program} is not installed`, name);
 }
 
 /** Whether a program can be found on PATH (or at its absolute path). */
