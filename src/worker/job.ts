@@ -1,4 +1,4 @@
-/** A run of a task in the pool, from its start until it is settled. */
+/** A task in the pool, from when it is taken until it is settled; its run is a part of that. */
 import type { Delivery } from "../amqp/consumption.ts";
 import type { Attempt } from "../amqp/message_tracing.ts";
 import type { Outcome, Progress } from "../task/handler.ts";
