@@ -5,6 +5,7 @@
  */
 import { sharedBroker } from "../support/embedded.ts";
 import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
+import { unless } from "../support/unless.ts";
 import { type BrokerName, Case } from "./case.ts";
 
 export { type BrokerName, Case } from "./case.ts";
@@ -47,10 +48,8 @@ export function contract(
 ): void {
   for (const target of targets) {
     if (options.only && options.only !== target.name) continue;
-    const reason = target.missing ? ` (ignored: ${target.missing})` : "";
     Deno.test({
-      name: `${target.name}: ${promise}${reason}`,
-      ignore: target.missing !== undefined,
+      ...unless(target.missing, `${target.name}: ${promise}`),
       async fn() {
         await using t = new Case(target.name, target.port);
         await test(t);

@@ -7,6 +7,7 @@
 import { type EmbeddedBroker, startBroker } from "./embedded.ts";
 import { rabbitmqMissing, sharedRabbitmq, startRabbitmq } from "./rabbitmq.ts";
 import { uniqueName } from "./temp.ts";
+import { unless } from "./unless.ts";
 
 export type BrokerKind = "rabbitmq" | "embedded";
 
@@ -134,10 +135,9 @@ export function brokerTest(
   fn: (t: Deno.TestContext) => Promise<void>,
   limit?: Only,
 ): void {
-  const reason = provider.missing ??
+  const missing = provider.missing ??
     (limit === undefined || limit.only === brokerKind ? undefined : limit.because);
-  if (reason === undefined) Deno.test(onThisBroker(name), fn);
-  else Deno.test.ignore(`${onThisBroker(name)} (ignored: ${reason})`, fn);
+  Deno.test({ ...unless(missing, onThisBroker(name)), fn });
 }
 
 /** The name of a test whose result depends on the broker: by it a run for one kind finds them. */

@@ -281,8 +281,7 @@ export async function run(
 
 /** Declares a test that needs a program, and says so in its name where it is not installed. */
 export function programTest(program: string, name: string, fn: () => Promise<void>): void {
-  if (installed(program)) Deno.test(name, fn);
-  else Deno.test.ignore(`${name} (ignored: ${program} is not installed)`, fn);
+  Deno.test({ ...stepWith(program, name), fn });
 }
 
 /** Name and state of a step that needs a program. */

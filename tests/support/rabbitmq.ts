@@ -9,6 +9,7 @@ import { SystemRoot } from "./chroot.ts";
 import { LeashedProcess } from "./leash.ts";
 import { freePorts, waitForPort } from "./ports.ts";
 import { removeDir } from "./temp.ts";
+import { unless } from "./unless.ts";
 import { waitUntil, within } from "./wait.ts";
 
 const SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -31,8 +32,7 @@ export const rabbitmqMissing: string | undefined = root.has(SERVER)
 
 /** A test that needs RabbitMQ; ignored, with the reason in its name, where there is none. */
 export function rabbitmqTest(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
-  if (rabbitmqMissing) Deno.test.ignore(`${name} (ignored: ${rabbitmqMissing})`, fn);
-  else Deno.test(name, fn);
+  Deno.test({ ...unless(rabbitmqMissing, name), fn });
 }
 
 export interface RabbitmqOptions {

@@ -2,6 +2,7 @@
 import { existsSync, statfsSync } from "node:fs";
 import { type TempDir, tempDir } from "./temp.ts";
 import { byThisDeno, toolCommand, type ToolName } from "./tools.ts";
+import { unless } from "./unless.ts";
 
 const VERSION_1 = "/sys/fs/cgroup/memory";
 const VERSION_2 = "/sys/fs/cgroup";
@@ -79,7 +80,5 @@ const missing = probe === undefined
 
 /** Declares a test that needs such a host, and says so in its name where there is none. */
 export function hostTest(what: string, fn: () => Promise<void>): void {
-  const name = `a small host: ${what}`;
-  if (missing === undefined) Deno.test(name, fn);
-  else Deno.test.ignore(`${name} (ignored: ${missing})`, fn);
+  Deno.test({ ...unless(missing, `a small host: ${what}`), fn });
 }

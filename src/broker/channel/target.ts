@@ -14,7 +14,7 @@ export interface Target {
   mandatory: boolean;
   /** To a channel that waits for an answer, and to no queue. */
   isReply: boolean;
-  /** The version of what was found of the virtual host in which its route is there. */
+  /** Of the virtual host's found routes: the version in which they have a place for it. */
   foundVersion: number;
 }
 
