@@ -89,12 +89,6 @@ class LineLog {
 /** Milliseconds until a process that was killed has closed its pipes, if nobody else has them. */
 const CLOSE_MS = 1_000;
 
-/** Those that no test has ended: it failed before it could. */
-const left = new Set<TestProcess>();
-globalThis.addEventListener("unload", () => {
-  for (const process of left) process.abandon();
-});
-
 export class TestProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #mark = newMark();
@@ -121,7 +115,6 @@ export class TestProcess implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    left.add(this);
     this.#killOnDispose = options.killOnDispose ?? false;
     this.#stdout = new LineLog(`stdout of ${name}`);
     this.#stderr = new LineLog(`stderr of ${name}`);
@@ -184,12 +177,6 @@ export class TestProcess implements AsyncDisposable {
     return this.#orExplain(within(`${this.name} to end`, this.#output, ms));
   }
 
-  /** For the end of a test file, which cannot wait. */
-  abandon(): void {
-    this.kill("SIGKILL");
-    killMarked(this.#mark);
-  }
-
   /** SIGKILL, and waits for the end: of its pipes, too, which a child of its own may keep open. */
   async destroy(): Promise<Output> {
     this.kill("SIGKILL");
@@ -217,7 +204,6 @@ export class TestProcess implements AsyncDisposable {
     const [status] = await Promise.all([
       this.#child.status.then((status) => {
         this.#running = false;
-        left.delete(this);
         return status;
       }),
       this.#stdout.readAll(this.#child.stdout),

@@ -35,17 +35,13 @@ async function main(): Promise<number> {
       ...(node ? { TEST_RABBITMQ: JSON.stringify(node.shareable) } : {}),
     },
   }).spawn();
-  let isInterrupted = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     // At SIGINT it tells which tests were under way.
-    Deno.addSignalListener(signal, () => {
-      isInterrupted = true;
-      test.kill("SIGINT");
-    });
+    Deno.addSignalListener(signal, () => test.kill("SIGINT"));
   }
-  const { code, signal } = await test.status;
-  // Then tests do not end what they have started.
-  if (signal !== null || isInterrupted) killMarked({ TEST_RUN_DIR: runDir.path });
+  const { code } = await test.status;
+  // Tests that were cut off have not ended what they started.
+  killMarked({ TEST_RUN_DIR: runDir.path });
   const left = Array.from(Deno.readDirSync(runDir.path), (entry) => entry.name);
   for (const name of left) {
     const path = `${runDir.path}/${name}`;

@@ -6,14 +6,18 @@ import { waitUntil } from "./wait.ts";
 
 const RUN = new URL("run.ts", import.meta.url).pathname;
 
-Deno.test("a test that does not end fails by its name, and the others go on", async () => {
+Deno.test("a test that does not end fails by its name and leaves nothing, and the others go on", async () => {
   await using dir = await tempDir("limit-");
   await Deno.writeTextFile(
     dir.file("limit_test.ts"),
     `const never = () => new Promise(() => setTimeout(() => {}, 1e9));
      Deno.test("waits", never);
      Deno.test({ name: "steps", fn: async (t) => void await t.step("one", never) });
-     Deno.test("computes", { permissions: "inherit" }, () => { for (;;); });
+     Deno.test("computes", { permissions: "inherit" }, () => {
+       const args = ["-c", "sleep 1000 & echo $! >" + ${JSON.stringify(dir.file("pid"))}];
+       new Deno.Command("sh", { args, stdout: "null", stderr: "null" }).outputSync();
+       for (;;);
+     });
      Deno.test("is quick", () => {});`,
   );
   const { code, stdout } = await run(Deno.execPath(), {
@@ -25,6 +29,8 @@ Deno.test("a test that does not end fails by its name, and the others go on", as
     assertMatch(stdout, new RegExp(`limit_test.ts => ${name} ... FAILED`));
   }
   assertMatch(stdout, /\| 1 passed (\(.*\) )?\| 3 failed/);
+  const pid = Number(await Deno.readTextFile(dir.file("pid")));
+  await waitUntil("the child to end", () => !isAlive(pid));
 });
 
 Deno.test({
