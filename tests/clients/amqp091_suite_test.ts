@@ -8,6 +8,7 @@ import { AMQP091, AMQP091_FOLDER, buildGo, goMissing } from "../support/foreign.
 import { run } from "../support/process.ts";
 import { rabbitmqMissing, sharedRabbitmq } from "../support/rabbitmq.ts";
 import { type TempDir, tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 
 const missing = goMissing ?? rabbitmqMissing;
 const shared = await sharedRabbitmq();
@@ -18,9 +19,7 @@ const SLOW_ON_RABBITMQ = "TestChannelCounterShouldNotPanicIssue136";
 const SUITE_MS = 240_000;
 
 Deno.test({
-  name: "broker: Every test of amqp091-go that passes on RabbitMQ passes" +
-    (missing ? ` (ignored: ${missing})` : ""),
-  ignore: missing !== undefined,
+  ...unless(missing, "broker: Every test of amqp091-go that passes on RabbitMQ passes"),
   fn: async () => {
     await using folder = await tempDir();
     const overlay = await patience(folder);

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { installed, type Output, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { waitUntil } from "../support/wait.ts";
 import { done, received } from "../e2e/tools.ts";
 import { dist } from "./binary.ts";
@@ -38,8 +39,7 @@ const ROOTS: readonly Root[] = [
 
 for (const { name, missing, user, make } of ROOTS) {
   Deno.test({
-    name: `the programs on ${name}${missing ? ` (ignored: ${missing})` : ""}`,
-    ignore: missing !== undefined,
+    ...unless(missing, `the programs on ${name}`),
     async fn(t) {
       // A chroot is no place for another user's files.
       await using folder = await tempDir("root-", "/tmp");

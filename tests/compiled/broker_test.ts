@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { freePorts } from "../support/ports.ts";
 import { installed, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { binary, dist } from "./binary.ts";
 
 async function portOf(broker: TestProcess): Promise<string> {
@@ -64,9 +65,10 @@ Deno.test("the compiled programs keep the names that a fault would be reported w
 const canBeNobody = Deno.uid() === 0 && installed("setpriv");
 
 Deno.test({
-  name: "compiled broker: an unprivileged user is told which folder is closed to him" +
-    (canBeNobody ? "" : " (ignored: needs root and setpriv)"),
-  ignore: !canBeNobody,
+  ...unless(
+    canBeNobody ? undefined : "needs root and setpriv",
+    "compiled broker: an unprivileged user is told which folder is closed to him",
+  ),
   async fn() {
     await using temp = await tempDir("test-", "/tmp");
     await Deno.chmod(temp.path, 0o755);

@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { startBroker } from "../support/embedded.ts";
 import { installed, programTest, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { dist } from "./binary.ts";
 
 const healthcheck = new URL("../../packaging/container/healthcheck", import.meta.url).pathname;
@@ -12,9 +13,10 @@ const missing = Deno.uid() !== 0
   : wanted && `${wanted} is not installed`;
 
 Deno.test({
-  name: "process 1 of a container reaps what commands leave behind, and hands on SIGTERM" +
-    (missing ? ` (ignored: ${missing})` : ""),
-  ignore: missing !== undefined,
+  ...unless(
+    missing,
+    "process 1 of a container reaps what commands leave behind, and hands on SIGTERM",
+  ),
   async fn() {
     await using temp = await tempDir();
     await using broker = await startBroker();

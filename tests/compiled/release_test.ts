@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import config from "../../deno.json" with { type: "json" };
 import { installed, type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const TARGET = "x86_64-unknown-linux-gnu";
@@ -54,8 +55,7 @@ async function validate(file: string): Promise<string> {
 }
 
 Deno.test({
-  name: `a release${missing ? ` (ignored: ${missing})` : ""}`,
-  ignore: missing !== undefined,
+  ...unless(missing, "a release"),
   async fn(t) {
     await using temp = await tempDir();
     const out = temp.file("release");

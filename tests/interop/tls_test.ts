@@ -4,6 +4,7 @@ import { makeCertificates } from "../amqp/certificates.ts";
 import { portOf, startProcess } from "../broker/harness.ts";
 import { spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { preparePeers } from "./peers.ts";
 
 const folder = await tempDir();
@@ -12,10 +13,8 @@ const { ca, server } = await makeCertificates(folder.path);
 
 for (const peer of await preparePeers(folder.path)) {
   if (peer.name === "amqp-tools") continue; // Debian's are built without amqps in --url
-  const reason = peer.missing ? ` (ignored: ${peer.missing})` : "";
   Deno.test({
-    name: `${peer.name} works over TLS${reason}`,
-    ignore: peer.missing !== undefined,
+    ...unless(peer.missing, `${peer.name} works over TLS`),
     async fn() {
       await using broker = startProcess(["--tls-cert", server.cert, "--tls-key", server.key]);
       const url = `amqps://guest:guest@localhost:${await portOf(broker)}/`;

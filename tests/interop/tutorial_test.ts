@@ -7,6 +7,7 @@ import { brokerMissing, onThisBroker, virtualHost } from "../support/broker.ts";
 import { type Output, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
+import { unless } from "../support/unless.ts";
 import { waitUntil } from "../support/wait.ts";
 import { type Command, type Peer, preparePeers, type QueueType } from "./peers.ts";
 import { Place } from "./place.ts";
@@ -37,9 +38,7 @@ for (const peer of peers) {
     for (const { name, run } of CASES) {
       const missing = brokerMissing ?? peer.missing;
       Deno.test({
-        name: onThisBroker(`${peer.name}, ${type} queue: ${name}`) +
-          (missing ? ` (ignored: ${missing})` : ""),
-        ignore: missing !== undefined,
+        ...unless(missing, onThisBroker(`${peer.name}, ${type} queue: ${name}`)),
         fn: async () => {
           await place.clear();
           await run(place, peer, type);

@@ -8,6 +8,7 @@ import { finish } from "../e2e/tools.ts";
 import { brokerKind, type BrokerNode, brokerTest, startNode } from "../support/broker.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { byThisDeno } from "../support/tools.ts";
+import { unless } from "../support/unless.ts";
 import { waitUntil } from "../support/wait.ts";
 import { connectorFor } from "../worker/bench.ts";
 
@@ -23,10 +24,8 @@ async function httpStep(
   check: Check,
   unfit?: string,
 ): Promise<void> {
-  const reason = byThisDeno ? unfit : "not with Deno 2.4";
   await t.step({
-    name: name + (reason === undefined ? "" : ` (ignored: ${reason})`),
-    ignore: reason !== undefined,
+    ...unless(byThisDeno ? unfit : "not with Deno 2.4", name),
     fn: () => check(node),
   });
 }
