@@ -226,7 +226,7 @@ export const ROUTES: readonly Route[] = [
         name: "q",
         required: true,
         schema: { type: "string", minLength: 1, maxLength: 500 },
-        description: "The text, as it is.",
+        description: "The text; upper and lower case are the same.",
       },
       {
         name: "vhost",

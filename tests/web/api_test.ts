@@ -108,6 +108,35 @@ Deno.test("the broker's API", async (t) => {
     assertEquals(newest.map(({ id }) => id), ["m4999", "m4998", "m4997"]);
   });
 
+  await t.step("takes upper and lower case for the same, in every script", async () => {
+    const queue = uniqueName("case");
+    await paged.send(
+      queue,
+      { body: "Stra\u00dfe der \u00c4rzte", id: "Order-17" },
+      {
+        body: "\u03a3\u039f\u03a6\u03a9\u03a3",
+        headers: { City: "\u041c\u043e\u0441\u043a\u0432\u0430" },
+      },
+      { body_base64: encodeBase64(Uint8Array.of(0xc3, ...new TextEncoder().encode("Tail"), 0xff)) },
+    );
+    const finds = async (q: string) =>
+      (await paged.get<{ found: { preview: string }[] }>(
+        `/search?q=${encodeURIComponent(q)}&queue=${queue}`,
+      )).found.length;
+    const texts = [
+      "ORDER-17",
+      "order-17",
+      "\u00e4rzte",
+      "STRASSE",
+      "\u03c3\u03bf\u03c6\u03c9\u03c2",
+      "city",
+      "\u041c\u041e\u0421\u041a\u0412\u0410",
+      "tAIL",
+    ];
+    for (const text of texts) assertEquals([text, await finds(text)], [text, 1]);
+    assertEquals(await finds("order-18"), 0);
+  });
+
   await t.step("groups dead letters, and replays, edits and drops them", async () => {
     await using bench = await QueueBench.open(url);
     const dead = `${bench.name}.dead`;

@@ -4,8 +4,9 @@ import { dropMessages, purge, replayMessages, sendTask, setPaused } from "./acti
 import { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
 import {
+  foldCase,
   groupMessages,
-  includes,
+  hasText,
   listMessages,
   MOST_SEARCHED_BYTES,
   requirePlace,
@@ -198,11 +199,11 @@ export class Board implements Disposable {
 
   /** What runs first: that is what one looks for by an id. */
   *#searchAll(queues: readonly Queue[], text: string): Pieces<SearchPage> {
-    const needle = new TextEncoder().encode(text);
-    const wanted = queues.length === 1 ? queues[0] : undefined;
+    const wanted = foldCase(text);
+    const only = queues.length === 1 ? queues[0] : undefined;
     const found: Found[] = [];
     let [looked, skipped] = [0, 0];
-    for (const one of deliveriesOf(this.#inside, wanted)) {
+    for (const one of deliveriesOf(this.#inside, only)) {
       yield;
       if (one === undefined) continue;
       const { delivery, session } = one;
@@ -210,7 +211,7 @@ export class Board implements Disposable {
       if (message.size > MOST_SEARCHED_BYTES) skipped++;
       else {
         const content = queue.contentOf(message);
-        if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
+        if (content !== undefined && hasText(content, wanted)) {
           found.push(describeRun(delivery, session));
         }
       }

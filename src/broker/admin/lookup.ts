@@ -2,7 +2,6 @@
 
 import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
-import { bytesAsText } from "../wire/text.ts";
 import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
@@ -97,7 +96,7 @@ export function requirePlace(key: string): Place {
 }
 
 /**
- * Looks for a text in ids, properties, headers and bodies.
+ * Looks for a text in ids, properties, headers and bodies; upper and lower case are the same.
  * @param from the queue, and the message there, behind which to begin; of the first of `queues`
  */
 export function* search(
@@ -105,7 +104,7 @@ export function* search(
   text: string,
   from: Place | undefined,
 ): Pieces<SearchPage> {
-  const needle = new TextEncoder().encode(text);
+  const wanted = foldCase(text);
   const found: Found[] = [];
   const until = performance.now() + SEARCH_MS;
   let [looked, skipped] = [0, 0];
@@ -120,7 +119,7 @@ export function* search(
       if (message.size > MOST_SEARCHED_BYTES) skipped++;
       else {
         const content = queue.contentOf(message);
-        if (content !== undefined && includes(content.bytes, needle, content.addressLength)) {
+        if (content !== undefined && hasText(content, wanted)) {
           const { vhost, name } = queue;
           found.push({ vhost, queue: name, ...describeMessage(message, content) });
         }
@@ -138,9 +137,19 @@ export function* search(
   return { found, looked, skipped };
 }
 
-/** Whether bytes hold others, behind a position: texts are searched in a time that no content makes long. */
-export function includes(bytes: Uint8Array, needle: Uint8Array, from: number): boolean {
-  return bytesAsText(bytes.subarray(from)).includes(bytesAsText(needle));
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * Whether a message has a text, in a time that no content makes long.
+ * @param wanted by {@link foldCase}
+ */
+export function hasText({ bytes, addressLength }: Content, wanted: string): boolean {
+  return foldCase(decoder.decode(bytes.subarray(addressLength))).includes(wanted);
+}
+
+/** Upper case: it has one form for what has two in lower case, as the final sigma and sharp s. */
+export function foldCase(text: string): string {
+  return text.toUpperCase();
 }
 
 /** Dead letters by reason and type, the largest group first. */

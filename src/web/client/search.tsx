@@ -32,7 +32,8 @@ export function SearchView({ text }: { text: string }) {
           >
             {pages.length > 0 && found.length === 0 && !more && (
               <Empty title="No task has this text">
-                Ids, properties, headers and bodies are looked through, as they are.
+                Ids, properties, headers and bodies are looked through; upper and lower case are the
+                same.
               </Empty>
             )}
             {found.length > 0 && <MessageList messages={found} onDone={again} />}
