@@ -140,6 +140,8 @@ brokerTest(
     for (const [i, fault] of faults.entries()) {
       await publisher.publish(task(name, "x", { messageId: `task ${i}` }));
       const held = await consumer.deliveries.next();
+      // What was said of the last one.
+      await consumer.log.lines.take(consumer.log.lines.waiting.length);
       await fault();
       await consumer.log.lines.next();
       proxy.heal();
@@ -213,13 +215,11 @@ Deno.test("an attempt that is given up leaves no socket behind", async () => {
     gone.push(peer.ended());
     return peer.ended();
   });
-  const attempts = Array.from(
-    { length: 5 },
-    () => toolError(Transport.open(endpointOf(`${server.url}?connection_timeout=100`), IDENTITY)),
-  );
-  await Promise.all(attempts);
+  // On a busy machine the time may be over before anybody is there.
+  while (gone.length < 5) {
+    await toolError(Transport.open(endpointOf(`${server.url}?connection_timeout=100`), IDENTITY));
+  }
   await Promise.all(gone);
-  assertEquals(gone.length, 5);
 });
 
 Deno.test("a TLS handshake that nobody answers is given up in time", async () => {

@@ -173,7 +173,13 @@ contract("update-secret with the password that holds is answered", async (t) => 
 
 contract("Heartbeats come from the server at half the interval that was tuned", async (t) => {
   const peer = await t.peer({ heartbeat: 2 });
-  await peer.expectHeartbeat(2_500);
+  const pauseMs = async () => {
+    const since = performance.now();
+    await peer.expectHeartbeat();
+    return performance.now() - since;
+  };
+  // A busy machine may hold one up; at the whole interval none would come sooner.
+  for (let heard = 1; await pauseMs() > 1_500; heard++) assert(heard < 10, "they come too late");
 });
 
 contract(

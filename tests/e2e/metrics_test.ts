@@ -71,6 +71,7 @@ brokerTest("a task whose result outlasts its connection is counted once", async 
   await worker.waitForLog(/runs/);
   proxy.refuse();
   await proxy.cut();
+  await worker.waitForLog(/trying again in/);
   await Deno.writeTextFile(dir.file("go"), "");
   await worker.waitForLog(/orphaned-result/);
   proxy.heal();

@@ -5,6 +5,7 @@ import { freePorts } from "../support/ports.ts";
 import { spawn, type TestProcess } from "../support/process.ts";
 import { tempDir, uniqueName } from "../support/temp.ts";
 import { toolCommand } from "../support/tools.ts";
+import { waitUntil } from "../support/wait.ts";
 import { finish, send, start } from "./tools.ts";
 
 const node = await sharedNode();
@@ -86,11 +87,12 @@ Deno.test("a broker says that it is ready, how it goes, that it lives, and that 
   const [, port] = await broker.waitForLog(/ready: amqp:\/\/127\.0\.0\.1:(\d+)[, ]/);
   await send(["x"], { url: `amqp://127.0.0.1:${port}/` });
   await systemd.waitForLine(/STATUS=1 queue, 1 message waits/);
+  await waitUntil("a second sign of life", () => count(told(systemd), "WATCHDOG=1") > 1);
   broker.kill("SIGTERM");
   assertEquals((await broker.ended()).code, 0);
+  await systemd.waitForLine(/STOPPING=1/);
   const lines = told(systemd);
   assertEquals([count(lines, "READY=1"), count(lines, "STOPPING=1")], [1, 1]);
-  assert(count(lines, "WATCHDOG=1") > 1);
 });
 
 Deno.test("a broker whose manager cannot be told anything says so, and works", async () => {

@@ -109,13 +109,15 @@ brokerTest("who waits for a task and asks for it is told how far it is", async (
 brokerTest("a call ends in time, when it is given up, and with its queue", async () => {
   const queue = uniqueName("calls-ends");
   const tasks = await openTasks({ url, queue });
-  const late = await assertRejects(() => tasks.call({ body: "x", id: "a" }, { timeout: 300 }));
-  assert(late instanceof ToolError);
-  assertMatch(
-    late.message,
-    /^no answer came within 300 ms: the task "a" may be done already, or later$/,
-  );
-  assertEquals(late.exitCode, 75);
+  // On a busy machine even a confirm may take that long.
+  for (let timeout = 300, isSent = false; !isSent; timeout *= 2) {
+    const late = await assertRejects(() => tasks.call({ body: "x", id: "a" }, { timeout }));
+    assert(late instanceof ToolError);
+    assertEquals(late.exitCode, 75);
+    isSent = !late.message.endsWith("the task may be on the queue or not");
+    const where = isSent ? 'the task "a" may be done already, or later' : ".*";
+    assertMatch(late.message, new RegExp(`^no answer came within .* m?s: ${where}$`));
+  }
   const controller = new AbortController();
   const given = tasks.call({ body: "y" }, { signal: controller.signal });
   controller.abort(new Error("the user left"));

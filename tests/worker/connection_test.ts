@@ -171,6 +171,7 @@ brokerTest("a task that ends after its connection was cut is not run again here"
   );
   await worker.waitForLog(/begun/);
   await proxy.cut();
+  await worker.waitForLog(/trying again in/);
   await Deno.writeTextFile(dir.file("go"), "");
   await worker.waitForLog(/orphaned-result/);
   await worker.waitForLog(/connected again/);
@@ -416,6 +417,7 @@ brokerTest(
     await bench.send("x", { messageId: "t" });
     await using failing = bench.worker("--max-tasks", "1", "--", "sh", "-c", "exit 65");
     await failing.ended();
+    await waitUntil("the consumer to go", async () => await bench.consumers() === 0);
     await bench.send("y");
     const gone = `${bench.name}.gone.dead`;
     const names = `${bench.name},${gone}`;
