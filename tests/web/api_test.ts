@@ -72,6 +72,12 @@ Deno.test("the broker's API", async (t) => {
     });
   });
 
+  await t.step("counts what comes with a queue that is new", async () => {
+    const queue = uniqueName("new");
+    await paged.send(queue, { body: "the first one" });
+    await waitUntil("its rate", async () => (await paged.queue(queue)).rates!.in > 0);
+  });
+
   await t.step("finds by id and by text, also far behind the others", async () => {
     const queue = uniqueName("find");
     await using bench = await QueueBench.open(url);

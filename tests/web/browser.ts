@@ -1,6 +1,10 @@
 /** Chromium, for tests of the page. */
 import { type Browser, chromium, type Page } from "playwright-core";
 import { assertEquals } from "@std/assert";
+import type { Paged } from "./paged.ts";
+
+/** Milliseconds that the page may take to show something. */
+export const SHOWN = { timeout: 30_000 };
 
 export const CHROMIUM = "/usr/bin/chromium";
 
@@ -36,6 +40,23 @@ export class Tab {
     await this.page.close();
     assertEquals(this.#faults, []);
   }
+}
+
+/** @param hash the view, as {@link hashOf} gives it */
+export async function inTab(
+  browser: Browser,
+  paged: Paged,
+  hash: string,
+  test: (page: Page) => Promise<void>,
+): Promise<void> {
+  const tab = await Tab.open(browser, `${paged.url}/${hash}`);
+  await test(tab.page);
+  await tab.close();
+}
+
+/** The address of a part of a queue, below that of the page. */
+export function hashOf(queue: string, tab = "waiting"): string {
+  return `#/queue/%2F/${encodeURIComponent(queue)}/${tab}`;
 }
 
 export function launch(): Promise<Browser> {

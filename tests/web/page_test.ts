@@ -1,7 +1,7 @@
 /** The page in a real browser, in front of a real broker. */
 import { createServer, request } from "node:http";
 import { assert, assertEquals } from "@std/assert";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import type { MessageDetail } from "../../src/observe/board.ts";
 import { declareQueue } from "../../src/amqp/declare.ts";
 import { deadQueue, workQueue } from "../../src/task/topology.ts";
@@ -11,7 +11,7 @@ import { waitUntil } from "../support/wait.ts";
 import { connectorFor, QueueBench } from "../worker/bench.ts";
 import { digestOfSources } from "../../scripts/page.ts";
 import assets from "../../src/web/assets.json" with { type: "json" };
-import { CHROMIUM, launch, Tab, violationsOf } from "./browser.ts";
+import { CHROMIUM, hashOf, inTab, launch, SHOWN, Tab, violationsOf } from "./browser.ts";
 import { at, Paged } from "./paged.ts";
 
 /** The long form: deno task test:page. */
@@ -21,9 +21,6 @@ const [QUEUES, DEAD] = isLong ? [1_000, 10_000] : [250, 1_000];
 function shown(count: number): string {
   return count.toLocaleString("en");
 }
-
-/** Milliseconds that the page may take to show something. */
-const SHOWN = { timeout: 30_000 };
 
 Deno.test("the bundle of the page is made of its sources: deno task page", async () => {
   assertEquals(assets.sources, await digestOfSources());
@@ -408,21 +405,6 @@ async function startProxy(
       await new Promise((resolve) => server.close(resolve));
     },
   };
-}
-
-function hashOf(queue: string, tab = "waiting"): string {
-  return `#/queue/%2F/${encodeURIComponent(queue)}/${tab}`;
-}
-
-async function inTab(
-  browser: Browser,
-  paged: Paged,
-  hash: string,
-  test: (page: Page) => Promise<void>,
-): Promise<void> {
-  const tab = await Tab.open(browser, `${paged.url}/${hash}`);
-  await test(tab.page);
-  await tab.close();
 }
 
 async function focused(page: Page): Promise<string> {

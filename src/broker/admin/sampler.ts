@@ -91,6 +91,8 @@ export class Sampler {
   readonly #all = new Past();
   readonly #times: number[] = [];
   readonly #started = Date.now();
+  /** When the look before this one began. */
+  #before = this.#started;
   readonly #onSample: () => void;
   #withPast = 0;
   #samples = 0;
@@ -135,6 +137,7 @@ export class Sampler {
       this.#all.in.push(rates.in);
       this.#all.out.push(rates.out);
     }
+    this.#before = at;
     for (const [queue, { past }] of this.#memories) {
       if (!queue.deleted) continue;
       this.#memories.delete(queue);
@@ -147,7 +150,9 @@ export class Sampler {
     let memory = this.#memories.get(queue);
     if (memory === undefined) {
       if (published + delivered + queue.readyCount === 0) return;
-      this.#memories.set(queue, memory = { counts: [], past: undefined, marks: new Map() });
+      // What it has had came since the last look, which saw nothing or no such queue.
+      const counts = [{ at: this.#before, in: 0, out: 0, acked: 0 }];
+      this.#memories.set(queue, memory = { counts, past: undefined, marks: new Map() });
     }
     const [first] = memory.counts;
     if (first?.in === published && first.out === delivered && first.acked === acked) {

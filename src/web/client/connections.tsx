@@ -1,5 +1,6 @@
 /** Who is connected to the broker. */
 import type { ConnectionInfo } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { ask, get } from "./api.ts";
 import { count, duration, plural } from "./format.ts";
 import { Badge, desk, Empty, ListCard, useAsked } from "./ui.tsx";
@@ -70,7 +71,9 @@ function Table(
 function askToClose({ id, client, address, unacked }: ConnectionInfo, again: () => void): void {
   desk.ask({
     title: "Close this connection?",
-    text: `${client || "The client"} at ${address} is told so and may connect again. ${
+    text: `${
+      escapeControls(client) || "The client"
+    } at ${address} is told so and may connect again. ${
       unacked === undefined || unacked === 0
         ? "What it has not settled goes back to the queues."
         : `The ${plural(unacked, "task")} that it has not settled ${
@@ -92,7 +95,7 @@ function Row({ connection, onClose }: { connection: ConnectionInfo; onClose: () 
   return (
     <tr>
       <th scope="row">
-        {client || "unknown"} {blocked && <Badge tone="paused">blocked</Badge>}
+        {escapeControls(client) || "unknown"} {blocked && <Badge tone="paused">blocked</Badge>}
       </th>
       <td data-label="Address">{address}</td>
       <td data-label="User">{user}</td>

@@ -1,9 +1,10 @@
 /** Dead letters: by reason and type, selected by one, by group or all. */
 import { useState } from "preact/hooks";
 import type { Group, GroupPage, MessagePage, Selection } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { get, queuePath } from "./api.ts";
 import { queueOption } from "./command.ts";
-import { count, plural } from "./format.ts";
+import { count, inOrder, plural } from "./format.ts";
 import { deadIn, type Family, live, useLive } from "./live.ts";
 import { MessageList } from "./messages.tsx";
 import { More, usePages } from "./pages.tsx";
@@ -11,11 +12,15 @@ import { hrefOf } from "./route.ts";
 import { askToSettle } from "./settle.ts";
 import { Badge, Empty, useAsked } from "./ui.tsx";
 
+/** Dead queues that are shown at once; more on demand. */
+const QUEUES = 25;
+
 /** All dead queues that there are. */
 export function DeadView() {
   const { families } = useLive();
+  const [shown, setShown] = useState(QUEUES);
   const dead = [...families.values()].filter((family) => deadIn(family) > 0)
-    .sort((one, other) => one.name.localeCompare(other.name));
+    .sort((one, other) => inOrder(one.name, other.name));
   return (
     <>
       <div class="view-head">
@@ -28,7 +33,7 @@ export function DeadView() {
             replays or drops it.
           </Empty>
         )
-        : dead.map((family) => (
+        : dead.slice(0, shown).map((family) => (
           <section key={family.key} class="dead-queue">
             <h2>
               <a
@@ -39,12 +44,17 @@ export function DeadView() {
                   tab: "dead",
                 })}
               >
-                {family.name}
+                {escapeControls(family.name)}
               </a>
             </h2>
             <DeadLetters family={family} brief />
           </section>
         ))}
+      {dead.length > shown && (
+        <button type="button" onClick={() => setShown(shown + QUEUES)}>
+          Show {count(Math.min(QUEUES, dead.length - shown))} more of {plural(dead.length, "queue")}
+        </button>
+      )}
     </>
   );
 }
@@ -89,7 +99,7 @@ function Groups({ family, brief }: { family: Family; brief: boolean }) {
   const stale = value !== undefined && value.looked !== dead.ready;
   return (
     <>
-      <section class="card" aria-label={`Dead letters of ${family.name} by reason`}>
+      <section class="card" aria-label={`Dead letters of ${escapeControls(family.name)} by reason`}>
         <div class="toolbar">
           <strong>{plural(total, "dead task")}</strong>
           {stale && (
@@ -137,8 +147,8 @@ function GroupRow(
       <span class="group-count">{count(group.count)}</span>
       <div class="group-text">
         <span>
-          <Badge tone="dead">{reason || "no reason"}</Badge>{" "}
-          <span class={type ? "" : "muted"}>{type || "no type"}</span>
+          <Badge tone="dead">{escapeControls(reason) || "no reason"}</Badge>{" "}
+          <span class={type ? "" : "muted"}>{escapeControls(type) || "no type"}</span>
         </span>
         {error && <span class="error-text">{error}</span>}
       </div>
@@ -146,7 +156,7 @@ function GroupRow(
         path={path}
         selection={{ group: { reason, type } }}
         number={group.count}
-        label={`${reason} ${type}`}
+        label={escapeControls(`${reason} ${type}`)}
         onDone={onDone}
       />
     </li>

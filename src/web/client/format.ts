@@ -10,6 +10,9 @@ export function count(value: number): string {
   return whole.format(value);
 }
 
+/** How names are sorted: "queue 2" before "queue 10". */
+export const inOrder = new Intl.Collator("en", { numeric: true }).compare;
+
 /** "1 task", "3 tasks". */
 export function plural(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
@@ -39,9 +42,9 @@ export function age(ms: number): string {
 }
 
 /** A time as the broker writes it, as this machine's clock would show it. */
-export function moment(text: string): string {
-  const at = new Date(text);
-  return Number.isNaN(at.getTime()) ? text : at.toLocaleString("en-GB");
+export function moment(time: string | number): string {
+  const at = new Date(time);
+  return Number.isNaN(at.getTime()) ? String(time) : at.toLocaleString("en-GB");
 }
 
 export function milliseconds(ms: number): string {

@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Ability } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { setToken } from "./api.ts";
 import { DeadView } from "./dead.tsx";
 import { clock, count } from "./format.ts";
@@ -95,7 +96,7 @@ function Top({ route }: { route: Route }) {
           </a>
         ))}
       </nav>
-      <Search />
+      <Search text={route.view === "search" ? route.text : ""} />
       <Status />
       <ThemeButton />
     </header>
@@ -122,7 +123,7 @@ function View({ route }: { route: Route }) {
 }
 
 function titleOf(route: Route): string {
-  if (route.view === "queue") return route.name;
+  if (route.view === "queue") return escapeControls(route.name);
   if (route.view === "search") return "Search";
   return VIEWS.find(([view]) => view === route.view)![1];
 }
@@ -132,19 +133,24 @@ function skip(event: MouseEvent, main: HTMLElement | null): void {
   main?.focus();
 }
 
-function Search() {
+/** @param text what is looked for now */
+function Search({ text }: { text: string }) {
   const input = useRef<HTMLInputElement>(null);
+  const isThere = live.overview?.can.includes("search") ?? false;
+  useEffect(() => {
+    if (isThere) input.current!.value = text;
+  }, [text, isThere]);
   useEffect(() => {
     function pressed(event: KeyboardEvent): void {
       const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test((event.target as HTMLElement).tagName);
       if (event.key !== "/" || isTyping || document.querySelector("dialog[open]")) return;
       event.preventDefault();
-      input.current!.focus();
+      input.current?.select();
     }
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
   }, []);
-  if (!live.overview?.can.includes("search")) return <span class="space" />;
+  if (!isThere) return <span class="space" />;
   return (
     <form
       role="search"

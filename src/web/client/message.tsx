@@ -1,6 +1,7 @@
 /** All of one message, and what can be done with it. */
 import { useState } from "preact/hooks";
 import type { ActionResult, MessageDetail, Sent } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { ask, get, type QueueName, queuePath } from "./api.ts";
 import { type As, bodyAs, bytesOf, isText, waysOf } from "./body.ts";
 import { bytes, duration, moment } from "./format.ts";
@@ -23,7 +24,7 @@ export function MessageDialog({ place, message, onClose, onDone }: Props) {
   const { value, error } = useAsked(() => get<MessageDetail>(path), [path]);
   const [edits, setEdits] = useState(false);
   return (
-    <Dialog title={value?.id ?? "Task"} onClose={onClose} wide>
+    <Dialog title={escapeControls(value?.id ?? "Task")} onClose={onClose} wide>
       {error && <p class="error-text">{error.message}</p>}
       {value && (edits
         ? (
@@ -36,7 +37,7 @@ export function MessageDialog({ place, message, onClose, onDone }: Props) {
             send={async (record) => {
               const { id, queue } = await ask<Sent>("PUT", path, record);
               onDone();
-              return `Sent to ${queue} as ${id}, in place of the old one.`;
+              return escapeControls(`Sent to ${queue} as ${id}, in place of the old one.`);
             }}
           />
         )
@@ -109,17 +110,17 @@ function Facts({ value, queue }: { value: MessageDetail; queue: string }) {
   const { running } = value;
   return (
     <dl class="facts">
-      <Fact name="Queue" value={queue} />
-      <Fact name="Type" value={value.type} />
+      <Fact name="Queue" value={escapeControls(queue)} />
+      <Fact name="Type" value={value.type && escapeControls(value.type)} />
       <Fact name="Size" value={bytes(value.size)} />
-      <Fact name="Dead because" value={value.reason} />
-      <Fact name="Error" value={value.error} />
+      <Fact name="Dead because" value={value.reason && escapeControls(value.reason)} />
+      <Fact name="Error" value={value.error} wide />
       <Fact name="Died at" value={value.diedAt && moment(value.diedAt)} />
       <Fact
         name="Runs"
         value={running &&
           `for ${duration(running.sinceMs)}, by ${
-            running.client || "a client"
+            escapeControls(running.client) || "a client"
           } at ${running.address}`}
       />
       <Fact name="Exchange" value={value.exchange || undefined} />
@@ -127,10 +128,12 @@ function Facts({ value, queue }: { value: MessageDetail; queue: string }) {
   );
 }
 
-function Fact({ name, value }: { name: string; value: string | undefined }) {
+function Fact(
+  { name, value, wide }: { name: string; value: string | undefined; wide?: boolean },
+) {
   if (value === undefined) return null;
   return (
-    <div>
+    <div class={wide ? "wide" : ""}>
       <dt>{name}</dt>
       <dd>{value}</dd>
     </div>
@@ -165,6 +168,12 @@ function Body({ value }: { value: MessageDetail }) {
   );
 }
 
+function shownAs(name: string, value: unknown): string {
+  if (typeof value === "string") return value.split("\n").map(escapeControls).join("\n");
+  const text = JSON.stringify(value);
+  return name === "timestamp" ? `${text} (${moment(Number(value) * 1_000)})` : text;
+}
+
 function Table({ title, rows }: { title: string; rows: Readonly<Record<string, unknown>> }) {
   const entries = Object.entries(rows);
   if (entries.length === 0) return null;
@@ -175,8 +184,8 @@ function Table({ title, rows }: { title: string; rows: Readonly<Record<string, u
         <tbody>
           {entries.map(([name, value]) => (
             <tr key={name}>
-              <th scope="row">{name}</th>
-              <td>{typeof value === "string" ? value : JSON.stringify(value)}</td>
+              <th scope="row">{escapeControls(name)}</th>
+              <td>{shownAs(name, value)}</td>
             </tr>
           ))}
         </tbody>

@@ -1,6 +1,7 @@
 /** Lists of messages, which stay as they are until somebody asks for what is new. */
 import { useState } from "preact/hooks";
 import type { Found, MessageInfo } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import type { QueueName } from "./api.ts";
 import { bytes, count, duration } from "./format.ts";
 import { MessageDialog } from "./message.tsx";
@@ -119,7 +120,7 @@ function Row({ message, queue, isSelected, onSelect, onOpen }: RowProps) {
         <td class="check">
           <input
             type="checkbox"
-            aria-label={`Select ${message.id ?? message.key}`}
+            aria-label={`Select ${escapeControls(message.id ?? message.key)}`}
             checked={isSelected}
             onChange={onSelect}
           />
@@ -128,15 +129,23 @@ function Row({ message, queue, isSelected, onSelect, onOpen }: RowProps) {
       <th scope="row">
         <button type="button" class="link" onClick={onOpen}>
           <span class="preview">{message.preview || "(empty)"}</span>
-          <span class="id">{message.id ?? "without an id"}</span>
+          <span class="id">
+            {message.id === undefined ? "without an id" : escapeControls(message.id)}
+          </span>
         </button>
       </th>
       {queue && (
         <td data-label="Queue">
-          <a href={hrefOf({ view: "queue", ...queue, tab: "waiting" })}>{queue.name}</a>
+          <a href={hrefOf({ view: "queue", ...queue, tab: "waiting" })}>
+            {escapeControls(queue.name)}
+          </a>
         </td>
       )}
-      <td data-label="Type">{message.type ?? <span class="muted">&#x2013;</span>}</td>
+      <td data-label="Type">
+        {message.type === undefined
+          ? <span class="muted">&#x2013;</span>
+          : escapeControls(message.type)}
+      </td>
       <td data-label="Notes">
         <Notes message={message} />
       </td>
@@ -156,10 +165,12 @@ function Notes({ message }: { message: MessageInfo }) {
       {running && (
         <span>
           {duration(running.sinceMs)}{" "}
-          <span class="muted">by {running.client || "a client"} at {running.address}</span>
+          <span class="muted">
+            by {escapeControls(running.client) || "a client"} at {running.address}
+          </span>
         </span>
       )}
-      {reason && <Badge tone="dead">{reason}</Badge>}
+      {reason && <Badge tone="dead">{escapeControls(reason)}</Badge>}
       {error && <span class="error-text">{error}</span>}
       {!running && !reason && redelivered && <Badge>delivered before</Badge>}
       {attempt !== undefined && attempt > 0 && <Badge>{count(attempt)} attempts</Badge>}

@@ -1,6 +1,7 @@
 /** One work queue: its numbers, its tasks, who works on it, and what can be done with it. */
 import { useEffect, useRef } from "preact/hooks";
 import type { Ability, ActionResult, QueueDetail } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { saidOf } from "./action_result.ts";
 import { ask, queuePath } from "./api.ts";
 import { Charts } from "./chart.tsx";
@@ -38,7 +39,7 @@ export function QueueView({ vhost, name, tab }: Props) {
     return (
       <>
         <div class="view-head">
-          <h1 tabIndex={-1}>{name}</h1>
+          <h1 tabIndex={-1}>{escapeControls(name)}</h1>
         </div>
         <Empty title="There is no such queue" command={`new_task ${queueOption(name)} Hello...`}>
           It is made by the first task that is sent to it, or by the first worker.
@@ -64,7 +65,7 @@ export function QueueView({ vhost, name, tab }: Props) {
       {shown === "running" && <Running path={`${path}/running`} place={{ vhost, name }} />}
       {shown === "delayed" && <Delayed family={family} />}
       {shown === "dead" && <DeadLetters family={family} />}
-      {shown === "consumers" && <Consumers path={path} />}
+      {shown === "consumers" && <Consumers path={path} name={name} />}
     </>
   );
 }
@@ -77,13 +78,13 @@ function Head({ family }: { family: Family }) {
         <p class="crumb">
           <a href={hrefOf({ view: "queues" })}>Queues</a>
         </p>
-        <h1 tabIndex={-1}>{name}</h1>
+        <h1 tabIndex={-1}>{escapeControls(name)}</h1>
         <p class="badges">
           {work?.paused && <Badge tone="paused">paused</Badge>}
           {work?.type && <Badge>{work.type}</Badge>}
           {work?.durable === false && <Badge>not durable</Badge>}
           {work?.exclusive && <Badge>exclusive</Badge>}
-          {vhost !== "/" && <Badge>{vhost}</Badge>}
+          {vhost !== "/" && <Badge>{escapeControls(vhost)}</Badge>}
         </p>
       </div>
       <Actions family={family} />
@@ -166,13 +167,14 @@ function Tabs({ vhost, name, tabs, shown }: TabsProps) {
 
 function Actions({ family }: { family: Family }) {
   const { vhost, name, work } = family;
+  const shown = escapeControls(name);
   const can = live.overview?.can ?? [];
   const path = queuePath({ vhost, name });
   function pause(paused: boolean): void {
     desk.attempt(async () => {
       const { changed } = await ask<{ changed: boolean }>("PUT", `${path}/paused`, { paused });
       const state = paused ? "paused" : "not paused any more";
-      return changed ? `${name} is ${state}.` : `${name} was ${state} already.`;
+      return changed ? `${shown} is ${state}.` : `${shown} was ${state} already.`;
     });
   }
   return (
@@ -184,7 +186,7 @@ function Actions({ family }: { family: Family }) {
           disabled={work.ready === 0}
           onClick={() =>
             desk.ask({
-              title: `Purge ${name}?`,
+              title: `Purge ${shown}?`,
               text: `${plural(work.ready, "waiting task")} ${
                 work.ready === 1 ? "is" : "are"
               } removed for good, and so is what comes until then.`,

@@ -2,7 +2,8 @@
 import { memo } from "./memo.ts";
 import { useMemo, useRef, useState } from "preact/hooks";
 import type { Overview } from "../../observe/board.ts";
-import { age, count, plural, rate } from "./format.ts";
+import { escapeControls } from "../../observe/log.ts";
+import { age, count, inOrder, plural, rate } from "./format.ts";
 import { deadIn, delayedIn, type Family, live } from "./live.ts";
 import { hrefOf } from "./route.ts";
 import { Badge, Sparkline } from "./ui.tsx";
@@ -171,7 +172,7 @@ function useOrder(
 ): Family[] {
   const order = useRef<string[]>([]);
   useMemo(() => {
-    const all = [...families.values()].sort((one, other) => one.name.localeCompare(other.name));
+    const all = [...families.values()].sort((one, other) => inOrder(one.name, other.name));
     if (column !== "name") all.sort((one, other) => VALUE[column](other) - VALUE[column](one));
     order.current = all.map(({ key }) => key);
   }, [column, version]);
@@ -196,8 +197,8 @@ const Row = memo(({ family, showsVhost, told }: RowProps) => {
   return (
     <tr>
       <th scope="row">
-        <a href={href("waiting")}>{name}</a>
-        {showsVhost && vhost !== "/" && <span class="muted vhost">{vhost}</span>}
+        <a href={href("waiting")}>{escapeControls(name)}</a>
+        {showsVhost && vhost !== "/" && <span class="muted vhost">{escapeControls(vhost)}</span>}
         {work?.paused && <Badge tone="paused">paused</Badge>}
       </th>
       <td class="number" data-label="Waiting">{work ? count(work.ready) : "\u2013"}</td>
@@ -231,7 +232,10 @@ const Row = memo(({ family, showsVhost, told }: RowProps) => {
           <td class="wide-only number">{oldest === undefined ? "" : age(oldest)}</td>
           <td class="wide-only">
             {work?.trend && (
-              <Sparkline values={[...work.trend, work.ready]} label={`${name} over five minutes`} />
+              <Sparkline
+                values={[...work.trend, work.ready]}
+                label={`${escapeControls(name)} over five minutes`}
+              />
             )}
           </td>
         </>

@@ -1,5 +1,6 @@
 /** What a search finds. */
 import type { SearchPage } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { count, plural } from "./format.ts";
 import { live } from "./live.ts";
 import { MessageList } from "./messages.tsx";
@@ -15,7 +16,7 @@ export function SearchView({ text }: { text: string }) {
   return (
     <>
       <div class="view-head">
-        <h1 tabIndex={-1}>Search for &#x201c;{text}&#x201d;</h1>
+        <h1 tabIndex={-1}>Search for &#x201c;{escapeControls(text)}&#x201d;</h1>
       </div>
       {!live.overview?.can.includes("search")
         ? <Empty title="This broker cannot be searched" />

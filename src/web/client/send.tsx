@@ -1,6 +1,7 @@
 /** The form by which a task is sent, or sent again as edited. */
 import { useState } from "preact/hooks";
 import type { MessageDetail, Sent } from "../../observe/board.ts";
+import { escapeControls } from "../../observe/log.ts";
 import { ask, queuePath } from "./api.ts";
 import { bytesOf, isText, textOf } from "./body.ts";
 import { live } from "./live.ts";
@@ -14,7 +15,7 @@ export function SendButton({ vhost = "/", queue }: { vhost?: string; queue?: str
       <button type="button" class="primary" onClick={() => setOpen(true)}>Send a task</button>
       {open && (
         <Dialog
-          title={queue === undefined ? "Send a task" : `Send a task to ${queue}`}
+          title={queue === undefined ? "Send a task" : `Send a task to ${escapeControls(queue)}`}
           onClose={() => setOpen(false)}
         >
           <TaskForm
@@ -26,7 +27,7 @@ export function SendButton({ vhost = "/", queue }: { vhost?: string; queue?: str
               const path = `${queuePath({ vhost, name: to })}/messages`;
               const { id } = await ask<Sent>("POST", path, record);
               setOpen(false);
-              return `Sent to ${to} as ${id}.`;
+              return escapeControls(`Sent to ${to} as ${id}.`);
             }}
           />
         </Dialog>
