@@ -104,13 +104,21 @@ loadTest(
     const type = own === undefined ? "quorum" : "classic";
     const options = ["--timeout", "2s", "--queue-type", type];
     await using front = await Front.start(options, { url: proxy.url, queue });
+    let isDisturbed = false;
     const disturbed = (async () => {
       await waitUntil("the load", async () => await confirmedBy(front) >= 50, SIEGE_MS);
+      isDisturbed = true;
       if (own === undefined) return await proxy.cut();
       await own.kill();
       await own.start();
     })();
-    const { accepted, refused } = await load(front, SECONDS);
+    let [accepted, refused, runs] = [0, 0, 0];
+    // On a busy machine the first seconds may be over before that.
+    for (; runs === 0 || !isDisturbed; runs++) {
+      const more = await load(front, SECONDS);
+      accepted += more.accepted;
+      refused += more.refused;
+    }
     await disturbed;
     // A queue that has no leader yet leaves consumers without an answer.
     await waitUntil("the queue to take tasks", async () => {
@@ -122,7 +130,7 @@ loadTest(
     const confirmed = await confirmedBy(front);
     // wrk leaves without waiting for the last answers.
     assert(
-      accepted < confirmed && confirmed <= accepted + CONNECTIONS + 1,
+      accepted < confirmed && confirmed <= accepted + runs * CONNECTIONS + 1,
       `${accepted} ${confirmed}`,
     );
     const ids = await idsOn(node.url, queue, confirmed);

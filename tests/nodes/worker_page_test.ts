@@ -51,6 +51,11 @@ rabbitmqTest("worker page shows what RabbitMQ tells, and acts on dead tasks", as
         headers: { "task-dead-reason": "rejected", "task-origin-queue": bench.name },
       });
     }
+    await waitUntil("RabbitMQ to count all", async () => {
+      const { queues } = await ask<{ queues: QueueInfo[] }>(page.url, "GET", "/queues");
+      const told = queues.map(({ name, ready, kind }) => `${name} ${ready} ${kind}`).toSorted();
+      return told.join() === [`${bench.name} 1 work`, `${dead} 4 dead`].join();
+    });
     const overview = await ask<Overview>(page.url, "GET", "/overview");
     assertEquals([overview.product, overview.ready], ["RabbitMQ", 1]);
     assertEquals([overview.unacked, overview.rates, overview.memory], [
@@ -58,11 +63,6 @@ rabbitmqTest("worker page shows what RabbitMQ tells, and acts on dead tasks", as
       undefined,
       undefined,
     ]);
-    await waitUntil("RabbitMQ to count all", async () => {
-      const { queues } = await ask<{ queues: QueueInfo[] }>(page.url, "GET", "/queues");
-      const told = queues.map(({ name, ready, kind }) => `${name} ${ready} ${kind}`).toSorted();
-      return told.join() === [`${bench.name} 1 work`, `${dead} 4 dead`].join();
-    });
     const groups = await ask<{ groups: object[] }>(page.url, "GET", `${at(dead)}/groups`);
     assertEquals(groups.groups, [
       { reason: "rejected", type: "mail", count: 2 },
