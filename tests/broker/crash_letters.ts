@@ -22,7 +22,7 @@ const ARGUMENTS = {
 };
 
 /** Milliseconds in which all must have come. */
-const COME_MS = 20_000;
+const COME_MS = 60_000;
 
 export class Letters {
   readonly #ledger = new Ledger();

@@ -20,7 +20,7 @@ import { Author, type Delivery, type Seat, SEATS, type Step } from "./history.ts
 const STEPS = 60;
 
 /** Milliseconds that the slower twin has to show the same. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 60_000;
 
 /** One of the brokers, and what it has shown. */
 class Twin implements AsyncDisposable {

@@ -11,7 +11,7 @@ import { type Block, isForCopy, isListed, readPages } from "./blocks.ts";
 import { copyProject } from "./project.ts";
 
 /** A block may compile binaries or work through the demo. */
-const BLOCK_MS = 120_000;
+const BLOCK_MS = 300_000;
 
 const url = await virtualHost();
 

@@ -16,7 +16,9 @@ export function testBriefly(...kinds: readonly (readonly Attack[])[]): void {
       assertEquals(result.death, undefined);
       assertEquals(result.error, undefined);
       assert(result.rounds > 0, "the bystander came to nothing");
-      assert(result.longest < MOST_WAIT_MS, `the bystander waited ${result.longest} ms`);
+      // Without what it waited for a processor that other tests had.
+      const { longestUnstarved: waited } = result;
+      assert(waited < MOST_WAIT_MS, `the bystander waited ${waited} ms`);
     });
   }
 }
