@@ -226,7 +226,8 @@ const DEFAULT_TIMEOUT_MS = 25 * 60_000;
 
 /**
  * Works on a queue in this process until `signal` aborts or a limit is reached. Connections that
- * are lost are made again, for ever unless there is a limit, and then for 30 s; each task is acknowledged only when its function has ended.
+ * are lost are made again, for ever unless there is a limit, and then for 30 s. Each task is
+ * acknowledged only when its function has ended.
  *
  * @throws {UsageError} an option is none that a worker can keep to
  * @throws {ToolError} what somebody has to change before the first task can come: URL, login,

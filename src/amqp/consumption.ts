@@ -2,7 +2,7 @@
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
 import { ChannelError, ConnectionError, EXIT, reason, ToolError } from "../errors.ts";
-import type { Task } from "../task/task.ts";
+import type { ReceivedTask } from "../task/task.ts";
 import { type BodyRoom, incoming, limitBodies, readLater } from "./client/assembly.ts";
 import type { BodySink, IncomingMessage } from "./client/incoming_message.ts";
 import { deadline } from "../time/deadline.ts";
@@ -28,7 +28,7 @@ export interface ConsumptionOptions {
    * @returns undefined: nowhere
    */
   readonly passOn?:
-    | ((task: Task, bytes: number, lost: AbortSignal) => PassedBody | undefined)
+    | ((task: ReceivedTask, bytes: number, lost: AbortSignal) => PassedBody | undefined)
     | undefined;
   /** Nobody takes the memory of a body: small ones may share it. Default false. */
   readonly sharesBodies?: boolean | undefined;
@@ -65,7 +65,7 @@ export class PullRefused extends ToolError {
  * ended, settling does nothing, because a delivery tag means something else on another channel.
  */
 export class Delivery implements OpenDelivery {
-  readonly task: Task;
+  readonly task: ReceivedTask;
   /** When it came, in performance.now(). */
   readonly since: number = turnTime();
   readonly tag: number;
@@ -83,7 +83,7 @@ export class Delivery implements OpenDelivery {
   #settled = false;
 
   constructor(
-    task: Task,
+    task: ReceivedTask,
     { bodyPos, deliveryTag, isLeftOut, received, receivedEnd, receivedStart }: IncomingMessage,
     passedOn: PassedBody | undefined,
     consumption: Consumption,

@@ -1,6 +1,6 @@
 /** A task as the broker delivered it. */
 import type { AMQPMessage } from "@cloudamqp/amqp-client/amqp-message";
-import type { Task, TaskProperties } from "../task/task.ts";
+import type { ReceivedTask, TaskProperties } from "../task/task.ts";
 import { incoming, receivedProperties } from "./client/assembly.ts";
 import type { IncomingMessage } from "./client/incoming_message.ts";
 import { readPlain } from "./client/plain_content.ts";
@@ -9,7 +9,7 @@ import { textAt } from "./client/view.ts";
 const NOTHING = new Uint8Array();
 
 /** @param queue that it came from */
-export function taskOf(message: AMQPMessage, queue: string): Task {
+export function taskOf(message: AMQPMessage, queue: string): ReceivedTask {
   if (incoming(message).isPlain) return new PlainTask(incoming(message), queue);
   const { exchange, properties, redelivered, routingKey } = message;
   return {
@@ -33,7 +33,7 @@ function bodyOf({ body, bodyPos, bodyStart, isLeftOut }: IncomingMessage): Uint8
  * A task with plain properties, which stay bytes until somebody asks for them: what is made of a task
  * that nobody looks at costs more than all else that is done with it.
  */
-class PlainTask implements Task {
+class PlainTask implements ReceivedTask {
   readonly queue: string;
   readonly exchange: string;
   readonly routingKey: string;

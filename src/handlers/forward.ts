@@ -25,7 +25,7 @@ import {
   isForwardedByAddition,
 } from "../task/forwarding.ts";
 import { lifetimeLeft, originalRoute, readHistory } from "../task/headers.ts";
-import { hasId, type Task, type TaskProperties } from "../task/task.ts";
+import { hasId, type ReceivedTask, type TaskProperties } from "../task/task.ts";
 import { beginWait, delayQueue, type QueueType, STANDARD_TIERS } from "../task/topology.ts";
 import { LinkNews } from "./link_news.ts";
 
@@ -114,7 +114,7 @@ export class ForwardHandler implements DirectHandler {
     this.#relay.start();
   }
 
-  begin(task: Task, run: DirectRun): void {
+  begin(task: ReceivedTask, run: DirectRun): void {
     const hops = forwardCount(task);
     const { maxHops } = this.#options;
     if (hops >= maxHops) {
@@ -195,7 +195,7 @@ export class ForwardHandler implements DirectHandler {
 const ENCODED: TaskProperties = {};
 
 /** What a task says may depend on how long it was in hand. */
-function isTimed(task: Task): boolean {
+function isTimed(task: ReceivedTask): boolean {
   if (task.isPlain === true) return false;
   const { expiration, headers } = task.properties;
   return expiration !== undefined || headers !== undefined;
@@ -243,7 +243,7 @@ class Stamp {
 
 /** A task on its way. */
 class Shipment extends Parcel {
-  readonly #task: Task;
+  readonly #task: ReceivedTask;
   readonly #hops: number;
   readonly #shipping: Shipping;
   readonly #run: DirectRun;
@@ -257,7 +257,7 @@ class Shipment extends Parcel {
   #waiting: { readonly tierMs: number; readonly leftMs?: number } | undefined = undefined;
 
   constructor(
-    task: Task,
+    task: ReceivedTask,
     hops: number,
     shipping: Shipping,
     run: DirectRun,

@@ -8,7 +8,7 @@ import {
   surfaced,
   toInteger,
 } from "./headers.ts";
-import type { Field, Task, TaskProperties } from "./task.ts";
+import type { Field, ReceivedTask, TaskProperties } from "./task.ts";
 
 /** What a task's header says of its way from one broker to another. */
 export interface Forwarding {
@@ -27,7 +27,7 @@ export interface Forwarding {
 }
 
 /** How often a task was forwarded before. */
-export function forwardCount(task: Pick<Task, "isPlain" | "properties">): number {
+export function forwardCount(task: Pick<ReceivedTask, "isPlain" | "properties">): number {
   if (task.isPlain === true) return 0;
   const forwarded = task.properties.headers?.[HEADER.forwarded];
   const isTable = typeof forwarded === "object" && forwarded !== null && "count" in forwarded;
@@ -59,7 +59,7 @@ export function forwardedProperties(
 }
 
 /** Whether all that {@linkcode forwardedProperties} does to a task that is due is to add its headers. */
-export function isForwardedByAddition(task: Task): boolean {
+export function isForwardedByAddition(task: ReceivedTask): boolean {
   if (task.exchange !== "" || task.queue === "") return false;
   if (task.isPlain === true) return true;
   const { expiration, headers, userId } = task.properties;

@@ -1,4 +1,4 @@
-import type { Task } from "./task.ts";
+import type { ReceivedTask, Task } from "./task.ts";
 import type { TraceContext } from "./trace_context.ts";
 
 /** How a handler ended. Never an exception: whoever calls a handler turns those into `failed`. */
@@ -88,7 +88,7 @@ export type Handler = (task: Task, context: TaskContext) => Promise<Outcome>;
 /** The same without a promise for each: of a short task these cost as much as all the rest. */
 export interface DirectHandler {
   /** @param run is told the end, once; maybe before this returns. May throw before that */
-  begin(task: Task, run: DirectRun): void;
+  begin(task: ReceivedTask, run: DirectRun): void;
 }
 
 export interface DirectRun {

@@ -6,7 +6,7 @@
  * Header names begin with `task-`: brokers call `x-*` their own.
  */
 import { DEDUPLICATION_HEADER } from "./duplicates.ts";
-import type { Field, Task, TaskProperties } from "./task.ts";
+import type { Field, ReceivedTask, Task, TaskProperties } from "./task.ts";
 
 export const HEADER = {
   /** Attempts made so far; integer. */
@@ -106,7 +106,7 @@ const MAX_ERROR_LENGTH = 1_024;
 
 /** Reads what the headers say. Values that make no sense count as absent: headers are foreign. */
 export function readHistory(
-  task: Pick<Task, "isPlain" | "properties" | "redelivered">,
+  task: Pick<ReceivedTask, "isPlain" | "properties" | "redelivered">,
 ): History {
   const headers = task.isPlain === true ? undefined : task.properties.headers;
   if (headers === undefined && !task.redelivered) return NO_HISTORY;

@@ -1,13 +1,6 @@
 /**
- * A task is one message on a work queue. Words used throughout:
- *
- * - task: body (bytes) plus properties; its id is `message_id` and stays the same over retries
- * - delivery: a task handed to this worker by the broker, still unacknowledged
- * - handler: the code that does the work
- * - outcome: how a handler ended, as a value
- * - settle: turn an outcome into what the broker is told
- * - attempt: one run that started and was not interrupted by us
- * - crash: a start whose worker vanished
+ * A task is one message on a work queue: body (bytes) plus properties. Its id is `message_id` and
+ * stays the same over retries. The words for what becomes of it are in docs/architecture.md.
  */
 import type { AMQPProperties } from "@cloudamqp/amqp-client/amqp-properties";
 
@@ -30,10 +23,7 @@ export function amqpName(property: string): string {
   return name;
 }
 
-/**
- * A task as a worker sees it. Some of it is read only when it is asked for: a copy by `...` would
- * leave that out.
- */
+/** A task as a worker sees it. */
 export interface Task {
   /** `message_id`, or "" when the sender gave none. */
   readonly id: string;
@@ -41,14 +31,6 @@ export interface Task {
   readonly body: Uint8Array;
   /** As they came, headers included. */
   readonly properties: TaskProperties;
-  /** The same as bytes of AMQP, for copies; absent where they could not be read. */
-  readonly receivedProperties?: Uint8Array | undefined;
-  /** Where those bytes are, in an array for many; absent: nobody knows. */
-  readonly receivedIn?: {
-    readonly bytes: Uint8Array;
-    readonly start: number;
-    readonly end: number;
-  };
   /** The queue it was taken from. */
   readonly queue: string;
   /** The exchange it was published with; "" for the default one. */
@@ -57,6 +39,21 @@ export interface Task {
   readonly routingKey: string;
   /** The broker has delivered it before, to us or to another worker. */
   readonly redelivered: boolean;
+}
+
+/**
+ * A task as it came from a broker. Some of it is read only when it is asked for: a copy by `...`
+ * would leave that out.
+ */
+export interface ReceivedTask extends Task {
+  /** Its properties as bytes of AMQP, for copies; absent where they could not be read. */
+  readonly receivedProperties?: Uint8Array | undefined;
+  /** Where those bytes are, in an array for many; absent: nobody knows. */
+  readonly receivedIn?: {
+    readonly bytes: Uint8Array;
+    readonly start: number;
+    readonly end: number;
+  };
   /** It has neither headers nor an expiration nor a user; absent: its properties tell. */
   readonly isPlain?: boolean;
   /** Absent: its id tells. */
@@ -64,12 +61,12 @@ export interface Task {
 }
 
 /** Whether the sender gave it an id, which is not read for that. */
-export function hasId(task: Task): boolean {
+export function hasId(task: ReceivedTask): boolean {
   return task.hasId ?? task.id !== "";
 }
 
 /** The same task with other properties. */
-export function withProperties(task: Task, properties: TaskProperties): Task {
+export function withProperties(task: ReceivedTask, properties: TaskProperties): ReceivedTask {
   const { id, body, receivedProperties, queue, exchange, routingKey, redelivered } = task;
   return { id, body, properties, receivedProperties, queue, exchange, routingKey, redelivered };
 }

@@ -6,7 +6,7 @@ import { type History, NO_HISTORY } from "../task/headers.ts";
 import type { Task } from "../task/task.ts";
 import type { TraceContext } from "../task/trace_context.ts";
 import type { Member } from "./chain.ts";
-import { Run, type RunRules } from "./execute.ts";
+import { Run, type RunRules } from "./run.ts";
 import type { Execution } from "./pool_options.ts";
 
 /** A start of a task, and what is known of those before. */

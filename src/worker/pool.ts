@@ -9,7 +9,7 @@ import { type History, readHistory } from "../task/headers.ts";
 import type { Outcome } from "../task/handler.ts";
 import { admit, decide, type Decision, giveBack, isSuspect } from "../task/retry.ts";
 import { Chain } from "./chain.ts";
-import type { RunRules } from "./execute.ts";
+import type { RunRules } from "./run.ts";
 import { Job, type JobOwner, type Start, startOf } from "./job.ts";
 import type { Execution, PoolCounts, PoolOptions } from "./pool_options.ts";
 import { freeBody } from "./free_body.ts";

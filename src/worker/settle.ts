@@ -1,8 +1,7 @@
 /**
- * Tells the broker what becomes of a task that was delivered to a worker. Nobody else acknowledges
- * one, but for the pool with `--ack early`. A copy for another queue is confirmed before the delivery
- * is acknowledged, and so is an answer to who waits: a power cut between the two duplicates the task
- * or its answer, and never loses it.
+ * Tells the broker what becomes of a task that was delivered to a worker; nobody else does. A copy
+ * for another queue is confirmed before the delivery is acknowledged, and so is an answer to who
+ * waits: a power cut between the two duplicates the task or its answer, and never loses it.
  */
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, ToolError } from "../errors.ts";

@@ -14,7 +14,7 @@ import { Answers } from "./answers.ts";
 import { Drain } from "./drain.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Copier } from "./copier.ts";
-import { EarlyIntake } from "./intake.ts";
+import { EarlyIntake } from "./early_intake.ts";
 import { connectTimeout, Limits } from "./limits.ts";
 import type { WorkerOptions, WorkerQueue } from "./options.ts";
 import { Oversize } from "./oversize.ts";
@@ -23,7 +23,7 @@ import { Pool } from "./pool.ts";
 import { ReturnLimits } from "./return_limits.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
-import { StrictIntake } from "./strict.ts";
+import { StrictIntake } from "./strict_intake.ts";
 import { gatheredOf, Window, windowSize } from "./window.ts";
 
 const DEFAULT_STOP_MS = 10_000;

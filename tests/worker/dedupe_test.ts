@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { ToolError } from "../../src/errors.ts";
 import { createLogger } from "../../src/observe/log.ts";
-import type { Task } from "../../src/task/task.ts";
+import type { ReceivedTask } from "../../src/task/task.ts";
 import { openDedupe } from "../../src/worker/dedupe.ts";
 import { run } from "../support/process.ts";
 import { taskWith } from "../support/task.ts";
@@ -105,7 +105,7 @@ Deno.test("ids are told apart byte for byte", async () => {
   await using dir = await tempDir("dedupe-");
   const dedupe = await openDedupe(dir.file("done.db"), DAY_MS, log);
   /** A task whose id is these bytes, as it comes from a broker. */
-  function taskOf(...id: number[]): Task {
+  function taskOf(...id: number[]): ReceivedTask {
     return {
       ...task,
       id: new TextDecoder().decode(new Uint8Array(id)),

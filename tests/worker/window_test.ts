@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { Delivery } from "../../src/amqp/consumption.ts";
-import { EarlyIntake } from "../../src/worker/intake.ts";
+import { EarlyIntake } from "../../src/worker/early_intake.ts";
 import { TaskRoom } from "../../src/worker/task_room.ts";
 import { Window, windowSize } from "../../src/worker/window.ts";
 

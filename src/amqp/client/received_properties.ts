@@ -5,7 +5,7 @@
  * Works around @cloudamqp/amqp-client 4.1.1, which gives properties as decoded values alone. These
  * keep neither bytes that are no UTF-8 nor every type (decimals, single floats).
  */
-import type { Task, TaskProperties } from "../../task/task.ts";
+import type { ReceivedTask, TaskProperties } from "../../task/task.ts";
 import { BASIC_PROPERTIES, type BasicProperty } from "../protocol.ts";
 import { AMQPView } from "./view.ts";
 
@@ -20,7 +20,7 @@ const BYTES_OF: Partial<Record<Name, number>> = { deliveryMode: 1, priority: 1, 
 const REPLACEMENT = "\ufffd";
 
 /** The message that another one is a copy of. */
-export type Original = Pick<Task, "properties" | "receivedProperties">;
+export type Original = Pick<ReceivedTask, "properties" | "receivedProperties">;
 
 /** What was received, in pieces. */
 interface Pieces {
@@ -90,7 +90,7 @@ export function writeCopy(
 }
 
 /** The id as it was sent: two that are not UTF-8 may look alike. */
-export function idBytes({ id, receivedProperties }: Task): Uint8Array {
+export function idBytes({ id, receivedProperties }: ReceivedTask): Uint8Array {
   const received = receivedProperties !== undefined && id.includes(REPLACEMENT)
     ? readPieces(receivedProperties).properties.get("messageId")
     : undefined;
