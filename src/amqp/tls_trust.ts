@@ -3,7 +3,10 @@ import { EXIT, InputError, reason } from "../errors.ts";
 
 /** Files and rules for TLS; every field may be absent. */
 export interface TlsTrust {
-  /** PEM file of the certificate authorities to trust instead of the built-in ones. */
+  /**
+   * PEM file of certificate authorities to trust: beside those that Deno brings along, or instead of
+   * them where node:tls connects (dial.ts).
+   */
   readonly cacertfile?: string;
   /** PEM files of the client's certificate and its key. */
   readonly certfile?: string;
