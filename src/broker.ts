@@ -88,12 +88,12 @@ const FLAGS = {
     default: DEFAULT_LIMITS.connections,
     help: "connections at a time",
   }),
-  "max-message-size": integer({
+  "max-message-size": size({
     group: "limits",
     min: 1,
-    max: 536_870_912,
+    max: 512 * 1024 * 1024,
     default: DEFAULT_LIMITS.messageBytes,
-    help: "bytes of a message; fewer where a control group gives the broker little memory",
+    help: "of a message; less where a control group gives the broker little memory",
   }),
   heartbeat: integer({
     group: "limits",
@@ -109,12 +109,11 @@ const FLAGS = {
     default: DEFAULT_LIMITS.consumerTimeoutMs / 1_000,
     help: "seconds that a delivery may stay unacknowledged",
   }),
-  "disk-free-limit": integer({
+  "disk-free-limit": size({
     group: "limits",
     min: 0,
-    max: Number.MAX_SAFE_INTEGER,
     default: DEFAULT_LIMITS.diskFreeBytes,
-    help: "bytes of free disk below which publishers are blocked; 0 for no limit",
+    help: "free disk below which publishers are blocked; 0 for no limit",
   }),
   "max-disk": size({
     group: "limits",

@@ -1,19 +1,25 @@
 /** `broker check`: what is in the data of a broker, what is damaged, and what can be read. */
 import { type Checkup, checkUp } from "../broker/store/still/checkup.ts";
 import { EXIT, UsageError } from "../errors.ts";
-import { escapeControls } from "../observe/log.ts";
+import { escapeControls, jsonLine } from "../observe/log.ts";
 import { inColumns } from "./columns.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { DATA_EXIT_HELP, DATA_FLAGS } from "./data_flags.ts";
+import { toggle } from "./flags.ts";
 import type { HelpPage } from "./help/page.ts";
 import type { Host } from "./main.ts";
 import { onSignals } from "./signals.ts";
 import { tell } from "./tell.ts";
 
+const CHECK_FLAGS = {
+  ...DATA_FLAGS,
+  json: toggle({ group: "general", help: "print one JSON object for programs" }),
+};
+
 export const help: HelpPage = {
   name: "broker check",
   summary: "say what is in the data, what is damaged, and what can be read",
-  usage: ["broker check [--data DIR|FILE]"],
+  usage: ["broker check [--data DIR|FILE] [--json]"],
   about:
     "Reads every message of a folder of data, or of a backup, and says by queue how many are " +
     "counted and how many can be read, what is damaged, and whether it is a copy that was made " +
@@ -21,29 +27,48 @@ export const help: HelpPage = {
     "them (broker.db.check), for which there must be free disk, and which is gone with it.",
   examples: [
     ["The data:", "broker check -d /var/lib/broker"],
-    ["A backup:", "broker check /backup/broker.db"],
     ["A copy that was made while the broker ran:", "broker check /backup/folder"],
+    ["For a program:", "broker check --json /backup/broker.db | jq -r '.damage[]'"],
   ],
-  flags: DATA_FLAGS,
+  flags: CHECK_FLAGS,
   sections: [DATA_EXIT_HELP],
   words: "file",
 };
 
 /** Runs `broker check`. */
 export async function run(host: Host, args: readonly string[]): Promise<number> {
-  const { values, words } = await parseCommandLine(DATA_FLAGS, args, host.env);
+  const { values, words } = await parseCommandLine(CHECK_FLAGS, args, host.env);
   if (await tell(host, values, () => help)) return EXIT.ok;
   if (words.length > 1) {
     throw new UsageError(`broker check takes one file or folder, and was given ${words.length}`);
   }
-  const { path, isRunning, queues, faults, isCopy } = await check(words[0] ?? values.data);
-  const rows = queues.toSorted((one, other) => one.vhost < other.vhost ? -1 : 1)
+  const found = await check(words[0] ?? values.data);
+  found.queues.sort((one, other) => one.vhost < other.vhost ? -1 : 1);
+  await host.print(values.json ? jsonLine(factsOf(found)) : textOf(found));
+  return found.faults.length === 0 ? EXIT.ok : EXIT.badData;
+}
+
+/** For programs. */
+function factsOf({ path, isRunning, isCopy, queues, faults }: Checkup) {
+  return {
+    path,
+    whole: faults.length === 0,
+    in_use: isRunning,
+    copy: isCopy,
+    queues: queues.map(({ vhost, name, counted, read }) => (
+      { vhost, queue: name, messages: counted, readable: read }
+    )),
+    damage: faults,
+  };
+}
+
+/** For people. */
+function textOf({ path, isRunning, isCopy, queues, faults }: Checkup): string {
+  const rows = queues
     .map(({ vhost, name, counted, read }) => [vhost, name, String(counted), String(read)]);
-  if (rows.length > 0) {
-    const cells = [["vhost", "queue", "messages", "readable"], ...rows];
-    await host.print(inColumns(cells.map((row) => row.map(escapeControls)), 2));
-  }
-  for (const fault of faults) await host.print(`damaged: ${escapeControls(fault)}\n`);
+  const cells = [["vhost", "queue", "messages", "readable"], ...rows];
+  const table = rows.length === 0 ? "" : inColumns(cells.map((row) => row.map(escapeControls)), 2);
+  const damage = faults.map((fault) => `damaged: ${escapeControls(fault)}\n`);
   const use = isRunning
     ? ", in use by a broker"
     : isCopy
@@ -51,8 +76,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     : "";
   const state = faults.length === 0 ? "whole" : "damaged";
   const none = rows.length === 0 ? ", no queues" : "";
-  await host.print(`${path}: ${state}${none}${use}\n`);
-  return faults.length === 0 ? EXIT.ok : EXIT.badData;
+  return `${table}${damage.join("")}${path}: ${state}${none}${use}\n`;
 }
 
 /** An end by a signal leaves no copy. */

@@ -5,6 +5,7 @@
 import { UsageError } from "../errors.ts";
 import { formatDuration, parseDuration } from "../task/duration.ts";
 import { utf8Length } from "../task/short_string.ts";
+import { formatSize, parseSize } from "./byte_size.ts";
 import type { Group } from "./groups.ts";
 
 /** One option of a binary. `T` is the type of its value after parsing. */
@@ -140,19 +141,31 @@ export function integer(
   };
 }
 
-/** An option with a size in bytes, as systemd writes them: "300M" is 300 times 1024 squared. */
-export function size(spec: Described & { min: number }): Flag<number | undefined> {
+/** An option with a size ("300M", "2G"; a bare number is bytes), in bytes. */
+export function size(
+  spec: Described & { min: number; max?: number; default: number },
+): Flag<number>;
+export function size(
+  spec: Described & { min: number; max?: number },
+): Flag<number | undefined>;
+export function size(
+  spec: Described & { min: number; max?: number; default?: number },
+): Flag<number | undefined> {
   return {
     ...base(spec),
     value: spec.value ?? "SIZE",
-    fallback: () => undefined,
+    ...(spec.default === undefined ? {} : { shown: formatSize(spec.default) }),
+    fallback: () => spec.default,
     parse: (texts, source) => {
       const given = texts.at(-1)!;
-      const [, digits, unit] = /^(\d{1,12})([KMG]?)$/i.exec(given) ?? [];
-      const bytes = Number(digits ?? NaN) * 1_024 ** " KMG".indexOf((unit || " ").toUpperCase());
-      if (bytes >= spec.min) return bytes;
+      const bytes = parseSize(given);
+      const { min, max = Infinity } = spec;
+      if (bytes !== undefined && bytes >= min && bytes <= max) return bytes;
+      const bounds = max === Infinity
+        ? `of at least ${formatSize(min)}`
+        : `from ${formatSize(min)} to ${formatSize(max)}`;
       throw new UsageError(
-        `${source} must be a number of bytes such as 300M or 1G of at least ${spec.min}, and is ${
+        `${source} must be a size such as 65536, 300M or 1G, ${bounds}, and is ${
           JSON.stringify(given)
         }`,
       );

@@ -8,6 +8,7 @@ import type { Destination } from "../handlers/forward.ts";
 import { SHORT_STRING_BYTES } from "../task/short_string.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy, type Sourced } from "./broker_flags.ts";
+import { parseSize } from "./byte_size.ts";
 import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
 import { LOG_FLAGS } from "./log_flags.ts";
@@ -46,9 +47,8 @@ const bytesRate: Flag<number | undefined> = {
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
-    const [, digits, unit] = /^(\d{1,9}(?:\.\d{1,3})?)([KMG]?)(?:\/s)?$/i.exec(given) ?? [];
-    const bytes = Number(digits ?? NaN) * 1_024 ** " KMG".indexOf((unit || " ").toUpperCase());
-    if (bytes >= LEAST_BYTES_PER_SECOND) return bytes;
+    const bytes = parseSize(given.replace(/\/s$/, ""));
+    if (bytes !== undefined && bytes >= LEAST_BYTES_PER_SECOND) return bytes;
     throw new UsageError(
       `${source} must be a number of bytes a second such as 64k/s or 2M/s, of at least ` +
         `${LEAST_BYTES_PER_SECOND}, and is ${JSON.stringify(given)}`,

@@ -1,5 +1,6 @@
 /** `broker backup`, `check` and `restore`: of a broker that runs, has ended, was killed, or copied. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { existsSync } from "node:fs";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -100,8 +101,9 @@ Deno.test("data are checked and backed up running, killed and ended, and restore
   for (const [name, bytes] of [["cut", whole.subarray(0, 20_000)], ["text", "x".repeat(9_999)]]) {
     const bad = dir.file(name as string);
     Deno.writeFileSync(bad, typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes!);
-    const refused = await act("restore", "--data", dir.file("none"), bad);
+    const refused = await act("restore", "--data", `${dir.file("none")}/in/it/`, bad);
     assertEquals(refused.code, 65);
+    assert(!existsSync(dir.file("none")), "nothing is left");
     assertMatch(
       refused.stderr,
       new RegExp(`^broker: cannot use the data file ${bad}: it is damaged`),
@@ -180,6 +182,16 @@ Deno.test("check names what is damaged and counts what can be read; copies are f
     new RegExp(`damaged: queue "small" of "/": ${2_000 - read} of 2000 messages`),
   );
   assertMatch(stdout, /broker\.db: damaged\n$/);
+  const forPrograms = await act("check", "--json", "--data", data);
+  assertEquals(forPrograms.code, 65);
+  const { damage, queues, ...rest } = JSON.parse(forPrograms.stdout);
+  assertEquals(rest, { path, whole: false, in_use: false, copy: false });
+  assertEquals(
+    queues,
+    [["good", 10, 10], ["large", 10, 9], ["small", 2_000, read]]
+      .map(([queue, messages, readable]) => ({ vhost: "/", queue, messages, readable })),
+  );
+  assertMatch(damage.join("\n"), /^queue "large" of "\/": 1 messages have other bytes/m);
   const refused = await act("backup", "--data", data, dir.file("none.backup"));
   assertEquals(refused.code, 65, refused.stdout);
   assert(![...Deno.readDirSync(dir.path)].some(({ name }) => name.startsWith("none")));

@@ -46,7 +46,12 @@ Deno.test("what cannot be started is one sentence and an exit status", async () 
     ["--tls-cert DIR/file", 64, /--tls-cert and --tls-key need each other/],
     ["--tls-cert DIR/none --tls-key DIR/file", 66, /cannot read the PEM file "DIR\/none"/],
     ["--tls-cert DIR/file --tls-key DIR/file", 65, /certificate and key .*: No certificates/],
-    ["--max-message-size 0", 64, /--max-message-size must be a whole number from 1/],
+    [
+      "--max-message-size 0",
+      64,
+      /--max-message-size must be a size such as .* from 1 to 512M, and/,
+    ],
+    ["--disk-free-limit 5MB", 64, /--disk-free-limit must be a size such as .* of at least 0, and/],
     [`--port ${port}`, 75, /cannot listen on 127\.0\.0\.1 port \d+: address already in use/],
     ["--listen 203.0.113.1", 75, /cannot listen on 203\.0\.113\.1 port 0: cannot assign/],
     ["--listen not-there.invalid", 75, /cannot listen on not-there\.invalid port 0: failed to/],

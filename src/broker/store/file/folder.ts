@@ -2,9 +2,13 @@
 
 import { EXIT, reason, ToolError } from "../../../errors.ts";
 
-/** @throws {ToolError} when it is not there and cannot be created */
-export function createFolder(folder: string): void {
-  if (isFolder(folder)) return;
+/**
+ * @returns the folders that were made for it, and itself, the innermost first; none: it was there
+ * @throws {ToolError} when it is not there and cannot be created
+ */
+export function createFolder(folder: string): string[] {
+  if (isFolder(folder)) return [];
+  const made = missingOf(folder);
   try {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -15,6 +19,29 @@ export function createFolder(folder: string): void {
     );
   }
   syncParents(folder);
+  return made;
+}
+
+/** A folder and those around it, the innermost first, as far as they are not there. */
+function missingOf(folder: string): string[] {
+  const names = folder.split("/");
+  const missing: string[] = [];
+  for (let count = names.length; count > 0; count--) {
+    const path = names.slice(0, count).join("/");
+    if (names[count - 1] === "") continue;
+    if (isThere(path)) break;
+    missing.push(path);
+  }
+  return missing;
+}
+
+/** Removes folders, as far as they are empty. */
+export function removeEmpty(folders: readonly string[]): void {
+  try {
+    for (const folder of folders) Deno.removeSync(folder);
+  } catch {
+    // Somebody has put something there, and the others are around it.
+  }
 }
 
 /** SQLite syncs the entries of the folder, but not the folder's own entry, nor those above it. */

@@ -7,7 +7,14 @@
 import { DatabaseSync } from "node:sqlite";
 import { EXIT, reason } from "../../../errors.ts";
 import { DATA_FILE } from "../file/data_file.ts";
-import { createFolder, folderOf, isFolder, isThere, syncFolder } from "../file/folder.ts";
+import {
+  createFolder,
+  folderOf,
+  isFolder,
+  isThere,
+  removeEmpty,
+  syncFolder,
+} from "../file/folder.ts";
 import {
   APPLICATION_ID,
   createPrivately,
@@ -71,7 +78,7 @@ export function restoreData(backup: string, folder: string): Backup {
   for (const name of [target, `${target}-wal`]) {
     if (isThere(name)) refuse(`cannot restore into ${folder}: there is ${name}`, EXIT.badData);
   }
-  createFolder(folder);
+  const made = createFolder(folder);
   const partial = target + PARTIAL;
   try {
     copyPrivately(backup, partial);
@@ -84,6 +91,7 @@ export function restoreData(backup: string, folder: string): Backup {
     throw explained(target, error);
   } finally {
     removeWithLog(partial);
+    if (!isThere(target)) removeEmpty(made);
   }
 }
 
