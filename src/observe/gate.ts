@@ -36,7 +36,8 @@ export class Gate {
    *
    * @throws {Problem} 400, 403
    */
-  requireHonest({ headers, rawHeaders, httpVersion, url = "" }: IncomingMessage): void {
+  requireHonest(request: IncomingMessage): void {
+    const { headers, rawHeaders, httpVersion, url = "" } = request;
     const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
     if (hosts.length > 1 || (hosts.length === 0 && httpVersion !== "1.0")) {
       throw new Problem(400, `a request must have one Host header, and has ${hosts.length}`);
@@ -52,10 +53,22 @@ export class Gate {
           `is required, and is ${JSON.stringify(host.slice(0, 100))}`,
       );
     }
-    if (origin === undefined || this.isWelcome(origin)) return;
+    if (origin === undefined) return this.#requireSameSite(request);
+    if (this.isWelcome(origin)) return;
     if (origin.replace(/^https?:\/\//, "").toLowerCase() === host.toLowerCase()) return;
     const hint = this.#options.origins === undefined ? "" : "; --cors allows an origin";
     throw new Problem(403, `the pages of ${origin.slice(0, 100)} may not ask here${hint}`);
+  }
+
+  /** Browsers say who asks, also where they send no Origin. @throws {Problem} 403 */
+  #requireSameSite({ headers, method }: IncomingMessage): void {
+    const site = headers["sec-fetch-site"];
+    if (site === undefined || site === "same-origin" || site === "none") return;
+    if (this.isWelcome("*")) return;
+    // Following a link is no harm: the page that it is on does not see the answer.
+    const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
+    if (isLink && headers["sec-fetch-dest"] === "document") return;
+    throw new Problem(403, "the pages of other sites may not ask here");
   }
 
   /** Whether the pages of any other site may. */

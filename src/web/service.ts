@@ -130,7 +130,6 @@ export class PageService implements AsyncDisposable {
     response: ServerResponse,
   ): Reply | undefined | Promise<Reply | undefined> {
     this.#gate.requireHonest(request);
-    requireSameSite(request);
     const { path, query } = pathAndQuery(request.url!);
     const requireGet = () => {
       if (request.method !== "GET" && request.method !== "HEAD") throw notAllowed("GET, HEAD");
@@ -221,16 +220,6 @@ const GUARDS = {
   "cross-origin-opener-policy": "same-origin",
   "x-frame-options": "DENY",
 };
-
-/** Browsers say who asks, also where they send no Origin. @throws {Problem} 403 */
-function requireSameSite({ headers, method }: IncomingMessage): void {
-  const site = headers["sec-fetch-site"];
-  if (site === undefined || site === "same-origin" || site === "none") return;
-  // Following a link to the page is no harm: it cannot be framed, and asks by itself.
-  const isLink = method === "GET" && headers["sec-fetch-mode"] === "navigate";
-  if (isLink && headers["sec-fetch-dest"] === "document") return;
-  throw new Problem(403, "the pages of other sites may not ask here");
-}
 
 function notAllowed(allow: string): Problem {
   return new Problem(405, `the method must be one of ${allow}, and is another one`, { allow });

@@ -506,6 +506,15 @@ brokerTest("no token, no task; pages of other sites and other names are refused"
   for (const origin of ["http://evil.example", "null", "http://localhost:1"]) {
     assertEquals((await open.post("x", { origin })).status, 403);
   }
+  // Some proxies take the Origin away.
+  for (const site of ["cross-site", "same-site"]) {
+    const answer = await open.raw(
+      `POST /tasks HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: ${site}\r\n` +
+        "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nContent-Length: 1\r\n" +
+        "Connection: close\r\n\r\nx",
+    );
+    assertMatch(answer, /^HTTP\/1.1 403(.|\s)*the pages of other sites may not ask/, site);
+  }
   assertEquals((await open.post("x", { origin: open.url })).status, 202);
   const origin = "https://app.example.org";
   const preflight = await open.ask("/tasks", {
