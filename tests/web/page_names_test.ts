@@ -94,6 +94,29 @@ Deno.test({
         });
       });
 
+      await t.step("an answer that is long in coming is waited for", async () => {
+        const queue = uniqueName("slow");
+        await paged.send(queue, { body: "waits" });
+        await paged.send(`${queue}.dead`, { body: "dead" });
+        for (const tab of ["waiting", "dead"]) {
+          await inTab(browser, paged, "#/broker", async (page) => {
+            const asked = Promise.withResolvers<void>();
+            const held = Promise.withResolvers<void>();
+            await page.route(/\/(messages|groups)/, async (route) => {
+              asked.resolve();
+              await held.promise;
+              await route.continue();
+            });
+            await page.goto(`${paged.url}/${hashOf(queue, tab)}`);
+            await asked.promise;
+            await page.getByText("Looking").first().waitFor(SHOWN);
+            held.resolve();
+            await page.locator(".messages button.link").first().waitFor(SHOWN);
+            assertEquals(await page.getByText("Looking").count(), 0);
+          });
+        }
+      });
+
       await t.step("very many dead queues are shown some at a time", async () => {
         const prefix = uniqueName("dead");
         const names = Array.from({ length: 120 }, (_, n) => `${prefix}.${n}`);

@@ -122,10 +122,11 @@ function optionsOf(element: HTMLElement, lines: readonly Line[]): uPlot.Options 
     padding: [8, 26, 0, 0],
     scales: {
       x: {
-        range: (_, first, last) => [
-          Math.max(Math.min(first, last - LEAST_SPAN), last - SPAN),
-          last,
-        ],
+        // Both are null while nothing is known.
+        range: (_, first: number | null, last: number | null) => {
+          const end = last ?? Date.now() / 1_000;
+          return [Math.max(Math.min(first ?? end, end - LEAST_SPAN), end - SPAN), end];
+        },
       },
       y: { range: (_, __, most) => [0, Math.max(4, most * 1.15)] },
     },

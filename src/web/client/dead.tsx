@@ -10,7 +10,7 @@ import { MessageList } from "./messages.tsx";
 import { More, usePages } from "./pages.tsx";
 import { hrefOf } from "./route.ts";
 import { askToSettle } from "./settle.ts";
-import { Badge, Empty, useAsked } from "./ui.tsx";
+import { Badge, Empty, Looking, useAsked } from "./ui.tsx";
 
 /** Dead queues that are shown at once; more on demand. */
 const QUEUES = 25;
@@ -117,6 +117,7 @@ function Groups({ family, brief }: { family: Family; brief: boolean }) {
           />
         </div>
         {error && <p class="none error-text">{error.message}</p>}
+        {value === undefined && !error && <Looking />}
         {value && (
           <ul class="groups">
             {value.groups.map((group) => (
@@ -218,6 +219,7 @@ function Letters({ family, onDone }: { family: Family; onDone: () => void }) {
         {selected.size > 0 && <span class="muted">{count(selected.size)} selected</span>}
       </div>
       {error && <p class="none error-text">{error.message}</p>}
+      {pages.length === 0 && !error && <Looking />}
       {messages.length > 0 && (
         <MessageList
           messages={messages}

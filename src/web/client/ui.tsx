@@ -84,6 +84,11 @@ export function Sparkline({ values, label }: { values: readonly number[]; label:
   );
 }
 
+/** What is shown while an answer is on its way, when that takes a moment. */
+export function Looking() {
+  return <p class="none muted looking" role="status">Looking&#x2026;</p>;
+}
+
 /** A list that stays as it is until somebody asks for what is new. */
 export function ListCard(
   { label, said, again, error, children }: {

@@ -8,7 +8,7 @@ import { live } from "./live.ts";
 import { MessageList } from "./messages.tsx";
 import { More, usePages } from "./pages.tsx";
 import { askToSettle } from "./settle.ts";
-import { Empty } from "./ui.tsx";
+import { Empty, Looking } from "./ui.tsx";
 
 /** Tasks that are asked for at once. */
 const PAGE = 50;
@@ -67,6 +67,7 @@ function List({ vhost, name, ready }: Props) {
         </span>
       </div>
       {error && <p class="none error-text">{error.message}</p>}
+      {pages.length === 0 && !error && <Looking />}
       {pages.length > 0 && messages.length === 0 && (
         <Empty title="Nothing waits here" command={`new_task ${queueOption(name)} Hello...`} />
       )}
