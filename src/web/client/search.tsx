@@ -26,7 +26,11 @@ export function SearchView({ text }: { text: string }) {
             said={pages.length === 0 && !error
               ? "Looking\u2026"
               : `${plural(found.length, "task")} found among ${count(looked)}${
-                skipped > 0 ? `; ${count(skipped)} larger than 1 MB were left out` : ""
+                skipped > 0
+                  ? `; ${count(skipped)} larger than 1 MB ${
+                    skipped === 1 ? "was" : "were"
+                  } left out`
+                  : ""
               }`}
             again={again}
             error={error}
