@@ -12,22 +12,26 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using dir = await tempDir("inspector-");
-    using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const nowhere = ["--url", `amqp://127.0.0.1:${silent.addr.port}?connection_timeout=60000`];
     const tools = [
       ["broker", ["--port", "0", "--data", dir.file("data")]],
-      ["worker", nowhere],
-      ["new_task", [...nowhere, "--timeout", "1m", "--lines"]],
+      ["worker", []],
+      ["new_task", ["--timeout", "1m", "--lines"]],
     ] as const;
     await Promise.all(tools.map(async ([name, args]) => {
+      using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const nowhere = `amqp://127.0.0.1:${silent.addr.port}?connection_timeout=60000`;
       await using tool = spawn(Deno.execPath(), {
         args: ["run", ...permissionsOf(name), `${sources}${name}.ts`, ...args],
+        env: { AMQP_URL: nowhere },
         stdin: "open",
         killOnDispose: true,
       });
-      const start = performance.now();
+      // Each is at work, and listens, before Deno does.
+      if (name === "broker") await tool.waitForLog(/ready: /);
+      using _connection = name === "broker" ? undefined : await silent.accept();
+      const since = performance.now();
       // Deno's own listener, which opens the debugger, comes half a second after the start.
-      await waitUntil("Deno to listen for the signal", () => performance.now() - start > 2_000);
+      await waitUntil("Deno to listen for the signal", () => performance.now() - since > 1_000);
       tool.kill("SIGUSR1");
       assertEquals((await tool.ended()).code, 138, name);
       await assertShut(tool.pid);
