@@ -197,7 +197,7 @@ export class TestProcess implements AsyncDisposable {
     const runDir = Deno.env.get("TEST_RUN_DIR");
     if (runDir === undefined) throw new Error(complaint);
     // Thrown here it would hide what the test failed with; the run fails by what lies there.
-    await Deno.writeTextFile(`${runDir}/left running: ${this.name} ${this.pid}`, complaint);
+    await Deno.writeTextFile(`${runDir}/running: ${this.name} ${this.pid}`, complaint);
   }
 
   async #collect(): Promise<Output> {

@@ -24,7 +24,7 @@ Deno.test("a process left running is killed and fails the test", async () => {
     return;
   }
   await leave();
-  const left = `${runDir}/left running: sleep ${pid}`;
+  const left = `${runDir}/running: sleep ${pid}`;
   assertStringIncludes(await Deno.readTextFile(left), "left sleep running");
   await Deno.remove(left);
 });

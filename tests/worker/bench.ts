@@ -73,6 +73,9 @@ export class QueueBench implements AsyncDisposable {
   }
 
   async ready(queue = this.name): Promise<number> {
+    const { messageCount, consumerCount } = await inspectQueue(this.transport, queue);
+    if (messageCount + consumerCount > 0) return messageCount;
+    // RabbitMQ says so of a quorum queue whose leader does not answer it within 250 ms, too.
     return (await inspectQueue(this.transport, queue)).messageCount;
   }
 
