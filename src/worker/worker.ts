@@ -6,7 +6,7 @@
  */
 import { ackTimeoutRemedy, isAckTimeout } from "../amqp/ack_timeout.ts";
 import { Connector } from "../amqp/connection.ts";
-import { Consumer } from "../amqp/consumer.ts";
+import type { Consumer } from "../amqp/consumer.ts";
 import type { Delivery } from "../amqp/consumption.ts";
 import { EXIT, type ToolError } from "../errors.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
@@ -14,7 +14,7 @@ import { Answers } from "./answers.ts";
 import { Drain } from "./drain.ts";
 import { FinishedTasks } from "./finished.ts";
 import { Copier } from "./copier.ts";
-import { EarlyIntake } from "./early_intake.ts";
+import { consumerOf } from "./intake.ts";
 import { connectTimeout, Limits } from "./limits.ts";
 import type { WorkerOptions, WorkerQueue } from "./options.ts";
 import { Oversize } from "./oversize.ts";
@@ -24,7 +24,6 @@ import { ReturnLimits } from "./return_limits.ts";
 import { Settler } from "./settle.ts";
 import { Starts } from "./starts.ts";
 import { StrictIntake } from "./strict_intake.ts";
-import { gatheredOf, Window, windowSize } from "./window.ts";
 
 const DEFAULT_STOP_MS = 10_000;
 const DEFAULT_GRACE_MS = 25_000;
@@ -339,33 +338,20 @@ export class Worker {
     new Promise((resolve) => this.#run(delivery, () => resolve()));
 
   /** @param index of the queue, in order */
-  #consumer({ policy, prefetch }: WorkerQueue, index: number): Consumer {
-    const { ackEarly: early, log, maxTasks = Infinity, room } = this.#options;
-    const size = windowSize(this.#options, prefetch);
-    const startsWithOne = size !== undefined && size.isPatient !== true;
+  #consumer(queue: WorkerQueue, index: number): Consumer {
+    const { name } = queue.policy;
     let connections = 0;
-    const consumer: Consumer = new Consumer({
+    return consumerOf(queue, this.#options, {
       connector: this.#connector(),
-      queue: policy,
-      // What is not going to be run is better left on the queue.
-      prefetch: early || startsWithOne ? 1 : Math.min(prefetch, maxTasks),
-      room,
       passOn: (task, bytes, lost) => this.#oversize.passOn(task, bytes, lost),
-      sharesBodies: this.#options.freeBodies,
-      keepsOrder: startsWithOne,
-      gathers: startsWithOne ? gatheredOf(size) : 1,
-      priority: this.#options.consumerPriority,
-      log,
-      onDelivery: (delivery) => {
-        if (this.#strict !== undefined) this.#strict.take(index, delivery);
-        else if (bulk !== undefined) bulk.take(delivery);
-        else if (early) intake.take(delivery);
-        else this.#run(delivery, () => {});
-      },
+      strict: this.#options.strictPlaces === undefined
+        ? undefined
+        : (delivery) => this.#strict!.take(index, delivery),
+      run: this.#run,
+      runThrough: this.#runThrough,
       onReady: () => {
-        bulk?.connected();
-        if (this.#options.retries?.mostReturns) this.#returnLimits.learn(policy.name);
-        if (connections++ > 0) log.info("connected again", {}, { queue: policy.name });
+        if (this.#options.retries?.mostReturns) this.#returnLimits.learn(name);
+        if (connections++ > 0) this.#options.log.info("connected again", {}, { queue: name });
         else if (--this.#waitingForReady === 0) this.#options.onReady?.();
         if (this.#waitingForReady === 0) this.#strict?.look();
         this.#limits.consumptionChanged();
@@ -373,13 +359,10 @@ export class Worker {
       onLost: (cause) => {
         this.#connectionsLost++;
         this.#finished.channelLost();
-        this.#explain(cause, policy.name);
+        this.#explain(cause, name);
         this.#limits.consumptionChanged();
       },
     });
-    const intake = new EarlyIntake(consumer, prefetch, this.#runThrough, room);
-    const bulk = size && new Window(consumer, size, this.#run);
-    return consumer;
   }
 
   /** Adds what to do to a loss that comes again and again unless somebody does it. */
