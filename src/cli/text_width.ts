@@ -27,11 +27,14 @@ export function cut(text: string, columns: number): string {
 
 /** Names of queues differ at their ends. */
 const TAIL = 14;
+/** A shorter one says nothing. */
+const LEAST_TAIL = 6;
 
 /** The same of the name of a queue, of which the end is kept, too. */
 export function shortened(name: string, columns: number): string {
-  const isLong = widthOf(name) > columns && columns >= 2 * TAIL;
-  const tail = isLong ? [...name].slice(-TAIL).join("") : "";
-  const head = isLong ? [...name].slice(0, -TAIL).join("") : name;
-  return cut(head, columns - widthOf(tail)) + tail;
+  const tail = Math.min(TAIL, Math.floor(columns / 2));
+  if (widthOf(name) <= columns || tail < LEAST_TAIL) return cut(name, columns);
+  const chars = [...name];
+  const end = chars.slice(-tail).join("");
+  return cut(chars.slice(0, -tail).join(""), columns - widthOf(end)) + end;
 }

@@ -97,6 +97,9 @@ Deno.test("no line reaches the last column, whatever the names and the terminal 
 Deno.test("long names keep their ends, which tell them apart", () => {
   const name = `${"long.".repeat(20)}dead`;
   assertMatch(frame([{ name, ready: 1, consumers: 0 }])[1]!, /^long\.long.*\.\..*long\.dead +1 /);
+  // A page tells more columns, which leave less for names.
+  const told = { ready: 1, consumers: 0, unacked: 0, in: 0, out: 0 };
+  assertMatch(frame([{ name, ...told }])[1]!, /^long.*\.\..*long\.dead +1 /);
 });
 
 Deno.test("colors come only where they are wanted, and end where they begin", () => {
