@@ -114,6 +114,19 @@ Deno.test("the broker's API", async (t) => {
     assertEquals(newest.map(({ id }) => id), ["m4999", "m4998", "m4997"]);
   });
 
+  await t.step("finds what JSON has in escapes, as other makers' programs write it", async () => {
+    const queue = uniqueName("escapes");
+    await paged.send(queue, { body: '{"name": "M\\u00fcller"}' }, {
+      body: '{"name": "M\\u00DCLLER"}',
+    });
+    for (const [text, count] of [["m\u00fcller", 2], ["m\\u00fcller", 1], ["m\u00fcllers", 0]]) {
+      const { found } = await paged.get<{ found: unknown[] }>(
+        `/search?q=${encodeURIComponent(text!)}&queue=${queue}`,
+      );
+      assertEquals([text, found.length], [text, count]);
+    }
+  });
+
   await t.step("takes upper and lower case for the same, in every script", async () => {
     const queue = uniqueName("case");
     await paged.send(

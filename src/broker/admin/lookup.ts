@@ -144,7 +144,19 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * @param wanted by {@link foldCase}
  */
 export function hasText({ bytes, addressLength }: Content, wanted: string): boolean {
-  return foldCase(decoder.decode(bytes.subarray(addressLength))).includes(wanted);
+  const text = decoder.decode(bytes.subarray(addressLength));
+  if (foldCase(text).includes(wanted)) return true;
+  return NOT_ASCII.test(wanted) && text.includes("\\u") &&
+    foldCase(text.replace(ESCAPE, fromEscape)).includes(wanted);
+}
+
+// deno-lint-ignore no-control-regex
+const NOT_ASCII = /[^\x00-\x7f]/;
+/** What many programs write of what is not ASCII in JSON. */
+const ESCAPE = /\\u([0-9a-f]{4})/gi;
+
+function fromEscape(_: string, code: string): string {
+  return String.fromCharCode(parseInt(code, 16));
 }
 
 /** Upper case: it has one form for what has two in lower case, as the final sigma and sharp s. */
