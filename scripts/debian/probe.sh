@@ -64,6 +64,17 @@ until_true test -e /var/lib/workqueue/my-files/killed
 worker --queue waits --exit-when-empty --concurrency 100 | grep -c Done | grep -qx 10000
 [[ $(waiting waits) == 0 ]]
 
+# What root restores the broker may use. Without TLS a reload is a restart.
+broker backup --data /var/lib/workqueue-broker /root/backup
+systemctl stop broker
+rm /var/lib/workqueue-broker/broker.db
+broker restore --data /var/lib/workqueue-broker /root/backup
+systemctl start broker
+before=$(systemctl show -P MainPID broker)
+systemctl reload broker
+restarted() { active broker && [[ $(systemctl show -P MainPID broker) != "$before" ]]; }
+until_true restarted
+
 # A mistake in the options is not tried again and again.
 echo 'no-such-option' >/etc/workqueue/worker/wrong.conf
 fails systemctl start worker@wrong

@@ -45,14 +45,20 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   const found = await check(words[0] ?? values.data);
   found.queues.sort((one, other) => one.vhost < other.vhost ? -1 : 1);
   await host.print(values.json ? jsonLine(factsOf(found)) : textOf(found));
-  return found.faults.length === 0 ? EXIT.ok : EXIT.badData;
+  return isWhole(found) ? EXIT.ok : EXIT.badData;
+}
+
+function isWhole({ faults, unknown }: Checkup): boolean {
+  return faults.length === 0 && unknown === undefined;
 }
 
 /** For programs. */
-function factsOf({ path, isRunning, isCopy, queues, faults }: Checkup) {
+function factsOf(found: Checkup) {
+  const { path, isRunning, isCopy, queues, faults, unknown } = found;
   return {
     path,
-    whole: faults.length === 0,
+    whole: isWhole(found),
+    ...(unknown === undefined ? {} : { not_checked: unknown }),
     in_use: isRunning,
     copy: isCopy,
     queues: queues.map(({ vhost, name, counted, read }) => (
@@ -63,7 +69,8 @@ function factsOf({ path, isRunning, isCopy, queues, faults }: Checkup) {
 }
 
 /** For people. */
-function textOf({ path, isRunning, isCopy, queues, faults }: Checkup): string {
+function textOf({ path, isRunning, isCopy, queues, faults, unknown }: Checkup): string {
+  if (unknown !== undefined) return `${path}: not checked, ${unknown}\n`;
   const rows = queues
     .map(({ vhost, name, counted, read }) => [vhost, name, String(counted), String(read)]);
   const cells = [["vhost", "queue", "messages", "readable"], ...rows];

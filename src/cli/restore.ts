@@ -12,7 +12,8 @@ export const help: HelpPage = {
   summary: "make a folder of data from a backup",
   usage: ["broker restore [--data DIR] FILE"],
   about: "Makes a folder of data from a backup. There must be no data in it yet: move them away " +
-    "first. What a restored backup repeats is in broker backup --help all.",
+    "first. What root restores belongs to the owner of the folder. What a restored backup repeats " +
+    "is in broker backup --help all.",
   examples: [
     ["Into a new folder:", "broker restore -d /var/lib/broker /backup/broker.db"],
     ["Look at it first:", "broker check /backup/broker.db"],

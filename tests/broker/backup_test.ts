@@ -4,8 +4,10 @@ import { existsSync } from "node:fs";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
+import { unless } from "../support/unless.ts";
 import { backups } from "./backups.ts";
 import { brokerCommand, portOf, startProcess } from "./harness.ts";
+import { FIXTURES } from "./old_data.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
 const PAGE = 4_096;
@@ -263,4 +265,30 @@ Deno.test("a check that a signal ends leaves no copy", async () => {
   await peer.close();
   broker.kill();
   assertEquals((await broker.ended()).code, 0);
+});
+
+Deno.test("data of an older version are no damaged ones", async () => {
+  const { code, stdout } = await act("check", `${FIXTURES}v9.db`);
+  assertEquals(code, 65);
+  assertMatch(
+    stdout,
+    /^\S+v9\.db: not checked, it has version 9: a broker that starts on it makes it \d+\n$/,
+  );
+});
+
+Deno.test({
+  ...unless(
+    Deno.uid() === 0 ? undefined : "only root gives files to others",
+    "what root restores belongs to the owner of the folder",
+  ),
+  fn: async () => {
+    await using dir = await tempDir();
+    const data = dir.file("data");
+    await Deno.mkdir(data);
+    await Deno.chown(data, 65_534, 65_533);
+    const { code, stderr } = await act("restore", "--data", data, `${FIXTURES}v9.db`);
+    assertEquals(code, 0, stderr);
+    const { uid, gid } = await Deno.stat(`${data}/broker.db`);
+    assertEquals({ uid, gid }, { uid: 65_534, gid: 65_533 });
+  },
 });

@@ -83,6 +83,7 @@ export function restoreData(backup: string, folder: string): Backup {
   try {
     copyPrivately(backup, partial);
     if (sizeOf(`${backup}-wal`) > 0) copyPrivately(`${backup}-wal`, `${partial}-wal`);
+    giveToOwner(folder, partial);
     const found = complete(backup, partial, true);
     Deno.renameSync(partial, target);
     syncFolder(folder);
@@ -178,6 +179,17 @@ function copyPrivately(from: string, to: string): void {
   removeWithLog(to);
   createPrivately(to);
   Deno.copyFileSync(from, to);
+}
+
+/** What root restores is for the user of the service whose folder it is. */
+function giveToOwner(folder: string, path: string): void {
+  const { uid, gid } = Deno.statSync(folder);
+  if (uid === null || uid === Deno.statSync(path).uid) return;
+  try {
+    Deno.chownSync(path, uid, gid);
+  } catch {
+    // Only root may: who else may write the folder keeps it.
+  }
 }
 
 /**

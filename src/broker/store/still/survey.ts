@@ -20,6 +20,8 @@ export interface Survey {
   queues: SurveyedQueue[];
   /** What is wrong, in words; none when all is well. */
   faults: string[];
+  /** Why nothing of it was read, in words, when it is not what this program knows. */
+  unknown?: string;
   /** It was copied while a broker was using the original, or after that had crashed. */
   isCopy: boolean;
 }
@@ -33,12 +35,9 @@ export function survey(database: DatabaseSync, path?: string, hasLog = true): Su
   const found: Survey = { queues: [], faults: [], isCopy: false };
   const note = (sentence: string) => void found.faults.push(sentence);
   const attempt: Attempt = (what, run) => attemptTo(what, run, found.faults);
-  const kind = attempt("the file", () => kindOf(database));
-  if (kind === undefined) return found;
-  if (kind !== "") {
-    note(kind);
-    return found;
-  }
+  const unknown = attempt("the file", () => whyUnknown(database));
+  if (unknown === undefined) return found;
+  if (unknown !== "") return { ...found, unknown };
   attempt("the file", () => {
     for (const row of database.prepare(`PRAGMA integrity_check(${MOST_FAULTS})`).all()) {
       const text = String(row["integrity_check"]);
@@ -118,8 +117,8 @@ function surveyQueues(
   return [...queues.values()];
 }
 
-/** @returns what it is if not what we know, in words */
-function kindOf(database: DatabaseSync): string {
+/** @returns what it is if not what we know, in words; else none */
+function whyUnknown(database: DatabaseSync): string {
   const version = numberOf(database, "PRAGMA user_version");
   if (numberOf(database, "PRAGMA application_id") !== APPLICATION_ID) {
     return "it is no data file of this broker, or of a version that started it without a mark";
@@ -128,7 +127,7 @@ function kindOf(database: DatabaseSync): string {
     return `it has version ${version}, this program knows up to ${SCHEMA_VERSION}`;
   }
   if (version === SCHEMA_VERSION) return "";
-  return `it has version ${version}: start this broker on it once, which makes it ${SCHEMA_VERSION}`;
+  return `it has version ${version}: a broker that starts on it makes it ${SCHEMA_VERSION}`;
 }
 
 function queueOf({ vhost, name }: Record<string, unknown>): SurveyedQueue {
