@@ -64,7 +64,7 @@ export class Settling {
     this.#inPieces(() => {
       const deliveries: Delivery[] = [];
       let isLast = true;
-      // Goes on where the last piece ended: leaving the loop does not end the iterator of a map.
+      // Goes on where the last piece ended: leaving the loop does not end the iterator.
       for (const delivery of unsettled) {
         if (delivery.tag > last) break;
         if (!delivery.isTaken) deliveries.push(delivery);

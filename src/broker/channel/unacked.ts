@@ -7,6 +7,7 @@
  * place, and counts against the limits.
  */
 
+import { ByTag } from "./by_tag.ts";
 import type { ChannelHost } from "./host.ts";
 import { now } from "../../time/clock.ts";
 import type { Consumer } from "./consumer.ts";
@@ -30,8 +31,8 @@ export interface Delivery {
 export class Unacked {
   readonly #session: ChannelHost;
   readonly #channel: number;
-  /** Those that wait or are taken, in the order of their tags. */
-  readonly #byTag = new Map<number, Delivery>();
+  /** Those that wait or are taken. */
+  readonly #byTag = new ByTag<Delivery>();
   /** The highest tag so far, or 0. Written here only. */
   lastTag = 0;
   /** Those deliveries that went to consumers: what a limit for the whole channel counts. Written here
@@ -46,7 +47,7 @@ export class Unacked {
   }
 
   add(delivery: Delivery): void {
-    this.#byTag.set(delivery.tag, delivery);
+    this.#byTag.add(delivery.tag, delivery);
     this.#session.deliveryRoom.take();
     this.lastTag = delivery.tag;
     const expires = delivery.at + this.#timeoutOf(delivery.queue);
@@ -71,7 +72,7 @@ export class Unacked {
   }
 
   /** All that waits or is taken, in the order of the tags. Some of it may be settled meanwhile. */
-  unsettled(): MapIterator<Delivery> {
+  unsettled(): IterableIterator<Delivery> {
     return this.#byTag.values();
   }
 
