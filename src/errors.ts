@@ -134,7 +134,7 @@ export function isLasting(error: ToolError): boolean {
 }
 
 /** The broker closed a channel, or the connection, for something that was sent on it. */
-export function isRefusal(error: ToolError): error is ChannelError | ConnectionError {
+export function isForWhatWasSent(error: ToolError): error is ChannelError | ConnectionError {
   return error instanceof ChannelError
     ? error.exitCode !== EXIT.temporary
     : error instanceof ConnectionError && error.exitCode === EXIT.protocol;

@@ -52,6 +52,7 @@ import { schedule } from "./task/schedule.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "./task/short_string.ts";
 import type { TaskProperties } from "./task/task.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault, type QueueSpec } from "./task/topology.ts";
+import { LONGEST_TIMER_MS } from "./time/timer.ts";
 import { ConnectionError, EXIT, reason, ToolError, UsageError } from "./errors.ts";
 import { Worker } from "./worker/worker.ts";
 
@@ -147,7 +148,7 @@ export interface OpenTasksOptions extends QueueAddress {
  */
 export async function openTasks(options: OpenTasksOptions): Promise<Tasks> {
   const { timeoutMs = 30_000 } = options;
-  requireWhole("timeoutMs", timeoutMs, 1, LONGEST_MS);
+  requireWhole("timeoutMs", timeoutMs, 1, LONGEST_TIMER_MS);
   const queue = requireQueueName(options.queue);
   const connector = connectorOf(options, "publisher", await openTracing());
   return await LivingTasks.open({ connector, queue, timeoutMs });
@@ -283,20 +284,17 @@ function requireName(what: string, name: string, maxBytes: number): string {
   throw new UsageError(`${what} must have 1 to ${maxBytes} bytes, and has ${bytes}`);
 }
 
-/** Longest time of a timer, and of a message in a queue, in milliseconds. */
-const LONGEST_MS = 2 ** 31 - 1;
-
 /** @throws {UsageError} */
 function checkOptions({ retries = {}, timeoutMs, ...options }: RunWorkerOptions): void {
   requireWhole("concurrency", options.concurrency, 1, 65_535);
-  if (timeoutMs !== Infinity) requireWhole("timeoutMs", timeoutMs, 1, LONGEST_MS);
-  requireWhole("graceMs", options.graceMs, 0, LONGEST_MS);
-  requireWhole("stopMs", options.stopMs, 0, LONGEST_MS);
+  if (timeoutMs !== Infinity) requireWhole("timeoutMs", timeoutMs, 1, LONGEST_TIMER_MS);
+  requireWhole("graceMs", options.graceMs, 0, LONGEST_TIMER_MS);
+  requireWhole("stopMs", options.stopMs, 0, LONGEST_TIMER_MS);
   requireWhole("maxTasks", options.maxTasks, 1, Number.MAX_SAFE_INTEGER);
   requireWhole("retries.maxAttempts", retries.maxAttempts, 1, Number.MAX_SAFE_INTEGER);
   requireWhole("retries.maxCrashes", retries.maxCrashes, 1, Number.MAX_SAFE_INTEGER);
   for (const pause of retries.backoffMs ?? []) {
-    requireWhole("retries.backoffMs", pause, 1, LONGEST_MS);
+    requireWhole("retries.backoffMs", pause, 1, LONGEST_TIMER_MS);
   }
   if (retries.backoffMs?.length === 0) {
     throw new UsageError("retries.backoffMs must have at least one pause, and has none");

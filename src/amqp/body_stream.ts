@@ -5,7 +5,7 @@
 import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ConnectionError, EXIT, NackError, TaskError } from "../errors.ts";
 import type { QueueSpec } from "../task/topology.ts";
-import { after, type Timer } from "../time/timer.ts";
+import { after, LONGEST_TIMER_MS, type Timer } from "../time/timer.ts";
 import { ContentWriter, type Publication } from "./client/content.ts";
 import type { Connector } from "./connection.ts";
 import { ensureQueue } from "./declare.ts";
@@ -126,7 +126,7 @@ export class BodyStream {
 
 /** A broker that blocks says so to who publishes: to a queue that nobody has, it is only returned. */
 async function untilTaken(transport: Transport): Promise<void> {
-  const publisher = await Publisher.open(transport, { confirmTimeout: 2 ** 31 - 1 });
+  const publisher = await Publisher.open(transport, { confirmTimeout: LONGEST_TIMER_MS });
   const routingKey = `nobody.${crypto.randomUUID()}`;
   const body = new Uint8Array();
   try {

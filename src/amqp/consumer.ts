@@ -65,7 +65,7 @@ export class Consumer {
         break;
       }
       transport.destroy(new ConnectionError(cause.message));
-      if (cause instanceof PullRefused || (!everWorked && isRefusal(cause))) throw cause;
+      if (cause instanceof PullRefused || (!everWorked && needsChange(cause))) throw cause;
       await connector.pause(cause.message, signal);
     }
     // Whoever stopped it may have tasks running, which outlive a connection that is lost now.
@@ -187,7 +187,7 @@ export class Consumer {
 }
 
 /** Trying again does not help before somebody changes something on the broker. */
-function isRefusal(error: ToolError): boolean {
+function needsChange(error: ToolError): boolean {
   if (!(error instanceof ChannelError)) return false;
   const gone = error.replyCode === 404 && error.exitCode !== EXIT.temporary;
   return gone || [403, 405, 406].includes(error.replyCode);

@@ -1,5 +1,6 @@
 /** Bytes on their way to the broker: the writes of one event-loop turn leave as one. */
 import { pause } from "../time/timer.ts";
+import { Waiters } from "../time/waiters.ts";
 import type { Socket } from "./dial.ts";
 
 const BLOCK_BYTES = 64 * 1024;
@@ -35,8 +36,8 @@ export class Outbox {
   #flushing: Promise<void> | undefined;
   /** Resolves when what was asked for in this turn is here. */
   #gathering: Promise<void> | undefined;
-  /** Wake those who wait for room. */
-  #waiting: (() => void)[] = [];
+  /** Those who wait for room. */
+  readonly #waiters = new Waiters();
   /** performance.now() of the last completed write. Written here, read by the heartbeat. */
   lastWrite = performance.now();
 
@@ -60,7 +61,7 @@ export class Outbox {
   /** Resolves when there is room again, or when the connection has ended. */
   drained(): Promise<void> {
     if (!this.congested) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#waiters.wait();
   }
 
   /** Queues bytes. Small ones are copied; large ones must not change until they are sent. */
@@ -93,7 +94,7 @@ export class Outbox {
     this.#spares = [];
     this.#used = 0;
     this.#pending = 0;
-    this.#wake();
+    this.#waiters.wake();
   }
 
   #seal(): void {
@@ -142,7 +143,7 @@ export class Outbox {
       sent += n;
       this.#pending = Math.max(0, this.#pending - n);
       this.lastWrite = performance.now();
-      if (this.#pending < LOW_WATER_BYTES) this.#wake();
+      if (this.#pending < LOW_WATER_BYTES) this.#waiters.wake();
     } while (sent < length);
   }
 
@@ -152,13 +153,6 @@ export class Outbox {
     // What was not used is over, but for what a timer on a busy machine comes late.
     this.#freeAt = Math.max(this.#freeAt, now - 1_000 / SLICES_PER_SECOND);
     if (this.#freeAt > now) await pause(this.#freeAt - now);
-  }
-
-  #wake(): void {
-    if (this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resume of waiting) resume();
   }
 }
 

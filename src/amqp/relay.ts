@@ -11,22 +11,20 @@ import {
   ChannelError,
   ConnectionError,
   EXIT,
+  isForWhatWasSent,
   isLasting,
-  isRefusal,
   reason,
   TaskError,
   ToolError,
 } from "../errors.ts";
 import { sleep } from "../time/sleep.ts";
-import { after, type Timer } from "../time/timer.ts";
+import { after, LONGEST_TIMER_MS, type Timer } from "../time/timer.ts";
 import { type Connector, reconnectPause } from "./connection.ts";
 import { type Parcel, Parcels } from "./parcels.ts";
 import { declareOnce, type OpenLink, PublishingLink } from "./publishing_link.ts";
 import { Stall } from "./stall.ts";
 import type { Transport } from "./transport.ts";
 
-/** The publisher's own limit; ours looks at what moves. */
-const CONFIRM_TIMEOUT_MS = 2 ** 31 - 1;
 /** A task that ends the connection each time it is sent alone is refused then. */
 const MOST_KILLS = 2;
 
@@ -78,8 +76,9 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    // Of its own the publisher has no limit: ours looks at what moves.
     this.#publishing = new PublishingLink(options.connector, {
-      confirmTimeout: CONFIRM_TIMEOUT_MS,
+      confirmTimeout: LONGEST_TIMER_MS,
     });
   }
 
@@ -334,7 +333,7 @@ export class Relay {
     } else if (error instanceof TaskError) {
       if (error.exitCode === EXIT.badData) this.#refusedOn = link;
       if (error.exitCode !== EXIT.temporary) this.#refuse(parcel, error);
-    } else if (isRefusal(error)) this.#blame(link, parcel, error);
+    } else if (isForWhatWasSent(error)) this.#blame(link, parcel, error);
     this.#landed(link, error);
   }
 

@@ -12,6 +12,7 @@ import type { AMQPChannel } from "@cloudamqp/amqp-client/amqp-channel";
 import { ChannelMethod, ClassId, ConnectionMethod } from "@cloudamqp/amqp-client/amqp-frame";
 import { ChannelError, ConnectionError } from "../errors.ts";
 import { deadline } from "../time/deadline.ts";
+import { Waiters } from "../time/waiters.ts";
 import { type ChannelWatcher, ChannelWatchers } from "./channel_watchers.ts";
 import type { ClientIdentity } from "./client_identity.ts";
 import { dial, type Socket } from "./dial.ts";
@@ -56,8 +57,8 @@ export class Transport extends AMQPBaseClient {
   readonly #outbox: Outbox;
   readonly #reader: FrameReader;
   readonly #watchers = new ChannelWatchers();
-  /** Wake those who wait until the broker accepts publications. */
-  #blockWaiters: (() => void)[] = [];
+  /** Those who wait until the broker accepts publications. */
+  readonly #blockWaiters = new Waiters();
   #resolveEnded!: (error: ConnectionError) => void;
   /** Why it has ended. Written by {@link #end}. */
   #endError: ConnectionError | undefined;
@@ -93,7 +94,7 @@ export class Transport extends AMQPBaseClient {
       () => this.#reader.paused,
     );
     this.ended = new Promise((resolve) => this.#resolveEnded = resolve);
-    this.onunblocked = () => this.#wakeBlocked();
+    this.onunblocked = () => this.#blockWaiters.wake();
   }
 
   /**
@@ -193,7 +194,7 @@ export class Transport extends AMQPBaseClient {
   /** Resolves when the broker accepts publications, or the connection has ended. */
   async unblocked(): Promise<void> {
     while (this.blocked !== undefined && this.#endError === undefined) {
-      await new Promise<void>((resolve) => this.#blockWaiters.push(resolve));
+      await this.#blockWaiters.wait();
     }
   }
 
@@ -381,7 +382,7 @@ export class Transport extends AMQPBaseClient {
     this.#requests.end(error);
     for (const channel of this.channels) channel?.setClosed(error);
     this.#watchers.endAll(error);
-    this.#wakeBlocked();
+    this.#blockWaiters.wake();
     this.#resolveEnded(error);
   }
 
@@ -390,11 +391,5 @@ export class Transport extends AMQPBaseClient {
     const closing = this.closePromise;
     delete this.closePromise;
     closing?.[0]();
-  }
-
-  #wakeBlocked(): void {
-    const waiters = this.#blockWaiters;
-    this.#blockWaiters = [];
-    for (const resume of waiters) resume();
   }
 }

@@ -25,7 +25,7 @@ import type { QueueHost } from "./queue/host.ts";
 import { ReplyTo } from "./channel/reply_to.ts";
 import type { HandshakeHost } from "./connection/handshake.ts";
 import type { SessionHost } from "./connection/session.ts";
-import { storageErrorOf } from "./store/file/schema.ts";
+import { storageErrorOf } from "./store/file/storage_error.ts";
 import { Scheduler } from "../time/scheduler.ts";
 import { StrangersLog } from "./net/strangers_log.ts";
 import { StrangersTurns } from "./net/strangers_turns.ts";

@@ -10,7 +10,7 @@ import { ConnectionError, EXIT, reason, TaskError, type ToolError, UsageError } 
 import { ANSWER_HEADER, readAnswer, type TaskAnswer, type TaskProgress } from "../task/answer.ts";
 import { formatDuration } from "../task/duration.ts";
 import { DIRECT_REPLY_TO } from "../task/topology.ts";
-import { after, type Timer } from "../time/timer.ts";
+import { after, LONGEST_TIMER_MS, type Timer } from "../time/timer.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { Sender } from "./sender.ts";
 import { heed } from "./signal.ts";
@@ -236,14 +236,11 @@ class Call {
   }
 }
 
-/** Longest time of a timer, in milliseconds. */
-const LONGEST_MS = 2 ** 31 - 1;
-
 /** @throws {UsageError} */
 function checkTimeout(ms = DEFAULT_TIMEOUT_MS): void {
-  if (ms === Infinity || (Number.isInteger(ms) && ms >= 1 && ms <= LONGEST_MS)) return;
+  if (ms === Infinity || (Number.isInteger(ms) && ms >= 1 && ms <= LONGEST_TIMER_MS)) return;
   throw new UsageError(
-    `timeout must be a whole number from 1 to ${LONGEST_MS}, or Infinity, and is ${ms}`,
+    `timeout must be a whole number from 1 to ${LONGEST_TIMER_MS}, or Infinity, and is ${ms}`,
   );
 }
 

@@ -4,6 +4,7 @@ import { shown } from "../task/record_error.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "../task/short_string.ts";
 import { type CronLine, readSlots, type Slots } from "./cron.ts";
 import type { Defaults } from "./outgoing.ts";
+import { toHex } from "../task/hex.ts";
 
 export interface Schedule {
   /** Beginning of its tasks' ids: the record's own, or made of all that it says. */
@@ -85,9 +86,7 @@ async function digest(record: TaskRecord, line: CronLine, defaults: Defaults): P
     (_name, value) => typeof value === "bigint" ? `${value}n` : value,
   );
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return [...new Uint8Array(hash, 0, 12)].map((byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
+  return toHex(new Uint8Array(hash, 0, 12));
 }
 
 /** The same with its fields in one order. */

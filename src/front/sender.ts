@@ -8,6 +8,7 @@ import { declareOnce, type OpenLink, PublishingLink } from "../amqp/publishing_l
 import { Publisher, type PublisherOptions } from "../amqp/publisher.ts";
 import type { Transport } from "../amqp/transport.ts";
 import { after, pause, type Timer } from "../time/timer.ts";
+import { Waiters } from "../time/waiters.ts";
 import { EXIT, isOfAnother, isPassing, TaskError, ToolError } from "../errors.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { Sending } from "./sending.ts";
@@ -41,8 +42,8 @@ export class Sender {
   /** Those that wait until a connection takes tasks, and which one tells them. */
   readonly #waiting = new Set<() => void>();
   #awaited: Transport | undefined;
-  /** Wakes who waits until fewer are on their way. */
-  #wakes: (() => void)[] = [];
+  /** Those who wait until fewer are on their way. */
+  readonly #endWaiters = new Waiters();
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -104,13 +105,13 @@ export class Sender {
       this.#sendings.delete(sending);
       this.#tasks--;
       this.#bytes -= body.length;
-      for (const wake of this.#wakes.splice(0)) wake();
+      this.#endWaiters.wake();
     }
   }
 
   /** Resolves when one of the tasks on their way was confirmed or given up; at once with none. */
   async untilOneEnds(): Promise<void> {
-    if (this.#tasks > 0) await new Promise<void>((resolve) => this.#wakes.push(resolve));
+    if (this.#tasks > 0) await this.#endWaiters.wait();
   }
 
   /** What is on its way rejects: nobody waits for it any more. */

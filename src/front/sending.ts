@@ -1,4 +1,4 @@
-/** What one task needs while it is sent, maybe several times over: its time, and its way out. */
+/** What one task needs while it is sent, maybe several times over. */
 import { ConnectionError, reason, type ToolError } from "../errors.ts";
 import { formatDuration } from "../task/duration.ts";
 import { heed } from "./signal.ts";

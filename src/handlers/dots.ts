@@ -2,11 +2,13 @@
 import { DONE, type Handler, INTERRUPTED } from "../task/handler.ts";
 import type { Task } from "../task/task.ts";
 import { escapeControls } from "../observe/log.ts";
+import { toHex } from "../task/hex.ts";
 
 const DOT = ".".charCodeAt(0);
 /** Timers hold at most 2^31 - 1 ms; longer work is slept in pieces. */
 const LONGEST_SLEEP_MS = 2 ** 30;
 const MOST_SHOWN_BYTES = 4096;
+const MOST_HEX_BYTES = 32;
 
 export interface DotsOptions {
   /** Receives the tutorial's lines; may say what to wait for when nobody reads them. */
@@ -52,10 +54,9 @@ export function describeBody(task: Task): string {
       .decode(shown, { stream: true });
     return `${body.length} bytes: ${escapeControls(text)}...`;
   } catch {
-    const start = [...shown.subarray(0, 32)].map((byte) => byte.toString(16).padStart(2, "0"));
-    return `${body.length} bytes that are not UTF-8: ${start.join(" ")}${
-      body.length > 32 ? " ..." : ""
-    }`;
+    const start = toHex(shown.subarray(0, MOST_HEX_BYTES), " ");
+    const rest = body.length > MOST_HEX_BYTES ? " ..." : "";
+    return `${body.length} bytes that are not UTF-8: ${start}${rest}`;
   }
 }
 

@@ -5,6 +5,7 @@ import { escapeControls } from "../observe/log.ts";
 import { type Target, writeSome } from "../observe/write.ts";
 import { AnswerHead } from "./answer.ts";
 import type { Sink } from "./process_group.ts";
+import { toHex } from "../task/hex.ts";
 
 /**
  * - `prefix`: line by line to the worker's stderr, each line behind the task's id
@@ -311,8 +312,7 @@ async function fileNameOf(id: Uint8Array): Promise<string> {
     });
   if (safe.length <= MAX_NAME_BYTES) return safe;
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", id.slice()));
-  const hex = Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0"));
-  const suffix = `+${hex.join("")}`;
+  const suffix = `+${toHex(hash.subarray(0, 16))}`;
   return safe.slice(0, MAX_NAME_BYTES - suffix.length) + suffix;
 }
 

@@ -2,6 +2,7 @@
 import { plainField } from "../amqp/plain_field.ts";
 import type { TaskContext } from "../task/handler.ts";
 import { originalRoute } from "../task/headers.ts";
+import { optional } from "../task/optional.ts";
 import type { Task } from "../task/task.ts";
 import { isHttpTraced, readTraceContext } from "../task/trace_context.ts";
 
@@ -65,8 +66,4 @@ function headersAsJson(headers: NonNullable<Task["properties"]["headers"]>) {
 
 function printable(value: string | undefined): string | undefined {
   return value !== undefined && PRINTABLE.test(value) ? value : undefined;
-}
-
-function optional(name: string, value: string | undefined): Record<string, string> {
-  return value === undefined ? {} : { [name]: value };
 }

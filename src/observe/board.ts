@@ -269,7 +269,7 @@ export interface ChangeEvent {
   /** New ones, and those of which a number changed. */
   readonly queues: readonly QueueInfo[];
   /** Queues that are gone. */
-  readonly gone: readonly { readonly vhost: string; readonly name: string }[];
+  readonly gone: readonly QueueRef[];
   /** These are all queues that there are. */
   readonly whole: boolean;
 }

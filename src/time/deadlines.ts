@@ -5,6 +5,7 @@
 
 import { BinaryHeap } from "@std/data-structures/binary-heap";
 import { now } from "./clock.ts";
+import { LONGEST_TIMER_MS } from "./timer.ts";
 
 /** A thing to do at a time. Canceled by {@link Deadlines.cancel}. */
 export interface Deadline {
@@ -13,9 +14,6 @@ export interface Deadline {
   readonly run: () => void;
   canceled: boolean;
 }
-
-/** setTimeout counts in 31 bits; later deadlines wait in several steps. */
-const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 
 /** Milliseconds: this late is very late, and then sockets are read for so long before. */
 const LATE_MS = 500;
@@ -94,7 +92,8 @@ export class Deadlines {
     const next = this.#heap.peek();
     this.#wakesAt = next === undefined ? Infinity : Math.max(next.at, now());
     if (next === undefined || this.#stopped) return;
-    const delay = Math.min(Math.max(next.at - now(), 0), LONGEST_SLEEP_MS);
+    // Later ones wait in several steps.
+    const delay = Math.min(Math.max(next.at - now(), 0), LONGEST_TIMER_MS);
     this.#timer = setTimeout(() => this.#wake(), delay);
   }
 

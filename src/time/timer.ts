@@ -8,6 +8,9 @@ export interface Timer {
   cancel(): void;
 }
 
+/** Timers count in 31 bits. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Resolves after `ms` milliseconds. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => after(ms, resolve));

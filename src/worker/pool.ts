@@ -4,6 +4,7 @@
  * still runs, and it does not count what was acknowledged early.
  */
 import type { Delivery } from "../amqp/consumption.ts";
+import { Waiters } from "../time/waiters.ts";
 import { Chain } from "./chain.ts";
 import type { Job } from "./job.ts";
 import { Jobs } from "./jobs.ts";
@@ -15,7 +16,7 @@ export class Pool {
   readonly #jobs: Jobs;
   /** Taken and not settled yet. */
   readonly #taken = new Chain<Job>();
-  #idleWaiters: (() => void)[] = [];
+  readonly #idleWaiters = new Waiters();
   /** Deliveries beyond the concurrency. */
   readonly #turns = new Turns(() => this.#taken.values().map(({ delivery }) => delivery));
 
@@ -110,15 +111,12 @@ export class Pool {
     this.#options.onChange?.();
     if (this.#taken.size > 0) return;
     if (this.#jobs.isDraining) this.#jobs.rest();
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const resume of waiters) resume();
+    this.#idleWaiters.wake();
   }
 
   /** Resolves when no task is running. */
   idle(): Promise<void> {
-    if (this.#taken.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+    return this.#taken.size === 0 ? Promise.resolve() : this.#idleWaiters.wait();
   }
 
   /**

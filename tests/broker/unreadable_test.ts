@@ -5,7 +5,7 @@ import { listMessages } from "../../src/broker/admin/lookup.ts";
 import { running } from "../../src/broker/admin/queues.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { LAST_POSITION } from "../../src/broker/store/file/message_row.ts";
-import { StorageError } from "../../src/broker/store/file/schema.ts";
+import { StorageError } from "../../src/broker/store/file/storage_error.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { Unreadable } from "../../src/broker/store/messages/unreadable.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";

@@ -13,7 +13,7 @@ import { PAGE_ROWS } from "./messages/message_changes.ts";
 import type { SeenKeys } from "./messages/seen_keys.ts";
 import type { Refusals } from "./refusals.ts";
 import { Reserve } from "./file/reserve.ts";
-import { describeStorageError, isDamage, isDiskFull } from "./file/schema.ts";
+import { describeStorageError, isDamage, isDiskFull } from "./file/storage_error.ts";
 import type { Scratch } from "./messages/scratch.ts";
 import { storedBytes } from "./definitions/stored_text.ts";
 import { rollback, runTransaction } from "./file/transaction.ts";

@@ -2,6 +2,7 @@
 import type { Publisher } from "../../amqp/publisher.ts";
 import { encodeBase64 } from "../../observe/base64.ts";
 import type { TaskAnswer, TaskProgress } from "../../task/answer.ts";
+import { optional } from "../../task/optional.ts";
 import { hasUnusualNumbers } from "../../task/record_text.ts";
 
 /**
@@ -133,17 +134,17 @@ function factsOf(answer: TaskAnswer): Facts {
   const { outcome, reason, error, exitCode, stderrTail, skipped } = answer;
   return {
     ...(outcome === "done" ? { answer: contentOf(answer) } : {}),
-    ...given("reason", reason),
-    ...given("error", error),
-    ...given("exit_code", exitCode),
-    ...given("stderr", stderrTail),
-    ...given("skipped", skipped),
+    ...optional("reason", reason),
+    ...optional("error", error),
+    ...optional("exit_code", exitCode),
+    ...optional("stderr", stderrTail),
+    ...optional("skipped", skipped),
   };
 }
 
 /** What the work gave, in the fields of a record. */
 function contentOf({ body, contentType, cut }: TaskAnswer): Facts {
-  const rest = { ...given("content_type", contentType), ...(cut ? { cut } : {}) };
+  const rest = { ...optional("content_type", contentType), ...(cut ? { cut } : {}) };
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
@@ -157,8 +158,4 @@ function contentOf({ body, contentType, cut }: TaskAnswer): Facts {
   } catch {
     return { body: text, ...rest };
   }
-}
-
-function given(name: string, value: unknown): Facts {
-  return value === undefined ? {} : { [name]: value };
 }

@@ -19,9 +19,9 @@ import {
   openDatabase,
   PAGE_BYTES,
   sizeOf,
-  StorageError,
   useDatabase,
 } from "./schema.ts";
+import { StorageError } from "./storage_error.ts";
 import { Standstill } from "./standstill.ts";
 import { EXIT } from "../../../errors.ts";
 

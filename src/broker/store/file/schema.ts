@@ -1,8 +1,9 @@
 /** The data file: opening, locking, and its schema as numbered migrations. */
 
 import { DatabaseSync } from "node:sqlite";
-import { EXIT, ToolError } from "../../../errors.ts";
+import { EXIT } from "../../../errors.ts";
 import { isThere } from "./folder.ts";
+import { StorageError, storageErrorOf } from "./storage_error.ts";
 
 /** "AMQP", which tells our files from other programs'. */
 export const APPLICATION_ID = 0x414d5150;
@@ -129,65 +130,6 @@ export const NO_TEMPORARY_FILES = "PRAGMA temp_store = MEMORY";
 
 /** Versions before this one had no application id. */
 const FIRST_WITH_ID = 4;
-
-/** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
-const REASONS: [pattern: RegExp, reason: string][] = [
-  [/database is locked/, "another process is using it"],
-  [/readonly database|read-only file system/i, "it is read-only"],
-  [/malformed/, "it is damaged"],
-  [/not a database/, "it is damaged or not a data file of this broker"],
-  [/full|No space left/, "the disk is full"],
-  [/Permission denied/, "this user may not open or create it"],
-  [/unable to open/, "it cannot be opened or created"],
-];
-
-/** Why SQLite or the system refused, in words for the log and the user. */
-export function describeStorageError(error: unknown): string {
-  const message = messageOf(error);
-  return REASONS.find(([pattern]) => pattern.test(message))?.[1] ?? message;
-}
-
-/** Without the path, in which there may be any words. */
-function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/ \(os error \d+\): [^]*$/, "");
-}
-
-export function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && /is full/.test(error.message);
-}
-
-/** Whether something that is stored cannot be read, for good or for a while. */
-export function isDamage(error: unknown): boolean {
-  return error instanceof Error && /malformed|disk I\/O error/.test(error.message);
-}
-
-/** Whether a file has been read, and what is in it are no data, or not whole. */
-export function isNoData(error: unknown): boolean {
-  return error instanceof Error && /malformed|not a database/.test(error.message);
-}
-
-/** The data file cannot be used. */
-export class StorageError extends ToolError {
-  override readonly name = "StorageError";
-}
-
-const HINT = "; broker check says what of it can be read";
-
-/** A fault of SQLite or of the disk as an error for the user; any other error as it is. */
-export function storageErrorOf(path: string, error: unknown): unknown {
-  const isStorage = error instanceof Error && !(error instanceof ToolError) &&
-    "code" in error && typeof error.code === "string";
-  if (!isStorage) return error;
-  const passes = /locked|full|No space left/.test(messageOf(error));
-  return new StorageError(
-    `cannot use the data file ${path}: ${describeStorageError(error)}${
-      isDamage(error) ? HINT : ""
-    }`,
-    passes ? EXIT.temporary : isNoData(error) ? EXIT.badData : EXIT.noInput,
-    { cause: error },
-  );
-}
 
 /**
  * Opens a data file for this process alone. It stays what it is, unless it is empty.

@@ -18,7 +18,8 @@ import {
   POSITION_BITS,
   RANGE,
 } from "../file/message_row.ts";
-import { isDamage, numberOf } from "../file/schema.ts";
+import { numberOf } from "../file/schema.ts";
+import { isDamage } from "../file/storage_error.ts";
 
 /** The dead of a lane, as a former process left them. */
 export interface DeadCount {

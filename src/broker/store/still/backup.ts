@@ -18,13 +18,11 @@ import {
 import {
   APPLICATION_ID,
   createPrivately,
-  isNoData,
   numberOf,
   SCHEMA_VERSION,
   sizeOf,
-  StorageError,
-  storageErrorOf,
 } from "../file/schema.ts";
+import { isNoData, StorageError, storageErrorOf } from "../file/storage_error.ts";
 import { StillData } from "./still_data.ts";
 
 /** Between a file's name and the end of the work. */

@@ -8,7 +8,8 @@ import { DatabaseSync } from "node:sqlite";
 import { EXIT, reason } from "../../../errors.ts";
 import { DATA_FILE } from "../file/data_file.ts";
 import { folderOf, isThere } from "../file/folder.ts";
-import { NO_TEMPORARY_FILES, StorageError, storageErrorOf } from "../file/schema.ts";
+import { NO_TEMPORARY_FILES } from "../file/schema.ts";
+import { StorageError, storageErrorOf } from "../file/storage_error.ts";
 import { ANSWER_FILE, REQUEST_FILE } from "../file/standstill.ts";
 
 /** Milliseconds that a broker has for its answer, and between two looks for it. */
