@@ -12,6 +12,7 @@ import {
 } from "../task/headers.ts";
 import type { Task, TaskProperties } from "../task/task.ts";
 import { deadQueue, type QueueType, workQueue } from "../task/topology.ts";
+import { pause } from "../time/timer.ts";
 import { type Departure, Departures } from "./departures.ts";
 
 type Channel = Awaited<ReturnType<Transport["openChannel"]>>;
@@ -33,6 +34,13 @@ const ROUND_BYTES = 8 * 1024 * 1024;
 const FIRST_BYTES = 1024 * 1024;
 /** By how much the largest body seen counts less with each that comes after it. */
 const FORGOTTEN = 0.9;
+
+/**
+ * A quorum queue of RabbitMQ has back what a channel held some time after that has ended: so long is
+ * waited for it, as somebody else may have taken it. Milliseconds, as is the first pause.
+ */
+const BACK_WITHIN_MS = 2_000;
+const BACK_PAUSE_MS = 5;
 
 /** A task in the dead queue. */
 interface DeadTask {
@@ -185,6 +193,7 @@ export class DeadQueue {
     };
     let largest = FIRST_BYTES;
     let visited = 0;
+    let kept = 0;
     try {
       this.#left = present;
       while (this.#left > 0 && visited < selection.max) {
@@ -204,16 +213,27 @@ export class DeadQueue {
           const verdict = isSelected(task, selection)
             ? (visited++, await visit(task, means))
             : stays(nothing);
+          if (verdict.stays) kept++;
           departures.begin(this.#orRenewed(verdict, task, means));
         }
         await departures.done();
       }
-      return visited;
     } finally {
       await departures.settled();
       await (await publisher?.catch(() => undefined))?.close().catch(() => {});
       // Everything still unacknowledged returns. Without the answer nobody knows what is gone.
       await this.#transport.request("closing a channel", channel.close());
+    }
+    if (kept > 0) await this.#untilBack(kept + this.#left);
+    return visited;
+  }
+
+  /** Resolves when so many are there: whoever looks next is to see them all. */
+  async #untilBack(least: number): Promise<void> {
+    const until = performance.now() + BACK_WITHIN_MS;
+    for (let ms = BACK_PAUSE_MS; await this.#count() < least; ms *= 2) {
+      if (performance.now() + ms > until) return;
+      await pause(ms);
     }
   }
 

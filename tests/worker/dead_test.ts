@@ -36,11 +36,8 @@ async function fill(bench: QueueBench, ids: readonly (string | undefined)[]): Pr
 brokerTest("dead tasks without an id, or with odd ones, are shown by id or by match", async () => {
   await using bench = await QueueBench.open(url);
   const odd = "\x1b[2J\n";
-  const queue = await fill(bench, ["same", "same", odd, undefined]);
-  const show = async (...args: string[]) => {
-    await waitUntil("all to be back", async () => await bench.ready(queue) === 4);
-    return await bench.dead("show", ...args);
-  };
+  await fill(bench, ["same", "same", odd, undefined]);
+  const show = (...args: string[]) => bench.dead("show", ...args);
   assertMatch(await show("same"), /\n\nbody 1\n----\n[^]*\n\nbody 2\n$/);
   assertMatch(await show("same", "--match", "^body 2$"), /^message_id[^]*\n\nbody 2\n$/);
   assertMatch(await show(odd), /^message_id: .u\{1b\}\[2J\n    \n[^]*\n\nbody 3\n$/);
@@ -52,6 +49,21 @@ brokerTest("dead tasks without an id, or with odd ones, are shown by id or by ma
     "body 4",
   ]);
   await assertRejects(() => show("other"), Error, "exited with 69");
+});
+
+brokerTest("what was looked at is there at once for whoever comes next", async () => {
+  await using bench = await QueueBench.open(url);
+  const ids = Array.from({ length: 50 }, (_, index) => `id-${index}`);
+  await fill(bench, ids);
+  const other = await connectorFor(url).connect();
+  for (let look = 1; look <= 8; look++) {
+    // Each from another connection than the one before.
+    const transport = look % 2 === 0 ? bench.transport : other;
+    const seen = new Set<string>();
+    await new DeadQueue(transport, bench.name).list({ max: 1_000 }, ({ id }) => void seen.add(id));
+    assertEquals([look, seen.size], [look, ids.length]);
+  }
+  await other.shutdown();
 });
 
 brokerTest("dead tasks are lines of JSON for programs", async () => {
