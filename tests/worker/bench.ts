@@ -1,6 +1,6 @@
 /** What tests of a whole worker need: the program as a process, and a look at its queues. */
 import { Connector } from "../../src/amqp/connection.ts";
-import { declareQueue, inspectQueue } from "../../src/amqp/declare.ts";
+import { declareQueue, inspectQueue, type QueueState } from "../../src/amqp/declare.ts";
 import { Publisher } from "../../src/amqp/publisher.ts";
 import type { Transport } from "../../src/amqp/transport.ts";
 import { parseUrls } from "../../src/amqp/url.ts";
@@ -73,10 +73,7 @@ export class QueueBench implements AsyncDisposable {
   }
 
   async ready(queue = this.name): Promise<number> {
-    const { messageCount, consumerCount } = await inspectQueue(this.transport, queue);
-    if (messageCount + consumerCount > 0) return messageCount;
-    // RabbitMQ says so of a quorum queue whose leader does not answer it within 250 ms, too.
-    return (await inspectQueue(this.transport, queue)).messageCount;
+    return (await this.#look(queue)).messageCount;
   }
 
   /** Waits until so many tasks are ready: RabbitMQ's quorum queues count with a delay. */
@@ -85,7 +82,14 @@ export class QueueBench implements AsyncDisposable {
   }
 
   async consumers(): Promise<number> {
-    return (await inspectQueue(this.transport, this.name)).consumerCount;
+    return (await this.#look(this.name)).consumerCount;
+  }
+
+  async #look(queue: string): Promise<QueueState> {
+    const state = await inspectQueue(this.transport, queue);
+    if (state.messageCount + state.consumerCount > 0) return state;
+    // RabbitMQ says so of a quorum queue whose leader does not answer it within 250 ms, too.
+    return await inspectQueue(this.transport, queue);
   }
 
   /** Starts the worker program on this queue, unless the arguments name others. */
