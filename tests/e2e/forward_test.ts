@@ -310,6 +310,10 @@ brokerTest("a drain behind a link that swallows everything gives tasks back", as
   await worker.waitForLine(/Forwarding/);
   await put(queue, [["first"]]);
   await waitForReady(there.url, queue, 1);
+  await waitUntil("its confirm", () => {
+    worker.kill("SIGUSR2");
+    return worker.stderr.some((line) => / status running=0 .* done=1 /.test(line));
+  });
   proxy.blackHole();
   await put(queue, numbered(0, 20));
   await waitUntil("the last one to be sent", () => proxy.swallowed("toServer").includes("id-19"));
