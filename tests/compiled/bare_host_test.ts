@@ -3,6 +3,7 @@
  * loopback in /etc/hosts. All of them use their default URL.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { copyExecutable } from "../support/executable.ts";
 import { installed, type Output, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
 import { unless } from "../support/unless.ts";
@@ -51,7 +52,7 @@ for (const { name, missing, user, make } of ROOTS) {
         for (const { name, run } of STEPS) await t.step(name, () => run(host));
       }
       await Deno.mkdir(folder.file("one"));
-      await Deno.copyFile(`${dist}workqueue`, folder.file("one/workqueue"));
+      await copyExecutable(`${dist}workqueue`, folder.file("one/workqueue"));
       await using host = await BareHost.start(folder.file("root"), user, folder.file("one"));
       await t.step("do the tutorial as one binary", () => tutorial(host));
       await t.step({

@@ -1,5 +1,6 @@
 /** The compiled broker by itself, with the compiled tools as its clients. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { copyExecutable } from "../support/executable.ts";
 import { freePorts } from "../support/ports.ts";
 import { installed, spawn, type TestProcess } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -72,7 +73,7 @@ Deno.test({
   async fn() {
     await using temp = await tempDir("test-", "/tmp");
     await Deno.chmod(temp.path, 0o755);
-    await Deno.copyFile(`${dist}broker`, temp.file("broker"));
+    await copyExecutable(`${dist}broker`, temp.file("broker"));
     await Deno.mkdir(temp.file("locked"), { mode: 0o700 });
     const rows: [folder: string, sentence: RegExp][] = [
       ["locked/data", /^broker: cannot create the data folder ".*": permission denied\n$/],

@@ -3,7 +3,7 @@
  * file busy"), and what this process has open, whatever it starts at that moment for another test has
  * for a moment, too. So another process writes it.
  */
-import { spawn } from "./process.ts";
+import { run, spawn } from "./process.ts";
 
 /** Writes a file that is executed, over one that may be there. */
 export function writeExecutable(path: string, content: string | Uint8Array): void {
@@ -17,6 +17,12 @@ export function writeExecutable(path: string, content: string | Uint8Array): voi
     args: ["-c", copy, "sh", plain, path],
   }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
+}
+
+/** Copies a program to where it is executed. */
+export async function copyExecutable(from: string, to: string): Promise<void> {
+  const { code, stderr } = await run("cp", { args: [from, to] });
+  if (code !== 0) throw new Error(stderr);
 }
 
 /** Somebody who is writing a file, until he is disposed. */
