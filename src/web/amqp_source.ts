@@ -46,12 +46,17 @@ export interface AmqpSourceOptions {
 const LOOK_MS = 2_000;
 const MISSING_MS = 20_000;
 
+/** Milliseconds after which the management API, which counts each five seconds, knows of a change. */
+const COUNTED_MS = 10_000;
+
 export class AmqpSource implements Source, AsyncDisposable {
   readonly #options: AmqpSourceOptions;
   readonly #dead: DeadTasks;
   readonly #listeners = new Set<() => void>();
   /** When a queue was found to be missing. */
   readonly #missing = new Map<string, number>();
+  /** When something was done with a queue. */
+  readonly #changed = new Map<string, number>();
   #connection: Promise<Transport> | undefined;
   #look: { readonly at: number; readonly queues: Promise<readonly QueueInfo[]> } | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -152,8 +157,11 @@ export class AmqpSource implements Source, AsyncDisposable {
 
   async #lookAtAll(): Promise<readonly QueueInfo[]> {
     const { management, vhost, queues, delays } = this.#options;
-    if (management !== undefined) return await management.queues(vhost);
     const transport = await this.#transport();
+    if (management !== undefined) {
+      const infos = await management.queues(vhost);
+      return await Promise.all(infos.map((info) => this.#recounted(transport, info)));
+    }
     const names = queues.flatMap((name) => [
       name,
       deadQueue(name).name,
@@ -161,6 +169,17 @@ export class AmqpSource implements Source, AsyncDisposable {
     ]);
     const infos = await Promise.all(names.map((name) => this.#lookAt(transport, name)));
     return infos.filter((info) => info !== undefined);
+  }
+
+  /** What the management API told of a queue, with the depth that AMQP tells after a change. */
+  async #recounted(transport: Transport, info: QueueInfo): Promise<QueueInfo> {
+    const { name, kind } = info;
+    const changed = this.#changed.get(name);
+    if (changed === undefined) return info;
+    if (Date.now() - changed >= COUNTED_MS) this.#changed.delete(name);
+    const ready = (await this.#lookAt(transport, name))?.ready ?? info.ready;
+    // What was counted as unacknowledged of dead tasks is what we had to look at.
+    return { ...info, ready, ...(kind === "dead" ? { unacked: 0 } : {}) };
   }
 
   async #lookAt(transport: Transport, name: string): Promise<QueueInfo | undefined> {
@@ -207,11 +226,14 @@ export class AmqpSource implements Source, AsyncDisposable {
   }
 
   replay({ name }: QueueRef, selection: Selection): Promise<ActionResult> {
-    return this.#done(() => this.#dead.replay(name, selection));
+    return this.#done(
+      () => this.#dead.replay(name, selection),
+      ({ to = [] }) => [name, ...to],
+    );
   }
 
   drop({ name }: QueueRef, selection: Selection): Promise<ActionResult> {
-    return this.#done(() => this.#dead.drop(name, selection));
+    return this.#done(() => this.#dead.drop(name, selection), () => [name]);
   }
 
   // -- doing --
@@ -220,12 +242,15 @@ export class AmqpSource implements Source, AsyncDisposable {
     return this.#done(async () => {
       const transport = await this.#transport();
       const { messageCount } = await transport.onNewChannel(async (channel) => {
-        const purged = await transport.request("queue.purge", channel.queuePurge(name));
+        const purged = await transport.request("queue.purge", channel.queuePurge(name))
+          .catch((error) => {
+            throw isMissing(error) ? missing(name) : error;
+          });
         await transport.request("closing a channel", channel.close());
         return purged;
       });
       return { done: messageCount, gone: 0, failed: 0 };
-    });
+    }, () => [name]);
   }
 
   send({ name }: QueueRef, record: TaskRecord, instead?: string): Promise<Sent> {
@@ -244,7 +269,7 @@ export class AmqpSource implements Source, AsyncDisposable {
         }, and somebody was quicker with the one in whose ` +
           "place it was: there may be both",
       );
-    });
+    }, ({ queue }) => [name, queue]);
   }
 
   async #publish(queue: string, record: TaskRecord, given: TaskProperties): Promise<Sent> {
@@ -276,10 +301,15 @@ export class AmqpSource implements Source, AsyncDisposable {
     return { id, queue };
   }
 
-  /** The next look at the queues shows what was done. */
-  async #done<T>(act: () => Promise<T>): Promise<T> {
+  /**
+   * The next look at the queues shows what was done.
+   * @param changed names of the queues that it was done with
+   */
+  async #done<T>(act: () => Promise<T>, changed: (result: T) => readonly string[]): Promise<T> {
     try {
-      return await this.#told(act);
+      const result = await this.#told(act);
+      for (const name of changed(result)) this.#changed.set(name, Date.now());
+      return result;
     } finally {
       this.#missing.clear();
       this.#look = undefined;

@@ -41,6 +41,8 @@ Deno.test("all that is asked for at once goes over one connection, and leaves no
   await waitUntil("the connection to be closed", async () => (await ours()).length === 0);
   await askForAll();
   assertEquals((await ours()).length, 1);
+  const purge = () => source.purge({ vhost: "/", name: "none" });
+  assertEquals((await assertRejects(purge, Problem)).status, 404);
 });
 
 Deno.test("what is no management API is told as such", async () => {
