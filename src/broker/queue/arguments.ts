@@ -3,6 +3,7 @@
 import type { QueueType } from "../../task/topology.ts";
 import { preconditionFailed } from "../wire/faults.ts";
 import { type Field, integerOf, type Table, textOf } from "../wire/fields.ts";
+import { DEDUPLICATION_HEADER } from "../../task/duplicates.ts";
 
 export type Overflow = "drop-head" | "reject-publish" | "reject-publish-dlx";
 
@@ -39,7 +40,6 @@ export interface DuplicateArguments {
   ttl: number | undefined;
 }
 
-const DUPLICATES_HEADER = "x-deduplication-header";
 const DUPLICATES_SIZE = 128;
 /** They are in memory, and go with their queue in one commit. */
 const MAX_DUPLICATES_SIZE = 100_000;
@@ -112,7 +112,7 @@ const RULES: Record<string, Rule> = {
   "x-message-deduplication": { check: flag },
   "x-cache-size": { check: cacheSize },
   "x-cache-ttl": { check: positiveTimer },
-  [DUPLICATES_HEADER]: { check: headerName },
+  [DEDUPLICATION_HEADER]: { check: headerName },
 };
 
 function accepted(): undefined {
@@ -314,7 +314,7 @@ function duplicatesOf(table: Table): DuplicateArguments | undefined {
   const wanted = table.get("x-message-deduplication");
   if (wanted?.type !== "bool" || !wanted.value) return undefined;
   return {
-    header: textOf(table.get(DUPLICATES_HEADER)) ?? DUPLICATES_HEADER,
+    header: textOf(table.get(DEDUPLICATION_HEADER)) ?? DEDUPLICATION_HEADER,
     size: integerOf(table.get("x-cache-size")) ?? DUPLICATES_SIZE,
     ttl: integerOf(table.get("x-cache-ttl")),
   };
