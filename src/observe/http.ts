@@ -24,6 +24,8 @@ type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 /** Where to listen. */
 export interface ListenAddress {
   readonly hostname: string;
+  /** Instead of it, on a machine that has no such address. */
+  readonly otherwise?: string;
   /** 0 for a free one. */
   readonly port: number;
 }
@@ -66,13 +68,30 @@ const PAGE_LIMITS: HttpLimits = {
   silenceMs: 10_000,
 };
 
+/** What an address that is not this machine's is called; EINVAL since Deno 2.9. */
+const NOT_HERE = ["EADDRNOTAVAIL", "EINVAL"];
+
+async function listen(
+  { hostname, otherwise, port }: ListenAddress,
+  make: () => Server,
+  silenceMs: number,
+): Promise<Listening> {
+  try {
+    return await Listening.open(make, { hostname, port }, silenceMs);
+  } catch (error) {
+    const isElsewhere = NOT_HERE.includes((error as { code?: string }).code ?? "");
+    if (!isElsewhere || otherwise === undefined) throw listenError(hostname, port, error);
+    return await listen({ hostname: otherwise, port }, make, silenceMs);
+  }
+}
+
 /**
  * Listens until disposed of; then connections are closed, whatever goes on on them.
  *
  * @throws {ToolError} it cannot listen there
  */
 export async function serveHttp(
-  { hostname, port }: ListenAddress,
+  address: ListenAddress,
   respond: Respond,
   limits: HttpLimits,
 ): Promise<HttpServer> {
@@ -106,10 +125,7 @@ export async function serveHttp(
     });
     return server;
   };
-  const listening = await Listening.open(make, { hostname, port }, limits.silenceMs)
-    .catch((error) => {
-      throw listenError(hostname, port, error);
-    });
+  const listening = await listen(address, make, limits.silenceMs);
   const { bound } = listening;
   let closed: Promise<void> | undefined;
   // Once: Deno 2.4 never says of a closed server that it is closed.

@@ -172,11 +172,11 @@ Deno.test({
   async fn() {
     const noIpv6 = "for one in all lo; do echo 1 > /proc/sys/net/ipv6/conf/$one/disable_ipv6; done";
     const rows: [setUp: string, url: RegExp][] = [
-      [noIpv6, /ready: amqp:\/\/127\.0\.0\.1:\d+, /],
-      ["ip addr del 127.0.0.1/8 dev lo", /ready: amqp:\/\/\[::1\]:\d+, /],
+      [noIpv6, /ready: amqp:\/\/127\.0\.0\.1:\d+, .* http:\/\/127\.0\.0\.1:\d+$/],
+      ["ip addr del 127.0.0.1/8 dev lo", /ready: amqp:\/\/\[::1\]:\d+, .* http:\/\/\[::1\]:\d+$/],
     ];
     for (const [setUp, url] of rows) {
-      const command = brokerCommand(["--port", "0", "--transient"]);
+      const command = brokerCommand(["--port", "0", "--transient", "--http", "0"]);
       const script = `ip link set lo up && ${setUp} && exec "$@"`;
       await using broker = spawn("unshare", {
         args: ["-n", "sh", "-c", script, "sh", ...command],
