@@ -598,18 +598,21 @@ httpTest(
     // Twice, where the first answer was that it may be there.
     assertEquals([...new Set(found)], ["d"]);
 
+    await front.end();
+
     // Whoever leaves before the answer has sent the task, and so has whoever is slow at the end.
-    const conn = await Deno.connect(front.address);
+    await using patient = await Front.start([], { url: node.url, queue });
+    const conn = await Deno.connect(patient.address);
     const body = "POST /tasks?id=gone HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
     await conn.write(new TextEncoder().encode(body));
     conn.close();
     await waitForReady(node.url, queue, 1);
-    const half = await Deno.connect(front.address);
+    const half = await Deno.connect(patient.address);
     await half.write(new TextEncoder().encode(
       "POST /tasks?id=half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx",
     ));
     half.close();
-    const slow = await Deno.connect(front.address);
+    const slow = await Deno.connect(patient.address);
     await slow.write(
       new TextEncoder().encode(
         "POST /tasks?id=end HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n" +
@@ -617,10 +620,10 @@ httpTest(
       ),
     );
     assertMatch(await readSome(slow), /^HTTP\/1.1 100 /);
-    front.process.kill("SIGTERM");
+    patient.process.kill("SIGTERM");
     await waitUntil("no new connections", async () => {
       try {
-        (await Deno.connect(front.address)).close();
+        (await Deno.connect(patient.address)).close();
         return false;
       } catch {
         return true;
@@ -631,7 +634,7 @@ httpTest(
       await new Response(slow.readable).text(),
       /^HTTP\/1.1 202(.|\s)*connection: close/i,
     );
-    assertEquals((await front.process.ended()).code, 0);
+    assertEquals((await patient.process.ended()).code, 0);
     assertEquals(
       (await takeAll(node.url, queue)).map(({ properties }) => properties.messageId).sort(),
       ["end", "gone"],
