@@ -65,8 +65,7 @@ Deno.test("packages get a manual for every page, and completions for every tool 
 
 Deno.test("every variable that the sources ask for is in the table", async () => {
   const known = new Set(pages.flatMap((page) => variablesOf(page).map(([name]) => name)));
-  // Set by a service manager or a terminal, for any program, and by nobody by hand.
-  for (const name of [...SERVICE_VARIABLES, "TERM"]) known.add(name);
+  known.add("TERM"); // set by a terminal, for any program, and by nobody by hand
   const unknown: string[] = [];
   for (const file of await sourcesIn(new URL("../../src/", import.meta.url))) {
     const text = await Deno.readTextFile(file);
@@ -75,6 +74,16 @@ Deno.test("every variable that the sources ask for is in the table", async () =>
     }
   }
   assertEquals(unknown, []);
+});
+
+Deno.test("what a service manager sets is in the table of programs that tell it how it goes", () => {
+  const told = new Set(["broker", "worker", "worker forward"]);
+  for (const page of pages) {
+    const names = variablesOf(page).map(([name]) => name);
+    for (const name of SERVICE_VARIABLES) {
+      assertEquals(names.includes(name), told.has(page.name), `${page.name}: ${name}`);
+    }
+  }
 });
 
 Deno.test("every variable that commands get is in the table", async () => {

@@ -5,6 +5,7 @@ import type { HelpPage } from "./page.ts";
 export type Variable = readonly [name: string, meaning: string];
 
 const TRACED = /^(?:new_task|worker|worker forward)$/;
+const SERVICE = /^(?:broker|worker|worker forward)$/;
 
 /** Of no option: the tools that look at them, and why. */
 const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp])[] = [
@@ -19,6 +20,9 @@ const OTHERS: readonly (readonly [name: string, meaning: string, tools?: RegExp]
   ["TMPDIR", "folder for the files of running commands; /tmp when it is empty", /^worker$/],
   ["TEMP", "the same on Windows", /^worker$/],
   ["TMP", "the same when TEMP is empty", /^worker$/],
+  ["NOTIFY_SOCKET", "where a service manager is told how it goes, as sd_notify(3) says", SERVICE],
+  ["WATCHDOG_USEC", "for how long it may be silent, in microseconds", SERVICE],
+  ["WATCHDOG_PID", "the process that WATCHDOG_USEC is for; any when it is empty", SERVICE],
 ];
 
 /** Every variable that a tool or subcommand looks at. */
