@@ -7,11 +7,12 @@ import type { HelpPage } from "./cli/help/page.ts";
 import { listenAddress } from "./cli/listen_address.ts";
 import { BROKER_COMMANDS } from "./cli/broker_commands.ts";
 import { runCommand } from "./cli/commands.ts";
-import { memoryLimit } from "./cli/host_memory.ts";
+import { HOST_MEMORY, hostMemory } from "./cli/host_memory.ts";
 import { readLogStyle } from "./cli/log_flags.ts";
 import { type Host, runMain, VERSION } from "./cli/main.ts";
 import { TOOL_FLAGS } from "./cli/general_flags.ts";
 import { tell } from "./cli/tell.ts";
+import { keepHeapSmall } from "./cli/small_heap.ts";
 import { inWords, openServiceManager } from "./cli/service.ts";
 import { onSignals } from "./cli/signals.ts";
 import { EXIT, UsageError } from "./errors.ts";
@@ -93,7 +94,7 @@ const FLAGS = {
     min: 1,
     max: 512 * 1024 * 1024,
     default: DEFAULT_LIMITS.messageBytes,
-    help: "of a message; less where a control group gives the broker little memory",
+    help: "of a message; less where there is little memory",
   }),
   heartbeat: integer({
     group: "limits",
@@ -109,6 +110,7 @@ const FLAGS = {
     default: DEFAULT_LIMITS.consumerTimeoutMs / 1_000,
     help: "seconds that a delivery may stay unacknowledged",
   }),
+  "host-memory": HOST_MEMORY,
   "disk-free-limit": size({
     group: "limits",
     min: 0,
@@ -231,7 +233,7 @@ async function readOptions(values: Values<typeof FLAGS>, host: Host): Promise<Br
     port: values.port,
     vhosts: values.vhost,
     limits: readLimits(values),
-    fit: (limits) => fitToMemory(limits, host),
+    fit: (limits) => fitToMemory(limits, values["host-memory"], host),
     whenFull: values["when-full"],
     version: VERSION,
     log: host.log,
@@ -267,8 +269,9 @@ function readLimits(values: Values<typeof FLAGS>): Partial<Limits> {
 }
 
 /** No more than the memory of this host allows. */
-function fitToMemory(limits: Limits, host: Host): Limits {
-  const bytes = memoryLimit();
+function fitToMemory(limits: Limits, told: number | undefined, host: Host): Limits {
+  const bytes = hostMemory(told);
+  keepHeapSmall(bytes);
   if (bytes === undefined) return limits;
   const within = limitsWithin(limits, bytes);
   if (within.messageBytes < limits.messageBytes) {

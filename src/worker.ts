@@ -93,7 +93,7 @@ export async function run(host: Host): Promise<number> {
     endpoints,
     identity: { name: `worker ${Deno.pid}`, version: VERSION },
     queues,
-    room: hostRoom(queues.length),
+    room: hostRoom(queues.length, values["host-memory"]),
     handler: work.handler,
     freeBodies: work.keepsBodies !== true,
     log: host.log,

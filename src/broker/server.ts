@@ -311,6 +311,7 @@ export class Broker implements QueueHost<Queue> {
     if (this.#isFit) return;
     this.#isFit = true;
     const limits = Object.assign(this.#limits, this.#options.fit?.(this.#limits));
+    this.store.file.limitPages(limits.pageBytes);
     this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.#pending.limitTo(limits.pendingBytes);
     this.#clientRoom.limitTo(limits.clientBytes);

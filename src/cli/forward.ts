@@ -19,10 +19,12 @@ import {
   requireAnotherQueue,
   targetValues,
 } from "./forward_flags.ts";
+import { hostMemory } from "./host_memory.ts";
 import { hostRoom } from "./host_room.ts";
 import { readLogStyle } from "./log_flags.ts";
 import { type Host, VERSION } from "./main.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
+import { keepHeapSmall } from "./small_heap.ts";
 import { tell } from "./tell.ts";
 import { openTracing } from "./tracing.ts";
 import { hostname, runToTheEnd } from "./worker_run.ts";
@@ -30,6 +32,13 @@ import { hostname, runToTheEnd } from "./worker_run.ts";
 /** Tasks of a queue that are on their way at the same time. */
 const MOST_TASKS = 1_536;
 const MOST_BYTES = 16 * 1024 * 1024;
+/**
+ * Bytes of the host's memory for each of them: what has been in hand for a while costs both brokers
+ * and this program much more than itself, until garbage is collected.
+ */
+const BYTES_PER_TASK = 512 * 1024;
+/** The part of the host's memory that their bodies may take. */
+const BODIES_SHARE = 1 / 16;
 /** By a limited rate no more are here than can be sent in this many seconds. */
 const RATE_SECONDS = 5;
 /** How long without a link tasks are kept in hand before they go back, in milliseconds. */
@@ -148,6 +157,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     },
     onDrain: (overdue, stopped) => handler.drain(overdue, stopped),
   });
+  using _heap = keepHeapSmall(hostMemory(values["host-memory"]));
   handler.start(worker);
   try {
     return await runToTheEnd(host, worker, {
@@ -243,7 +253,7 @@ function optionsOf(values: ForwardValues) {
       prefetch: 1,
     })),
     window: windowOf(values),
-    room: hostRoom(values.queue.length),
+    room: hostRoom(values.queue.length, values["host-memory"]),
     summarize: values["log-level"] === "debug",
     retries: {
       ...DEFAULT_POLICY,
@@ -262,11 +272,11 @@ function optionsOf(values: ForwardValues) {
   };
 }
 
-/** What may be in hand. */
+/** What of a queue may be in hand. */
 function windowOf(values: ForwardValues): WindowSize {
   const { rate = Infinity, "bytes-rate": bytesRate = Infinity } = values;
-  return {
-    tasks: Math.max(1, Math.min(MOST_TASKS, Math.ceil(rate * RATE_SECONDS))),
-    room: TaskRoom.of(Math.min(MOST_BYTES, Math.max(65_536, bytesRate * RATE_SECONDS))),
-  };
+  const memory = (hostMemory(values["host-memory"]) ?? Infinity) / values.queue.length;
+  const tasks = Math.min(MOST_TASKS, memory / BYTES_PER_TASK, rate * RATE_SECONDS);
+  const bytes = Math.min(MOST_BYTES, memory * BODIES_SHARE, bytesRate * RATE_SECONDS);
+  return { tasks: Math.max(1, Math.ceil(tasks)), room: TaskRoom.of(Math.max(65_536, bytes)) };
 }

@@ -114,6 +114,7 @@ export const FORWARD_FLAGS = {
   "delay-queue-type": WORKER_FLAGS["delay-queue-type"],
   "dead-ttl": WORKER_FLAGS["dead-ttl"],
   "consumer-priority": WORKER_FLAGS["consumer-priority"],
+  "host-memory": WORKER_FLAGS["host-memory"],
   metrics: WORKER_FLAGS.metrics,
   ...LOG_FLAGS,
   "exit-when-empty": WORKER_FLAGS["exit-when-empty"],

@@ -9,6 +9,7 @@ import type { WorkerQueue } from "../worker/options.ts";
 import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
 import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
 import { TOOL_FLAGS } from "./general_flags.ts";
+import { HOST_MEMORY } from "./host_memory.ts";
 import { listenAddress } from "./listen_address.ts";
 import { queues } from "./queue_names.ts";
 
@@ -263,6 +264,7 @@ export const WORKER_FLAGS = {
       "end with 75 after so long without the broker, and what runs then (default 30s when one of " +
       "these four is given, else for ever)",
   }),
+  "host-memory": HOST_MEMORY,
   "max-memory": size({
     group: "lifecycle",
     min: 2 ** 20,

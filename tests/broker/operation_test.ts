@@ -290,6 +290,21 @@ Deno.test("the disk's free space is seen with the permissions of the task", asyn
   assertEquals((await broker.ended()).code, 0);
 });
 
+const HOST_MEMORY = { HOST_MEMORY: "128M" };
+
+Deno.test("what the user says of the memory counts, on the command line and in the environment", async () => {
+  const says = /there are 128 MB of memory: a message may have 10 MB/;
+  const args = ["--host-memory", "128M"];
+  for (const started of [() => startProcess(args), () => startProcess([], { env: HOST_MEMORY })]) {
+    await using broker = started();
+    const peer = await openPeer(await portOf(broker));
+    await broker.waitForLog(says);
+    await peer.close();
+    broker.kill();
+    assertEquals((await broker.ended()).code, 0);
+  }
+});
+
 Deno.test("the help names every exit status and signal that these tests see", async () => {
   const { stdout, code } = await refused(["--help", "all"]);
   assertEquals(code, 0);

@@ -5,7 +5,9 @@
 import { assertEquals } from "@std/assert";
 import { openPeer, PeerGone } from "../support/protocol_peer.ts";
 import { spawn } from "../support/process.ts";
-import { diskDir, hostTest, smallHost } from "../support/small_host.ts";
+import { startBroker } from "../support/embedded.ts";
+import { diskDir, hostTest, SMALL_HOST_ENV, smallHost } from "../support/small_host.ts";
+import type { ToolName } from "../support/tools.ts";
 import { portOf } from "./harness.ts";
 import { mixedLoad } from "./mixed_load.ts";
 
@@ -86,6 +88,51 @@ hostTest("a broker and a worker of small and large tasks share it", async () => 
   const every = { task: 0.1, large: 0.25, burst: 0.5 };
   const { killed } = await mixedLoad({ seconds: 1, backlog: 2_000, every, burst: 500 });
   assertEquals(killed, 0);
+});
+
+hostTest("a broker and worker forward share it, a worker and new_task come and go", async () => {
+  await using dir = await diskDir();
+  await using target = await startBroker();
+  await using host = smallHost(HOST_BYTES)!;
+  const start = (name: ToolName, ...words: string[]) => {
+    const [command, ...args] = host.command(name, words);
+    const env = { ...SMALL_HOST_ENV, TO_AMQP_URL: target.url };
+    return spawn(command, { args, env, killOnDispose: true });
+  };
+  await using broker = start("broker", "--port", "0", "--data", dir.path);
+  const port = await portOf(broker);
+  const url = `amqp://127.0.0.1:${port}/`;
+  await using peer = await openPeer(port);
+  const channel = await peer.open();
+  await channel.call("queue.declare", { queue: "readings", durable: true });
+  await channel.call("confirm.select");
+  const task = new Uint8Array(100);
+  for (let sent = 0, confirmed = 0; confirmed < TASKS;) {
+    if (sent < TASKS && sent - confirmed < WINDOW) {
+      await channel.publish({ routingKey: "readings" }, task, PERSISTENT);
+      sent++;
+    } else confirmed = (await channel.expect("basic.ack")).deliveryTag;
+  }
+  const way = ["--queue", "readings", "--url", url, "--rate", "2000/s"];
+  await using forwarder = start("worker", "forward", ...way);
+  await forwarder.waitForLine(/Forwarding tasks/);
+  await using there = await openPeer(target.port);
+  const arriving = await there.open();
+  const arrived = async () =>
+    (await arriving.call("queue.declare", { queue: "readings", passive: true })).messageCount;
+  while (await arrived() < TASKS && host.killed() === 0) {
+    await using once = start("new_task", "--queue", "jobs", "--url", url, "once");
+    assertEquals((await once.ended()).code, 0);
+    await using worker = start("worker", "--queue", "jobs", "--url", url, "--max-tasks", "1");
+    assertEquals((await worker.ended()).code, 0);
+  }
+  assertEquals([host.killed(), await arrived()], [0, TASKS]);
+  await there.close();
+  await peer.close();
+  for (const process of [forwarder, broker]) {
+    process.kill();
+    assertEquals((await process.ended()).code, 0);
+  }
 });
 
 for (

@@ -50,7 +50,9 @@ Deno.test("a binary, which has no code cache, is not compiled as a whole at each
     assertEquals(flags.filter((flag) => others.includes(flag)), others);
   }
   assertEquals(
-    binaryFlagsOf("worker").includes("--v8-flags=--min-semi-space-size=2,--max-semi-space-size=8"),
+    binaryFlagsOf("worker").includes(
+      "--v8-flags=--min-semi-space-size=2,--max-semi-space-size=8,--expose-gc",
+    ),
     true,
   );
 });

@@ -33,6 +33,8 @@ export interface Limits {
   consumerTimeoutMs: number;
   /** Bytes of ready messages that all queues together keep in memory. */
   memoryBytes: number;
+  /** Bytes of pages of the data file that memory holds. */
+  pageBytes: number;
   /** Bytes of memory for what all queues without duplicates remember. */
   keyBytes: number;
   /** The same for queues, exchanges and bindings; and a third of the heap at most. */
@@ -70,6 +72,7 @@ export const DEFAULT_LIMITS: Limits = {
   silenceMs: 3_000,
   consumerTimeoutMs: 1_800_000,
   memoryBytes: 48 * 1024 * 1024,
+  pageBytes: 8 * 1024 * 1024,
   keyBytes: 64 * 1024 * 1024,
   definitionBytes: 1024 * 1024 * 1024,
   clientBytes: 1024 * 1024 * 1024,
@@ -101,6 +104,7 @@ export function limitsWithin(limits: Limits, bytes: number): Limits {
     messageBytes,
     pendingBytes: Math.min(limits.pendingBytes, messageBytes + Math.floor(room / 8)),
     memoryBytes: Math.min(limits.memoryBytes, Math.floor(room / 8)),
+    pageBytes: Math.min(limits.pageBytes, Math.floor(room / 16)),
     keyBytes: Math.min(limits.keyBytes, Math.floor(room / 4)),
     definitionBytes: Math.min(limits.definitionBytes, Math.floor(room / 4)),
     clientBytes: Math.min(limits.clientBytes, Math.floor(room / 4)),

@@ -234,6 +234,11 @@ export class DataFile {
     }
   }
 
+  /** Memory holds so many bytes of its pages at most. */
+  limitPages(bytes: number): void {
+    this.database.exec(`PRAGMA cache_size = -${Math.floor(bytes / 1_024)}`);
+  }
+
   /** What is read next is read from the disk. */
   forgetPages(): void {
     this.database.exec("PRAGMA shrink_memory");

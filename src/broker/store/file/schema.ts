@@ -154,7 +154,6 @@ export function openDatabase(path: string): DatabaseSync {
     }
     database.exec(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
     database.exec("PRAGMA journal_size_limit = 67108864");
-    database.exec("PRAGMA cache_size = -8192");
     database.exec(NO_TEMPORARY_FILES);
     // Taking the write lock first makes a second process fail here, before it reads anything.
     database.exec("BEGIN IMMEDIATE; ROLLBACK");
