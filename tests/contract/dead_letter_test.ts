@@ -181,13 +181,15 @@ contract("A cycle of automatic deaths is broken: the message is dropped", async 
     "x-dead-letter-routing-key": clockTo,
   });
   await t.fill(channel, one, "a");
-  await t.fill(channel, clock, "tick");
   await channel.call("basic.consume", { queue: clockTo, noAck: true });
-  assertEquals((await channel.expectContent()).text, "tick");
-  assertEquals([(await t.counts(channel, one)).ready, (await t.counts(channel, two)).ready], [
-    0,
-    0,
-  ]);
+  let left = 1;
+  // On a busy machine one timer may be late, and the clock's on time.
+  for (let ticks = 0; left > 0 && ticks < 3; ticks++) {
+    await t.fill(channel, clock, "tick");
+    assertEquals((await channel.expectContent()).text, "tick");
+    left = (await t.counts(channel, one)).ready + (await t.counts(channel, two)).ready;
+  }
+  assertEquals(left, 0);
 });
 
 contract("A death that causes deaths goes every way once that is no cycle", async (t) => {
