@@ -42,6 +42,33 @@ Deno.test("a trie finds what matches pattern by pattern, also after removals", (
   }
 });
 
+Deno.test("a long key is looked through as a short one", () => {
+  const random = new Random(SEED);
+  const wordsOf = (most: number) => random.list(most, () => random.below(8) === 0 ? "b" : "a");
+  for (let run = 0; run < 300; run++) {
+    const trie = new TopicTrie<string>();
+    const patterns = Array.from({ length: 8 }, () => {
+      const words = ["#", ...wordsOf(40), "#", ...wordsOf(8), "#"];
+      if (random.below(2) === 0) words[1] = "*";
+      return words.join(".");
+    });
+    for (const pattern of patterns) trie.add(pattern, pattern);
+    const key = wordsOf(120).join(".");
+    const found = new Set<string>();
+    trie.match(key, found);
+    const expected = new Set(patterns.filter((pattern) => isLike(pattern, key)));
+    assertEquals([...found].sort(), [...expected].sort(), `TEST_SEED=${SEED}, key ${key}`);
+  }
+});
+
+/** The same by a regular expression, of patterns without empty words. */
+function isLike(pattern: string, key: string): boolean {
+  const words = pattern.split(".").map((word) =>
+    word === "#" ? "(?:[^.]+\\.)*" : word === "*" ? "[^.]+\\." : `${word}\\.`
+  );
+  return new RegExp(`^${words.join("")}$`).test(`${key}.`);
+}
+
 Deno.test("a pattern of nothing but wildcards does not take for ever", () => {
   const trie = new TopicTrie<number>();
   trie.add(Array(128).fill("#").join("."), 1);

@@ -49,7 +49,12 @@ export function rewrite({ queue, reason }: DeadLetter, content: Content): Rewrit
   const address = readAddress(content.address);
   const headers = header.headers();
   const routingKeys = [address.routingKey, ...shownCopies(headers)];
-  const keys = deadLetterRoutingKey === undefined ? routingKeys : [deadLetterRoutingKey];
+  const [first, ...others] = deadLetterRoutingKey === undefined
+    ? routingKeys
+    : [deadLetterRoutingKey];
+  const newAddress = addressOf(deadLetterExchange!, first!);
+  // A key that is too long is routed as receivers see it.
+  const keys = [readAddress(newAddress).routingKey, ...others];
   const deaths = recordDeath(headers, {
     queue: queue.name,
     reason,
@@ -62,6 +67,6 @@ export function rewrite({ queue, reason }: DeadLetter, content: Content): Rewrit
     set: deathHeaders(headers, deaths),
     drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
   });
-  const letter = Content.join(addressOf(deadLetterExchange!, keys[0]!), changed, content.body);
+  const letter = Content.join(newAddress, changed, content.body);
   return { publication: publicationOf(letter, header, undefined), keys, headers, deaths };
 }

@@ -3,8 +3,8 @@
  *
  * A tree holds what comes before the first `#` of each pattern, so that a publish does not look at
  * every binding. What comes behind it is matched by itself: between two `#` the earliest place is as
- * good as any, so nothing is tried twice. The work for a pattern grows with its words times those of
- * the key, whatever stands in them.
+ * good as any, so nothing is tried twice. Words between two `#` are looked for at 32 places of the key
+ * at once: the work for a pattern grows with its words, whatever stands in them.
  */
 
 import { added, all, type Few, removed } from "./few.ts";
@@ -71,16 +71,73 @@ export class TopicTrie<T> {
    * @returns how much was looked at: nodes, and what comes behind a `#`, the longer the more
    */
   match(key: string, found: Set<T>): number {
-    return matchFrom(this.#root, wordsOf(key), 0, found);
+    return matchFrom(this.#root, new Key(key), 0, found);
+  }
+}
+
+/** Places whose bits are in one number, as a power of two. */
+const PLACES_SHIFT = 5;
+const PLACES = 1 << PLACES_SHIFT;
+
+/** A routing key. */
+class Key {
+  readonly words: readonly string[];
+  /** For each word bits of the places where it stands, the first one's the lowest. */
+  #places: Map<string, Int32Array> | undefined;
+
+  constructor(key: string) {
+    this.words = wordsOf(key);
+  }
+
+  get #placesOf(): ReadonlyMap<string, Int32Array> {
+    if (this.#places !== undefined) return this.#places;
+    this.#places = new Map();
+    const { length } = this.words;
+    for (let at = 0; at < length; at++) {
+      const word = this.words[at]!;
+      let bits = this.#places.get(word);
+      // One more is read behind the last one.
+      if (bits === undefined) {
+        this.#places.set(word, bits = new Int32Array((length >> PLACES_SHIFT) + 2));
+      }
+      bits[at >> PLACES_SHIFT]! |= 1 << at % PLACES;
+    }
+    return this.#places;
+  }
+
+  /** The first place of some words, from one place on; behind `last`: there is none up to it. */
+  find(run: readonly string[], from: number, last: number): number {
+    for (let place = from; place <= last; place += PLACES) {
+      const found = this.#findAmong(run, place);
+      if (found !== 0) return place + PLACES - 1 - Math.clz32(found & -found);
+    }
+    return last + 1;
+  }
+
+  /** @returns bits of the places from one on where the words stand */
+  #findAmong(run: readonly string[], place: number): number {
+    let found = -1;
+    for (let index = 0; index < run.length && found !== 0; index++) {
+      const word = run[index]!;
+      if (word === "*") continue;
+      const bits = this.#placesOf.get(word);
+      if (bits === undefined) return 0;
+      const at = place + index;
+      const shift = at % PLACES;
+      const low = bits[at >> PLACES_SHIFT]! >>> shift;
+      found &= shift === 0 ? low : low | bits[(at >> PLACES_SHIFT) + 1]! << PLACES - shift;
+    }
+    return found;
   }
 }
 
 /** @param index of the first word that does not lead to the node */
-function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<T>): number {
+function matchFrom<T>(node: Node<T>, key: Key, index: number, found: Set<T>): number {
+  const { words } = key;
   let looked = 1;
   for (const tail of node.tails?.values() ?? []) {
     looked += 1 + (tail.length >> WORDS_SHIFT);
-    if (matchesTail(tail, words, index)) addAll(found, tail.values);
+    if (matchesTail(tail, key, index)) addAll(found, tail.values);
   }
   const word = words[index];
   if (word === undefined) {
@@ -88,24 +145,24 @@ function matchFrom<T>(node: Node<T>, words: string[], index: number, found: Set<
     return looked;
   }
   if (node.children === undefined) return looked;
-  looked += matchChild(node.children.get(word), words, index, found);
-  if (word !== "*") looked += matchChild(node.children.get("*"), words, index, found);
+  looked += matchChild(node.children.get(word), key, index, found);
+  if (word !== "*") looked += matchChild(node.children.get("*"), key, index, found);
   return looked;
 }
 
 /** @param index of the word that has led to the node */
 function matchChild<T>(
   node: Node<T> | undefined,
-  words: string[],
+  key: Key,
   index: number,
   found: Set<T>,
 ): number {
-  const end = node === undefined ? undefined : endOf(node.label, words, index);
-  return end === undefined ? 0 : matchFrom(node!, words, end, found);
+  const end = node === undefined ? undefined : endOf(node.label, key.words, index);
+  return end === undefined ? 0 : matchFrom(node!, key, end, found);
 }
 
 /** Where the words of a label end among others, the first of which fits; undefined: they differ. */
-function endOf(label: string, words: string[], from: number): number | undefined {
+function endOf(label: string, words: readonly string[], from: number): number | undefined {
   let index = from + 1;
   for (let dot = label.indexOf("."); dot >= 0;) {
     const next = label.indexOf(".", dot + 1);
@@ -179,7 +236,8 @@ function addAll<T>(found: Set<T>, values: Iterable<T>): void {
 }
 
 /** Whether the words from an index on match what comes behind a `#`. */
-function matchesTail<T>({ runs, length }: Tail<T>, words: string[], from: number): boolean {
+function matchesTail<T>({ runs, length }: Tail<T>, key: Key, from: number): boolean {
+  const { words } = key;
   if (words.length - from < length) return false;
   const last = runs.length - 1;
   const end = words.length - runs[last]!.length;
@@ -187,14 +245,13 @@ function matchesTail<T>({ runs, length }: Tail<T>, words: string[], from: number
   let at = from;
   for (let index = 0; index < last; index++) {
     const run = runs[index]!;
-    while (at + run.length <= end && !isAt(run, words, at)) at++;
-    if (at + run.length > end) return false;
-    at += run.length;
+    at = key.find(run, at, end - run.length) + run.length;
+    if (at > end) return false;
   }
   return true;
 }
 
-function isAt(run: readonly string[], words: string[], at: number): boolean {
+function isAt(run: readonly string[], words: readonly string[], at: number): boolean {
   for (let index = 0; index < run.length; index++) {
     const word = run[index];
     if (word !== "*" && word !== words[at + index]) return false;

@@ -222,17 +222,33 @@ export function equalFields(one: Field | undefined, other: Field | undefined): b
   const integers = [integerOf(one), integerOf(other)];
   if (integers[0] !== undefined && integers[1] !== undefined) return integers[0] === integers[1];
   if (isFloat(one) && isFloat(other)) return one.value === other.value;
-  if (one.type !== other.type) return false;
-  switch (one.type) {
-    case "table":
-    case "array":
-    case "binary":
-    case "decimal":
-    case "longstr":
-      return equalBytes(fieldBytes(one), fieldBytes(other));
-    default:
-      return one.value === other.value;
+  return isSame(one, other);
+}
+
+/**
+ * Whether two fields are written with the same bytes. What differs is found out by the first
+ * difference: a large one may be compared with very many small ones.
+ */
+function isSame(one: Field, other: Field): boolean {
+  if (one.type === "table") return other.type === "table" && isSameTable(one.value, other.value);
+  if (one.type === "array") return other.type === "array" && isSameArray(one.value, other.value);
+  if (one.type === "binary") return other.type === "binary" && equalBytes(one.value, other.value);
+  if (one.type !== other.type || !Object.is(one.value, other.value)) return false;
+  return one.type !== "decimal" || other.type !== "decimal" || one.scale === other.scale;
+}
+
+function isSameTable(one: Table, other: Table): boolean {
+  if (one.size !== other.size) return false;
+  const others = other.entries();
+  for (const [name, field] of one) {
+    const [otherName, otherField] = others.next().value!;
+    if (name !== otherName || !isSame(field, otherField)) return false;
   }
+  return true;
+}
+
+function isSameArray(one: readonly Field[], other: readonly Field[]): boolean {
+  return one.length === other.length && one.every((field, index) => isSame(field, other[index]!));
 }
 
 /** Equality as RabbitMQ compares headers: numbers by value and texts by bytes, whatever their type. */
@@ -241,8 +257,8 @@ export function equalValues(one: Field, other: Field): boolean {
   if (one.type === "longstr" && other.type === "longstr") return one.value === other.value;
   const [number, otherNumber] = [numberOf(one), numberOf(other)];
   if (number !== undefined && otherNumber !== undefined) return number === otherNumber;
-  const [text, otherText] = [octetsOf(one), octetsOf(other)];
-  if (text !== undefined && otherText !== undefined) return equalBytes(text, otherText);
+  if (one.type === "binary" && other.type === "longstr") return isTextOf(one.value, other.value);
+  if (one.type === "longstr" && other.type === "binary") return isTextOf(other.value, one.value);
   return equalFields(one, other);
 }
 
@@ -251,24 +267,23 @@ function numberOf(field: Field): number | undefined {
   return field.type === "timestamp" ? Number(field.value) : integerOf(field);
 }
 
-function octetsOf(field: Field): Uint8Array | undefined {
-  if (field.type === "binary") return field.value;
-  if (field.type !== "longstr") return undefined;
-  return encodeText(field.value);
+/** Most bytes of a character of JavaScript's in UTF-8. */
+const CHARACTER_BYTES = 3;
+
+/** Whether bytes are those of a text, of which a long one is not encoded for that. */
+function isTextOf(bytes: Uint8Array, text: string): boolean {
+  if (bytes.length < text.length || bytes.length > CHARACTER_BYTES * text.length) return false;
+  return equalBytes(bytes, encodeText(text));
 }
 
 function isFloat(field: Field): boolean {
   return field.type === "float" || field.type === "double";
 }
 
-function fieldBytes(field: Field): Uint8Array {
-  const writer = new ByteWriter();
-  writeField(writer, field);
-  return writer.copy();
-}
-
 function equalBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((byte, index) => byte === other[index]);
+  if (one.length !== other.length) return false;
+  for (let index = 0; index < one.length; index++) if (one[index] !== other[index]) return false;
+  return true;
 }
 
 /** A field's value in an error text, as RabbitMQ prints it. */
