@@ -9,6 +9,7 @@ import {
   connectPeer,
   openPeer,
   type Peer,
+  type PeerChannel,
   PeerGone,
   PROTOCOL_HEADER,
 } from "../support/protocol_peer.ts";
@@ -153,6 +154,31 @@ Deno.test("a message over the limit closes its channel; what is left of it is ig
   assertEquals((await channel.call("queue.delete", { queue: "q" })).messageCount, 0);
 });
 
+Deno.test("a routing key in a header, or of a dead letter, is no longer than that of a publish", async () => {
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open(1);
+  await channel.call("queue.declare", { queue: "q" });
+  const [longest, tooLong] = ["k".repeat(255), "k".repeat(256)];
+  await channel.publish({ routingKey: "q" }, "short", { headers: { CC: [longest] } });
+  const args = {
+    "x-message-ttl": 0,
+    "x-dead-letter-exchange": "amq.direct",
+    "x-dead-letter-routing-key": tooLong,
+  };
+  await channel.call("queue.declare", { queue: "dying", arguments: args });
+  await channel.call("queue.bind", { queue: "q", exchange: "amq.direct", routingKey: longest });
+  await channel.publish({ routingKey: "dying" }, "letter");
+  await channel.call("basic.consume", { queue: "q", noAck: true });
+  assertEquals((await channel.expectContent()).text, "short");
+  assertEquals((await channel.expectContent()).text, "letter");
+  await channel.publish({ routingKey: "q" }, "long", { headers: { BCC: [tooLong] } });
+  await channel.expectClose(
+    406,
+    "PRECONDITION_FAILED - invalid message: a routing key in header BCC is longer than 255 bytes",
+  );
+});
+
 Deno.test("unacknowledged deliveries stop at the limit, for consumers and for basic.get", async () => {
   await using broker = await startHere({ limits: { unacked: 3 } });
   await using peer = await openPeer(broker.port);
@@ -175,22 +201,39 @@ Deno.test("unacknowledged deliveries stop at the limit, for consumers and for ba
 });
 
 Deno.test("unacknowledged deliveries of all stop at their limit; who has few gets on", async () => {
-  await using broker = await startHere({ limits: { allUnacked: 300 } });
+  await using broker = await startHere({ limits: { allUnacked: 2_400 } });
   await using peer = await openPeer(broker.port);
   const channel = await peer.open(1);
   await channel.call("queue.declare", { queue: "q" });
-  for (let i = 0; i < 1_000; i++) await channel.publish({ routingKey: "q" }, `${i}`);
-  await channel.call("basic.consume", { queue: "q" });
-  for (let i = 0; i < 300; i++) assertEquals((await channel.expectContent()).text, `${i}`);
-  const others = await peer.open(2);
-  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
-  await others.call("basic.consume", { queue: "q" });
-  for (let i = 300; i < 550; i++) assertEquals((await others.expectContent()).text, `${i}`);
-  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 450);
-  // There is room again, and the one that waits hears of it.
+  for (let i = 0; i < 3_000; i++) await channel.publish({ routingKey: "q" }, `${i}`);
+  let next = 0;
+  const consume = async (channel: PeerChannel, count: number) => {
+    await channel.call("basic.consume", { queue: "q" });
+    for (let n = 0; n < count; n++) assertEquals((await channel.expectContent()).text, `${next++}`);
+    const { messageCount } = await channel.call("queue.declare", { queue: "q" });
+    assertEquals(messageCount, 3_000 - next);
+  };
+  await consume(channel, 2_400);
+  await consume(await peer.open(2), 250);
+  await consume(await peer.open(3), 50);
+  // Very many channels with few would be very many.
+  await consume(await peer.open(4), 4);
+  const getter = await peer.open(5);
+  for (let n = 0; n < 4; n++) {
+    await getter.send("basic.get", { queue: "q" });
+    assertEquals((await getter.expectContent("basic.get-ok")).text, `${next++}`);
+  }
+  await getter.send("basic.get", { queue: "q" });
+  await getter.expectClose(
+    406,
+    "PRECONDITION_FAILED - 4 deliveries on channel 5 are unacknowledged, which is the most",
+  );
+  const last = await peer.open(6);
+  await last.call("basic.consume", { queue: "q" });
+  for (let n = next - 4; n < next; n++) assertEquals((await last.expectContent()).text, `${n}`);
+  // There is room again, and those who wait hear of it.
   await channel.call("channel.close", { replyCode: 200 });
-  for (let i = 0; i < 50; i++) assertEquals((await others.expectContent()).text, `${i}`);
-  assertEquals((await others.call("queue.declare", { queue: "q" })).messageCount, 700);
+  await last.expectContent();
 });
 
 /** Endings of a large content that its publisher hears of by a confirm. */

@@ -1,8 +1,9 @@
-/** How often messages of a quorum queue came back survives a restart, whichever came back. */
+/** Messages that came back: their order, and how often they did, over a restart too. */
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { Content } from "../../src/broker/message/content.ts";
 import type { Message } from "../../src/broker/message/message.ts";
 import { Lane } from "../../src/broker/queue/lane.ts";
+import { Returned } from "../../src/broker/queue/returned.ts";
 import { MemoryUse } from "../../src/broker/queue/memory_use.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { GroupCommit } from "../../src/broker/store/group_commit.ts";
@@ -14,6 +15,42 @@ import { startHere } from "./harness.ts";
 
 const COUNT = 60;
 const ROUNDS = 5;
+
+Deno.test("what comes back is in order, alone or with others, in whatever order it came", () => {
+  const random = new Random(7);
+  for (let run = 0; run < 200; run++) {
+    const returned = new Returned();
+    let left = random.list(40, () => ({ position: random.below(1_000) }) as Message);
+    const here: Message[] = [];
+    for (let step = 0; step < 60; step++) {
+      const coming = left.splice(0, random.below(5));
+      if (random.below(2) === 0) coming.sort((one, other) => one.position - other.position);
+      returned.add(coming);
+      here.push(...coming);
+      here.sort((one, other) => one.position - other.position);
+      const some = here[random.below(here.length + 1)];
+      if (some !== undefined && random.below(8) === 0) {
+        assert(returned.delete(some));
+        here.splice(here.indexOf(some), 1);
+        left = [...left, some];
+      }
+      if (random.below(8) === 0) {
+        assertEquals(returned.all.toReversed().map(positionOf), here.map(positionOf));
+      }
+      assertEquals(returned.first?.position, here[0]?.position);
+      if (random.below(2) === 0) {
+        const first = returned.shift();
+        assertEquals(first?.position, here[0]?.position);
+        if (first !== undefined) here.splice(here.indexOf(first), 1);
+      }
+      assertEquals(returned.length, here.length);
+    }
+  }
+});
+
+function positionOf({ position }: Message): number {
+  return position;
+}
 
 Deno.test("delivery counts are those of each message after a restart, in runs and by themselves", async () => {
   await using dir = await tempDir();

@@ -16,9 +16,11 @@ import {
   type Method,
   type PlainName,
 } from "../wire/methods.ts";
+import { eachInPieces } from "../../time/pieces.ts";
 import { Publishing } from "./publishing.ts";
+import type { Queue } from "../queue/queue.ts";
 import { Settling } from "./settling.ts";
-import type { Unacked } from "./unacked.ts";
+import { requeueAll, type Unacked } from "./unacked.ts";
 
 /**
  * States: open > silent (its connection ends: nothing is delivered here any more) > ended, or
@@ -156,7 +158,7 @@ export class Channel {
     if (accepted) {
       this.#session.answerAfterCommit(this.number, "tx.commit-ok", {}, "everything");
     }
-    for (const settlement of settlements) this.#settling.apply(settlement);
+    this.#settling.applyAll(settlements);
     if (!accepted) throw preconditionFailed("partial tx completion");
   }
 
@@ -181,32 +183,37 @@ export class Channel {
     return this.#consuming.size;
   }
 
-  /** Its consumers may be able to take messages again. */
-  wake(): void {
-    this.#consuming.wake();
+  /** The consumers of some channels may be able to take messages again. */
+  static wake(channels: Iterable<Channel>): void {
+    // Each queue asks all its consumers, of which many channels may have some.
+    const queues = new Set<Queue>();
+    for (const channel of channels) {
+      for (const queue of channel.#consuming.takeRefused()) queues.add(queue);
+    }
+    for (const queue of queues) queue.wake();
   }
 
   // -- ending --
 
-  /** Nothing is delivered here any more. */
-  silence(): void {
-    this.#consuming.silence();
-  }
-
   /**
-   * The channel is over: what it holds goes back to the queues, and only then do its consumers
-   * leave them. The next one would else be served from behind what comes back.
+   * Some channels of a connection are over. First none of them takes deliveries any more, then what they
+   * hold goes back to the queues, and only then do their consumers leave these. The next one would else
+   * be served from behind what comes back. Each queue hears of it once, for all of them, and may go with
+   * its last consumer.
+   * @param session of all of them
+   * @param then when the consumers have left
    */
-  end(): void {
-    this.silence();
-    this.publishing.end();
-    this.giveBack();
-    this.#consuming.end();
-  }
-
-  /** What is held goes back to the queues. */
-  giveBack(): void {
-    this.#settling.end();
+  static end(session: ChannelHost, channels: readonly Channel[], then = () => {}): void {
+    for (const channel of channels) channel.#consuming.silence();
+    for (const { publishing } of channels) publishing.end();
+    requeueAll(channels.flatMap((channel) => channel.#settling.end()));
+    const consumers = channels.flatMap((channel) => channel.#consuming.end());
+    eachInPieces(
+      Map.groupBy(consumers, ({ queue }) => queue),
+      ([queue, consumers]) => queue.removeConsumers(consumers),
+      (work) => session.outlive(work),
+      then,
+    );
   }
 }
 

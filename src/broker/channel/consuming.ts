@@ -117,7 +117,7 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#consumers.set(tag, consumer);
     queue.addConsumer(consumer);
     this.#reply(noWait, "basic.consume-ok", { consumerTag: tag });
-    queue.deliver();
+    queue.wake();
   }
 
   #newTag(given: string): string {
@@ -197,6 +197,13 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#wakeRefused(() => true);
   }
 
+  /** The same, but others wake the queues. */
+  takeRefused(): Iterable<Queue> {
+    const refused = [...this.#refused];
+    this.#refused.clear();
+    return refused;
+  }
+
   /** Wakes those that were refused so far, in turn; not again those that are refused meanwhile. */
   #wakeRefused(goesOn: () => boolean): void {
     let left = this.#refused.size;
@@ -258,10 +265,9 @@ export class Consuming implements ConsumerOwner, Requester {
           `quorum queues with single active consumer`,
       );
     }
-    const { size } = this.unacked;
-    if (!noAck && size >= this.#session.limits.unacked) {
+    if (!noAck && this.#isFull) {
       throw preconditionFailed(
-        `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
+        `${this.unacked.size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
       );
     }
     const taken = queue.get();
@@ -335,14 +341,17 @@ export class Consuming implements ConsumerOwner, Requester {
     this.#silent = true;
   }
 
-  /** The channel is over. What it has not settled stays in {@link unacked}. */
-  end(): void {
+  /**
+   * The channel is over. What it has not settled stays in {@link unacked}.
+   * @returns its consumers, who are to leave their queues
+   */
+  end(): Consumer[] {
     this.#silent = true;
     this.#waitFor(undefined);
     this.#session.deliveryRoom.leave(this);
     this.#dropReplies();
-    const byQueue = Map.groupBy(this.#consumers.values(), ({ queue }) => queue);
-    for (const consumer of this.#consumers.values()) this.#forget(consumer);
-    for (const [queue, consumers] of byQueue) queue.removeConsumers(consumers);
+    const consumers = [...this.#consumers.values()];
+    for (const consumer of consumers) this.#forget(consumer);
+    return consumers;
   }
 }

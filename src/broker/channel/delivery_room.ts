@@ -5,8 +5,13 @@
 
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 
-/** Deliveries that a channel may have when all room is taken: who settles them gets on. */
+/**
+ * Deliveries that a channel may have when all room is taken: who settles them gets on. And when channels
+ * with so few have taken a further part of it: there may be very many.
+ */
 const FEW = 250;
+const FEWEST = 4;
+const FURTHER_PART = 1 / 8;
 
 /** Part of the room that must be free before those who wait are asked again. */
 const FREE_PART = 1 / 16;
@@ -42,9 +47,13 @@ export class DeliveryRoom implements Work {
     return this.#taken <= this.#most * (1 - FREE_PART);
   }
 
+  get #few(): number {
+    return this.#taken < this.#most * (1 + FURTHER_PART) ? FEW : FEWEST;
+  }
+
   /** @param own how many the channel that asks has. If there is no room it is woken later */
   isFullFor(channel: Waiting, own: number): boolean {
-    if (this.#taken < this.#most || own < FEW) return false;
+    if (this.#taken < this.#most || own < this.#few) return false;
     this.#waiting.add(channel);
     return true;
   }

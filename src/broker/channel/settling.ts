@@ -109,18 +109,24 @@ export class Settling {
     this.apply({ deliveries: [...this.#unacked.waiting()], disposition: "requeue" });
   }
 
-  apply({ deliveries, disposition }: Settlement): void {
-    if (deliveries.length === 0) return;
-    this.#unacked.forget(deliveries);
-    if (disposition === "requeue") {
-      requeueAll(deliveries);
-    } else {
-      for (const { queue, message } of deliveries) {
+  apply(settlement: Settlement): void {
+    if (settlement.deliveries.length > 0) this.applyAll([settlement]);
+  }
+
+  /** What goes back does so in one go, and room is offered once, however many they are. */
+  applyAll(settlements: readonly Settlement[]): void {
+    const returned: Delivery[] = [];
+    for (const { deliveries, disposition } of settlements) {
+      this.#unacked.forget(deliveries);
+      for (const delivery of deliveries) {
+        const { queue, message } = delivery;
         if (disposition === "ack") queue.ack(message);
-        else queue.reject(message);
+        else if (disposition === "reject") queue.reject(message);
+        else returned.push(delivery);
       }
     }
-    this.#consuming.offerRoom(deliveries);
+    requeueAll(returned);
+    this.#consuming.offerRoom(settlements.flatMap(({ deliveries }) => deliveries));
   }
 
   /** {@link apply} of one, as most are settled: nothing is made for it. */
@@ -157,9 +163,9 @@ export class Settling {
     }, then);
   }
 
-  /** The channel is over: what it holds goes back to the queues. */
-  end(): void {
+  /** The channel is over. @returns what it holds, and is to go back to the queues */
+  end(): Delivery[] {
     this.#held = undefined;
-    this.#unacked.end();
+    return this.#unacked.end();
   }
 }

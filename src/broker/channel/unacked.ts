@@ -110,13 +110,13 @@ export class Unacked {
     consumer.unacked--;
   }
 
-  /** The channel is over: what was not settled goes back to the queues, each queue's in one go. */
-  end(): void {
+  /** The channel is over. @returns what was not settled, and is to go back to the queues */
+  end(): Delivery[] {
     this.#session.deadlines.cancel(this.#timeout);
-    const left = byQueue(this.#byTag.values());
-    this.#session.deliveryRoom.giveBack(this.#byTag.size);
+    const left = [...this.#byTag.values()];
+    this.#session.deliveryRoom.giveBack(left.length);
     this.#byTag.clear();
-    for (const [queue, messages] of left) queue.requeue(messages);
+    return left;
   }
 
   // -- the acknowledgement timeout --

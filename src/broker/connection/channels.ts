@@ -57,7 +57,7 @@ export class Channels {
       case "channel.open":
         throw secondOpen();
       case "channel.close":
-        this.#end(channel);
+        this.#end([channel]);
         this.#byNumber.delete(number);
         return this.#session.send(number, "channel.close-ok", {});
       default:
@@ -74,27 +74,26 @@ export class Channels {
 
   /** Closes an open channel for what its client did. */
   close(number: number, channel: Channel, reason: Arguments<"channel.close">): void {
-    this.#end(channel);
+    this.#end([channel]);
     this.#byNumber.set(number, null);
     this.#session.send(number, "channel.close", reason);
   }
 
-  #end(channel: Channel): void {
-    channel.end();
-    this.#session.clientShare.giveBack(CHANNEL_BYTES);
+  #end(channels: readonly Channel[], then?: () => void): void {
+    this.#session.clientShare.giveBack(channels.length * CHANNEL_BYTES);
+    Channel.end(this.#session, channels, then);
   }
 
   /** Consumers may be able to take messages again. */
   wake(): void {
-    for (const channel of this.#byNumber.values()) channel?.wake();
+    Channel.wake(this.all());
   }
 
-  /** First no channel takes deliveries any more, then all give back what they hold, then they end. */
-  end(): void {
-    for (const channel of this.#byNumber.values()) channel?.silence();
-    for (const channel of this.#byNumber.values()) channel?.giveBack();
-    for (const channel of this.all()) this.#end(channel);
+  /** @param then when their consumers have left the queues */
+  end(then: () => void): void {
+    const channels = [...this.all()];
     this.#byNumber.clear();
+    this.#end(channels, then);
   }
 }
 

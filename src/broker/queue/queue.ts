@@ -13,6 +13,7 @@ import { Expiry, expiryOf } from "./expiry.ts";
 import { Flow } from "./flow.ts";
 import { type Fetched, letGo, release } from "./held.ts";
 import type { QueueHost } from "./host.ts";
+import { Overflow } from "./overflow.ts";
 import { ReadyMessages } from "./ready.ts";
 import { Rereading } from "./rereading.ts";
 import { type Content, LARGE_BYTES } from "../message/content.ts";
@@ -54,6 +55,7 @@ export class Queue implements Work {
 
   readonly #host: QueueHost<Queue>;
   readonly #ready: ReadyMessages;
+  readonly #overflow = new Overflow();
   /** Absent: it may be unused for ever. */
   readonly #disuse: Disuse | undefined;
   /** No consumer could take a message when last asked: nobody is asked again before {@link wake}. */
@@ -70,7 +72,7 @@ export class Queue implements Work {
     const single = args.type === "classic" ? "by priority" : "in turn";
     this.consumers = new ConsumerList(args.singleActiveConsumer ? single : undefined);
     this.#host = host;
-    const { store, memory, deadlines } = host;
+    const { store, memory } = host;
     this.#ready = new ReadyMessages(
       store,
       memory,
@@ -83,7 +85,8 @@ export class Queue implements Work {
       new Duplicates(args.duplicates, identity, store.seen, memory.keys);
     if (args.expires === undefined) return;
     // Their time was over before the queue's; the loop may have been late for both.
-    this.#disuse = new Disuse(deadlines, args.expires, this.consumers, () => this.#expiry.begin());
+    const onUnused = () => this.#expiry.begin();
+    this.#disuse = new Disuse(host.deadlines, args.expires, this.consumers, onUnused);
   }
 
   get #expiry(): Expiry {
@@ -101,7 +104,6 @@ export class Queue implements Work {
     this.#rereading.arm();
   }
 
-  /** As error texts name it. */
   get title(): string {
     return `queue '${this.name}' in vhost '${this.vhost}'`;
   }
@@ -136,7 +138,10 @@ export class Queue implements Work {
     const key = this.duplicates?.keyOf(publication);
     const isDuplicate = key !== undefined && this.duplicates!.has(key, durable);
     if (isDuplicate || this.#ready.rejects(this.arguments, publication.content.bodyLength)) {
-      if (!isDuplicate && overflow === "reject-publish-dlx") this.#deadLetterUnqueued(publication);
+      if (!isDuplicate && overflow === "reject-publish-dlx") {
+        // It becomes a dead letter without ever having been in the queue.
+        this.#die(new Message(this.#ready.lowest, 0, publication.content, 0, false), "maxlen");
+      }
       publication.content.notTaken();
       return isDuplicate;
     }
@@ -154,20 +159,10 @@ export class Queue implements Work {
 
   /** Queues that reject publishes keep what comes back to them. */
   #dropOverflow(): void {
-    if (this.arguments.overflow !== "drop-head") return;
-    let dropped = false;
-    while (this.#ready.count > 0 && this.#ready.isTooLong(this.arguments)) {
-      const message = this.#ready.take();
-      if (message === undefined) break;
-      this.#die(message, "maxlen");
-      dropped = true;
-    }
-    if (dropped) this.#madeExpiry?.headChanged();
-  }
-
-  /** The rejected message itself becomes a dead letter, without ever having been in the queue. */
-  #deadLetterUnqueued({ content }: Publication): void {
-    this.#die(new Message(this.#ready.lowest, 0, content, 0, false), "maxlen");
+    if (!this.#overflow.isUnderWay && !this.#ready.isTooLong(this.arguments)) return;
+    const die = (message: Message) => this.#die(message, "maxlen");
+    if (this.#overflow.drop(this.#ready, this.arguments, die)) this.#madeExpiry?.headChanged();
+    if (this.#overflow.isUnderWay) this.#host.scheduler.add(this);
   }
 
   // -- delivering --
@@ -177,13 +172,13 @@ export class Queue implements Work {
    * @param fresh a message of this moment: it is delivered even if it lives no longer than that
    */
   deliver(fresh?: Message): void {
-    const { scheduler, store } = this.#host;
+    if (this.#overflow.isUnderWay) return;
     let end = Infinity;
     for (let count = 1; this.#ready.count > 0 && !this.#allBusy && !this.flow.paused; count++) {
       if (count >= DELIVERED_AT_ONCE) {
         count = 0;
         const time = performance.now();
-        if (time > end) return scheduler.add(this);
+        if (time > end) return this.#host.scheduler.add(this);
         if (end === Infinity) end = time + DELIVER_MS;
       }
       const consumer = this.consumers.next();
@@ -192,7 +187,8 @@ export class Queue implements Work {
       const message = this.#takeLive(fresh);
       if (message === undefined) return;
       if (message === "busy") { // many may have died: while nothing can be written, few at a time
-        return store.lastCommitFailed ? this.#expiry.wait(KEPT_MS) : scheduler.add(this);
+        if (this.#host.store.lastCommitFailed) return this.#expiry.wait(KEPT_MS);
+        return this.#host.scheduler.add(this);
       }
       if (message.size >= LARGE_BYTES) count = DELIVERED_AT_ONCE; // it takes long to read
       const content = this.contentOf(message);
@@ -204,7 +200,11 @@ export class Queue implements Work {
   /** Somebody may be able to take messages again. */
   wake(): void {
     this.#allBusy = false;
-    // Many wake it in one turn: it must not take its time once for each.
+    this.#goOn();
+  }
+
+  /** Many wake it in one turn, or give something back: it must not take its time once for each. */
+  #goOn(): void {
     if (this.#ready.count > 0 && !this.#host.scheduler.has(this)) this.deliver();
   }
 
@@ -215,6 +215,7 @@ export class Queue implements Work {
   get(): Fetched | "busy" | undefined {
     this.#disuse?.interrupt();
     if (this.flow.paused) return undefined;
+    if (this.#overflow.isUnderWay) return "busy";
     for (;;) {
       const message = this.#takeLive(undefined);
       if (message === undefined || message === "busy") return message;
@@ -233,8 +234,12 @@ export class Queue implements Work {
     return this.#madeExpiry?.expireMany(slice) ?? 0;
   }
 
-  /** Whether so many dead letters wait that no more should die. */
+  /** Whether so many dead letters wait that no more should die, or many messages are still to go. */
   get isDying(): boolean {
+    return this.#overflow.isUnderWay || this.#hasManyLetters;
+  }
+
+  get #hasManyLetters(): boolean {
     if (this.dying < MOST_DYING && !this.#host.isDying) return false;
     return this.dying > 0 && !this.#host.store.lastCommitFailed;
   }
@@ -270,7 +275,6 @@ export class Queue implements Work {
 
   // -- settling --
 
-  /** The work is done: the message is gone. */
   ack(message: Message): void {
     this.flow.acked++;
     letGo(message, this.#host.memory);
@@ -289,15 +293,14 @@ export class Queue implements Work {
     // A quorum queue looks at its limit once its consumers have had what they can take.
     if (isClassic) this.#dropOverflow();
     this.#madeExpiry?.headChanged();
-    this.deliver();
+    this.#goOn();
     this.#dropOverflow();
   }
 
   /** Counts a return to the queue; past the limit the message is dead. */
   #countDelivery(message: Message): boolean {
     message.countDelivery();
-    const { deliveryLimit } = this.arguments;
-    if (deliveryLimit !== undefined && message.deliveries > deliveryLimit) {
+    if (message.deliveries > (this.arguments.deliveryLimit ?? Infinity)) {
       this.#die(message, "delivery_limit");
       return false;
     }
@@ -305,7 +308,6 @@ export class Queue implements Work {
     return true;
   }
 
-  /** The consumer refuses it for good. */
   reject(message: Message): void {
     this.flow.rejected++;
     letGo(message, this.#host.memory);
@@ -318,13 +320,10 @@ export class Queue implements Work {
     else this.#host.deadLetter(this, message, reason);
   }
 
-  /** Removes a dead message. */
   bury(message: Message): void {
     letGo(message, this.#host.memory);
     this.#host.store.remove(message);
   }
-
-  // -- time --
 
   /** The machine's clock was set. */
   clockSet(): void {
@@ -334,13 +333,15 @@ export class Queue implements Work {
   /** What is over expires, piece by piece; then a queue that nobody uses goes. */
   work(slice: Slice): boolean {
     if (this.deleted) return false;
+    if (this.#overflow.isUnderWay && !this.#hasManyLetters) this.#dropOverflow();
+    if (this.#overflow.isUnderWay) return true;
     if (this.#rereading?.work() || this.#madeExpiry?.expire(slice)) return true;
-    const { lastCommitFailed } = this.#host.store;
     if (this.dying >= MOST_DYING || (this.#disuse?.isOver && this.dying > 0)) return true;
-    if (lastCommitFailed || this.keptLetters > 0) this.#expiry.wait(KEPT_MS);
+    const isFailing = this.#host.store.lastCommitFailed;
+    if (isFailing || this.keptLetters > 0) this.#expiry.wait(KEPT_MS);
     else this.#madeExpiry?.arm();
     if (!this.#disuse?.isOver) this.deliver();
-    else if (!lastCommitFailed && this.#disuse.confirm()) this.#host.deleteQueue(this);
+    else if (!isFailing && this.#disuse.confirm()) this.#host.deleteQueue(this);
     return false;
   }
 
@@ -348,8 +349,6 @@ export class Queue implements Work {
   used(): void {
     this.#disuse?.interrupt();
   }
-
-  // -- consumers --
 
   addConsumer(consumer: QueueConsumer): void {
     this.consumers.add(consumer);
@@ -361,10 +360,11 @@ export class Queue implements Work {
     for (const consumer of consumers) consumer.canceled = true;
     this.consumers.remove(consumers);
     this.#disuse?.interrupt();
-    this.#allBusy = false;
+    // The others have no more room than before, but one of them may be the next single active one.
+    if (this.arguments.singleActiveConsumer) this.#allBusy = false;
     if (this.deleted) return;
     if (this.identity.autoDelete && this.consumers.size === 0) this.#host.deleteQueue(this);
-    else this.deliver();
+    else this.#goOn();
   }
 
   /** Removes one ready message, wherever it stands. @returns whether it was there */
@@ -374,7 +374,7 @@ export class Queue implements Work {
     return taken !== undefined;
   }
 
-  /** Removes the ready messages and returns how many they were. */
+  /** @returns how many they were */
   purge(): number {
     return this.#ready.purge();
   }

@@ -1,67 +1,106 @@
-/** Messages of a lane that came back, in the order of their positions. */
+/**
+ * Messages of a lane that came back, in the order of their positions. Those that came together are a
+ * run, in order; very many may come one by one, or some at a time from very many.
+ */
 
-import { firstIndex } from "./first_index.ts";
+import { BinaryHeap } from "@std/data-structures/binary-heap";
 import type { Message } from "../message/message.ts";
 
+/** The earliest last. */
+type Run = Message[];
+
 export class Returned {
-  /** The earliest last. */
-  readonly #messages: Message[] = [];
+  /** The run with the earliest one; empty: there is none. */
+  #first: Run = [];
+  /** The others, by their earliest ones. Made when there are some: there may be very many lanes. */
+  #others: BinaryHeap<Run> | undefined;
+  #length = 0;
 
   get length(): number {
-    return this.#messages.length;
+    return this.#length;
   }
 
   /** The earliest last. */
   get all(): readonly Message[] {
-    return this.#messages;
+    if (this.#others !== undefined) {
+      this.#first = this.#others.toArray().concat([this.#first]).flat().sort(byPosition);
+      this.#others = undefined;
+    }
+    return this.#first;
   }
 
   /** The earliest. */
   get first(): Message | undefined {
-    return this.#messages[this.#messages.length - 1];
+    return this.#first[this.#first.length - 1];
   }
 
   /** Takes {@link first}. */
   shift(): Message | undefined {
-    return this.#messages.pop();
+    const message = this.#first.pop();
+    if (message === undefined) return undefined;
+    this.#length--;
+    const next = this.#others?.peek();
+    if (next === undefined) this.#others = undefined;
+    else if (this.#first.length === 0 || isBefore(next, this.#first)) {
+      this.#others!.pop();
+      this.#setAside(this.#first);
+      this.#first = next;
+    }
+    return message;
   }
 
   /** Their order does not matter. */
   add(messages: readonly Message[]): void {
-    const all = this.#messages;
-    if (messages.length === 1) return this.#addOne(messages[0]!);
-    if (this.#areBefore(messages)) {
-      for (let index = messages.length - 1; index >= 0; index--) all.push(messages[index]!);
-      return;
-    }
-    for (const message of messages) all.push(message);
-    all.sort((one, other) => other.position - one.position);
+    if (messages.length === 0) return;
+    this.#length += messages.length;
+    const run = isInOrder(messages) ? messages.toReversed() : messages.toSorted(byPosition);
+    if (this.#first.length > 0 && !isBefore(run, this.#first)) return this.#setAside(run);
+    this.#setAside(this.#first);
+    this.#first = run;
   }
 
-  /** Whether messages are in order, and before all that are here: as those of a holder mostly are. */
-  #areBefore(messages: readonly Message[]): boolean {
-    let last = 0;
-    for (const { position } of messages) {
-      if (position < last) return false;
-      last = position;
-    }
-    return this.first === undefined || last < this.first.position;
-  }
-
-  #addOne(message: Message): void {
-    const all = this.#messages;
-    const { position } = message;
-    all.splice(firstIndex(0, all.length, (index) => all[index]!.position <= position), 0, message);
+  #setAside(run: Run): void {
+    if (run.length > 0) (this.#others ??= newHeap()).push(run);
   }
 
   /** @returns whether it was here */
   delete(message: Message): boolean {
-    const index = this.#messages.indexOf(message);
-    if (index >= 0) this.#messages.splice(index, 1);
-    return index >= 0;
+    const index = this.all.indexOf(message);
+    if (index < 0) return false;
+    this.#first.splice(index, 1);
+    this.#length--;
+    return true;
   }
 
   clear(): void {
-    this.#messages.length = 0;
+    this.#first = [];
+    this.#others = undefined;
+    this.#length = 0;
   }
+}
+
+function newHeap(): BinaryHeap<Run> {
+  return new BinaryHeap((one, other) => earliest(one) - earliest(other));
+}
+
+function earliest(run: Run): number {
+  return run[run.length - 1]!.position;
+}
+
+function isBefore(one: Run, other: Run): boolean {
+  return earliest(one) < earliest(other);
+}
+
+/** As those of a holder mostly are. */
+function isInOrder(messages: readonly Message[]): boolean {
+  let last = 0;
+  for (const { position } of messages) {
+    if (position < last) return false;
+    last = position;
+  }
+  return true;
+}
+
+function byPosition(one: Message, other: Message): number {
+  return other.position - one.position;
 }

@@ -3,10 +3,8 @@
 import { type Exchange, isExchange } from "./exchange.ts";
 import type { Queue } from "../queue/queue.ts";
 import { Fault } from "../wire/faults.ts";
-import type { Scheduler, Slice } from "../../time/scheduler.ts";
-
-/** Queues that go in one go. */
-const PIECE = 64;
+import { eachInPieces } from "../../time/pieces.ts";
+import type { Scheduler } from "../../time/scheduler.ts";
 
 export class ExclusiveQueues {
   readonly #byConnection = new Map<number, Set<Queue>>();
@@ -38,23 +36,8 @@ export class ExclusiveQueues {
     scheduler: Pick<Scheduler, "add">,
     then: () => void,
   ): void {
-    const queues = this.#byConnection.get(connectionId) ?? new Set();
-    const step = () => {
-      let left = PIECE;
-      for (const queue of queues) {
-        if (left-- === 0) return true;
-        drop(queue);
-      }
-      return false;
-    };
-    if (!step()) return then();
-    scheduler.add({
-      work(slice: Slice): boolean {
-        while (step()) if (slice.isOver) return true;
-        then();
-        return false;
-      },
-    });
+    const queues = this.#byConnection.get(connectionId) ?? [];
+    eachInPieces(queues, drop, (work) => scheduler.add(work), then);
   }
 }
 
