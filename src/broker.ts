@@ -15,7 +15,7 @@ import { tell } from "./cli/tell.ts";
 import { keepHeapSmall } from "./cli/small_heap.ts";
 import { inWords, openServiceManager } from "./cli/service.ts";
 import { onSignals } from "./cli/signals.ts";
-import { EXIT, UsageError } from "./errors.ts";
+import { EXIT, ToolError, UsageError } from "./errors.ts";
 import { SHORT_STRING_BYTES, utf8Length } from "./task/short_string.ts";
 
 const FLAGS = {
@@ -191,7 +191,13 @@ export async function run(host: Host): Promise<number> {
   await broker.stop();
   await manager?.close();
   signals.dispose();
-  return EXIT.ok;
+  const { failure } = broker.store;
+  if (failure === undefined) return EXIT.ok;
+  throw new ToolError(
+    `cannot store the last changes: ${failure}; what was acknowledged may come again, and what was ` +
+      "not confirmed may be missing",
+    EXIT.temporary,
+  );
 }
 
 /** For a service manager. */

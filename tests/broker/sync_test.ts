@@ -273,6 +273,28 @@ for (const ms of [0, SLOW_MS]) {
   });
 }
 
+Deno.test({
+  ...unless(fakeDiskMissing, "a broker whose disk has failed does not end as if all were stored"),
+  async fn() {
+    await using dir = await tempDir();
+    const env = await fakeDisk(dir.path, { syncMs: 0 });
+    await using broker = startProcess(["--data", dir.file("data")], { env });
+    await using peer = await openPeer(await portOf(broker));
+    const channel = await peer.open();
+    await channel.call("queue.declare", { queue: "tasks", durable: true });
+    await Deno.writeTextFile(dir.file("fails"), "");
+    await channel.send("queue.declare", { queue: "others", durable: true });
+    await peer.channel(0).expectClose(541, /the disk has failed/);
+    broker.kill("SIGTERM");
+    const { code, stderr } = await broker.ended();
+    assertEquals(code, 75);
+    assertMatch(
+      stderr,
+      /cannot store the last changes: what was written did not get to the disk .*; what was acknowledged/,
+    );
+  },
+});
+
 /** After one such sync a disk is known as slow. */
 const VERY_SLOW_MS = 20;
 

@@ -353,7 +353,12 @@ export class Store {
 
   /** What the last commit held is still only in memory. */
   get lastCommitFailed(): boolean {
-    return this.#writer.lastCommitFailed;
+    return this.failure !== undefined;
+  }
+
+  /** Why it is. */
+  get failure(): string | undefined {
+    return this.#writer.failure;
   }
 
   /** Whether rows of purged messages are left. */

@@ -48,7 +48,8 @@ export class StoreWriter {
   /** performance.now() from which what {@link prepare} could not do is tried again. */
   #nextPreparation = 0;
   #isFailing = false;
-  #lastCommitFailed = false;
+  /** Why the last commit failed. */
+  #failure: string | undefined;
   /** Set while there is what cannot be read: nothing more is entrusted to the file. */
   #damaged: string | undefined;
 
@@ -73,9 +74,9 @@ export class StoreWriter {
     return this.#isFailing;
   }
 
-  /** What the last commit held is still only in memory. */
-  get lastCommitFailed(): boolean {
-    return this.#lastCommitFailed;
+  /** Why what the last commit held is still only in memory; undefined: it is not. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** Reading has failed. */
@@ -141,7 +142,7 @@ export class StoreWriter {
     changes.written();
     lanes.written();
     seen.written();
-    this.#lastCommitFailed = false;
+    this.#failure = undefined;
     this.#reportState();
     refusals.tell();
     // Last: whoever is told may change something again.
@@ -158,8 +159,8 @@ export class StoreWriter {
   }
 
   #failed(error: unknown): void {
-    this.#lastCommitFailed = true;
-    this.#report(describeStorageError(error));
+    this.#failure = describeStorageError(error);
+    this.#report(this.#failure);
   }
 
   /** {@link LogSync.sync} */
@@ -270,7 +271,7 @@ export class StoreWriter {
     clearTimeout(this.#reserveTimer);
     const isMissing = this.#reserve.isReleased && !this.#restoreReserve();
     if (isMissing) this.#reserveTimer = setTimeout(() => this.#reportState(), RESERVE_RETRY_MS);
-    if (this.#lastCommitFailed) return;
+    if (this.#failure !== undefined) return;
     this.#report(this.#damaged ?? (isMissing ? "the disk is full" : undefined));
   }
 
