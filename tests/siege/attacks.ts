@@ -4,12 +4,14 @@ import { CONTENTS } from "./contents.ts";
 import { CROWDS } from "./crowds.ts";
 import { ENDINGS } from "./endings.ts";
 import { HISTORIES } from "./histories.ts";
+import { HOLDERS } from "./holders.ts";
 import { KEEPERS } from "./keepers.ts";
 import { LETTERS } from "./letters.ts";
 import { LOGINS } from "./logins.ts";
 import { MAZES } from "./mazes.ts";
 import { ROUTES } from "./routes.ts";
 import { STORMS } from "./storms.ts";
+import { TRANSACTIONS } from "./transactions.ts";
 import { TURNS } from "./turns.ts";
 import type { Attack } from "./siege.ts";
 
@@ -26,4 +28,6 @@ export const ATTACKS: readonly Attack[] = [
   ...HISTORIES,
   ...CROWDS,
   ...MAZES,
+  ...TRANSACTIONS,
+  ...HOLDERS,
 ];

@@ -1,7 +1,7 @@
 /** Attacks by contents: large, many, or never complete. */
 import { setTimeout as pause } from "node:timers/promises";
 import { encodeFrame, encodeHeader, FRAME } from "../support/methods.ts";
-import { concat, method } from "../broker/strangers.ts";
+import { concat, content, method } from "../broker/strangers.ts";
 import { publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
@@ -107,4 +107,83 @@ const OVERFLOW: Attack = {
   },
 };
 
-export const CONTENTS: readonly Attack[] = [UNDER_WAY, PATIENCE, PUBLISHER, HEADERS, OVERFLOW];
+const LARGE_READ: Attack = {
+  name: "bodies of 10 MB, delivered without acknowledgement, again and again",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "large", durable: true });
+    await channel.call("confirm.select");
+    const body = new Uint8Array(10_000_000);
+    for (let n = 0; n < siege.size(30, 5); n++) {
+      await channel.publish({ routingKey: "large" }, body, { deliveryMode: 2 });
+      await channel.expect("basic.ack");
+    }
+    siege.begin();
+    while (!siege.isOver) {
+      const attackers = await Promise.all(Array.from({ length: 4 }, () => siege.attacker()));
+      for (const attacker of attackers) {
+        await attacker.send(
+          method(1, "channel.open"),
+          method(1, "basic.consume", { queue: "large", consumerTag: "c" }),
+        );
+      }
+      await pause(3_000);
+      for (const attacker of attackers) attacker.close();
+    }
+  },
+};
+
+function replies(name: string, size: number): Attack {
+  return {
+    name,
+    async run(siege) {
+      const names: string[] = [];
+      const channel = await (await siege.peer()).open();
+      await channel.call("queue.declare", { queue: "ask" });
+      for (let n = 0; n < siege.size(300, 50); n++) {
+        const attacker = await siege.attacker(false);
+        await attacker.send(
+          method(1, "channel.open"),
+          method(1, "basic.consume", {
+            queue: "amq.rabbitmq.reply-to",
+            consumerTag: "c",
+            noAck: true,
+          }),
+          method(1, "basic.publish", { routingKey: "ask" }),
+          ...content(1, "x", { replyTo: "amq.rabbitmq.reply-to" }),
+        );
+      }
+      while (names.length < siege.size(300, 50)) {
+        await channel.send("basic.get", { queue: "ask", noAck: true });
+        const got = await channel.expectContent("basic.get-ok").catch(() => undefined);
+        if (got === undefined) continue;
+        names.push((got.properties as { replyTo: string }).replyTo);
+      }
+      siege.begin();
+      const replier = await siege.attacker();
+      await replier.send(method(1, "channel.open"));
+      const body = new Uint8Array(size);
+      const frames = [encodeFrame(FRAME.header, 1, encodeHeader(size))];
+      for (let at = 0; at < size; at += 100_000) {
+        frames.push(encodeFrame(FRAME.body, 1, body.subarray(at, at + 100_000)));
+      }
+      while (!siege.isOver) {
+        for (const routingKey of names) {
+          if (siege.isOver) break;
+          await replier.send(method(1, "basic.publish", { routingKey }), ...frames);
+        }
+      }
+    },
+  };
+}
+
+export const CONTENTS: readonly Attack[] = [
+  UNDER_WAY,
+  PATIENCE,
+  PUBLISHER,
+  HEADERS,
+  OVERFLOW,
+  LARGE_READ,
+  replies("replies of 10 KB to 300 requesters that do not read", 10_000),
+  replies("replies of 1 MB to 300 requesters that do not read", 1_000_000),
+];

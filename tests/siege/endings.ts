@@ -1,6 +1,6 @@
 /** Attacks by what one end causes: of a connection, of a queue, of a transaction. */
 import { setTimeout as pause } from "node:timers/promises";
-import { method } from "../broker/strangers.ts";
+import { concat, method } from "../broker/strangers.ts";
 import { fill, publishes } from "./preparing.ts";
 import type { Attack, Attacker, Siege } from "./siege.ts";
 
@@ -198,6 +198,65 @@ const CONSUMERS_DELETED: Attack = {
   },
 };
 
+const AUTO_DELETE: Attack = {
+  name: "20,000 auto-delete queues, whose consumers go at once",
+  async run(siege) {
+    siege.begin();
+    while (!siege.isOver) {
+      const attacker = await siege.attacker();
+      const count = siege.size(20_000, 2_000);
+      const declares = Array.from({ length: count }, (_, n) => {
+        const queue = `x${n}`;
+        return concat([
+          method(1, "queue.declare", { queue, durable: true, autoDelete: true, noWait: true }),
+          method(1, "queue.bind", {
+            queue,
+            exchange: "amq.topic",
+            routingKey: `${n}.#`,
+            noWait: true,
+          }),
+          publishes(1, { routingKey: queue }, PERSISTENT),
+          method(1, "basic.consume", { queue, consumerTag: queue, noWait: true }),
+        ]);
+      });
+      await attacker.send(method(1, "channel.open"), ...declares);
+      while (attacker.received < count * 50 && !siege.isOver) await pause(20);
+      attacker.close();
+    }
+  },
+};
+
+/** @param hasLetters whether they become dead letters */
+function poison(name: string, hasLetters: boolean): Attack {
+  return {
+    name,
+    async run(siege) {
+      const channel = await (await siege.peer()).open();
+      const count = siege.size(190_000, 20_000);
+      await channel.call("queue.declare", { queue: "dead", durable: true });
+      const letters = hasLetters
+        ? { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" }
+        : {};
+      await channel.call("queue.declare", {
+        queue: "p",
+        durable: true,
+        arguments: { "x-queue-type": "quorum", "x-delivery-limit": 0, ...letters },
+      });
+      await fill(siege, "p", count, PERSISTENT);
+      const attacker = await siege.attacker();
+      await attacker.send(
+        method(1, "channel.open"),
+        method(1, "basic.consume", { queue: "p", consumerTag: "c" }),
+      );
+      while (attacker.received < count * 40 && !siege.isOver) await pause(20);
+      siege.begin();
+      await pause(500);
+      attacker.close();
+      await siege.over;
+    },
+  };
+}
+
 export const ENDINGS: readonly Attack[] = [
   holdersCut("classic"),
   holdersCut("quorum"),
@@ -208,4 +267,7 @@ export const ENDINGS: readonly Attack[] = [
   BINDINGS_DELETED,
   CONSUMERS_DELETED,
   EXCLUSIVE_QUEUES,
+  AUTO_DELETE,
+  poison("190,000 poisonous messages, whose holder is cut", false),
+  poison("190,000 poisonous messages that become dead letters", true),
 ];

@@ -1,7 +1,7 @@
 /** Attacks by what the broker has to remember: letters that have nowhere to go, and keys. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
-import { fill } from "./preparing.ts";
+import { fanOut, fill } from "./preparing.ts";
 import type { Attack, Siege } from "./siege.ts";
 
 /** Declares a queue whose dead letters are kept until the exchange `last` has a place for them. */
@@ -132,4 +132,40 @@ const DELETED: Attack = {
   },
 };
 
-export const KEEPERS: readonly Attack[] = [COMES_AND_GOES, FULL, MANY_KEYS, DELETED];
+const PARTIAL: Attack = {
+  name: "letters that 1,000 queues take and one refuses",
+  async run(siege) {
+    const channel = await fanOut(siege, siege.size(1_000, 200), {
+      durable: true,
+      arguments: { "x-max-length": 5 },
+    });
+    const full = { "x-max-length": 0, "x-overflow": "reject-publish" };
+    await channel.call("queue.declare", { queue: "full", durable: true, arguments: full });
+    await channel.call("queue.bind", { queue: "full", exchange: "all" });
+    await channel.call("queue.declare", {
+      queue: "source",
+      durable: true,
+      arguments: {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "all",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+      },
+    });
+    const count = siege.size(20_000, 2_000);
+    await fill(siege, "source", count, { deliveryMode: 2 });
+    const attacker = await siege.attacker();
+    await attacker.send(
+      method(1, "channel.open"),
+      method(1, "basic.consume", { queue: "source", consumerTag: "c" }),
+    );
+    while (attacker.received < count * 40 && !siege.isOver) await pause(20);
+    siege.begin();
+    await attacker.send(
+      method(1, "basic.nack", { deliveryTag: 0, multiple: true, requeue: false }),
+    );
+    await siege.over;
+  },
+};
+
+export const KEEPERS: readonly Attack[] = [COMES_AND_GOES, FULL, MANY_KEYS, DELETED, PARTIAL];

@@ -90,6 +90,28 @@ const CYCLE: Attack = {
   },
 };
 
+/** @param args of the queue in which they wait */
+function overflow(name: string, args: Record<string, unknown>, properties = {}): Attack {
+  return {
+    name,
+    async run(siege) {
+      const channel = await (await siege.peer()).open();
+      const count = siege.size(300_000, 30_000);
+      await channel.call("queue.declare", { queue: "dead", durable: true });
+      await channel.call("queue.declare", {
+        queue: "o",
+        durable: true,
+        arguments: { "x-max-length-bytes": count, ...args },
+      });
+      await fill(siege, "o", count, properties);
+      siege.begin();
+      await pause(500);
+      await channel.publish({ routingKey: "o" }, new Uint8Array(count), properties);
+      await siege.over;
+    },
+  };
+}
+
 export const LETTERS: readonly Attack[] = [
   DEAD_TO_ALL,
   expiries("a time to live of 300,000 messages ends", { "x-message-ttl": 20_000 }),
@@ -98,4 +120,10 @@ export const LETTERS: readonly Attack[] = [
   }),
   MANY_REJECTED,
   CYCLE,
+  overflow("a body for which 300,000 messages have to go", {}),
+  overflow(
+    "a body for which 300,000 messages have to die",
+    { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead" },
+    { deliveryMode: 2 },
+  ),
 ];

@@ -1,6 +1,7 @@
 /** Attacks by what a publish has to look at, or an end to undo: exchanges and bindings, very many. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
+import { publishes } from "./preparing.ts";
 import type { Arguments } from "../support/methods.ts";
 import type { PeerChannel } from "../support/protocol_peer.ts";
 import type { Attack, Siege } from "./siege.ts";
@@ -171,7 +172,60 @@ const EXCHANGE_DELETED: Attack = {
   },
 };
 
+const TABLES: Attack = {
+  name: "20,000 bindings by a small table, and a large one in a header",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "h", arguments: { "x-max-length": 10 } });
+    const binds = Array.from({ length: siege.size(20_000, 10_000) }, (_, n) => {
+      const args = { "x-match": "any", k: { n } };
+      return method(1, "queue.bind", {
+        queue: "h",
+        exchange: "amq.headers",
+        arguments: args,
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    const k = Object.fromEntries(Array.from({ length: 6_000 }, (_, n) => [`k${n}`, "v"]));
+    const attacker = await siege.attacker();
+    await attacker.send(method(1, "channel.open"));
+    while (!siege.isOver) {
+      await attacker.send(publishes(1, { exchange: "amq.headers" }, { headers: { k } }));
+      await pause(500);
+    }
+  },
+};
+
+const TAILS: Attack = {
+  name: "12,000 patterns that nearly match at each place, by fifteen connections",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "q", arguments: { "x-max-length": 10 } });
+    const run = Array(60).fill("a").join(".");
+    const binds = Array.from({ length: siege.size(12_000, 1_000) }, (_, n) => {
+      return method(1, "queue.bind", {
+        queue: "q",
+        exchange: "amq.topic",
+        routingKey: `#.${run}.b${n}.#`,
+        noWait: true,
+      });
+    });
+    await define(channel, binds);
+    siege.begin();
+    const start = Array(120).fill("a").join(".");
+    await Promise.all(
+      Array.from(
+        { length: 15 },
+        (_, one) => publishByKeys(siege, "amq.topic", (n) => `${start}.${one}.${n}`),
+      ),
+    );
+  },
+};
+
 export const MAZES: readonly Attack[] = [
+  TABLES,
   MANY_PATTERNS,
   FALLING_CHAIN,
   KEYS_TO_HEADERS,
@@ -180,4 +234,5 @@ export const MAZES: readonly Attack[] = [
   MANY_WAYS,
   EXCHANGE_DELETED,
   MANY_SOURCES,
+  TAILS,
 ];

@@ -65,6 +65,15 @@ export class Attacker {
     await sendAll(this.#connection, concat(parts));
   }
 
+  /** Reads some bytes, of one that does not read. */
+  async readSome(bytes: number): Promise<void> {
+    const chunk = new Uint8Array(bytes);
+    await Promise.race([
+      this.#connection.read(chunk).catch(() => null),
+      new Promise((r) => setTimeout(r, 500)),
+    ]);
+  }
+
   close(): void {
     try {
       this.#connection.close();

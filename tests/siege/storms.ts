@@ -98,10 +98,55 @@ const DECLARES: Attack = {
   },
 };
 
+const SHORT_EXPIRES: Attack = {
+  name: "20,000 queues that expire each millisecond, with consumers",
+  async run(siege) {
+    const attacker = await siege.attacker();
+    const count = siege.size(20_000, 2_000);
+    const declares = Array.from({ length: count }, (_, n) => {
+      const queue = `x${n}`;
+      return concat([
+        method(1, "queue.declare", { queue, noWait: true, arguments: { "x-expires": 1 } }),
+        method(1, "basic.consume", { queue, consumerTag: queue, noWait: true }),
+      ]);
+    });
+    siege.begin();
+    await attacker.send(method(1, "channel.open"), ...declares);
+    await siege.over;
+  },
+};
+
+const CANCELS: Attack = {
+  name: "consumers that come and go without end",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "c" });
+    await fill(siege, "c", 10_000);
+    siege.begin();
+    const pairs = concat(Array.from({ length: 1_000 }, (_, n) => {
+      return concat([
+        method(1, "basic.consume", { queue: "c", consumerTag: `${n}`, noWait: true }),
+        method(1, "basic.cancel", { consumerTag: `${n}`, noWait: true }),
+        method(1, "basic.recover", { requeue: true }),
+      ]);
+    }));
+    await Promise.all(Array.from({ length: 5 }, async () => {
+      const attacker = await siege.attacker();
+      await attacker.send(
+        method(1, "channel.open"),
+        method(1, "basic.qos", { prefetchCount: 100 }),
+      );
+      while (!siege.isOver) await attacker.send(pairs);
+    }));
+  },
+};
+
 export const STORMS: readonly Attack[] = [
   QUEUES_DELETED,
   FULL_QUEUE_DELETED,
   CHANNELS,
   CONNECTIONS,
   DECLARES,
+  SHORT_EXPIRES,
+  CANCELS,
 ];

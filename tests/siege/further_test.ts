@@ -1,0 +1,12 @@
+/** The siege in short: one of each kind that the other files leave out. */
+import { ENDINGS } from "./endings.ts";
+import { HISTORIES } from "./histories.ts";
+import { HOLDERS } from "./holders.ts";
+import { KEEPERS } from "./keepers.ts";
+import { LOGINS } from "./logins.ts";
+import { testBriefly } from "./short.ts";
+import { TRANSACTIONS } from "./transactions.ts";
+import { TURNS } from "./turns.ts";
+
+const kinds = [LOGINS, TURNS, ENDINGS, KEEPERS, HISTORIES, TRANSACTIONS, HOLDERS];
+testBriefly(...kinds.map(([first]) => [first!]));
