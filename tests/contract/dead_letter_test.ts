@@ -484,7 +484,7 @@ contract("A routing key that is no UTF-8 dies as the bytes that it is", async (t
   await channel.peer.sendFrame(FRAME.header, channel.id, encodeHeader(0, {}));
   await channel.send("basic.consume", { queue: dead, noAck: true });
   await channel.frame(); // consume-ok
-  const deliver = await channel.frame(5_000);
+  const deliver = await channel.frame();
   assertEquals(countOf(deliver.payload, NO_TEXT), 1);
   const header = await channel.frame();
   assertEquals(countOf(header.payload, NO_TEXT), 1, "x-death names it");
@@ -507,7 +507,7 @@ contract("A dead-letter routing key that is no UTF-8 is no other one", async (t)
   await channel.publish({ routingKey: mortal }, "a");
   await channel.send("basic.consume", { queue: any, noAck: true });
   await channel.frame(); // consume-ok
-  const deliver = await channel.frame(5_000);
+  const deliver = await channel.frame();
   assertEquals(countOf(deliver.payload, NO_TEXT), 1);
   for (let n = 0; n < 2; n++) await channel.frame();
   assertEquals((await t.counts(channel, lossy)).ready, 0);

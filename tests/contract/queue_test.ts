@@ -195,15 +195,13 @@ contract(
   "x-expires deletes a queue without consumers and what it holds, not one with consumers",
   async (t) => {
     const channel = await t.channel();
-    const [unused, used] = [
-      await t.queue(channel, { "x-expires": 1_000 }),
-      await t.queue(channel, { "x-expires": 1_000 }),
-    ];
+    const used = await t.queue(channel, { "x-expires": 1_000 });
     await channel.call("basic.consume", { queue: used });
-    await t.fill(channel, unused, "a");
     // Goes with its last binding: tells that the queue is gone without renewing the queue's lease.
     const sign = await t.exchange(channel, "fanout", {}, { autoDelete: true });
+    const unused = await t.queue(channel, { "x-expires": 1_000 });
     await channel.call("queue.bind", { queue: unused, exchange: sign });
+    await t.fill(channel, unused, "a");
     const peer = await t.peer();
     await waitUntil("the queue to expire", async () => {
       const probe = await peer.open(2);
