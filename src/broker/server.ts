@@ -2,21 +2,17 @@
 
 import { Alarms } from "./store/alarms.ts";
 import { Bell } from "./net/bell.ts";
-import { ClientRoom } from "./channel/client_room.ts";
-import { Budget } from "./channel/budget.ts";
 import { clockShift, noticeClockSet } from "../time/clock.ts";
-import { DeliveryRoom } from "./channel/delivery_room.ts";
 import { DeadLetters } from "./routing/dead_letters.ts";
 import { Deadlines } from "../time/deadlines.ts";
 import { Fault } from "./wire/faults.ts";
 import { createFolder } from "./store/file/folder.ts";
 import { Reception } from "./connection/reception.ts";
+import { Rooms } from "./connection/rooms.ts";
 import { loadServing } from "./connection/serving.ts";
-import { MemoryUse } from "./queue/memory_use.ts";
-import { DEFAULT_LIMITS, type Limits } from "./net/limits.ts";
+import type { MemoryUse } from "./queue/memory_use.ts";
+import type { Limits } from "./net/limits.ts";
 import { Listeners } from "./net/listeners.ts";
-import { OutboxRoom } from "./net/outbox_room.ts";
-import { FrameRoom } from "./net/frame_room.ts";
 import type { Inside } from "./admin/inside.ts";
 import type { DeathReason } from "./message/deaths.ts";
 import type { Message } from "./message/message.ts";
@@ -90,14 +86,7 @@ export class Broker implements QueueHost<Queue> {
     this.afterSockets,
   );
   readonly #options: BrokerOptions;
-  /** Once they are fit, no more than the memory of this host allows. */
-  readonly #limits: Limits;
-  #isFit = false;
-  readonly #pending: Budget;
-  readonly #clientRoom: ClientRoom;
-  readonly #deliveryRoom: DeliveryRoom;
-  readonly #frameRoom: FrameRoom;
-  readonly #outboxRoom: OutboxRoom;
+  readonly #rooms: Rooms;
   readonly #vhosts = new Map<string, VirtualHost>();
   readonly #deadLetters: DeadLetters;
   readonly #groupCommit: GroupCommit;
@@ -140,25 +129,21 @@ export class Broker implements QueueHost<Queue> {
 
   private constructor(options: BrokerOptions, file: DataFile) {
     this.#options = options;
-    const limits = this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
-    this.#clientRoom = new ClientRoom(limits.clientBytes);
-    this.#deliveryRoom = new DeliveryRoom(this.#limits.allUnacked, this.scheduler);
-    this.#frameRoom = new FrameRoom(this.#limits, this.deadlines);
-    this.#outboxRoom = new OutboxRoom(this.#limits, options.folder, this);
+    this.#rooms = new Rooms(options, {
+      deadlines: this.deadlines,
+      scheduler: this.scheduler,
+      afterSockets: this.afterSockets,
+      unwritten: () => this.store.pendingBytes,
+      takers: () => this.#reception.sessions,
+    });
+    this.memory = this.#rooms.memory;
     this.#reception = this.#createReception();
-    this.#pending = new Budget(
-      this.#limits,
-      this.deadlines,
-      () => this.store.pendingBytes,
-      () => this.#reception.sessions,
-    );
     this.store = new Store({
       file,
       onFailure: (reason) => this.#alarms.setStore(reason),
       onWritten: (bytes) => {
         this.#alarms.written(bytes);
-        this.#pending.written();
+        this.#rooms.pending.written();
       },
       onChange: () => this.#groupCommit.schedule(),
       onDiscard: () => this.#upkeep.sweep(),
@@ -171,7 +156,7 @@ export class Broker implements QueueHost<Queue> {
       scheduler: this.scheduler,
       schedule: () => this.#groupCommit.schedule(),
       store: this.store,
-      limits: this.#limits,
+      limits: this.#rooms.limits,
       onFault: this.#logFault,
     });
     if (this.store.file.isCopy) {
@@ -203,7 +188,7 @@ export class Broker implements QueueHost<Queue> {
 
   #createReception(): Reception {
     return new Reception({
-      most: this.#limits.connections,
+      most: this.#rooms.limits.connections,
       deadlines: this.deadlines,
       log: this.#options.log,
       handshakeHost: () => this.#handshakeHost(),
@@ -217,10 +202,10 @@ export class Broker implements QueueHost<Queue> {
     const { folder, log, whenFull } = this.#options;
     return new Alarms({
       folder,
-      diskFreeBytes: this.#limits.diskFreeBytes,
-      shareBytes: this.#limits.diskShareBytes,
+      diskFreeBytes: this.#rooms.limits.diskFreeBytes,
+      shareBytes: this.#rooms.limits.diskShareBytes,
       file: this.store.file,
-      besideBytes: () => this.#outboxRoom.spill.bytes,
+      besideBytes: () => this.#rooms.outboxRoom.spill.bytes,
       whenFull: whenFull ?? "block",
       log,
       onFailure: () => this.#reception.sessions.forEach((session) => session.block()),
@@ -262,7 +247,7 @@ export class Broker implements QueueHost<Queue> {
       alarms: this.#alarms,
       scheduler: this.scheduler,
       memory: this.memory,
-      outboxRoom: this.#outboxRoom,
+      outboxRoom: this.#rooms.outboxRoom,
       letters: this.#deadLetters,
       onFault: this.#logFault,
     };
@@ -303,20 +288,8 @@ export class Broker implements QueueHost<Queue> {
   /** What costs time, and is needed before somebody publishes. */
   #prepare(): Promise<void> {
     if (!this.#stopping) this.store.prepare();
-    this.#fitMemory();
+    this.#rooms.fit();
     return this.#alarms.look();
-  }
-
-  #fitMemory(): void {
-    if (this.#isFit) return;
-    this.#isFit = true;
-    const limits = Object.assign(this.#limits, this.#options.fit?.(this.#limits));
-    this.store.file.limitPages(limits.pageBytes);
-    this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
-    this.#pending.limitTo(limits.pendingBytes);
-    this.#clientRoom.limitTo(limits.clientBytes);
-    this.#frameRoom.limitTo(limits.frameBytes);
-    this.#outboxRoom.limitTo(limits.outboxBytes);
   }
 
   #lookAtClock(): void {
@@ -327,7 +300,7 @@ export class Broker implements QueueHost<Queue> {
 
   #handshakeHost(): HandshakeHost {
     return {
-      limits: this.#limits,
+      limits: this.#rooms.limits,
       users: this.#users,
       vhosts: this.#vhosts,
       deadlines: this.deadlines,
@@ -339,16 +312,17 @@ export class Broker implements QueueHost<Queue> {
   }
 
   #sessionHost(): SessionHost {
+    const { limits, pending, clientRoom, deliveryRoom, frameRoom, outboxRoom } = this.#rooms;
     return {
-      limits: this.#limits,
+      limits,
       groupCommit: this.#groupCommit,
       deadlines: this.deadlines,
       scheduler: this.scheduler,
-      pending: this.#pending,
-      clientRoom: this.#clientRoom,
-      deliveryRoom: this.#deliveryRoom,
-      frameRoom: this.#frameRoom,
-      outboxRoom: this.#outboxRoom,
+      pending,
+      clientRoom,
+      deliveryRoom,
+      frameRoom,
+      outboxRoom,
       replyTo: this.#replyTo,
       alarms: this.#alarms,
       log: this.#options.log,
@@ -395,6 +369,6 @@ export class Broker implements QueueHost<Queue> {
     this.#bell.close();
     this.#alarms.stop();
     this.store.close();
-    this.#outboxRoom.close();
+    this.#rooms.outboxRoom.close();
   }
 }
