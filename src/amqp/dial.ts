@@ -205,6 +205,9 @@ function remedyOf(why: string, { optionPrefix = "--", trust }: Endpoint): string
   if (/UnknownIssuer|self.signed|unable to (get|verify)/i.test(why)) {
     return `; ${optionPrefix}cacert or cacertfile in the URL names the authority to trust`;
   }
+  if (/CaUsedAsEndEntity/.test(why)) {
+    return "; the server needs one that is no authority's (CA:FALSE)";
+  }
   // The broker's alert, as Deno and as OpenSSL have it.
   if (/CertificateRequired|certificate required/i.test(why) && trust.certfile === undefined) {
     return `; ${optionPrefix}cert and ${optionPrefix}key, or certfile and keyfile in the URL, name ours`;

@@ -8,7 +8,7 @@ import {
 import { makeCertificates } from "../amqp/certificates.ts";
 import { received, send, start, stop } from "../e2e/tools.ts";
 import { ipv6Missing } from "../support/ipv6.ts";
-import { spawn, type TestProcess } from "../support/process.ts";
+import { run, spawn, type TestProcess } from "../support/process.ts";
 import {
   connectPeer,
   type HandshakeOptions,
@@ -16,6 +16,7 @@ import {
   PROTOCOL_HEADER,
 } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
+import { toolCommand } from "../support/tools.ts";
 import { waitUntil } from "../support/wait.ts";
 import { brokerCommand, portOf, startHere, startProcess } from "./harness.ts";
 
@@ -182,5 +183,19 @@ Deno.test("SIGHUP reads the certificate again: new connections get it, present o
   await (await openTls(port, next.ca)).close();
   await present.open(1);
   await present.close();
+  await end(broker);
+});
+
+Deno.test("an authority's own certificate is refused, and it is said what must be there", async () => {
+  const broker = startTls(ca, ca.replace(/pem$/, "key"));
+  await using _ = broker;
+  const url = `amqps://localhost:${await portOf(broker)}/`;
+  const [command, ...args] = toolCommand("new_task", ["--url", url, "--cacert", ca, "x"]);
+  const { code, stderr } = await run(command, { args });
+  assertEquals(code, 75);
+  assertMatch(
+    stderr,
+    /CaUsedAsEndEntity.*; the server needs one that is no authority's \(CA:FALSE\)\n$/,
+  );
   await end(broker);
 });
