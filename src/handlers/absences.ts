@@ -3,9 +3,7 @@
  * time, for each directory before the right one; a directory tells by its time stamps that no name
  * has come to it.
  */
-
-/** A directory that was changed so lately, in milliseconds, may change again within its time stamps. */
-const RACY_MS = 1_000;
+import { areTimesTelling } from "./time_stamps.ts";
 
 /** Names remembered; a command looks for two or three, in a handful of directories. */
 const MAX_KNOWN = 256;
@@ -41,7 +39,7 @@ export class Absences {
   #identityOf(directory: string): string | undefined {
     try {
       const { dev, ino, mtime, ctime } = Deno.statSync(directory);
-      if (this.#now() - Math.max(+mtime!, +ctime!) <= RACY_MS) return undefined;
+      if (!areTimesTelling({ mtime, ctime }, this.#now())) return undefined;
       return `${dev} ${ino} ${+mtime!} ${+ctime!}`;
     } catch {
       return undefined;

@@ -4,15 +4,13 @@
  * it were a script; an empty one succeeds there, and its task would count as done.
  */
 import { EXIT, reason, ToolError } from "../errors.ts";
+import { areTimesTelling } from "./time_stamps.ts";
 
 /** The kernel's BINPRM_BUF_SIZE: it looks at no more of a first line. */
 const HEAD_BYTES = 256;
 
 /** Interpreters of interpreters that Linux follows. */
 const MAX_DEPTH = 5;
-
-/** A file that was changed so lately, in milliseconds, may change again within its time stamps. */
-const RACY_MS = 1_000;
 
 /** Files remembered; a command needs two or three. */
 const MAX_KNOWN = 64;
@@ -110,7 +108,7 @@ export class Executables {
       throw notExecutable(file, "its execute permission is not set");
     }
     const needs = needsOf(file, stat.size);
-    if (Date.now() - Math.max(+stat.mtime!, +stat.ctime!) > RACY_MS) {
+    if (areTimesTelling(stat, Date.now())) {
       if (this.#known.size >= MAX_KNOWN) this.#known.clear();
       this.#known.set(file, { identity, needs });
     }
