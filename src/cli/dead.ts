@@ -137,7 +137,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
       default:
         await purge(host, dead, selection, values, seen);
     }
-    if (dead.missing) await warnAboutMissing(host, transport, values.queue);
+    if (dead.missing) await requireQueue(transport, values.queue);
     if (dead.left > 0) {
       host.log.warn(`${dead.left} more dead tasks were not looked at: --max is ${values.max}`);
     }
@@ -146,14 +146,17 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   });
 }
 
-/** A queue that never was is more likely a slip than one that has no dead tasks yet. */
-async function warnAboutMissing(host: Host, transport: Transport, queue: string): Promise<void> {
+/**
+ * A queue without dead tasks has no dead queue; one that never was is a slip.
+ * @throws {TaskError} there is no such queue either
+ */
+async function requireQueue(transport: Transport, queue: string): Promise<void> {
   try {
     await inspectQueue(transport, queue);
   } catch (error) {
     if (!isMissing(error)) throw error;
     const [work, dead] = [queue, deadQueue(queue).name].map((name) => JSON.stringify(name));
-    host.log.warn(`there are no queues ${work} and ${dead}`);
+    throw new TaskError(`there are no queues ${work} and ${dead}`, EXIT.unavailable);
   }
 }
 
