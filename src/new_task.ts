@@ -12,7 +12,7 @@ import {
   QUEUE_FLAGS,
   readEndpoints,
   readQueuePolicy,
-} from "./cli/broker_flags.ts";
+} from "./cli/connection_flags.ts";
 import type { BulkOrder } from "./cli/bulk.ts";
 import { parseCommandLine } from "./cli/command_line.ts";
 import { duration, toggle } from "./cli/flags.ts";

@@ -1,7 +1,7 @@
 /** `worker`: takes tasks from a queue, does them, and acknowledges each only when it is done. */
 import { ackTimeoutRemedy } from "./amqp/ack_timeout.ts";
 import type { Endpoint } from "./amqp/url.ts";
-import { readEndpoints, urlForCommands } from "./cli/broker_flags.ts";
+import { readEndpoints, urlForCommands } from "./cli/connection_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./cli/command_line.ts";
 import { type HelpPage } from "./cli/help/page.ts";
 import { hostRoom } from "./cli/host_room.ts";

@@ -5,7 +5,7 @@ import { EXIT, TaskError, UsageError } from "../errors.ts";
 import { deadQueue } from "../task/topology.ts";
 import type { Task } from "../task/task.ts";
 import { DeadQueue, type DeadSelection } from "../worker/dead.ts";
-import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./broker_flags.ts";
+import { CONNECTION_FLAGS, EXIT_HELP, QUEUE_FLAGS, URL_HELP } from "./connection_flags.ts";
 import { garbled, isGarbled, parseCommandLine } from "./command_line.ts";
 import { detailLine, detailOf, summaryLine, summaryOf } from "./dead_view.ts";
 import { type Flag, integer, toggle, type Values } from "./flags.ts";

@@ -9,7 +9,7 @@ import { connectTimeout } from "../worker/limits.ts";
 import { TaskRoom } from "../worker/task_room.ts";
 import type { WindowSize } from "../worker/window.ts";
 import { Worker } from "../worker/worker.ts";
-import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./broker_flags.ts";
+import { EXIT_HELP, readEndpoints, readQueuePolicy, URL_HELP } from "./connection_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { type HelpPage } from "./help/page.ts";
 import {

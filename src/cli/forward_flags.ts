@@ -7,7 +7,12 @@ import { UsageError } from "../errors.ts";
 import type { Destination } from "../handlers/forward.ts";
 import { SHORT_STRING_BYTES } from "../task/short_string.ts";
 import { MAX_QUEUE_NAME_BYTES, queueNameFault } from "../task/topology.ts";
-import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy, type Sourced } from "./broker_flags.ts";
+import {
+  CONNECTION_FLAGS,
+  QUEUE_FLAGS,
+  readQueuePolicy,
+  type Sourced,
+} from "./connection_flags.ts";
 import { parseSize } from "./byte_size.ts";
 import { type Flag, integer, text, toggle, type Values } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";

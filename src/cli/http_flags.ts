@@ -1,7 +1,7 @@
 /** The options by which `new_task` takes tasks over HTTP. */
 import { UsageError } from "../errors.ts";
 import type { ListenAddress } from "../observe/http.ts";
-import { CONNECTION_FLAGS, QUEUE_FLAGS } from "./broker_flags.ts";
+import { CONNECTION_FLAGS, QUEUE_FLAGS } from "./connection_flags.ts";
 import { duration, list, size, text, type Values } from "./flags.ts";
 import { TOOL_FLAGS } from "./general_flags.ts";
 import { listenAddress } from "./listen_address.ts";

@@ -1,5 +1,5 @@
 /** What is told about `new_task`. */
-import { URL_HELP, WAITING_EXIT_HELP } from "./broker_flags.ts";
+import { URL_HELP, WAITING_EXIT_HELP } from "./connection_flags.ts";
 import { BULK_HELP } from "./bulk_flags.ts";
 import type { Flags } from "./flags.ts";
 import type { HelpPage } from "./help/page.ts";

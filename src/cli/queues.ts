@@ -1,7 +1,7 @@
 /** `worker queues`: how many tasks and consumers each queue has. */
 import { EXIT, UsageError } from "../errors.ts";
 import { deadQueue, delayQueue, delayTiers } from "../task/topology.ts";
-import { CONNECTION_FLAGS, EXIT_HELP, readEndpoints, URL_HELP } from "./broker_flags.ts";
+import { CONNECTION_FLAGS, EXIT_HELP, readEndpoints, URL_HELP } from "./connection_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { text, toggle, type Values } from "./flags.ts";
 import { type HelpPage } from "./help/page.ts";

@@ -1,6 +1,6 @@
 /** How the commands of `worker` that look at queues reach the broker. */
 import { Connector } from "../amqp/connection.ts";
-import { type CONNECTION_FLAGS, readEndpoints } from "./broker_flags.ts";
+import { type CONNECTION_FLAGS, readEndpoints } from "./connection_flags.ts";
 import type { Values } from "./flags.ts";
 import { type Host, VERSION } from "./main.ts";
 

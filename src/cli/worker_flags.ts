@@ -6,7 +6,7 @@ import { parseDuration } from "../task/duration.ts";
 import type { RetryPolicy } from "../task/retry.ts";
 import { DEFAULT_POLICY } from "../task/retry.ts";
 import type { WorkerQueue } from "../worker/options.ts";
-import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./broker_flags.ts";
+import { CONNECTION_FLAGS, QUEUE_FLAGS, readQueuePolicy } from "./connection_flags.ts";
 import { choice, duration, type Flag, integer, size, text, toggle, type Values } from "./flags.ts";
 import { TOOL_FLAGS } from "./general_flags.ts";
 import { HOST_MEMORY } from "./host_memory.ts";

@@ -1,5 +1,5 @@
 /** What is told about `worker`. */
-import { EXIT_HELP, URL_HELP } from "./broker_flags.ts";
+import { EXIT_HELP, URL_HELP } from "./connection_flags.ts";
 import type { HelpPage } from "./help/page.ts";
 import { QUEUE_NAMES_HELP } from "./queue_names.ts";
 import { WORKER_COMMANDS } from "./worker_commands.ts";

@@ -11,7 +11,7 @@ import {
   QUEUE_FLAGS,
   readEndpoints,
   URL_HELP,
-} from "./broker_flags.ts";
+} from "./connection_flags.ts";
 import { parseCommandLine } from "./command_line.ts";
 import { text } from "./flags.ts";
 import { GENERAL_FLAGS } from "./general_flags.ts";
