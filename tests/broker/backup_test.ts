@@ -1,6 +1,8 @@
 /** `broker backup`, `check` and `restore`: of a broker that runs, has ended, was killed, or copied. */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { existsSync } from "node:fs";
+import { restoreData } from "../../src/broker/store/still/backup.ts";
+import { StorageError } from "../../src/broker/store/file/storage_error.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { type Output, run, spawn } from "../support/process.ts";
 import { tempDir } from "../support/temp.ts";
@@ -290,5 +292,34 @@ Deno.test({
     assertEquals(code, 0, stderr);
     const { uid, gid } = await Deno.stat(`${data}/broker.db`);
     assertEquals({ uid, gid }, { uid: 65_534, gid: 65_533 });
+  },
+});
+
+Deno.test({
+  ...unless(
+    Deno.uid() === 0 ? undefined : "only root gives files to others",
+    "the owner of the folder gets no file by a link that he puts there meanwhile",
+  ),
+  fn: async () => {
+    await using dir = await tempDir();
+    const data = dir.file("data");
+    const others = dir.file("others");
+    await Deno.mkdir(data);
+    await Deno.chown(data, 65_534, 65_533);
+    await Deno.writeTextFile(others, "root's");
+    const { statSync } = Deno;
+    try {
+      Deno.statSync = (path) => {
+        if (path === data && existsSync(`${data}/broker.db.partial`)) {
+          Deno.removeSync(`${data}/broker.db.partial`);
+          Deno.symlinkSync(others, `${data}/broker.db.partial`);
+        }
+        return statSync(path);
+      };
+      assertThrows(() => restoreData(`${FIXTURES}v9.db`, data), StorageError);
+    } finally {
+      Deno.statSync = statSync;
+    }
+    assertEquals([statSync(others).uid, await Deno.readTextFile(others)], [0, "root's"]);
   },
 });

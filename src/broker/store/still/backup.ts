@@ -4,6 +4,7 @@
  * one.
  */
 
+import { closeSync, fchownSync, fstatSync, openSync, writeSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { EXIT, reason } from "../../../errors.ts";
 import { DATA_FILE } from "../file/data_file.ts";
@@ -79,9 +80,8 @@ export function restoreData(backup: string, folder: string): Backup {
   const made = createFolder(folder);
   const partial = target + PARTIAL;
   try {
-    copyPrivately(backup, partial);
-    if (sizeOf(`${backup}-wal`) > 0) copyPrivately(`${backup}-wal`, `${partial}-wal`);
-    giveToOwner(folder, partial);
+    copyForOwner(backup, partial, folder);
+    if (sizeOf(`${backup}-wal`) > 0) copyForOwner(`${backup}-wal`, `${partial}-wal`, folder);
     const found = complete(backup, partial, true);
     Deno.renameSync(partial, target);
     syncFolder(folder);
@@ -173,18 +173,31 @@ async function copy(from: string, to: string): Promise<void> {
   }
 }
 
-function copyPrivately(from: string, to: string): void {
+/**
+ * What root restores is for the user of the service whose folder it is. Who may write the folder may
+ * put a link in the place of a name, so that it is done to what is open.
+ */
+function copyForOwner(from: string, to: string, folder: string): void {
   removeWithLog(to);
-  createPrivately(to);
-  Deno.copyFileSync(from, to);
+  using source = Deno.openSync(from, { read: true });
+  const target = openSync(to, "wx", 0o600);
+  try {
+    const piece = new Uint8Array(PIECE_BYTES);
+    for (let count; (count = source.readSync(piece)) !== null;) {
+      for (let at = 0; at < count;) at += writeSync(target, piece, at, count - at);
+    }
+    giveToOwner(folder, target);
+  } finally {
+    closeSync(target);
+  }
 }
 
-/** What root restores is for the user of the service whose folder it is. */
-function giveToOwner(folder: string, path: string): void {
+/** @param file that is open */
+function giveToOwner(folder: string, file: number): void {
   const { uid, gid } = Deno.statSync(folder);
-  if (uid === null || uid === Deno.statSync(path).uid) return;
+  if (uid === null || gid === null || uid === fstatSync(file).uid) return;
   try {
-    Deno.chownSync(path, uid, gid);
+    fchownSync(file, uid, gid);
   } catch {
     // Only root may: who else may write the folder keeps it.
   }
