@@ -157,11 +157,11 @@ export class AmqpSource implements Source, AsyncDisposable {
 
   async #lookAtAll(): Promise<readonly QueueInfo[]> {
     const { management, vhost, queues, delays } = this.#options;
-    const transport = await this.#transport();
     if (management !== undefined) {
       const infos = await management.queues(vhost);
-      return await Promise.all(infos.map((info) => this.#recounted(transport, info)));
+      return await Promise.all(infos.map((info) => this.#recounted(info)));
     }
+    const transport = await this.#transport();
     const names = queues.flatMap((name) => [
       name,
       deadQueue(name).name,
@@ -172,12 +172,12 @@ export class AmqpSource implements Source, AsyncDisposable {
   }
 
   /** What the management API told of a queue, with the depth that AMQP tells after a change. */
-  async #recounted(transport: Transport, info: QueueInfo): Promise<QueueInfo> {
+  async #recounted(info: QueueInfo): Promise<QueueInfo> {
     const { name, kind } = info;
     const changed = this.#changed.get(name);
     if (changed === undefined) return info;
     if (Date.now() - changed >= COUNTED_MS) this.#changed.delete(name);
-    const ready = (await this.#lookAt(transport, name))?.ready ?? info.ready;
+    const ready = (await this.#lookAt(await this.#transport(), name))?.ready ?? info.ready;
     // What was counted as unacknowledged of dead tasks is what we had to look at.
     return { ...info, ready, ...(kind === "dead" ? { unacked: 0 } : {}) };
   }

@@ -6,6 +6,7 @@ import { Problem } from "../../src/observe/problem.ts";
 import { AmqpSource } from "../../src/web/amqp_source.ts";
 import { Management } from "../../src/web/management.ts";
 import { TestLog } from "../amqp/harness.ts";
+import { freePorts } from "../support/ports.ts";
 import { waitUntil } from "../support/wait.ts";
 import { Paged } from "./paged.ts";
 
@@ -43,6 +44,27 @@ Deno.test("all that is asked for at once goes over one connection, and leaves no
   assertEquals((await ours()).length, 1);
   const purge = () => source.purge({ vhost: "/", name: "none" });
   assertEquals((await assertRejects(purge, Problem)).status, 404);
+});
+
+Deno.test("what the management API tells of queues needs no other connection", async () => {
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    () => Response.json([{ name: "mails", messages_ready: 3 }]),
+  );
+  const login = { username: "guest", password: "guest" };
+  await using source = new AmqpSource({
+    connector: new Connector({
+      endpoints: parseUrls(`amqp://127.0.0.1:${freePorts(1)[0]}/`),
+      identity: { name: CLIENT, version: "0" },
+      log: new TestLog(),
+    }),
+    management: new Management(`http://127.0.0.1:${server.addr.port}`, login),
+    vhost: "/",
+    queues: [],
+    delays: [],
+    queueType: "classic",
+  });
+  assertEquals((await source.queues()).map(({ name, ready }) => [name, ready]), [["mails", 3]]);
 });
 
 Deno.test("what is no management API is told as such", async () => {
