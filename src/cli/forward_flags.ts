@@ -52,7 +52,7 @@ const bytesRate: Flag<number | undefined> = {
   fallback: () => undefined,
   parse: (texts, source) => {
     const given = texts.at(-1)!;
-    const bytes = parseSize(given.replace(/\/s$/, ""));
+    const bytes = parseSize(given.replace(/\/s$/i, ""));
     if (bytes !== undefined && bytes >= LEAST_BYTES_PER_SECOND) return bytes;
     throw new UsageError(
       `${source} must be a number of bytes a second such as 64k/s or 2M/s, of at least ` +
