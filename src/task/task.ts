@@ -23,7 +23,10 @@ export function amqpName(property: string): string {
   return name;
 }
 
-/** A task as a worker sees it. */
+/**
+ * A task as a worker sees it. Some of it is read only when it is asked for: a copy by `...` would
+ * leave that out.
+ */
 export interface Task {
   /** `message_id`, or "" when the sender gave none. */
   readonly id: string;
@@ -41,10 +44,7 @@ export interface Task {
   readonly redelivered: boolean;
 }
 
-/**
- * A task as it came from a broker. Some of it is read only when it is asked for: a copy by `...`
- * would leave that out.
- */
+/** A task as it came from a broker, with what it takes to copy it as it came. */
 export interface ReceivedTask extends Task {
   /** Its properties as bytes of AMQP, for copies; absent where they could not be read. */
   readonly receivedProperties?: Uint8Array | undefined;
