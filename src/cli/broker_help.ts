@@ -37,8 +37,8 @@ export function helpOf(flags: Flags): HelpPage {
       [
         "Exit status",
         `  0 ended by SIGTERM or SIGINT; 64 usage; 65, 66 data or another file cannot be used;
-  70 internal; 75 the data or the port is in use; 77 the port is not for this user;
-  130, 143 ended at once by a second signal`,
+  70 internal; 75 the data or the port is in use, or the last changes could not be stored;
+  77 the port is not for this user; 130, 143 ended at once by a second signal`,
       ],
       [
         "Signals",
