@@ -81,6 +81,20 @@ Deno.test("attacks on the page and its API", async (t) => {
     assertEquals((await paged.queue(queue)).ready, 1);
   });
 
+  await t.step(
+    "a link of another site is followed, and who types the address gets it",
+    async () => {
+      for (const site of ["cross-site", "same-site", "same-origin", "none"]) {
+        const answer = await raw(
+          paged.url,
+          `GET / HTTP/1.1\r\nHost: ${host}\r\nSec-Fetch-Site: ${site}\r\n` +
+            "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nConnection: close\r\n\r\n",
+        );
+        assertMatch(answer, /^HTTP\/1\.1 200 /, site);
+      }
+    },
+  );
+
   await t.step("the page can load nothing, and nobody can frame it", async () => {
     const response = await fetch(paged.url);
     await response.body?.cancel();
