@@ -1,11 +1,12 @@
 /** How answers leave: their headers, what a browser may see of them, and requests not read. */
 import type { IncomingMessage, ServerResponse } from "./http.ts";
+import { Outlet } from "./outlet.ts";
 
 export interface Reply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Absent: there is none. */
-  readonly body?: string;
+  /** Absent: there is none. In parts: others may be sent the same ones. */
+  readonly body?: string | readonly Uint8Array[];
   /** Its content type. */
   readonly type?: string;
 }
@@ -31,7 +32,8 @@ export function sendReply(
   isLast: boolean,
 ): void {
   if (response.destroyed || response.headersSent) return;
-  const bytes = body === undefined ? undefined : new TextEncoder().encode(body);
+  const parts = typeof body === "string" ? [new TextEncoder().encode(body)] : body ?? [];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
   const unread = hasUnread(request);
   // Who waits for leave to send sends nothing, or sends it all.
   const lingers = unread && request.headers.expect === undefined;
@@ -40,14 +42,16 @@ export function sendReply(
     "x-content-type-options": "nosniff",
     ...headers,
     ...(type === undefined ? {} : { "content-type": type }),
-    ...(bytes === undefined && status === 204 ? {} : { "content-length": bytes?.length ?? 0 }),
+    ...(status === 204 ? {} : { "content-length": length }),
     ...(isLast || unread ? { connection: "close" } : {}),
   });
-  const shown = request.method === "HEAD" ? undefined : bytes;
-  if (!lingers) return void response.end(shown);
+  const shown = request.method === "HEAD" ? [] : parts;
+  if (!lingers && shown.length <= 1) return void response.end(shown[0]);
+  const outlet = new Outlet(response);
+  outlet.write(shown);
+  if (!lingers) return outlet.end();
   // A connection that is closed while its client still sends takes the answer with it.
-  if (shown !== undefined) response.write(shown);
-  else response.flushHeaders();
+  if (shown.length === 0) response.flushHeaders();
   let size = 0;
   const timer = setTimeout(end, LINGER_MS);
   request.on("data", (chunk: Uint8Array) => {
@@ -60,7 +64,7 @@ export function sendReply(
   function end(): void {
     clearTimeout(timer);
     request.removeAllListeners("data");
-    response.end();
+    outlet.end();
   }
 }
 

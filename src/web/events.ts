@@ -1,45 +1,40 @@
 /** Tells all who listen what has changed, as server-sent events. */
 import type { IncomingMessage, ServerResponse } from "../observe/http.ts";
+import { Outlet } from "../observe/outlet.ts";
+import type { Looks } from "./looks.ts";
+import { each, encodeParts } from "./pieces.ts";
+import { Shared } from "./shared.ts";
 import type { Source } from "./source.ts";
-import { textsOf } from "./texts.ts";
 
 /** Who may listen at a time; one more takes the place of another one. */
 const MOST_LISTENERS = 50;
 
-/**
- * What changes by itself is told after a pause that is as many times as long as it took to tell it
- * before, or as many milliseconds.
- */
-const PAUSE_TIMES = 4;
-const MOST_PAUSE_MS = 5_000;
-
 /** Bytes that a listener has not taken, with which it is told nothing more until it has. */
 const MOST_UNREAD_BYTES = 1024 * 1024;
 
-const encoder = new TextEncoder();
-
 /** A comment. */
-const BEAT = encoder.encode(":\n\n");
+const BEAT = new TextEncoder().encode(":\n\n");
 
 interface Listener {
   /** Where it is. */
   readonly address: string | undefined;
+  readonly outlet: Outlet;
   /** It has missed something, and is told everything the next time. */
   missed: boolean;
 }
 
 export class Events {
   readonly #source: Source;
+  readonly #looks: Looks;
+  readonly #told = new Shared(() => this.#tell());
   readonly #listeners = new Map<ServerResponse, Listener>();
   /** What the listeners know of each queue, as JSON. */
   #known = new Map<string, string>();
-  /** In performance.now(): before, nobody is told what changes by itself. */
-  #next = 0;
   #stop: (() => void) | undefined;
-  #telling: Promise<void> | undefined;
 
-  constructor(source: Source) {
+  constructor(source: Source, looks: Looks) {
     this.#source = source;
+    this.#looks = looks;
   }
 
   listen(request: IncomingMessage, response: ServerResponse): void {
@@ -51,12 +46,13 @@ export class Events {
       // Proxies such as nginx would keep them until there are many.
       "x-accel-buffering": "no",
     });
-    this.#listeners.set(response, { address: request.socket.remoteAddress, missed: true });
+    const { remoteAddress: address } = request.socket;
+    this.#listeners.set(response, { address, outlet: new Outlet(response), missed: true });
     request.once("close", () => this.#leave(response));
     response.once("close", () => this.#leave(response));
     this.#stop ??= this.#source.onChange(() => {
-      if (this.#telling === undefined && performance.now() >= this.#next) this.tell();
-      else this.#beat();
+      if (this.#told.isBusy) this.#beat();
+      else this.tell();
     });
     this.tell();
   }
@@ -72,8 +68,8 @@ export class Events {
 
   /** Tells that there is somebody, who has nothing to tell yet. */
   #beat(): void {
-    for (const response of this.#listeners.keys()) {
-      if (response.writableLength === 0) response.write(BEAT);
+    for (const { outlet } of this.#listeners.values()) {
+      if (outlet.unsent === 0) outlet.write([BEAT]);
     }
   }
 
@@ -87,44 +83,40 @@ export class Events {
 
   /** Tells what is so now: somebody has changed something. */
   async tell(): Promise<void> {
-    await this.#telling;
-    if (this.#listeners.size > 0) await (this.#telling ??= this.#tell());
+    if (this.#listeners.size > 0) await this.#told.get();
   }
 
   async #tell(): Promise<void> {
-    let start = performance.now();
     try {
-      const queues = await this.#source.queues();
-      const overview = JSON.stringify(await this.#source.overview());
-      // Another broker may have been waited for, which costs nothing here.
-      start = performance.now();
-      const texts = await textsOf(queues);
-      const names = await textsOf(queues.map(({ vhost, name }) => [vhost, name]));
-      const known = new Map(names.map((name, i) => [name, texts[i]!]));
-      const changed = texts.filter((text, i) => text !== this.#known.get(names[i]!));
-      const gone = [...this.#known.keys()].filter((name) => !known.has(name)).map((name) => {
-        const [vhost, queue] = JSON.parse(name) as [string, string];
-        return JSON.stringify({ vhost, name: queue });
+      const { queues, texts } = await this.#looks.queues();
+      const overview = JSON.stringify(await this.#looks.overview());
+      const known = new Map<string, string>();
+      const changed: string[] = [];
+      const gone: string[] = [];
+      await each(queues.entries(), ([index, { vhost, name }]) => {
+        const key = JSON.stringify({ vhost, name });
+        const text = texts[index]!;
+        known.set(key, text);
+        if (this.#known.get(key) !== text) changed.push(text);
       });
+      await each(this.#known.keys(), (key) => {
+        if (!known.has(key)) gone.push(key);
+      });
+      const listeners = [...this.#listeners.values()];
+      const part = listeners.some(({ missed }) => !missed)
+        ? await encode(overview, changed, gone, false)
+        : [];
+      const whole = listeners.some(({ missed }) => missed)
+        ? await encode(overview, texts, [], true)
+        : [];
       this.#known = known;
-      let part: Uint8Array | undefined;
-      let whole: Uint8Array | undefined;
-      for (const [response, listener] of this.#listeners) {
-        const { missed } = listener;
-        listener.missed = response.writableLength > MOST_UNREAD_BYTES;
-        if (listener.missed) continue;
-        response.write(
-          missed
-            ? whole ??= encode(overview, texts, [], true)
-            : part ??= encode(overview, changed, gone, false),
-        );
+      for (const listener of listeners) {
+        const parts = listener.missed ? whole : part;
+        listener.missed = listener.outlet.unsent > MOST_UNREAD_BYTES;
+        if (!listener.missed) listener.outlet.write(parts);
       }
     } catch {
       // The source has trouble, which who asks it is told: the next look is in a moment.
-    } finally {
-      this.#telling = undefined;
-      const end = performance.now();
-      this.#next = end + Math.min(MOST_PAUSE_MS, PAUSE_TIMES * (end - start));
     }
   }
 
@@ -142,8 +134,7 @@ function encode(
   queues: readonly string[],
   gone: readonly string[],
   whole: boolean,
-): Uint8Array {
-  const lists = `"queues":[${queues.join()}],"gone":[${gone.join()}]`;
-  const data = `{"overview":${overview},${lists},"whole":${whole}}`;
-  return encoder.encode(`event: change\ndata: ${data}\n\n`);
+): Promise<Uint8Array[]> {
+  const start = `event: change\ndata: {"overview":${overview},"queues":[`;
+  return encodeParts(start, queues, '],"gone":[', gone, `],"whole":${whole}}\n\n`);
 }

@@ -4,15 +4,22 @@ import { Problem } from "../observe/problem.ts";
 import { parseRecord, RecordError } from "../task/record.ts";
 import type { TaskRecord } from "../task/record.ts";
 import type { Source } from "./source.ts";
-import { JsonText, textsOf } from "./texts.ts";
+import { encodeList, type Looks } from "./looks.ts";
+import { each } from "./pieces.ts";
 
 /** What is asked of a route. */
 export interface Asked {
+  readonly looks: Looks;
   /** Of the path, by name, decoded. */
   readonly path: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   /** Undefined where the route takes none. */
   readonly body: Uint8Array | undefined;
+}
+
+/** An answer that is JSON in bytes already. */
+export class Encoded {
+  constructor(readonly parts: readonly Uint8Array[]) {}
 }
 
 export interface Parameter {
@@ -50,7 +57,7 @@ export const ROUTES: readonly Route[] = [
     id: "showOverview",
     gives: "Overview",
     summary: "The broker as a whole, and what can be done with it.",
-    answer: (source) => () => source.overview(),
+    answer: () => ({ looks }) => looks.overview(),
   },
   {
     method: "GET",
@@ -78,12 +85,17 @@ export const ROUTES: readonly Route[] = [
         schema: { type: "array", items: { type: "string" } },
       },
     ],
-    answer: (source) => async ({ query }) => {
+    answer: () => async ({ query, looks }) => {
       const [vhost, of] = [query.get("vhost"), new Set(query.getAll("of"))];
-      const queues = (await source.queues()).filter((queue) =>
-        (vhost === null || queue.vhost === vhost) && (of.size === 0 || of.has(queue.of))
-      );
-      return new JsonText(`{"queues":[${(await textsOf(queues)).join()}]}`);
+      if (vhost === null && of.size === 0) return new Encoded(await looks.list());
+      const { queues, texts } = await looks.queues();
+      const wanted: string[] = [];
+      await each(queues.entries(), ([index, queue]) => {
+        const isWanted = (vhost === null || queue.vhost === vhost) &&
+          (of.size === 0 || of.has(queue.of));
+        if (isWanted) wanted.push(texts[index]!);
+      });
+      return new Encoded(await encodeList(wanted));
     },
   },
   {

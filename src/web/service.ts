@@ -17,9 +17,9 @@ import { jsonReply, type Reply, sendReply } from "../observe/reply.ts";
 import { TaskError, UsageError } from "../errors.ts";
 import { Events } from "./events.ts";
 import { openApi } from "./openapi.ts";
-import { type Asked, type Route, ROUTES } from "./routes.ts";
+import { Looks } from "./looks.ts";
+import { type Asked, Encoded, type Route, ROUTES } from "./routes.ts";
 import type { Source } from "./source.ts";
-import { JsonText } from "./texts.ts";
 
 export interface PageOptions {
   readonly source: Source;
@@ -65,6 +65,7 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 export class PageService implements AsyncDisposable {
   readonly #options: PageOptions;
   readonly #gate: Gate;
+  readonly #looks: Looks;
   readonly #events: Events;
   readonly #room = new Room(MOST_BODIES_BYTES);
   readonly #assets: Readonly<Record<string, Asset>>;
@@ -75,7 +76,8 @@ export class PageService implements AsyncDisposable {
   constructor(options: PageOptions, assets: Readonly<Record<string, Asset>>) {
     this.#options = options;
     this.#gate = new Gate({ tokens: options.tokens });
-    this.#events = new Events(options.source);
+    this.#looks = new Looks(options.source);
+    this.#events = new Events(options.source, this.#looks);
     this.#assets = assets;
   }
 
@@ -162,7 +164,7 @@ export class PageService implements AsyncDisposable {
   }
 
   async #metrics(): Promise<Reply> {
-    return { status: 200, type: METRICS_TYPE, body: await this.#options.source.metrics!() };
+    return { status: 200, type: METRICS_TYPE, body: await this.#looks.metrics() };
   }
 
   async #call(
@@ -185,14 +187,15 @@ export class PageService implements AsyncDisposable {
     const match = matches.find(({ route }) => route.method === method);
     if (match === undefined) throw notAllowed(matches.map(({ route }) => route.method).join(", "));
     const { route, values, answer } = match;
-    if (!route.takes) return this.#respond(route, answer, { path: values, query, body: undefined });
+    const asked = { path: values, query, looks: this.#looks };
+    if (!route.takes) return this.#respond(route, answer, { ...asked, body: undefined });
     const type = /^[^;\s]*/.exec(request.headers["content-type"] ?? "")![0].toLowerCase();
     if (type !== "application/json") {
       throw new Problem(415, `the content type must be application/json, and is ${type || "none"}`);
     }
     const body = await readBody(request, response, MOST_BODY_BYTES, this.#room);
     try {
-      return await this.#respond(route, answer, { path: values, query, body: body.bytes });
+      return await this.#respond(route, answer, { ...asked, body: body.bytes });
     } finally {
       body.release();
     }
@@ -207,8 +210,8 @@ export class PageService implements AsyncDisposable {
     // Whoever asks next, or is asked, sees what was done.
     if (method !== "GET") await this.#events.tell();
     if (gives === undefined) return { status: 204 };
-    return value instanceof JsonText
-      ? { status: 200, type: "application/json", body: `${value.text}\n` }
+    return value instanceof Encoded
+      ? { status: 200, type: "application/json", body: value.parts }
       : jsonReply(200, value);
   }
 }

@@ -7,6 +7,7 @@ import { HISTORIES } from "./histories.ts";
 import { HOLDERS } from "./holders.ts";
 import { KEEPERS } from "./keepers.ts";
 import { LETTERS } from "./letters.ts";
+import { LOOKERS } from "./lookers.ts";
 import { LOGINS } from "./logins.ts";
 import { MAZES } from "./mazes.ts";
 import { ROUTES } from "./routes.ts";
@@ -30,4 +31,5 @@ export const ATTACKS: readonly Attack[] = [
   ...MAZES,
   ...TRANSACTIONS,
   ...HOLDERS,
+  ...LOOKERS,
 ];

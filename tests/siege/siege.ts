@@ -86,18 +86,27 @@ export class Attacker {
 export class Siege {
   readonly port: number;
   readonly pid: number;
+  /** The URL of the broker's page, where it has one. */
+  readonly page: string | undefined;
   readonly short: boolean;
   readonly #duration: number;
   readonly #attackers: Attacker[] = [];
   readonly #peers: Peer[] = [];
   readonly #begun = Promise.withResolvers<void>();
   readonly #over = Promise.withResolvers<void>();
+  readonly #end = new AbortController();
   #hasBegun = false;
   #isOver = false;
 
-  constructor(port: number, pid: number, { duration, short }: SiegeOptions) {
+  constructor(
+    port: number,
+    pid: number,
+    page: string | undefined,
+    { duration, short }: SiegeOptions,
+  ) {
     this.port = port;
     this.pid = pid;
+    this.page = page;
     this.short = short;
     this.#duration = duration;
   }
@@ -148,6 +157,11 @@ export class Siege {
     return this.#over.promise;
   }
 
+  /** Aborted at the end. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
   get begun(): Promise<void> {
     return this.#begun.promise;
   }
@@ -159,6 +173,7 @@ export class Siege {
   async end(): Promise<void> {
     this.#isOver = true;
     this.#over.resolve();
+    this.#end.abort();
     for (const attacker of this.#attackers) attacker.close();
     for (const peer of this.#peers) await peer[Symbol.asyncDispose]();
   }
@@ -175,7 +190,8 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
     args: [flag!, `--v8-flags=--max-old-space-size=${HEAP_MB}`, ...rest],
     killOnDispose: true,
   });
-  const siege = new Siege(await portOf(broker), broker.pid, options);
+  const page = attack.args?.includes("--http") ? await pageOf(broker) : undefined;
+  const siege = new Siege(await portOf(broker), broker.pid, page, options);
   await using bystander = spawnDeno(new URL("./bystander.ts", import.meta.url), {
     args: [`${siege.port}`, `${siege.pid}`],
     stdin: "open",
@@ -198,6 +214,11 @@ export async function besiege(attack: Attack, options: SiegeOptions): Promise<Re
     await siege.end();
     await attacking;
   }
+}
+
+async function pageOf(broker: TestProcess): Promise<string> {
+  const [, url] = await broker.waitForLog(/ready: .* page at ([^\s,]+)/);
+  return url!;
 }
 
 /** @returns the arguments with which guest is added */

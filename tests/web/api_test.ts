@@ -354,6 +354,27 @@ Deno.test("the broker's API", async (t) => {
     await events.return?.(undefined as never).catch(() => {});
   });
 
+  await t.step("tells all of very many queues", async () => {
+    const prefix = uniqueName("one-of-very-many-queues");
+    const names = Array.from({ length: 1_500 }, (_, n) => `${prefix}-${n}`);
+    await using bench = await QueueBench.open(url);
+    const channel = await bench.transport.openChannel();
+    for (const name of names) await channel.queueDeclare(name, { durable: false });
+    const those = (queues: readonly { name: string }[]) =>
+      queues.map(({ name }) => name).filter((name) => name.startsWith(prefix)).sort();
+    names.sort();
+    const { queues } = await paged.get<{ queues: { name: string }[] }>("/queues");
+    assertEquals(those(queues), names);
+    const ending = new AbortController();
+    const events = changes(
+      await fetch(`${paged.url}/api/v1/events`, { signal: ending.signal }),
+    );
+    assertEquals(those((await events.next()).value!.queues), names);
+    ending.abort();
+    await events.return?.(undefined as never).catch(() => {});
+    for (const name of names) await channel.queueDelete(name);
+  });
+
   await t.step("refuses in a sentence", async () => {
     const rows: [method: string, path: string, body: unknown, status: number, detail: RegExp][] = [
       ["GET", "/api/v1/queues/%2F/none", undefined, 404, /there is no queue "none"/],

@@ -13,7 +13,7 @@ import {
   search,
 } from "./lookup.ts";
 import { describeWhole } from "./messages.ts";
-import { brokerMetrics } from "./metrics.ts";
+import { brokerMetrics, sumQueues } from "./metrics.ts";
 import {
   deliveriesOf,
   describeConnection,
@@ -57,6 +57,9 @@ import type { TaskRecord } from "../../task/record.ts";
 /** Of tasks that run, how many are looked through for a text. */
 const MOST_RUNNING_SEARCHED = 10_000;
 
+/** Queues that are looked at in one piece. */
+const PIECE = 64;
+
 export class Board implements Disposable {
   /** Of this run of the broker. */
   readonly instance: string = crypto.randomUUID();
@@ -86,13 +89,18 @@ export class Board implements Disposable {
 
   // -- looking --
 
-  overview(): Overview {
+  overview(): Promise<Overview> {
+    return this.#run(this.#describe());
+  }
+
+  *#describe(): Pieces<Overview> {
     const { version, vhosts, sessions, memory, alarms, store } = this.#inside;
     let [queues, ready, unacked] = [0, 0, 0];
     for (const queue of this.#queues()) {
       queues++;
       ready += queue.readyCount;
       unacked += queue.flow.unacked;
+      if (queues % PIECE === 0) yield;
     }
     const { reason: alarm, free, used } = alarms;
     return {
@@ -131,9 +139,9 @@ export class Board implements Disposable {
 
   *#describeQueues(): Pieces<QueueInfo[]> {
     const infos: QueueInfo[] = [];
-    for (const queue of [...this.#queues()]) {
-      if (!queue.deleted) infos.push(describeQueue(queue, this.#sampler));
-      if (infos.length % 64 === 0) yield;
+    for (const queue of this.#queues()) {
+      infos.push(describeQueue(queue, this.#sampler));
+      if (infos.length % PIECE === 0) yield;
     }
     return infos;
   }
@@ -234,9 +242,14 @@ export class Board implements Disposable {
     return [...this.#inside.sessions].map(describeConnection);
   }
 
-  metrics(): string {
-    const queues = [...this.#queues()];
-    return brokerMetrics(this.overview(), this.#inside, queues, this.#sampler, this.#commits);
+  metrics(): Promise<string> {
+    return this.#run(this.#metrics());
+  }
+
+  *#metrics(): Pieces<string> {
+    const overview = yield* this.#describe();
+    const queues = yield* sumQueues(() => this.#queues());
+    return brokerMetrics(overview, this.#inside, queues, this.#sampler, this.#commits);
   }
 
   // -- doing --

@@ -3,12 +3,16 @@
 import type { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
 import type { Sampler } from "./sampler.ts";
+import type { Pieces } from "./slices.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Overview } from "../../observe/board.ts";
 import { type Metric, renderMetrics, type Sample, single } from "../../observe/metrics.ts";
 
 /** Queues that have numbers of their own; all others are one, without a name. */
 const MOST_NAMED = 200;
+
+/** Queues that are looked at in one piece. */
+const PIECE = 64;
 
 type Read = (queue: Queue) => number;
 
@@ -44,28 +48,52 @@ const PER_QUEUE: readonly [name: string, type: "counter" | "gauge", help: string
   ],
 ];
 
+/** Queues that have numbers of their own, and of each number the sum of all others. */
+interface Summed {
+  readonly named: readonly Queue[];
+  readonly others: readonly number[] | undefined;
+}
+
+/** @param queues gives all of them, each time it is called */
+export function* sumQueues(queues: () => Iterable<Queue>): Pieces<Summed> {
+  // The durable ones first, in the order of their creation: so the same ones keep their names.
+  const named: Queue[] = [];
+  let count = 0;
+  for (const queue of queues()) {
+    if (++count % PIECE === 0) yield;
+    if (!queue.durable) continue;
+    if (named.length === MOST_NAMED) {
+      if (named.at(-1)!.identity.id < queue.identity.id) continue;
+      named.pop();
+    }
+    const place = named.findLastIndex(({ identity }) => identity.id < queue.identity.id) + 1;
+    named.splice(place, 0, queue);
+  }
+  const own = new Set(named);
+  let others: number[] | undefined;
+  for (const queue of queues()) {
+    if (++count % PIECE === 0) yield;
+    if (own.has(queue)) continue;
+    others ??= PER_QUEUE.map(() => 0);
+    for (const [index, [, , , read]] of PER_QUEUE.entries()) others[index]! += read(queue);
+  }
+  return { named, others };
+}
+
 export function brokerMetrics(
   overview: Overview,
   inside: Pick<Inside, "letters" | "outboxRoom">,
-  queues: readonly Queue[],
+  { named, others }: Summed,
   sampler: Sampler,
   commits: Commits,
 ): string {
-  // The durable ones first, in the order of their creation: so the same ones keep their names.
-  const ordered = queues.filter(({ durable }) => durable)
-    .sort((one, other) => one.identity.id - other.identity.id)
-    .slice(0, MOST_NAMED);
-  const named = new Set(ordered);
-  const others = queues.filter((queue) => !named.has(queue));
-  const perQueue = PER_QUEUE.map(([name, type, help, read]): Metric => ({
+  const perQueue = PER_QUEUE.map(([name, type, help, read], index): Metric => ({
     name: `workqueue_queue_${name}`,
     help,
     type,
     samples: [
-      ...ordered.map((queue): Sample => ({ label: labelOf(queue), value: read(queue) })),
-      ...(others.length === 0
-        ? []
-        : [{ label: OTHERS, value: others.reduce((sum, queue) => sum + read(queue), 0) }]),
+      ...named.map((queue): Sample => ({ label: labelOf(queue), value: read(queue) })),
+      ...(others === undefined ? [] : [{ label: OTHERS, value: others[index]! }]),
     ],
   }));
   return renderMetrics([
@@ -74,7 +102,7 @@ export function brokerMetrics(
       name: "workqueue_queue_oldest_message_age_seconds",
       type: "gauge",
       help: "How long the message that is served next has waited, at least.",
-      samples: ordered.map((queue): Sample => {
+      samples: named.map((queue): Sample => {
         const since = sampler.oldestAt(queue) ?? overview.now;
         return { label: labelOf(queue), value: Math.max(0, overview.now - since) / 1_000 };
       }),

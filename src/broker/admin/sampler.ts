@@ -89,6 +89,7 @@ export class Sampler {
   readonly #inside: Inside;
   readonly #memories = new Map<Queue, Memory>();
   readonly #all = new Past();
+  #total = STILL;
   readonly #times: number[] = [];
   readonly #started = Date.now();
   /** When the look before this one began. */
@@ -124,21 +125,29 @@ export class Sampler {
     }
     let count = 0;
     let ready = 0;
+    const total = { in: 0, out: 0, acked: 0 };
     for (const vhost of this.#inside.vhosts.values()) {
       for (const queue of vhost.queues) {
         this.#note(queue, at, keeps);
-        if (isWork(queue)) ready += queue.readyCount;
+        if (isWork(queue)) {
+          const rates = this.rates(queue);
+          ready += queue.readyCount;
+          total.in += rates.in;
+          total.out += rates.out;
+          total.acked += rates.acked;
+        }
         if (++count % PIECE === 0) yield;
       }
     }
+    this.#total = total;
     if (keeps) {
-      const rates = this.total();
       this.#all.ready.push(ready);
-      this.#all.in.push(rates.in);
-      this.#all.out.push(rates.out);
+      this.#all.in.push(total.in);
+      this.#all.out.push(total.out);
     }
     this.#before = at;
     for (const [queue, { past }] of this.#memories) {
+      if (++count % PIECE === 0) yield;
       if (!queue.deleted) continue;
       this.#memories.delete(queue);
       if (past !== undefined) this.#withPast--;
@@ -179,17 +188,9 @@ export class Sampler {
     return memory === undefined ? STILL : ratesOf(memory.counts);
   }
 
-  /** Of all work queues together. */
+  /** Of all work queues together, at the last look. */
   total(): Rates {
-    const sum = { in: 0, out: 0, acked: 0 };
-    for (const [queue, { counts }] of this.#memories) {
-      if (!isWork(queue)) continue;
-      const rates = ratesOf(counts);
-      sum.in += rates.in;
-      sum.out += rates.out;
-      sum.acked += rates.acked;
-    }
-    return sum;
+    return this.#total;
   }
 
   /** How deep the queue was, roughly, over the last minutes. */
