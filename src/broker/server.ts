@@ -135,6 +135,7 @@ export class Broker implements QueueHost<Queue> {
       afterSockets: this.afterSockets,
       unwritten: () => this.store.pendingBytes,
       takers: () => this.#reception.sessions,
+      limitPages: (bytes) => this.store.file.limitPages(bytes),
     });
     this.memory = this.#rooms.memory;
     this.#reception = this.#createReception();

@@ -26,6 +26,8 @@ export interface RoomsHost {
   unwritten(): number;
   /** All connections. */
   takers(): Iterable<Taker>;
+  /** Memory holds so many bytes of the store's pages at most. */
+  limitPages(bytes: number): void;
 }
 
 export class Rooms {
@@ -39,12 +41,14 @@ export class Rooms {
   readonly deliveryRoom: DeliveryRoom;
   readonly frameRoom: FrameRoom;
   readonly outboxRoom: OutboxRoom;
+  readonly #host: RoomsHost;
   readonly #fitTo: RoomsOptions["fit"];
   #isFit = false;
 
   constructor({ limits: given, fit, folder }: RoomsOptions, host: RoomsHost) {
     const { deadlines, scheduler } = host;
     const limits = this.limits = { ...DEFAULT_LIMITS, ...given };
+    this.#host = host;
     this.#fitTo = fit;
     this.memory = new MemoryUse(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.clientRoom = new ClientRoom(limits.clientBytes);
@@ -59,6 +63,7 @@ export class Rooms {
     if (this.#isFit) return;
     this.#isFit = true;
     const limits = Object.assign(this.limits, this.#fitTo?.(this.limits));
+    this.#host.limitPages(limits.pageBytes);
     this.memory.limitTo(limits.memoryBytes, limits.keyBytes, limits.definitionBytes);
     this.pending.limitTo(limits.pendingBytes);
     this.clientRoom.limitTo(limits.clientBytes);

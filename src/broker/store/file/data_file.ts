@@ -234,7 +234,10 @@ export class DataFile {
     }
   }
 
-  /** Memory holds so many bytes of its pages at most. */
+  /**
+   * Memory holds so many bytes of its pages at most. With few of them those that a transaction goes
+   * on changing go to the log too early, and all behind them is summed up again at the commit.
+   */
   limitPages(bytes: number): void {
     this.database.exec(`PRAGMA cache_size = -${Math.floor(bytes / 1_024)}`);
   }
