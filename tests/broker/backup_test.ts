@@ -307,19 +307,41 @@ Deno.test({
     await Deno.mkdir(data);
     await Deno.chown(data, 65_534, 65_533);
     await Deno.writeTextFile(others, "root's");
-    const { statSync } = Deno;
-    try {
-      Deno.statSync = (path) => {
-        if (path === data && existsSync(`${data}/broker.db.partial`)) {
-          Deno.removeSync(`${data}/broker.db.partial`);
-          Deno.symlinkSync(others, `${data}/broker.db.partial`);
-        }
-        return statSync(path);
-      };
-      assertThrows(() => restoreData(`${FIXTURES}v9.db`, data), StorageError);
-    } finally {
-      Deno.statSync = statSync;
-    }
-    assertEquals([statSync(others).uid, await Deno.readTextFile(others)], [0, "root's"]);
+    const partial = `${data}/broker.db.partial`;
+    assertThrows(
+      () =>
+        restoreWhile(data, () => {
+          Deno.removeSync(partial);
+          Deno.symlinkSync(others, partial);
+        }),
+      StorageError,
+    );
+    assertEquals([Deno.statSync(others).uid, await Deno.readTextFile(others)], [0, "root's"]);
   },
 });
+
+Deno.test("data that come to the folder while it is restored into stay, as of a broker that is started", async () => {
+  await using dir = await tempDir();
+  const data = dir.file("data");
+  const path = `${data}/broker.db`;
+  assertThrows(
+    () => restoreWhile(data, () => Deno.writeTextFileSync(path, "a broker's")),
+    StorageError,
+    `cannot restore into ${data}: there is ${path}`,
+  );
+  assertEquals(await Deno.readTextFile(path), "a broker's");
+});
+
+/** @param act done when the data were copied, before they have their name */
+function restoreWhile(data: string, act: () => void): void {
+  const { statSync } = Deno;
+  Deno.statSync = (path) => {
+    if (path === data && existsSync(`${data}/broker.db.partial`)) act();
+    return statSync(path);
+  };
+  try {
+    restoreData(`${FIXTURES}v9.db`, data);
+  } finally {
+    Deno.statSync = statSync;
+  }
+}

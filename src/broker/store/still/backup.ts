@@ -74,15 +74,15 @@ export function restoreData(backup: string, folder: string): Backup {
   const target = `${folder}/${DATA_FILE}`;
   const why = whyUnreadable(backup);
   if (why !== undefined) refuse(`cannot restore ${backup}: ${why}`, EXIT.noInput);
-  for (const name of [target, `${target}-wal`]) {
-    if (isThere(name)) refuse(`cannot restore into ${folder}: there is ${name}`, EXIT.badData);
-  }
+  requireNoData(folder);
   const made = createFolder(folder);
   const partial = target + PARTIAL;
   try {
     copyForOwner(backup, partial, folder);
     if (sizeOf(`${backup}-wal`) > 0) copyForOwner(`${backup}-wal`, `${partial}-wal`, folder);
     const found = complete(backup, partial, true);
+    // That takes minutes with large data, and a broker may have been started on the folder.
+    requireNoData(folder);
     Deno.renameSync(partial, target);
     syncFolder(folder);
     return found;
@@ -91,6 +91,14 @@ export function restoreData(backup: string, folder: string): Backup {
   } finally {
     removeWithLog(partial);
     if (!isThere(target)) removeEmpty(made);
+  }
+}
+
+/** @throws {StorageError} */
+function requireNoData(folder: string): void {
+  for (const name of [DATA_FILE, `${DATA_FILE}-wal`]) {
+    const path = `${folder}/${name}`;
+    if (isThere(path)) refuse(`cannot restore into ${folder}: there is ${path}`, EXIT.badData);
   }
 }
 
