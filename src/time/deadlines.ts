@@ -39,6 +39,7 @@ export class Deadlines {
   /** The deadlines that are due wait for the sockets to be read, or for others to have their turn. */
   #isLate = false;
   #isGoingOn = false;
+  #wasLateAt = -Infinity;
   #stopped = false;
 
   /**
@@ -51,6 +52,11 @@ export class Deadlines {
   ) {
     this.#onFault = onFault;
     this.#afterOthers = afterOthers;
+  }
+
+  /** When they were very late the last time: milliseconds since the epoch, by the clock of `clock.ts`. */
+  get wasLateAt(): number {
+    return this.#wasLateAt;
   }
 
   /** @param ms milliseconds from now */
@@ -103,6 +109,7 @@ export class Deadlines {
     // silent.
     this.#isLate = !this.#stopped && time - this.#wakesAt > LATE_MS;
     if (this.#isLate) {
+      this.#wasLateAt = time;
       this.#wakesAt = time + PATIENCE_MS;
       this.#timer = setTimeout(() => this.#wake(), PATIENCE_MS);
       return;

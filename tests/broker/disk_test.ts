@@ -376,6 +376,14 @@ Deno.test("transient messages of a broker that was killed do not stay on the dis
   await end(broker);
 });
 
+Deno.test("a broker that cannot remove its scratch file any more ends nevertheless", async () => {
+  await using dir = await tempDir();
+  await using broker = startProcess(["--data", dir.path]);
+  await portOf(broker);
+  await Deno.mkdir(dir.file("scratch.db/in-the-way"), { recursive: true });
+  await end(broker);
+});
+
 Deno.test("when the data file is deleted or moved away, publishers are blocked until it is back", async () => {
   await using dir = await tempDir();
   await using broker = startProcess(["--data", dir.file("data"), "--disk-free-limit", "0"]);

@@ -235,7 +235,7 @@ for (const { event, file, sign } of EVENTS) {
           await broker.waitForLog(/ending/);
           broker.kill("SIGINT");
         }
-        assertEquals((await broker.ended()).code, event === "hangs" ? 130 : 0);
+        assertEquals((await broker.ended()).code, event === "hangs" ? 130 : 75);
         await sending;
         confirmed = await lastConfirmed(channel);
         assertGreater(Deno.statSync(`${disk.path}/data/broker.db-wal`).size, 0);

@@ -25,6 +25,12 @@ export interface HeartbeatSession {
 /** Milliseconds that a heartbeat may leave after the deadline that wrote it. */
 const SLACK_MS = 50;
 
+/**
+ * Milliseconds, after we were stopped or very busy ourselves, in which nobody is taken for silent: what
+ * very many clients have sent meanwhile is not read at once.
+ */
+const CATCHING_UP_MS = 2_000;
+
 /** Half the interval is how often both sides send, and how often is looked. */
 export class Heartbeat {
   readonly #session: HeartbeatSession;
@@ -70,12 +76,13 @@ export class Heartbeat {
 
   /** Why the client is taken for dead, if it is. */
   #signOfDeath(): string | undefined {
-    const { outbox, isWaiting } = this.#session;
+    const { outbox, deadlines, isWaiting } = this.#session;
     // It may have sent heartbeats that nobody has read: then only its reading shows that it lives.
     if (isWaiting) {
       return outbox.isStalled(this.#interval * 2) ? "the client does not read" : undefined;
     }
-    const isSilent = now() - this.#lastRead > this.#interval * 2;
+    const isSilent = now() - this.#lastRead > this.#interval * 2 &&
+      now() - deadlines.wasLateAt > CATCHING_UP_MS;
     return isSilent ? "no heartbeat from the client" : undefined;
   }
 }

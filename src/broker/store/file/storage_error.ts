@@ -1,5 +1,12 @@
 /** Faults of SQLite and of the disk: which they are, and what a user is told of them. */
 import { EXIT, ToolError } from "../../../errors.ts";
+import { findDescriptors } from "./descriptors.ts";
+
+/** SQLite says no more. */
+const UNOPENED = /unable to open/;
+
+/** File descriptors that SQLite takes for a data file and what is beside it, and some more. */
+const DESCRIPTORS = 6;
 
 /** SQLite's messages (node:sqlite passes no result codes on) and what they mean to a user. */
 const REASONS: [pattern: RegExp, reason: string][] = [
@@ -9,7 +16,8 @@ const REASONS: [pattern: RegExp, reason: string][] = [
   [/not a database/, "it is damaged or not a data file of this broker"],
   [/full|No space left/, "the disk is full"],
   [/Permission denied/, "this user may not open or create it"],
-  [/unable to open/, "it cannot be opened or created"],
+  [/Too many open files/, "too many files are open"],
+  [UNOPENED, "it cannot be opened or created"],
 ];
 
 /** Why SQLite or the system refused, in words for the log and the user. */
@@ -50,12 +58,22 @@ export function storageErrorOf(path: string, error: unknown): unknown {
   const isStorage = error instanceof Error && !(error instanceof ToolError) &&
     "code" in error && typeof error.code === "string";
   if (!isStorage) return error;
-  const passes = /locked|full|No space left/.test(messageOf(error));
+  const shortage = UNOPENED.test(error.message) ? findShortage(path) : undefined;
+  const why = shortage ?? error;
+  const passes = /locked|full|No space left|Too many open files/.test(messageOf(why));
   return new StorageError(
-    `cannot use the data file ${path}: ${describeStorageError(error)}${
-      isDamage(error) ? HINT : ""
-    }`,
+    `cannot use the data file ${path}: ${describeStorageError(why)}${isDamage(error) ? HINT : ""}`,
     passes ? EXIT.temporary : isNoData(error) ? EXIT.badData : EXIT.noInput,
     { cause: error },
   );
+}
+
+/** @returns why no more files can be opened; undefined: they can */
+function findShortage(path: string): unknown {
+  try {
+    findDescriptors(path, DESCRIPTORS);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }

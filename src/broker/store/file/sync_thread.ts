@@ -6,7 +6,7 @@
  * It takes some 12 MB and, once, 10 ms of the main thread: only a slow disk has one.
  */
 
-import { folderOf } from "./folder.ts";
+import { findDescriptors } from "./descriptors.ts";
 
 /** What it runs. A bundle, or a binary, would have to bring a file along. */
 const PROGRAM = `
@@ -56,7 +56,7 @@ export class SyncThread {
    * @throws when there is no thread to be had, or no descriptors for it
    */
   constructor(path: string, file: Deno.FsFile) {
-    findDescriptors(path);
+    findDescriptors(path, DESCRIPTORS);
     const program = `data:application/javascript,${encodeURIComponent(PROGRAM)}`;
     this.#worker = new Worker(program, { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#answer?.(data);
@@ -98,17 +98,5 @@ export class SyncThread {
       Atomics.wait(closed, 0, 0, CLOSE_MS);
     }
     this.#worker.terminate();
-  }
-}
-
-/** @throws when there are not enough of them */
-function findDescriptors(path: string): void {
-  const found: Deno.FsFile[] = [];
-  // The folder: closing the file would end the locks on it.
-  const folder = folderOf(path);
-  try {
-    while (found.length < DESCRIPTORS) found.push(Deno.openSync(folder));
-  } finally {
-    for (const each of found) each.close();
   }
 }

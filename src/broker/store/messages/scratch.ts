@@ -81,7 +81,11 @@ export class Scratch {
 
   close(): void {
     this.#database?.close();
-    this.removeLeft();
+    try {
+      this.removeLeft();
+    } catch {
+      // The disk has become read-only: the next start removes it.
+    }
   }
 
   /** Removes what a former process has left. The data file is locked: nobody else can be using it. */

@@ -117,7 +117,8 @@ function explained(path: string, error: unknown): unknown {
   const isSystem = error instanceof Deno.errors.NotCapable ||
     (typeof code === "string" && /^E[A-Z]+$/.test(code));
   if (error instanceof StorageError || !isSystem) return storageErrorOf(path, error);
-  const status = code === "ENOSPC" ? EXIT.temporary : EXIT.noInput;
+  const passes = code === "ENOSPC" || code === "EMFILE" || code === "ENFILE";
+  const status = passes ? EXIT.temporary : EXIT.noInput;
   return new StorageError(`cannot write ${path}: ${reason(error)}`, status, { cause: error });
 }
 
