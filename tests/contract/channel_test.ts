@@ -10,6 +10,25 @@ contract("A channel number can be used again after channel.close", async (t) => 
   }
 });
 
+contract("A channel that is closed has no consumers left, of however many queues", async (t) => {
+  const peer = await t.peer();
+  const [channel, next] = [await peer.open(1), await peer.open(2)];
+  const queues = Array.from({ length: 300 }, () => t.name());
+  for (const queue of queues) {
+    await channel.send("queue.declare", { queue, noWait: true });
+    await channel.send("basic.consume", {
+      queue,
+      exclusive: true,
+      noWait: true,
+      consumerTag: queue,
+    });
+  }
+  await channel.call("channel.close", { replyCode: 200 });
+  for (const queue of queues.toReversed()) {
+    await next.call("basic.consume", { queue, exclusive: true });
+  }
+});
+
 contract(
   "After a close by the server the channel is deaf until close-ok, then free again",
   async (t) => {

@@ -6,12 +6,12 @@ import type { ChannelHost } from "../channel/host.ts";
 import { Fault } from "../wire/faults.ts";
 import type { Arguments, Method } from "../wire/methods.ts";
 
-/** States of a number: free > open > free, or open > closing (we closed it) > free. */
+/** States of a number: free > open > closing (we closed it, or its consumers are leaving) > free. */
 export class Channels {
   readonly #session: ChannelHost;
   /** How many there may be. */
   readonly #most: number;
-  /** A closing channel, whose frames are ignored until close-ok, is null. */
+  /** A closing channel, whose frames are ignored until a close-ok, is null. */
   readonly #byNumber = new Map<number, Channel | null>();
 
   constructor(session: ChannelHost, most: number) {
@@ -57,9 +57,7 @@ export class Channels {
       case "channel.open":
         throw secondOpen();
       case "channel.close":
-        this.#end([channel]);
-        this.#byNumber.delete(number);
-        return this.#session.send(number, "channel.close-ok", {});
+        return this.#leave(number, channel);
       default:
         channel.handle(method);
     }
@@ -70,6 +68,16 @@ export class Channels {
     if (method.name === "channel.open") throw secondOpen();
     if (method.name === "channel.close-ok") this.#byNumber.delete(number);
     if (method.name === "channel.close") this.#session.send(number, "channel.close-ok", {});
+  }
+
+  /** Its client closes it, and may count on it that nothing of it is left once that is answered. */
+  #leave(number: number, channel: Channel): void {
+    this.#byNumber.set(number, null);
+    this.#end([channel], () => {
+      if (!this.isClosing(number)) return;
+      this.#byNumber.delete(number);
+      this.#session.send(number, "channel.close-ok", {});
+    });
   }
 
   /** Closes an open channel for what its client did. */
