@@ -203,9 +203,9 @@ export class Queue implements Work {
     this.#goOn();
   }
 
-  /** Many wake it in one turn, or give something back: it must not take its time once for each. */
+  /** Many wake it in one turn, or give back: it delivers once for all, but before it drops for it. */
   #goOn(): void {
-    if (this.#ready.count > 0 && !this.#host.scheduler.has(this)) this.deliver();
+    if (!this.#host.scheduler.has(this) || this.#ready.isTooLong(this.arguments)) this.deliver();
   }
 
   /**
@@ -236,7 +236,7 @@ export class Queue implements Work {
 
   /** Whether so many dead letters wait that no more should die, or many messages are still to go. */
   get isDying(): boolean {
-    return this.#overflow.isUnderWay || this.#hasManyLetters;
+    return (this.#overflow.isUnderWay && !this.deleted) || this.#hasManyLetters;
   }
 
   get #hasManyLetters(): boolean {
