@@ -288,8 +288,10 @@ export class Broker implements QueueHost<Queue> {
 
   /** What costs time, and is needed before somebody publishes. */
   #prepare(): Promise<void> {
-    if (!this.#stopping) this.store.prepare();
-    this.#rooms.fit();
+    if (!this.#stopping) {
+      this.store.prepare();
+      this.#rooms.fit();
+    }
     return this.#alarms.look();
   }
 
