@@ -1,7 +1,17 @@
 import { assertEquals } from "@std/assert";
+import { pause } from "../../src/time/timer.ts";
 import { openPeer } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
-import { portOf, startProcess } from "./harness.ts";
+import { portOf, startHere, startProcess } from "./harness.ts";
+
+Deno.test("what a broker does a moment after its start it does not do when it has ended by then", async () => {
+  await using dir = await tempDir();
+  const broker = await startHere({ folder: dir.path });
+  // Set after the broker's, which has the same length, and so over after it.
+  const moment = pause(200);
+  await broker[Symbol.asyncDispose]();
+  await moment;
+});
 
 Deno.test("SIGTERM writes what nobody waits for: publishes without confirms, acknowledgements", async () => {
   await using dir = await tempDir();
