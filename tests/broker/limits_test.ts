@@ -226,7 +226,8 @@ Deno.test("unacknowledged deliveries of all stop at their limit; who has few get
   await getter.send("basic.get", { queue: "q" });
   await getter.expectClose(
     406,
-    "PRECONDITION_FAILED - 4 deliveries on channel 5 are unacknowledged, which is the most",
+    "PRECONDITION_FAILED - 4 deliveries on channel 5 are unacknowledged, which is the most while " +
+      "all channels have too many",
   );
   const last = await peer.open(6);
   await last.call("basic.consume", { queue: "q" });

@@ -266,8 +266,10 @@ export class Consuming implements ConsumerOwner, Requester {
       );
     }
     if (!noAck && this.#isFull) {
+      const { size } = this.unacked;
+      const when = size < this.#session.limits.unacked ? " while all channels have too many" : "";
       throw preconditionFailed(
-        `${this.unacked.size} deliveries on channel ${this.#channel} are unacknowledged, which is the most`,
+        `${size} deliveries on channel ${this.#channel} are unacknowledged, which is the most${when}`,
       );
     }
     const taken = queue.get();
