@@ -1,7 +1,14 @@
 /** `broker backup`, `check` and `restore`: of a broker that runs, has ended, was killed, or copied. */
-import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { existsSync } from "node:fs";
-import { restoreData } from "../../src/broker/store/still/backup.ts";
+import { backUp, restoreData } from "../../src/broker/store/still/backup.ts";
 import { StorageError } from "../../src/broker/store/file/storage_error.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { type Output, run, spawn } from "../support/process.ts";
@@ -330,6 +337,24 @@ Deno.test("data that come to the folder while it is restored into stay, as of a 
     `cannot restore into ${data}: there is ${path}`,
   );
   assertEquals(await Deno.readTextFile(path), "a broker's");
+});
+
+Deno.test("a backup goes into no file of somebody else, as in a folder for all", async () => {
+  await using dir = await tempDir();
+  const target = dir.file("backup.db");
+  const foreign = `${target}.partial`;
+  await Deno.writeTextFile(foreign, "another's");
+  const { removeSync } = Deno;
+  Deno.removeSync = (path, options) => {
+    if (path === foreign) throw new Deno.errors.PermissionDenied("the folder is sticky");
+    removeSync(path, options);
+  };
+  try {
+    await assertRejects(() => backUp(`${FIXTURES}v9.db`, target), StorageError, "cannot write");
+  } finally {
+    Deno.removeSync = removeSync;
+  }
+  assertEquals(await Deno.readTextFile(foreign), "another's");
 });
 
 /** @param act done when the data were copied, before they have their name */

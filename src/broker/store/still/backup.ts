@@ -16,13 +16,7 @@ import {
   removeEmpty,
   syncFolder,
 } from "../file/folder.ts";
-import {
-  APPLICATION_ID,
-  createPrivately,
-  numberOf,
-  SCHEMA_VERSION,
-  sizeOf,
-} from "../file/schema.ts";
+import { APPLICATION_ID, numberOf, SCHEMA_VERSION, sizeOf } from "../file/schema.ts";
 import { isNoData, StorageError, storageErrorOf } from "../file/storage_error.ts";
 import { StillData } from "./still_data.ts";
 
@@ -31,6 +25,9 @@ const PARTIAL = ".partial";
 
 /** Tries to copy data that do not stand still for so long. */
 const TRIES = 3;
+
+/** Only this user can read it: there are messages in it, and hashes of passwords. */
+const PRIVATE = 0o600;
 
 /** Bytes that are copied, and brought to the disk, in one go. */
 const PIECE_BYTES = 4 * 1024 * 1024;
@@ -170,9 +167,8 @@ export async function copyStill(place: string, partial: string): Promise<void> {
 
 /** Not so much at once that the broker's commits wait for the disk. */
 async function copy(from: string, to: string): Promise<void> {
-  createPrivately(to);
   using source = await Deno.open(from, { read: true });
-  using target = await Deno.open(to, { write: true, truncate: true });
+  using target = await Deno.open(to, { write: true, createNew: true, mode: PRIVATE });
   const piece = new Uint8Array(PIECE_BYTES);
   for (;;) {
     const count = await source.read(piece);
@@ -189,7 +185,7 @@ async function copy(from: string, to: string): Promise<void> {
 function copyForOwner(from: string, to: string, folder: string): void {
   removeWithLog(to);
   using source = Deno.openSync(from, { read: true });
-  const target = openSync(to, "wx", 0o600);
+  const target = openSync(to, "wx", PRIVATE);
   try {
     const piece = new Uint8Array(PIECE_BYTES);
     for (let count; (count = source.readSync(piece)) !== null;) {
@@ -261,7 +257,6 @@ function completed(from: string, partial: string, isRestored: boolean): Backup {
   } finally {
     database.close();
   }
-  Deno.chmodSync(partial, 0o600);
   using file = Deno.openSync(partial, { read: true, write: true });
   file.syncSync();
   return { ...found, bytes: file.statSync().size };
