@@ -7,6 +7,34 @@ import { startHere } from "./harness.ts";
 /** So many go for one that is as large as all of them. */
 const MANY = 30_000;
 
+Deno.test("what goes in pieces goes in its order, and nobody sees the queue before all of it has gone", async () => {
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  await using other = await openPeer(broker.port);
+  const [channel, getting] = [await peer.open(), await other.open()];
+  const count = 5_000;
+  const args = {
+    "x-max-length-bytes": 4 * count,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": "dead",
+  };
+  await channel.call("queue.declare", { queue: "dead" });
+  await channel.call("queue.declare", { queue: "q", arguments: args });
+  const texts = Array.from({ length: count }, (_, n) => `${n}`.padStart(4, "0"));
+  for (const text of texts) await channel.publish({ routingKey: "q" }, text);
+  await channel.call("confirm.select");
+  const large = "y".repeat(4 * count);
+  await channel.publish({ routingKey: "q" }, large);
+  await channel.expect("basic.ack");
+  await getting.send("basic.get", { queue: "q" });
+  const got = await getting.expectContent("basic.get-ok");
+  assertEquals([got.args.messageCount, got.text.length], [0, large.length]);
+  await channel.call("basic.consume", { queue: "dead", noAck: true });
+  for (const text of texts) {
+    assertEquals((await channel.expectContent()).text, text);
+  }
+});
+
 for (const waiting of ["publish", "get"]) {
   Deno.test(`who waits with a ${waiting} for what a queue drops goes on when it is deleted`, async () => {
     await using broker = await startHere();
