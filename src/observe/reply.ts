@@ -42,7 +42,7 @@ export function sendReply(
     "x-content-type-options": "nosniff",
     ...headers,
     ...(type === undefined ? {} : { "content-type": type }),
-    ...(status === 204 ? {} : { "content-length": length }),
+    ...(status === 204 || status === 304 ? {} : { "content-length": length }),
     ...(isLast || unread ? { connection: "close" } : {}),
   });
   const shown = request.method === "HEAD" ? [] : parts;

@@ -1,6 +1,7 @@
 /** Tells all who listen what has changed, as server-sent events. */
 import type { IncomingMessage, ServerResponse } from "../observe/http.ts";
 import { Outlet } from "../observe/outlet.ts";
+import { acceptsGzip, type Gzip } from "./gzip.ts";
 import type { Looks } from "./looks.ts";
 import { each, encodeParts } from "./pieces.ts";
 import { Shared } from "./shared.ts";
@@ -19,6 +20,8 @@ interface Listener {
   /** Where it is. */
   readonly address: string | undefined;
   readonly outlet: Outlet;
+  /** What it is sent is compressed. */
+  readonly zips: boolean;
   /** It has missed something, and is told everything the next time. */
   missed: boolean;
 }
@@ -26,28 +29,36 @@ interface Listener {
 export class Events {
   readonly #source: Source;
   readonly #looks: Looks;
+  readonly #gzip: () => Gzip;
   readonly #told = new Shared(() => this.#tell());
   readonly #listeners = new Map<ServerResponse, Listener>();
   /** What the listeners know of each queue, as JSON. */
   #known = new Map<string, string>();
   #stop: (() => void) | undefined;
 
-  constructor(source: Source, looks: Looks) {
+  constructor(source: Source, looks: Looks, gzip: () => Gzip) {
     this.#source = source;
     this.#looks = looks;
+    this.#gzip = gzip;
   }
 
   listen(request: IncomingMessage, response: ServerResponse): void {
     if (this.#listeners.size >= MOST_LISTENERS) this.#dismissOne();
+    const zips = acceptsGzip(request);
     response.writeHead(200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
+      vary: "accept-encoding",
+      ...(zips ? { "content-encoding": "gzip" } : {}),
       // Proxies such as nginx would keep them until there are many.
       "x-accel-buffering": "no",
     });
     const { remoteAddress: address } = request.socket;
-    this.#listeners.set(response, { address, outlet: new Outlet(response), missed: true });
+    const outlet = new Outlet(response);
+    // Deno 2.4 would leave who is dismissed before anything was written waiting for it.
+    outlet.write(zips ? [this.#gzip().streamHeader, this.#gzip().piece(BEAT)] : [BEAT]);
+    this.#listeners.set(response, { address, outlet, zips, missed: true });
     request.once("close", () => this.#leave(response));
     response.once("close", () => this.#leave(response));
     this.#stop ??= this.#source.onChange(() => {
@@ -68,8 +79,8 @@ export class Events {
 
   /** Tells that there is somebody, who has nothing to tell yet. */
   #beat(): void {
-    for (const { outlet } of this.#listeners.values()) {
-      if (outlet.unsent === 0) outlet.write([BEAT]);
+    for (const { outlet, zips } of this.#listeners.values()) {
+      if (outlet.unsent === 0) outlet.write([zips ? this.#gzip().piece(BEAT) : BEAT]);
     }
   }
 
@@ -103,21 +114,30 @@ export class Events {
         if (!known.has(key)) gone.push(key);
       });
       const listeners = [...this.#listeners.values()];
-      const part = listeners.some(({ missed }) => !missed)
-        ? await encode(overview, changed, gone, false)
-        : [];
-      const whole = listeners.some(({ missed }) => missed)
-        ? await encode(overview, texts, [], true)
-        : [];
+      const behind = listeners.filter(({ missed }) => missed);
+      const others = listeners.filter(({ missed }) => !missed);
+      const whole = await this.#encode(behind, overview, texts, [], true);
+      const part = await this.#encode(others, overview, changed, gone, false);
       this.#known = known;
       for (const listener of listeners) {
-        const parts = listener.missed ? whole : part;
+        const { plain, zipped } = listener.missed ? whole : part;
         listener.missed = listener.outlet.unsent > MOST_UNREAD_BYTES;
-        if (!listener.missed) listener.outlet.write(parts);
+        if (!listener.missed) listener.outlet.write(listener.zips ? zipped : plain);
       }
     } catch {
       // The source has trouble, which who asks it is told: the next look is in a moment.
     }
+  }
+
+  /** As it goes to those for whom it is; what nobody wants is not made. */
+  async #encode(
+    listeners: readonly Listener[],
+    ...event: Parameters<typeof encode>
+  ): Promise<{ plain: Uint8Array[]; zipped: Uint8Array[] }> {
+    if (listeners.length === 0) return { plain: [], zipped: [] };
+    const plain = await encode(...event);
+    const zips = listeners.some(({ zips }) => zips);
+    return { plain, zipped: zips ? await this.#gzip().pieces(plain) : [] };
   }
 
   end(): void {

@@ -4,9 +4,6 @@
 const SLICE_MS = 2;
 const PAUSE_MS = 2;
 
-/** Values until the clock is looked at. */
-const PIECE = 32;
-
 /** Of a part of an answer, about: as much as one write sends. */
 const PART_LENGTH = 64 * 1024;
 
@@ -15,10 +12,9 @@ const encoder = new TextEncoder();
 /** Does something with each value. */
 export async function each<T>(values: Iterable<T>, act: (value: T) => void): Promise<void> {
   let until = performance.now() + SLICE_MS;
-  let count = 0;
   for (const value of values) {
     act(value);
-    if (++count % PIECE !== 0 || performance.now() < until) continue;
+    if (performance.now() < until) continue;
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     until = performance.now() + SLICE_MS;
   }

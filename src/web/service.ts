@@ -15,7 +15,9 @@ import { METRICS_TYPE } from "../observe/metrics.ts";
 import { Problem, PROBLEM_TYPE, problemBody } from "../observe/problem.ts";
 import { jsonReply, type Reply, sendReply } from "../observe/reply.ts";
 import { TaskError, UsageError } from "../errors.ts";
+import { type Asset, Assets } from "./assets.ts";
 import { Events } from "./events.ts";
+import { Gzip } from "./gzip.ts";
 import { openApi } from "./openapi.ts";
 import { Looks } from "./looks.ts";
 import { type Asked, Encoded, type Route, ROUTES } from "./routes.ts";
@@ -52,23 +54,14 @@ const STATUS: Readonly<Record<string, number>> = {
   unavailable: 503,
 };
 
-/** A file of the page. */
-export interface Asset {
-  readonly type: string;
-  readonly body: string;
-}
-
-/** Nothing but what is served here may be loaded, run, asked or framed. */
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 export class PageService implements AsyncDisposable {
   readonly #options: PageOptions;
   readonly #gate: Gate;
   readonly #looks: Looks;
   readonly #events: Events;
   readonly #room = new Room(MOST_BODIES_BYTES);
-  readonly #assets: Readonly<Record<string, Asset>>;
+  readonly #assets: Assets;
+  #gzip: Gzip | undefined;
   #server: HttpServer | undefined;
   #ending = false;
 
@@ -77,13 +70,14 @@ export class PageService implements AsyncDisposable {
     this.#options = options;
     this.#gate = new Gate({ tokens: options.tokens });
     this.#looks = new Looks(options.source);
-    this.#events = new Events(options.source, this.#looks);
-    this.#assets = assets;
+    this.#events = new Events(options.source, this.#looks, () => this.#gzip!);
+    this.#assets = new Assets(assets, () => this.#gzip!);
   }
 
   /** @returns where it listens @throws {ToolError} */
   async start(): Promise<string> {
     const { address } = this.#options;
+    this.#gzip = await Gzip.load();
     this.#server = await serveHttp(address, (...both) => this.#answer(...both), LIMITS);
     return this.#server.url;
   }
@@ -136,10 +130,9 @@ export class PageService implements AsyncDisposable {
     const requireGet = () => {
       if (request.method !== "GET" && request.method !== "HEAD") throw notAllowed("GET, HEAD");
     };
-    if (Object.hasOwn(this.#assets, path)) {
+    if (this.#assets.has(path)) {
       requireGet();
-      const { type, body } = this.#assets[path]!;
-      return { status: 200, type, body, headers: { "content-security-policy": POLICY } };
+      return this.#assets.reply(path, request);
     }
     if (path === "/livez") {
       requireGet();
