@@ -198,6 +198,28 @@ contract("A headers exchange compares numbers by value and texts by octets", asy
   assertEquals(await t.drain(channel, queue), ["same", "double", "time", "octets"]);
 });
 
+contract("A headers exchange tells numbers of 64 bits apart by their last bit", async (t) => {
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "headers");
+  const queue = await t.queue(channel);
+  const id = 2n ** 53n;
+  for (const odd of [id + 1n, -id - 1n]) {
+    await channel.call("queue.bind", { queue, exchange, arguments: { "x-match": "all", id: odd } });
+  }
+  const values = {
+    same: new Typed("l", id + 1n),
+    negative: new Typed("l", -id - 1n),
+    time: new Typed("T", id + 1n),
+    "one less": new Typed("l", id),
+    "one more": new Typed("l", id + 2n),
+    "double that is one less": new Typed("d", Number(id)),
+  };
+  for (const [body, value] of Object.entries(values)) {
+    await channel.publish({ exchange }, body, { headers: { id: value } });
+  }
+  assertEquals(await t.drain(channel, queue), ["same", "negative", "time"]);
+});
+
 contract("Several # in a topic pattern match wherever their words come in order", async (t) => {
   const rows: [pattern: string, matching: string][] = [
     ["#.a.#.b.#", "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b"],

@@ -219,8 +219,8 @@ export function tableOf(field: Field | undefined): Table | undefined {
 /** Equality as RabbitMQ compares arguments: integers of any width are one class, so are floats. */
 export function equalFields(one: Field | undefined, other: Field | undefined): boolean {
   if (one === undefined || other === undefined) return one === other;
-  const integers = [integerOf(one), integerOf(other)];
-  if (integers[0] !== undefined && integers[1] !== undefined) return integers[0] === integers[1];
+  const [integer, otherInteger] = [exactIntegerOf(one), exactIntegerOf(other)];
+  if (integer !== undefined && otherInteger !== undefined) return isSameNumber(integer, otherInteger);
   if (isFloat(one) && isFloat(other)) return one.value === other.value;
   return isSame(one, other);
 }
@@ -256,15 +256,25 @@ export function equalValues(one: Field, other: Field): boolean {
   // Most are texts, and routing by headers compares very many.
   if (one.type === "longstr" && other.type === "longstr") return one.value === other.value;
   const [number, otherNumber] = [numberOf(one), numberOf(other)];
-  if (number !== undefined && otherNumber !== undefined) return number === otherNumber;
+  if (number !== undefined && otherNumber !== undefined) return isSameNumber(number, otherNumber);
   if (one.type === "binary" && other.type === "longstr") return isTextOf(one.value, other.value);
   if (one.type === "longstr" && other.type === "binary") return isTextOf(other.value, one.value);
   return equalFields(one, other);
 }
 
-function numberOf(field: Field): number | undefined {
+function numberOf(field: Field): number | bigint | undefined {
   if (isFloat(field)) return field.value as number;
-  return field.type === "timestamp" ? Number(field.value) : integerOf(field);
+  return field.type === "timestamp" ? field.value : exactIntegerOf(field);
+}
+
+/** As {@link integerOf}, which rounds large ones. */
+function exactIntegerOf(field: Field): number | bigint | undefined {
+  return field.type === "long" ? field.value : integerOf(field);
+}
+
+/** Of any two types: order is by value, and exact. */
+function isSameNumber(one: number | bigint, other: number | bigint): boolean {
+  return one <= other && one >= other;
 }
 
 /** Most bytes of a character of JavaScript's in UTF-8. */
