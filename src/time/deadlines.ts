@@ -143,9 +143,11 @@ export class Deadlines {
 
   #goOnLater(): void {
     this.#isGoingOn = true;
+    const asked = now();
     this.#afterOthers(() => {
       this.#isGoingOn = false;
-      this.#runDue(now());
+      this.#wakesAt = asked;
+      this.#wake();
     });
   }
 }

@@ -7,33 +7,51 @@ const INTERVAL_S = 0.2;
 const STOPPED_MS = 1_500;
 /** Longer than sockets are looked at before late deadlines run. */
 const READ_MS = 400;
+/** More than run in one go. */
+const MANY = 100;
 
-Deno.test("what is read a while after the broker stood still counts, and who is silent then is given up", async () => {
-  const deadlines = new Deadlines((error) => {
-    throw error;
-  });
-  const story: string[] = [];
-  const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
-  const outbox = {
-    isStalled: () => false,
-    lastWrite: Infinity,
-    trim: () => {},
-    frames: { heartbeat: () => {} },
-  };
-  const heartbeat = new Heartbeat({
-    outbox,
-    deadlines,
-    isWaiting: false,
-    flush: () => {},
-    abandon: (reason) => (story.push(reason), abandon()),
-  }, INTERVAL_S);
+/** As SIGSTOP does. */
+function standStill(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, STOPPED_MS);
-  setTimeout(() => {
-    story.push("read");
-    heartbeat.heard();
-  }, READ_MS);
-  await abandoned;
-  heartbeat.stop();
-  deadlines.stop();
-  assertEquals(story, ["read", "no heartbeat from the client"]);
-});
+}
+
+for (const isBusy of [false, true]) {
+  const when = isBusy ? "between very many deadlines" : "while nothing was due";
+  Deno.test(`what is read a while after the broker stood still ${when} counts, and later silence is seen`, async () => {
+    const story: string[] = [];
+    const { promise: abandoned, resolve: abandon } = Promise.withResolvers<void>();
+    const stop = () => {
+      standStill();
+      setTimeout(() => {
+        story.push("read");
+        heartbeat.heard();
+      }, READ_MS);
+    };
+    let goes = 0;
+    const deadlines = new Deadlines((error) => {
+      throw error;
+    }, (run) => {
+      if (goes++ === 0) stop();
+      setTimeout(run, 0);
+    });
+    const outbox = {
+      isStalled: () => false,
+      lastWrite: Infinity,
+      trim: () => {},
+      frames: { heartbeat: () => {} },
+    };
+    const heartbeat = new Heartbeat({
+      outbox,
+      deadlines,
+      isWaiting: false,
+      flush: () => {},
+      abandon: (reason) => (story.push(reason), abandon()),
+    }, INTERVAL_S);
+    if (isBusy) { for (let n = 0; n < MANY; n++) deadlines.after(1, () => {}); }
+    else stop();
+    await abandoned;
+    heartbeat.stop();
+    deadlines.stop();
+    assertEquals(story, ["read", "no heartbeat from the client"]);
+  });
+}

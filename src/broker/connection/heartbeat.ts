@@ -14,7 +14,7 @@ export type HeartbeatOutbox =
 export interface HeartbeatSession {
   readonly outbox: HeartbeatOutbox;
   readonly deadlines: Deadlines;
-  /** It is held back: nobody reads what it sends. */
+  /** It is held back, or what it sent before is still being worked off: nobody reads what it sends. */
   readonly isWaiting: boolean;
   /** Sends what is in the outbox, unless it waits for the disk. */
   flush(): void;

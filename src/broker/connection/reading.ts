@@ -195,6 +195,11 @@ export class Reading implements Work, Borrower {
     return this.#session.isBlocked;
   }
 
+  /** All that has come was taken. What comes meanwhile is not read before. */
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
   get isHeldBack(): boolean {
     return !this.#isIdle || this.isBlocked || this.#session.backpressure.isStarved;
   }

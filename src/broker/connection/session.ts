@@ -310,7 +310,7 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
   // -- holding back --
 
   get isWaiting(): boolean {
-    return this.backpressure.isWaiting;
+    return this.backpressure.isWaiting || !this.#reading.isIdle;
   }
 
   get isBlocked(): boolean {

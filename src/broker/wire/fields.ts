@@ -220,7 +220,9 @@ export function tableOf(field: Field | undefined): Table | undefined {
 export function equalFields(one: Field | undefined, other: Field | undefined): boolean {
   if (one === undefined || other === undefined) return one === other;
   const [integer, otherInteger] = [exactIntegerOf(one), exactIntegerOf(other)];
-  if (integer !== undefined && otherInteger !== undefined) return isSameNumber(integer, otherInteger);
+  if (integer !== undefined && otherInteger !== undefined) {
+    return isSameNumber(integer, otherInteger);
+  }
   if (isFloat(one) && isFloat(other)) return one.value === other.value;
   return isSame(one, other);
 }
