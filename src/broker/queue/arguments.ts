@@ -5,7 +5,7 @@ import { preconditionFailed } from "../wire/faults.ts";
 import { type Field, integerOf, type Table, textOf } from "../wire/fields.ts";
 import { DEDUPLICATION_HEADER } from "../../task/duplicates.ts";
 
-export type Overflow = "drop-head" | "reject-publish" | "reject-publish-dlx";
+type OverflowBehaviour = "drop-head" | "reject-publish" | "reject-publish-dlx";
 
 export interface QueueArguments {
   type: QueueType;
@@ -15,7 +15,7 @@ export interface QueueArguments {
   expires: number | undefined;
   maxLength: number | undefined;
   maxLengthBytes: number | undefined;
-  overflow: Overflow;
+  overflow: OverflowBehaviour;
   deadLetterExchange: string | undefined;
   deadLetterRoutingKey: string | undefined;
   /** Keep a dead letter that cannot be routed, instead of dropping it. */
@@ -288,7 +288,7 @@ function checkQuorumFlags(flags: QueueFlags, queue: string): void {
 function valuesOf(table: Table, type: QueueType): QueueArguments {
   const singleActive = table.get("x-single-active-consumer");
   const deadLetterExchange = textOf(table.get("x-dead-letter-exchange"));
-  const overflow = (textOf(table.get("x-overflow")) ?? "drop-head") as Overflow;
+  const overflow = (textOf(table.get("x-overflow")) ?? "drop-head") as OverflowBehaviour;
   const deliveryLimit = integerOf(table.get("x-delivery-limit"));
   return {
     type,
