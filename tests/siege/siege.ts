@@ -94,7 +94,6 @@ export class Siege {
   readonly #peers: Peer[] = [];
   readonly #begun = Promise.withResolvers<void>();
   readonly #over = Promise.withResolvers<void>();
-  readonly #end = new AbortController();
   #hasBegun = false;
   #isOver = false;
 
@@ -131,10 +130,20 @@ export class Siege {
   }
 
   /** A connection without a login. */
-  async stranger(reads = true): Promise<Attacker> {
-    const connection = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
+  stranger(reads = true): Promise<Attacker> {
+    return this.#connect(this.port, reads);
+  }
+
+  /** A connection to the broker's page. */
+  looker(): Promise<Attacker> {
+    return this.#connect(Number(new URL(this.page!).port), true);
+  }
+
+  async #connect(port: number, reads: boolean): Promise<Attacker> {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
     const attacker = new Attacker(connection, reads);
     this.#attackers.push(attacker);
+    if (this.#isOver) attacker.close();
     return attacker;
   }
 
@@ -157,11 +166,6 @@ export class Siege {
     return this.#over.promise;
   }
 
-  /** Aborted at the end. */
-  get signal(): AbortSignal {
-    return this.#end.signal;
-  }
-
   get begun(): Promise<void> {
     return this.#begun.promise;
   }
@@ -173,7 +177,6 @@ export class Siege {
   async end(): Promise<void> {
     this.#isOver = true;
     this.#over.resolve();
-    this.#end.abort();
     for (const attacker of this.#attackers) attacker.close();
     for (const peer of this.#peers) await peer[Symbol.asyncDispose]();
   }
