@@ -33,3 +33,10 @@ Deno.test("SIGTERM writes what nobody waits for: publishes without confirms, ack
     assertEquals((await broker.ended()).code, 0);
   }
 });
+
+Deno.test("who has closed his connection, and does not end it, is cut off", async () => {
+  await using broker = await startHere();
+  await using peer = await openPeer(broker.port);
+  await peer.channel(0).call("connection.close", { replyCode: 200, replyText: "bye" });
+  await peer.ended();
+});

@@ -151,7 +151,8 @@ Deno.test("who reads no answers is not read himself, the sooner the less room th
   }
   const sessions = () => [...broker.inside.sessions];
   await waitUntil("nobody is read", () => {
-    return sessions().length === CROWD / 2 && sessions().every(({ isWaiting }) => isWaiting);
+    return sessions().length === CROWD / 2 &&
+      sessions().every(({ backpressure }) => backpressure.isWaiting);
   });
   const { frames } = broker.inside.outboxRoom;
   assertGreater(frames, SMALL_ROOM / 2);

@@ -229,9 +229,9 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
   #enter(state: State, then = () => {}): boolean {
     if (!isLater(state, this.state)) return false;
     this.#state = state;
-    this.channels.end(() => this.vhost.deleteQueuesOf(this.id, then));
     this.deadlines.cancel(this.#closeDeadline);
     this.backpressure.lift();
+    this.channels.end(() => this.vhost.deleteQueuesOf(this.id, then));
     return true;
   }
 
