@@ -37,10 +37,12 @@ const FORGOTTEN = 0.9;
 
 /**
  * A quorum queue of RabbitMQ has back what a channel held some time after that has ended: so long is
- * waited for it, as somebody else may have taken it. Milliseconds, as is the first pause.
+ * waited for it, as somebody else may have taken it. Milliseconds, as are the first and the longest
+ * pause between two looks.
  */
 const BACK_WITHIN_MS = 2_000;
-const BACK_PAUSE_MS = 5;
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 160;
 
 /** A task in the dead queue. */
 interface DeadTask {
@@ -231,9 +233,9 @@ export class DeadQueue {
   /** Resolves when so many are there: whoever looks next is to see them all. */
   async #untilBack(least: number): Promise<void> {
     const until = performance.now() + BACK_WITHIN_MS;
-    for (let ms = BACK_PAUSE_MS; await this.#count() < least; ms *= 2) {
-      if (performance.now() + ms > until) return;
-      await pause(ms);
+    for (let ms = FIRST_PAUSE_MS; await this.#count() < least; ms *= 2) {
+      if (performance.now() > until) return;
+      await pause(Math.min(ms, LONGEST_PAUSE_MS));
     }
   }
 
