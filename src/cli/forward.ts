@@ -129,6 +129,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
   }
   const way = readWay(values, host);
   const limits = limitsOf(values);
+  const memory = hostMemory(values["host-memory"]);
   const connections = {
     identity: { name: `worker forward ${Deno.pid}`, version: VERSION },
     log: host.log,
@@ -145,7 +146,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     new (await import("../worker/pages.ts")).WorkerPages(() => handler.metrics());
   const ready = Promise.withResolvers<void>();
   const worker = new Worker({
-    ...optionsOf(values),
+    ...optionsOf(values, memory),
     ...limits,
     ...connections,
     endpoints: way.here,
@@ -157,7 +158,7 @@ export async function run(host: Host, args: readonly string[]): Promise<number> 
     },
     onDrain: (overdue, stopped) => handler.drain(overdue, stopped),
   });
-  using _heap = keepHeapSmall(hostMemory(values["host-memory"]));
+  using _heap = keepHeapSmall(memory);
   handler.start(worker);
   try {
     return await runToTheEnd(host, worker, {
@@ -240,8 +241,11 @@ function limitsOf(values: ForwardValues) {
   };
 }
 
-/** What the values say of the worker, but for its limits. */
-function optionsOf(values: ForwardValues) {
+/**
+ * What the values say of the worker, but for its limits.
+ * @param memory of the host, in bytes; undefined: nobody knows
+ */
+function optionsOf(values: ForwardValues, memory: number | undefined) {
   return {
     queues: values.queue.map(({ name }) => ({
       policy: readQueuePolicy({
@@ -252,8 +256,8 @@ function optionsOf(values: ForwardValues) {
       }),
       prefetch: 1,
     })),
-    window: windowOf(values),
-    room: hostRoom(values.queue.length, values["host-memory"]),
+    window: windowOf(values, memory),
+    room: hostRoom(values.queue.length, memory),
     summarize: values["log-level"] === "debug",
     retries: {
       ...DEFAULT_POLICY,
@@ -273,10 +277,10 @@ function optionsOf(values: ForwardValues) {
 }
 
 /** What of a queue may be in hand. */
-function windowOf(values: ForwardValues): WindowSize {
+function windowOf(values: ForwardValues, memory = Infinity): WindowSize {
   const { rate = Infinity, "bytes-rate": bytesRate = Infinity } = values;
-  const memory = (hostMemory(values["host-memory"]) ?? Infinity) / values.queue.length;
-  const tasks = Math.min(MOST_TASKS, memory / BYTES_PER_TASK, rate * RATE_SECONDS);
-  const bytes = Math.min(MOST_BYTES, memory * BODIES_SHARE, bytesRate * RATE_SECONDS);
+  const share = memory / values.queue.length;
+  const tasks = Math.min(MOST_TASKS, share / BYTES_PER_TASK, rate * RATE_SECONDS);
+  const bytes = Math.min(MOST_BYTES, share * BODIES_SHARE, bytesRate * RATE_SECONDS);
   return { tasks: Math.max(1, Math.ceil(tasks)), room: TaskRoom.of(Math.max(65_536, bytes)) };
 }
