@@ -25,7 +25,7 @@ import {
 } from "./queues.ts";
 import { Refusal } from "./refusal.ts";
 import { Sampler } from "./sampler.ts";
-import { inSlices, type Pieces } from "./slices.ts";
+import { inSlices, type Pieces, QUEUES_AT_ONCE } from "./slices.ts";
 import type { Unsafe } from "./unsafe.ts";
 import type { Content } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
@@ -56,9 +56,6 @@ import type { TaskRecord } from "../../task/record.ts";
 
 /** Of tasks that run, how many are looked through for a text. */
 const MOST_RUNNING_SEARCHED = 10_000;
-
-/** Queues that are looked at in one piece. */
-const PIECE = 64;
 
 export class Board implements Disposable {
   /** Of this run of the broker. */
@@ -100,7 +97,7 @@ export class Board implements Disposable {
       queues++;
       ready += queue.readyCount;
       unacked += queue.flow.unacked;
-      if (queues % PIECE === 0) yield;
+      if (queues % QUEUES_AT_ONCE === 0) yield;
     }
     const { reason: alarm, free, used } = alarms;
     return {
@@ -141,7 +138,7 @@ export class Board implements Disposable {
     const infos: QueueInfo[] = [];
     for (const queue of this.#queues()) {
       infos.push(describeQueue(queue, this.#sampler));
-      if (infos.length % PIECE === 0) yield;
+      if (infos.length % QUEUES_AT_ONCE === 0) yield;
     }
     return infos;
   }

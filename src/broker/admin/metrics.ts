@@ -3,16 +3,13 @@
 import type { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
 import type { Sampler } from "./sampler.ts";
-import type { Pieces } from "./slices.ts";
+import { type Pieces, QUEUES_AT_ONCE } from "./slices.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Overview } from "../../observe/board.ts";
 import { type Metric, renderMetrics, type Sample, single } from "../../observe/metrics.ts";
 
 /** Queues that have numbers of their own; all others are one, without a name. */
 const MOST_NAMED = 200;
-
-/** Queues that are looked at in one piece. */
-const PIECE = 64;
 
 type Read = (queue: Queue) => number;
 
@@ -60,7 +57,7 @@ export function* sumQueues(queues: () => Iterable<Queue>): Pieces<Summed> {
   const named: Queue[] = [];
   let count = 0;
   for (const queue of queues()) {
-    if (++count % PIECE === 0) yield;
+    if (++count % QUEUES_AT_ONCE === 0) yield;
     if (!queue.durable) continue;
     if (named.length === MOST_NAMED) {
       if (named.at(-1)!.identity.id < queue.identity.id) continue;
@@ -72,7 +69,7 @@ export function* sumQueues(queues: () => Iterable<Queue>): Pieces<Summed> {
   const own = new Set(named);
   let others: number[] | undefined;
   for (const queue of queues()) {
-    if (++count % PIECE === 0) yield;
+    if (++count % QUEUES_AT_ONCE === 0) yield;
     if (own.has(queue)) continue;
     others ??= PER_QUEUE.map(() => 0);
     for (const [index, [, , , read]] of PER_QUEUE.entries()) others[index]! += read(queue);

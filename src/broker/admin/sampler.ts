@@ -1,7 +1,7 @@
 /** Looks at all queues each second: how fast they move, how deep they were, how long tasks wait. */
 
 import type { Inside } from "./inside.ts";
-import { inSlices, type Pieces } from "./slices.ts";
+import { inSlices, type Pieces, QUEUES_AT_ONCE } from "./slices.ts";
 import type { Lane } from "../queue/lane.ts";
 import { firstOf } from "../queue/looking.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -23,9 +23,6 @@ const TREND_POINTS = 30;
 
 /** Queues of which the past is kept. */
 const MOST_WITH_PAST = 2_000;
-
-/** Queues that are looked at in one piece. */
-const PIECE = 64;
 
 /** Marks of a lane: with more, every second one is forgotten. */
 const MOST_MARKS = 64;
@@ -136,7 +133,7 @@ export class Sampler {
           total.out += rates.out;
           total.acked += rates.acked;
         }
-        if (++count % PIECE === 0) yield;
+        if (++count % QUEUES_AT_ONCE === 0) yield;
       }
     }
     this.#total = total;
@@ -147,7 +144,7 @@ export class Sampler {
     }
     this.#before = at;
     for (const [queue, { past }] of this.#memories) {
-      if (++count % PIECE === 0) yield;
+      if (++count % QUEUES_AT_ONCE === 0) yield;
       if (!queue.deleted) continue;
       this.#memories.delete(queue);
       if (past !== undefined) this.#withPast--;

@@ -5,6 +5,9 @@ import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 /** Work that yields after each piece, and returns what came of it. */
 export type Pieces<T> = Generator<void, T>;
 
+/** Queues that are looked at in one piece. */
+export const QUEUES_AT_ONCE = 64;
+
 /** Milliseconds between two slices: looking is no reason to keep a whole round busy. */
 const PAUSE_MS = 2;
 

@@ -18,12 +18,17 @@ export class Overflow {
   drop(ready: ReadyMessages, args: QueueArguments, die: (message: Message) => void): boolean {
     this.isUnderWay = false;
     if (args.overflow !== "drop-head") return false;
-    for (let dropped = 0;; dropped++) {
-      if (ready.count === 0 || !ready.isTooLong(args)) return dropped > 0;
-      this.isUnderWay = dropped === PIECE;
-      const message = this.isUnderWay ? undefined : ready.take();
-      if (message === undefined) return dropped > 0;
+    let dropped = 0;
+    while (ready.count > 0 && ready.isTooLong(args)) {
+      if (dropped === PIECE) {
+        this.isUnderWay = true;
+        break;
+      }
+      const message = ready.take();
+      if (message === undefined) break;
       die(message);
+      dropped++;
     }
+    return dropped > 0;
   }
 }
