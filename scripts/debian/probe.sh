@@ -65,10 +65,10 @@ worker --queue waits --exit-when-empty --concurrency 100 | grep -c Done | grep -
 [[ $(waiting waits) == 0 ]]
 
 # What root restores the broker may use. Without TLS a reload is a restart.
-broker backup --data /var/lib/workqueue-broker /root/backup
+broker backup --data /var/lib/workqueue-broker /var/backups/workqueue
 systemctl stop broker
 rm /var/lib/workqueue-broker/broker.db
-broker restore --data /var/lib/workqueue-broker /root/backup
+broker restore --data /var/lib/workqueue-broker /var/backups/workqueue
 systemctl start broker
 before=$(systemctl show -P MainPID broker)
 systemctl reload broker

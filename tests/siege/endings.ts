@@ -1,22 +1,10 @@
 /** Attacks by what one end causes: of a connection, of a queue, of a transaction. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, method } from "../broker/strangers.ts";
-import { fill, publishes } from "./preparing.ts";
-import type { Attack, Attacker, Siege } from "./siege.ts";
+import { fill, holder, publishes } from "./preparing.ts";
+import type { Attack } from "./siege.ts";
 
 const PERSISTENT = { deliveryMode: 2 };
-
-/** Somebody who holds so many deliveries of a queue, on one channel. */
-async function holder(siege: Siege, queue: string, count: number): Promise<Attacker> {
-  const attacker = await siege.attacker();
-  await attacker.send(
-    method(1, "channel.open"),
-    method(1, "tx.select"),
-    method(1, "basic.consume", { queue, consumerTag: "c" }),
-  );
-  while (attacker.received < count * 40 && !siege.isOver) await pause(20);
-  return attacker;
-}
 
 /** @param type of the queue */
 const holdersCut = (type: string): Attack => ({

@@ -1,7 +1,8 @@
 /** What several attacks begin with. */
+import { setTimeout as pause } from "node:timers/promises";
 import { concat, content, method } from "../broker/strangers.ts";
 import type { PeerChannel } from "../support/protocol_peer.ts";
-import type { Siege } from "./siege.ts";
+import type { Attacker, Siege } from "./siege.ts";
 
 /** Publishes of one byte, as one piece. */
 export function publishes(count: number, args: Record<string, unknown>, properties = {}) {
@@ -52,4 +53,23 @@ export async function fanOut(
   ));
   await channel.call("queue.declare", { queue: "f0", passive: true });
   return channel;
+}
+
+/** Bytes of a delivery of one byte from a queue and to a consumer with names of one letter. */
+const DELIVERY_BYTES = 58;
+
+export async function receive(siege: Siege, attacker: Attacker, deliveries: number): Promise<void> {
+  while (attacker.received < deliveries * DELIVERY_BYTES && !siege.isOver) await pause(20);
+}
+
+/** Somebody who holds so many deliveries of a queue, on one channel with transactions. */
+export async function holder(siege: Siege, queue: string, count: number): Promise<Attacker> {
+  const attacker = await siege.attacker();
+  await attacker.send(
+    method(1, "channel.open"),
+    method(1, "tx.select"),
+    method(1, "basic.consume", { queue, consumerTag: "c" }),
+  );
+  await receive(siege, attacker, count);
+  return attacker;
 }

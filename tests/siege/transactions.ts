@@ -1,15 +1,8 @@
 /** Attacks by what one transaction does. */
 import { setTimeout as pause } from "node:timers/promises";
 import { concat, method } from "../broker/strangers.ts";
-import { fill, publishes } from "./preparing.ts";
-import type { Attack, Attacker, Siege } from "./siege.ts";
-
-/** Bytes of a delivery of one byte from a queue and to a consumer with names of one letter. */
-const DELIVERY_BYTES = 58;
-
-async function receive(siege: Siege, attacker: Attacker, deliveries: number): Promise<void> {
-  while (attacker.received < deliveries * DELIVERY_BYTES && !siege.isOver) await pause(20);
-}
+import { fill, holder, publishes, receive } from "./preparing.ts";
+import type { Attack } from "./siege.ts";
 
 const NACKS: Attack = {
   name: "a transaction that gives back 150,000, one by one",
@@ -18,13 +11,7 @@ const NACKS: Attack = {
     await channel.call("queue.declare", { queue: "n", durable: true });
     const count = siege.size(150_000, 40_000);
     await fill(siege, "n", count, { deliveryMode: 2 });
-    const attacker = await siege.attacker();
-    await attacker.send(
-      method(1, "channel.open"),
-      method(1, "tx.select"),
-      method(1, "basic.consume", { queue: "n", consumerTag: "c" }),
-    );
-    await receive(siege, attacker, count);
+    const attacker = await holder(siege, "n", count);
     await attacker.send(method(1, "basic.cancel", { consumerTag: "c" }));
     const nacks = Array.from({ length: count }, (_, n) => {
       return method(1, "basic.nack", { deliveryTag: n + 1, requeue: true });
@@ -74,13 +61,7 @@ const REJECTS: Attack = {
     });
     const count = siege.size(190_000, 20_000);
     await fill(siege, "n", count, { deliveryMode: 2 });
-    const attacker = await siege.attacker();
-    await attacker.send(
-      method(1, "channel.open"),
-      method(1, "tx.select"),
-      method(1, "basic.consume", { queue: "n", consumerTag: "c" }),
-    );
-    await receive(siege, attacker, count);
+    const attacker = await holder(siege, "n", count);
     siege.begin();
     await pause(300);
     await attacker.send(
