@@ -1,10 +1,10 @@
 /**
- * `deno task siege [--seconds N] [NAME]...`: what a bystander waits at most while each attack lasts,
- * as it was, and (quiet) without what it waited for a processor that others had; how long the broker
- * computed meanwhile; its memory. NAME is a part of an attack's name. Ends with 1 when somebody waited too long, the broker took too
- * much memory, or died.
+ * `deno task siege [--seconds N] [--short] [NAME]...`: what a bystander waits at most while each
+ * attack lasts, as it was, and (quiet) without what it waited for a processor that others had; how
+ * long the broker computed meanwhile; its memory. NAME is a part of an attack's name. Ends with 1 when
+ * somebody waited too long, the broker took too much memory, or died.
  */
-import { parseArgs } from "@std/cli/parse-args";
+import { parseArgs } from "node:util";
 import { ATTACKS } from "./attacks.ts";
 import { besiege, type Result } from "./siege.ts";
 
@@ -12,17 +12,21 @@ import { besiege, type Result } from "./siege.ts";
 const MOST_WAIT = 500;
 const MOST_MEMORY = 300 * 1024 * 1024;
 
-const { seconds, short, _: names } = parseArgs(Deno.args, {
-  string: ["seconds"],
-  boolean: ["short"],
+const { values: { seconds, short }, positionals: names } = parseArgs({
+  args: Deno.args,
+  options: {
+    seconds: { type: "string", default: "30" },
+    short: { type: "boolean", default: false },
+  },
+  allowPositionals: true,
 });
+const unknown = names.find((name) => !ATTACKS.some((attack) => attack.name.includes(name)));
+if (unknown !== undefined) throw new Error(`no attack has "${unknown}" in its name`);
+
 let failures = 0;
 for (const attack of ATTACKS) {
-  if (names.length > 0 && !names.some((name) => attack.name.includes(`${name}`))) continue;
-  const result = await besiege(attack, {
-    duration: Number(seconds ?? 30) * 1000,
-    short: short === true,
-  });
+  if (names.length > 0 && !names.some((name) => attack.name.includes(name))) continue;
+  const result = await besiege(attack, { duration: Number(seconds) * 1000, short });
   const fault = faultOf(result);
   if (fault !== undefined) failures++;
   const wait = ms(result.longest);
