@@ -4,7 +4,7 @@
  *   deno task bench                                      everything
  *   deno task bench one-shot idle                        some sections
  *   deno task bench throughput --count 20000 --rounds 1  smaller
- *   deno task bench slow-disk --before ../other          another checkout in turn with this one
+ *   deno task bench broker --before ../other             another checkout in turn with this one
  *   deno task bench forward                              worker forward, to our broker and to RabbitMQ
  *   deno task bench binaries                             size and start of what dist/ has; no broker
  *   deno task bench --report                             all peers; writes docs/benchmarks.md (35 minutes)
@@ -16,7 +16,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { goMissing } from "../tests/support/foreign.ts";
 import { rabbitmqMissing, startRabbitmq } from "../tests/support/rabbitmq.ts";
 import { tempDir } from "../tests/support/temp.ts";
-import { buildGoPeer, buildNiceGoPeer, ourPeer } from "./bench/contestants.ts";
+import { buildGoPeer, buildNiceGoPeer, gccMissing, ourPeer } from "./bench/contestants.ts";
 import { benchBinaries, binariesMissing } from "./bench/binaries.ts";
 import { benchBroker } from "./bench/broker.ts";
 import { benchForward } from "./bench/forward.ts";
@@ -70,9 +70,9 @@ async function main(): Promise<void> {
     worker: () => benchWorker(node.url, { count: Math.ceil(count / 2), rounds: rounds ?? 3 }, say),
     idle: () => benchIdle(node.url, say),
     broker: async () => {
-      const missing = await ownBrokerMissing();
+      const missing = await ownBrokerMissing() ?? gccMissing;
       if (missing) say(`left out: ${missing}`);
-      else await benchBroker(goPeer, folder.path, bulk, say);
+      else await benchBroker(goPeer, folder.path, { ...bulk, before }, say);
     },
     forward: async () => {
       const missing = await ownBrokerMissing();

@@ -1,4 +1,3 @@
-import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { installed } from "../../tests/support/process.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
 import { makeProgram } from "../program.ts";
@@ -6,8 +5,8 @@ import { commandOf } from "../tasks.ts";
 import type { BulkPeer } from "./contestants.ts";
 import { interleave, median, residentMemory, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
-import { redisMissing, redisRate } from "./redis.ts";
-import { type Cycle, LOAD, medianOf, runOnce } from "./throughput.ts";
+import { benchRates } from "./rates.ts";
+import { LOAD } from "./throughput.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 
@@ -15,62 +14,20 @@ const root = new URL("../../", import.meta.url).pathname;
 const BACKLOG = 1_000_000;
 const STEP = 100_000;
 
-/** Our broker, with data on disk, against RabbitMQ with its default settings; one client for all. */
+/**
+ * Our broker, with data on disk, against RabbitMQ with its default settings.
+ *
+ * @param before another checkout of this project, whose broker is measured in turn
+ */
 export async function benchBroker(
   peer: BulkPeer,
   folder: string,
-  { count, rounds }: { count: number; rounds: number },
+  { count, rounds, before }: { count: number; rounds: number; before: string | undefined },
   say: Say,
 ): Promise<void> {
-  await benchRates(peer, folder, count, rounds, say);
+  await benchRates(peer, folder, { count, rounds, before }, say);
   await benchStart(folder, rounds, say);
   await benchBacklog(peer, folder, say);
-}
-
-async function benchRates(
-  peer: BulkPeer,
-  folder: string,
-  count: number,
-  rounds: number,
-  say: Say,
-): Promise<void> {
-  await using rabbitmq = await startRabbitmq({ erlArgs: "" });
-  await using own = await startOwnBroker(["--data", `${folder}/rates`]);
-  const brokers = [
-    { name: "our broker", url: own.url, type: "quorum" },
-    { name: "RabbitMQ, classic queue", url: rabbitmq.url, type: "classic" },
-    { name: "RabbitMQ, quorum queue", url: rabbitmq.url, type: "quorum" },
-  ];
-  const redis: number[] = [];
-  const results = await interleave(
-    rounds,
-    brokers.map(({ name, url, type }) => ({
-      name,
-      run: async () => {
-        if (url === own.url && redisMissing === undefined) {
-          redis.push(await redisRate(folder, count));
-        }
-        return await runOnce(url, peer, type, count);
-      },
-    })),
-  );
-  const rates = (mode: keyof Cycle) =>
-    results.map((cycles) => medianOf(cycles, (cycle) => cycle[mode].rate));
-  const publish = rates("publish");
-  const consume = rates("consume");
-  say(
-    `${count} persistent tasks of ${LOAD.size} bytes, window and prefetch ${LOAD.window}, ` +
-      `client ${peer.name}, ${rounds} rounds in turn, medians:\n`,
-  );
-  say(table([
-    ["broker", "publish+confirm /s", "consume+ack /s"],
-    ...brokers.map(({ name }, i) => [name, round(publish[i]!), round(consume[i]!)]),
-    ["Redis, XADD, appendfsync always", redis.length > 0 ? round(median(redis)) : "-", "-"],
-  ]));
-  say(redisMissing === undefined ? "(Redis by redis-benchmark, which does not encode AMQP)\n" : "");
-  for (const [mode, [ours, ...theirs]] of Object.entries({ publish, consume })) {
-    say(verdict(`${mode}, ours / RabbitMQ's better`, ours! / Math.max(...theirs), ">=", 1.5));
-  }
 }
 
 async function benchStart(folder: string, rounds: number, say: Say): Promise<void> {

@@ -1,12 +1,15 @@
 /** The programs that are measured against each other. */
 import { preparePeers } from "../../tests/interop/peers.ts";
 import { buildGo } from "../../tests/support/foreign.ts";
-import { installed } from "../../tests/support/process.ts";
+import { installed, run } from "../../tests/support/process.ts";
 import { makeProgram } from "../program.ts";
 import { commandOf } from "../tasks.ts";
 import { type Contestant, time } from "./measure.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
+
+/** Why the programs of c/ cannot be built, or undefined. */
+export const gccMissing = installed("gcc") ? undefined : "gcc is not installed";
 
 /** What a peer measured of itself. */
 export interface Rate {
@@ -59,6 +62,29 @@ export async function buildNiceGoPeer(folder: string): Promise<BulkPeer> {
 /** The same, for its path. */
 export function buildGoPeerProgram(folder: string): Promise<string> {
   return buildGo(`${folder}/peer`, "build", `${root}scripts/bench/go/peer.go`);
+}
+
+/**
+ * Builds the peer in C, which takes next to no time for a message.
+ *
+ * @throws Error when it cannot be built
+ */
+export async function buildCPeer(folder: string): Promise<BulkPeer> {
+  return bulkPeer("a C program", [await buildC(folder, "peer")]);
+}
+
+/**
+ * Builds a program of c/.
+ *
+ * @returns its path
+ * @throws Error when it cannot be built
+ */
+export async function buildC(folder: string, name: string): Promise<string> {
+  const program = `${folder}/c-${name}`;
+  const source = `${root}scripts/bench/c/${name}.c`;
+  const { code, stderr } = await run("gcc", { args: ["-O2", "-o", program, source] });
+  if (code !== 0) throw new Error(`gcc cannot build ${source}: ${stderr}`);
+  return program;
 }
 
 function bulkPeer<Mode extends string>(name: string, command: readonly string[]): BulkPeer<Mode> {

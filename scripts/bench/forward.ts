@@ -2,13 +2,12 @@ import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { startOwnBroker } from "../brokers.ts";
 import { commandOf } from "../tasks.ts";
 import { ourPeer } from "./contestants.ts";
-import { interleave, median, round, type Say, table, verdict } from "./measure.ts";
+import { cpuOf, interleave, median, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue, untilReady } from "./queues.ts";
 import { LOAD } from "./throughput.ts";
 
 const root = new URL("../../", import.meta.url).pathname;
 const QUEUE = "bench-forward";
-const TICKS_PER_SECOND = 100;
 
 /** Where tasks come from and go to, and the process ids of both where that is one process each. */
 interface Way {
@@ -140,9 +139,9 @@ async function runForward({ from, to }: Way, checkout: string, count: number): P
   const { pid, status } = forwarder;
   const processes = [pid, from.pid, to.pid];
   const first = await untilReady(to.url, QUEUE, 1);
-  const before = processes.map((process) => cpuOf(process));
+  const before = processes.map((process) => process && cpuOf(process));
   const last = await untilReady(to.url, QUEUE, count);
-  const after = processes.map((process) => cpuOf(process));
+  const after = processes.map((process) => process && cpuOf(process));
   const peak = peakOf(pid);
   if (!(await status).success) throw new Error("the forwarder failed");
   const moved = last.ready - first.ready;
@@ -154,13 +153,6 @@ async function runForward({ from, to }: Way, checkout: string, count: number): P
     cpu: [cpu[0]!, cpu[1], cpu[2]],
     peak,
   };
-}
-
-/** Milliseconds of CPU that a process has used. Linux only. */
-function cpuOf(pid: number | undefined): number | undefined {
-  if (pid === undefined) return undefined;
-  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 1_000 / TICKS_PER_SECOND;
 }
 
 /** The most resident memory that a process had, in MB. Linux only. */

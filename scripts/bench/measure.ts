@@ -82,3 +82,12 @@ export async function residentMemory(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return Number(status.match(/^VmRSS:\s+(\d+)/m)![1]) / 1000;
 }
+
+/** Linux counts the time of processes in these. */
+const TICKS_PER_SECOND = 100;
+
+/** Milliseconds of CPU that a process has used. Linux only. */
+export function cpuOf(pid: number): number {
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 1_000 / TICKS_PER_SECOND;
+}

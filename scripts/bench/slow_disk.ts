@@ -1,16 +1,13 @@
 import { fakeDisk, fakeDiskMissing } from "../../tests/support/fake_disk.ts";
-import { run } from "../../tests/support/process.ts";
 import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
-import type { BulkPeer } from "./contestants.ts";
+import { buildC, type BulkPeer } from "./contestants.ts";
 import { interleave, median, percentile, round, type Say, table, verdict } from "./measure.ts";
 import { freshQueue } from "./queues.ts";
 import { LOAD } from "./throughput.ts";
 
 /** Milliseconds that each sync takes longer: an SD card's, in a bad moment. */
 const SYNC_MS = 20;
-
-const BYSTANDER = new URL("bystander.c", import.meta.url).pathname;
 
 /**
  * Milliseconds between two messages of the bystander, those before the load is there, and those
@@ -50,7 +47,7 @@ export async function benchSlowDisk(
 ): Promise<void> {
   if (fakeDiskMissing !== undefined) return say(`left out: ${fakeDiskMissing}`);
   const env = await fakeDisk(folder, { syncMs: SYNC_MS });
-  const bystander = await buildBystander(folder);
+  const bystander = await buildC(folder, "bystander");
   const command = [
     "env",
     ...Object.entries(env).map((pair) => pair.join("=")),
@@ -118,14 +115,6 @@ async function runSlow(
   const { rate } = await peer.run("publish", { url, queue, count, ...LOAD });
   const [waits, elsewhere] = await Promise.all(both.map((one) => one.end()));
   return { rate, waits: waits!, elsewhere: elsewhere!, alone: waitsAlone };
-}
-
-/** @throws Error when it does not build */
-async function buildBystander(folder: string): Promise<string> {
-  const program = `${folder}/bystander`;
-  const { code, stderr } = await run("gcc", { args: ["-O2", "-o", program, BYSTANDER] });
-  if (code !== 0) throw new Error(`gcc cannot build ${BYSTANDER}: ${stderr}`);
-  return program;
 }
 
 interface Bystander {

@@ -87,7 +87,9 @@ export async function ratesTable(lab: Lab, entrants: readonly Entrant[]): Promis
       "one node. The client of the AMQP brokers is amqp091-go; of Redis it is redis from npm " +
       "(XADD, XREADGROUP, XACK), of beanstalkd a program of the bench. The clients run in the same " +
       `machine and share its cores. ${rounds} rounds. Redis also by its own \`redis-benchmark\`, ` +
-      "which decodes next to nothing.",
+      "which decodes next to nothing. amqp091-go itself takes longer for a task than our broker: " +
+      "`deno task bench broker` shows what it reaches at a broker that keeps nothing, and what a " +
+      "program in C reaches that has its messages encoded before.",
     unit: "tasks a second",
     columns: [
       { title: "publish+confirm /s", better: "more" },
