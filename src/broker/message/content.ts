@@ -5,7 +5,8 @@
  * of their own, which takes about as long to be made as the copy.
  */
 
-import type { Blocks } from "./content_memory.ts";
+import { Blocks, received } from "./content_memory.ts";
+import { copyBytes } from "../wire/bytes.ts";
 
 /**
  * Bytes from which on a stored content stays in the store until it is sent, and its memory is given
@@ -64,11 +65,14 @@ export class Content implements ContentLengths {
 
   static join(address: Uint8Array, header: Uint8Array, body: Uint8Array): Content {
     const headerEnd = address.length + header.length;
-    const bytes = new Uint8Array(headerEnd + body.length);
-    bytes.set(address);
-    bytes.set(header, address.length);
-    bytes.set(body, headerEnd);
-    return new Content(bytes, address.length, header.length);
+    const size = headerEnd + body.length;
+    const isSmall = Blocks.hasRoomFor(size);
+    const start = isSmall ? received.take(size) : 0;
+    const array = isSmall ? received.array : new Uint8Array(size);
+    copyBytes(address, 0, address.length, array, start);
+    copyBytes(header, 0, header.length, array, start + address.length);
+    copyBytes(body, 0, body.length, array, start + headerEnd);
+    return new Content(array, address.length, header.length, start, size);
   }
 
   /** Where its bytes are, from {@link start} on. */

@@ -31,6 +31,9 @@ const FLAGS_ABOVE = 16;
 const FLAGS_AT = 12;
 const PROPERTIES_AT = 14;
 
+/** What is rewritten, one after the other: an array for each would cost more than the writing. */
+const rewritten = new ByteWriter(1024);
+
 function flagOf(index: number): number {
   return 0x8000 >> index;
 }
@@ -167,22 +170,22 @@ export class ContentHeader {
   }
 
   /**
-   * A copy of the scanned payload with some properties changed. What is not named in `changes`
-   * keeps its bytes.
+   * The scanned payload with some properties changed. What is not named in `changes` keeps its bytes.
+   * @returns what is only valid until the next one is rewritten
    */
   rewrite(changes: HeaderChanges): Uint8Array {
-    const writer = new ByteWriter(512);
-    writer.append(this.#bytes.subarray(this.#start, this.#start + FLAGS_AT));
-    writer.short(0);
+    rewritten.length = 0;
+    rewritten.append(this.#bytes.subarray(this.#start, this.#start + FLAGS_AT));
+    rewritten.short(0);
     let flags = 0;
     for (let index = 0; index < BASIC_PROPERTIES.length; index++) {
-      const before = writer.length;
-      this.#rewriteProperty(writer, index, changes);
-      if (writer.length > before) flags |= flagOf(index);
+      const before = rewritten.length;
+      this.#rewriteProperty(index, changes);
+      if (rewritten.length > before) flags |= flagOf(index);
     }
-    writer.bytes[FLAGS_AT] = flags >> 8;
-    writer.bytes[FLAGS_AT + 1] = flags & 255;
-    return writer.copy();
+    rewritten.bytes[FLAGS_AT] = flags >> 8;
+    rewritten.bytes[FLAGS_AT + 1] = flags & 255;
+    return rewritten.written;
   }
 
   /**
@@ -255,40 +258,40 @@ export class ContentHeader {
     return false;
   }
 
-  #rewriteProperty(writer: ByteWriter, index: number, changes: HeaderChanges): void {
+  #rewriteProperty(index: number, changes: HeaderChanges): void {
     const name = BASIC_PROPERTIES[index]!;
     if (name === "expiration" && changes.dropExpiration) return;
     if (name === "replyTo" && changes.replyTo !== undefined) {
-      return writer.shortstr(changes.replyTo);
+      return rewritten.shortstr(changes.replyTo);
     }
     if (name === "headers" && (changes.drop || changes.set)) {
-      return this.#rewriteHeaders(writer, changes.drop ?? [], changes.set ?? new Map());
+      return this.#rewriteHeaders(changes.drop ?? [], changes.set ?? new Map());
     }
     if (this.#has(index)) {
-      writer.append(this.#bytes.subarray(this.#starts[index], this.#ends[index]));
+      rewritten.append(this.#bytes.subarray(this.#starts[index], this.#ends[index]));
     }
   }
 
-  #rewriteHeaders(writer: ByteWriter, drop: string[], set: Table): void {
-    const lengthAt = writer.length;
-    writer.long(0);
+  #rewriteHeaders(drop: string[], set: Table): void {
+    const lengthAt = rewritten.length;
+    rewritten.long(0);
     const end = this.has("headers") ? this.#ends[INDEX.headers]! : 0;
     for (let position = this.#starts[INDEX.headers]! + 4; position < end;) {
       const nameEnd = position + 1 + this.#bytes[position]!;
       const name = decodeText(this.#bytes, position + 1, nameEnd);
       const fieldEnd = skipField(this.#bytes, nameEnd, end, 1);
       if (!drop.includes(name) && !set.has(name)) {
-        writer.append(this.#bytes.subarray(position, fieldEnd));
+        rewritten.append(this.#bytes.subarray(position, fieldEnd));
       }
       position = fieldEnd;
     }
     for (const [name, field] of set) {
-      writer.shortstr(name);
-      writeField(writer, field);
+      rewritten.shortstr(name);
+      writeField(rewritten, field);
     }
-    writer.patchLong(lengthAt, writer.length - lengthAt - 4);
-    const empty = writer.length === lengthAt + 4;
-    if (empty && !this.has("headers")) writer.length = lengthAt;
+    rewritten.patchLong(lengthAt, rewritten.length - lengthAt - 4);
+    const empty = rewritten.length === lengthAt + 4;
+    if (empty && !this.has("headers")) rewritten.length = lengthAt;
   }
 }
 

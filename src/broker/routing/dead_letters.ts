@@ -246,23 +246,24 @@ export class DeadLetters implements Work {
     const vhost = this.#vhosts.get(queue.vhost)!;
     const exchange = vhost.findExchange(name!);
     const mayWait = deadLetterAtLeastOnce && this.#kept.count > 0 && !queue.deleted;
-    const unknown = JSON.stringify([queue.vhost, name]);
-    if (exchange === undefined || (mayWait && this.#kept.mustWait(letter, unknown))) {
-      return { address: unknown };
+    const addressOf = (...keys: string[]) => JSON.stringify([queue.vhost, name, ...keys]);
+    if (exchange === undefined || (mayWait && this.#kept.mustWait(letter, addressOf()))) {
+      return { address: addressOf() };
     }
     const rewritten = rewrite(letter, content);
-    const address = JSON.stringify([queue.vhost, name, ...rewritten.keys]);
-    if (mayWait && letter.way === undefined && this.#kept.mustWait(letter, address)) {
-      return { address };
+    const { keys } = rewritten;
+    if (mayWait && letter.way === undefined && this.#kept.mustWait(letter, addressOf(...keys))) {
+      return { address: addressOf(...keys) };
     }
-    const way = letter.way ??= new Way(vhost, exchange, rewritten.keys, () => rewritten.headers);
+    const way = letter.way ??= new Way(vhost, exchange, keys, () => rewritten.headers);
     if (way.work(slice)) return "by some";
     const { content: letterContent } = rewritten.publication;
     const isShared = way.queues.size > 1;
     if (isShared) letterContent.share();
     const taken = this.#give(letter, way, rewritten, content);
     if (isShared) letterContent.giveUp();
-    return taken === "not by all" ? { address: way.isParticular ? undefined : address } : taken;
+    if (taken !== "not by all") return taken;
+    return { address: way.isParticular ? undefined : addressOf(...keys) };
   }
 
   /** Gives it to queues. */

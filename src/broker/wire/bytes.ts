@@ -261,31 +261,36 @@ export class ByteWriter {
   /** Text beyond 255 bytes is cut: AMQP has no way to send it. */
   shortstr(text: string): void {
     const start = this.length;
-    this.reserve(1 + SHORT_STRING_BYTES);
-    if (text.length <= SHORT_TEXT && this.#writeAscii(text, start + 1)) {
+    if (this.#appendAscii(text, start + 1)) {
       this.bytes[start] = text.length;
-      this.length = start + 1 + text.length;
       return;
     }
+    this.reserve(1 + SHORT_STRING_BYTES);
     const end = start + 1 + SHORT_STRING_BYTES;
     const written = encodeInto(text, this.bytes.subarray(start + 1, end));
     this.bytes[start] = written;
     this.length = start + 1 + written;
   }
 
-  #writeAscii(text: string, at: number): boolean {
+  longstr(text: string): void {
+    const start = this.length;
+    if (this.#appendAscii(text, start + 4)) return this.patchLong(start, text.length);
+    const bytes = encodeText(text);
+    this.long(bytes.length);
+    this.append(bytes);
+  }
+
+  /** @returns false when it is not short, or not ASCII: then it is not written */
+  #appendAscii(text: string, at: number): boolean {
+    if (text.length > SHORT_TEXT) return false;
+    this.reserve(at - this.length + text.length);
     for (let index = 0; index < text.length; index++) {
       const code = text.charCodeAt(index);
       if (code > 127) return false;
       this.bytes[at + index] = code;
     }
+    this.length = at + text.length;
     return true;
-  }
-
-  longstr(text: string): void {
-    const bytes = encodeText(text);
-    this.long(bytes.length);
-    this.append(bytes);
   }
 
   append(bytes: Uint8Array): void {
@@ -304,6 +309,11 @@ export class ByteWriter {
   /** Overwrites four bytes written before: a length that is only known afterwards. */
   patchLong(position: number, value: number): void {
     this.#view.setUint32(position, value);
+  }
+
+  /** What was written, until more is. */
+  get written(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
   }
 
   /** What was written, copied. */

@@ -90,7 +90,14 @@ export function bytesAsText(bytes: Uint8Array): string {
 
 /** How many bytes {@link encodeText} makes of a text. */
 export function byteLengthOf(text: string): number {
-  return encodeText(text).length;
+  return isAscii(text) ? text.length : encodeText(text).length;
+}
+
+/** Of a long text it is not found out. */
+function isAscii(text: string): boolean {
+  if (text.length > SHORT_TEXT) return false;
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 127) return false;
+  return true;
 }
 
 function decodeBy(by: TextDecoder, bytes: Uint8Array, start: number, end: number): string {
