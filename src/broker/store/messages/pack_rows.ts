@@ -4,7 +4,9 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { Content } from "../../message/content.ts";
 import { LAST_POSITION, LIMIT, RANGE } from "../file/message_row.ts";
 import type { Rows } from "./lane_reader.ts";
-import { type LaneRecord, Message } from "../../message/message.ts";
+import { type LaneRecord, Message, type Pack } from "../../message/message.ts";
+import { received } from "../../message/content_memory.ts";
+import { copyBytes } from "../../wire/bytes.ts";
 import { bitOf, bitsOf, lastOf, membersOf, PACK_POSITIONS } from "../file/pack_row.ts";
 
 /** A pack, with its columns as they are stored. */
@@ -42,6 +44,11 @@ export class PackRows implements Rows {
   readonly #one: StatementSync;
   readonly #next: StatementSync;
   readonly #last: StatementSync;
+  /**
+   * The pack that a content was loaded from last, whose bytes never change: messages that come back, or
+   * die, mostly do so with those of their pack. By the object: the position may be used again.
+   */
+  #loaded: { readonly pack: Pack; readonly bytes: Uint8Array } | undefined;
 
   constructor(database: DatabaseSync) {
     // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
@@ -160,18 +167,24 @@ export class PackRows implements Rows {
 
   /** The content of a message that is in a pack. */
   load({ lane, position, pack }: Message): Content {
-    const row = this.#readOne(lane.id, pack!.first);
-    const bit = bitOf(pack!, position);
-    if (row !== undefined && (bitsOf(row.gone) & bit) === 0) {
-      const stored = { first: row.first, members: bitsOf(row.members) };
-      const [member] = membersOf(stored, row.content, bit, row.start, row.end);
-      if (member !== undefined) {
-        const { start, size, addressLength, headerLength } = member;
-        // The others may go sooner.
-        return new Content(row.content.slice(start, start + size), addressLength, headerLength);
-      }
+    const bytes = this.#bytesOf(lane.id, pack!);
+    const [member] = membersOf(pack!, bytes, bitOf(pack!, position));
+    if (member === undefined) throw new Error(`message ${position} is in no pack`);
+    const { start, size, addressLength, headerLength } = member;
+    // The others may go sooner.
+    const own = received.take(size);
+    copyBytes(bytes, start, start + size, received.array, own);
+    return new Content(received.array, addressLength, headerLength, own, size);
+  }
+
+  #bytesOf(lane: number, pack: Pack): Uint8Array {
+    if (this.#loaded?.pack === pack) return this.#loaded.bytes;
+    const row = this.#readOne(lane, pack.first);
+    if (row === undefined || bitsOf(row.members) !== pack.members) {
+      throw new Error(`pack ${pack.first} is not there`);
     }
-    throw new Error(`message ${position} is in no pack`);
+    this.#loaded = { pack, bytes: row.content };
+    return row.content;
   }
 
   findNext(lane: number, first: number): number | undefined {
