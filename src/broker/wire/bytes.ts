@@ -26,11 +26,11 @@ const WORD_BYTES = 8;
 /** Bytes of arrays that are worth a view: those of connections that say little are not. */
 const LARGE_ARRAY = 4 * 1024;
 
-/** From where and to where words were copied last: a view takes longer than the copy. */
-let source: Uint8Array | undefined;
-let target: Uint8Array | undefined;
-let sourceWords: DataView;
-let targetWords: DataView;
+/** Arrays that words were copied from or to last, and their views: a view takes longer than the copy. */
+const VIEWS = 4;
+const viewed: Uint8Array[] = [];
+const views: DataView[] = [];
+let nextView = 0;
 
 /** Copies bytes from `start` to `end` into another array. */
 export function copyBytes(
@@ -57,10 +57,8 @@ function copyWords(
   to: Uint8Array,
   at: number,
 ): void {
-  if (from !== source) sourceWords = viewOf(source = from);
-  if (to !== target) targetWords = viewOf(target = to);
-  const words = sourceWords;
-  const copied = targetWords;
+  const words = viewOf(from);
+  const copied = viewOf(to);
   const last = end - WORD_BYTES;
   const shift = at - start;
   for (let index = start; index < last; index += WORD_BYTES) {
@@ -69,8 +67,16 @@ function copyWords(
   copied.setBigInt64(last + shift, words.getBigInt64(last));
 }
 
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
+/** What is received goes into a block and out of that to its receiver: three arrays in turn. */
+function viewOf(bytes: Uint8Array): DataView {
+  for (let index = 0; index < viewed.length; index++) {
+    if (viewed[index] === bytes) return views[index]!;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  viewed[nextView] = bytes;
+  views[nextView] = view;
+  nextView = (nextView + 1) % VIEWS;
+  return view;
 }
 
 /** Four bytes, where a {@link ByteReader} would cost more than the reading. */
