@@ -1,8 +1,13 @@
 /** What the broker needs of a client's connection, with TLS or without. */
 export type Socket = Pick<Deno.Conn, "read" | "write" | "close" | "remoteAddr">;
 
+/** Those that were closed here: the error of a second time would take longer than the closing. */
+const closed = new WeakSet<Pick<Socket, "close">>();
+
 /** Closes a socket that may be closed already. */
 export function closeQuietly(socket: Pick<Socket, "close">): void {
+  if (closed.has(socket)) return;
+  closed.add(socket);
   try {
     socket.close();
   } catch (error) {

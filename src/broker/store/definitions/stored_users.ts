@@ -1,25 +1,24 @@
 /** Reads the users of the data file. Writes nothing. */
 
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { storedBytes } from "./stored_text.ts";
 
 export class StoredUsers {
-  readonly #database: DatabaseSync;
+  readonly #any: StatementSync;
+  readonly #secret: StatementSync;
 
   constructor(database: DatabaseSync) {
-    this.#database = database;
+    this.#any = database.prepare("SELECT 1 FROM user LIMIT 1");
+    this.#secret = database.prepare("SELECT secret FROM user WHERE name = ?");
   }
 
   /** Whether there are any. */
   get any(): boolean {
-    return this.#database.prepare("SELECT 1 FROM user LIMIT 1").get() !== undefined;
+    return this.#any.get() !== undefined;
   }
 
   /** The hash of a user's password, as `connection/secret.ts` writes it; undefined: no such user. */
   secretOf(user: string): string | undefined {
-    const row = this.#database.prepare("SELECT secret FROM user WHERE name = ?").get(
-      storedBytes(user),
-    );
-    return row?.["secret"] as string | undefined;
+    return this.#secret.get(storedBytes(user))?.["secret"] as string | undefined;
   }
 }
