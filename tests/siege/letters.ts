@@ -1,7 +1,7 @@
 /** Attacks by what one death causes. */
 import { setTimeout as pause } from "node:timers/promises";
 import { method } from "../broker/strangers.ts";
-import { fill, publishes } from "./preparing.ts";
+import { fanOut, fill, publishes } from "./preparing.ts";
 import type { Attack } from "./siege.ts";
 
 const DEAD_TO_ALL: Attack = {
@@ -40,6 +40,31 @@ function expiries(name: string, args: Record<string, unknown>, properties = {}):
     },
   };
 }
+
+const MANY_HEADS: Attack = {
+  name: "20,000 queues of which ten messages each die at one time",
+  async run(siege) {
+    const ttl = siege.size(15_000, 1_500);
+    const channel = await fanOut(siege, siege.size(20_000, 1_000), {
+      durable: true,
+      arguments: {
+        "x-message-ttl": ttl,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "dead",
+      },
+    });
+    await channel.call("queue.declare", { queue: "dead", durable: true });
+    await channel.call("confirm.select");
+    const start = performance.now();
+    for (let n = 0; n < 10; n++) {
+      await channel.publish({ exchange: "all" }, "x", { deliveryMode: 2 });
+      await channel.expect("basic.ack", 60_000);
+    }
+    await pause(Math.max(0, ttl - 500 - (performance.now() - start)));
+    siege.begin();
+    await siege.over;
+  },
+};
 
 const MANY_REJECTED: Attack = {
   name: "a nack of all, into a dead-letter queue",
@@ -114,6 +139,7 @@ function overflow(name: string, args: Record<string, unknown>, properties = {}):
 
 export const LETTERS: readonly Attack[] = [
   DEAD_TO_ALL,
+  MANY_HEADS,
   expiries("a time to live of 300,000 messages ends", { "x-message-ttl": 20_000 }),
   expiries("a queue of 300,000 messages is unused for too long", { "x-expires": 1_000 }, {
     expiration: "20000",

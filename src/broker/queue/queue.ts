@@ -91,7 +91,7 @@ export class Queue implements Work {
 
   get #expiry(): Expiry {
     return this.#madeExpiry ??= new Expiry(this.#host.deadlines, this.#ready, {
-      due: () => this.#host.scheduler.start(this),
+      due: () => this.#host.scheduler.add(this),
       isStuck: () => this.#host.store.lastCommitFailed || this.keptLetters >= MOST_DYING,
       isCrowded: () => this.dying + this.keptLetters >= MOST_DYING,
       die: (message) => this.#die(message, "expired"),
@@ -100,7 +100,7 @@ export class Queue implements Work {
 
   #reread(): void {
     const { deadlines, scheduler } = this.#host;
-    this.#rereading ??= new Rereading(deadlines, this.#ready, () => scheduler.start(this));
+    this.#rereading ??= new Rereading(deadlines, this.#ready, () => scheduler.add(this));
     this.#rereading.arm();
   }
 
