@@ -4,13 +4,13 @@ import { dropMessages, purge, replayMessages, sendTask, setPaused } from "./acti
 import { Commits } from "./commits.ts";
 import type { Inside } from "./inside.ts";
 import {
-  foldCase,
   groupMessages,
   hasText,
   listMessages,
   MOST_SEARCHED_BYTES,
   requirePlace,
   search,
+  wantedOf,
 } from "./lookup.ts";
 import { describeWhole } from "./messages.ts";
 import { brokerMetrics, sumQueues } from "./metrics.ts";
@@ -204,7 +204,7 @@ export class Board implements Disposable {
 
   /** What runs first: that is what one looks for by an id. */
   *#searchAll(queues: readonly Queue[], text: string): Pieces<SearchPage> {
-    const wanted = foldCase(text);
+    const wanted = wantedOf(text);
     const only = queues.length === 1 ? queues[0] : undefined;
     const found: Found[] = [];
     let [looked, skipped] = [0, 0];

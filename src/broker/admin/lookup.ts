@@ -6,6 +6,7 @@ import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./mess
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
 import type { Place } from "../queue/ready.ts";
+import { Needle, unescaped } from "./text_search.ts";
 import type { Queue } from "../queue/queue.ts";
 import type {
   Found,
@@ -104,7 +105,7 @@ export function* search(
   text: string,
   from: Place | undefined,
 ): Pieces<SearchPage> {
-  const wanted = foldCase(text);
+  const wanted = wantedOf(text);
   const found: Found[] = [];
   const until = performance.now() + SEARCH_MS;
   let [looked, skipped] = [0, 0];
@@ -141,26 +142,24 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Whether a message has a text, in a time that no content makes long.
- * @param wanted by {@link foldCase}
+ * @param wanted by {@link wantedOf}
  */
-export function hasText({ bytes, addressLength }: Content, wanted: string): boolean {
+export function hasText({ bytes, addressLength }: Content, wanted: Needle): boolean {
   const text = decoder.decode(bytes.subarray(addressLength));
-  if (foldCase(text).includes(wanted)) return true;
-  return NOT_ASCII.test(wanted) && text.includes("\\u") &&
-    foldCase(text.replace(ESCAPE, fromEscape)).includes(wanted);
+  if (wanted.isIn(foldCase(text))) return true;
+  return NOT_ASCII.test(wanted.text) && text.includes("\\u") &&
+    wanted.isIn(foldCase(unescaped(text)));
+}
+
+/** What {@link hasText} is asked for. */
+export function wantedOf(text: string): Needle {
+  return new Needle(foldCase(text));
 }
 
 // deno-lint-ignore no-control-regex
 const NOT_ASCII = /[^\x00-\x7f]/;
-/** What many programs write of what is not ASCII in JSON. */
-const ESCAPE = /\\u([0-9a-f]{4})/gi;
-
-function fromEscape(_: string, code: string): string {
-  return String.fromCharCode(parseInt(code, 16));
-}
-
 /** Upper case: it has one form for what has two in lower case, as the final sigma and sharp s. */
-export function foldCase(text: string): string {
+function foldCase(text: string): string {
   return text.toUpperCase();
 }
 
