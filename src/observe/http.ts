@@ -36,6 +36,8 @@ export interface HttpLimits {
    * oldest whose request is not here as a whole.
    */
   readonly connections: number;
+  /** Requests of one connection that wait for their answers: with one more it is closed. */
+  readonly unanswered: number;
   /** From the beginning of a connection, or of a request, to the end of its headers; in ms. */
   readonly headersMs: number;
   /** From the beginning of a request to the end of its body; in ms. */
@@ -62,6 +64,7 @@ const CLOSED_MS = 2_000;
 
 const PAGE_LIMITS: HttpLimits = {
   connections: 32,
+  unanswered: 8,
   headersMs: 5_000,
   requestMs: 10_000,
   idleMs: 5_000,
@@ -96,7 +99,7 @@ export async function serveHttp(
   limits: HttpLimits,
 ): Promise<HttpServer> {
   const { createServer } = await import("node:http");
-  const connections = new Connections(limits.connections);
+  const connections = new Connections(limits);
   const respondToNamed: Respond = (request, response) => {
     if (request.headers.host !== undefined || request.httpVersionMinor === 0) {
       return respond(request, response);
@@ -151,7 +154,7 @@ export async function serveHttp(
 
 /** The connections of a server, bounded in number. */
 class Connections {
-  readonly #most: number;
+  readonly #limits: HttpLimits;
   /** Oldest first, with the requests that are being answered. */
   readonly #open = new Map<Socket, Set<IncomingMessage>>();
   /** They end with the answers that they wait for. */
@@ -161,8 +164,8 @@ class Connections {
   readonly #answered = Promise.withResolvers<void>();
   #isDraining = false;
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(limits: HttpLimits) {
+    this.#limits = limits;
   }
 
   /** Those of this server are among them. */
@@ -170,7 +173,7 @@ class Connections {
     server.on("connection", (socket) => {
       this.#open.set(socket, new Set());
       socket.once("close", () => this.#open.delete(socket));
-      if (this.#open.size > this.#most) this.#dispensable().destroy();
+      if (this.#open.size > this.#limits.connections) this.#dispensable().destroy();
     });
     server.on("request", (...both) => this.#note(...both));
     server.on("checkContinue", (...both) => this.#note(...both));
@@ -206,6 +209,11 @@ class Connections {
     const { socket } = request;
     const requests = this.#open.get(socket);
     if (requests === undefined) return this.#noteUntold(response);
+    if (requests.size === this.#limits.unanswered) {
+      socket.destroy();
+      // The parser would go on with all that has come, which may be thousands: it only stops at errors.
+      throw new Error("too many requests of one connection wait for their answers");
+    }
     requests.add(request);
     response.once("close", () => {
       requests.delete(request);

@@ -1,8 +1,9 @@
 /** Long work in pieces: whoever serves the page serves others, too. */
 
-/** Milliseconds until others have their turn. */
-const SLICE_MS = 2;
-const PAUSE_MS = 2;
+import { Turns } from "./turns.ts";
+
+/** Of all such work: a process has one event loop. */
+export const turns = new Turns();
 
 /** Of a part of an answer, about: as much as one write sends. */
 const PART_LENGTH = 64 * 1024;
@@ -11,12 +12,10 @@ const encoder = new TextEncoder();
 
 /** Does something with each value. */
 export async function each<T>(values: Iterable<T>, act: (value: T) => void): Promise<void> {
-  let until = performance.now() + SLICE_MS;
+  await turns.next();
   for (const value of values) {
     act(value);
-    if (performance.now() < until) continue;
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    until = performance.now() + SLICE_MS;
+    if (!turns.hasTime) await turns.next();
   }
 }
 

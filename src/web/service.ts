@@ -20,6 +20,8 @@ import { Events } from "./events.ts";
 import { Gzip } from "./gzip.ts";
 import { openApi } from "./openapi.ts";
 import { Looks } from "./looks.ts";
+import { requireFewValues } from "./json_values.ts";
+import { turns } from "./pieces.ts";
 import { type Asked, Encoded, type Route, ROUTES } from "./routes.ts";
 import type { Source } from "./source.ts";
 
@@ -34,6 +36,7 @@ export interface PageOptions {
 
 const LIMITS: HttpLimits = {
   connections: 500,
+  unanswered: 8,
   headersMs: 10_000,
   requestMs: 60_000,
   idleMs: 30_000,
@@ -41,8 +44,11 @@ const LIMITS: HttpLimits = {
 };
 
 /** Of one request; and memory for all bodies together. */
-const MOST_BODY_BYTES = 16 * 1024 * 1024;
-const MOST_BODIES_BYTES = 64 * 1024 * 1024;
+const MOST_BODY_BYTES = 2 * 1024 * 1024;
+const MOST_BODIES_BYTES = 16 * 1024 * 1024;
+
+/** Requests that are being answered, those included whose clients have gone meanwhile. */
+const MOST_ANSWERED = 512;
 
 /** In front of every path of the API. */
 const API = "/api/v1";
@@ -62,6 +68,9 @@ export class PageService implements AsyncDisposable {
   readonly #room = new Room(MOST_BODIES_BYTES);
   readonly #assets: Assets;
   #gzip: Gzip | undefined;
+  #answered = 0;
+  /** What the API can do, as it tells it. */
+  #description: Reply | undefined;
   #server: HttpServer | undefined;
   #ending = false;
 
@@ -92,11 +101,15 @@ export class PageService implements AsyncDisposable {
     request.on("error", () => {}); // it is told as the end of the request
     response.on("error", () => {}); // the client has gone
     let reply: Reply | undefined;
+    this.#answered++;
     try {
+      if (this.#answered > MOST_ANSWERED) throw tooMany();
       reply = await this.#reply(request, response);
     } catch (error) {
       if (error instanceof ClientGone) return;
       reply = this.#refusal(error);
+    } finally {
+      this.#answered--;
     }
     if (reply === undefined) return;
     const headers = { ...GUARDS, ...reply.headers };
@@ -145,8 +158,7 @@ export class PageService implements AsyncDisposable {
     }
     if (path === `${API}/openapi.json`) {
       requireGet();
-      const { source, version, tokens } = this.#options;
-      return jsonReply(200, openApi(source, API, version, tokens !== undefined));
+      return this.#description ??= this.#describe();
     }
     if (path === `${API}/events`) {
       if (request.method !== "GET") throw notAllowed("GET");
@@ -154,6 +166,12 @@ export class PageService implements AsyncDisposable {
       return undefined;
     }
     return this.#call(request, response, path, query);
+  }
+
+  #describe(): Reply {
+    const { source, version, tokens } = this.#options;
+    const { body, ...reply } = jsonReply(200, openApi(source, API, version, tokens !== undefined));
+    return { ...reply, body: [new TextEncoder().encode(body as string)] };
   }
 
   async #metrics(): Promise<Reply> {
@@ -181,13 +199,20 @@ export class PageService implements AsyncDisposable {
     if (match === undefined) throw notAllowed(matches.map(({ route }) => route.method).join(", "));
     const { route, values, answer } = match;
     const asked = { path: values, query, looks: this.#looks };
-    if (!route.takes) return this.#respond(route, answer, { ...asked, body: undefined });
+    if (!route.takes) {
+      await turns.next();
+      if (response.destroyed) throw new ClientGone();
+      return this.#respond(route, answer, { ...asked, body: undefined });
+    }
     const type = /^[^;\s]*/.exec(request.headers["content-type"] ?? "")![0].toLowerCase();
     if (type !== "application/json") {
       throw new Problem(415, `the content type must be application/json, and is ${type || "none"}`);
     }
     const body = await readBody(request, response, MOST_BODY_BYTES, this.#room);
     try {
+      await turns.next();
+      if (response.destroyed) throw new ClientGone();
+      requireFewValues(body.bytes);
       return await this.#respond(route, answer, { ...asked, body: body.bytes });
     } finally {
       body.release();
@@ -219,6 +244,12 @@ const GUARDS = {
 
 function notAllowed(allow: string): Problem {
   return new Problem(405, `the method must be one of ${allow}, and is another one`, { allow });
+}
+
+function tooMany(): Problem {
+  return new Problem(503, `at most ${MOST_ANSWERED} requests are answered at a time`, {
+    "retry-after": "1",
+  });
 }
 
 function text(body: string): Reply {

@@ -8,7 +8,14 @@ globalThis.addEventListener("unhandledrejection", (event) => event.preventDefaul
 const server = await serveHttp(
   { hostname: "127.0.0.1", port: 0 },
   (_request, response) => void response.end("a page\n"),
-  { connections: 1_000, headersMs: 60_000, requestMs: 60_000, idleMs: 60_000, silenceMs: 300 },
+  {
+    connections: 1_000,
+    unanswered: 8,
+    headersMs: 60_000,
+    requestMs: 60_000,
+    idleMs: 60_000,
+    silenceMs: 300,
+  },
 );
 console.log(`port ${new URL(server.url).port}`);
 for (;;) {

@@ -76,7 +76,14 @@ Deno.test("what is no request behind one that is answered does not get its answe
   await using server = await serveHttp(
     { hostname: "127.0.0.1", port: 0 },
     (_request, response) => held.resolve(() => response.end("the answer")),
-    { connections: 10, headersMs: 60_000, requestMs: 60_000, idleMs: 60_000, silenceMs: 60_000 },
+    {
+      connections: 10,
+      unanswered: 8,
+      headersMs: 60_000,
+      requestMs: 60_000,
+      idleMs: 60_000,
+      silenceMs: 60_000,
+    },
   );
   const answer = ask(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\nno request\r\n\r\n");
   (await held.promise)();
@@ -144,7 +151,7 @@ function serveWithin(limits: { headersMs: number; requestMs: number }): Promise<
   return serveHttp(
     { hostname: "127.0.0.1", port: 0 },
     (request, response) => request.resume().once("end", () => response.end("all")),
-    { connections: 10, idleMs: 200, silenceMs: 60_000, ...limits },
+    { connections: 10, unanswered: 8, idleMs: 200, silenceMs: 60_000, ...limits },
   );
 }
 
@@ -164,7 +171,14 @@ Deno.test("a request that takes long is answered, though nobody else connects", 
   await using server = await serveHttp(
     { hostname: "127.0.0.1", port: 0 },
     (_request, response) => void setTimeout(() => response.end("at last"), 20 * silenceMs),
-    { connections: 10, headersMs: 60_000, requestMs: 60_000, idleMs: 60_000, silenceMs },
+    {
+      connections: 10,
+      unanswered: 8,
+      headersMs: 60_000,
+      requestMs: 60_000,
+      idleMs: 60_000,
+      silenceMs,
+    },
   );
   const answer = await ask(server, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   assertMatch(answer, /at last/);

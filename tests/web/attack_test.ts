@@ -143,6 +143,40 @@ Deno.test("attacks on the page and its API", async (t) => {
     for (const connection of many) connection.close();
   });
 
+  await t.step("a body of very many values is refused unread", async () => {
+    const headers = { "content-type": "application/json" };
+    for (const part of ["[],", "1,", '{"a":0},']) {
+      const body = `{"json":[${part.repeat(100_000)}1]}`;
+      const where = `${paged.url}${path}/messages`;
+      const response = await fetch(where, { method: "POST", headers, body });
+      const { status, detail } = await response.json();
+      assertEquals([status, detail], [413, "a body must have at most 12000 values, and has more"]);
+    }
+    // In a text they are none.
+    const body = JSON.stringify({ body: '[\\",]'.repeat(100_000) });
+    const sent = await fetch(`${paged.url}/api/v1${at("long")}/messages`, {
+      method: "POST",
+      headers,
+      body,
+    });
+    assertEquals([sent.status, (await sent.json()).queue], [200, "long"]);
+  });
+
+  await t.step("who asks without end and waits for no answer is cut off", async () => {
+    const { hostname, port } = new URL(paged.url);
+    using connection = await Deno.connect({ hostname, port: Number(port) });
+    const request = `GET /api/v1/overview HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+    await connection.write(encoder.encode(request.repeat(1_000))).catch(() => {});
+    const chunk = new Uint8Array(65_536);
+    await within(
+      "the end",
+      (async () => {
+        while (await connection.read(chunk).catch(() => null) !== null);
+      })(),
+    );
+    assertMatch(await raw(paged.url, request), /^HTTP\/1\.1 200 /);
+  });
+
   await t.step("a target that names another host is of that host", async () => {
     const answer = await raw(
       paged.url,

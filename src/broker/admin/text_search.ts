@@ -21,7 +21,9 @@ export class Needle {
     let matched = 0;
     for (let at = 0; at < other.length; at++) {
       const code = other.charCodeAt(at);
-      while (matched > 0 && text.charCodeAt(matched) !== code) matched = this.#borders[matched - 1]!;
+      while (matched > 0 && text.charCodeAt(matched) !== code) {
+        matched = this.#borders[matched - 1]!;
+      }
       if (text.charCodeAt(matched) === code && ++matched === text.length) return true;
     }
     return false;

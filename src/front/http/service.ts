@@ -54,6 +54,7 @@ export interface ServiceOptions {
 
 const LIMITS: HttpLimits = {
   connections: 1_000,
+  unanswered: 64,
   headersMs: 10_000,
   requestMs: 60_000,
   idleMs: 60_000,
