@@ -62,6 +62,11 @@ export class LogSync {
     return this.#written;
   }
 
+  /** Pages that they have written, about. */
+  get pages(): number {
+    return this.#pages;
+  }
+
   /** How many of them are on disk. */
   get synced(): number {
     return this.#synced;

@@ -1,12 +1,13 @@
 /**
  * Gives the room of messages that are gone back to the system, in slices among other work, once it
- * was not needed for a while: a queue that fills and empties would only have to ask for it again.
+ * was not needed for a while. As much as is written in such a while stays: a queue that fills and
+ * empties would only have to ask for it again.
  */
 
 import type { DataFile } from "./data_file.ts";
 import { numberOf } from "./schema.ts";
 
-/** Free pages that are kept, and those at which it begins. */
+/** Free pages that are kept beside those, and how many begin it. */
 const SPARE_PAGES = 256;
 const MOST_PAGES = 1_024;
 
@@ -24,6 +25,8 @@ export class Shrinker {
   /** Whether SQLite keeps what it needs to move pages. */
   readonly #canShrink: boolean;
   #looks = 0;
+  /** Pages that had been written before the first of them, about; its own not counted. */
+  #before = 0;
   /** It goes on until few are left. */
   #isBegun = false;
   /** Pages of a slice: as many as take its time. */
@@ -44,9 +47,20 @@ export class Shrinker {
   /** To be called once a second. */
   look(): void {
     if (!this.#canShrink || this.#timer !== undefined) return;
-    this.#looks = this.#free > MOST_PAGES ? this.#looks + 1 : 0;
+    if (this.#free - this.#needed > MOST_PAGES) this.#looks++;
+    else this.#startOver();
     this.#isBegun ||= this.#looks >= LOOKS;
     if (this.#isBegun) this.#goOn();
+  }
+
+  #startOver(): void {
+    this.#looks = 0;
+    this.#before = this.#file.log.pages;
+  }
+
+  /** Pages that were written meanwhile, and so may be wanted again. */
+  get #needed(): number {
+    return this.#file.log.pages - this.#before;
   }
 
   get #free(): number {
@@ -62,15 +76,16 @@ export class Shrinker {
     const { database, checkpoint, standstill, log, isFixed } = this.#file;
     // The next look goes on. While the file stands still the log would grow with what is moved.
     if (standstill.isStanding || isFixed || !this.#mayWrite()) return;
-    const free = this.#free;
-    if (free <= SPARE_PAGES) return this.#end();
+    const spare = this.#free - this.#needed - SPARE_PAGES;
+    if (spare <= 0) return this.#end();
     try {
       const started = performance.now();
-      const pages = Math.min(this.#pages, free - SPARE_PAGES);
+      const pages = Math.min(this.#pages, Math.ceil(spare));
       // Each row is a page.
       database.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
       checkpoint.wrote(2 * pages);
       log.wrote(2 * pages);
+      this.#before += 2 * pages;
       const factor = SLICE_MS / Math.max(0.1, performance.now() - started);
       this.#pages = Math.max(1, Math.min(256, 2 * this.#pages, Math.round(pages * factor)));
     } catch {
@@ -82,7 +97,7 @@ export class Shrinker {
 
   /** The file gets shorter when the log is emptied. */
   #end(): void {
-    this.#looks = 0;
+    this.#startOver();
     this.#isBegun = false;
     const { log, checkpoint } = this.#file;
     if (!log.isSlow) return void this.#file.emptyLog("TRUNCATE");
