@@ -91,3 +91,17 @@ export function cpuOf(pid: number): number {
   const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 1_000 / TICKS_PER_SECOND;
 }
+
+/** A process is at rest when it works for no more than a tenth of so many milliseconds. */
+const SPAN_MS = 200;
+/** Spans after which it is not waited for any longer. */
+const MOST_SPANS = 50;
+
+/** Resolves when a process has done what it had to do. Linux only. */
+export async function atRest(pid: number): Promise<void> {
+  for (let span = 0; span < MOST_SPANS; span++) {
+    const before = cpuOf(pid);
+    await new Promise((resolve) => setTimeout(resolve, SPAN_MS));
+    if (cpuOf(pid) - before <= SPAN_MS / 10) return;
+  }
+}

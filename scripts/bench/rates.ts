@@ -1,17 +1,18 @@
 import { spawn } from "../../tests/support/process.ts";
-import { startRabbitmq } from "../../tests/support/rabbitmq.ts";
+import { type RabbitmqNode, startRabbitmq } from "../../tests/support/rabbitmq.ts";
 import { ownBrokerCommand, startOwnBroker } from "../brokers.ts";
 import { buildC, buildCPeer, type BulkPeer } from "./contestants.ts";
-import { cpuOf, interleave, median, round, type Say, table, verdict } from "./measure.ts";
+import { atRest, cpuOf, interleave, median, round, type Say, table, verdict } from "./measure.ts";
 import { redisMissing, redisRate } from "./redis.ts";
 import { LOAD, runOnce } from "./throughput.ts";
 
+/** A broker; one without a queue keeps nothing. */
 interface Entrant {
   readonly name: string;
   readonly url: string;
-  /** Of its queue; undefined: it has none, for it keeps nothing. */
+  /** Of the queue. */
   readonly type?: "quorum" | "classic";
-  /** Process id, where the broker is ours. */
+  /** Process id. */
   readonly pid?: number | undefined;
 }
 
@@ -38,14 +39,20 @@ export async function benchRates(
     ? undefined
     : await startOwnBroker(["--data", `${folder}/rates-before`], ownBrokerCommand(), before);
   await using nothing = await startNothing(folder);
+  const ours: Entrant = { name: "our broker", url: own.url, type: "quorum", pid: own.pid };
+  const earlier: Entrant[] = former === undefined
+    ? []
+    : [{ name: "our broker before", url: former.url, type: "quorum", pid: former.pid }];
+  const node = { url: rabbitmq.url, pid: await pidOf(rabbitmq) };
+  const theirs: Entrant[] = [
+    { name: "RabbitMQ, classic queue", ...node, type: "classic" },
+    { name: "RabbitMQ, quorum queue", ...node, type: "quorum" },
+  ];
   const entrants: Entrant[] = [
-    { name: "our broker", url: own.url, type: "quorum", pid: own.pid },
-    { name: "RabbitMQ, classic queue", url: rabbitmq.url, type: "classic" },
-    { name: "RabbitMQ, quorum queue", url: rabbitmq.url, type: "quorum" },
+    ours,
+    ...earlier,
+    ...theirs,
     { name: "a broker that keeps nothing", url: nothing.url },
-    ...(former === undefined
-      ? []
-      : [{ name: "our broker before", url: former.url, type: "quorum", pid: former.pid } as const]),
   ];
   const results = await interleave(rounds, [
     ...entrants.flatMap((entrant) =>
@@ -54,9 +61,8 @@ export async function benchRates(
     { name: "Redis", run: () => reachRedis(folder, count) },
   ]);
   const redis = results.pop()!;
-  /** Of an entrant and a peer. */
-  const medians = (entrant: number, peer: number) =>
-    mediansOf(results[entrant * peers.length + peer]!);
+  const medians = (entrant: Entrant, peer: number) =>
+    mediansOf(results[entrants.indexOf(entrant) * peers.length + peer]!);
   say(
     `${count} persistent tasks of ${LOAD.size} bytes, window and prefetch ${LOAD.window}, ` +
       `${rounds} rounds in turn, medians; us: the broker's CPU for a task, in and out:\n`,
@@ -66,34 +72,40 @@ export async function benchRates(
       "broker",
       ...peers.flatMap(({ name }) => [`${name}: publish+confirm /s`, "consume+ack /s", "us"]),
     ],
-    ...entrants.map((
-      { name },
-      i,
-    ) => [name, ...peers.flatMap((_, peer) => cells(medians(i, peer)))]),
+    ...entrants.map((entrant) => [
+      entrant.name,
+      ...peers.flatMap((_, peer) => cells(medians(entrant, peer))),
+    ]),
     ["Redis, XADD, appendfsync always", "-", "-", "-", ...cells(mediansOf(redis))],
   ]));
   say(`(${redisMissing ?? "Redis by redis-benchmark, which does not encode AMQP"})\n`);
-  const [go, c] = [medians(0, 0), medians(0, 1)];
   for (const mode of ["publish", "consume"] as const) {
-    const theirs = Math.max(...[1, 2].map((rabbitmq) => medians(rabbitmq, 0)[mode]!));
-    say(verdict(`${mode}, ours / RabbitMQ's better`, go[mode]! / theirs, ">=", 1.5));
-    if (former === undefined) continue;
-    const [goBefore, cBefore] = peers.map((_, peer) => medians(entrants.length - 1, peer)[mode]!);
-    const asked = { publish: 1.6, consume: 1 }[mode];
-    say(verdict(`${mode}, C program, ours / before`, c[mode]! / cBefore!, ">=", asked));
-    say(`${mode}, amqp091-go, ours / before: ${round(go[mode]! / goBefore!)}`);
+    const [go, c] = peers.map((_, peer) => medians(ours, peer)[mode]!) as [number, number];
+    const best = Math.max(...theirs.map((entrant) => medians(entrant, 0)[mode]!));
+    say(verdict(`${mode}, ours / RabbitMQ's better`, go / best, ">=", 1.5));
+    for (const entrant of earlier) {
+      const asked = { publish: 1.6, consume: 1 }[mode];
+      say(verdict(`${mode}, C, ours / before`, c / medians(entrant, 1)[mode]!, ">=", asked));
+      say(`${mode}, amqp091-go, ours / before: ${round(go / medians(entrant, 0)[mode]!)}`);
+    }
   }
 }
 
+async function pidOf(node: RabbitmqNode): Promise<number> {
+  return Number(JSON.parse(await node.eval("os:getpid().")));
+}
+
 async function reach({ url, type, pid }: Entrant, peer: BulkPeer, count: number): Promise<Reached> {
-  if (type === undefined) {
+  if (type === undefined || pid === undefined) {
     const { rate } = await peer.run("publish", { url, queue: "", count, ...LOAD });
     return { publish: rate };
   }
-  const before = pid === undefined ? 0 : cpuOf(pid);
+  const before = cpuOf(pid);
   const { publish, consume } = await runOnce(url, peer, type, count);
-  const rates = { publish: publish.rate, consume: consume.rate };
-  return pid === undefined ? rates : { ...rates, cpu: (cpuOf(pid) - before) * 1_000 / count };
+  // What it still has to do would be to the cost of the next one.
+  await atRest(pid);
+  const cpu = (cpuOf(pid) - before) * 1_000 / count;
+  return { publish: publish.rate, consume: consume.rate, cpu };
 }
 
 async function reachRedis(folder: string, count: number): Promise<Reached> {
