@@ -12,6 +12,7 @@ import { Rooms } from "./connection/rooms.ts";
 import { loadServing } from "./connection/serving.ts";
 import type { MemoryUse } from "./queue/memory_use.ts";
 import type { Limits } from "./net/limits.ts";
+import { Looks } from "./net/looks.ts";
 import { Listeners } from "./net/listeners.ts";
 import type { Inside } from "./admin/inside.ts";
 import type { DeathReason } from "./message/deaths.ts";
@@ -73,6 +74,7 @@ export class Broker implements QueueHost<Queue> {
   /** Told to clients of this machine. */
   page: PageAddress | undefined;
   readonly #bell = new Bell();
+  readonly #looks = new Looks(this.#bell);
   readonly #turns = new StrangersTurns(this.#bell);
   readonly afterSockets = (run: () => void): void => this.#bell.afterSockets(run);
   readonly #logFault = (error: unknown): void => {
@@ -325,6 +327,7 @@ export class Broker implements QueueHost<Queue> {
       clientRoom,
       deliveryRoom,
       frameRoom,
+      looks: this.#looks,
       outboxRoom,
       replyTo: this.#replyTo,
       alarms: this.#alarms,

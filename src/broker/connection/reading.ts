@@ -17,6 +17,7 @@ import { decodeArguments, readMethodName } from "../wire/method_codec.ts";
 import { idsOf, type Method } from "../wire/methods.ts";
 import type { Borrower } from "../net/frame_line.ts";
 import type { FrameRoom } from "../net/frame_room.ts";
+import type { Looks } from "../net/looks.ts";
 import type { Scheduler, Slice, Work } from "../../time/scheduler.ts";
 import type { State } from "./state.ts";
 import type { Author } from "../store/refusals.ts";
@@ -39,8 +40,19 @@ export interface ReadingSession extends ChannelHost, Author {
   failConnection(fault: Fault, ms?: number): void;
 }
 
+/** What all connections have together. */
+export interface ReadingHost {
+  readonly frameRoom: FrameRoom;
+  readonly scheduler: Scheduler;
+  readonly looks: Looks;
+  readonly log: Logger;
+}
+
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
 const LIGHT_FRAMES = 48;
+
+/** Milliseconds of a read that did not wait for its bytes. */
+const AT_ONCE_MS = 0.05;
 
 /** Milliseconds that a client has to agree to its end when others wait for what it holds. */
 const REFUSED_MS = 1_000;
@@ -62,6 +74,7 @@ export class Reading implements Work, Borrower {
   readonly #source: FrameSource;
   readonly #frameRoom: FrameRoom;
   readonly #scheduler: Scheduler;
+  readonly #looks: Looks;
   readonly #log: Logger;
   #current = NO_METHOD;
   /** The stream lost its frames: whatever still comes is ignored. */
@@ -78,12 +91,13 @@ export class Reading implements Work, Borrower {
   constructor(
     session: ReadingSession,
     source: FrameSource,
-    { frameRoom, scheduler, log }: { frameRoom: FrameRoom; scheduler: Scheduler; log: Logger },
+    { frameRoom, scheduler, looks, log }: ReadingHost,
   ) {
     this.#session = session;
     this.#source = source;
     this.#frameRoom = frameRoom;
     this.#scheduler = scheduler;
+    this.#looks = looks;
     this.#log = log;
   }
 
@@ -105,15 +119,22 @@ export class Reading implements Work, Borrower {
   /** Reads until the connection ends, or its client has no more to say. */
   async run(): Promise<void> {
     const { backpressure } = this.#session;
+    let foundBytes = false;
     for (;;) {
       this.#session.heard();
-      if (!this.#scheduler.start(this)) {
-        await new Promise<void>((resolve) => this.#whenDone = resolve);
-      }
+      const start = performance.now();
+      if (this.#scheduler.start(this)) {
+        // Whoever had to wait for his bytes has waited for a look.
+        if (foundBytes) await this.#looks.beforeRead(performance.now() - start);
+      } else await new Promise<void>((resolve) => this.#whenDone = resolve);
       this.#isIdle = true;
       // Frames may be left in the buffer, with no byte behind them to wake us.
       if (backpressure.mustWait) await backpressure.whenOff();
-      else if (this.#session.state === "ended" || !await this.#source.fill()) return;
+      else {
+        const asked = performance.now();
+        if (this.#session.state === "ended" || !await this.#source.fill()) return;
+        foundBytes = this.#source.isFull || performance.now() - asked < AT_ONCE_MS;
+      }
       this.#isIdle = false;
     }
   }

@@ -20,6 +20,7 @@ import type { OutboxRoom } from "../net/outbox_room.ts";
 import { replyOf } from "./reply_codes.ts";
 import type { ReplyTo } from "../channel/reply_to.ts";
 import type { FrameRoom } from "../net/frame_room.ts";
+import type { Looks } from "../net/looks.ts";
 import { isConnectionLoss } from "../net/socket.ts";
 import { Reading, type ReadingSession } from "./reading.ts";
 import type { Scheduler, Work } from "../../time/scheduler.ts";
@@ -44,6 +45,7 @@ export interface SessionHost {
   readonly clientRoom: ClientRoom;
   readonly deliveryRoom: DeliveryRoom;
   readonly frameRoom: FrameRoom;
+  readonly looks: Looks;
   readonly outboxRoom: OutboxRoom;
   readonly groupCommit: GroupCommit;
   readonly deadlines: Deadlines;

@@ -110,6 +110,11 @@ export class FrameSource {
     }
   }
 
+  /** The last read has filled the buffer: there may be more. */
+  get isFull(): boolean {
+    return this.#end === this.bytes.length;
+  }
+
   /** Reads more. @returns false at the end of the stream */
   async fill(): Promise<boolean> {
     this.#makeRoom();
