@@ -52,7 +52,7 @@ Deno.test("who always has something to read keeps nobody else from being heard",
 
 Deno.test("who reads little waits for no look, and one is asked for at a time", async () => {
   const asked: (() => void)[] = [];
-  const looks = new Looks({ afterSockets: (run) => asked.push(run) });
+  const looks = new Looks({ isOpen: true, afterSockets: (run) => asked.push(run) });
   assertEquals(looks.beforeRead(0), undefined);
   assertEquals(asked.length, 0);
   assertEquals(looks.beforeRead(0.4), undefined);
@@ -63,4 +63,9 @@ Deno.test("who reads little waits for no look, and one is asked for at a time", 
   await Promise.all(waiting);
   assertEquals(looks.beforeRead(0), undefined);
   assertEquals(asked.length, 1);
+});
+
+Deno.test("where only timers tell of a look nobody waits for one", () => {
+  const looks = new Looks({ isOpen: false, afterSockets: () => {} });
+  for (let n = 0; n < FEW; n++) assertEquals(looks.beforeRead(LONG_MS), undefined);
 });

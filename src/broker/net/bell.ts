@@ -36,6 +36,11 @@ export class Bell {
   #next: (() => void)[] = [];
   #look: Timer | undefined;
 
+  /** Whether it tells when sockets were looked at; else a timer, which is late, has to do. */
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
   /** Runs something once sockets were looked at, or soon where that is not known. */
   afterSockets(run: () => void): void {
     if (this.#state === "absent" && performance.now() >= this.#from) this.#open();

@@ -14,13 +14,13 @@ const MOST_MS = 0.6;
 const READ_MS = 0.015;
 
 export class Looks {
-  readonly #bell: Pick<Bell, "afterSockets">;
+  readonly #bell: Pick<Bell, "afterSockets" | "isOpen">;
   /** Milliseconds of reading since the last look. */
   #spent = 0;
   #isAsked = false;
   #waiting: (() => void)[] = [];
 
-  constructor(bell: Pick<Bell, "afterSockets">) {
+  constructor(bell: Pick<Bell, "afterSockets" | "isOpen">) {
     this.#bell = bell;
   }
 
@@ -36,7 +36,8 @@ export class Looks {
       this.#isAsked = true;
       this.#bell.afterSockets(() => this.#looked());
     }
-    if (this.#spent < MOST_MS) return undefined;
+    // Waiting for timers would take longer than reading does.
+    if (this.#spent < MOST_MS || !this.#bell.isOpen) return undefined;
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
