@@ -321,6 +321,7 @@ export class Broker implements QueueHost<Queue> {
     return {
       limits,
       groupCommit: this.#groupCommit,
+      store: this.store,
       deadlines: this.deadlines,
       scheduler: this.scheduler,
       pending,

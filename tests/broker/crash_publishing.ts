@@ -1,4 +1,5 @@
 /** Publishing with confirms, for the clients of a crash test. */
+import { CHUNKED_FROM } from "../../src/broker/message/stored_body.ts";
 import type { Peer } from "../support/protocol_peer.ts";
 import type { Random } from "../support/random.ts";
 import type { Ledger } from "./ledger.ts";
@@ -40,7 +41,8 @@ export async function publishForEver(
   }
 }
 
-/** Mostly short; some are large enough to be kept on disk alone. */
+/** Mostly short; some are large enough to be kept on disk alone, few so large that they go in chunks. */
 export function bodyOf(id: string, random: Random): string {
+  if (random.below(500) === 0) return id.padEnd(CHUNKED_FROM + random.below(CHUNKED_FROM));
   return id.padEnd(random.below(50) === 0 ? 40_000 : random.below(300));
 }

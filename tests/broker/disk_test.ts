@@ -11,6 +11,8 @@ import { portOf, startProcess } from "./harness.ts";
 const PERSISTENT = { deliveryMode: 2 };
 const BODY_BYTES = 10_000;
 const BACKLOG = 3_000;
+/** It is stored in chunks. */
+const LARGE_BYTES = 6_000_000;
 
 function diskTest(
   name: string,
@@ -328,6 +330,27 @@ async function damage(path: string, at: number, length: number): Promise<void> {
   await file.seek(at, Deno.SeekMode.Start);
   await file.write(new Uint8Array(length).fill(0xa5));
 }
+
+diskTest(
+  "a disk that is full in the middle of a large body blocks its publisher until there is room",
+  async (disk) => {
+    await using broker = startOn(disk, 0);
+    const port = await portOf(broker);
+    const client = await publisher(port);
+    await using _peer = client.peer;
+    const { confirmed, sent } = await fillUp(client, LARGE_BYTES);
+    assertGreater(confirmed, 1);
+    await client.control.expect("connection.blocked");
+    await using peer = await openPeer(port);
+    const reader = await peer.open();
+    assertEquals(await drainSingly(reader), upTo(confirmed));
+    // What it could not store is not lost, and goes on by itself.
+    await client.channel.expect("basic.ack");
+    assertEquals(await drainSingly(reader), [sent - 1]);
+    await end(broker);
+  },
+  40,
+);
 
 Deno.test("a data file with a damaged beginning is refused", async () => {
   await using dir = await tempDir();

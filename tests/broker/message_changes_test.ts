@@ -54,7 +54,7 @@ Deno.test("the pages that a commit writes to the log are about as many as are co
     const file = new DataFile(folder);
     const { database } = file;
     database.exec("PRAGMA wal_autocheckpoint = 0");
-    const table = new MessageTable(database, () => {});
+    const table = new MessageTable(database, { onDamage: () => {} });
     const content = () => new Content(new Uint8Array(size), 10, 20);
     const messages = Array.from(
       { length: count },

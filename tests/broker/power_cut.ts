@@ -3,6 +3,7 @@
  * opened, checked as a whole, and compared with what clients had been told by then.
  */
 import { DatabaseSync } from "node:sqlite";
+import { CHUNKED_FROM } from "../../src/broker/message/stored_body.ts";
 import { DataFile } from "../../src/broker/store/file/data_file.ts";
 import { Store } from "../../src/broker/store/store.ts";
 import { fakeDisk, fakeDiskMissing } from "../support/fake_disk.ts";
@@ -18,6 +19,8 @@ const QUEUES = ["plain", "work", "dead", "left", "right"];
 const PERSISTENT = { deliveryMode: 2 };
 const WINDOW = 100;
 const LARGEST = 20_000;
+/** Messages of which one goes in chunks. */
+const EVERY_CHUNKED = 500;
 
 /** On a small disk the log is short, and often emptied. */
 const DISK_MEGABYTES = 64;
@@ -156,7 +159,9 @@ async function publish(
   await channel.call("confirm.select");
   for (let sent = 0, confirmed = 0; confirmed < count;) {
     while (sent < count && sent - confirmed < WINDOW) {
-      const body = `${queue}.${sent++} `.padEnd(random.below(LARGEST), "x");
+      const isChunked = sent % EVERY_CHUNKED === EVERY_CHUNKED - 1;
+      const size = isChunked ? CHUNKED_FROM : random.below(LARGEST);
+      const body = `${queue}.${sent++} `.padEnd(size, "x");
       await channel.publish({ routingKey: queue }, body, PERSISTENT);
     }
     const { deliveryTag } = await channel.expect("basic.ack");

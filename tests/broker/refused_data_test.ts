@@ -8,6 +8,11 @@ import { type TempDir, tempDir } from "../support/temp.ts";
 import { brokerCommand, portOf, startProcess } from "./harness.ts";
 
 const DATA = "broker.db";
+
+/** Makes version 9 of the present one. */
+const OLD = `DROP TABLE pack; PRAGMA user_version = 9; ALTER TABLE discarded DROP COLUMN of;
+  DROP TABLE chunk; DROP TRIGGER IF EXISTS message_gone; DROP INDEX shared_gone;
+  ALTER TABLE shared DROP COLUMN body;`;
 const LOG = "broker.db-wal";
 const PAGE = 4_096;
 
@@ -143,7 +148,7 @@ const CASES: readonly Case[] = [
     prepare: (folder) =>
       change(
         folder,
-        "DROP TABLE pack; PRAGMA user_version = 9; ALTER TABLE discarded DROP COLUMN of;" +
+        OLD +
           "ALTER TABLE lane RENAME TO lost",
       ),
     code: 66,
@@ -166,7 +171,7 @@ const CASES: readonly Case[] = [
     prepare: (folder) =>
       change(
         folder,
-        "DROP TABLE pack; PRAGMA user_version = 9; ALTER TABLE discarded DROP COLUMN of;" +
+        OLD +
           "ALTER TABLE lane DROP COLUMN last_position; UPDATE lane SET depth = 100",
       ),
     code: 65,

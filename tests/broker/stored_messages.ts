@@ -1,5 +1,6 @@
 /** The messages in a data file, read without the broker. */
 import type { DatabaseSync } from "node:sqlite";
+import { concat } from "./strangers.ts";
 import { bitsOf, membersOf } from "../../src/broker/store/file/pack_row.ts";
 
 export interface Stored {
@@ -36,12 +37,17 @@ function isBefore(one: Stored, other: Stored): boolean {
 function* rows(database: DatabaseSync): Generator<Stored, undefined> {
   const select = database.prepare(
     `SELECT message.id >> 40 lane, message.id & 0xffffffffff position, layout,
-       coalesce(shared.content, message.content) content
+       CASE WHEN body > 0 THEN message.content
+         ELSE coalesce(shared.content, message.content) END content,
+       CASE WHEN body > 0 THEN shared.id END body
      FROM message LEFT JOIN shared ON shared.id = message.shared ORDER BY message.id`,
   );
-  for (const { lane, position, layout, content } of select.iterate()) {
+  const chunks = database
+    .prepare("SELECT bytes FROM chunk WHERE id BETWEEN ? << 16 AND (? + 1 << 16) - 1");
+  for (const { lane, position, layout, content, body } of select.iterate()) {
     const headLength = Number(layout) % 0x10000 + Math.floor(Number(layout) / 0x10000);
-    const bytes = content as Uint8Array;
+    const parts = body === null ? [] : chunks.all(body!, body!).map((row) => row["bytes"]);
+    const bytes = concat([content, ...parts] as Uint8Array[]);
     yield { lane: Number(lane), position: Number(position), bytes, headLength };
   }
   return undefined;

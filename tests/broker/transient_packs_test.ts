@@ -109,7 +109,7 @@ Deno.test("where a queue is deleted that had few messages, those of others stay"
 
 Deno.test("what lies behind a pack that cannot be read comes, though older ones are to be stored", () => {
   const { database } = new DataFile(undefined);
-  const table = new MessageTable(database, () => {});
+  const table = new MessageTable(database, { onDamage: () => {} });
   const insert = (position: number) => table.insert(messageAt(position), undefined);
   for (let position = 10; position < 110; position++) insert(position);
   table.write();
@@ -131,7 +131,7 @@ Deno.test("what lies behind a pack that cannot be read comes, though older ones 
 
 Deno.test("of a commit that fails in the middle nothing gets into the next one", () => {
   const { database } = new DataFile(undefined);
-  const table = new MessageTable(database, () => {});
+  const table = new MessageTable(database, { onDamage: () => {} });
   const messages = [1, 2, 101, 102].map(messageAt);
   for (const message of messages) table.insert(message, undefined);
   // It has lost its bytes.

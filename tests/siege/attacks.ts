@@ -1,4 +1,5 @@
 /** Every attack of the siege. A new one: a file with one {@link Attack}, and its line here. */
+import { BODIES } from "./bodies.ts";
 import { CONSUMERS } from "./consumers.ts";
 import { CONTENTS } from "./contents.ts";
 import { CROWDS } from "./crowds.ts";
@@ -21,6 +22,7 @@ export const ATTACKS: readonly Attack[] = [
   ...ROUTES,
   ...CONSUMERS,
   ...CONTENTS,
+  ...BODIES,
   ...STORMS,
   ...LOGINS,
   ...TURNS,

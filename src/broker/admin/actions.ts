@@ -116,12 +116,12 @@ export function* replayMessages(
   const result = yield* each(queue, selection, (message) => {
     const content = queue.contentOf(message);
     if (content === undefined) return "it cannot be read";
-    const { header, headers, body } = open(content);
+    const { header, headers } = open(content);
     const name = originOf(queue, headers);
     if (name === undefined) return "it does not say which queue it came from";
     const target = ensureQueue(vhost, workQueue(name));
     if (target === queue) return "it is on the queue that it came from";
-    const publication = revive(name, header, headers, body);
+    const publication = revive(name, header, headers, content);
     if (isDuplicate(target, publication)) return `queue ${name} has had it, and drops duplicates`;
     if (!target.publish(publication)) return `queue ${name} is full`;
     queue.remove(message);

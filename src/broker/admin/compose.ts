@@ -93,7 +93,7 @@ export function revive(
   queue: string,
   header: ContentHeader,
   headers: Table,
-  body: Uint8Array,
+  dead: Content,
 ): Publication {
   const before = plain(headers);
   const replays = Number(before[HEADER.replays] ?? 0) || 0;
@@ -108,7 +108,7 @@ export function revive(
   const drop = [...headers.keys()].filter((name) => !Object.hasOwn(after, name));
   const written = header.rewrite({ dropExpiration: true, drop, set });
   return {
-    content: Content.join(addressOf("", queue), written, body),
+    content: dead.withHeader(written, addressOf("", queue)),
     persistent: true,
     expiration: undefined,
     priority: header.priority ?? 0,

@@ -2,7 +2,15 @@
 
 import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { Message } from "../message/message.ts";
-import { describeMessage, errorOf, keyOf, open, placeOf, reasonOf } from "./messages.ts";
+import {
+  beginningOf,
+  describeMessage,
+  errorOf,
+  keyOf,
+  open,
+  placeOf,
+  reasonOf,
+} from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { Pieces } from "./slices.ts";
 import type { Place } from "../queue/ready.ts";
@@ -144,8 +152,11 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * Whether a message has a text, in a time that no content makes long.
  * @param wanted by {@link wantedOf}
  */
-export function hasText({ bytes, addressLength }: Content, wanted: Needle): boolean {
-  const text = decoder.decode(bytes.subarray(addressLength));
+export function hasText(content: Content, wanted: Needle): boolean {
+  const { bytes, addressLength, stored } = content;
+  const head = decoder.decode(bytes.subarray(addressLength));
+  // Of what is so large that it is in chunks, the first.
+  const text = stored === undefined ? head : head + decoder.decode(beginningOf(content));
   if (wanted.isIn(foldCase(text))) return true;
   return NOT_ASCII.test(wanted.text) && text.includes("\\u") &&
     wanted.isIn(foldCase(unescaped(text)));

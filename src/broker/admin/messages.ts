@@ -48,12 +48,21 @@ export function placeOf(key: string): Place | undefined {
 export interface Opened {
   readonly header: ContentHeader;
   readonly headers: Table;
-  readonly body: Uint8Array;
+  readonly content: Content;
 }
 
 export function open(content: Content): Opened {
   const header = new ContentHeader().scanOf(content);
-  return { header, headers: header.headers(), body: content.body };
+  return { header, headers: header.headers(), content };
+}
+
+/** The body, or as much of a very large one as anybody looks at; none if that cannot be read. */
+export function beginningOf(content: Content): Uint8Array {
+  try {
+    return content.chunk(0);
+  } catch {
+    return new Uint8Array(0); // the store knows it now
+  }
 }
 
 /** Why a message is dead: as the tools say it, else as the broker does, else "". */
@@ -76,7 +85,7 @@ export function describeMessage(message: Message, content: Content | undefined):
     priority: message.lane.priority,
   };
   if (content === undefined) return { ...base, preview: "" };
-  const { header, headers, body } = open(content);
+  const { header, headers } = open(content);
   const reason = reasonOf(headers);
   return {
     ...base,
@@ -89,7 +98,7 @@ export function describeMessage(message: Message, content: Content | undefined):
       diedAt: textOf(headers.get(HEADER.diedAt))?.slice(0, 40),
     }),
     priority: header.priority ?? message.lane.priority,
-    preview: new TextDecoder().decode(body.subarray(0, PREVIEW_BYTES)),
+    preview: new TextDecoder().decode(beginningOf(content).subarray(0, PREVIEW_BYTES)),
   };
 }
 
@@ -99,9 +108,9 @@ export function describeWhole(
   content: Content,
   counts: boolean,
 ): MessageDetail {
-  const { header, headers, body } = open(content);
+  const { header, headers } = open(content);
   const { exchange, routingKey } = readAddress(content.bytes);
-  const shown = body.subarray(0, SHOWN_BYTES);
+  const shown = beginningOf(content).subarray(0, SHOWN_BYTES);
   const properties: Record<string, unknown> = {};
   for (const name of TEXTS) {
     const value = header.text(name);
@@ -122,7 +131,7 @@ export function describeWhole(
     properties,
     headers: plain(headers),
     bodyBase64: encodeBase64(shown),
-    bodyCut: shown.length < body.length,
+    bodyCut: shown.length < content.bodyLength,
   };
 }
 

@@ -8,6 +8,7 @@ import type { Limits } from "../net/limits.ts";
 import type { Outbox } from "../net/outbox.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Subject } from "../store/definitions/definition_changes.ts";
+import type { GrowingBody } from "../store/messages/bodies.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
 import type { Fault } from "../wire/faults.ts";
 import type { FrameWriter } from "../wire/frames.ts";
@@ -25,6 +26,12 @@ export type MessageOutbox =
  * answer is about something that is never stored.
  */
 export type Promised = Subject | "everything" | "nothing";
+
+/** Of work that a method waits for. */
+export interface WorkKind {
+  /** It writes to the disk: it waits while publishers are blocked. */
+  readonly writes?: boolean;
+}
 
 /** A connection, as its channels see it. */
 export interface ChannelHost extends Taker {
@@ -72,7 +79,9 @@ export interface ChannelHost extends Taker {
    * The method that is being done cannot be done at once: `then` does it, after the work, unless its
    * channel ends before. The connection's next frame waits.
    */
-  finishFirst(channel: number, work: Work, then: () => void): void;
+  finishFirst(channel: number, work: Work, then: () => void, kind?: WorkKind): void;
+  /** A body in the store, to be brought there before the messages that have it. */
+  beginBody(length: number, kind: "durable" | "transient"): GrowingBody;
   /** Work that goes on whatever becomes of its channel and connection. */
   outlive(work: Work): void;
   /** Ends a channel outside of any method. */

@@ -14,6 +14,7 @@ import type { Table } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
 import { checkProperties, expirationOf } from "../message/properties.ts";
 import { DIRECT_REPLY_TO } from "../../task/topology.ts";
+import { Ahead, goesAhead } from "./ahead.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
 import { isCrowded, Spread } from "./spread.ts";
@@ -52,6 +53,8 @@ export class Publishing {
   #placeVersion = -1;
   /** What has arrived and is not routed yet. */
   #arrived: Content | undefined;
+  /** Its body goes into the store first. */
+  #ahead: Ahead | undefined;
   /** A publish that is on its way to very many queues. */
   #spread: Spread | undefined;
   /** Undefined: nothing is confirmed. */
@@ -157,6 +160,20 @@ export class Publishing {
   }
 
   #routed(publication: Publication, target: Target, queues: readonly Queue[]): void {
+    const kind = this.#session.isRefusing ? undefined : goesAhead(publication, queues);
+    if (kind === undefined) return this.#give(publication, target, queues);
+    const ahead = this.#ahead = new Ahead(this.#session, publication.content, kind);
+    // Until it is written it counts as what waits for the commit.
+    if (this.#held === undefined) this.#assembly.giveBack();
+    this.#session.finishFirst(this.#channel, ahead, () => {
+      this.#ahead = undefined;
+      const content = this.#arrived = ahead.take();
+      this.#give({ ...publication, content }, target, queues);
+    }, { writes: true });
+  }
+
+  /** What it leads to is known, and its body is where it has to be. */
+  #give(publication: Publication, target: Target, queues: readonly Queue[]): void {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
       this.#held.push({ publication, target, queues });
@@ -359,6 +376,7 @@ export class Publishing {
   end(): void {
     if (this.#spread !== undefined) this.#session.outlive(this.#spread);
     this.#confirms?.end();
+    this.#ahead?.end();
     this.#arrived?.giveUp();
     if (this.#held !== undefined) this.forgetHeld();
     this.#assembly.end();

@@ -5,7 +5,7 @@
 
 import { METHOD_IDS_BYTES } from "../../amqp/protocol.ts";
 import { ByteReader, MalformedError, NotTextError } from "../wire/bytes.ts";
-import type { ChannelHost } from "../channel/host.ts";
+import type { ChannelHost, WorkKind } from "../channel/host.ts";
 import type { Channels } from "./channels.ts";
 import type { Backpressure } from "./backpressure.ts";
 import { Fault } from "../wire/faults.ts";
@@ -63,6 +63,7 @@ interface Unfinished {
   readonly then: () => void;
   readonly channel: number;
   readonly current: typeof NO_METHOD;
+  readonly kind: WorkKind | undefined;
 }
 
 const NO_METHOD = { classId: 0, methodId: 0 };
@@ -160,6 +161,7 @@ export class Reading implements Work, Borrower {
   /** @returns whether there may be more */
   #readFrames(slice: Slice): boolean {
     try {
+      if (this.#mustWait) return false;
       if (this.#unfinished !== undefined && this.#goOn(this.#unfinished, slice)) return true;
       if (this.#unreadable || this.#session.state === "leaving") {
         this.#source.discard();
@@ -267,8 +269,15 @@ export class Reading implements Work, Borrower {
   }
 
   /** {@link ChannelHost.finishFirst} */
-  finishFirst(channel: number, work: Work, then: () => void): void {
-    this.#unfinished = { work, then, channel, current: this.#current };
+  finishFirst(channel: number, work: Work, then: () => void, kind?: WorkKind): void {
+    this.#unfinished = { work, then, channel, current: this.#current, kind };
+  }
+
+  /** What is being done waits for the disk; {@link run} waits with it. */
+  get #mustWait(): boolean {
+    const { backpressure } = this.#session;
+    return this.#unfinished?.kind?.writes === true && backpressure.isBlocked &&
+      backpressure.mustWait;
   }
 
   get #isReading(): boolean {

@@ -9,7 +9,7 @@ import { Backpressure } from "./backpressure.ts";
 import type { Budget } from "../channel/budget.ts";
 import type { ClientRoom, ClientShare } from "../channel/client_room.ts";
 import type { DeliveryRoom } from "../channel/delivery_room.ts";
-import type { ChannelHost, Promised } from "../channel/host.ts";
+import type { ChannelHost, Promised, WorkKind } from "../channel/host.ts";
 import type { Deadline, Deadlines } from "../../time/deadlines.ts";
 import { Fault } from "../wire/faults.ts";
 import type { Client, Login } from "./handshake.ts";
@@ -28,6 +28,8 @@ import { isLater, type State } from "./state.ts";
 import { type SharedOutbox, Writing, type WritingSession } from "./writing.ts";
 import { Channels } from "./channels.ts";
 import type { GroupCommit } from "../store/group_commit.ts";
+import type { GrowingBody } from "../store/messages/bodies.ts";
+import type { Store } from "../store/store.ts";
 import type { VirtualHost } from "../routing/virtual_host.ts";
 import type { Logger } from "../../observe/log.ts";
 
@@ -48,6 +50,7 @@ export interface SessionHost {
   readonly looks: Looks;
   readonly outboxRoom: OutboxRoom;
   readonly groupCommit: GroupCommit;
+  readonly store: Pick<Store, "beginBody">;
   readonly deadlines: Deadlines;
   readonly replyTo: ReplyTo;
   readonly alarms: Alarms;
@@ -161,8 +164,12 @@ export class Session implements ChannelHost, HeartbeatSession, ReadingSession, W
     this.#reading.spread(copies);
   }
 
-  finishFirst(channel: number, work: Work, then: () => void): void {
-    this.#reading.finishFirst(channel, work, then);
+  finishFirst(channel: number, work: Work, then: () => void, kind?: WorkKind): void {
+    this.#reading.finishFirst(channel, work, then, kind);
+  }
+
+  beginBody(length: number, kind: "durable" | "transient"): GrowingBody {
+    return this.#host.store.beginBody(length, kind);
   }
 
   outlive(work: Work): void {

@@ -2,11 +2,13 @@
  * The content of a message: address (exchange and routing key as two short strings, as basic.publish
  * and basic.deliver carry them), content header payload, body. They lie behind one another, so that
  * it is copied, stored and sent as a whole. Small ones lie in an array with others, and have no view
- * of their own, which takes about as long to be made as the copy.
+ * of their own, which takes about as long to be made as the copy. The body of a very large one may lie
+ * in the store, and is never in memory as a whole.
  */
 
 import { Blocks, received } from "./content_memory.ts";
 import { copyBytes } from "../wire/bytes.ts";
+import { CHUNK_BYTES, type StoredBody } from "./stored_body.ts";
 
 /**
  * Bytes from which on a stored content stays in the store until it is sent, and its memory is given
@@ -42,6 +44,10 @@ export class Content implements ContentLengths {
   /** How many are sending its bytes from where they are. */
   #borrowers = 0;
   #isGivenUp = false;
+  /** Its body, if that is in the store; the array has what goes before it. */
+  #stored: StoredBody | undefined = undefined;
+  /** It keeps its body in the store until it is given up. */
+  #holdsStored = false;
   /** A message has it, or had it. */
   #isHeld = false;
 
@@ -75,6 +81,25 @@ export class Content implements ContentLengths {
     return new Content(array, address.length, header.length, start, size);
   }
 
+  /**
+   * One whose body is in the store.
+   * @param array with address and header
+   * @param holds whether it keeps the body there until it is given up: no message may have it else
+   */
+  static stored(
+    array: Uint8Array,
+    addressLength: number,
+    headerLength: number,
+    body: StoredBody,
+    holds: boolean,
+  ): Content {
+    const content = new Content(array, addressLength, headerLength);
+    content.#stored = body;
+    content.#holdsStored = holds;
+    if (holds) body.hold();
+    return content;
+  }
+
   /** Where its bytes are, from {@link start} on. */
   get array(): Uint8Array {
     return this.#array;
@@ -85,12 +110,22 @@ export class Content implements ContentLengths {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#stored === undefined ? this.#size : this.#size + this.#stored.length;
   }
 
-  /** Its bytes alone: a view, which is made each time. */
+  /** Undefined: its body is in memory. */
+  get stored(): StoredBody | undefined {
+    return this.#stored;
+  }
+
+  /** Its bytes in memory alone: a view, which is made each time. */
   get bytes(): Uint8Array {
     return this.#part(0, this.#size);
+  }
+
+  /** Address and header. */
+  get head(): Uint8Array {
+    return this.#part(0, this.headerEnd);
   }
 
   #part(from: number, to: number): Uint8Array {
@@ -104,7 +139,7 @@ export class Content implements ContentLengths {
   }
 
   get bodyLength(): number {
-    return this.#size - this.headerEnd;
+    return this.size - this.headerEnd;
   }
 
   get address(): Uint8Array {
@@ -115,13 +150,31 @@ export class Content implements ContentLengths {
     return this.#part(this.addressLength, this.headerEnd);
   }
 
+  /** All of it, which may be very much. */
   get body(): Uint8Array {
-    return this.#part(this.headerEnd, this.#size);
+    if (this.#stored === undefined) return this.#part(this.headerEnd, this.#size);
+    const body = new Uint8Array(this.bodyLength);
+    for (let at = 0; at < body.length; at += CHUNK_BYTES) body.set(this.chunk(at), at);
+    return body;
   }
 
-  /** The same with another header. */
-  withHeader(header: Uint8Array): Content {
-    return Content.join(this.address, header, this.body);
+  /** A part of its body, from a multiple of {@link CHUNK_BYTES} on. */
+  chunk(from: number): Uint8Array {
+    if (this.#stored !== undefined) return this.#stored.read(from);
+    const start = this.headerEnd + from;
+    return this.#part(start, Math.min(start + CHUNK_BYTES, this.#size));
+  }
+
+  /** The same with another header, and another address. */
+  withHeader(header: Uint8Array, address = this.address): Content {
+    if (this.#stored === undefined) return Content.join(address, header, this.body);
+    const head = Content.join(address, header, NOTHING);
+    return Content.stored(head.bytes.slice(), address.length, header.length, this.#stored, true);
+  }
+
+  /** The same, whose body is in the store. */
+  withStored(body: StoredBody): Content {
+    return Content.stored(this.head.slice(), this.addressLength, this.headerLength, body, true);
   }
 
   /** Whether its bytes have an array for themselves. */
@@ -163,13 +216,16 @@ export class Content implements ContentLengths {
 
   /** Somebody sends its bytes. @returns whether nobody else does */
   lend(): boolean {
-    return this.#borrowers++ === 0;
+    if (this.#borrowers++ > 0) return false;
+    this.#stored?.hold();
+    return true;
   }
 
   giveBack(): boolean {
-    this.#borrowers--;
+    if (--this.#borrowers > 0) return false;
+    this.#stored?.letGo();
     this.#free();
-    return this.#borrowers === 0;
+    return true;
   }
 
   /**
@@ -192,7 +248,11 @@ export class Content implements ContentLengths {
 
   #free(): void {
     if (!this.#isGivenUp || this.#borrowers > 0) return;
-    if (this.size < LARGE_BYTES || !this.isDetached) return;
+    if (this.#holdsStored) {
+      this.#holdsStored = false;
+      this.#stored!.letGo();
+    }
+    if (this.#size < LARGE_BYTES || !this.isDetached) return;
     (this.#array.buffer as ArrayBuffer).transfer(0);
     this.#lieIn(NOTHING, 0);
     this.#size = 0;

@@ -2,6 +2,7 @@
 
 import { Content, type ContentLengths, LARGE_BYTES, type Sharing } from "./content.ts";
 import type { ContentHeader } from "./content_header.ts";
+import { CHUNKED_FROM } from "./stored_body.ts";
 
 /** Where a message's row is. */
 export const Row = {
@@ -127,6 +128,11 @@ export class Message implements ContentLengths {
 
   get bodyLength(): number {
     return this.size - this.addressLength - this.headerLength;
+  }
+
+  /** Bytes of it that its row holds. */
+  get rowBytes(): number {
+    return this.size < CHUNKED_FROM ? this.size : this.addressLength + this.headerLength;
   }
 
   /** Null when memory has given it up: then the row is read when the content is needed. */

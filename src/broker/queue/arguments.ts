@@ -193,6 +193,14 @@ function queueVersion(field: Field): string | undefined {
   return value === 1 || value === 2 ? undefined : `"unsupported queue version '${value}'"`;
 }
 
+/** Whether a queue keeps a publication over a restart: a quorum queue does whatever its delivery mode. */
+export function isKept(
+  queue: { readonly durable: boolean; readonly arguments: QueueArguments },
+  publication: { readonly persistent: boolean },
+): boolean {
+  return queue.durable && (publication.persistent || queue.arguments.type === "quorum");
+}
+
 /** What a queue was declared as, besides its arguments. */
 export interface QueueFlags {
   durable: boolean;

@@ -19,7 +19,7 @@ import { Rereading } from "./rereading.ts";
 import { type Content, LARGE_BYTES } from "../message/content.ts";
 import type { DeathReason } from "../message/deaths.ts";
 import { type LaneRecord, Message, type Publication } from "../message/message.ts";
-import type { QueueArguments, QueueIdentity } from "./arguments.ts";
+import { isKept, type QueueArguments, type QueueIdentity } from "./arguments.ts";
 import type { Slice, Work } from "../../time/scheduler.ts";
 import type { DeadCount } from "../store/messages/dead_messages.ts";
 import type { StoredLane } from "../store/messages/lane_counters.ts";
@@ -132,9 +132,8 @@ export class Queue implements Work {
 
   /** @returns whether it took it, or has had it; a full queue that rejects publishes does not */
   publish(publication: Publication): boolean {
-    const { overflow, type } = this.arguments;
-    // A quorum queue keeps a message whatever its delivery mode.
-    const durable = this.durable && (publication.persistent || type === "quorum");
+    const { overflow } = this.arguments;
+    const durable = isKept(this, publication);
     const key = this.duplicates?.keyOf(publication);
     const isDuplicate = key !== undefined && this.duplicates!.has(key, durable);
     if (isDuplicate || this.#ready.rejects(this.arguments, publication.content.bodyLength)) {

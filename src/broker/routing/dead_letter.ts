@@ -1,7 +1,7 @@
 /** One dead letter: which message it is, how far it has come, and what is written on it. */
 
 import { shownCopies } from "../message/copies.ts";
-import { Content } from "../message/content.ts";
+import type { Content } from "../message/content.ts";
 import { ContentHeader } from "../message/content_header.ts";
 import type { Field, Table } from "../wire/fields.ts";
 import { type Message, type Publication, publicationOf } from "../message/message.ts";
@@ -67,6 +67,6 @@ export function rewrite({ queue, reason }: DeadLetter, content: Content): Rewrit
     set: deathHeaders(headers, deaths),
     drop: deadLetterRoutingKey === undefined ? [] : ["CC"],
   });
-  const letter = Content.join(newAddress, changed, content.body);
+  const letter = content.withHeader(changed, newAddress);
   return { publication: publicationOf(letter, header, undefined), keys, headers, deaths };
 }

@@ -9,6 +9,7 @@
 
 import type { Content } from "../message/content.ts";
 import { type DataFile, SCRATCH_FILE } from "./file/data_file.ts";
+import type { GrowingBody } from "./messages/bodies.ts";
 import { DeadMessages } from "./messages/dead_messages.ts";
 import { DefinitionChanges, type Subject } from "./definitions/definition_changes.ts";
 import { Definitions } from "./definitions/definitions.ts";
@@ -83,8 +84,14 @@ export class Store {
     });
     const refusals = new Refusals(options.onRefusal ?? (() => {}));
     const onDamage = (error: unknown) => this.#writer.noteDamage(error);
-    const scratch = this.#scratch = new Scratch(file.pathOf(SCRATCH_FILE), refusals, onDamage);
-    const durable = this.#durable = new MessageTable(database, onDamage, ["dead"]);
+    const onGone = () => this.#onDiscard?.();
+    const path = file.pathOf(SCRATCH_FILE);
+    const scratch = this.#scratch = new Scratch(path, refusals, onDamage, onGone);
+    const durable = this.#durable = new MessageTable(database, {
+      onDamage,
+      onGone,
+      others: ["dead"],
+    });
     this.#messages = new StoredMessages(durable, scratch, onDamage);
     this.dead = new DeadMessages(
       database,
@@ -209,6 +216,12 @@ export class Store {
   }
 
   // -- changes of messages --
+
+  /** A body, to be brought here before the messages that have it. {@link Bodies.begin} */
+  beginBody(length: number, kind: "durable" | "transient"): GrowingBody {
+    const { bodies } = kind === "durable" ? this.#durable : this.#scratch.open();
+    return bodies.begin(length, this.#onChange);
+  }
 
   insert(message: Message): void {
     this.#messages.tableOf(message).insert(message, this.changes.author);

@@ -21,6 +21,9 @@ import { rollback, runTransaction } from "./file/transaction.ts";
 /** Milliseconds between two tries to get the reserve back. */
 const RESERVE_RETRY_MS = 1_000;
 
+/** Bytes that are free in the file while the disk is full, for a part of a large body. */
+const BODY_ROOM = 8 * 1024 * 1024;
+
 /** Pages of a commit besides those of the following. */
 const COMMIT_PAGES = 6;
 /** Rows of lanes, or of definitions, that lie in one page, about. */
@@ -132,7 +135,7 @@ export class StoreWriter {
       this.#failed(error);
       return false;
     }
-    const { messages, changes, lanes, dead, seen, refusals } = this.#parts;
+    const { file, messages, changes, lanes, dead, seen, refusals } = this.#parts;
     const written = messages.pendingBytes;
     if (this.#isDataDirty) {
       this.#countPages();
@@ -143,6 +146,7 @@ export class StoreWriter {
     lanes.written();
     seen.written();
     this.#failure = undefined;
+    messages.bodies.enough = file.bodyBytes;
     this.#reportState();
     refusals.tell();
     // Last: whoever is told may change something again.
@@ -182,14 +186,38 @@ export class StoreWriter {
   /** @returns why it failed */
   #writeWithRoom(): unknown {
     const { file, messages, dead } = this.#parts;
+    // What the reserve has given is for acknowledgements, and for the log of what has room in the file.
+    if (this.#reserve.isReleased && !this.#hasRoomForBodies) this.#leaveBodies();
     let error = this.#write();
     // Nobody's commit waits for what an acknowledgement would delete, or for where the dead lie.
     if (isDamage(error) && messages.postpone()) error = this.#write();
     if (isDamage(error) && dead.leavePacked()) error = this.#write();
     // What the log holds may find its place in the file, and then its room is used again.
     if (isDiskFull(error) && file.emptyLog("RESTART")) error = this.#write();
+    const isWorthIt = messages.bodies.areLeft && this.#hasRoomForBodies;
+    if (isDiskFull(error) && isWorthIt && this.#reserve.release()) error = this.#write();
+    // Consumers do not wait for large bodies that have no room.
+    if (isDiskFull(error) && this.#leaveBodies()) error = this.#write();
     if (isDiskFull(error) && this.#reserve.release()) error = this.#write();
     return error;
+  }
+
+  /** The file has some that is free. */
+  get #hasRoomForBodies(): boolean {
+    return this.#parts.file.reusableBytes >= BODY_ROOM;
+  }
+
+  /** @returns whether that changes what the next try writes */
+  #leaveBodies(): boolean {
+    const { messages, scratch } = this.#parts;
+    const isLess = messages.bodies.leave();
+    return scratch.messages?.bodies.leave() || isLess;
+  }
+
+  /** What waits for room on the disk, and is left out of commits. */
+  get #areBodiesLeft(): boolean {
+    const { messages, scratch } = this.#parts;
+    return messages.bodies.areLeft || (scratch.messages?.bodies.areLeft ?? false);
   }
 
   #write(): unknown {
@@ -269,7 +297,8 @@ export class StoreWriter {
   /** Publishers wait for the reserve, once it had to be given up. */
   #reportState(): void {
     clearTimeout(this.#reserveTimer);
-    const isMissing = this.#reserve.isReleased && !this.#restoreReserve();
+    const isReleased = this.#reserve.isReleased && !this.#restoreReserve();
+    const isMissing = isReleased || this.#areBodiesLeft;
     if (isMissing) this.#reserveTimer = setTimeout(() => this.#reportState(), RESERVE_RETRY_MS);
     if (this.#failure !== undefined) return;
     this.#report(this.#damaged ?? (isMissing ? "the disk is full" : undefined));

@@ -7,7 +7,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { hasChecksum } from "./checksum.ts";
-import { LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "./message_row.ts";
+import { CHUNK_BITS, LAST_POSITION, LAYOUT_HEADER, POSITION_BITS } from "./message_row.ts";
 import { bitsOf, membersOf } from "./pack_row.ts";
 import { everyRow } from "./schema.ts";
 
@@ -82,9 +82,19 @@ export function findMiscount(database: DatabaseSync): string | undefined {
     const counted = lane["depth"] as number;
     if (counted !== depth || lane["bytes"] !== bytes) return miscount(depth, counted);
   }
+  if (hasShortBody(database)) return "a part of a message's body is missing";
   // Of a lane that is gone all may be given up, and there.
   for (const { depth } of found.values()) if (depth > 0) return miscount(depth, 0);
   return undefined;
+}
+
+/** Bodies in chunks that messages have. */
+function hasShortBody(database: DatabaseSync): boolean {
+  return database.prepare(
+    `SELECT 1 FROM shared WHERE body > 0 AND copies > 0 AND body IS NOT (
+       SELECT sum(length(bytes)) FROM chunk
+       WHERE id BETWEEN shared.id << ${CHUNK_BITS} AND (shared.id + 1 << ${CHUNK_BITS}) - 1)`,
+  ).get() !== undefined;
 }
 
 function miscount(there: number, counted: number): string {
@@ -108,9 +118,8 @@ function countRows(database: DatabaseSync): Map<number, LaneCount> {
   const rows = database.prepare(
     `SELECT id >> ${POSITION_BITS} lane, count(*) depth,
        sum(coalesce(
-         (SELECT length(content) FROM shared WHERE shared.id = message.shared),
-         length(content)
-       ) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}) bytes
+         (SELECT length(content) + body FROM shared WHERE shared.id = message.shared), 0
+       ) + length(content) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}) bytes
      FROM message
      WHERE NOT EXISTS (
        SELECT 1 FROM discarded
@@ -154,10 +163,18 @@ function addPacks(database: DatabaseSync, found: Map<number, LaneCount>): boolea
 
 /** Old rows have no checksum. */
 function findForeignBytes(database: DatabaseSync): string | undefined {
-  for (const from of ["message WHERE checksum NOT NULL AND shared IS NULL", "shared", "pack"]) {
+  const tables = [
+    "checksum, content FROM message WHERE checksum NOT NULL AND shared IS NULL",
+    // Those whose bodies are in chunks.
+    "checksum, content FROM message WHERE shared NOT NULL AND length(content) > 0",
+    "checksum, content FROM shared",
+    "checksum, content FROM pack",
+    "checksum, bytes content FROM chunk",
+  ];
+  for (const table of tables) {
     // Without ids: some are too large for a number.
     for (
-      const { checksum, content } of everyRow(database, `(SELECT checksum, content FROM ${from})`)
+      const { checksum, content } of everyRow(database, `(SELECT ${table})`)
     ) {
       if (!hasChecksum(content as Uint8Array, checksum as number)) {
         return "a message has another one's bytes";

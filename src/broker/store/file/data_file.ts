@@ -37,6 +37,9 @@ const OURS = [DATA_FILE, `${DATA_FILE}-wal`, SCRATCH_FILE, `${SCRATCH_FILE}-wal`
 const LOG_SHARE = 4;
 const LEAST_LOG_PAGES = 60;
 
+/** And what one commit writes of large bodies, of the log, as a divisor: 4 MB where there is room. */
+const BODY_SHARE = 16;
+
 /** Pages of the log where there is room: on a slow disk, where each emptying holds up commits. */
 const LONG_LOG_PAGES = 4 * MOST_LOG_PAGES;
 
@@ -206,6 +209,11 @@ export class DataFile {
    */
   shrinkLog(free: number): void {
     if (this.growth < free) this.emptyLog("TRUNCATE");
+  }
+
+  /** Bytes of bodies that one commit writes: a part of the log. */
+  get bodyBytes(): number {
+    return this.#logPages * PAGE_BYTES / BODY_SHARE;
   }
 
   /** How many times as much as usual may wait for a commit. */

@@ -28,6 +28,12 @@ export const RANGE = `id BETWEEN ${idOf("?", "?")} AND ${idOf("?", "?")}`;
  */
 export const LIMIT = "LIMIT ? + 0";
 
+/** Bits of a chunk's id that hold which one of its body it is; those above hold the body. */
+export const CHUNK_BITS = 16;
+
+/** SQL for the ids of the chunks of a body. Its values: the body, twice. */
+export const OF_BODY = `id BETWEEN ? << ${CHUNK_BITS} AND (? + 1 << ${CHUNK_BITS}) - 1`;
+
 /** SQL for the row id of a position in a lane. */
 export function idOf(lane: string, position: string): string {
   return `(${lane} << ${POSITION_BITS} | ${position})`;

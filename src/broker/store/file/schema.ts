@@ -27,6 +27,22 @@ export const PACK_TABLE = `CREATE TABLE pack(
      deliveries INTEGER NOT NULL, checksum INTEGER NOT NULL, content BLOB NOT NULL)`;
 
 /**
+ * Of contents from some MB on: message.content has address and header, `shared.content` nothing, and
+ * `shared.body` is how many bytes the body has, which lies in the chunks whose ids begin with that of
+ * the row; 0 for the others. A body that no message has goes chunk by chunk, and then its row.
+ */
+export const CHUNK_TABLE = `ALTER TABLE shared ADD COLUMN body INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX shared_gone ON shared(copies) WHERE copies <= 0;
+   CREATE TABLE chunk(id INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, bytes BLOB NOT NULL)`;
+
+/** {@link SHARED_TABLE}: while it has rows. */
+export const COUNT_COPIES = `CREATE TRIGGER IF NOT EXISTS message_gone
+  AFTER DELETE ON message WHEN OLD.shared IS NOT NULL BEGIN
+    UPDATE shared SET copies = copies - 1 WHERE id = OLD.shared;
+    DELETE FROM shared WHERE id = OLD.shared AND copies <= 0 AND body = 0;
+  END`;
+
+/**
  * Step n brings a file of version n to version n + 1. Released steps never change: a new need is a
  * new step. An old file is kept in tests/broker/fixtures for every released version.
  */
@@ -113,6 +129,9 @@ const MIGRATIONS = [
    ${PACK_TABLE};`,
   // last_position: no message has a higher one, whatever cannot be read; 0: nobody knows.
   "ALTER TABLE lane ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0",
+  `${CHUNK_TABLE};
+   DROP TRIGGER IF EXISTS message_gone;
+   ${COUNT_COPIES};`,
 ];
 
 /** Pages that the log takes before what it holds gets its place in the file. */

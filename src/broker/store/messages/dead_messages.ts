@@ -54,10 +54,10 @@ interface Row extends Place {
   readonly size: number;
 }
 
-const CONTENT = "coalesce(shared.content, message.content)";
+const SIZE = "(length(message.content) + coalesce(length(shared.content) + body, 0))";
 const JOIN = `dead LEFT JOIN message ON message.id = dead.id
   LEFT JOIN shared ON shared.id = message.shared`;
-const BODY = `length(${CONTENT}) - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}`;
+const BODY = `${SIZE} - layout % ${LAYOUT_HEADER} - layout / ${LAYOUT_HEADER}`;
 
 export class DeadMessages {
   readonly #database: DatabaseSync;
@@ -105,7 +105,7 @@ export class DeadMessages {
     const lane = `dead.id >> ${POSITION_BITS}`;
     this.#select = database.prepare(
       `SELECT dead.id & ${LAST_POSITION} position, death, reason, message.expires_at expiresAt,
-         message.deliveries, layout, length(${CONTENT}) size
+         message.deliveries, layout, ${SIZE} size
        FROM ${JOIN} WHERE ${lane} = ? AND (death, dead.id) > (?, ${idOf("?", "?")})
        ORDER BY death, dead.id ${LIMIT}`,
     );

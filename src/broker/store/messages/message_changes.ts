@@ -13,7 +13,7 @@ import type { Removed } from "./pack_changes.ts";
 /** Positions of a lane that lie in one page, about: the rows of small messages. */
 export const PAGE_ROWS = 25;
 /** Bytes of rows that a page holds, and those of a row besides its message. */
-const PAGE_CONTENT = 4_000;
+export const PAGE_CONTENT = 4_000;
 const ROW_BYTES = 16;
 
 /** Messages of one lane to delete. */
@@ -166,7 +166,7 @@ export class MessageChanges {
       this.#authors.push({ first: this.inserts.length, author });
     }
     this.inserts.push(message);
-    if (!isCopy) this.#insertedBytes += message.size;
+    if (!isCopy) this.#insertedBytes += insertedBytes(message);
     if (lane !== this.#lane) this.#lanes.add(this.#lane = lane);
   }
 
@@ -187,7 +187,7 @@ export class MessageChanges {
       if (goesAtOnce(message)) this.#insertedBytes -= message.size;
       return;
     }
-    const { lane, size } = message;
+    const { lane, rowBytes: size } = message;
     this.#removed++;
     // Pages that a message fills are given up as they are.
     if (size > PAGE_CONTENT / 2) this.#found += size / PAGE_CONTENT;
@@ -294,6 +294,11 @@ export class MessageChanges {
     this.shortDiscards = [];
     this.#isPostponed = false;
   }
+}
+
+/** Its body may be in the store already. */
+function insertedBytes({ size, rowBytes, content }: Message): number {
+  return content?.stored === undefined ? size : rowBytes;
 }
 
 /** Whether memory forgets a message that is not to be written, and does not wait for the commit. */

@@ -4,6 +4,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { idOf, LAST_POSITION, LAYOUT_HEADER, LIMIT, RANGE } from "../file/message_row.ts";
 import { Content, LARGE_BYTES } from "../../message/content.ts";
 import { type LaneRecord, Message } from "../../message/message.ts";
+import type { Bodies } from "./bodies.ts";
 import type { Rows } from "./lane_reader.ts";
 
 /** Several messages as one row: it takes a quarter of the time that a row for each takes. */
@@ -20,12 +21,14 @@ interface BatchRow {
 
 export class MessageRows implements Rows {
   readonly reach = 0;
+  readonly #bodies: Bodies;
   readonly #select: StatementSync;
   readonly #load: StatementSync;
   readonly #last: StatementSync;
   readonly #next: StatementSync;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, bodies: Bodies) {
+    this.#bodies = bodies;
     // Concatenating blobs gives text, whose bytes are unchanged in a UTF-8 database.
     this.#select = database.prepare(
       `SELECT
@@ -38,11 +41,14 @@ export class MessageRows implements Rows {
            CASE WHEN shared IS NULL THEN content
              ELSE (SELECT content FROM shared WHERE shared.id = message.shared) END content,
            CASE WHEN shared IS NULL THEN length(content)
-             ELSE (SELECT length(content) FROM shared WHERE shared.id = message.shared) END size
+             ELSE length(content) + (SELECT length(shared.content) + body FROM shared
+               WHERE shared.id = message.shared) END size
          FROM message WHERE ${RANGE} ORDER BY id ${LIMIT})`,
     );
     this.#load = database.prepare(
-      `SELECT coalesce(shared.content, message.content) content
+      `SELECT CASE WHEN body > 0 THEN message.content
+           ELSE coalesce(shared.content, message.content) END content,
+         shared, body
        FROM message LEFT JOIN shared ON shared.id = message.shared
        WHERE message.id = ${idOf("?", "?")}`,
     );
@@ -102,7 +108,11 @@ export class MessageRows implements Rows {
   load({ lane, position, addressLength, headerLength }: Message): Content {
     const row = this.#load.get(lane.id, position);
     if (row === undefined) throw new Error(`message ${position} has no row`);
-    return new Content(row["content"] as Uint8Array, addressLength, headerLength);
+    const bytes = row["content"] as Uint8Array;
+    const length = row["body"] as number | null;
+    if (!length) return new Content(bytes, addressLength, headerLength);
+    const body = this.#bodies.of(row["shared"] as number, length);
+    return Content.stored(bytes, addressLength, headerLength, body, false);
   }
 
   /** The highest position of a row, or 0. */

@@ -4,9 +4,10 @@
  */
 
 import type { DatabaseSync } from "node:sqlite";
+import { Bodies } from "./bodies.ts";
 import { Discards, isIn, type Range, type Swept } from "./discards.ts";
 import type { Content } from "../../message/content.ts";
-import { isWanted, MessageChanges } from "./message_changes.ts";
+import { isWanted, MessageChanges, PAGE_CONTENT } from "./message_changes.ts";
 import { type Found, inOrder, LaneReader, type Rows } from "./lane_reader.ts";
 import { MessageRows } from "./message_rows.ts";
 import { PackChanges } from "./pack_changes.ts";
@@ -14,6 +15,8 @@ import { PackRows } from "./pack_rows.ts";
 import { LAST_POSITION } from "../file/message_row.ts";
 import { byPacks, MessageWriter } from "./message_writer.ts";
 import type { Author, RunOne } from "../refusals.ts";
+import { SharedContents } from "./shared_contents.ts";
+import { CHUNKED_FROM } from "../../message/stored_body.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
@@ -39,6 +42,15 @@ const GAP = 2 ** 37;
 /** Rows that are tried again in one go. */
 const MOST_AGAIN = 100;
 
+export interface TableOptions {
+  /** Told why rows cannot be read; they are left out, and stay in the file. */
+  readonly onDamage: (error: unknown) => void;
+  /** Told that a body in chunks may have to be deleted. */
+  readonly onGone?: () => void;
+  /** Tables that have rows with the ids of messages, which go with ranges of them. */
+  readonly others?: readonly string[];
+}
+
 export class MessageTable {
   readonly #rows: MessageRows;
   readonly #packs: PackRows;
@@ -47,29 +59,26 @@ export class MessageTable {
   readonly #writer: MessageWriter;
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
+  readonly bodies: Bodies;
+  /** The next commit removes messages whose bodies may be in chunks. */
+  #removesBodies = false;
   readonly #onDamage: (error: unknown) => void;
   /** Lanes whose last rows could not be read. */
   readonly #endless = new Set<number>();
   #isUsed = false;
 
-  /**
-   * @param onDamage told why rows cannot be read; they are left out, and stay in the file
-   * @param others tables that have rows with the ids of messages, which go with ranges of them
-   */
-  constructor(
-    database: DatabaseSync,
-    onDamage: (error: unknown) => void,
-    others: readonly string[] = [],
-  ) {
+  constructor(database: DatabaseSync, { onDamage, onGone, others }: TableOptions) {
     this.#onDamage = onDamage;
-    this.#rows = new MessageRows(database);
+    const shared = new SharedContents(database);
+    this.bodies = new Bodies(database, shared, onDamage, onGone);
+    this.#rows = new MessageRows(database, this.bodies);
     this.#packs = new PackRows(database);
     this.#readers = [
       new LaneReader("message", this.#rows, new Unreadable(), onDamage),
       new LaneReader("pack", this.#packs, new Unreadable(), onDamage),
     ];
     const packChanges = new PackChanges(database);
-    this.#writer = new MessageWriter(database, packChanges);
+    this.#writer = new MessageWriter(database, packChanges, shared, this.bodies);
     this.#discards = new Discards(database, packChanges, others);
   }
 
@@ -77,7 +86,7 @@ export class MessageTable {
 
   /** Whether a commit would write anything. */
   get dirty(): boolean {
-    return !this.#changes.isEmpty;
+    return !this.#changes.isEmpty || this.bodies.dirty;
   }
 
   /** Rows that a commit would write or delete. */
@@ -87,19 +96,20 @@ export class MessageTable {
 
   /** Bytes of messages that wait to be written. */
   get pendingBytes(): number {
-    return this.#changes.bytes;
+    return this.#changes.bytes + this.bodies.waitingBytes;
   }
 
   /** Pages that a commit would change, about. */
   get pendingPages(): number {
-    return this.#changes.pages;
+    return this.#changes.pages + this.bodies.waitingBytes / PAGE_CONTENT;
   }
 
   /** Whether so much waits for the commit that it should not wait longer. @param times as much */
   isFull(times: number): boolean {
     const { rows, bytes, scattered } = this.#changes;
     return rows >= Math.max(times * ENOUGH_ROWS, PAGE_CHANGES * scattered) ||
-      bytes >= times * ENOUGH_BYTES || rows + PAGE_COST * scattered >= MOST_COST;
+      bytes >= times * ENOUGH_BYTES || this.bodies.isFull ||
+      rows + PAGE_COST * scattered >= MOST_COST;
   }
 
   insert(message: Message, author: Author | undefined): void {
@@ -108,6 +118,7 @@ export class MessageTable {
   }
 
   remove(message: Message): void {
+    if (message.size >= CHUNKED_FROM) this.#removesBodies = true;
     this.#changes.remove(message);
   }
 
@@ -184,15 +195,22 @@ export class MessageTable {
   /** All changes are on disk: forget them. */
   written(): void {
     for (const range of this.#changes.postponed()) this.#discards.add(range);
+    this.bodies.written();
+    if (this.#removesBodies) this.bodies.noteGone();
+    this.#removesBodies = false;
     this.#changes.written(this.#writer.written());
   }
 
   /**
-   * Deletes some rows of given up ranges, in a transaction of its own.
+   * Deletes some rows of given up ranges, and some chunks, in transactions of their own.
    * @returns how many rows, and the ids of lanes of which nothing is left to delete
    */
   sweep(): Swept {
-    return this.#discards.sweep(this.#changes.discards);
+    const chunks = this.bodies.sweep();
+    if (this.#discards.isEmpty) return { rows: chunks, lanes: [] };
+    const { rows, lanes } = this.#discards.sweep(this.#changes.discards);
+    this.bodies.noteGone();
+    return { rows: rows + chunks, lanes };
   }
 
   // -- reading --
@@ -337,7 +355,7 @@ export class MessageTable {
 
   /** Whether rows of given up ranges are left. */
   get hasDiscarded(): boolean {
-    return !this.#discards.isEmpty;
+    return !this.#discards.isEmpty || this.bodies.haveGone;
   }
 
   /** Lanes with given up ranges. */

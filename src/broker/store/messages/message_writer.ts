@@ -2,6 +2,8 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Content } from "../../message/content.ts";
+import { CHUNKED_FROM } from "../../message/stored_body.ts";
+import type { Bodies } from "./bodies.ts";
 import { checksumOf } from "../file/checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
 import type { Range } from "./discards.ts";
@@ -9,7 +11,7 @@ import { LargeInsert } from "./large_insert.ts";
 import { idNumber, idOf, LAYOUT_HEADER, RANGE } from "../file/message_row.ts";
 import type { RunOne } from "../refusals.ts";
 import { RowInserts, type Value } from "./row_inserts.ts";
-import { SHARED_FROM, SharedContents } from "./shared_contents.ts";
+import { copiesAt, SHARED_FROM, type SharedContents } from "./shared_contents.ts";
 import { PackInserts } from "./pack_inserts.ts";
 import type { PackChanges } from "./pack_changes.ts";
 import { type Message, Row } from "../../message/message.ts";
@@ -37,20 +39,26 @@ export class MessageWriter {
   readonly #inserts: RowInserts;
   /** Of messages that nothing is particular about, which most are: fewer values take less time. */
   readonly #plainInserts: RowInserts;
-  /** Of a message whose content is shared. */
+  /** Of a message whose content is shared, or in chunks. */
   readonly #insertCopy: StatementSync;
   readonly #insertLarge: LargeInsert;
   readonly #delete: StatementSync;
   readonly #update: StatementSync;
   readonly #discard: StatementSync;
   readonly #shared: SharedContents;
+  readonly #bodies: Bodies;
   readonly #packs: PackInserts;
   readonly #packChanges: PackChanges;
   /** Messages that this transaction gives rows of their own; and those whose counts it has written. */
   #unpacked: Message[] = [];
   #counted: Message[] = [];
 
-  constructor(database: DatabaseSync, packChanges: PackChanges) {
+  constructor(
+    database: DatabaseSync,
+    packChanges: PackChanges,
+    shared: SharedContents,
+    bodies: Bodies,
+  ) {
     const into = `message(${COLUMNS})`;
     const values = `${idOf("?", "?")}, ?, ?, ?, ?, ?`;
     this.#inserts = new RowInserts(database, into, `(${values})`);
@@ -62,7 +70,8 @@ export class MessageWriter {
     this.#delete = database.prepare(`DELETE FROM message WHERE ${RANGE}`);
     this.#update = database.prepare(`UPDATE message SET deliveries = ? WHERE ${RANGE}`);
     this.#discard = database.prepare("INSERT INTO discarded VALUES (?, ?, ?, ?)");
-    this.#shared = new SharedContents(database);
+    this.#shared = shared;
+    this.#bodies = bodies;
     this.#packs = new PackInserts(database);
     this.#packChanges = packChanges;
   }
@@ -71,6 +80,7 @@ export class MessageWriter {
   write(changes: MessageChanges): void {
     this.#shared.begin();
     this.#forget();
+    this.#bodies.write();
     this.#writeInserts(this.#packs.insert(wantedOf(changes.inserts)));
     this.#writeOthers(changes);
   }
@@ -100,6 +110,8 @@ export class MessageWriter {
   ): void {
     const { inserts, authors } = changes;
     this.#forget();
+    this.#shared.begin();
+    this.#bodies.write();
     const indexes = [...inserts.keys()];
     for (const index of indexes) {
       const message = inserts[index]!;
@@ -183,19 +195,14 @@ export class MessageWriter {
       const message = messages[index]!;
       const { content } = message;
       // The copies of one publish stand behind one another.
-      if (content !== before) shared = this.#shared.share(messages, index);
+      if (content !== before) {
+        shared = message.size < CHUNKED_FROM
+          ? this.#shared.share(messages, index)
+          : this.#bodies.take(content!, copiesAt(messages, index));
+      }
       before = content;
       if (shared !== null) {
-        this.#insertCopy.run(
-          message.lane.id,
-          message.position,
-          message.expiresAt,
-          message.deliveries,
-          layoutOf(message),
-          NO_BYTES,
-          0,
-          shared,
-        );
+        this.#writeCopy(message, shared);
         continue;
       }
       if (message.size >= ALONE_BYTES) {
@@ -210,10 +217,28 @@ export class MessageWriter {
 
   #writeOne(message: Message): void {
     message.putInto(undefined);
+    if (message.size >= CHUNKED_FROM) {
+      return this.#writeCopy(message, this.#bodies.take(message.content!, 1));
+    }
     const values: Value[] = [];
     pushValues(values, message);
     if (message.size >= UNKEPT_BYTES) this.#insertLarge.run(values);
     else this.#inserts.insert(values);
+  }
+
+  /** @param shared the id of its content, or of its body */
+  #writeCopy(message: Message, shared: number): void {
+    const own = message.size < CHUNKED_FROM ? NO_BYTES : message.content!.head;
+    this.#insertCopy.run(
+      message.lane.id,
+      message.position,
+      message.expiresAt,
+      message.deliveries,
+      layoutOf(message),
+      own,
+      sumOf(message, own),
+      shared,
+    );
   }
 
   /**

@@ -7,24 +7,38 @@ import { type DatabaseSync, DatabaseSync as Database } from "node:sqlite";
 import { MESSAGE_COLUMNS } from "../file/message_row.ts";
 import { MessageTable } from "./message_table.ts";
 import type { Refusals } from "../refusals.ts";
-import { createPrivately, NO_TEMPORARY_FILES, PACK_TABLE, SHARED_TABLE } from "../file/schema.ts";
+import {
+  CHUNK_TABLE,
+  createPrivately,
+  NO_TEMPORARY_FILES,
+  PACK_TABLE,
+  SHARED_TABLE,
+} from "../file/schema.ts";
 import { runTransaction } from "../file/transaction.ts";
 
 export class Scratch {
   readonly #path: string;
   readonly #refusals: Refusals;
   readonly #onDamage: (error: unknown) => void;
+  readonly #onGone: () => void;
   #database: DatabaseSync | undefined;
   #messages: MessageTable | undefined;
 
   /**
    * @param path `:memory:` for none
    * @param onDamage told why rows cannot be read
+   * @param onGone told that a body in chunks may have to be deleted
    */
-  constructor(path: string, refusals: Refusals, onDamage: (error: unknown) => void) {
+  constructor(
+    path: string,
+    refusals: Refusals,
+    onDamage: (error: unknown) => void,
+    onGone: () => void,
+  ) {
     this.#path = path;
     this.#refusals = refusals;
     this.#onDamage = onDamage;
+    this.#onGone = onGone;
   }
 
   /** Undefined until it is opened. */
@@ -57,10 +71,14 @@ export class Scratch {
       database.exec(
         `CREATE TABLE message(${MESSAGE_COLUMNS});
          ${SHARED_TABLE};
+         ${CHUNK_TABLE};
          ${PACK_TABLE};
          CREATE TABLE discarded(lane INTEGER, first INTEGER, last INTEGER, of TEXT)`,
       );
-      const messages = new MessageTable(database, this.#onDamage);
+      const messages = new MessageTable(database, {
+        onDamage: this.#onDamage,
+        onGone: this.#onGone,
+      });
       this.#database = database;
       return messages;
     } catch (error) {

@@ -34,9 +34,11 @@ export class StoredMessages {
 
   // -- what the next commit changes --
 
-  /** Bytes of messages that wait for the commit. */
+  /** Bytes of messages that wait for the commit, or are on their way here. */
   get pendingBytes(): number {
-    return this.#durable.pendingBytes + (this.#scratch.messages?.pendingBytes ?? 0);
+    const bytesOf = ({ pendingBytes, bodies }: MessageTable) => pendingBytes + bodies.coming;
+    const { messages } = this.#scratch;
+    return bytesOf(this.#durable) + (messages === undefined ? 0 : bytesOf(messages));
   }
 
   /** Whether so many wait for the commit that they should not wait longer. @param times as many */

@@ -2,12 +2,14 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { hasChecksum } from "../file/checksum.ts";
-import { LAST_POSITION, RANGE } from "../file/message_row.ts";
+import { LAST_POSITION, OF_BODY, RANGE } from "../file/message_row.ts";
+import { Bodies } from "../messages/bodies.ts";
 import { isIn, type Range } from "../messages/discards.ts";
 import { LaneReader } from "../messages/lane_reader.ts";
 import { MessageRows } from "../messages/message_rows.ts";
 import { bitsOf, membersOf, positionsOf } from "../file/pack_row.ts";
 import { PackRows } from "../messages/pack_rows.ts";
+import { SharedContents } from "../messages/shared_contents.ts";
 import { Unreadable } from "../messages/unreadable.ts";
 
 export interface SurveyedMessages {
@@ -35,24 +37,51 @@ export interface Table {
 export class OwnRows implements Table {
   readonly reader: LaneReader;
   readonly select: () => StatementSync;
+  readonly #chunks: StatementSync;
+  /** Whether bodies in chunks are whole, by their ids. */
+  readonly #bodies = new Map<number, boolean>();
 
   constructor(database: DatabaseSync) {
-    this.reader = new LaneReader("message", new MessageRows(database), new Unreadable(), () => {});
+    const rows = new MessageRows(database, new Bodies(database, new SharedContents(database)));
+    this.reader = new LaneReader("message", rows, new Unreadable(), () => {});
+    this.#chunks = database.prepare(`SELECT checksum, bytes FROM chunk WHERE ${OF_BODY}`);
     this.select = () =>
       database.prepare(
         `SELECT message.id & ${LAST_POSITION} position,
-         CASE WHEN message.shared IS NULL THEN message.checksum ELSE shared.checksum END checksum,
-         CASE WHEN message.shared IS NULL THEN message.content ELSE shared.content END content
+         message.shared, body,
+         CASE WHEN message.shared IS NULL OR body > 0 THEN message.checksum
+           ELSE shared.checksum END checksum,
+         CASE WHEN message.shared IS NULL OR body > 0 THEN message.content
+           ELSE shared.content END content
        FROM message LEFT JOIN shared ON shared.id = message.shared
        WHERE message.${RANGE} ORDER BY message.id`,
       );
   }
 
   /** Old rows have no checksum. */
-  read({ position, checksum, content }: Record<string, unknown>): SurveyedRow {
+  read({ position, checksum, content, shared, body }: Record<string, unknown>): SurveyedRow {
     const isWrong = content === null ||
-      checksum !== null && !hasChecksum(content as Uint8Array, checksum as number);
+      checksum !== null && !hasChecksum(content as Uint8Array, checksum as number) ||
+      body !== null && body !== 0 && !this.#hasBody(shared as number, body as number);
     return { positions: [position as number], isWrong };
+  }
+
+  #hasBody(id: number, length: number): boolean {
+    const known = this.#bodies.get(id);
+    if (known !== undefined) return known;
+    const isWhole = this.#readBody(id) === length;
+    this.#bodies.set(id, isWhole);
+    return isWhole;
+  }
+
+  /** @returns how many bytes of a body are what was stored @throws when they cannot be read */
+  #readBody(id: number): number {
+    let length = 0;
+    for (const { checksum, bytes } of this.#chunks.iterate(id, id)) {
+      if (!hasChecksum(bytes as Uint8Array, checksum as number)) return -1;
+      length += (bytes as Uint8Array).length;
+    }
+    return length;
   }
 }
 
