@@ -21,6 +21,8 @@ export interface Work {
    * @returns whether there is more
    */
   work(slice: Slice): boolean;
+  /** Whether one piece is all that there is, and a small one: it does not wait behind larger ones. */
+  readonly isLittle?: boolean;
 }
 
 export interface Slice {
@@ -38,7 +40,8 @@ const SHARED_MS = 30;
 /**
  * So many are a crowd. In it, who took more than so many milliseconds the last time does not count as
  * a newcomer when he comes again, but waits with the others who have much to do: hundreds who never have
- * enough would all be before one who wants a little now and then.
+ * enough would all be before one who wants a little now and then. What he took is forgotten by half
+ * each time: a read that does not bring all of a large frame takes no time.
  */
 const CROWD = 16;
 const LONG_MS = 1;
@@ -62,12 +65,13 @@ export class Scheduler implements Slice {
   readonly #isFull: () => boolean;
   readonly #afterSockets: (run: () => void) => void;
   /** What came when the newcomers' time was over, and what has had a slice; each in turn. */
+  readonly #little = new Set<Work>();
   readonly #fresh = new Set<Work>();
   readonly #waiting = new Set<Work>();
   /** Milliseconds that newcomers have used since the last round. */
   #freshUsed = 0;
   #rounds = 0;
-  /** Milliseconds that a work has taken since it last came. */
+  /** Milliseconds that a work has taken since it last came, and of what was long before half. */
   readonly #taken = new WeakMap<Work, number>();
   /** In which round a work had to wait. */
   readonly #waitedIn = new WeakMap<Work, number>();
@@ -103,10 +107,11 @@ export class Scheduler implements Slice {
    * @returns whether it is done; else it goes on by itself
    */
   start(work: Work): boolean {
-    if (this.#fresh.has(work) || this.#waiting.has(work)) return false;
+    if (this.has(work)) return false;
     const last = this.#taken.get(work) ?? 0;
-    this.#taken.set(work, 0);
-    if (last > LONG_MS && this.#isCrowd) this.#waiting.add(work);
+    const wasLong = last > LONG_MS;
+    this.#taken.set(work, wasLong ? last / 2 : 0);
+    if (wasLong && this.#isCrowd) this.#waiting.add(work);
     else if (this.#freshUsed < ROUND_MS) {
       const start = performance.now();
       const isDone = !this.#run(work, start);
@@ -117,14 +122,18 @@ export class Scheduler implements Slice {
         return true;
       }
       this.#waiting.add(work);
-    } else this.#fresh.add(work);
+    } else (work.isLittle ? this.#little : this.#fresh).add(work);
     this.#waitedIn.set(work, this.#rounds);
     this.#arm();
     return false;
   }
 
   get #isCrowd(): boolean {
-    return this.#waiting.size + this.#fresh.size >= CROWD;
+    return this.#count >= CROWD;
+  }
+
+  get #count(): number {
+    return this.#little.size + this.#fresh.size + this.#waiting.size;
   }
 
   /** Its turn is over. @returns the time, which is asked for once */
@@ -136,13 +145,13 @@ export class Scheduler implements Slice {
 
   /** Whether a work will have a turn. */
   has(work: Work): boolean {
-    return this.#waiting.size + this.#fresh.size > 0 &&
-      (this.#waiting.has(work) || this.#fresh.has(work));
+    return this.#count > 0 &&
+      (this.#waiting.has(work) || this.#fresh.has(work) || this.#little.has(work));
   }
 
   /** Work for later turns. */
   add(work: Work): void {
-    if (this.#fresh.has(work)) return;
+    if (this.#fresh.has(work) || this.#little.has(work)) return;
     this.#waiting.add(work);
     this.#arm();
   }
@@ -193,12 +202,13 @@ export class Scheduler implements Slice {
     if (this.#stopped) return;
     this.#rounds++;
     const wasFull = this.#isFull();
-    this.#freshUsed = this.#takeTurns(this.#fresh, ROUND_MS, ROUND_MS);
+    const little = this.#takeTurns(this.#little, ROUND_MS, ROUND_MS);
+    this.#freshUsed = little + this.#takeTurns(this.#fresh, ROUND_MS - little, ROUND_MS);
     if (!this.#isFull()) {
       const isShort = this.#rounds - this.#quickCameIn <= LAST_ROUNDS;
       this.#takeTurns(this.#waiting, isShort ? SHORT_ROUND_MS : ROUND_MS, SHARED_MS);
     }
-    if (this.#fresh.size + this.#waiting.size > 0) this.#arm(wasFull ? FULL_MS : 0);
+    if (this.#count > 0) this.#arm(wasFull ? FULL_MS : 0);
   }
 
   /**
@@ -224,6 +234,7 @@ export class Scheduler implements Slice {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    this.#little.clear();
     this.#fresh.clear();
     this.#waiting.clear();
   }

@@ -106,6 +106,69 @@ Deno.test("who wants a little is before a crowd that had much to do and comes ag
   assert(turns < 1.3 * crowd.length, `after ${turns} turns of others`);
 });
 
+/** As long as a large piece takes. */
+function compute(): void {
+  const start = performance.now();
+  do {/* much */} while (performance.now() - start < 3);
+}
+
+Deno.test("a short turn does not make newcomers of a crowd that has much to do", async () => {
+  const scheduler = new Scheduler(fail, () => false);
+  let turns = 0;
+  let done = Promise.withResolvers<void>();
+  const crowd = Array.from({ length: 100 }, () => ({
+    comings: 0,
+    work(): boolean {
+      // A read that brings all of a frame, and one that does not, in turn.
+      if (this.comings++ % 2 === 0) compute();
+      if (++turns % crowd.length === 0) done.resolve();
+      return false;
+    },
+  }));
+  for (let coming = 0; coming < 2; coming++) {
+    done = Promise.withResolvers<void>();
+    for (const work of crowd) scheduler.start(work);
+    await done.promise;
+  }
+  turns = 0;
+  for (const work of crowd) scheduler.start(work);
+  const newcomer = Promise.withResolvers<number>();
+  scheduler.start({
+    work() {
+      newcomer.resolve(turns);
+      return false;
+    },
+  });
+  const before = await newcomer.promise;
+  scheduler.stop();
+  assert(before < crowd.length / 2, `after ${before} turns of others`);
+});
+
+Deno.test("who has little to say is before all newcomers who have more", async () => {
+  const scheduler = new Scheduler(fail, () => false);
+  let turns = 0;
+  for (let n = 0; n < 100; n++) {
+    scheduler.start({
+      work() {
+        compute();
+        turns++;
+        return false;
+      },
+    });
+  }
+  const already = turns;
+  const little = Promise.withResolvers<number>();
+  scheduler.start({
+    isLittle: true,
+    work() {
+      little.resolve(turns);
+      return false;
+    },
+  });
+  assertEquals(await little.promise, already);
+  scheduler.stop();
+});
+
 Deno.test("the more have much to do, the shorter are their turns", async () => {
   const scheduler = new Scheduler(fail, () => false);
   const crowd = 300;

@@ -220,6 +220,68 @@ contract("A headers exchange tells numbers of 64 bits apart by their last bit", 
   assertEquals(await t.drain(channel, queue), ["same", "negative", "time"]);
 });
 
+contract("A headers exchange compares tables, arrays and truth as they were written", async (t) => {
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "headers");
+  const queue = await t.queue(channel);
+  for (const wanted of [{ t: { a: 1, b: "x" } }, { l: [1, "x", [true]] }, { y: true }]) {
+    await channel.call("queue.bind", { queue, exchange, arguments: wanted });
+  }
+  const values = {
+    table: { t: { a: 1, b: "x" } },
+    "part of a table": { t: { a: 1 } },
+    array: { l: [1, "x", [true]] },
+    "another order": { l: ["x", 1, [true]] },
+    "another depth": { l: [1, "x", true] },
+    yes: { y: true },
+    no: { y: false },
+    "a text": { y: "true" },
+    "a number": { y: 1 },
+    nothing: { y: null },
+  };
+  for (const [body, headers] of Object.entries(values)) {
+    await channel.publish({ exchange }, body, { headers });
+  }
+  assertEquals(await t.drain(channel, queue), ["table", "array", "yes"]);
+});
+
+contract("Bindings of a headers exchange that want the same go one by one", async (t) => {
+  const channel = await t.channel();
+  const exchange = await t.exchange(channel, "headers");
+  const all: [wanted: Record<string, unknown>, bodies: string][] = [
+    [{ a: 1 }, "a aa ab"],
+    [{ a: null }, "a aa ab other"],
+    [{ "x-match": "any", a: 1, b: 1 }, "a aa ab b"],
+    [{ a: 1, b: 1 }, "ab"],
+    [{ a: 1, b: null }, "ab"],
+    [{ "x-match": "any", a: 1, b: null }, "a aa ab b"],
+    [{}, "a aa ab b other none"],
+    [{ "x-match": "any" }, ""],
+    [{ "x-a": 1 }, "a aa ab b other none"],
+  ];
+  const bindings = [];
+  for (const [wanted, bodies] of all) {
+    bindings.push({ queue: await t.queue(channel), arguments: wanted, bodies });
+  }
+  for (const { queue, arguments: wanted } of bindings) {
+    await channel.call("queue.bind", { queue, exchange, arguments: wanted });
+  }
+  const publish = async () => {
+    const published = { a: { a: 1 }, aa: { a: 1, c: 1 }, ab: { a: 1, b: 1 }, b: { b: 1 } };
+    for (const [body, headers] of Object.entries({ ...published, other: { a: 2 }, none: {} })) {
+      await channel.publish({ exchange }, body, { headers });
+    }
+  };
+  while (bindings.length > 0) {
+    await publish();
+    for (const { queue, arguments: wanted, bodies } of bindings) {
+      assertEquals((await t.drain(channel, queue)).join(" "), bodies, JSON.stringify(wanted));
+    }
+    const { queue, arguments: wanted } = bindings.shift()!;
+    await channel.call("queue.unbind", { queue, exchange, arguments: wanted });
+  }
+});
+
 contract("Several # in a topic pattern match wherever their words come in order", async (t) => {
   const rows: [pattern: string, matching: string][] = [
     ["#.a.#.b.#", "a.b x.a.x.y.b a.b.a a.a.b.b a.x.b x.a.a.b a.b.a.b"],

@@ -162,7 +162,28 @@ const BINDINGS: Attack = {
   },
 };
 
+/** Each publish has all that the bindings want but one header. */
+const WIDE_BINDINGS: Attack = {
+  name: "30 bindings of a headers exchange, with 10,000 headers each",
+  async run(siege) {
+    const channel = await (await siege.peer()).open();
+    await channel.call("queue.declare", { queue: "h", arguments: { "x-max-length": 10 } });
+    const headers = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`k${n}`, true]));
+    for (let n = 0; n < siege.size(30, 10); n++) {
+      const args = { ...headers, [`n${n}`]: true };
+      await channel.call("queue.bind", { queue: "h", exchange: "amq.headers", arguments: args });
+    }
+    siege.begin();
+    const piece = publishes(5, { exchange: "amq.headers" }, { headers });
+    await Promise.all(Array.from({ length: siege.size(300, 3) }, async () => {
+      const attacker = await siege.attacker();
+      await attacker.send(method(1, "channel.open"));
+      while (!siege.isOver) await attacker.send(piece);
+    }));
+  },
+};
+
 export const HISTORIES: readonly Attack[] = [
   ...[SMALL_FRAMES, KNOWN_QUEUES, MANY_HEADERS, LONG_WAY],
-  ...[RETURNS, SMALL_RETURNS, TRANSACTIONS, BINDINGS],
+  ...[RETURNS, SMALL_RETURNS, TRANSACTIONS, BINDINGS, WIDE_BINDINGS],
 ];

@@ -51,6 +51,9 @@ export interface ReadingHost {
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
 const LIGHT_FRAMES = 48;
 
+/** Bytes that take next to no time, whatever they say: some small frames. */
+const LITTLE_BYTES = 2_048;
+
 /** Milliseconds of a read that did not wait for its bytes. */
 const AT_ONCE_MS = 0.05;
 
@@ -144,6 +147,10 @@ export class Reading implements Work, Borrower {
   end(): void {
     this.#source.close();
     this.#frameRoom.leave(this);
+  }
+
+  get isLittle(): boolean {
+    return this.#unfinished === undefined && this.#source.length <= LITTLE_BYTES;
   }
 
   /** Takes what has arrived. */

@@ -83,6 +83,11 @@ export class FrameSource {
     return this.#start === this.#end;
   }
 
+  /** Bytes that have come and were not taken. */
+  get length(): number {
+    return this.#end - this.#start;
+  }
+
   /** There is room for the frame that has begun. Its buffer grows as it comes, and has nothing else. */
   borrow(): void {
     this.#count(this.bytes.length, -1);

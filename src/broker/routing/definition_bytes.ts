@@ -24,6 +24,9 @@ const ARGUMENT_BYTES = 500;
 const TAIL_BYTES = 300;
 const WORD_BYTES = 25;
 
+/** What a headers exchange keeps for each header that is wanted, besides its text. */
+const DEMAND_BYTES = 150;
+
 /** What a queue takes, about; the same each time. */
 export function queueBytes({ name, table }: Pick<QueueIdentity, "name" | "table">): number {
   const costly = COSTLY.filter((argument) => table.has(argument)).length;
@@ -41,7 +44,11 @@ export function bindingBytes(binding: Binding): number {
   const { destination, routingKey } = binding;
   const text = textBytes(destination.name) + 3 * textBytes(routingKey);
   const table = tableBytes(binding.arguments) + 3 * binding.argumentBytes.length;
-  return BINDING_BYTES + text + table + tailBytes(binding);
+  return BINDING_BYTES + text + table + tailBytes(binding) + demandBytes(binding);
+}
+
+function demandBytes({ source, arguments: wanted, argumentBytes }: Binding): number {
+  return source.identity.type === "headers" ? wanted.size * DEMAND_BYTES + argumentBytes.length : 0;
 }
 
 function tailBytes({ source, routingKey }: Binding): number {

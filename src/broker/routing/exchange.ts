@@ -2,8 +2,9 @@
 
 import { added, all, type Few, removed } from "./few.ts";
 import { bytesAsText } from "../wire/text.ts";
-import { Fault, preconditionFailed } from "../wire/faults.ts";
-import { describeField, equalValues, type Field, type Table, textOf } from "../wire/fields.ts";
+import { Fault } from "../wire/faults.ts";
+import { HeaderIndex } from "./headers.ts";
+import { type Table, textOf } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
 import { TopicTrie } from "./topic.ts";
 
@@ -189,60 +190,19 @@ class TopicMatcher implements Matcher {
 }
 
 class HeadersMatcher implements Matcher {
-  readonly #all = new Set<Binding>();
+  readonly #index = new HeaderIndex<Binding>();
 
   add(binding: Binding): void {
-    this.#all.add(binding);
+    this.#index.add(binding.arguments, binding);
   }
 
   remove(binding: Binding): void {
-    this.#all.delete(binding);
+    this.#index.remove(binding.arguments, binding);
   }
 
   match(message: Routable, found: Set<Binding>): number {
-    if (this.#all.size === 0) return 0;
-    const headers = message.headers();
-    let looked = 0;
-    for (const binding of this.#all) {
-      looked += 1 + binding.arguments.size;
-      if (matchesHeaders(binding.arguments, headers)) found.add(binding);
-    }
-    return looked;
+    return this.#index.isEmpty ? 0 : this.#index.match(message.headers(), found);
   }
-}
-
-const HEADER_MATCHES = ["all", "any", "all-with-x", "any-with-x"];
-
-/** @throws {Fault} precondition-failed when the arguments of a headers binding make no sense */
-export function checkHeadersBinding(table: Table): void {
-  const match = table.get("x-match");
-  if (match === undefined) return;
-  if (match.type !== "longstr") {
-    throw preconditionFailed(
-      `Invalid x-match field type ${match.type} (value ${describeField(match)}); expected longstr`,
-    );
-  }
-  if (HEADER_MATCHES.includes(match.value)) return;
-  throw preconditionFailed(
-    `Invalid x-match field value <<"${match.value}">>; expected all, any, all-with-x, or any-with-x`,
-  );
-}
-
-function matchesHeaders(wanted: Table, headers: Table): boolean {
-  const match = textOf(wanted.get("x-match")) ?? "all";
-  const all = match.startsWith("all");
-  const withX = match.endsWith("-with-x");
-  for (const [name, field] of wanted) {
-    if (name === "x-match" || (!withX && name.startsWith("x-"))) continue;
-    if (matchesHeader(field, headers.get(name)) !== all) return !all;
-  }
-  return all;
-}
-
-/** A void field in a binding asks only that the header is there. */
-function matchesHeader(wanted: Field, header: Field | undefined): boolean {
-  if (header === undefined) return false;
-  return wanted.type === "void" || equalValues(wanted, header);
 }
 
 /**

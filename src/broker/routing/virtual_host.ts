@@ -5,12 +5,12 @@ import { Bindings } from "./bindings.ts";
 import {
   type Binding,
   builtInExchanges,
-  checkHeadersBinding,
   Exchange,
   type ExchangeIdentity,
   exchangeTypeOf,
   type Routable,
 } from "./exchange.ts";
+import { checkHeadersBinding } from "./headers.ts";
 import { exchangeBytes, queueBytes } from "./definition_bytes.ts";
 import type { DefinitionRoom } from "../queue/definition_room.ts";
 import { assertSameExchange, assertSameQueue } from "./equivalence.ts";

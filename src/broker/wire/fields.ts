@@ -7,7 +7,6 @@
  */
 
 import { type ByteReader, ByteWriter, MalformedError } from "./bytes.ts";
-import { encodeText } from "./text.ts";
 
 /** Deepest nesting of tables and arrays that is read. */
 export const MAX_DEPTH = 64;
@@ -253,18 +252,8 @@ function isSameArray(one: readonly Field[], other: readonly Field[]): boolean {
   return one.length === other.length && one.every((field, index) => isSame(field, other[index]!));
 }
 
-/** Equality as RabbitMQ compares headers: numbers by value and texts by bytes, whatever their type. */
-export function equalValues(one: Field, other: Field): boolean {
-  // Most are texts, and routing by headers compares very many.
-  if (one.type === "longstr" && other.type === "longstr") return one.value === other.value;
-  const [number, otherNumber] = [numberOf(one), numberOf(other)];
-  if (number !== undefined && otherNumber !== undefined) return isSameNumber(number, otherNumber);
-  if (one.type === "binary" && other.type === "longstr") return isTextOf(one.value, other.value);
-  if (one.type === "longstr" && other.type === "binary") return isTextOf(other.value, one.value);
-  return equalFields(one, other);
-}
-
-function numberOf(field: Field): number | bigint | undefined {
+/** A number of any type, a time among them. */
+export function numberOf(field: Field): number | bigint | undefined {
   if (isFloat(field)) return field.value as number;
   return field.type === "timestamp" ? field.value : exactIntegerOf(field);
 }
@@ -277,15 +266,6 @@ function exactIntegerOf(field: Field): number | bigint | undefined {
 /** Of any two types: order is by value, and exact. */
 function isSameNumber(one: number | bigint, other: number | bigint): boolean {
   return one <= other && one >= other;
-}
-
-/** Most bytes of a character of JavaScript's in UTF-8. */
-const CHARACTER_BYTES = 3;
-
-/** Whether bytes are those of a text, of which a long one is not encoded for that. */
-function isTextOf(bytes: Uint8Array, text: string): boolean {
-  if (bytes.length < text.length || bytes.length > CHARACTER_BYTES * text.length) return false;
-  return equalBytes(bytes, encodeText(text));
 }
 
 function isFloat(field: Field): boolean {
