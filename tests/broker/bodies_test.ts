@@ -10,6 +10,8 @@ import { waitUntil } from "../support/wait.ts";
 import { portOf, startHere, startProcess } from "./harness.ts";
 
 const SIZE = 9_000_001;
+/** That goes into the store in chunks, too. */
+const TRANSIENT_SIZE = 17_000_001;
 const PERSISTENT = { deliveryMode: 2 };
 
 /** Of which no two parts are the same. */
@@ -125,8 +127,10 @@ Deno.test("a transient large body is what was published", async () => {
   await withBroker(undefined, async (channel) => {
     await channel.call("queue.declare", { queue: "q" });
     await channel.call("confirm.select");
-    for (const seed of [1, 2]) await put(channel, bodyOf(SIZE, seed), {}, { deliveryMode: 1 });
-    for (const seed of [1, 2]) assertSame(await take(channel), bodyOf(SIZE, seed));
+    for (const size of [SIZE, TRANSIENT_SIZE]) {
+      for (const seed of [1, 2]) await put(channel, bodyOf(size, seed), {}, { deliveryMode: 1 });
+      for (const seed of [1, 2]) assertSame(await take(channel), bodyOf(size, seed));
+    }
   });
 });
 
@@ -153,6 +157,72 @@ Deno.test("a large body that nobody takes leaves nothing", async () => {
     await transacting.call("channel.close");
   });
   await untilNothingIsLeft(dir.path);
+});
+
+/** Of a broker that runs. */
+async function untilSwept({ inside }: { inside: unknown }): Promise<void> {
+  const { store } = inside as { store: Store };
+  await waitUntil("what is nobody's to go", () => !store.hasDiscarded);
+}
+
+Deno.test("a dead letter that nobody takes leaves nothing of a large body", async () => {
+  await using dir = await tempDir();
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    const channel = await peer.open();
+    const letters = { "x-dead-letter-exchange": "amq.fanout" };
+    await channel.call("queue.declare", { queue: "q", durable: true, arguments: letters });
+    await channel.call("confirm.select");
+    await put(channel, bodyOf(SIZE));
+    await channel.send("basic.get", { queue: "q" });
+    const { args } = await channel.expectContent("basic.get-ok");
+    await channel.send("basic.reject", { deliveryTag: args.deliveryTag, requeue: false });
+    await channel.call("channel.close");
+    await untilSwept(broker);
+  }
+  assertEquals(stored(dir.file("broker.db")), NOTHING);
+});
+
+Deno.test("a large body whose queue is deleted while it is stored leaves nothing", async () => {
+  await using dir = await tempDir();
+  const path = dir.file("broker.db");
+  {
+    await using broker = await startHere({ folder: dir.path });
+    await using peer = await openPeer(broker.port);
+    await using other = await openPeer(broker.port);
+    const channel = await peer.open();
+    const deleting = await other.open();
+    await channel.call("queue.declare", { queue: "q", durable: true });
+    await channel.call("confirm.select");
+    const before = sizeWithLog(path);
+    await channel.publish({ routingKey: "q" }, bodyOf(110_000_000), PERSISTENT);
+    await waitUntil("some of it is written", () => sizeWithLog(path) > before + 20_000_000);
+    assertEquals(channel.unread, 0);
+    await deleting.call("queue.delete", { queue: "q" });
+    await channel.expect("basic.ack");
+    await untilSwept(broker);
+  }
+  assertEquals(stored(path), NOTHING);
+});
+
+Deno.test("a transient large body that is with a consumer of a deleted queue leaves nothing", async () => {
+  await using dir = await tempDir();
+  await using broker = await startHere({ folder: dir.path });
+  await using peer = await openPeer(broker.port);
+  const channel = await peer.open();
+  await channel.call("confirm.select");
+  for (let n = 0; n < 3; n++) {
+    await channel.call("queue.declare", { queue: "q" });
+    await put(channel, bodyOf(TRANSIENT_SIZE), {}, { deliveryMode: 1 });
+    await channel.send("basic.get", { queue: "q" });
+    await channel.expectContent("basic.get-ok");
+    await untilSwept(broker);
+    await channel.call("queue.delete", { queue: "q" });
+    await untilSwept(broker);
+  }
+  const { size } = await Deno.stat(dir.file("scratch.db"));
+  assert(size < 2 * TRANSIENT_SIZE, `${size}`);
 });
 
 Deno.test("large bodies of a transaction are there with its commit", async () => {

@@ -122,7 +122,10 @@ export function* replayMessages(
     const target = ensureQueue(vhost, workQueue(name));
     if (target === queue) return "it is on the queue that it came from";
     const publication = revive(name, header, headers, content);
-    if (isDuplicate(target, publication)) return `queue ${name} has had it, and drops duplicates`;
+    if (isDuplicate(target, publication)) {
+      publication.content.notTaken();
+      return `queue ${name} has had it, and drops duplicates`;
+    }
     if (!target.publish(publication)) return `queue ${name} is full`;
     queue.remove(message);
     if (targets.size < MOST_TARGETS) targets.add(name);

@@ -42,7 +42,10 @@ export class Spread implements Work {
       // It may have gone since the last piece.
       if (!queue.deleted && !queue.publish(this.#publication)) this.#isRefused = true;
     }
-    if (this.isDone && this.#queues.length > 1) this.#publication.content.giveUp();
+    if (!this.isDone) return;
+    const { content } = this.#publication;
+    if (this.#queues.length > 1) content.giveUp();
+    else content.notTaken();
   }
 
   /** In one go, however many they are. */

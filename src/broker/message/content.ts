@@ -239,8 +239,8 @@ export class Content implements ContentLengths {
   }
 
   /**
-   * The only queue that it was published to has not taken it. If a dead letter has it, or others may
-   * take it, they give it up.
+   * The only queue that it was published to has not taken it, or there is none. If a dead letter has
+   * it, or others may take it, they give it up.
    */
   notTaken(): void {
     if (!this.#isHeld && this.#sharing === undefined) this.giveUp();

@@ -252,18 +252,22 @@ export class DeadLetters implements Work {
     }
     const rewritten = rewrite(letter, content);
     const { keys } = rewritten;
-    if (mayWait && letter.way === undefined && this.#kept.mustWait(letter, addressOf(...keys))) {
-      return { address: addressOf(...keys) };
-    }
-    const way = letter.way ??= new Way(vhost, exchange, keys, () => rewritten.headers);
-    if (way.work(slice)) return "by some";
     const { content: letterContent } = rewritten.publication;
-    const isShared = way.queues.size > 1;
-    if (isShared) letterContent.share();
-    const taken = this.#give(letter, way, rewritten, content);
-    if (isShared) letterContent.giveUp();
-    if (taken !== "not by all") return taken;
-    return { address: way.isParticular ? undefined : addressOf(...keys) };
+    try {
+      if (mayWait && letter.way === undefined && this.#kept.mustWait(letter, addressOf(...keys))) {
+        return { address: addressOf(...keys) };
+      }
+      const way = letter.way ??= new Way(vhost, exchange, keys, () => rewritten.headers);
+      if (way.work(slice)) return "by some";
+      const isShared = way.queues.size > 1;
+      if (isShared) letterContent.share();
+      const taken = this.#give(letter, way, rewritten, content);
+      if (isShared) letterContent.giveUp();
+      if (taken !== "not by all") return taken;
+      return { address: way.isParticular ? undefined : addressOf(...keys) };
+    } finally {
+      letterContent.notTaken();
+    }
   }
 
   /** Gives it to queues. */

@@ -134,8 +134,10 @@ export class MessageTable {
   discard(lane: LaneRecord, first: number, last: number, short: number | undefined): void {
     this.#changes.removeRange(lane, first, last);
     const range = { lane: lane.id, first, last };
-    if (short !== undefined) return this.#changes.discardShort(range, short);
-    this.#discard(range);
+    if (short === undefined) return this.#discard(range);
+    // Their bytes do not count what of them is delivered and transient.
+    this.#removesBodies = true;
+    this.#changes.discardShort(range, short);
   }
 
   #discard(range: Range): void {
