@@ -352,6 +352,29 @@ diskTest(
   40,
 );
 
+diskTest(
+  "on a full disk publishers go on when the one has gone whose large body has no room",
+  async (disk) => {
+    await using broker = startOn(disk, 0);
+    const port = await portOf(broker);
+    const client = await publisher(port);
+    await using _peer = client.peer;
+    {
+      // Who is blocked is not read: only what is sent to him tells that he is gone.
+      await using other = await openPeer(port, { heartbeat: 1 });
+      const channel = await other.open();
+      await channel.call("confirm.select");
+      await channel.publish({ routingKey: "tasks" }, "0".padEnd(50_000_000), PERSISTENT);
+      await other.channel(0).expect("connection.blocked");
+      await client.channel.publish({ routingKey: "tasks" }, "1", PERSISTENT);
+      await client.control.expect("connection.blocked");
+    }
+    await client.channel.expect("basic.ack");
+    await end(broker);
+  },
+  40,
+);
+
 Deno.test("a data file with a damaged beginning is refused", async () => {
   await using dir = await tempDir();
   await makeData(dir.path, false);

@@ -217,9 +217,9 @@ export class Bodies {
       // Nobody keeps what was read of it: its memory is free at once.
       (buffer as ArrayBuffer).transfer(0);
     }
-    this.#areLeft = this.dirty;
-    this.#most = this.#areLeft ? Math.max(1, 2 * this.#most) : Infinity;
-    if (!this.#areLeft) this.#isAwaited = false;
+    if (!this.dirty) return this.#noneWaits();
+    this.#areLeft = true;
+    this.#most = Math.max(1, 2 * this.#most);
   }
 
   /**
@@ -304,6 +304,13 @@ export class Bodies {
       this.#waitingBytes -= this.#waiting.get(chunk)!.length;
       this.#waiting.delete(chunk);
     }
+    // No commit comes for nothing, which would say that there is room.
+    if (!this.dirty) this.#noneWaits();
+  }
+
+  #noneWaits(): void {
+    this.#areLeft = this.#isAwaited = false;
+    this.#most = Infinity;
   }
 
   /** Messages that may have had some have gone. */
