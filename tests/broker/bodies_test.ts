@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { checkUp } from "../../src/broker/store/still/checkup.ts";
-import { CHUNK_BYTES } from "../../src/broker/message/stored_body.ts";
+import { CHUNK_BYTES, CHUNKED_FROM } from "../../src/broker/message/stored_body.ts";
 import type { Store } from "../../src/broker/store/store.ts";
 import { openPeer, type PeerChannel } from "../support/protocol_peer.ts";
 import { tempDir } from "../support/temp.ts";
@@ -265,6 +265,46 @@ Deno.test("a dead letter has the large body of its message, which stays where it
   });
   await untilNothingIsLeft(dir.path);
 });
+
+Deno.test("a large body stays whole where its header becomes shorter", async () => {
+  await using dir = await tempDir();
+  const long = "x".repeat(255);
+  // With one of them the longer address makes it a content in chunks, and the shorter one not.
+  const bodies = [400, 800, 1200, 1600].map((less) => bodyOf(CHUNKED_FROM - less));
+  await withBroker(dir.path, async (channel) => {
+    const letters = (exchange: string, key: string) => ({
+      "x-dead-letter-exchange": exchange,
+      "x-dead-letter-routing-key": key,
+    });
+    await channel.call("exchange.declare", { exchange: long, type: "direct", durable: true });
+    const there = letters(long, long);
+    const back = letters("", "q");
+    await channel.call("queue.declare", { queue: "q", durable: true, arguments: there });
+    await channel.call("queue.declare", { queue: "r", durable: true, arguments: back });
+    await channel.call("queue.bind", { queue: "r", exchange: long, routingKey: long });
+    await channel.call("confirm.select");
+    for (const body of bodies) {
+      await put(channel, body);
+      for (const queue of ["q", "r", "q", "r"]) await reject(channel, queue);
+      await waitUntil("it is back", async () => {
+        return (await channel.call("queue.declare", { queue: "q", passive: true })).messageCount >
+          0;
+      });
+      assertSame(await take(channel), body);
+    }
+  });
+  await untilNothingIsLeft(dir.path);
+});
+
+/** The next message of a queue, once there is one. */
+async function reject(channel: PeerChannel, queue: string): Promise<void> {
+  await waitUntil("it is there", async () => {
+    return (await channel.call("queue.declare", { queue, passive: true })).messageCount > 0;
+  });
+  await channel.send("basic.get", { queue });
+  const { args } = await channel.expectContent("basic.get-ok");
+  await channel.send("basic.reject", { deliveryTag: args.deliveryTag, requeue: false });
+}
 
 Deno.test("a broker that is killed while it stores a large body forgets what there is of it", async () => {
   await using dir = await tempDir();

@@ -8,7 +8,7 @@
 
 import { Blocks, received } from "./content_memory.ts";
 import { copyBytes } from "../wire/bytes.ts";
-import { CHUNK_BYTES, type StoredBody } from "./stored_body.ts";
+import { CHUNK_BYTES, CHUNKED_FROM, type StoredBody } from "./stored_body.ts";
 
 /**
  * Bytes from which on a stored content stays in the store until it is sent, and its memory is given
@@ -116,6 +116,11 @@ export class Content implements ContentLengths {
   /** Undefined: its body is in memory. */
   get stored(): StoredBody | undefined {
     return this.#stored;
+  }
+
+  /** Whether its body is in chunks, or will be: it stays so when a shorter header makes it smaller. */
+  get isChunked(): boolean {
+    return this.#stored !== undefined || this.#size >= CHUNKED_FROM;
   }
 
   /** Its bytes in memory alone: a view, which is made each time. */

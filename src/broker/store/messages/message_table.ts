@@ -6,7 +6,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { Bodies } from "./bodies.ts";
 import { Discards, isIn, type Range, type Swept } from "./discards.ts";
-import type { Content } from "../../message/content.ts";
+import { type Content, LARGE_BYTES } from "../../message/content.ts";
 import { isWanted, MessageChanges, PAGE_CONTENT } from "./message_changes.ts";
 import { type Found, inOrder, LaneReader, type Rows } from "./lane_reader.ts";
 import { MessageRows } from "./message_rows.ts";
@@ -16,7 +16,6 @@ import { LAST_POSITION } from "../file/message_row.ts";
 import { byPacks, MessageWriter } from "./message_writer.ts";
 import type { Author, RunOne } from "../refusals.ts";
 import { SharedContents } from "./shared_contents.ts";
-import { CHUNKED_FROM } from "../../message/stored_body.ts";
 import { type LaneRecord, type Message, Row } from "../../message/message.ts";
 import { Unreadable } from "./unreadable.ts";
 
@@ -60,7 +59,7 @@ export class MessageTable {
   readonly #changes = new MessageChanges();
   readonly #discards: Discards;
   readonly bodies: Bodies;
-  /** The next commit removes messages whose bodies may be in chunks. */
+  /** The next commit removes messages whose bodies may be in chunks ({@link Content.isChunked}). */
   #removesBodies = false;
   readonly #onDamage: (error: unknown) => void;
   /** Lanes whose last rows could not be read. */
@@ -118,7 +117,7 @@ export class MessageTable {
   }
 
   remove(message: Message): void {
-    if (message.size >= CHUNKED_FROM) this.#removesBodies = true;
+    if (message.size >= LARGE_BYTES) this.#removesBodies = true;
     this.#changes.remove(message);
   }
 

@@ -2,7 +2,6 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Content } from "../../message/content.ts";
-import { CHUNKED_FROM } from "../../message/stored_body.ts";
 import type { Bodies } from "./bodies.ts";
 import { checksumOf } from "../file/checksum.ts";
 import { isWanted, type MessageChanges } from "./message_changes.ts";
@@ -196,9 +195,9 @@ export class MessageWriter {
       const { content } = message;
       // The copies of one publish stand behind one another.
       if (content !== before) {
-        shared = message.size < CHUNKED_FROM
-          ? this.#shared.share(messages, index)
-          : this.#bodies.take(content!, copiesAt(messages, index));
+        shared = content!.isChunked
+          ? this.#bodies.take(content!, copiesAt(messages, index))
+          : this.#shared.share(messages, index);
       }
       before = content;
       if (shared !== null) {
@@ -217,9 +216,8 @@ export class MessageWriter {
 
   #writeOne(message: Message): void {
     message.putInto(undefined);
-    if (message.size >= CHUNKED_FROM) {
-      return this.#writeCopy(message, this.#bodies.take(message.content!, 1));
-    }
+    const content = message.content!;
+    if (content.isChunked) return this.#writeCopy(message, this.#bodies.take(content, 1));
     const values: Value[] = [];
     pushValues(values, message);
     if (message.size >= UNKEPT_BYTES) this.#insertLarge.run(values);
@@ -228,7 +226,8 @@ export class MessageWriter {
 
   /** @param shared the id of its content, or of its body */
   #writeCopy(message: Message, shared: number): void {
-    const own = message.size < CHUNKED_FROM ? NO_BYTES : message.content!.head;
+    const content = message.content!;
+    const own = content.isChunked ? content.head : NO_BYTES;
     this.#insertCopy.run(
       message.lane.id,
       message.position,
