@@ -103,6 +103,47 @@ memoryTest("channels keep nothing of what is deleted that they have published to
   }
 });
 
+/** What each of many channels has of small contents, which lie in memory side by side. */
+const LITTLE: [name: string, little: (channel: number) => Uint8Array[]][] = [
+  ["contents that never end", (channel) => [
+    method(channel, "basic.publish", { routingKey: "nowhere" }),
+    ...content(channel, "x").slice(0, 1),
+  ]],
+  ["channels that have published once", (channel) => [
+    method(channel, "basic.publish", { routingKey: "nowhere" }),
+    ...content(channel, "x"),
+  ]],
+  ["transactions that wait", (channel) => [
+    method(channel, "tx.select"),
+    method(channel, "basic.publish", { routingKey: "nowhere" }),
+    ...content(channel, "x"),
+  ]],
+];
+
+for (const [name, little] of LITTLE) {
+  memoryTest(`${name} keep nothing of what came beside them`, async (port) => {
+    const beside = Array.from({ length: 17 }, () => [
+      method(1, "basic.publish", { routingKey: "nowhere" }),
+      ...content(1, "x".repeat(3_900)),
+    ]);
+    await using peers = new AsyncDisposableStack();
+    for (let load = 0; load < LOAD_BYTES;) {
+      const peer = peers.use(await openPeer(port));
+      const first = await peer.open();
+      for (let number = 2; number < 1_000; number++) {
+        const bytes = concat([
+          method(number, "channel.open"),
+          ...little(number),
+          ...beside.flat(),
+        ]);
+        await peer.sendBytes(bytes);
+        load += bytes.length;
+      }
+      await first.call("queue.declare", { queue: "done" });
+    }
+  });
+}
+
 memoryTest("a flood of publishes that nobody wants to be confirmed", async (port) => {
   await using peer = await openPeer(port);
   const channel = await peer.open();

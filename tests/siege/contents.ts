@@ -52,6 +52,48 @@ const PATIENCE: Attack = {
   },
 };
 
+/** Each has next to nothing of the memory in which small contents lie, and all of it has some. */
+function sprinkled(name: string, little: (channel: number) => Uint8Array[]): Attack {
+  return {
+    name,
+    async run(siege) {
+      siege.begin();
+      const others = Array.from({ length: 17 }, () => [
+        method(1_200, "basic.publish", { routingKey: "nowhere" }),
+        ...content(1_200, "x".repeat(3_900)),
+      ]);
+      await Promise.all(Array.from({ length: siege.size(10, 2) }, async () => {
+        const attacker = await siege.attacker();
+        await attacker.send(method(1_200, "channel.open"));
+        for (let channel = 1; channel < 1_200 && !siege.isOver; channel++) {
+          const opened = method(channel, "channel.open");
+          await attacker.send(opened, ...little(channel), ...others.flat());
+        }
+        await siege.last();
+      }));
+    },
+  };
+}
+
+const UNENDED = sprinkled("small contents that never end, among others that do", (channel) => [
+  method(channel, "basic.publish", { routingKey: "nowhere" }),
+  encodeFrame(FRAME.header, channel, encodeHeader(1)),
+]);
+
+const ONCE = sprinkled("many channels that publish once, among others", (channel) => [
+  method(channel, "basic.publish", { routingKey: "nowhere" }),
+  ...content(channel, "x"),
+]);
+
+const UNCOMMITTED = sprinkled(
+  "small transactions that wait, among others who do not",
+  (channel) => [
+    method(channel, "tx.select"),
+    method(channel, "basic.publish", { routingKey: "nowhere" }),
+    ...content(channel, "x"),
+  ],
+);
+
 const PUBLISHER: Attack = {
   name: "a publisher without confirms",
   async run(siege) {
@@ -182,6 +224,9 @@ export const CONTENTS: readonly Attack[] = [
   PATIENCE,
   PUBLISHER,
   HEADERS,
+  UNENDED,
+  ONCE,
+  UNCOMMITTED,
   OVERFLOW,
   LARGE_READ,
   replies("replies of 10 KB to 300 requesters that do not read", 10_000),

@@ -7,7 +7,7 @@
 
 import type { ChannelHost } from "./host.ts";
 import { Content } from "../message/content.ts";
-import { Blocks, received } from "../message/content_memory.ts";
+import { Blocks, received, type Tenant } from "../message/content_memory.ts";
 import { copyBytes, MalformedError, readLong } from "../wire/bytes.ts";
 import { Fault, preconditionFailed } from "../wire/faults.ts";
 import { FrameType } from "../wire/frames.ts";
@@ -26,11 +26,13 @@ const TRUSTED_BYTES = 128 * 1024;
 const WHOLE_FROM_BYTES = 8 * 1024 * 1024;
 const STEP_BYTES = 1024 * 1024;
 
-export class Assembly {
+const NOTHING = new Uint8Array(0);
+
+export class Assembly implements Tenant {
   readonly #session: ChannelHost;
   #stage: "method" | "header" | "body" = "method";
   /** Address, header payload, body: in an array, from where on. */
-  #array: Uint8Array = new Uint8Array();
+  #array: Uint8Array = NOTHING;
   #start = 0;
   /** Bytes of it that are there, and that there will be. */
   #length = 0;
@@ -114,7 +116,7 @@ export class Assembly {
     const size = isSmall ? this.#total : Math.min(this.#total, before + TRUSTED_BYTES);
     this.take(size);
     this.#room = size;
-    this.#start = isSmall ? received.take(size) : 0;
+    this.#start = isSmall ? received.take(size, this) : 0;
     this.#array = isSmall ? received.array : new Uint8Array(size);
     copyBytes(address, 0, address.length, this.#array, this.#start);
     copyBytes(bytes, start, end, this.#array, this.#start + address.length);
@@ -154,6 +156,14 @@ export class Assembly {
     copyBytes(bytes, start, end, this.#array, this.#start + this.#length);
     this.#length = length;
     return this.#complete();
+  }
+
+  /** {@link Tenant.moveOut}: a client need not send the rest. */
+  moveOut(block: Uint8Array): void {
+    if (this.#array !== block) return;
+    const isUnfinished = this.#stage === "body";
+    this.#array = isUnfinished ? block.slice(this.#start, this.#start + this.#total) : NOTHING;
+    this.#start = 0;
   }
 
   /** Small ones grow by doubling. A large one is copied once more; then it takes what it is sent. */

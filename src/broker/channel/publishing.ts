@@ -42,10 +42,12 @@ const LOOKED_SHIFT = 2;
 
 const NO_COPIES: readonly string[] = [];
 
+/** Of the publish that has come last, whose bytes it keeps: one for all channels. */
+const scanned = new ContentHeader();
+
 export class Publishing {
   readonly #session: ChannelHost;
   readonly #channel: number;
-  readonly #header = new ContentHeader();
   readonly #assembly: Assembly;
   #target: Target | undefined;
   /** Where what was found for it last is, in the version of that time. */
@@ -119,7 +121,7 @@ export class Publishing {
   #complete(received: Content): void {
     this.#arrived = received;
     const target = this.#target!;
-    const header = this.#header.scanOf(received);
+    const header = scanned.scanOf(received);
     const found = this.#find(target);
     const expiration = expirationOf(header.expiration);
     checkProperties(header, this.#session.user);
@@ -176,6 +178,8 @@ export class Publishing {
   #give(publication: Publication, target: Target, queues: readonly Queue[]): void {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
+      // Others come and go before the commit.
+      publication.content.detach();
       this.#held.push({ publication, target, queues });
       this.#countHeld(queues);
       return this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * queues.length);
@@ -359,7 +363,7 @@ export class Publishing {
 
   /** As receivers see it: without BCC, and with an address for their replies. */
   #forReceivers(content: Content): Content {
-    const header = this.#header;
+    const header = scanned;
     const isAsking = header.replyTo === DIRECT_REPLY_TO;
     if (!isAsking && !header.hasCopies) return content;
     const changes: HeaderChanges = header.hasCopies ? { drop: ["BCC"] } : {};

@@ -7,11 +7,19 @@
 const BLOCK_BYTES = 64 * 1024;
 const SHARED_UP_TO = 4 * 1024;
 
+/** Whoever may not be done with his bytes when the block is full: others come and go meanwhile. */
+export interface Tenant {
+  /** Another block begins. What is to outlive the old one, for long perhaps, takes its bytes along. */
+  moveOut(block: Uint8Array): void;
+}
+
 /** Bytes for messages that go in the order of their coming. */
 export class Blocks {
   readonly #blockBytes: number;
   #array = new Uint8Array(0);
   #used = 0;
+  /** Those of this block, who took bytes in turn. */
+  #tenants: Tenant[] = [];
 
   /** @param blockBytes of a block */
   constructor(blockBytes: number) {
@@ -24,14 +32,20 @@ export class Blocks {
   }
 
   /** @returns where in {@link array} there are so many bytes; at most as many as a block has */
-  take(length: number): number {
-    if (this.#used + length > this.#array.length) {
-      this.#array = new Uint8Array(this.#blockBytes);
-      this.#used = 0;
-    }
+  take(length: number, tenant?: Tenant): number {
+    if (this.#used + length > this.#array.length) this.#begin();
+    if (tenant !== undefined && tenant !== this.#tenants.at(-1)) this.#tenants.push(tenant);
     const start = this.#used;
     this.#used += length;
     return start;
+  }
+
+  #begin(): void {
+    const [block, tenants] = [this.#array, this.#tenants];
+    this.#array = new Uint8Array(this.#blockBytes);
+    this.#used = 0;
+    this.#tenants = [];
+    for (const tenant of tenants) tenant.moveOut(block);
   }
 
   /** Whether a message of so many bytes has room beside others. */
