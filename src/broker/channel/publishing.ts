@@ -4,11 +4,11 @@
  */
 
 import type { ByteWriter } from "../wire/bytes.ts";
-import { type Content, LARGE_BYTES } from "../message/content.ts";
+import type { Content } from "../message/content.ts";
 import { copiesOf } from "../message/copies.ts";
 import { ContentHeader, type HeaderChanges } from "../message/content_header.ts";
 import type { Exchange } from "../routing/exchange.ts";
-import { accessRefused, Fault, preconditionFailed } from "../wire/faults.ts";
+import { accessRefused, preconditionFailed } from "../wire/faults.ts";
 import { type Publication, publicationOf } from "../message/message.ts";
 import type { Table } from "../wire/fields.ts";
 import type { Queue } from "../queue/queue.ts";
@@ -17,25 +17,12 @@ import { DIRECT_REPLY_TO } from "../../task/topology.ts";
 import { Ahead, goesAhead } from "./ahead.ts";
 import { Assembly } from "./assembly.ts";
 import { Confirms } from "./confirms.ts";
+import { giveUp, type HeldPublish, HeldPublishes, presentOf } from "./held_publishes.ts";
 import { isCrowded, Spread } from "./spread.ts";
 import { leadsTo, parseTarget, type Target } from "./target.ts";
 import type { FoundRoute } from "../routing/found_routes.ts";
 import { Way } from "../routing/way.ts";
 import type { ChannelHost } from "./host.ts";
-
-/** A checked publish that waits for its transaction. */
-export interface PendingPublish {
-  publication: Publication;
-  target: Target;
-  queues: readonly Queue[];
-}
-
-/** Bytes of memory that a publish in a transaction takes besides its content, and each copy of it. */
-const PENDING_OVERHEAD_BYTES = 1_000;
-const PENDING_COPY_BYTES = 400;
-
-/** The first message for a durable queue takes as long as others: it changes a page of its own. */
-const FIRST_OF_QUEUE = 4;
 
 /** What is looked at, to find a way, in the time of a publish, as a power of two. */
 const LOOKED_SHIFT = 2;
@@ -62,11 +49,8 @@ export class Publishing {
   /** Undefined: nothing is confirmed. */
   #confirms: Confirms | undefined;
 
-  /** What waits for the commit, in the order of its coming; undefined: no transactions. */
-  #held: PendingPublish[] | undefined;
-  /** The durable queues that it leads to, and what a commit has to do, in messages. */
-  readonly #heldQueues = new Set<Queue>();
-  #heldMessages = 0;
+  /** Undefined: no transactions. */
+  #held: HeldPublishes | undefined;
   /** The routing key of answers to this channel, if it asks for any. Written by what the channel
    * consumes. */
   replyName: string | undefined;
@@ -178,11 +162,7 @@ export class Publishing {
   #give(publication: Publication, target: Target, queues: readonly Queue[]): void {
     this.#arrived = undefined;
     if (this.#held !== undefined) {
-      // Others come and go before the commit.
-      publication.content.detach();
-      this.#held.push({ publication, target, queues });
-      this.#countHeld(queues);
-      return this.#assembly.take(PENDING_OVERHEAD_BYTES + PENDING_COPY_BYTES * queues.length);
+      return this.#assembly.take(this.#held.add({ publication, target, queues }));
     }
     this.#assembly.giveBack();
     if (this.#session.isRefusing && !target.isReply) {
@@ -204,23 +184,6 @@ export class Publishing {
     if (!spread.isDone || spread.isCrowded) this.#goOn(spread);
   }
 
-  /**
-   * A transaction is a piece that nobody can interrupt.
-   * @throws {Fault} resource-error when it would hold the others up for too long
-   */
-  #countHeld(queues: readonly Queue[]): void {
-    const before = this.#heldQueues.size;
-    for (const queue of queues) if (queue.durable) this.#heldQueues.add(queue);
-    const firsts = this.#heldQueues.size - before;
-    this.#heldMessages += Math.max(1, queues.length) + FIRST_OF_QUEUE * firsts;
-    const most = this.#session.limits.transaction;
-    if (this.#heldMessages <= most) return;
-    throw new Fault(
-      "resource-error",
-      `a transaction would put ${this.#heldMessages} messages into queues, it may put ${most}`,
-    );
-  }
-
   /** The next frame waits until all queues have it, and their dead letters are not too many. */
   #goOn(spread: Spread): void {
     const wasDone = spread.isDone;
@@ -240,43 +203,18 @@ export class Publishing {
 
   /** From now on everything is held until the client commits. */
   hold(): void {
-    this.#held ??= [];
+    this.#held ??= new HeldPublishes(this.#session);
   }
 
-  /**
-   * A commit gives back at once what it has no queue for. Whoever does not read that must not collect
-   * it in memory.
-   * @throws {Fault} resource-error
-   */
+  /** {@link HeldPublishes.requireReturnRoom} */
   requireReturnRoom(): void {
-    let bytes = 0;
-    for (const { publication, target, queues } of this.#held!) {
-      if (!target.mandatory || this.#present(queues).length > 0) continue;
-      // Large ones have room of their own.
-      bytes += Math.min(publication.content.size, LARGE_BYTES);
-    }
-    if (bytes === 0 || this.#session.outbox.hasAnswerRoom(bytes)) return;
-    throw new Fault(
-      "resource-error",
-      `a transaction returns ${bytes} bytes, and there is no room for them`,
-    );
-  }
-
-  /** One that was deleted meanwhile may be there again. */
-  #present(queues: readonly Queue[]): Queue[] {
-    const { vhost } = this.#session;
-    return queues.map((queue) => queue.deleted ? vhost.findQueue(queue.name) : queue)
-      .filter((queue) => queue !== undefined);
+    this.#held!.requireReturnRoom();
   }
 
   /** What was held, to be committed. The next transaction begins. */
-  takeHeld(): PendingPublish[] {
-    const held = this.#held!;
-    this.#held = [];
-    this.#heldQueues.clear();
-    this.#heldMessages = 0;
+  takeHeld(): HeldPublish[] {
     this.#assembly.giveBack();
-    return held;
+    return this.#held!.take();
   }
 
   /** What was held is not to be published. The next transaction begins. */
@@ -285,14 +223,14 @@ export class Publishing {
   }
 
   /** Publishes what was held. @returns false when a queue refused something */
-  commit(publishes: PendingPublish[]): boolean {
+  commit(publishes: HeldPublish[]): boolean {
     if (publishes.length > 0 && this.#session.isRefusing) {
       giveUp(publishes);
       return false;
     }
     let accepted = true;
     for (const { publication, target, queues } of publishes) {
-      const spread = this.#publish(publication, target, this.#present(queues));
+      const spread = this.#publish(publication, target, presentOf(queues, this.#session.vhost));
       spread?.finish();
       if (spread?.result === "refused") accepted = false;
     }
@@ -385,11 +323,6 @@ export class Publishing {
     if (this.#held !== undefined) this.forgetHeld();
     this.#assembly.end();
   }
-}
-
-/** Nobody else has their contents yet. */
-function giveUp(publishes: readonly PendingPublish[]): void {
-  for (const { publication } of publishes) publication.content.giveUp();
 }
 
 function headersOf({ content }: Publication): Table {
