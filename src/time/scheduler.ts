@@ -21,7 +21,7 @@ export interface Work {
    * @returns whether there is more
    */
   work(slice: Slice): boolean;
-  /** Whether one piece is all that there is, and a small one: it does not wait behind larger ones. */
+  /** Whether little has come, as far as can be told: it is done before what others have just begun. */
   readonly isLittle?: boolean;
 }
 
@@ -64,7 +64,10 @@ export class Scheduler implements Slice {
   readonly #onFault: (error: unknown) => void;
   readonly #isFull: () => boolean;
   readonly #afterSockets: (run: () => void) => void;
-  /** What came when the newcomers' time was over, and what has had a slice; each in turn. */
+  /**
+   * What came when the newcomers' time was over, that of which little had come before the others; and
+   * what has had a slice. Each in turn.
+   */
   readonly #little = new Set<Work>();
   readonly #fresh = new Set<Work>();
   readonly #waiting = new Set<Work>();

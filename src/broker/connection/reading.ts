@@ -51,7 +51,7 @@ export interface ReadingHost {
 /** Frames of publishes and acknowledgements after which the clock is looked at. */
 const LIGHT_FRAMES = 48;
 
-/** Bytes that take next to no time, whatever they say: some small frames. */
+/** Bytes of some small frames: what takes long mostly comes in more. */
 const LITTLE_BYTES = 2_048;
 
 /** Milliseconds of a read that did not wait for its bytes. */
@@ -149,6 +149,7 @@ export class Reading implements Work, Borrower {
     this.#frameRoom.leave(this);
   }
 
+  /** {@link Work.isLittle} */
   get isLittle(): boolean {
     return this.#unfinished === undefined && this.#source.length <= LITTLE_BYTES;
   }
